@@ -1,0 +1,71 @@
+"""Stream, prove, record and replay Polymarket's real-time feeds."""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from pmlive.errors import (
+    AuthError,
+    BookError,
+    FeedError,
+    PmliveError,
+    ProtocolError,
+    StoreError,
+    UnknownMarketError,
+)
+
+if TYPE_CHECKING:
+    from pmlive.credentials import Credentials
+    from pmlive.feed import Policy
+    from pmlive.manager import BookView, Manager, Subscription
+    from pmlive.markets import Market, find
+    from pmlive.recording import recordings, sample
+    from pmlive.settings import Venue
+
+__all__ = [
+    "AuthError",
+    "BookError",
+    "BookView",
+    "Credentials",
+    "FeedError",
+    "Manager",
+    "Market",
+    "PmliveError",
+    "Policy",
+    "ProtocolError",
+    "StoreError",
+    "Subscription",
+    "UnknownMarketError",
+    "Venue",
+    "find",
+    "recordings",
+    "sample",
+]
+
+__version__ = version("pmlive")
+
+# Loaded when first used, so that importing pmlive costs nothing that is not needed.
+_LAZY = {
+    "BookView": "pmlive.manager",
+    "Credentials": "pmlive.credentials",
+    "Manager": "pmlive.manager",
+    "Market": "pmlive.markets",
+    "Policy": "pmlive.feed",
+    "Subscription": "pmlive.manager",
+    "Venue": "pmlive.settings",
+    "find": "pmlive.markets",
+    "recordings": "pmlive.recording",
+    "sample": "pmlive.recording",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'pmlive' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

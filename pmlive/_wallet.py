@@ -1,0 +1,151 @@
+"""API credentials from a wallet: the venue's first level of authentication, an EIP-712 signature.
+
+The key and the signature are shown to one call each and kept by no name that a traceback could print. At every level,
+httpx and its transport log addresses and answers' headers only, and the venue puts nothing secret in either.
+"""
+
+import httpx
+import msgspec
+
+from pmlive.credentials import Secret
+from pmlive.errors import AuthError, FeedError
+from pmlive.settings import Variables, Venue, is_loopback
+
+__all__ = ["derive"]
+
+_DOMAIN = {"name": "ClobAuthDomain", "version": "1", "chainId": 137}
+_TYPES = {
+    "ClobAuth": [
+        {"name": "address", "type": "address"},
+        {"name": "timestamp", "type": "string"},
+        {"name": "nonce", "type": "uint256"},
+        {"name": "message", "type": "string"},
+    ]
+}
+_MESSAGE = "This message attests that I control the given wallet"
+# The same wallet and nonce always give the same credentials.
+_NONCE = 0
+_TIMEOUT = 10.0
+_KEY_DIGITS = 64
+_NO_SUCH_KEY = frozenset({400, 404})
+_LATER = frozenset({425, 429})
+
+
+class _Statement(msgspec.Struct, frozen=True):
+    address: str
+    timestamp: str
+    signature: Secret
+
+
+class _Answer(msgspec.Struct, rename="camel"):
+    api_key: Secret
+    secret: Secret
+    passphrase: Secret
+
+
+def derive(variables: Variables, venue: Venue) -> tuple[Secret, Secret, Secret]:
+    """Ask the venue for the credentials of the wallet in the environment, creating them if there are none yet.
+
+    Raises:
+        AuthError: the key or the address is not what it must be, eth-account is missing, or the venue refused.
+        FeedError: the venue cannot be reached.
+    """
+    _check_key(variables)
+    with httpx.Client(base_url=venue.clob, timeout=_TIMEOUT, trust_env=not is_loopback(venue.clob)) as client:
+        statement = _signed(variables, _timestamp(client))
+        _check_address(variables, statement.address)
+        return _asked(client, statement)
+
+
+def _check_key(variables: Variables) -> None:
+    if not _is_key(Secret(variables["POLYGON_PRIVATE_KEY"])):
+        raise AuthError(f"POLYGON_PRIVATE_KEY must be {_KEY_DIGITS} hexadecimal digits, with or without 0x in front")
+
+
+def _is_key(key: Secret) -> bool:
+    hexadecimal = frozenset("0123456789abcdefABCDEF")
+    return len(_digits(key)) == _KEY_DIGITS and hexadecimal.issuperset(_digits(key)) and bool(_digits(key).strip("0"))
+
+
+def _digits(key: Secret) -> str:
+    return key.reveal().removeprefix("0x").removeprefix("0X")
+
+
+def _check_address(variables: Variables, derived: str) -> None:
+    stated = variables.get("POLYGON_ADDRESS")
+    if stated is not None and stated.lower() != derived.lower():
+        raise AuthError(f"POLYGON_ADDRESS is not the address of POLYGON_PRIVATE_KEY, which is {derived}")
+
+
+# Every error is raised outside of the handler, so that no error of the signer, with its frames, hangs on ours.
+def _signed(variables: Variables, timestamp: str) -> _Statement:
+    trouble = "POLYGON_PRIVATE_KEY cannot sign: it is not a valid private key"
+    try:
+        return _sign(Secret(variables["POLYGON_PRIVATE_KEY"]), timestamp)
+    except ImportError:
+        trouble = "deriving credentials from a wallet needs eth-account; run: pip install 'pmlive[auth]'"
+    except Exception:  # noqa: BLE001, S110 - whatever it says may hold the key
+        pass
+    raise AuthError(trouble)
+
+
+def _sign(key: Secret, timestamp: str) -> _Statement:
+    from eth_account import Account
+
+    address = str(Account.from_key(_digits(key)).address)
+    message = {"address": address, "timestamp": timestamp, "nonce": _NONCE, "message": _MESSAGE}
+    signed = Account.sign_typed_data(_digits(key), _DOMAIN, _TYPES, message)
+    return _Statement(address, timestamp, Secret(f"0x{bytes(signed.signature).hex()}"))
+
+
+def _headers(statement: _Statement) -> dict[str, str]:
+    return {
+        "POLY_ADDRESS": statement.address,
+        "POLY_SIGNATURE": statement.signature.reveal(),
+        "POLY_TIMESTAMP": statement.timestamp,
+        "POLY_NONCE": str(_NONCE),
+    }
+
+
+def _timestamp(client: httpx.Client) -> str:
+    text = _sent(client, "GET", "/time").text.strip()
+    if not text.isdecimal():
+        raise FeedError(f"{client.base_url} did not tell its time; try again later")
+    return text
+
+
+def _asked(client: httpx.Client, statement: _Statement) -> tuple[Secret, Secret, Secret]:
+    answer = _sent(client, "GET", "/auth/derive-api-key", statement)
+    if answer.status_code in _NO_SUCH_KEY:
+        answer = _sent(client, "POST", "/auth/api-key", statement)
+    if not answer.is_success:
+        raise AuthError(f"{client.base_url} refused the wallet {statement.address} (HTTP {answer.status_code})")
+    return _read(answer)
+
+
+def _read(response: httpx.Response) -> tuple[Secret, Secret, Secret]:
+    try:
+        answer = msgspec.json.decode(response.content, type=_Answer, dec_hook=_to_secret)
+    except msgspec.DecodeError:
+        answer = None
+    if answer is None:
+        raise AuthError("the venue answered the wallet with something that holds no credentials; try again later")
+    return answer.api_key, answer.secret, answer.passphrase
+
+
+def _to_secret(kind: type, value: object) -> object:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise NotImplementedError
+
+
+def _sent(client: httpx.Client, method: str, path: str, statement: _Statement | None = None) -> httpx.Response:
+    trouble = ""
+    try:
+        response = client.request(method, path, headers=None if statement is None else _headers(statement))
+        if response.status_code not in _LATER and not response.is_server_error:
+            return response
+        trouble = f"HTTP {response.status_code}"
+    except httpx.TransportError as error:
+        trouble = type(error).__name__
+    raise FeedError(f"{client.base_url} cannot be reached ({trouble}); check the network or try again later")

@@ -1,0 +1,36 @@
+"""The venue's messages, in and out: the only place that knows its names.
+
+Every kind of message is read by name, never by position. ``decode`` has a fast reader for the market channel; what it
+refuses, and every other channel, goes element by element through a slower one that forgives what the venue has been
+seen to vary.
+"""
+
+from pmlive._wire.incoming import decode, decode_book, withhold_owner
+from pmlive._wire.outgoing import (
+    authenticate,
+    ping,
+    subscribe_market,
+    subscribe_prices,
+    subscribe_realtime,
+    subscribe_user,
+    unsubscribe_market,
+    unsubscribe_prices,
+    unsubscribe_realtime,
+    unsubscribe_user,
+)
+
+__all__ = [
+    "authenticate",
+    "decode",
+    "decode_book",
+    "ping",
+    "subscribe_market",
+    "subscribe_prices",
+    "subscribe_realtime",
+    "subscribe_user",
+    "unsubscribe_market",
+    "unsubscribe_prices",
+    "unsubscribe_realtime",
+    "unsubscribe_user",
+    "withhold_owner",
+]

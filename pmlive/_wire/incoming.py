@@ -1,0 +1,195 @@
+"""From received bytes to events; nothing that arrives raises."""
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TypeAlias, cast
+
+import msgspec
+
+from pmlive._wire import messages
+from pmlive._wire.realtime import read_prices, read_realtime
+from pmlive.errors import ProtocolError
+from pmlive.events import BookSnapshot, Channel, Control, Event, Malformed, Unknown
+
+__all__ = ["decode", "decode_book", "withhold_owner"]
+
+# What reads one message, given its fields and the beginning of its text.
+Reader: TypeAlias = Callable[[dict[str, object], str], list[Event]]
+
+# How much of a message that could not be read is kept.
+_KEPT = 1024
+_WORD = re.compile(r"[A-Za-z][A-Za-z ]{0,39}", re.ASCII)
+_UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeError)
+_REFUSED = (msgspec.MsgspecError, RecursionError, ValueError, TypeError, OverflowError)
+
+# Elements are cut out before they are read, so that one with a number out of range does not spoil the others.
+_ONE = msgspec.json.Decoder(msgspec.Raw)
+_MANY = msgspec.json.Decoder(list[msgspec.Raw])
+_FIELDS = msgspec.json.Decoder(dict[str, object])
+
+# Kinds by the keys that only they have, for messages that come without one (REST answers, old archives).
+_TELLING_KEYS = {
+    "book": {"bids", "asks"},
+    "price_change": {"price_changes"},
+    "order": {"original_size", "size_matched"},
+    "trade": {"taker_order_id"},
+    "tick_size_change": {"new_tick_size"},
+    "market_resolved": {"winning_asset_id"},
+    "last_trade_price": {"fee_rate_bps", "price", "size"},
+}
+_SPELLINGS = {
+    "asset_ids": "assets_ids",
+    "matchtime": "match_time",
+    "finishedTimestamp": "finished_timestamp",
+}
+# Values whose numbers stay numbers.
+_AS_SENT = frozenset({"fee_schedule"})
+# Keys of user messages that hold an API key, without underscores and in lower case.
+_SECRET = frozenset({"owner", "orderowner", "tradeowner", "auth", "apikey", "secret", "passphrase"})
+_WITHHELD = b"(a message that is not JSON, withheld)"
+
+
+def decode(channel: Channel, data: str | bytes) -> list[Event]:
+    """Read one frame as received: the events in it, in its order."""
+    if channel != "market":
+        return _forgiving(channel, data)
+    try:
+        message = messages.MARKET.decode(data)
+    except _UNREADABLE:
+        return _forgiving(channel, data)
+    return message if isinstance(message, list) else [message]  # pyright: ignore[reportReturnType]  # list is invariant
+
+
+def decode_book(data: str | bytes) -> BookSnapshot:
+    """Read the answer to a REST request for one book.
+
+    Raises:
+        ProtocolError: it is not a book.
+    """
+    match decode("market", data):
+        case [BookSnapshot() as book]:
+            return book
+        case _:
+            raise ProtocolError(f"the answer is not one book: {_head(data)[:80]!r}")
+
+
+def withhold_owner(data: str | bytes) -> bytes:
+    """Leave the user's API key out of a user message; what is neither JSON nor a word is left out as a whole."""
+    try:
+        return msgspec.json.encode(_without_owner(msgspec.json.decode(data)))
+    except _UNREADABLE:
+        word = _word(data)
+        return _WITHHELD if word is None else word.encode()
+
+
+def _without_owner(value: object) -> object:
+    if isinstance(value, list):
+        return [_without_owner(item) for item in cast("list[object]", value)]
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        return {key: _without_owner(item) for key, item in fields.items() if not _is_secret(key)}
+    return value
+
+
+def _is_secret(key: str) -> bool:
+    return key.replace("_", "").lower() in _SECRET
+
+
+def _forgiving(channel: Channel, data: str | bytes) -> list[Event]:
+    if channel == "user":
+        data = withhold_owner(data)
+    try:
+        elements = _MANY.decode(data) if data.lstrip()[:1] in ("[", b"[") else [_ONE.decode(data)]
+    except _UNREADABLE as error:
+        word = _word(data)
+        return [Malformed(_head(data), f"not JSON: {error}") if word is None else Control(word)]
+    return [event for element in elements for event in _element(channel, bytes(element))]
+
+
+def _word(data: str | bytes) -> str | None:
+    word = _head(data).strip()
+    return word if len(data) < _KEPT and (not word or _WORD.fullmatch(word)) else None
+
+
+def _element(channel: Channel, text: bytes) -> list[Event]:
+    raw = _head(text)
+    message: dict[str, object] = {}
+    try:
+        message = {_SPELLINGS.get(key, key): value for key, value in _FIELDS.decode(text).items()}
+        return _READERS[channel](message, raw)
+    except _REFUSED as error:
+        return [_malformed(raw, message, error)]
+
+
+def _clob(message: dict[str, object], raw: str) -> list[Event]:
+    kind = str(message.get("event_type") or _kind(message))
+    if kind not in messages.BY_KIND:
+        return [Unknown(kind, raw)]
+    message["event_type"] = kind
+    if kind == "price_change":
+        return _price_change(message, raw)
+    return [msgspec.convert(_plain(message), messages.BY_KIND[kind], strict=False)]
+
+
+def _kind(message: dict[str, object]) -> str:
+    return next((kind for kind, keys in _TELLING_KEYS.items() if keys <= message.keys()), "")
+
+
+def _price_change(message: dict[str, object], raw: str) -> list[Event]:
+    """Read any generation of the schema, and the whole entries of one that has broken ones."""
+    entries = message.get("price_changes", message.get("changes"))
+    if entries is None:
+        entries = [{key: message[key] for key in ("price", "size", "side") if key in message}]
+    shared = {key: message[key] for key in ("asset_id", "hash") if key in message}
+    changes: list[messages.LevelChange] = []
+    refused: list[Event] = []
+    for entry in msgspec.convert(entries, list[object]):
+        fields: dict[str, object] = {}
+        try:
+            fields = shared | msgspec.convert(entry, dict[str, object])
+            changes.append(msgspec.convert(_plain(fields), messages.LevelChange, strict=False))
+        except _REFUSED as error:
+            refused.append(_malformed(raw, fields, error))
+    plain = {"event_type": "price_change", "market": message.get("market"), "timestamp": message.get("timestamp")}
+    event = msgspec.convert(plain | {"price_changes": []}, messages.PriceChange, strict=False)
+    return [msgspec.structs.replace(event, changes=changes), *refused]
+
+
+def _sports(message: dict[str, object], _raw: str) -> list[Event]:
+    texts = {"elapsed", "period", "score", "finished_timestamp", "sportradarGameId"}
+    present = {key: _plain(value) if key in texts else value for key, value in message.items() if value is not None}
+    return [msgspec.convert(present, messages.SportResult, strict=False)]
+
+
+_READERS: dict[Channel, Reader] = {
+    "market": _clob,
+    "user": _clob,
+    "realtime": read_realtime,
+    "prices": read_prices,
+    "sports": _sports,
+}
+
+
+def _plain(value: object) -> object:
+    """Write numbers as the text they normally come in, and drop keys without a value."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        return {key: item if key in _AS_SENT else _plain(item) for key, item in fields.items() if item is not None}
+    if isinstance(value, list):
+        return [_plain(item) for item in cast("list[object]", value)]
+    if isinstance(value, float):
+        return f"{Decimal(repr(value)):f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def _malformed(raw: str, fields: dict[str, object], error: Exception) -> Malformed:
+    token = fields.get("asset_id")
+    return Malformed(raw, str(error), token if isinstance(token, str) else None)
+
+
+def _head(data: str | bytes) -> str:
+    start = data[:_KEPT]
+    return (start.encode("utf-8", "replace") if isinstance(start, str) else start).decode("utf-8", "replace")

@@ -1,0 +1,80 @@
+"""The two real-time sockets: activity and comments, and reference prices in their old and new form."""
+
+import math
+
+import msgspec
+
+from pmlive._wire import messages
+from pmlive.events import Comment, Control, Event, Malformed, ReferencePrice, Unknown
+
+__all__ = ["read_prices", "read_realtime"]
+
+_PRICE_TOPICS = ("crypto_prices", "equity_prices")
+
+
+def read_realtime(message: dict[str, object], raw: str) -> list[Event]:
+    """Read a message of the real-time data socket."""
+    if "topic" not in message:
+        return [Unknown("", raw)]
+    envelope = msgspec.convert(message, messages.Envelope, strict=False)
+    if envelope.topic == "activity":
+        return [_activity(envelope)]
+    if envelope.topic.startswith(_PRICE_TOPICS):
+        return _reference_prices(envelope.topic, envelope.payload, raw)
+    if envelope.topic == "comments":
+        return [Comment(type=envelope.type, timestamp=envelope.timestamp, payload=envelope.payload)]
+    return [Unknown(f"{envelope.topic}/{envelope.type}", raw)]
+
+
+def read_prices(message: dict[str, object], raw: str) -> list[Event]:
+    """Read a message of the price streams."""
+    envelope = msgspec.convert(message, messages.StreamEnvelope, strict=False)
+    if envelope.op:
+        return [Control(envelope.op, envelope.code or envelope.channel)]
+    lost: list[Event] = []
+    if envelope.dropped:
+        lost = [Malformed(raw, f"the venue dropped {envelope.dropped} messages of {envelope.channel}")]
+    if isinstance(envelope.payload, dict) and envelope.channel.startswith("price."):
+        payload = msgspec.convert(message["payload"], dict[str, object])
+        return lost + _reference_prices(envelope.channel, payload, raw)
+    return [*lost, Unknown(envelope.channel, raw)]
+
+
+def _activity(envelope: messages.Envelope) -> messages.Activity:
+    payload = _present(envelope.payload | {"type": envelope.type})
+    activity = msgspec.convert(payload, messages.Activity, strict=False)
+    _refuse_unless_finite(activity.price, activity.size)
+    return activity
+
+
+def _reference_prices(topic: str, payload: dict[str, object], raw: str) -> list[Event]:
+    if not isinstance(payload.get("data"), list):
+        return [_reference_price(payload | {"topic": topic})]
+    shared = {"topic": topic, "symbol": payload.get("symbol"), "snapshot": True}
+    prices: list[Event] = []
+    for point in msgspec.convert(payload["data"], list[object]):
+        try:
+            prices.append(_reference_price(msgspec.convert(point, dict[str, object]) | shared))
+        except (msgspec.ValidationError, ValueError) as error:
+            prices.append(Malformed(raw, str(error)))
+    return prices
+
+
+def _reference_price(fields: dict[str, object]) -> ReferencePrice:
+    if "window_s" in fields:
+        fields["window_seconds"] = fields.pop("window_s")
+    exact = fields.get("full_accuracy_value")
+    if exact is not None:
+        fields["full_accuracy_value"] = str(exact)
+    price = msgspec.convert(_present(fields), ReferencePrice, strict=False)
+    _refuse_unless_finite(price.value)
+    return price
+
+
+def _refuse_unless_finite(*numbers: float) -> None:
+    if not all(map(math.isfinite, numbers)):
+        raise msgspec.ValidationError("a number is not finite")
+
+
+def _present(fields: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in fields.items() if value is not None}

@@ -1,0 +1,190 @@
+"""The order book of one token.
+
+A side is three parallel lists with the best level last, as on the wire: sort keys, sizes, and the levels' own text.
+Text is kept because the venue's hash covers it to the letter; a number is read from each distinct text once and never
+computed.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from pmlive.errors import ProtocolError
+from pmlive.events import BookSide, BookSnapshot, Level
+
+__all__ = ["PRICES", "SIZES", "Book", "Side", "price", "size"]
+
+_DECIMAL = re.compile(r"[0-9]{0,40}\.?[0-9]{1,40}", re.ASCII)
+
+# Distinct texts remembered per reader; a busy day has some ten thousand sizes and a thousand prices.
+_REMEMBERED = 100_000
+
+
+class _Prices(dict[str, float]):
+    """Prices by their text, read when first met."""
+
+    def __missing__(self, text: str) -> float:
+        value = _number(text)
+        if value > 1:
+            raise ProtocolError(f"price {text!r} is above 1 dollar a share")
+        return _remember(self, text, value)
+
+
+class _AskKeys(dict[str, float]):
+    """Negated prices by their text, so that the best ask sorts last as the best bid does."""
+
+    def __missing__(self, text: str) -> float:
+        return _remember(self, text, -price(text))
+
+
+class _Sizes(dict[str, float]):
+    """Sizes by their text, read when first met."""
+
+    def __missing__(self, text: str) -> float:
+        return _remember(self, text, _number(text))
+
+
+def _number(text: str) -> float:
+    if not _DECIMAL.fullmatch(text):
+        raise ProtocolError(f"{text[:40]!r} is not a plain decimal number of 0 or more")
+    return float(text)
+
+
+def _remember(memo: dict[str, float], text: str, value: float) -> float:
+    if len(memo) >= _REMEMBERED:
+        memo.clear()
+    memo[text] = value
+    return value
+
+
+# Numbers by their text: ``PRICES[text]`` reads a price and ``SIZES[text]`` a size, raising ProtocolError when they are none.
+PRICES: dict[str, float] = _Prices()
+_ASK_KEYS = _AskKeys()
+SIZES: dict[str, float] = _Sizes()
+
+price = PRICES.__getitem__
+size = SIZES.__getitem__
+
+
+class Side:
+    """One side of a book, best level last."""
+
+    __slots__ = ("_key", "keys", "sizes", "texts")
+
+    def __init__(self, keys: dict[str, float]) -> None:
+        self._key = keys
+        self.keys: list[float] = []
+        self.sizes: list[float] = []
+        self.texts: list[str] = []
+
+    def replace(self, levels: Sequence[Level]) -> None:
+        """Take these levels, in any order, for the whole side."""
+        key = self._key
+        keys = [key[level.price] for level in levels]
+        sizes = [SIZES[level.size] for level in levels]
+        if 0 in sizes or keys != sorted(keys) or len(set(keys)) != len(keys):
+            self.clear()
+            for level in levels:
+                self.put(level.price, level.size)
+            return
+        self.keys, self.sizes = keys, sizes
+        self.texts = [f'{{"price":"{level.price}","size":"{level.size}"}}' for level in levels]
+
+    def put(self, price_text: str, size_text: str) -> bool:
+        """Set the total at one price, 0 removing it; tell whether the best level changed."""
+        key = self._key[price_text]
+        total = SIZES[size_text]
+        keys = self.keys
+        count = len(keys)
+        at = bisect_left(keys, key)
+        if at < count and keys[at] == key:
+            if total:
+                self.sizes[at] = total
+                self.texts[at] = f'{{"price":"{price_text}","size":"{size_text}"}}'
+            else:
+                del keys[at], self.sizes[at], self.texts[at]
+            return at == count - 1
+        if not total:
+            return False
+        keys.insert(at, key)
+        self.sizes.insert(at, total)
+        self.texts.insert(at, f'{{"price":"{price_text}","size":"{size_text}"}}')
+        return at == count
+
+    def clear(self) -> None:
+        """Forget every level."""
+        self.keys, self.sizes, self.texts = [], [], []
+
+    def best(self) -> float | None:
+        """Give the best price, or None when the side is empty."""
+        return abs(self.keys[-1]) if self.keys else None
+
+    def prices(self, depth: int | None = None) -> list[float]:
+        """Give the prices, best first, of at most so many levels."""
+        return [abs(key) for key in self.keys[: None if depth is None else -depth - 1 : -1]]
+
+    def totals(self, depth: int | None = None) -> list[float]:
+        """Give the sizes, best first, of at most so many levels."""
+        return self.sizes[: None if depth is None else -depth - 1 : -1]
+
+    def differences(self, other: "Side") -> int:
+        """Count the prices at which the two sides do not hold the same size."""
+        if self.keys == other.keys and self.sizes == other.sizes:
+            return 0
+        mine = set(zip(self.keys, self.sizes, strict=True))
+        return len({key for key, _ in mine ^ set(zip(other.keys, other.sizes, strict=True))})
+
+
+class Book:
+    """Both sides of one token's book, in dollars per share and shares.
+
+    >>> book = Book()
+    >>> book.put("bid", ".48", "30"), book.put("bid", "0.4", "5"), book.put("ask", "0.52", "25")
+    (True, False, True)
+    >>> book.best_bid, book.best_ask, book.levels("bid")
+    (0.48, 0.52, [(0.48, 30.0), (0.4, 5.0)])
+    """
+
+    __slots__ = ("asks", "bids")
+
+    def __init__(self) -> None:
+        self.bids = Side(PRICES)
+        self.asks = Side(_ASK_KEYS)
+
+    def replace(self, snapshot: BookSnapshot) -> None:
+        """Take a whole book.
+
+        Raises:
+            ProtocolError: a price or size is not a number in range; the book is then unchanged.
+        """
+        fresh = Book()
+        fresh.bids.replace(snapshot.bids)
+        fresh.asks.replace(snapshot.asks)
+        self.bids, self.asks = fresh.bids, fresh.asks
+
+    def put(self, side: BookSide, price_text: str, size_text: str) -> bool:
+        """Set the total at one price, 0 removing it; tell whether the top of the book changed.
+
+        Raises:
+            ProtocolError: the price or size is not a number in range; the book is then unchanged.
+        """
+        return (self.bids if side == "bid" else self.asks).put(price_text, size_text)
+
+    @property
+    def best_bid(self) -> float | None:
+        """Give the highest bid, or None when there is none."""
+        return self.bids.best()
+
+    @property
+    def best_ask(self) -> float | None:
+        """Give the lowest ask, or None when there is none."""
+        return self.asks.best()
+
+    def levels(self, side: BookSide, depth: int | None = None) -> list[tuple[float, float]]:
+        """List price and size, best first."""
+        chosen = self.bids if side == "bid" else self.asks
+        return list(zip(chosen.prices(depth), chosen.totals(depth), strict=True))
+
+    def differences(self, other: "Book") -> int:
+        """Count the prices at which the two books do not hold the same size."""
+        return sum(a.differences(b) for a, b in ((self.bids, other.bids), (self.asks, other.asks)))

@@ -1,0 +1,157 @@
+"""The user's keys to the venue: held so that no log, traceback, notebook, recording or copy can show them.
+
+Market data needs none of this. The three values are sent as they are, by the user channel and by the price streams; the
+wallet's private key is read for nothing but deriving the three.
+"""
+
+import hmac
+import logging
+import re
+from typing import TYPE_CHECKING, NoReturn
+
+from pmlive.errors import AuthError
+from pmlive.settings import Variables, Venue
+
+if TYPE_CHECKING:
+    from typing import Self  # only annotations use it
+
+__all__ = ["Credentials", "Secret"]
+
+logger = logging.getLogger(__name__)
+
+# Field of Credentials, and the variables that may hold it.
+_SOURCES = {
+    "api_key": ("POLYMARKET_API_KEY",),
+    "secret": ("POLYMARKET_SECRET", "POLYMARKET_API_SECRET"),
+    "passphrase": ("POLYMARKET_PASSPHRASE",),
+}
+_ISSUED = {
+    "api_key": (re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), "a UUID"),
+    "secret": (re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}"), "base64 text"),
+    "passphrase": (re.compile(r"[!-~]+"), "text without spaces"),
+}
+_SENDABLE = re.compile(r"[!#-&(-;=?-~]+")
+_WALLET_KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
+
+
+class Secret:
+    """Hold a text that only ``reveal`` shows.
+
+    It cannot be printed, formatted, pickled, copied or turned into JSON, and compares in constant time.
+
+    >>> Secret("hunter2"), f"{Secret('hunter2')}"
+    (Secret('***'), '***')
+    """
+
+    __slots__ = ("__text",)
+    __hash__ = None  # pyright: ignore[reportAssignmentType] - a hash would tell equal secrets apart from others
+
+    def __init__(self, text: "str | Secret") -> None:
+        """Take the text over."""
+        self.__text = text.reveal() if isinstance(text, Secret) else text
+
+    def reveal(self) -> str:
+        """Give the text itself: call it where the text is sent, and keep no name for the result."""
+        return self.__text
+
+    def __repr__(self) -> str:
+        """Show that there is a secret."""
+        return "Secret('***')"
+
+    def __str__(self) -> str:
+        """Show that there is something."""
+        return "***"
+
+    def __format__(self, spec: str) -> str:
+        """Show that there is something, whatever the format."""
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare with another secret, in constant time."""
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self.__text.encode(), other.reveal().encode())
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse to be pickled or copied.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("a secret cannot be pickled or copied")
+
+    def __getstate__(self) -> NoReturn:
+        """Refuse to be taken apart.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("a secret cannot be pickled or copied")
+
+
+class Credentials:
+    """Hold the API key, secret and passphrase of one account of the venue."""
+
+    __slots__ = ("api_key", "passphrase", "secret")
+
+    def __init__(self, api_key: str | Secret, secret: str | Secret, passphrase: str | Secret) -> None:
+        """Take the three over.
+
+        Raises:
+            AuthError: a value that cannot be a credential; the message says the form that is expected.
+        """
+        self.api_key = _checked(Secret(api_key), "api_key")
+        self.secret = _checked(Secret(secret), "secret")
+        self.passphrase = _checked(Secret(passphrase), "passphrase")
+
+    @classmethod
+    def from_environment(cls, variables: Variables | None = None, *, venue: Venue | None = None) -> "Self | None":
+        """Take the credentials of the environment; without them, derive them from the wallet given there.
+
+        Deriving asks the venue over HTTPS and blocks for it. None means that the environment names neither.
+
+        Raises:
+            AuthError: a variable is missing or malformed, or the venue or the wallet refused.
+            FeedError: the venue cannot be reached.
+        """
+        given = Variables.read() if variables is None else variables
+        if any(name in given for names in _SOURCES.values() for name in names):
+            return cls(**_given(given))
+        if "POLYGON_PRIVATE_KEY" not in given:
+            return None
+        from pmlive._wallet import derive
+
+        return cls(*derive(given, venue or Venue.from_environment(given)))
+
+    def __repr__(self) -> str:
+        """Show that there are credentials."""
+        return "Credentials('***')"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse to be pickled or copied.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("credentials cannot be pickled or copied")
+
+
+def _given(variables: Variables) -> dict[str, Secret]:
+    found: dict[str, Secret] = {}
+    for field, names in _SOURCES.items():
+        name = next((name for name in names if name in variables), None)
+        if name is None:
+            raise AuthError(f"{' or '.join(names)} is not set; the three POLYMARKET_… values are needed together")
+        found[field] = _checked(Secret(variables[name]), field, name)
+    return found
+
+
+def _checked(value: Secret, field: str, name: str | None = None) -> Secret:
+    pattern, form = _ISSUED[field]
+    if not isinstance(value.reveal(), str) or not _SENDABLE.fullmatch(value.reveal()):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise AuthError(f"{name or field} must be {form}, without quotes or spaces")
+    if field != "passphrase" and _WALLET_KEY.fullmatch(value.reveal()):
+        raise AuthError(f"{name or field} must be {form}; a wallet's private key is never to be put there")
+    if not pattern.fullmatch(value.reveal()):
+        logger.warning("%s is not %s: the venue closes such connections without saying why", name or field, form)
+    return value

@@ -1,0 +1,76 @@
+"""What every event is made of, and what is said of the connection itself."""
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+__all__ = [
+    "BookSide",
+    "Cause",
+    "Channel",
+    "Check",
+    "Control",
+    "Gap",
+    "Malformed",
+    "Timestamp",
+    "Unknown",
+    "epoch_ns",
+]
+
+BookSide: TypeAlias = Literal["bid", "ask"]
+Channel: TypeAlias = Literal["market", "user", "realtime", "prices", "sports"]
+Cause: TypeAlias = Literal[
+    "disconnect", "overflow", "silence", "malformed", "disk", "restart", "late opening book", "mismatch"
+]
+Check: TypeAlias = Literal["verified", "unverifiable", "mismatch", "skipped"]
+
+# Seconds until the year 2255 are below this number, milliseconds since April 1970 above it.
+_SECONDS_BELOW = 9_000_000_000
+
+# As the venue sends it, seconds or milliseconds: any such number fits 64 bits when it is read as nanoseconds.
+Timestamp: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1000 * _SECONDS_BELOW)]
+
+
+def epoch_ns(timestamp: int) -> int:
+    """Read a venue timestamp, seconds or milliseconds since 1970, as nanoseconds.
+
+    >>> epoch_ns(1672290701), epoch_ns(1672290701000)
+    (1672290701000000000, 1672290701000000000)
+    """
+    return timestamp * (1_000_000_000 if timestamp < _SECONDS_BELOW else 1_000_000)
+
+
+class Control(msgspec.Struct, frozen=True, gc=False):
+    """A word of the connection itself: an answer to a ping, an acknowledgement, a refusal."""
+
+    word: str
+    detail: str = ""
+
+
+class Unknown(msgspec.Struct, frozen=True, gc=False):
+    """A message of a kind this version does not know, kept as received."""
+
+    kind: str
+    raw: str
+
+
+class Malformed(msgspec.Struct, frozen=True, gc=False):
+    """A message that could not be read: the first 1 kB of it, why, and the token it was about if it said."""
+
+    raw: str
+    reason: str
+    token_id: str | None = None
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """An interval that cannot be trusted, in nanoseconds since 1970 of our own clock.
+
+    ``token_id`` is None where the whole connection was affected; ``ended`` is None while it lasts.
+    """
+
+    started: int
+    cause: Cause
+    token_id: str | None = None
+    ended: int | None = None
+    detail: str = ""
+    conn: int = 0

@@ -1,0 +1,140 @@
+"""What the venue says of markets and their books, to everybody."""
+
+import msgspec
+
+from pmlive.events.base import Timestamp
+
+__all__ = [
+    "BestBidAsk",
+    "BookSnapshot",
+    "Level",
+    "LevelChange",
+    "MarketResolved",
+    "NewMarket",
+    "PriceChange",
+    "TickSizeChange",
+    "Trade",
+]
+
+
+class Level(msgspec.Struct, frozen=True, gc=False):
+    """One price (dollars per share) and the total size (shares) resting at it, as decimal text."""
+
+    price: str
+    size: str
+
+
+class BookSnapshot(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The whole book of one token; it replaces whatever was known.
+
+    Levels come in the venue's order, best last, but only prices decide. ``tick_size`` and ``last_trade_price`` are
+    sent with the opening book only; ``min_order_size`` and ``neg_risk`` by REST only.
+    """
+
+    token_id: str
+    market: str
+    timestamp: Timestamp
+    bids: list[Level]
+    asks: list[Level]
+    hash: str = ""
+    tick_size: str | None = None
+    last_trade_price: str | None = None
+    min_order_size: str | None = None
+    neg_risk: bool | None = None
+
+
+class LevelChange(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The new total at one level, and what the venue says of the book after it."""
+
+    token_id: str
+    price: str
+    size: str
+    side: str
+    hash: str = ""
+    best_bid: str = ""
+    best_ask: str = ""
+
+
+class PriceChange(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Level changes of one market at one instant, nearly always a level and its mirror in the other token."""
+
+    market: str
+    timestamp: Timestamp
+    changes: list[LevelChange]
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One settled match; ``side`` is the taker's (``BUY`` or ``SELL``)."""
+
+    token_id: str
+    market: str
+    timestamp: Timestamp
+    price: str
+    size: str
+    side: str
+    fee_rate_bps: str = ""
+    transaction_hash: str = ""
+
+
+class BestBidAsk(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The venue's own word on the top of a book; intermittent and out of order, so no book is kept from it."""
+
+    token_id: str
+    timestamp: Timestamp
+    market: str = ""
+    best_bid: str = ""
+    best_ask: str = ""
+    spread: str = ""
+
+
+class TickSizeChange(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A finer or coarser price grid, sent when a price nears 0 or 1."""
+
+    token_id: str
+    market: str
+    timestamp: Timestamp
+    old_tick_size: str
+    new_tick_size: str
+
+
+class NewMarket(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A market that was created anywhere on the venue."""
+
+    market: str
+    timestamp: Timestamp
+    token_ids: list[str]
+    outcomes: list[str] = []
+    id: str = ""
+    question: str = ""
+    slug: str = ""
+    description: str = ""
+    condition_id: str = ""
+    clob_token_ids: list[str] | None = None
+    event_message: dict[str, str | None] | None = None
+    tags: list[str] | None = None
+    active: bool | None = None
+    sports_market_type: str | None = None
+    line: str | None = None
+    game_start_time: str | None = None
+    tick_size: str | None = None
+    group_item_title: str | None = None
+    taker_base_fee: str | None = None
+    fees_enabled: bool | None = None
+    fee_schedule: dict[str, object] | None = None
+
+
+class MarketResolved(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The outcome that won."""
+
+    market: str
+    timestamp: Timestamp
+    token_ids: list[str]
+    winning_token_id: str
+    winning_outcome: str
+    id: str = ""
+    question: str = ""
+    slug: str = ""
+    description: str = ""
+    outcomes: list[str] = []
+    event_message: dict[str, str | None] | None = None
+    tags: list[str] | None = None

@@ -1,0 +1,95 @@
+"""When to dial again, and when not to."""
+
+import random
+import ssl
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import msgspec
+from websockets.exceptions import InvalidStatus
+
+from pmlive.errors import AuthError, FeedError, PmliveError
+
+__all__ = ["Backoff", "Policy", "fatal", "retry_after"]
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """How patiently to dial, in seconds.
+
+    The delay before a dial is drawn evenly from nothing to ``first``, doubled with each failure up to ``most``. Only a
+    connection that proved useful and lasted ``stable`` makes the next delay short again. In any ``window``, one connection
+    is dialled at most ``dials`` times, whatever happens; all connections together keep ``spacing`` between two dials.
+    """
+
+    first: float = 1.0
+    most: float = 60.0
+    stable: float = 30.0
+    window: float = 60.0
+    dials: int = 6
+    spacing: float = 0.1
+    refused: float = 60.0
+    open_timeout: float = 10.0
+    tick: float = 0.25
+
+
+class Backoff:
+    """The dials of one connection: how long to wait before the next."""
+
+    def __init__(self, policy: Policy, draw: Callable[[float, float], float] = random.uniform) -> None:
+        self._policy = policy
+        self._draw = draw
+        self._dialled: deque[float] = deque(maxlen=policy.dials)
+        self._failures = 0
+        self._not_before = 0.0
+
+    def delay(self, now: float) -> float:
+        """Say how many seconds to wait before dialling; times are monotonic."""
+        policy = self._policy
+        wait = self._draw(0, min(policy.most, policy.first * 2 ** (self._failures - 1))) if self._failures else 0.0
+        if len(self._dialled) == policy.dials:
+            wait = max(wait, self._dialled[0] + policy.window - now)
+        return max(wait, self._not_before - now, 0.0)
+
+    def dialled(self, now: float) -> None:
+        """Note an attempt."""
+        self._dialled.append(now)
+
+    def failed(self, error: BaseException, now: float) -> None:
+        """Note that no connection came of it; a server that says when to come back is believed."""
+        self._failures += 1
+        wait = retry_after(error, self._policy.refused)
+        if wait is not None:
+            self._not_before = now + wait
+
+    def ended(self, lasted: float, *, useful: bool) -> None:
+        """Note the end of a connection and whether it had been of use."""
+        self._failures = 1 if useful and lasted >= self._policy.stable else self._failures + 1
+
+
+def retry_after(error: BaseException, otherwise: float) -> float | None:
+    """Read how long a server that is busy (429, 503) wants to be left alone, in seconds; None for other errors."""
+    if not isinstance(error, InvalidStatus) or error.response.status_code not in (429, 503):
+        return None
+    text = error.response.headers.get("Retry-After", "")
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return otherwise
+
+
+def fatal(error: BaseException, url: str) -> PmliveError | None:
+    """Tell an error that dialling again cannot mend, as one of ours."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return FeedError(f"{url} has no certificate that can be trusted ({error.verify_message}); not dialled again")
+    if not isinstance(error, InvalidStatus):
+        return None
+    status = error.response.status_code
+    if status in (401, 403):
+        return AuthError(f"{url} refused the connection with HTTP {status}; check credentials and country, then reconnect")
+    if 300 <= status < 400:
+        return FeedError(f"{url} redirects elsewhere (HTTP {status}), which is not followed; set the address that is right")
+    return None

@@ -1,0 +1,36 @@
+"""Receive times: the wall clock, but never backwards."""
+
+import time
+from collections.abc import Callable
+
+__all__ = ["Clock"]
+
+# The wall clock may be this far from ours before ours gives in (nanoseconds).
+_TOLERANCE = 1_000_000_000
+
+
+class Clock:
+    """Nanoseconds since 1970, carried by the monotonic clock.
+
+    The order of receiving must survive a wall clock that is set back, so ours then waits; one that jumps ahead is followed.
+    """
+
+    def __init__(
+        self, wall: Callable[[], int] = time.time_ns, monotonic: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._offset = wall() - monotonic()
+        self._checked = monotonic()
+
+    def __call__(self) -> int:
+        """Give the time."""
+        now = self._monotonic()
+        if now - self._checked >= _TOLERANCE:
+            self._checked = now
+            self._follow(self._wall() - now - self._offset)
+        return now + self._offset
+
+    def _follow(self, error: int) -> None:
+        """Move towards the wall clock: at once if it is ahead, by at most half a millisecond a second if behind."""
+        self._offset += error if error > 0 else max(error, -_TOLERANCE // 2_000)

@@ -1,0 +1,164 @@
+"""All connections: tokens spread over sockets, dials paced, each channel by itself."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from pmlive._session import Session, Timing
+from pmlive.events import Channel
+from pmlive.feed.backoff import Policy
+from pmlive.feed.connection import Connection, Sink
+
+__all__ = ["Pool"]
+
+# Beyond some hundreds of tokens on one connection the venue sends changes but no opening books.
+TOKENS_PER_CONNECTION = 200
+_EPOCHS_BEGAN = 1_735_689_600  # 2025-01-01, in seconds since 1970
+_S = 1_000_000_000
+_TIMING: dict[Channel, Timing] = {
+    "market": Timing(),
+    "user": Timing(),
+    "realtime": Timing(ping=5 * _S),
+    "prices": Timing(ping=30 * _S),
+}
+
+
+class Pool:
+    """Keeps every wanted key on one connection of its channel.
+
+    Every method is called from the loop that the connections run on.
+    """
+
+    def __init__(
+        self,
+        urls: dict[Channel, str],
+        sink: Sink,
+        *,
+        clock: Callable[[], int],
+        policy: Policy | None = None,
+        timing: dict[Channel, Timing] | None = None,
+        credentials: Callable[[], dict[str, str]] | None = None,
+        tokens_per_connection: int = TOKENS_PER_CONNECTION,
+    ) -> None:
+        self.connections: list[Connection] = []
+        self._urls = urls
+        self._sink = sink
+        self._clock = clock
+        self._policy = policy or Policy()
+        self._timing = _TIMING | (timing or {})
+        self._credentials = credentials
+        self._limit = tokens_per_connection
+        self._limits: dict[Connection, int] = {}
+        self._turn = asyncio.Lock()
+        self._last_dial = 0.0
+        # Epoch numbers go on from the clock, so that a recording that is resumed never sees one twice.
+        self._epoch = clock() // _S - _EPOCHS_BEGAN
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def want(self, channel: Channel, keys: Iterable[str]) -> dict[int, list[str]]:
+        """Add keys; give those that went to connections already open, by epoch."""
+        placed: dict[int, list[str]] = {}
+        fresh = [key for key in dict.fromkeys(keys) if self.find(channel, key) is None]
+        while fresh:
+            connection = self._with_room(channel)
+            room = self._room(connection)
+            taken, fresh = fresh[:room], fresh[room:]
+            connection.session.want(taken, self._clock())
+            if connection.conn is not None:
+                placed[connection.conn] = taken
+            connection.poke()
+        return placed
+
+    def want_everything(self, channel: Channel) -> None:
+        """Subscribe a channel without naming keys: every market of the user's."""
+        self._with_room(channel).session.everything = True
+
+    def unwant(self, channel: Channel, keys: Sequence[str]) -> dict[int, list[str]]:
+        """Drop keys; give them by the epoch they were in last. A connection without keys ends."""
+        left: dict[int, list[str]] = {}
+        for connection in self.of(channel):
+            gone = [key for key in dict.fromkeys(keys) if key in connection.session.wanted]
+            if not gone:
+                continue
+            connection.session.unwant(gone)
+            connection.poke()
+            epoch = connection.conn or connection.previous
+            if epoch is not None:
+                left[epoch] = gone
+            if not connection.session.wanted and not connection.session.everything:
+                self._end(connection)
+        return left
+
+    def drop_channel(self, channel: Channel) -> None:
+        """End every connection of a channel."""
+        for connection in self.of(channel):
+            self._end(connection)
+
+    def resync(self, token_ids: Iterable[str]) -> None:
+        """Ask for fresh opening books."""
+        for token_id in token_ids:
+            connection = self.find("market", token_id)
+            if connection is not None:
+                connection.session.resync([token_id], self._clock())
+                connection.poke()
+
+    def find(self, channel: Channel, key: str) -> Connection | None:
+        """Find the connection that carries a key."""
+        return next((one for one in self.of(channel) if key in one.session.wanted), None)
+
+    def of(self, channel: Channel) -> list[Connection]:
+        """List the connections of a channel."""
+        return [connection for connection in self.connections if connection.channel == channel]
+
+    def halve(self, connection: Connection) -> None:
+        """Move half of a connection's tokens elsewhere: its opening frame was too big to receive."""
+        keys = list(connection.session.wanted)
+        self._limits[connection] = max(1, len(keys) // 2)
+        surplus = keys[self._limits[connection] :]
+        connection.session.unwant(surplus)
+        self.want(connection.channel, surplus)
+
+    async def stop(self) -> None:
+        """End every connection."""
+        connections, self.connections = self.connections, []
+        await asyncio.gather(*(connection.stop() for connection in connections), *self._ending)
+
+    def _with_room(self, channel: Channel) -> Connection:
+        for connection in self.of(channel):
+            if self._room(connection) > 0:
+                return connection
+        connection = Connection(
+            Session(channel, timing=self._timing[channel], credentials=self._credentials),
+            self._urls[channel],
+            sink=self._sink,
+            clock=self._clock,
+            policy=self._policy,
+            pace=self._pace,
+            next_conn=self._next_epoch,
+        )
+        self.connections.append(connection)
+        connection.start()
+        return connection
+
+    def _room(self, connection: Connection) -> int:
+        limit = self._limit if connection.channel == "market" else 1_000_000
+        return self._limits.get(connection, limit) - len(connection.session.wanted)
+
+    def _end(self, connection: Connection) -> None:
+        self.connections.remove(connection)
+        self._limits.pop(connection, None)
+        task = asyncio.create_task(connection.stop())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _pace(self) -> None:
+        """Wait for a turn to dial."""
+        async with self._turn:
+            wait = self._last_dial + self._policy.spacing - time.monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            self._last_dial = time.monotonic()
+
+    def _next_epoch(self) -> int:
+        self._epoch += 1
+        return self._epoch

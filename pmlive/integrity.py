@@ -1,0 +1,206 @@
+"""Whether a rebuilt book is the venue's book.
+
+The venue states a SHA-1 over the JSON of the whole book with every change. The JSON has held different facts over
+the years, and its last trade price moves before the trade is announced. So a proof here tries the facts that proved
+the last state, then the other eras, then every trade price; a match by any of them is a proof, since SHA-1 does not
+match by chance.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from itertools import product
+from typing import Literal, Protocol, Self, TypeAlias
+
+import msgspec
+
+from pmlive.book import Book
+from pmlive.events import Check
+
+__all__ = ["Counts", "Digest", "Facts", "Proof", "book_digest", "book_hash", "guesses", "prove", "trade_price_text"]
+
+Era: TypeAlias = Literal["2024", "2025", "current"]
+
+# The facts that most markets share, tried when a market has not told its own.
+_COMMON_MINIMUMS = ("5", "15", "1", "10", "20", "50", "100")
+_COMMON_TICKS = ("0.01", "0.001", "0.1", "0.0001", "0.0025")
+
+# A token whose hashes never fitted is no longer tried after so many: its venue hashes something that we do not know.
+_PATIENCE = 8
+_TRADE_PRICES = tuple(f"{thousandths / 1000:.3f}" for thousandths in range(1001))
+
+
+class Digest(Protocol):
+    """Take more text at any time: the type of what ``hashlib`` returns, which has no public name."""
+
+    def copy(self) -> Self:
+        """Branch off, so that the rest can be tried in several ways."""
+        ...
+
+    def update(self, data: bytes, /) -> None:
+        """Add to what is hashed."""
+        ...
+
+    def hexdigest(self) -> str:
+        """Give the hash of all that was added."""
+        ...
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What a book's hash covers beside its levels; ``era`` says which of the venue's key sets."""
+
+    min_order_size: str | None = None
+    tick_size: str | None = None
+    neg_risk: bool | None = None
+    last_trade_price: str | None = None
+    era: Era = "current"
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether every fact that the era's hash covers is known."""
+        if self.era == "2024":
+            return True
+        known = None not in (self.min_order_size, self.tick_size, self.neg_risk)
+        return known and (self.era == "2025" or self.last_trade_price is not None)
+
+    def tail(self) -> bytes:
+        """Write the end of the JSON that is hashed."""
+        if self.era == "2024":
+            return b"}"
+        neg_risk = "true" if self.neg_risk else "false"
+        text = f',"min_order_size":"{self.min_order_size}","tick_size":"{self.tick_size}","neg_risk":{neg_risk}'
+        if self.era == "current":
+            text += f',"last_trade_price":"{self.last_trade_price}"'
+        return text.encode() + b"}"
+
+
+def book_digest(book: Book, market: str, token_id: str, timestamp: int) -> Digest:
+    """Hash the part of a book that does not depend on ``Facts``; ``timestamp`` is the venue's, in milliseconds."""
+    return hashlib.sha1(
+        f'{{"market":"{market}","asset_id":"{token_id}","timestamp":"{timestamp}","hash":"",'
+        f'"bids":[{",".join(book.bids.texts)}],"asks":[{",".join(book.asks.texts)}]'.encode(),
+        usedforsecurity=False,
+    )
+
+
+def book_hash(book: Book, market: str, token_id: str, timestamp: int, facts: Facts) -> str:
+    """Compute the venue's hash of a book, 40 hex digits."""
+    return _finish(book_digest(book, market, token_id, timestamp), facts)
+
+
+def _finish(digest: Digest, facts: Facts) -> str:
+    whole = digest.copy()
+    whole.update(facts.tail())
+    return whole.hexdigest()
+
+
+def prove(digest: Digest, stated: str, candidates: Iterator[Facts]) -> Facts | None:
+    """Find the facts under which the digest is the hash that the venue stated."""
+    return next((facts for facts in candidates if _finish(digest, facts) == stated), None)
+
+
+def guesses(known: Facts, *, trade_price: str | None = None, search: bool = True) -> Iterator[Facts]:
+    """List the facts a hash may have covered, likeliest first.
+
+    ``trade_price`` is one more price to try early, such as the last one announced. Facts that nobody told are taken
+    from those that most markets share. ``search`` adds every trade price of three decimals.
+    """
+    if known.complete:
+        yield known
+    likely = [price for price in (trade_price, known.last_trade_price) if price is not None]
+    for base in _settings(known):
+        yield from (msgspec.structs.replace(base, last_trade_price=price) for price in likely)
+    for base in _settings(known):
+        yield msgspec.structs.replace(base, era="2025", last_trade_price=None)
+    yield Facts(era="2024")
+    # A new tick size, like a new trade price, may be in the hash before it is announced.
+    for tick in _COMMON_TICKS:
+        yield from (msgspec.structs.replace(known, tick_size=tick, last_trade_price=price) for price in likely)
+    if not search:
+        return
+    for base in _settings(known, most=1 if known.complete else 4):
+        yield from (msgspec.structs.replace(base, last_trade_price=price) for price in _TRADE_PRICES)
+
+
+def _settings(known: Facts, most: int | None = None) -> Iterator[Facts]:
+    minimums = _COMMON_MINIMUMS if known.min_order_size is None else (known.min_order_size,)
+    ticks = _COMMON_TICKS if known.tick_size is None else (known.tick_size,)
+    neg_risks = (False, True) if known.neg_risk is None else (known.neg_risk,)
+    for count, (minimum, tick, neg_risk) in enumerate(product(minimums, ticks, neg_risks)):
+        if most is not None and count >= most:
+            return
+        yield Facts(min_order_size=minimum, tick_size=tick, neg_risk=neg_risk)
+
+
+def trade_price_text(text: str) -> str:
+    """Write a trade's price as the hash has it: at least three decimals.
+
+    >>> trade_price_text("0.5"), trade_price_text(".48"), trade_price_text("0.4975")
+    ('0.500', '0.480', '0.4975')
+    """
+    whole, _, decimals = text.partition(".")
+    return f"{whole or '0'}.{decimals:0<3}"
+
+
+class Counts(msgspec.Struct):
+    """The outcomes of the three checks, in the order of the columns of ``checks``."""
+
+    hash_verified: int = 0
+    hash_unverifiable: int = 0
+    hash_mismatch: int = 0
+    bbo_ok: int = 0
+    bbo_mismatch: int = 0
+    snapshot_ok: int = 0
+    snapshot_mismatch: int = 0
+
+    def add(self, other: "Counts") -> None:
+        """Add another's numbers to these."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Proof(msgspec.Struct):
+    """What is known of one token's hashes, and whether the next one fits.
+
+    Until a hash of the token has once been reproduced, one that cannot be is unverifiable: it may cover facts we do not
+    know. After that it is a mismatch.
+    """
+
+    facts: Facts = Facts()
+    announced: str | None = None
+    established: bool = False
+    failures: int = 0
+    tail: bytes = b""
+
+    def learn(self, **facts: str | bool | None) -> None:
+        """Take facts that the venue told, leaving those that it did not mention."""
+        told = {name: value for name, value in facts.items() if value is not None}
+        if told and told != {name: getattr(self.facts, name) for name in told}:
+            self.facts = msgspec.structs.replace(self.facts, **told)
+            self.tail = self.facts.tail()
+
+    def trade(self, price_text: str) -> None:
+        """Note the price of an announced trade; hashes may have covered it for a while, or may yet."""
+        self.announced = trade_price_text(price_text)
+
+    def check(self, book: Book, market: str, token_id: str, timestamp: int, stated: str) -> Check:
+        """Compare a book with the hash stated for it; ``timestamp`` is the venue's, in milliseconds."""
+        if not stated or (not self.established and self.failures >= _PATIENCE):
+            return "unverifiable"
+        digest = book_digest(book, market, token_id, timestamp)
+        likely = digest.copy()
+        likely.update(self.tail)
+        if likely.hexdigest() == stated:
+            self.established = True
+            return "verified"
+        search = self.established or self.facts.last_trade_price is None
+        facts = prove(digest, stated, guesses(self.facts, trade_price=self.announced, search=search))
+        if facts is None:
+            self.failures += 1
+            return "mismatch" if self.established else "unverifiable"
+        self.facts, self.tail = facts, facts.tail()
+        self.established, self.failures = True, 0
+        return "verified"
+
+    def doubt(self) -> None:
+        """Start anew: a book that the venue itself sent does not fit its hash."""
+        self.established = False

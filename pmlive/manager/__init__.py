@@ -1,0 +1,7 @@
+"""One object that streams, keeps, records and shows: the manager."""
+
+from pmlive.manager.core import Manager
+from pmlive.manager.subscriptions import CallbackType, Subscription, SubscriptionType
+from pmlive.manager.views import BookView
+
+__all__ = ["BookView", "CallbackType", "Manager", "Subscription", "SubscriptionType"]

@@ -1,0 +1,236 @@
+"""The manager: what a researcher holds."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+
+import polars as pl
+
+from pmlive.credentials import Credentials
+from pmlive.errors import UnknownMarketError
+from pmlive.feed import Policy
+from pmlive.manager.engine import Engine, Options
+from pmlive.manager.mailbox import Handler
+from pmlive.manager.subscribing import Subscriber
+from pmlive.manager.subscriptions import Subscription
+from pmlive.manager.views import BookView, status, view
+from pmlive.markets import Market
+from pmlive.pipeline import Token
+from pmlive.pipeline.journal import rebuild
+from pmlive.settings import Venue, data_dir
+from pmlive.store import Recorder
+
+if TYPE_CHECKING:
+    from pmlive.sim import SimulatedVenue
+
+__all__ = ["Manager"]
+
+
+class Manager(Subscriber):
+    """Stream markets, keep proven books and rolling frames, and record them.
+
+    Everything live happens in a thread of its own, started on first use; each method is plain, works in a script, in a cell,
+    with a running event loop and without, and may be called from any thread. Frames are copies of what is there.
+
+    Args:
+        venue: the real venue by default; ``"sim"`` starts a simulated one, which needs no network; or other addresses.
+        credentials: the user's, for orders and trades; by default the environment's, looked for when they are needed.
+        notification_callback: gets updates as dictionaries, for subscriptions of callback type ``notification``.
+        log_callback: the same for callback type ``log``; both may be coroutine functions.
+        rows: the most rows a rolling frame keeps.
+        age: the oldest rows it keeps, by receive time.
+        depth: levels a side in ``depth``.
+        policy: how patiently to dial.
+    """
+
+    def __init__(
+        self,
+        venue: Venue | Literal["sim"] | None = None,
+        *,
+        credentials: Credentials | None = None,
+        notification_callback: Handler | None = None,
+        log_callback: Handler | None = None,
+        rows: int = 200_000,
+        age: timedelta = timedelta(hours=6),
+        depth: int = 10,
+        policy: Policy | None = None,
+    ) -> None:
+        self.sim: SimulatedVenue | None = None
+        if venue == "sim":
+            self.sim, venue = _simulated()
+        elif isinstance(venue, str):
+            raise ValueError(f"venue {venue!r} is not 'sim'; for other addresses give a pmlive.Venue")
+        engine = Engine(
+            venue or Venue.from_environment(), credentials, Options(rows=rows, age=age, depth=depth, policy=policy)
+        )
+        super().__init__(engine, {"notification": notification_callback, "log": log_callback})
+        self._recorder: Recorder | None = None
+
+    # --- what is there ---
+
+    @property
+    def prices(self) -> pl.DataFrame:
+        """Give the changes of the top of every book."""
+        return self._frame("prices")
+
+    @property
+    def depth(self) -> pl.DataFrame:
+        """Give the best levels of every book, at most ten times a second each."""
+        return self._frame("depth")
+
+    @property
+    def trades(self) -> pl.DataFrame:
+        """Give the trades, with the taker's side."""
+        return self._frame("trades")
+
+    @property
+    def gaps(self) -> pl.DataFrame:
+        """Give the intervals that cannot be trusted; those that last have no end."""
+        return self._frame("gaps")
+
+    @property
+    def user_orders(self) -> pl.DataFrame:
+        """Give the messages on the user's own orders."""
+        return self._frame("user_orders")
+
+    @property
+    def user_trades(self) -> pl.DataFrame:
+        """Give the messages on the user's own trades."""
+        return self._frame("user_trades")
+
+    @property
+    def market_events(self) -> pl.DataFrame:
+        """Give tick size changes, new markets and resolutions."""
+        return self._frame("market_events")
+
+    @property
+    def activity(self) -> pl.DataFrame:
+        """Give the trades of subscribed events, with wallets."""
+        return self._frame("activity")
+
+    @property
+    def reference_prices(self) -> pl.DataFrame:
+        """Give prices from outside the venue."""
+        return self._frame("reference_prices")
+
+    @property
+    def markets(self) -> list[Market]:
+        """List the markets that are known of the subscriptions."""
+        return list(self._engine.markets.values())
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """List the active subscriptions."""
+        return list(self._engine.registry.active.values())
+
+    def book(self, token: str, outcome: str | None = None, *, depth: int | None = None) -> BookView:
+        """Copy the book of a token, or of an outcome of the watched markets.
+
+        Args:
+            token: a token id, an outcome such as ``"Yes"`` if only one watched token has it, or a market's slug.
+            outcome: the outcome, where ``token`` is a market's slug or condition id.
+            depth: the most levels a side, all by default.
+
+        Raises:
+            BookError: the book cannot be trusted now; the message says since when and why.
+            UnknownMarketError: no such token is subscribed, or several are meant.
+        """
+        return self._engine.call(lambda: self._view(token, outcome, depth))
+
+    def status(self) -> dict[str, object]:
+        """Describe connections, subscriptions, statistics, books and recording, as JSON can hold it."""
+        engine = self._engine
+        return engine.call(
+            lambda: status(engine.live, list(engine.registry.active.values()), running=engine.runner.running)
+        )
+
+    # --- recording ---
+
+    def record(self, folder: str | Path | None = None) -> Path:
+        """Write everything from now on into a folder, going on with what it holds; give the folder.
+
+        Raises:
+            StoreError: the folder cannot be written, is another's, or another process records into it.
+        """
+        if self._recorder is not None:
+            raise ValueError(f"already recording into {self._recorder.folder}; call stop_recording first")
+        where = Path(folder) if folder is not None else data_dir() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        recorder = Recorder(where, rebuild=rebuild)
+        self._recorder = recorder
+        self._engine.call(partial(self._engine.record, recorder))
+        return where
+
+    def stop_recording(self) -> None:
+        """Seal the recording; streaming goes on."""
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            self._engine.call(lambda: self._engine.started().desk.end_recording())
+            recorder.close()
+
+    # --- the end ---
+
+    def close(self) -> None:
+        """Seal the recording and end every connection; again does nothing."""
+        self.stop_recording()
+        self._engine.close()
+        if self.sim is not None:
+            self.sim.stop()
+
+    def __enter__(self) -> Self:
+        """Use the manager in a block and close it after."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the manager."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Use the manager in an async block and close it after."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the manager."""
+        await asyncio.to_thread(self.close)
+
+    def __repr__(self) -> str:
+        """Say how much is subscribed, in one line."""
+        return f"<Manager of {self._engine.venue.clob_ws}, {len(self._engine.registry.active)} subscriptions>"
+
+    # --- inside ---
+
+    def _frame(self, table: str) -> pl.DataFrame:
+        return self._engine.call(lambda: self._engine.started().desk.frame(table))
+
+    def _view(self, named: str, outcome: str | None, depth: int | None) -> BookView:
+        token = self._token(named, outcome)
+        return view(token, self._engine.labels.get(token.id, f"token {token.id}"), depth)
+
+    def _token(self, named: str, outcome: str | None) -> Token:
+        tokens = self._engine.started().desk.pipeline.books.tokens
+        if named in tokens:
+            return tokens[named]
+        meant = [token_id for token_id in self._named(named, outcome) if token_id in tokens]
+        if len(meant) == 1:
+            return tokens[meant[0]]
+        known = "; ".join(f"{self._engine.labels.get(token_id, '?')} = {token_id}" for token_id in list(tokens)[:6])
+        problem = f"{len(meant)} subscribed tokens are" if meant else "no subscribed token is"
+        raise UnknownMarketError(f"{problem} meant by {named!r}; name one by its id, such as {known or 'none yet'}")
+
+    def _named(self, named: str, outcome: str | None) -> Sequence[str]:
+        """List the tokens that a market and its outcome, or an outcome alone, may mean."""
+        markets = self._engine.markets.values()
+        if outcome is None:
+            return [token for market in markets for name, token in market.tokens.items() if name.casefold() == named.casefold()]
+        return [market.token_of(outcome) for market in markets if named in (market.slug, market.condition_id)]
+
+
+def _simulated() -> "tuple[SimulatedVenue, Venue]":
+    """Start a simulated venue in this process."""
+    from pmlive.sim import SimulatedVenue  # a server, needed by nobody else
+
+    sim = SimulatedVenue()
+    sim.start()
+    return sim, Venue.from_environment(sim.environment())

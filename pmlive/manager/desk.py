@@ -1,0 +1,143 @@
+"""Where everything received comes together: the journal, the rolling frames, the recorder; in the feed thread alone."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import polars as pl
+
+from pmlive.events import Cause, Channel, Event, Gap
+from pmlive.feed import Clock, Connection
+from pmlive.pipeline import Pipeline
+from pmlive.pipeline.journal import Closed, Journal, Opened
+from pmlive.store import Recorder
+from pmlive.tables import ROLLING, STORED, Rolling
+
+__all__ = ["Desk"]
+
+logger = logging.getLogger(__name__)
+
+
+class Desk:
+    """The pipeline with what feeds on it: rolling frames, and a recorder when there is one."""
+
+    def __init__(self, *, clock: Clock, rows: int, age: timedelta, depth: int) -> None:
+        self.clock = clock
+        self.pipeline = Pipeline(depth=depth)
+        self.journal = Journal(self.pipeline)
+        self.recorder: Recorder | None = None
+        self.frames = {name: Rolling(name, rows=rows, age=age) for name in ROLLING}
+        self.on_rows: Callable[[dict[str, pl.DataFrame]], None] | None = None
+        self._reported: set[str] = set()
+
+    # --- what the connections tell ---
+
+    def opened(self, connection: Connection, conn: int, now: int) -> None:
+        """Note a connection and what it was asked for."""
+        keys = list(connection.session.wanted) if connection.channel == "market" else []
+        note = Opened(connection.channel, connection.url, keys, connection.previous)
+        self.journal.note("open", conn, note, now)
+
+    def received(self, connection: Connection, data: bytes, events: Sequence[Event], now: int) -> None:
+        """Take a frame."""
+        self.journal.frame(connection.channel, connection.conn or 0, data, events, now)
+
+    def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int) -> None:
+        """Note the end of a connection."""
+        self.journal.note("close", connection.conn or 0, Closed(cause, detail), now)
+
+    def late(self, connection: Connection, token_ids: Sequence[str], since: int) -> None:
+        """Note tokens without an opening book."""
+        for token_id in token_ids:
+            self.gap(Gap(started=since, cause="late opening book", token_id=token_id, conn=connection.conn or 0))
+
+    def gap(self, gap: Gap) -> None:
+        """Note an interval that cannot be trusted."""
+        self.journal.note("gap", gap.conn, gap, self.clock())
+
+    def keys(self, kind: str, channel: Channel, placed: dict[int, list[str]]) -> None:
+        """Note tokens added to or taken from open connections."""
+        if channel == "market":
+            for conn, token_ids in placed.items():
+                self.journal.note(kind, conn, token_ids, self.clock())
+
+    # --- what is made of it ---
+
+    def flush(self) -> None:
+        """Pass the time, and hand complete rows on."""
+        self.pipeline.tick(self.clock())
+        frames = self.pipeline.drain()
+        for table, frame in frames.items():
+            if table in self.frames:
+                self.frames[table].extend(frame)
+            if self.recorder is not None and table in STORED:
+                self.recorder.rows(table, frame)
+        if frames and self.on_rows is not None:
+            self.on_rows(frames)
+        self._report_unknown()
+
+    def frame(self, table: str) -> pl.DataFrame:
+        """Give the rolling rows of a table, the open gaps among those of ``gaps``."""
+        self.flush()
+        frame = self.frames[table].frame(self.clock())
+        if table != "gaps":
+            return frame
+        return pl.concat([frame, self._open_gaps(frame.schema)])
+
+    def _open_gaps(self, schema: pl.Schema) -> pl.DataFrame:
+        now, seq = self.clock(), self.pipeline.seq
+        rows = [
+            (seq, None, now, gap.conn, gap.token_id, gap.started, None, gap.cause, gap.detail)
+            for gap in self.pipeline.open_gaps()
+        ]
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def _report_unknown(self) -> None:
+        """Say once of each kind of message that we do not know it."""
+        for kind in self.pipeline.unknown.keys() - self._reported:
+            self._reported.add(kind)
+            logger.warning("messages of an unknown kind %r arrive; they are kept raw and counted", kind[:60])
+
+    # --- recording ---
+
+    def record(self, recorder: Recorder) -> None:
+        """Keep everything from now on, beginning with the present state."""
+        now = self.clock()
+        self.pipeline.settle(now)
+        self.flush()
+        self.pipeline.seq = recorder.next_seq
+        self.recorder = recorder
+        for record in self.journal.keyframes(now):
+            recorder.log(record)
+        self.journal.keep = recorder.log
+        if recorder.last_recv is not None:
+            self._note_restart(recorder.last_recv, now)
+
+    def _note_restart(self, last: int, now: int) -> None:
+        """The folder was recorded into before: nothing was kept since."""
+        detail = "the recording was continued by another run"
+        self.gap(Gap(started=last, cause="restart", ended=now, detail=detail))
+
+    def tend(self) -> None:
+        """Cut the recording when it is time, and note what the recorder could not keep."""
+        recorder = self.recorder
+        if recorder is None:
+            return
+        for hole in recorder.holes():
+            self.gap(hole)
+        if recorder.due:
+            now = self.clock()
+            self.journal.note("cut", 0, b"", now)
+            self.flush()
+            recorder.cut(self.journal.keyframes(now))
+
+    def end_recording(self) -> Recorder | None:
+        """Write what is open and stop keeping; the caller closes the recorder that is given back."""
+        recorder = self.recorder
+        if recorder is None:
+            return None
+        self.tend()
+        self.journal.note("end", 0, b"", self.clock())
+        self.flush()
+        self.recorder, self.journal.keep = None, None
+        return recorder

@@ -1,0 +1,225 @@
+"""The live feed: sockets, the desk they report to, and the second opinions that REST gives on silence."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
+
+
+from pmlive import _wire
+from pmlive.errors import PmliveError, ProtocolError
+from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap
+from pmlive.feed import Clock, Connection, Policy, Pool
+from pmlive.manager.desk import Desk
+from pmlive.markets import Catalogue
+from pmlive.pipeline import Token
+from pmlive.settings import Venue
+
+__all__ = ["Live"]
+
+logger = logging.getLogger(__name__)
+
+_TICK = 0.1
+_S = 1_000_000_000
+# A token that was not heard for so long is compared with REST, a few each second.
+_QUIET = 300 * _S
+_WITNESSES = 5
+# How long the stream may lag behind what REST shows before it counts as silent.
+_GRACE = 5.0
+
+
+class Live:
+    """The feed of one manager; every method runs in its loop, inside ``run``."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        catalogue: Catalogue,
+        *,
+        credentials: Callable[[], dict[str, str]],
+        policy: Policy | None,
+        rows: int,
+        age: timedelta,
+        depth: int,
+    ) -> None:
+        self.clock = Clock()
+        self.desk = Desk(clock=self.clock, rows=rows, age=age, depth=depth)
+        self.catalogue = catalogue
+        self.urls: dict[Channel, str] = {
+            "market": f"{venue.clob_ws}/market",
+            "user": f"{venue.clob_ws}/user",
+            "realtime": venue.live_data,
+            "prices": venue.prices_ws,
+        }
+        self.pool = Pool(
+            self.urls, self, clock=self.clock, policy=policy, credentials=credentials
+        )
+        self.errors: dict[Channel, PmliveError] = {}
+        self.reconnects = 0
+        self.past_errors = 0
+        self.last_reconnect: int | None = None
+        self._witnessed: dict[str, int] = {}
+        self._checked = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- what the connections tell ---
+
+    def opened(self, connection: Connection, conn: int, now: int) -> None:
+        """Note a connection."""
+        if connection.previous is not None:
+            self.reconnects, self.last_reconnect = self.reconnects + 1, now
+        self.desk.opened(connection, conn, now)
+
+    def received(self, connection: Connection, data: bytes, events: Sequence[Event], now: int) -> None:
+        """Take a frame."""
+        self.desk.received(connection, data, events, now)
+
+    def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int) -> None:
+        """Note the end of a connection."""
+        self.desk.closed(connection, cause, detail, now)
+        if connection.too_big:
+            self.pool.halve(connection)
+
+    def late(self, connection: Connection, token_ids: Sequence[str], since: int) -> None:
+        """Note tokens without an opening book."""
+        self.desk.late(connection, token_ids, since)
+
+    def failed(self, connection: Connection, error: PmliveError) -> None:
+        """Stop a channel that cannot be had."""
+        self.errors[connection.channel] = error
+
+    def fetch(self, connection: Connection, token_ids: Sequence[str]) -> None:
+        """Get books by REST that the socket did not send."""
+        self.spawn(self._fetch(connection, connection.conn, token_ids))
+
+    def witness(self, connection: Connection, since: int) -> None:
+        """Ask REST whether a silent connection is calm or frozen."""
+        self.spawn(self._witness(connection, connection.conn, since))
+
+    # --- the clockwork ---
+
+    async def run(self) -> None:
+        """Keep time, until cancelled."""
+        while True:
+            await asyncio.sleep(_TICK)
+            self.desk.flush()
+            self.desk.tend()
+            self._ask_for_snapshots()
+            self._check_quiet_tokens()
+
+    def told_resolution(self, condition_id: str) -> bool:
+        """Tell whether a market's outcome is known already."""
+        return condition_id in self.desk.pipeline.resolved
+
+    def spawn(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Run something beside the sockets; it is cancelled when the feed ends."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a task of the feed failed", exc_info=error)
+
+    async def stop(self) -> None:
+        """End every connection and task."""
+        await self.pool.stop()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.catalogue.close()
+
+    def _ask_for_snapshots(self) -> None:
+        """Ask for the books that a check found wrong, each at most once a minute."""
+        now = self.clock()
+        wanted = self.desk.pipeline.books.wanted
+        due = [token_id for token_id, at in wanted.items() if now >= at]
+        for token_id in due:
+            wanted[token_id] = now + 60 * _S
+            self.desk.pipeline.books.tokens[token_id].asked = now
+        if due:
+            self.pool.resync(due)
+
+    # --- second opinions ---
+
+    def _check_quiet_tokens(self) -> None:
+        now = self.clock()
+        if now - self._checked < _S:
+            return
+        self._checked = now
+        quiet = [
+            token
+            for token in self.desk.pipeline.books.tokens.values()
+            if token.trusted() and now - max(token.heard, self._witnessed.get(token.id, 0)) >= _QUIET
+        ]
+        for token in quiet[:_WITNESSES]:
+            self._witnessed[token.id] = now
+            self.spawn(self._check_token(token))
+
+    async def _check_token(self, token: Token) -> None:
+        """Compare one token with REST; one that the stream forgot has a gap since it was last heard."""
+        heard = token.heard
+        if await self._is_ahead(token):
+            detail = "REST has a newer book than the stream sent"
+            self.desk.gap(Gap(started=heard, cause="silence", token_id=token.id, detail=detail, conn=token.conn))
+
+    async def _witness(self, connection: Connection, conn: int | None, since: int) -> None:
+        tokens = self.desk.pipeline.books.tokens
+        sample = [tokens[key] for key in connection.session.wanted if key in tokens and tokens[key].trusted()]
+        sample.sort(key=lambda token: token.heard, reverse=True)
+        try:
+            ahead = await asyncio.gather(*(self._is_ahead(token) for token in sample[:_WITNESSES]))
+        except PmliveError as error:
+            logger.warning("a silent connection could not be compared with REST: %s", error)
+            ahead = []
+        if connection.conn != conn:
+            return
+        if any(ahead):
+            connection.give_up(f"no data since {since}, while REST has newer books")
+        else:
+            connection.session.witnessed(self.clock())
+
+    async def _is_ahead(self, token: Token) -> bool:
+        """Tell whether REST has a state that the stream does not bring in time."""
+        book = await self._rest_book(token.id)
+        if book is None or _has(token, book):
+            return False
+        await asyncio.sleep(_GRACE)
+        return token.trusted() and not _has(token, book)
+
+    async def _rest_book(self, token_id: str) -> BookSnapshot | None:
+        body = await self.catalogue.book(token_id)
+        return None if body is None else _wire.decode_book(body)
+
+    async def _fetch(self, connection: Connection, conn: int | None, token_ids: Sequence[str]) -> None:
+        for token_id in token_ids:
+            try:
+                body = await self.catalogue.book(token_id)
+            except PmliveError as error:
+                logger.warning("the book of token %s could not be had by REST either: %s", token_id, error)
+                continue
+            if connection.conn != conn or conn is None:
+                return
+            self._take_book(connection, conn, token_id, body)
+
+    def _take_book(self, connection: Connection, conn: int, token_id: str, body: bytes | None) -> None:
+        if body is None:
+            logger.warning("token %s has no order book: its market is closed, or the id is wrong", token_id)
+        else:
+            try:
+                _wire.decode_book(body)
+            except ProtocolError as error:
+                logger.warning("the book of token %s by REST cannot be read: %s", token_id, error)
+                return
+            self.desk.journal.note("book", conn, body, self.clock())
+        connection.session.booked(token_id)
+
+
+def _has(token: Token, book: BookSnapshot) -> bool:
+    """Tell whether the stream already brought the state that a book shows."""
+    if book.timestamp <= token.timestamp or book.hash == token.stated:
+        return True
+    return any(change.hash == book.hash for _, change in token.recent)

@@ -1,0 +1,78 @@
+"""The thread that everything live runs in."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import TypeVar
+
+from pmlive.errors import FeedError
+
+__all__ = ["Runner"]
+
+T = TypeVar("T")
+
+
+class Runner:
+    """An event loop in a daemon thread of its own, started on first use.
+
+    A busy notebook cell then neither stops a heartbeat nor loses a frame, and no loop of the caller's is needed or touched.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    @property
+    def running(self) -> bool:
+        """Tell whether the thread is there."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run a plain function in the thread and give its result."""
+
+        async def wrapped() -> T:
+            return function()
+
+        if threading.current_thread() is self._thread:
+            return function()
+        return self.submit(wrapped()).result()
+
+    def wait(self, coroutine: Coroutine[object, object, T]) -> T:
+        """Run a coroutine in the thread and give its result."""
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError("this call waits for the feed thread, so it cannot be made from it")
+        return self.submit(coroutine).result()
+
+    def submit(self, coroutine: Coroutine[object, object, T]) -> "Future[T]":
+        """Start a coroutine in the thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._started())
+
+    def stop(self) -> None:
+        """End the loop and the thread; nothing may be submitted afterwards."""
+        if self._loop is None or self._thread is None:
+            return
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=10)
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        if os.getpid() != self._pid:
+            raise FeedError("this manager belongs to the process that made it; after a fork, make another")
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._run, args=(self._loop,), name="pmlive", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    @staticmethod
+    def _run(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+        finally:
+            loop.close()

@@ -1,0 +1,229 @@
+"""What can be subscribed to: seven kinds of the venue's own, two of the real-time data sockets, and all of it at once."""
+
+import asyncio
+import inspect
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from pmlive.credentials import Credentials
+from pmlive.errors import AuthError
+from pmlive.events import Channel
+from pmlive.manager.engine import Engine
+from pmlive.manager.mailbox import Consumer, Handler
+from pmlive.manager.resolve import MarketId, series_of, texts
+from pmlive.manager.subscriptions import CallbackType, Subscription, SubscriptionType
+
+__all__ = ["Subscriber"]
+
+
+class Subscriber:
+    """The subscriptions of a manager."""
+
+    def __init__(self, engine: Engine, handlers: dict[CallbackType, Handler | None]) -> None:
+        self._engine = engine
+        self._handlers = handlers
+        try:
+            self._caller_loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            self._caller_loop = None
+
+    def watch(
+        self,
+        market_ids: MarketId | Sequence[MarketId],
+        *,
+        callback_type: CallbackType = "notification",
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Stream prices, depth, trades and the resolution of every outcome of markets, events or a rolling series.
+
+        Args:
+            market_ids: addresses, slugs, ids or ``Market``; an event means all of its markets, and a series such as
+                ``btc-updown-5m`` its present market and each next one before its time.
+            callback_type: which of the manager's callbacks gets updates.
+            on_event: another function that gets updates, away from the feed.
+
+        Raises:
+            UnknownMarketError: the venue does not know a market.
+            FeedError: the venue cannot be asked.
+        """
+        ids = texts(market_ids)
+        series = [one for one in map(series_of, ids) if one is not None]
+        wanted = self._engine.resolve([each for each in ids if series_of(each) is None])
+        subscription = self._subscribe("watch", "market", wanted.token_ids, wanted.token_ids, callback_type, on_event)
+        for each in series:
+            self._engine.call(partial(self._engine.follow, subscription, each))
+        self._engine.call(partial(self._engine.await_resolution, wanted.markets))
+        return subscription
+
+    def subscribe_market_prices(
+        self,
+        market_ids: MarketId | Sequence[MarketId],
+        callback_type: CallbackType = "notification",
+        *,
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Stream the best prices and the trades of markets (a token id means that outcome alone)."""
+        wanted = self._engine.resolve(texts(market_ids))
+        return self._subscribe("market_prices", "market", wanted.token_ids, wanted.token_ids, callback_type, on_event)
+
+    def subscribe_orderbook_updates(
+        self,
+        token_ids: MarketId | Sequence[MarketId],
+        depth: int = 10,
+        callback_type: CallbackType = "notification",
+        *,
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Stream the books of tokens, updates holding the best ``depth`` levels a side."""
+        if not isinstance(depth, int) or not 1 <= depth <= self._engine.options.depth:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"depth {depth!r} is not between 1 and the manager's own depth of {self._engine.options.depth}")
+        wanted = self._engine.resolve(texts(token_ids))
+        return self._subscribe(
+            "orderbook_updates", "market", wanted.token_ids, wanted.token_ids, callback_type, on_event, depth=depth
+        )
+
+    def subscribe_market_resolution(
+        self,
+        market_ids: MarketId | Sequence[MarketId],
+        callback_type: CallbackType = "notification",
+        *,
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Be told which outcome won, by the socket or, where that stays silent, by the catalogue."""
+        markets = self._engine.catalogued(texts(market_ids))
+        conditions = [market.condition_id for market in markets]
+        tokens = [token_id for market in markets for token_id in market.token_ids]
+        subscription = self._subscribe("market_resolution", "market", tokens, conditions, callback_type, on_event)
+        self._engine.call(partial(self._engine.await_resolution, markets))
+        return subscription
+
+    def subscribe_user_orders(
+        self,
+        market_ids: MarketId | Sequence[MarketId] | None = None,
+        callback_type: CallbackType = "notification",
+        *,
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Stream the user's own orders, in all markets by default.
+
+        Raises:
+            AuthError: there are no credentials, or the venue refused them.
+        """
+        return self._subscribe_user("user_orders", market_ids, callback_type, on_event)
+
+    def subscribe_user_trades(
+        self,
+        market_ids: MarketId | Sequence[MarketId] | None = None,
+        callback_type: CallbackType = "notification",
+        *,
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Stream the user's own trades, in all markets by default; a trade comes again with each new status.
+
+        Raises:
+            AuthError: there are no credentials, or the venue refused them.
+        """
+        return self._subscribe_user("user_trades", market_ids, callback_type, on_event)
+
+    def subscribe_activity(
+        self,
+        event_slugs: str | Sequence[str],
+        callback_type: CallbackType = "notification",
+        *,
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Stream every trade of events, with the wallets."""
+        slugs = _words(event_slugs)
+        keys = [f"activity|{slug}" for slug in slugs]
+        return self._subscribe("activity", "realtime", keys, slugs, callback_type, on_event)
+
+    def subscribe_reference_prices(
+        self,
+        symbols: str | Sequence[str],
+        callback_type: CallbackType = "notification",
+        *,
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Stream prices from outside the venue, in dollars.
+
+        Args:
+            symbols: ``btc/usd`` is Chainlink's, ``btcusdt`` Binance's, anything else an equity; with credentials, ``btcusd``
+                and equities come from the authenticated price streams.
+            callback_type: which of the manager's callbacks gets updates.
+            on_event: another function that gets updates.
+        """
+        names = _words(symbols)
+        streamed = [name for name in names if self._engine.credentials is not None and "/" not in name and not name.endswith("usdt")]
+        channel: Channel = "prices" if len(streamed) == len(names) else "realtime"
+        keys = [_price_key(name, channel) for name in names]
+        return self._subscribe("reference_prices", channel, keys, names, callback_type, on_event)
+
+    def unsubscribe(self, subscription_id: str | Subscription) -> None:
+        """End a subscription; tokens that others want go on.
+
+        Raises:
+            ValueError: there is no subscription with this id.
+        """
+        named = subscription_id.id if isinstance(subscription_id, Subscription) else subscription_id
+        self._engine.call(partial(self._engine.remove, named))
+
+    def _subscribe_user(
+        self,
+        type_: SubscriptionType,
+        market_ids: MarketId | Sequence[MarketId] | None,
+        callback_type: CallbackType,
+        on_event: Handler | None,
+    ) -> Subscription:
+        engine = self._engine
+        if engine.credentials is None:
+            engine.credentials = Credentials.from_environment(venue=engine.venue)
+        if engine.credentials is None:
+            raise AuthError(
+                "the user's orders and trades need credentials: set POLYMARKET_API_KEY, POLYMARKET_SECRET and "
+                "POLYMARKET_PASSPHRASE, or POLYGON_PRIVATE_KEY to derive them"
+            )
+        markets = [] if market_ids is None else engine.catalogued(texts(market_ids))
+        conditions = [market.condition_id for market in markets]
+        return self._subscribe(type_, "user", conditions, conditions, callback_type, on_event)
+
+    def _subscribe(
+        self,
+        type_: SubscriptionType,
+        channel: Channel,
+        keys: Sequence[str],
+        selects: Iterable[str],
+        callback_type: CallbackType,
+        on_event: Handler | None,
+        *,
+        depth: int = 10,
+    ) -> Subscription:
+        if callback_type not in ("notification", "log"):
+            raise ValueError(f"callback_type {callback_type!r} is neither 'notification' nor 'log'")
+        subscription = Subscription(type_, channel, list(dict.fromkeys(keys)), selects=selects, depth=depth)
+        for handler in (self._handlers[callback_type], on_event):
+            if handler is not None:
+                loop = self._caller_loop if inspect.iscoroutinefunction(handler) else None
+                subscription.consume(Consumer(handler, loop))
+        self._engine.call(partial(self._engine.add, subscription))
+        return subscription
+
+
+def _words(names: str | Sequence[str]) -> list[str]:
+    """Take one name or several, each a word that a socket can be asked for."""
+    given = [names] if isinstance(names, str) else list(names)
+    for name in given:
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers are not all checked
+            raise TypeError(f"a name is text; got {type(name).__name__}")
+        if not name or any(letter.isspace() or letter in "\"{}|," for letter in name):
+            raise ValueError(f"{name[:100]!r} is not a slug or symbol; expected one like 'fed-decision' or 'btc/usd'")
+    if not given:
+        raise ValueError("nothing is named; give at least one slug or symbol")
+    return given
+
+
+def _price_key(symbol: str, channel: Channel) -> str:
+    if channel == "prices":
+        return f"price.crypto|{symbol}" if symbol.endswith("usd") else f"price.equity|{symbol}"
+    if "/" in symbol:
+        return f"crypto_prices_chainlink|{symbol}"
+    return f"crypto_prices|{symbol}" if symbol.endswith("usdt") else f"equity_prices|{symbol}"

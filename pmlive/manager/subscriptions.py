@@ -1,0 +1,152 @@
+"""What was subscribed to, by whom it is read, and which keys are still wanted by somebody."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Literal, TypeAlias
+from uuid import uuid4
+
+from pmlive.events import Channel
+from pmlive.manager.mailbox import Consumer, Mailbox, Update
+
+__all__ = ["CallbackType", "Registry", "Subscription", "SubscriptionType"]
+
+SubscriptionType: TypeAlias = Literal[
+    "market_prices",
+    "orderbook_updates",
+    "user_orders",
+    "user_trades",
+    "market_resolution",
+    "activity",
+    "reference_prices",
+    "watch",
+]
+CallbackType: TypeAlias = Literal["notification", "log"]
+
+# The tables whose rows are a subscription's events, and the column that its keys are found in.
+TABLES: dict[SubscriptionType, tuple[tuple[str, ...], str]] = {
+    "market_prices": (("prices", "trades"), "token_id"),
+    "orderbook_updates": (("book_snapshots", "book_deltas"), "token_id"),
+    "user_orders": (("user_orders",), "market"),
+    "user_trades": (("user_trades",), "market"),
+    "market_resolution": (("market_events",), "market"),
+    "activity": (("activity",), "event_slug"),
+    "reference_prices": (("reference_prices",), "symbol"),
+    "watch": (("prices", "trades", "book_snapshots", "book_deltas"), "token_id"),
+}
+_SOCKETS: dict[Channel, str] = {"market": "clob", "user": "clob", "realtime": "realtime", "prices": "realtime"}
+
+
+class Subscription:
+    """One thing that was asked for; pass ``id`` to ``unsubscribe``, or iterate over it with ``async for``.
+
+    Updates are dictionaries that JSON can hold. Iterating never holds up the feed: when the reader is slow, newer prices
+    replace older ones of the same token, and ``dropped`` counts what was lost to it (the recording loses nothing).
+    """
+
+    def __init__(
+        self, type_: SubscriptionType, channel: Channel, keys: Sequence[str], *, selects: Iterable[str] = (), depth: int = 10
+    ) -> None:
+        self.id = uuid4().hex
+        self.type: SubscriptionType = type_
+        self.channel: Channel = channel
+        # What the socket was asked for, and the values by which rows belong to this (all, when there are none).
+        self.keys = list(keys)
+        self.selects = set(selects)
+        self.depth = depth
+        self.created_at = datetime.now(UTC)
+        self.last_event: datetime | None = None
+        self.events_received = 0
+        self.mailboxes: list[Mailbox] = []
+        self.consumers: list[Consumer] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def dropped(self) -> int:
+        """Count the updates that slow readers did not get."""
+        return sum(mailbox.dropped for mailbox in self.mailboxes)
+
+    def __repr__(self) -> str:
+        """Say what it is and how many keys it has."""
+        return f"<Subscription {self.type} of {len(self.keys) or 'all'}, id {self.id}>"
+
+    async def __aiter__(self) -> AsyncIterator[Update]:
+        """Give updates as they come."""
+        mailbox = Mailbox()
+        self.mailboxes.append(mailbox)
+        try:
+            while (update := await mailbox.next()) is not None:
+                yield update
+        finally:
+            self.mailboxes.remove(mailbox)
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the entry of ``status()``."""
+        return {
+            "id": self.id,
+            "type": self.type,
+            "channel": _SOCKETS[self.channel],
+            "created_at": self.created_at.isoformat(),
+            "events_received": self.events_received,
+            "last_event": None if self.last_event is None else self.last_event.isoformat(),
+            "keys": len(self.keys),
+            "dropped": self.dropped,
+        }
+
+    def consume(self, consumer: Consumer) -> None:
+        """Give updates to one more consumer."""
+        self.consumers.append(consumer)
+        self.mailboxes.append(consumer.mailbox)
+
+    def close(self) -> None:
+        """Let readers come to an end."""
+        for mailbox in self.mailboxes:
+            mailbox.close()
+
+
+class Registry:
+    """All subscriptions, and how many of them want each key."""
+
+    def __init__(self) -> None:
+        self.active: dict[str, Subscription] = {}
+        self._wanted: Counter[tuple[Channel, str]] = Counter()
+
+    def add(self, subscription: Subscription) -> None:
+        """Count one more reader of its keys."""
+        self.active[subscription.id] = subscription
+        self.extend(subscription, subscription.keys, new=False)
+
+    def extend(self, subscription: Subscription, keys: Iterable[str], *, new: bool = True) -> None:
+        """Count further keys of a subscription."""
+        for key in keys:
+            self._wanted[subscription.channel, key] += 1
+            if new:
+                subscription.keys.append(key)
+
+    def shrink(self, subscription: Subscription, keys: Iterable[str]) -> list[str]:
+        """Count keys of a subscription off; give those that nobody wants any more."""
+        unwanted: list[str] = []
+        for key in keys:
+            subscription.keys.remove(key)
+            self._wanted[subscription.channel, key] -= 1
+            if not self._wanted[subscription.channel, key]:
+                del self._wanted[subscription.channel, key]
+                unwanted.append(key)
+        return unwanted
+
+    def remove(self, subscription_id: str) -> tuple[Subscription, list[str]]:
+        """Forget a subscription; give it, and the keys that nobody wants any more.
+
+        Raises:
+            ValueError: there is none with this id.
+        """
+        subscription = self.active.pop(subscription_id, None)
+        if subscription is None:
+            known = ", ".join(self.active) or "none"
+            raise ValueError(f"no subscription {subscription_id!r}; active are: {known}")
+        return subscription, self.shrink(subscription, list(subscription.keys))
+
+    def uses(self, channel: Channel) -> bool:
+        """Tell whether a subscription is left on a channel."""
+        return any(one.channel == channel for one in self.active.values())

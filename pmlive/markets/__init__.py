@@ -1,0 +1,27 @@
+"""The venue's catalogue: which markets there are, and what a text that names one means."""
+
+from pmlive.markets.catalogue import Catalogue
+from pmlive.markets.finding import find
+from pmlive.markets.http import Policy
+from pmlive.markets.market import FeeSchedule, Market
+from pmlive.markets.references import Reference, reference
+from pmlive.markets.series import Series
+from pmlive.markets.text import clean
+from pmlive.markets.wire import clob_market, gamma_event, gamma_market, gamma_markets, gamma_search
+
+__all__ = [
+    "Catalogue",
+    "FeeSchedule",
+    "Market",
+    "Policy",
+    "Reference",
+    "Series",
+    "clean",
+    "clob_market",
+    "find",
+    "gamma_event",
+    "gamma_market",
+    "gamma_markets",
+    "gamma_search",
+    "reference",
+]

@@ -1,0 +1,161 @@
+"""Asking the venue over HTTPS: rate limits, retries, and errors that say what to do.
+
+Redirects are refused, certificates are always checked, and nothing secret is ever sent from here, so httpx's own log
+lines show addresses only. Pages that Cloudflare answers with hold the user's address: only their status is passed on.
+"""
+
+import asyncio
+import functools
+import random
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from pmlive.errors import FeedError
+from pmlive.markets.limits import Bucket, bucket_for
+from pmlive.settings import is_loopback
+
+__all__ = ["Asker", "Policy", "jittered"]
+
+Parameters: TypeAlias = Mapping[str, str | Sequence[str]]
+
+_ABSENT = frozenset({404, 422})
+# 425 is the matching engine's weekly restart.
+_AGAIN = frozenset({408, 425, 429})
+_LONGEST_ANSWER = 64 * 1024 * 1024
+
+
+def jittered(attempt: int) -> float:
+    """Choose a pause in seconds before another attempt, anywhere up to a limit that doubles."""
+    return random.uniform(0.0, min(4.0, 0.5 * 2**attempt))  # noqa: S311 - spreads load, hides nothing
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """How patient to be: seconds for each wait, and how often to ask."""
+
+    timeout: float = 10.0
+    attempts: int = 3
+    longest_pause: float = 20.0
+    delays: Callable[[int], float] = jittered
+
+
+class _RefusalError(Exception):
+    """An answer, or the lack of one, that may be better the next time."""
+
+    def __init__(self, reason: str, pause: float | None = None) -> None:
+        super().__init__(reason)
+        self.pause = pause
+
+
+class Asker:
+    """Ask one host, within its limits; use it from the event loop it was made in."""
+
+    def __init__(self, url: str, policy: Policy) -> None:
+        """Make the connections when they are first needed."""
+        self._host = urlsplit(url).netloc
+        self._policy = policy
+        self._buckets: dict[str, Bucket] = {}
+        # A proxy of the environment is honoured, except that loopback is never somebody else's loopback.
+        self._client = httpx.AsyncClient(
+            base_url=url,
+            timeout=policy.timeout,
+            verify=_tls(),
+            trust_env=not is_loopback(url),
+            follow_redirects=False,
+            headers={"accept": "application/json", "user-agent": "pmlive"},
+        )
+
+    async def get(self, path: str, parameters: Parameters | None = None) -> bytes | None:
+        """Ask for a document; None means that the venue has no such thing.
+
+        Raises:
+            FeedError: the host cannot be reached, is overloaded, or refuses.
+        """
+        reason = ""
+        for attempt in range(self._policy.attempts):
+            try:
+                return await self._ask(path, parameters)
+            except _RefusalError as refusal:
+                reason, pause = str(refusal), refusal.pause
+            pause = self._policy.delays(attempt) if pause is None else pause
+            if pause > self._policy.longest_pause:
+                raise FeedError(f"{self._host} is busy ({reason}) and asks to be left alone for {pause:.0f} s")
+            if attempt + 1 < self._policy.attempts:
+                await asyncio.sleep(pause)
+        raise FeedError(
+            f"{self._host} cannot be reached after {self._policy.attempts} attempts ({reason}); "
+            "check the network, a proxy, or try again later"
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _ask(self, path: str, parameters: Parameters | None) -> bytes | None:
+        await asyncio.sleep(bucket_for(path, self._buckets).reserve(time.monotonic()))
+        try:
+            async with asyncio.timeout(self._policy.timeout * 2):
+                response, body = await self._receive(path, parameters)
+        except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
+            raise _RefusalError(_described(error)) from None
+        return self._judged(response, body)
+
+    async def _receive(self, path: str, parameters: Parameters | None) -> tuple[httpx.Response, bytes]:
+        body = bytearray()
+        async with self._client.stream("GET", path, params=dict(parameters or {})) as response:
+            async for piece in response.aiter_bytes():
+                body += piece
+                if len(body) > _LONGEST_ANSWER:
+                    raise FeedError(f"{self._host} answered {path} with more than {_LONGEST_ANSWER >> 20} MiB")
+        return response, bytes(body)
+
+    def _judged(self, response: httpx.Response, body: bytes) -> bytes | None:
+        status, trace = response.status_code, response.headers.get("cf-ray")
+        reason = f"HTTP {status}" + (f", cf-ray {trace}" if trace else "")
+        if status in _AGAIN or response.is_server_error:
+            raise _RefusalError(reason, _retry_after(response.headers.get("retry-after")))
+        if status in _ABSENT:
+            return None
+        if response.is_redirect:
+            raise FeedError(f"{self._host} redirects elsewhere ({reason}), which is not followed; check the address")
+        if not response.is_success:
+            raise FeedError(f"{self._host} refused ({reason}); a network or a country may be blocked, try another")
+        if "html" in response.headers.get("content-type", ""):
+            raise FeedError(
+                f"{self._host} answered with a web page ({reason}); a proxy or a sign-in page may be in between"
+            )
+        return body
+
+
+# Reading the certificates takes longer than most questions.
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+def _described(error: Exception) -> str:
+    if isinstance(error, (httpx.TimeoutException, TimeoutError)):
+        return "no answer in time"
+    if isinstance(error, httpx.ConnectError):
+        return "its certificate is not trusted" if "CERTIFICATE" in str(error) else "no connection"
+    return type(error).__name__
+
+
+def _retry_after(value: str | None) -> float | None:
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,124 @@
+"""A market: a question, its outcomes, and the token that each outcome trades as."""
+
+from datetime import datetime
+from html import escape
+
+import msgspec
+
+from pmlive.errors import UnknownMarketError
+
+__all__ = ["FeeSchedule", "Market"]
+
+_REPR_LENGTH = 60
+_LABEL_LENGTH = 80
+
+
+class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True):
+    """What takers pay, ``shares * rate * (price * (1 - price)) ** exponent``, and the part that makers get back.
+
+    ``rate`` and ``exponent`` are None where the venue names none, as it did before July 2026.
+    """
+
+    enabled: bool = False
+    rate: float | None = None
+    exponent: float | None = None
+    taker_only: bool = True
+    rebate_rate: float | None = None
+    kind: str = ""
+    maker_base_fee_bps: float | None = None
+    taker_base_fee_bps: float | None = None
+
+
+class Market(msgspec.Struct, frozen=True, kw_only=True):
+    """One market as the venue's catalogue described it when it was asked.
+
+    ``token_ids`` and ``outcome_prices`` are in the order of ``outcomes``. A market that was just created may have no
+    tokens yet. Texts are cleaned, and still untrusted. Tick and order sizes are the venue's decimal text; prices are
+    dollars per share. ``winner`` is an outcome, or None while there is none or where the venue settled by a split.
+    """
+
+    condition_id: str = ""
+    slug: str = ""
+    question: str = ""
+    outcomes: list[str] = []
+    token_ids: list[str] = []
+    id: str = ""
+    event_slug: str = ""
+    event_title: str = ""
+    group: str = ""
+    tick_size: str | None = None
+    min_order_size: str | None = None
+    neg_risk: bool | None = None
+    fees: FeeSchedule | None = None
+    active: bool = True
+    closed: bool = False
+    accepting_orders: bool = False
+    start_date: datetime | None = None
+    event_start_time: datetime | None = None
+    end_date: datetime | None = None
+    closed_time: datetime | None = None
+    outcome_prices: list[float] = []
+    winner: str | None = None
+    volume: float | None = None
+    liquidity: float | None = None
+
+    @property
+    def tokens(self) -> dict[str, str]:
+        """Map each outcome to its token."""
+        return dict(zip(self.outcomes, self.token_ids, strict=False))
+
+    def outcome_of(self, token_id: str) -> str:
+        """Name the outcome that a token stands for.
+
+        Raises:
+            UnknownMarketError: the token is not of this market.
+        """
+        if token_id not in self.token_ids:
+            raise UnknownMarketError(f"token {token_id[:100]!r} is not of {self._name}; its tokens: {self.token_ids}")
+        return self.outcomes[self.token_ids.index(token_id)]
+
+    def token_of(self, outcome: str) -> str:
+        """Give the token of an outcome, whatever the case its name is written in.
+
+        Raises:
+            UnknownMarketError: the market has no such outcome, or no tokens yet.
+        """
+        for name, token_id in self.tokens.items():
+            if name.casefold() == outcome.casefold():
+                return token_id
+        raise UnknownMarketError(f"no outcome {outcome[:100]!r} in {self._name}; its outcomes: {list(self.tokens)}")
+
+    def label(self, token_id: str) -> str:
+        """Name a token for a chart or a table: the question, shortened where it must be, and the outcome.
+
+        Raises:
+            UnknownMarketError: the token is not of this market.
+        """
+        outcome = _shortened(self.outcome_of(token_id), _LABEL_LENGTH // 2)
+        question = self.question or self.slug or self.condition_id
+        return f"{_shortened(question, _LABEL_LENGTH - len(outcome) - 3)} - {outcome}"
+
+    @property
+    def _name(self) -> str:
+        return self.slug or self.condition_id
+
+    @property
+    def _state(self) -> str:
+        if self.winner is not None:
+            return f"won by {self.winner}"
+        return "closed" if self.closed else "open"
+
+    def __repr__(self) -> str:
+        """Show slug, question, outcomes and state in one line."""
+        question = _shortened(self.question, _REPR_LENGTH)
+        return f"Market({self._name!r}, {question!r}, {'/'.join(self.outcomes)!r}, {self._state!r})"
+
+    def _repr_html_(self) -> str:
+        lines = [("slug", self.slug), ("condition id", self.condition_id), ("state", self._state)]
+        lines += [(f"token of {outcome}", token_id) for outcome, token_id in self.tokens.items()]
+        rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in lines)
+        return f"<table><caption>{escape(self.question)}</caption>{rows}</table>"
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"

@@ -1,0 +1,305 @@
+"""The pipeline: told what happened, it keeps the books and the rows."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from pmlive.errors import ProtocolError
+from pmlive.events import (
+    Activity,
+    BestBidAsk,
+    BookSnapshot,
+    Cause,
+    Channel,
+    Control,
+    Event,
+    Gap,
+    Malformed,
+    MarketResolved,
+    NewMarket,
+    PriceChange,
+    ReferencePrice,
+    TickSizeChange,
+    Trade,
+    Unknown,
+    UserOrder,
+    UserTrade,
+    epoch_ns,
+)
+from pmlive.pipeline import rows
+from pmlive.pipeline.books import Books
+from pmlive.pipeline.sheets import Sheets
+from pmlive.pipeline.token import Token
+
+__all__ = ["Link", "Pipeline"]
+
+_GRID = 100_000_000
+_MINUTE = 60_000_000_000
+
+
+class Link(msgspec.Struct):
+    """A connection epoch: its channel, the tokens it carries, and when it was last heard (nanoseconds)."""
+
+    channel: Channel
+    tokens: set[str]
+    opened: int
+    heard: int
+    gap: Gap | None = None
+
+
+class Pipeline:
+    """Books, checks and rows of everything that is received.
+
+    Args:
+        depth: levels a side in the rows of ``depth``.
+        hashes: whether the venue's book hashes are checked.
+    """
+
+    def __init__(self, *, depth: int = 10, hashes: bool = True) -> None:
+        self._depth = depth
+        self._sheets = Sheets()
+        self.books = Books(self._sheets, hashes=hashes)
+        self.links: dict[int, Link] = {}
+        self._next = 0
+        self._minute = 0
+        # Messages by the name of their event.
+        self.counts: dict[str, int] = {}
+        self.unknown: dict[str, int] = {}
+        self.resolved: set[str] = set()
+        self.last_malformed: Malformed | None = None
+        self._handlers: dict[type, Callable[[Any, int, int], None]] = {}
+
+    @property
+    def seq(self) -> int:
+        """The number that the next row or frame gets."""
+        return self._sheets.seq
+
+    @seq.setter
+    def seq(self, value: int) -> None:
+        self._sheets.seq = max(self._sheets.seq, value)
+
+    # --- what happens, in order ---
+
+    def opened(
+        self, conn: int, channel: Channel, tokens: Iterable[str], now: int, *, replaces: int | None = None
+    ) -> None:
+        """Note a connection, what it was asked for, and which broken one it takes the place of."""
+        self.tick(now)
+        self.links[conn] = Link(channel, set(), now, now)
+        broken = self.links.pop(replaces, None) if replaces is not None else None
+        if broken is not None and broken.gap is not None:
+            self.books.gap_row(broken.gap, now, ended=now)
+        self.subscribed(conn, tokens, now)
+
+    def subscribed(self, conn: int, tokens: Iterable[str], now: int) -> None:
+        """Note tokens that a connection was asked for."""
+        self.tick(now)
+        for token_id in tokens:
+            self.links[conn].tokens.add(token_id)
+            self.books.tokens.setdefault(token_id, Token(token_id))
+
+    def unsubscribed(self, conn: int, tokens: Iterable[str], now: int) -> None:
+        """Note tokens that are no longer wanted; a gap that one has ends here."""
+        self.tick(now)
+        link = self.links.get(conn)
+        for token_id in tokens:
+            if link is not None:
+                link.tokens.discard(token_id)
+            self.books.drop(token_id, now)
+
+    def closed(self, conn: int, cause: Cause | None, detail: str, now: int) -> None:
+        """Note the end of a connection; without a cause it was meant, and nothing is missing."""
+        self.tick(now)
+        link = self.links[conn]
+        if cause is None:
+            del self.links[conn]
+            for token_id in link.tokens & self.books.tokens.keys():
+                self.books.release(token_id)
+            return
+        link.gap = Gap(started=link.heard, cause=cause, detail=detail, conn=conn)
+        for token_id in link.tokens:
+            self.books.lose(token_id, cause, link.heard, now, detail)
+
+    def missed(self, gap: Gap, now: int) -> None:
+        """Note an interval that somebody else knows of: silence, a late opening book, a full disk, a restart."""
+        self.tick(now)
+        if gap.token_id is None or gap.ended is not None:
+            self.books.gap_row(gap, now, ended=gap.ended)
+        elif gap.token_id in self.books.tokens:
+            token = self.books.tokens[gap.token_id]
+            self.books.distrust(token, gap.cause, gap.started, now, gap.detail)
+
+    def received(self, conn: int, events: Sequence[Event], recv: int) -> None:
+        """Take the events of one frame."""
+        if recv >= self._next:
+            self.tick(recv)
+        link = self.links.get(conn)
+        if link is not None and not (events and type(events[0]) is Control):
+            link.heard = recv
+        before = self._sheets.seq
+        handlers = self._handlers
+        for event in events:
+            kind = type(event)
+            handler = handlers.get(kind) or self._learn_handler(kind)
+            handler(event, conn, recv)
+        if self._sheets.seq == before:
+            self._sheets.seq += 1
+
+    def tick(self, now: int) -> None:
+        """Note that time has passed."""
+        if not self._next:
+            self._next = now // _GRID * _GRID + _GRID
+            self._minute = now // _MINUTE * _MINUTE
+        while self._next <= now:
+            if self.books.idle:
+                self._skip(now)
+                return
+            self._boundary(self._next)
+            self._next += _GRID
+
+    def _skip(self, now: int) -> None:
+        """Pass over a stretch in which nothing is left to judge, but not over the end of a minute."""
+        self._boundary(self._next)
+        if now - self._minute >= _MINUTE:
+            self._boundary(self._minute + _MINUTE)
+        self._next = now // _GRID * _GRID + _GRID
+        self._minute = max(self._minute, now // _MINUTE * _MINUTE)
+
+    def _boundary(self, at: int) -> None:
+        self.books.boundary(at)
+        self.books.depth_rows(at, self._depth)
+        if at - self._minute >= _MINUTE:
+            self.books.check_rows(self._minute)
+            self._minute = at // _MINUTE * _MINUTE
+
+    # --- what comes out ---
+
+    def drain(self) -> dict[str, pl.DataFrame]:
+        """Give up the complete rows of every table that has some."""
+        return self._sheets.take(self.books.unsettled)
+
+    def finish(self, now: int) -> None:
+        """Judge everything now and write what is open: the counts of the minute, and gaps that have no end yet."""
+        self.tick(now)
+        self.books.settle_all()
+        self.books.check_rows(self._minute)
+        for gap in self.open_gaps():
+            self.books.gap_row(gap, now, ended=None)
+
+    def settle(self, now: int) -> None:
+        """Judge everything now, so that rows and state can be cut here."""
+        self.tick(now)
+        self.books.settle_all()
+
+    def open_gaps(self) -> list[Gap]:
+        """List the gaps that have not ended."""
+        gaps = [link.gap for link in self.links.values() if link.gap is not None]
+        return gaps + [token.gap for token in self.books.tokens.values() if token.gap is not None]
+
+    # --- each kind of event ---
+
+    def _learn_handler(self, kind: type) -> Callable[[Any, int, int], None]:
+        """Find the handler of a kind of event among its bases: the wire's types derive from ours."""
+        table: dict[type, Callable[[Any, int, int], None]] = {
+            PriceChange: self._price_change,
+            BookSnapshot: self._snapshot,
+            Trade: self._trade,
+            BestBidAsk: self._noted,
+            TickSizeChange: self._tick_size,
+            NewMarket: self._market_event,
+            MarketResolved: self._market_event,
+            UserOrder: self._row("user_orders", rows.user_order),
+            UserTrade: self._row("user_trades", rows.user_trade),
+            Activity: self._row("activity", rows.activity),
+            ReferencePrice: self._row("reference_prices", rows.reference_price),
+            Malformed: self._malformed,
+            Unknown: self._unknown,
+            Control: self._control,
+        }
+        base = next((base for base in kind.__mro__ if base in table), None)
+        handler = table[base] if base is not None else self._noted
+        self._handlers[kind] = handler
+        return handler
+
+    def _count(self, name: str) -> None:
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def _price_change(self, event: PriceChange, conn: int, recv: int) -> None:
+        self._count("price_change")
+        for token_id, reason in self.books.price_change(event, conn, recv):
+            self._malformed(Malformed(msgspec.json.encode(event).decode()[:1024], reason, token_id), conn, recv)
+
+    def _snapshot(self, event: BookSnapshot, conn: int, recv: int) -> None:
+        self._count("book")
+        reason = self.books.snapshot(event, conn, recv)
+        if reason is not None:
+            raw = msgspec.json.encode(event).decode()[:1024]
+            self._malformed(Malformed(raw, reason, event.token_id), conn, recv)
+
+    def _trade(self, event: Trade, conn: int, recv: int) -> None:
+        self._count("trade")
+        token = self.books.tokens.get(event.token_id)
+        if token is None:
+            return
+        try:
+            values = rows.trade(event)
+        except ProtocolError as error:
+            self._refuse(event, str(error), conn, recv)
+            return
+        token.heard = recv
+        token.proof.trade(event.price)
+        self._sheets.put("trades", epoch_ns(event.timestamp), recv, conn, values)
+
+    def _tick_size(self, event: TickSizeChange, conn: int, recv: int) -> None:
+        self.books.tick_size(event)
+        self._market_event(event, conn, recv)
+
+    def _market_event(self, event: TickSizeChange | NewMarket | MarketResolved, conn: int, recv: int) -> None:
+        if isinstance(event, MarketResolved):
+            self.resolved.add(event.market)
+        self._row("market_events", rows.market_event)(event, conn, recv)
+
+    def _row(self, table: str, layout: Callable[[Any], tuple[object, ...]]) -> Callable[[Any, int, int], None]:
+        def handle(event: Any, conn: int, recv: int) -> None:
+            self._noted(event, conn, recv)
+            try:
+                values = layout(event)
+            except ProtocolError as error:
+                self._refuse(event, str(error), conn, recv)
+                return
+            ts_event = None if event.timestamp is None else epoch_ns(event.timestamp)
+            self._sheets.put(table, ts_event, recv, conn, values)
+
+        return handle
+
+    def _noted(self, event: Event, conn: int, recv: int) -> None:
+        self._count(_name(type(event)))
+
+    def _control(self, event: Control, conn: int, recv: int) -> None:
+        self._count("control")
+
+    def _unknown(self, event: Unknown, conn: int, recv: int) -> None:
+        self._count("unknown")
+        self.unknown[event.kind] = self.unknown.get(event.kind, 0) + 1
+
+    def _refuse(self, event: Event, reason: str, conn: int, recv: int) -> None:
+        token = getattr(event, "token_id", None)
+        self._malformed(Malformed(msgspec.json.encode(event).decode()[:1024], reason, token), conn, recv)
+
+    def _malformed(self, event: Malformed, conn: int, recv: int) -> None:
+        """A message that cannot be read may have changed a book: its token's, or nobody knows whose."""
+        self._count("malformed")
+        self.last_malformed = event
+        token = self.books.tokens.get(event.token_id or "")
+        if token is not None and token.conn == conn:
+            self.books.distrust(token, "malformed", token.proved, recv, event.reason)
+        else:
+            gap = Gap(started=recv, cause="malformed", token_id=event.token_id, detail=event.reason, conn=conn)
+            self.books.gap_row(gap, recv, ended=recv)
+
+
+def _name(kind: type) -> str:
+    """Name a kind of event as the venue's status keys do."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in kind.__name__).lstrip("_")

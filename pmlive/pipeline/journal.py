@@ -1,0 +1,173 @@
+"""What a pipeline is told, as records: written and applied in one step when live, applied again when replayed.
+
+There is one ``apply``, so a record that is replayed does what it did live. Kinds ``market``, ``user``, ``realtime`` and
+``prices`` are frames as received (the owner of user frames withheld); the others are notes of what happened besides.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+import polars as pl
+
+from pmlive import _wire
+from pmlive.events import Cause, Channel, Event, Gap, MarketResolved
+from pmlive.pipeline.core import Link, Pipeline
+from pmlive.pipeline.token import TokenState
+from pmlive.store.log import Record
+from pmlive.tables import STORED
+
+__all__ = ["Closed", "Journal", "Opened", "apply", "rebuild"]
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A connection, what it was asked for, and the broken one it replaces."""
+
+    channel: Channel
+    url: str
+    keys: list[str]
+    replaces: int | None = None
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """The end of a connection; without a cause it was meant."""
+
+    cause: Cause | None
+    detail: str = ""
+
+
+class _LinkState(msgspec.Struct, frozen=True):
+    """A connection that was open when a segment began."""
+
+    channel: Channel
+    tokens: list[str]
+    opened: int
+    heard: int
+
+
+def apply(pipeline: Pipeline, record: Record, events: Sequence[Event] | None = None) -> None:
+    """Tell a pipeline what a record says; ``events`` are those of its frame if they are decoded already."""
+    pipeline.tick(record.recv)
+    pipeline.seq = record.seq
+    kind, conn, recv = record.kind, record.conn, record.recv
+    if kind in _FRAMES:
+        pipeline.received(conn, _wire.decode(_FRAMES[kind], record.data) if events is None else events, recv)
+    elif (note := _NOTES.get(kind)) is not None:
+        note(pipeline, record)
+
+
+def _opened(pipeline: Pipeline, record: Record) -> None:
+    note = msgspec.json.decode(record.data, type=Opened)
+    keys = note.keys if note.channel == "market" else []
+    pipeline.opened(record.conn, note.channel, keys, record.recv, replaces=note.replaces)
+
+
+def _closed(pipeline: Pipeline, record: Record) -> None:
+    note = msgspec.json.decode(record.data, type=Closed)
+    pipeline.closed(record.conn, note.cause, note.detail, record.recv)
+
+
+def _subscribed(pipeline: Pipeline, record: Record) -> None:
+    pipeline.subscribed(record.conn, msgspec.json.decode(record.data, type=list[str]), record.recv)
+
+
+def _unsubscribed(pipeline: Pipeline, record: Record) -> None:
+    pipeline.unsubscribed(record.conn, msgspec.json.decode(record.data, type=list[str]), record.recv)
+
+
+def _book(pipeline: Pipeline, record: Record) -> None:
+    pipeline.received(record.conn, [_wire.decode_book(record.data)], record.recv)
+
+
+def _gap(pipeline: Pipeline, record: Record) -> None:
+    pipeline.missed(msgspec.json.decode(record.data, type=Gap), record.recv)
+
+
+def _resolved(pipeline: Pipeline, record: Record) -> None:
+    """Take a resolution that REST told and the socket did not."""
+    pipeline.received(record.conn, [msgspec.json.decode(record.data, type=MarketResolved)], record.recv)
+
+
+def _cut(pipeline: Pipeline, record: Record) -> None:
+    pipeline.settle(record.recv)
+
+
+def _end(pipeline: Pipeline, record: Record) -> None:
+    pipeline.finish(record.recv)
+
+
+def _state(pipeline: Pipeline, record: Record) -> None:
+    """Go on from a written state, unless the state is here because everything before was replayed."""
+    pipeline.books.load(msgspec.json.decode(record.data, type=TokenState))
+
+
+def _link(pipeline: Pipeline, record: Record) -> None:
+    state = msgspec.json.decode(record.data, type=_LinkState)
+    if record.conn not in pipeline.links:
+        pipeline.links[record.conn] = Link(state.channel, set(state.tokens), state.opened, state.heard)
+
+
+_FRAMES: dict[str, Channel] = {"market": "market", "user": "user", "realtime": "realtime", "prices": "prices"}
+_NOTES: dict[str, Callable[[Pipeline, Record], None]] = {
+    "open": _opened,
+    "close": _closed,
+    "subscribe": _subscribed,
+    "unsubscribe": _unsubscribed,
+    "book": _book,
+    "gap": _gap,
+    "resolved": _resolved,
+    "cut": _cut,
+    "end": _end,
+    "state": _state,
+    "link": _link,
+}
+
+
+def rebuild(records: Iterable[Record]) -> Mapping[str, pl.DataFrame]:
+    """Make the stored tables from records alone, as after a crash."""
+    pipeline = Pipeline()
+    recv = 0
+    for record in records:
+        apply(pipeline, record)
+        recv = record.recv
+    pipeline.settle(recv)
+    pipeline.books.check_rows(recv // 60_000_000_000 * 60_000_000_000)
+    return {table: frame for table, frame in pipeline.drain().items() if table in STORED}
+
+
+class Journal:
+    """A pipeline that writes down what it is told, when somebody keeps it."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.keep: Callable[[Record], None] | None = None
+
+    def frame(self, channel: Channel, conn: int, data: bytes, events: Sequence[Event], now: int) -> None:
+        """Take a frame as received, with the events that were read from it."""
+        pipeline = self.pipeline
+        pipeline.tick(now)
+        if self.keep is not None:
+            kept = _wire.withhold_owner(data) if channel == "user" else data
+            self.keep(Record(pipeline.seq, now, conn, channel, kept))
+        pipeline.received(conn, events, now)
+
+    def note(self, kind: str, conn: int, content: object, now: int) -> None:
+        """Take something that happened besides frames; ``content`` is written as JSON, bytes as they are."""
+        self.pipeline.tick(now)
+        data = content if isinstance(content, bytes) else msgspec.json.encode(content)
+        record = Record(self.pipeline.seq, now, conn, kind, data)
+        if self.keep is not None:
+            self.keep(record)
+        apply(self.pipeline, record)
+
+    def keyframes(self, now: int) -> list[Record]:
+        """Write the whole present state, for a reader that begins here."""
+        seq = self.pipeline.seq
+        links = [
+            Record(seq, now, conn, "link", _encode(_LinkState(link.channel, sorted(link.tokens), link.opened, link.heard)))
+            for conn, link in self.pipeline.links.items()
+        ]
+        return links + [Record(seq, now, state.conn, "state", _encode(state)) for state in self.pipeline.books.save()]
+
+
+def _encode(value: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(value)

@@ -1,0 +1,127 @@
+"""What is known of one token: its book, whether it is proven, and what was counted."""
+
+import msgspec
+
+from pmlive.book import Book
+from pmlive.events import BookSide, Gap, PriceChange
+from pmlive.integrity import Counts, Proof
+
+__all__ = ["Token", "TokenState"]
+
+
+class TokenState(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a token's future rows depend on, to go on from in another process."""
+
+    token_id: str
+    market: str
+    conn: int
+    timestamp: int
+    heard: int
+    proved: int
+    levels: list[tuple[BookSide, str]]
+    proof: Proof
+    stated: str
+    recent: list[PriceChange]
+    shown: tuple[float, float, float, float] | None
+    counts: Counts
+    gap: Gap | None
+
+
+class Token:
+    """One token's book in its present connection epoch."""
+
+    __slots__ = (
+        "asked",
+        "book",
+        "changed",
+        "conn",
+        "counts",
+        "doubt",
+        "gap",
+        "heard",
+        "id",
+        "market",
+        "odd_top",
+        "pending",
+        "proof",
+        "proved",
+        "reached",
+        "row",
+        "seen",
+        "shown",
+        "stated",
+        "timestamp",
+        "total",
+    )
+
+    def __init__(self, token_id: str, market: str = "") -> None:
+        self.id = token_id
+        self.market = market
+        self.book = Book()
+        # The epoch whose snapshot the book began with; 0 while there is none.
+        self.conn = 0
+        # The venue's time of the last change (ms), and ours of the last message and of the last proof (ns).
+        self.timestamp = 0
+        self.heard = 0
+        self.proved = 0
+        self.proof = Proof()
+        # The last state of the last millisecond, to be checked once it is past: its stated hash and its row.
+        self.stated = ""
+        self.row: int | None = None
+        self.reached = 0
+        self.pending = False
+        self.odd_top = False
+        # A state whose hash did not fit, its row and its time, until the next state tells whether the book is wrong.
+        self.doubt: tuple[int, int] | None = None
+        # The top of the book as last shown in ``prices``, and whether ``depth`` is due.
+        self.shown: tuple[float, float, float, float] | None = None
+        self.changed = False
+        self.gap: Gap | None = None
+        self.asked = 0
+        self.counts = Counts()
+        self.total = Counts()
+        # Messages of each kind, by the name of the event.
+        self.seen: dict[str, int] = {}
+
+    def trusted(self) -> bool:
+        """Tell whether the book has a snapshot of its epoch and nothing against it."""
+        return self.conn != 0 and self.gap is None
+
+    def top(self) -> tuple[float, float, float, float]:
+        """Give best bid, its size, best ask, its size; -1 stands for none, so that tops compare."""
+        bids, asks = self.book.bids, self.book.asks
+        bid = (bids.keys[-1], bids.sizes[-1]) if bids.keys else (-1.0, -1.0)
+        ask = (-asks.keys[-1], asks.sizes[-1]) if asks.keys else (-1.0, -1.0)
+        return *bid, *ask
+
+    def save(self, recent: list[PriceChange]) -> TokenState:
+        """Write down everything that later rows depend on, with the market's last changes."""
+        levels: list[tuple[BookSide, str]] = [("bid", text) for text in self.book.bids.texts]
+        levels += [("ask", text) for text in self.book.asks.texts]
+        return TokenState(
+            token_id=self.id,
+            market=self.market,
+            conn=self.conn,
+            timestamp=self.timestamp,
+            heard=self.heard,
+            proved=self.proved,
+            levels=levels,
+            proof=self.proof,
+            stated=self.stated,
+            recent=recent,
+            shown=self.shown,
+            counts=self.counts,
+            gap=self.gap,
+        )
+
+    @classmethod
+    def load(cls, state: TokenState) -> "Token":
+        """Go on from what was written down."""
+        token = cls(state.token_id, state.market)
+        for side, text in state.levels:
+            level = msgspec.json.decode(text, type=dict[str, str])
+            token.book.put(side, level["price"], level["size"])
+        for name in ("conn", "timestamp", "heard", "proved", "proof", "stated", "shown", "counts", "gap"):
+            setattr(token, name, getattr(state, name))
+        token.total.add(state.counts)
+        return token

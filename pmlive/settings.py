@@ -1,0 +1,215 @@
+"""Where the venue is and where recordings go, from the environment and the working directory's ``.env``.
+
+An explicit argument wins over a variable, a variable over ``.env``. Settings are read when they are asked for and never
+again by the objects made from them. Only the variables named here are looked at; none of their values is ever shown.
+"""
+
+import ipaddress
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+import platformdirs
+
+if TYPE_CHECKING:
+    from typing import Self  # only annotations use it
+
+__all__ = ["NAMES", "SECRET_NAMES", "Variables", "Venue", "data_dir", "is_loopback"]
+
+# Field of Venue, the variable that sets it, and the schemes it may have.
+_ADDRESSES = {
+    "clob_ws": ("PMLIVE_CLOB_WS_URL", "wss"),
+    "live_data": ("PMLIVE_LIVE_DATA_URL", "wss"),
+    "prices_ws": ("PMLIVE_PRICES_WS_URL", "wss"),
+    "clob": ("PMLIVE_CLOB_URL", "https"),
+    "gamma": ("PMLIVE_GAMMA_URL", "https"),
+}
+_IN_CLEAR = {"wss": "ws", "https": "http"}
+
+SECRET_NAMES = (
+    "POLYGON_PRIVATE_KEY",
+    "POLYMARKET_API_KEY",
+    "POLYMARKET_API_SECRET",
+    "POLYMARKET_PASSPHRASE",
+    "POLYMARKET_SECRET",
+)
+NAMES = (*SECRET_NAMES, "PMLIVE_DATA_DIR", "POLYGON_ADDRESS", *(name for name, _ in _ADDRESSES.values()))
+
+_ENTRY = re.compile(r"\s*(?:export\s+)?(?P<name>\w+)\s*=\s*(?P<value>.*?)\s*", re.ASCII)
+_IGNORED = re.compile(r"\s*(?:#.*)?$")
+_COMMENT_AFTER = re.compile(r"\s+#.*")
+_READABLE_BY_OTHERS = 0o077
+
+
+class Variables(Mapping[str, str]):
+    """Hold the settings that were given, showing only their names; an empty one counts as not given."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        """Keep the variables that pmlive knows and leave the others."""
+        self._values = {name: values[name].strip() for name in NAMES if values.get(name, "").strip()}
+
+    @classmethod
+    def read(cls, folder: Path | None = None) -> "Self":
+        """Read the environment, and ``.env`` in a folder (the working directory by default) for what is not there."""
+        return cls({**_dotenv((folder or Path.cwd()) / ".env"), **os.environ})
+
+    def __getitem__(self, name: str) -> str:
+        """Give the value of a variable."""
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        """Count the variables that were given."""
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        """Name the variables, withholding the values."""
+        return f"Variables({', '.join(self._values)})"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse to be pickled or copied.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("settings may hold secrets and cannot be pickled or copied")
+
+
+class Venue(msgspec.Struct, frozen=True, kw_only=True):
+    """The addresses of a venue, by default Polymarket's.
+
+    Addresses are encrypted ones; plain ``ws://`` and ``http://`` are taken for loopback addresses only.
+
+    >>> Venue(clob="http://127.0.0.1:8080/").clob
+    'http://127.0.0.1:8080'
+    """
+
+    clob_ws: str = "wss://ws-subscriptions-clob.polymarket.com/ws"
+    live_data: str = "wss://ws-live-data.polymarket.com"
+    prices_ws: str = "wss://ws-live-v2.polymarket.com/ws"
+    clob: str = "https://clob.polymarket.com"
+    gamma: str = "https://gamma-api.polymarket.com"
+
+    def __post_init__(self) -> None:
+        """Check each address.
+
+        Raises:
+            ValueError: an address that is not encrypted, not loopback, or not an address.
+        """
+        for field in _ADDRESSES:
+            msgspec.structs.force_setattr(self, field, _checked(field, getattr(self, field)))
+
+    @classmethod
+    def from_environment(cls, variables: Variables | None = None, **addresses: str) -> "Self":
+        """Take the addresses given here, else those of the environment, else Polymarket's.
+
+        Raises:
+            ValueError: an address that cannot be used; the message names the variable.
+        """
+        given = Variables.read() if variables is None else variables
+        found = {field: given[name] for field, (name, _) in _ADDRESSES.items() if name in given}
+        return cls(**{**found, **addresses})
+
+
+def data_dir(variables: Variables | None = None) -> Path:
+    """Name the folder of recordings that were given no other; it need not exist yet."""
+    given = Variables.read() if variables is None else variables
+    if "PMLIVE_DATA_DIR" in given:
+        return Path(given["PMLIVE_DATA_DIR"]).expanduser()
+    return platformdirs.user_data_path("pmlive", appauthor=False)
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether an address never leaves this computer.
+
+    >>> is_loopback("http://127.0.0.1:8080"), is_loopback("https://127.0.0.1.example.com")
+    (True, False)
+    """
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _checked(field: str, url: object) -> str:
+    name, scheme = _ADDRESSES[field]
+    if not isinstance(url, str):
+        raise TypeError(f"{field} ({name}) must be text, not {type(url).__name__}")
+    parts = _split(url)
+    if parts is None or not _acceptable(parts, scheme):
+        raise ValueError(
+            f"{field} ({name}) must have the form {scheme}://host[:port][/path], without user, password or query; "
+            f"{_IN_CLEAR[scheme]}:// is accepted for loopback addresses only; given: {_shown(parts)}"
+        )
+    return url.strip().rstrip("/")
+
+
+def _acceptable(parts: SplitResult, scheme: str) -> bool:
+    if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
+        return False
+    in_clear = parts.scheme == _IN_CLEAR[scheme] and is_loopback(parts.geturl())
+    return parts.scheme == scheme or in_clear
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url.strip())
+        parts.port  # noqa: B018 - reading it checks it
+    except ValueError:
+        return None
+    return parts if url.isprintable() and " " not in url.strip() else None
+
+
+def _shown(parts: SplitResult | None) -> str:
+    if parts is None or not parts.scheme or not parts.hostname:
+        return "something else"
+    user = " with a user or password" if "@" in parts.netloc else ""
+    return f"{parts.scheme}://{parts.hostname}{user}"
+
+
+def _dotenv(path: Path) -> Variables:
+    try:
+        entries, left_out = _parsed(path) if path.is_file() else (Variables({}), [])
+    except OSError as error:
+        warnings.warn(f"{path} was not read: {error.strerror}", stacklevel=3)
+        return Variables({})
+    for number in left_out:
+        warnings.warn(f"{path}, line {number}, is not NAME=value and was left out", stacklevel=3)
+    _warn_if_others_can_read(path, entries)
+    return entries
+
+
+# Apart from the warnings, which may be errors: no traceback is to show these lines.
+def _parsed(path: Path) -> tuple[Variables, list[int]]:
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    matches = {number: _ENTRY.fullmatch(line) for number, line in enumerate(lines, 1) if not _IGNORED.match(line)}
+    entries = {found["name"]: _unquoted(found["value"]) for found in matches.values() if found}
+    return Variables(entries), [number for number, found in matches.items() if not found]
+
+
+def _unquoted(value: str) -> str:
+    if value[:1] in {"'", '"'}:
+        return value[1:].partition(value[0])[0]
+    return _COMMENT_AFTER.sub("", value)
+
+
+def _warn_if_others_can_read(path: Path, entries: Variables) -> None:
+    secret = [name for name in SECRET_NAMES if name in entries]
+    if secret and os.name == "posix" and path.stat().st_mode & _READABLE_BY_OTHERS:
+        warnings.warn(
+            f"{path} holds {', '.join(secret)} and other users of this computer can read it; run: chmod 600 {path}",
+            stacklevel=4,
+        )

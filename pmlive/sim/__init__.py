@@ -1,0 +1,48 @@
+"""A simulated venue: the real one's sockets and REST calls on loopback, seeded, with faults on command.
+
+``SimulatedVenue.fault`` takes these kinds. ``channel`` and ``token_id`` narrow where they strike, ``times`` and
+``seconds`` say how long they are in force.
+
+============== =====================================================================================================
+``drop``       cut TCP connections; with ``times`` or ``seconds`` also those that come later
+``close``      the same with a close frame: code ``number`` (1012), reason ``detail``
+``stall``      send no data, still answer PING; REST does not answer
+``slow``       let ``number`` (200) bytes a second through
+``refuse``     answer handshakes and REST with HTTP status ``number`` (429), ``Retry-After: detail`` (1)
+``silent``     send nothing about ``token_id``
+``no_opening`` leave tokens out of the next opening array
+``garbage``    spoil a change: ``detail`` is json, element, nan, negative, above one or unknown (each in turn)
+``lie``        state a wrong hash
+``lie_best``   state a wrong best bid
+``duplicate``  say a change twice; ``detail="swapped"`` turns the copy's entries around
+``reorder``    send a change after the next one of its market
+``skip``       do not send a change
+============== =====================================================================================================
+"""
+
+from pmlive.sim._catalogue import HOSTILE_TITLE, Market
+from pmlive.sim._credentials import Credentials
+from pmlive.sim._faults import Fault, FaultChannel, FaultKind
+from pmlive.sim._hub import Dial, Limits
+from pmlive.sim._orders import OrderStory
+from pmlive.sim._outlet import Connection
+from pmlive.sim._script import Script, write_script
+from pmlive.sim._server import Urls
+from pmlive.sim._venue import SimulatedVenue
+
+__all__ = [
+    "HOSTILE_TITLE",
+    "Connection",
+    "Credentials",
+    "Dial",
+    "Fault",
+    "FaultChannel",
+    "FaultKind",
+    "Limits",
+    "Market",
+    "OrderStory",
+    "Script",
+    "SimulatedVenue",
+    "Urls",
+    "write_script",
+]

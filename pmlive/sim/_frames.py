@@ -1,0 +1,191 @@
+"""The state of one simulated market, and its messages as the venue writes them.
+
+Key orders differ between the opening book, later books and REST, as they do on the wire.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from pmlive.sim._catalogue import Market
+from pmlive.sim._pair import PairBook
+from pmlive.sim._text import ONE, price_text, size_text, trade_price_text
+
+__all__ = ["Message", "State"]
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One text of the market channel, and whose it is: the market's, and the tokens whose subscribers get it."""
+
+    kind: str
+    market: str
+    tokens: tuple[str, ...]
+    text: str
+
+
+class State:
+    """One market at one moment: book, price grid, last trade, and the time of the last change in milliseconds."""
+
+    __slots__ = ("_heads", "_tails", "book", "changed", "last_trade", "market", "tick")
+
+    def __init__(self, market: Market, *, now: int) -> None:
+        self.market = market
+        self.book = PairBook()
+        self.changed = now
+        self.tick = market.tick
+        self.last_trade = ONE // 2
+        self._heads = [f'{{"market":"{market.condition_id}","asset_id":"{token}"' for token in market.token_ids]
+        self._tails: dict[tuple[int, int], str] = {}
+
+    def hash(self, outcome: int) -> str:
+        """Compute the venue's hash of one outcome's book."""
+        text = f'{self._heads[outcome]},"timestamp":"{self.changed}","hash":"",{self._levels(outcome)}{self._tail()}'
+        return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    def rest_book(self, outcome: int) -> str:
+        """Write one outcome's book as REST answers it, which is also the order that the hash covers."""
+        stated = f'"timestamp":"{self.changed}","hash":"{self.hash(outcome)}"'
+        return f"{self._heads[outcome]},{stated},{self._levels(outcome)}{self._tail()}"
+
+    def opening_book(self, outcome: int) -> str:
+        """Write one outcome's book as an element of the opening array."""
+        return (
+            f'{self._heads[outcome]},"timestamp":"{self.changed}","hash":"{self.hash(outcome)}",{self._levels(outcome)},'
+            f'"tick_size":"{price_text(self.tick)}","event_type":"book",'
+            f'"last_trade_price":"{trade_price_text(self.last_trade)}"}}'
+        )
+
+    def books(self) -> list[Message]:
+        """Write both outcomes' books as they follow a trade."""
+        return [self._message("book", self._later_book(outcome), outcome) for outcome in (0, 1)]
+
+    def _later_book(self, outcome: int) -> str:
+        return (
+            f'{self._heads[outcome]},{self._levels(outcome)},"hash":"{self.hash(outcome)}",'
+            f'"timestamp":"{self.changed}","event_type":"book"}}'
+        )
+
+    def price_change(self, changes: Iterable[tuple[int, int]], *, first: int = 0) -> Message:
+        """Write the totals of levels (outcome, its buyers' price), each with its mirror; outcome ``first`` leads."""
+        stated = [
+            f'"hash":"{self.hash(outcome)}","best_bid":"{price_text(self.book.best_bid(outcome))}",'
+            f'"best_ask":"{price_text(self.book.best_ask(outcome))}"}}'
+            for outcome in (0, 1)
+        ]
+        tokens = self.market.token_ids
+        entries: list[str] = []
+        for buyers, price in changes:
+            size = size_text(self.book.buyers[buyers].size_at(price))
+            for outcome in (first, 1 - first):
+                at, side = (price, "BUY") if outcome == buyers else (ONE - price, "SELL")
+                level = f'{{"asset_id":"{tokens[outcome]}","price":"{price_text(at)}","size":"{size}","side":"{side}"'
+                entries.append(f"{level},{stated[outcome]}")
+        text = (
+            f'{{"market":"{self.market.condition_id}","price_changes":[{",".join(entries)}],'
+            f'"timestamp":"{self.changed}","event_type":"price_change"}}'
+        )
+        return self._message("price_change", text)
+
+    def trade(self, outcome: int, side: str, *, price: int, size: int, transaction: str) -> Message:
+        """Write the announcement of a trade; ``side`` is the taker's."""
+        text = (
+            f'{self._heads[outcome]},"price":"{price_text(price)}","size":"{size_text(size)}","fee_rate_bps":"0",'
+            f'"side":"{side}","timestamp":"{self.changed}","event_type":"last_trade_price",'
+            f'"transaction_hash":"{transaction}"}}'
+        )
+        return self._message("last_trade_price", text, outcome)
+
+    def best_bid_ask(self, outcome: int, *, now: int) -> Message:
+        """Write the top of one outcome's book."""
+        bid, ask = self.book.best_bid(outcome), self.book.best_ask(outcome)
+        text = (
+            f'{self._heads[outcome]},"best_bid":"{price_text(bid)}","best_ask":"{price_text(ask)}",'
+            f'"spread":"{price_text(ask - bid)}","timestamp":"{now}","event_type":"best_bid_ask"}}'
+        )
+        return self._message("best_bid_ask", text, outcome)
+
+    def tick_size_changes(self, old: int, *, now: int) -> list[Message]:
+        """Write the new price grid, once for each outcome."""
+        return [
+            self._message(
+                "tick_size_change",
+                f'{{"event_type":"tick_size_change","asset_id":"{self.market.token_ids[outcome]}",'
+                f'"market":"{self.market.condition_id}","old_tick_size":"{price_text(old)}",'
+                f'"new_tick_size":"{price_text(self.tick)}","timestamp":"{now}"}}',
+                outcome,
+            )
+            for outcome in (0, 1)
+        ]
+
+    def new_market(self, *, now: int) -> Message:
+        """Write the announcement that goes to everybody."""
+        market = self.market
+        more = {
+            "tags": market.tags,
+            "condition_id": market.condition_id,
+            "active": True,
+            "clob_token_ids": market.token_ids,
+            "sports_market_type": "",
+            "line": "",
+            "game_start_time": "",
+            "order_price_min_tick_size": price_text(market.tick),
+            "group_item_title": market.group_title,
+            "taker_base_fee": "0",
+            "fees_enabled": market.fee_rate > 0,
+            "fee_schedule": fee_schedule(market) if market.fee_rate else None,
+            "event_type": "new_market",
+        }
+        return self._message("new_market", _json(_described(market) | {"timestamp": str(now)} | more))
+
+    def market_resolved(self, winner: int, *, now: int) -> Message:
+        """Write which outcome won."""
+        won = {"winning_asset_id": self.market.token_ids[winner], "winning_outcome": self.market.outcomes[winner]}
+        more = {"timestamp": str(now), "tags": self.market.tags, "event_type": "market_resolved"}
+        return self._message("market_resolved", _json(_described(self.market) | won | more))
+
+    def _levels(self, outcome: int) -> str:
+        return f'"bids":[{",".join(self.book.bids(outcome))}],"asks":[{",".join(self.book.asks(outcome))}]'
+
+    def _tail(self) -> str:
+        key = (self.tick, self.last_trade)
+        if key not in self._tails:
+            self._tails[key] = (
+                f',"min_order_size":"{self.market.min_order_size}","tick_size":"{price_text(self.tick)}",'
+                f'"neg_risk":{"true" if self.market.neg_risk else "false"},'
+                f'"last_trade_price":"{trade_price_text(self.last_trade)}"}}'
+            )
+        return self._tails[key]
+
+    def _message(self, kind: str, text: str, outcome: int | None = None) -> Message:
+        tokens = self.market.token_ids
+        return Message(kind, self.market.condition_id, tokens if outcome is None else (tokens[outcome],), text)
+
+
+def fee_schedule(market: Market) -> dict[str, object]:
+    """Give the fees as both the socket and REST describe them."""
+    return {"rate": market.fee_rate, "exponent": 1, "takerOnly": True, "rebateRate": 0.2}
+
+
+def _described(market: Market) -> dict[str, object]:
+    event = {
+        "id": market.event_id,
+        "ticker": market.event_slug,
+        "slug": market.event_slug,
+        "title": market.event_title,
+        "description": market.description,
+    }
+    return {
+        "id": market.id,
+        "question": market.question,
+        "market": market.condition_id,
+        "slug": market.slug,
+        "description": market.description,
+        "assets_ids": market.token_ids,
+        "outcomes": market.outcomes,
+        "event_message": event,
+    }
+
+
+def _json(fields: dict[str, object] | Sequence[object]) -> str:
+    return msgspec.json.encode(fields).decode()

@@ -1,0 +1,116 @@
+"""A small HTTP/1.1 server: one request after another, JSON answers."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from http import HTTPStatus
+from typing import TypeAlias
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import msgspec
+
+__all__ = ["Answer", "HttpServer", "Request", "Responder", "json_answer"]
+
+logger = logging.getLogger(__name__)
+
+_MOST_HEAD, _MOST_BODY = 64 * 1024, 8 * 1024 * 1024
+_PATIENCE = 60.0
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request as far as it matters here; ``query`` keeps repeated names."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+    body: bytes
+
+    def one(self, name: str, default: str = "") -> str:
+        """Give the first value of a query name."""
+        return self.query.get(name, [default])[0]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An answer: status, body, and headers beyond the usual ones."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = {}
+
+
+Responder: TypeAlias = Callable[[Request], Awaitable[Answer]]
+
+
+def json_answer(value: object, *, status: int = 200) -> Answer:
+    """Answer with a value as JSON."""
+    return Answer(status, msgspec.json.encode(value))
+
+
+class HttpServer:
+    """A listener that answers each request by ``respond``."""
+
+    def __init__(self, respond: Responder) -> None:
+        self._respond = respond
+        self._server: asyncio.Server | None = None
+        self._talks: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; tell the port."""
+        self._server = await asyncio.start_server(self._serve, host, port, limit=_MOST_HEAD)
+        address: tuple[str, int] = self._server.sockets[0].getsockname()
+        return address[1]
+
+    async def close(self) -> None:
+        """Stop listening and end what is going on."""
+        if self._server is not None:
+            self._server.close()
+        talks = [task for task in self._talks.values() if task is not None]
+        for writer in list(self._talks):
+            writer.transport.abort()
+        if talks:
+            await asyncio.wait(talks, timeout=1)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._talks[writer] = asyncio.current_task()
+        try:
+            with suppress(TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+                await _converse(reader, writer, self._respond)
+        except ValueError as error:
+            logger.info("a request that is not HTTP: %s", error)
+        finally:
+            del self._talks[writer]
+            writer.close()
+
+
+async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, respond: Responder) -> None:
+    while True:
+        async with asyncio.timeout(_PATIENCE):
+            request = await _read(reader)
+        answer = await respond(request)
+        async with asyncio.timeout(_PATIENCE):
+            writer.write(_head(answer) + (b"" if request.method == "HEAD" else answer.body))
+            await writer.drain()
+        if request.headers.get("connection", "").lower() == "close":
+            return
+
+
+async def _read(reader: asyncio.StreamReader) -> Request:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head.rstrip("\r\n").split("\r\n")
+    method, target, _ = first.split(" ")
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    size = int(headers.get("content-length", "0"))
+    if not 0 <= size <= _MOST_BODY:
+        raise ValueError(f"a body of {size} bytes")
+    url = urlsplit(target)
+    query = parse_qs(url.query, keep_blank_values=True)
+    return Request(method, unquote(url.path), query, headers, await reader.readexactly(size))
+
+
+def _head(answer: Answer) -> bytes:
+    usual = {"Content-Type": "application/json", "Content-Length": str(len(answer.body))}
+    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in (usual | answer.headers).items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

@@ -1,0 +1,95 @@
+"""An event loop in a daemon thread of its own."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from typing import TypeAlias, TypeVar, cast
+
+__all__ = ["LoopThread", "Main"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Runs until the event is set; calls back once it is ready.
+Main: TypeAlias = Callable[[asyncio.Event, Callable[[], None]], Coroutine[object, object, None]]
+
+_PATIENCE = 10.0
+
+
+class LoopThread:
+    """Runs one coroutine in a thread, and hands it work from others."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    @property
+    def running(self) -> bool:
+        """Tell whether it was started and not stopped."""
+        return self._thread is not None
+
+    def start(self, main: Main) -> None:
+        """Run ``main``; return once it says that it is ready, raise what it raised before that."""
+        if self._thread is not None:
+            return
+        ready = threading.Event()
+        self._failure = None
+        self._thread = threading.Thread(target=self._run, args=(main, ready), name=self._name, daemon=True)
+        self._thread.start()
+        ready.wait()
+        if self._failure is not None:
+            self._thread = self._loop = None
+            raise self._failure
+
+    def stop(self) -> None:
+        """Ask ``main`` to end and wait for it."""
+        thread, self._thread = self._thread, None
+        if thread is None or self._loop is None or self._stopping is None:
+            return
+        if thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        thread.join(_PATIENCE)
+        self._loop = None
+
+    def wait(self) -> None:
+        """Wait until the thread has ended."""
+        while self._thread is not None and self._thread.is_alive():
+            self._thread.join(1.0)
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Do something in the thread's loop, or here when there is none."""
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None or not thread.is_alive() or threading.current_thread() is thread:
+            return work()
+
+        async def done() -> T:
+            return work()
+
+        return asyncio.run_coroutine_threadsafe(done(), loop).result(_PATIENCE)
+
+    def _run(self, main: Main, ready: threading.Event) -> None:
+        try:
+            asyncio.run(self._main(main, ready))
+        except BaseException as error:  # handed to the thread that waits in start()
+            self._failure = _first(error)
+            if ready.is_set():
+                logger.exception("%s ended by itself", self._name)
+        finally:
+            ready.set()
+
+    async def _main(self, main: Main, ready: threading.Event) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        await main(self._stopping, ready.set)
+
+
+def _first(error: BaseException) -> BaseException:
+    """Unwrap what a task group raises."""
+    inner: BaseException = error
+    while isinstance(inner, BaseExceptionGroup):
+        inner = cast("BaseExceptionGroup[BaseException]", inner).exceptions[0]
+    return inner

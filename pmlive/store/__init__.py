@@ -1,0 +1,22 @@
+"""Recordings on disk: the log that survives a crash, the sealed files, and how they are read."""
+
+from pmlive.store.log import Record
+from pmlive.store.manifest import Manifest, SealedFile, read_manifest
+from pmlive.store.reader import FileProblem, RecordingInfo, recordings, records, scan, verify_files
+from pmlive.store.recorder import Recorder, RecorderOptions, RecorderStatus
+
+__all__ = [
+    "FileProblem",
+    "Manifest",
+    "Record",
+    "Recorder",
+    "RecorderOptions",
+    "RecorderStatus",
+    "RecordingInfo",
+    "SealedFile",
+    "read_manifest",
+    "recordings",
+    "records",
+    "scan",
+    "verify_files",
+]

@@ -1,0 +1,153 @@
+"""The manifest: the one list of what is sealed. A file counts from the moment the manifest names it.
+
+Times are nanoseconds since 1970 by our clock. ``sealed`` is the last segment of the log whose files are listed, so a
+leftover of it is deleted and a later one is rebuilt. ``holes`` are the intervals that could not be kept; each is noted
+before anything that came after it.
+"""
+
+import importlib.metadata
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from threading import Lock
+from typing import TypeAlias
+
+import msgspec
+
+from pmlive.errors import StoreError
+from pmlive.events import Gap
+from pmlive.store import _files
+
+__all__ = ["MANIFEST", "RAW", "SCHEMA", "Catalogue", "Manifest", "SealedFile", "new_manifest", "read_manifest"]
+
+MANIFEST = "manifest.json"
+RAW = "raw"
+SCHEMA = 1
+
+Market: TypeAlias = dict[str, object]
+
+
+class SealedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that never changes again; ``path`` is relative to the recording, with forward slashes."""
+
+    path: str
+    table: str
+    rows: int
+    bytes: int
+    sha256: str
+    first_seq: int
+    last_seq: int
+    first_time: int
+    last_time: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a recording consists of."""
+
+    schema: int = SCHEMA
+    pmlive: str
+    created: str
+    markets: list[Market] = []
+    files: list[SealedFile] = []
+    sealed: int = 0
+    next_seq: int = 0
+    last_recv: int | None = None
+    holes: list[Gap] = []
+
+    def of(self, table: str) -> list[SealedFile]:
+        """List the files of one table (``raw``: of the frames), in order of arrival."""
+        return sorted((file for file in self.files if file.table == table), key=lambda file: file.first_seq)
+
+
+class _Version(msgspec.Struct):
+    schema: int
+
+
+def new_manifest(now: int) -> Manifest:
+    """Make the manifest of a recording that begins now."""
+    created = datetime.fromtimestamp(now / 1e9, UTC).isoformat(timespec="seconds")
+    return Manifest(pmlive=_version(), created=created)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read what a recording consists of.
+
+    Raises:
+        StoreError: there is no manifest, it is not ours, or a newer pmlive wrote it.
+    """
+    path = folder / MANIFEST
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreError(f"{str(folder)!r} is not a recording: it has no {MANIFEST}") from error
+    except OSError as error:
+        raise StoreError(f"{str(path)!r} cannot be read: {error.strerror}; check its permissions") from error
+    return _decode(path, data)
+
+
+def _decode(path: Path, data: bytes) -> Manifest:
+    try:
+        schema = msgspec.json.decode(data, type=_Version).schema
+        if schema > SCHEMA:
+            message = f"{str(path)!r} has schema {schema}, this pmlive reads up to {SCHEMA}; install a newer pmlive"
+            raise StoreError(message)
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.MsgspecError as error:
+        message = f"{str(path)!r} is not the manifest of a recording ({error}); choose another folder"
+        raise StoreError(message) from error
+    for file in manifest.files:
+        _check_inside(path, file.path)
+    return manifest
+
+
+def _check_inside(path: Path, name: str) -> None:
+    parts = PurePosixPath(name)
+    if parts.is_absolute() or ".." in parts.parts or "\\" in name or ":" in name or "\0" in name:
+        raise StoreError(f"{str(path)!r} names {name!r}, which is outside the recording; do not trust its other files")
+
+
+class Catalogue:
+    """The manifest of the recording that is being written; any thread may change it."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self._folder = folder
+        self._lock = Lock()
+        self.manifest = manifest
+
+    def change(self, edit: Callable[[Manifest], Manifest]) -> None:
+        """Write the edited manifest; it holds once this returns, and not at all if this raises.
+
+        Raises:
+            OSError: the old manifest still holds.
+        """
+        with self._lock:
+            manifest = msgspec.structs.replace(edit(self.manifest), pmlive=_version())
+            path = self._folder / MANIFEST
+            data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+            _files.replace(_files.write_aside(path, data), path)
+            self.manifest = manifest
+            _files.sync_folder(self._folder)
+
+    def write(self) -> None:
+        """Write the manifest again as it is.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        self.change(lambda manifest: manifest)
+
+    def add_hole(self, hole: Gap) -> None:
+        """Note an interval that was not kept; a second time changes nothing.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        if hole not in self.manifest.holes:
+            self.change(lambda manifest: msgspec.structs.replace(manifest, holes=[*manifest.holes, hole]))
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("pmlive")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,128 @@
+"""Opening a folder to record into: refuse what is not ours, take the lock, finish what a crash left."""
+
+import logging
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from pmlive.errors import StoreError
+from pmlive.store import _files, wal
+from pmlive.store.manifest import MANIFEST, Catalogue, Manifest, new_manifest, read_manifest
+from pmlive.store.seal import Rebuild, Sealing, Segment, Step, seal, sealed_files, sweep
+
+__all__ = ["Opened", "Recovery", "open_folder"]
+
+logger = logging.getLogger(__name__)
+
+
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log of an earlier run still had: ``torn`` and ``damaged`` are bytes."""
+
+    segments: int = 0
+    records: int = 0
+    torn: int = 0
+    damaged: int = 0
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder that may be recorded into."""
+
+    lock: _files.FolderLock
+    sealing: Sealing
+    recovery: Recovery
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The manifest."""
+        return self.sealing.catalogue
+
+
+def open_folder(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: Step) -> Opened:
+    """Create or check a folder, lock it, and seal what an earlier run left in the log.
+
+    Raises:
+        StoreError: somebody else's folder, or recorded by another process, or not writable; nothing is left behind.
+    """
+    made: list[Path] = []
+    try:
+        if folder.exists():
+            _check(folder)
+        made += _files.make_folder(folder)
+        return _open_locked(folder, rebuild=rebuild, level=level, clock=clock, step=step)
+    except OSError as error:
+        _undo(made)
+        raise StoreError(f"{str(folder)!r} cannot be recorded into: {error}; choose another folder") from error
+
+
+def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: Step) -> Opened:
+    lock = _files.FolderLock(folder)
+    try:
+        catalogue = Catalogue(folder, _check(folder) or new_manifest(clock()))
+        # Written even when it is there: a folder that cannot be written is refused now and not in an hour.
+        catalogue.write()
+        _files.make_folder(folder / wal.WAL)
+        sealing = Sealing(
+            folder=folder, catalogue=catalogue, rebuild=rebuild, run=secrets.token_hex(4), level=level, step=step
+        )
+        return Opened(lock=lock, sealing=sealing, recovery=_recover(sealing))
+    except BaseException:
+        lock.forget()
+        raise
+
+
+def _check(folder: Path) -> Manifest | None:
+    if (folder / MANIFEST).exists():
+        return read_manifest(folder)
+    if not folder.is_dir():
+        raise StoreError(f"{str(folder)!r} is not a folder; choose another one")
+    if sealed_files(folder):
+        message = f"{str(folder)!r} has sealed files and no {MANIFEST}; restore it or choose another folder"
+        raise StoreError(message)
+    return None
+
+
+def _undo(made: list[Path]) -> None:
+    for path in reversed(made):
+        for leftover in (path / ".lock", path / f".{MANIFEST}.tmp", path / MANIFEST):
+            leftover.unlink(missing_ok=True)
+        if (path / wal.WAL).is_dir():
+            (path / wal.WAL).rmdir()
+        path.rmdir()
+
+
+def _recover(sealing: Sealing) -> Recovery:
+    sweep(sealing.folder, sealing.catalogue.manifest)
+    left = wal.segments(sealing.folder)
+    found = Recovery()
+    for number, files in left.items():
+        following = next((later for other, later in left.items() if other > number), ())
+        found = _add(found, _seal(Segment(number=number, files=files, following=following), sealing))
+    if found.damaged:
+        logger.warning(
+            "recording %r: %d bytes of the log are damaged; that is a gap; see wal/*.damaged-%s",
+            str(sealing.folder),
+            found.damaged,
+            sealing.run,
+        )
+    return found
+
+
+def _seal(segment: Segment, sealing: Sealing) -> wal.Reading:
+    try:
+        return seal(segment, sealing) or wal.Reading(blocks=[])
+    except (OSError, StoreError):
+        raise
+    except Exception as error:
+        message = f"the log of an earlier run in {str(sealing.folder)!r} cannot be decoded ({error}); it is kept as it is"
+        raise StoreError(message) from error
+
+
+def _add(found: Recovery, reading: wal.Reading) -> Recovery:
+    return Recovery(
+        segments=found.segments + 1,
+        records=found.records + sum(block.count for block in reading.blocks),
+        torn=found.torn + reading.torn,
+        damaged=found.damaged + reading.damaged,
+    )

@@ -1,0 +1,159 @@
+"""Reading a recording, also while it is being written: no lock is taken and nothing is changed."""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from pmlive.errors import StoreError
+from pmlive.events import Gap
+from pmlive.store import raw, wal
+from pmlive.store.log import Record
+from pmlive.store.manifest import MANIFEST, RAW, Manifest, SealedFile, read_manifest
+from pmlive.tables import SCHEMAS
+
+__all__ = ["FileProblem", "RecordingInfo", "read_manifest", "recordings", "records", "scan", "verify_files"]
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 1 << 20
+
+
+class RecordingInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A recording in a list; times are nanoseconds since 1970, ``unsealed`` is bytes of log."""
+
+    path: str
+    created: str
+    markets: int
+    rows: int
+    bytes: int
+    unsealed: int
+    first_time: int | None
+    last_time: int | None
+
+    @property
+    def duration(self) -> timedelta:
+        """The time between the first and the last sealed record."""
+        if self.first_time is None or self.last_time is None:
+            return timedelta()
+        return timedelta(microseconds=(self.last_time - self.first_time) // 1_000)
+
+
+class FileProblem(msgspec.Struct, frozen=True):
+    """A sealed file that is not what it was."""
+
+    path: str
+    problem: str
+
+
+def records(folder: Path) -> Iterator[Record]:
+    """Yield every record in order of arrival: the sealed ones, then those in the log.
+
+    What is damaged is passed over, and a ``gap`` record stands in its place.
+
+    Raises:
+        StoreError: the folder is not a recording.
+    """
+    manifest, left = _snapshot(folder)
+    for file in manifest.of(RAW):
+        yield from _sealed(folder, file)
+    contents = list(left.values())
+    for position, segment in enumerate(contents):
+        following = contents[position + 1] if position + 1 < len(contents) else ()
+        yield from wal.read(segment, following=following).records()
+
+
+def scan(folder: Path, table: str) -> pl.LazyFrame:
+    """Scan the sealed rows of a table.
+
+    Raises:
+        StoreError: the folder is not a recording.
+        ValueError: there is no such table.
+    """
+    if table not in SCHEMAS:
+        raise ValueError(f"no table {table!r}; there are {', '.join(SCHEMAS)}")
+    paths = [folder / file.path for file in read_manifest(folder).of(table)]
+    there = [path for path in paths if path.exists()]
+    for path in paths:
+        if path not in there:
+            logger.warning("%s is missing; the recording is not whole", path)
+    schema = SCHEMAS[table]
+    if not there:
+        return pl.LazyFrame(schema=schema)
+    found = pl.scan_parquet(there, glob=False, hive_partitioning=False)
+    return found.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+
+def recordings(root: Path) -> list[RecordingInfo]:
+    """List the recordings in a folder, or the folder itself when it is one; what cannot be read is logged."""
+    found: list[RecordingInfo] = []
+    for path in sorted({path.parent for path in (root / MANIFEST, *root.glob(f"*/{MANIFEST}")) if path.is_file()}):
+        try:
+            found.append(_info(path, read_manifest(path)))
+        except StoreError as error:
+            logger.warning("%s", error)
+    return found
+
+
+def verify_files(folder: Path) -> list[FileProblem]:
+    """Compare every sealed file with its checksum.
+
+    Raises:
+        StoreError: the folder is not a recording.
+    """
+    found = ((file, _problem(folder, file)) for file in read_manifest(folder).files)
+    return [FileProblem(file.path, problem) for file, problem in found if problem is not None]
+
+
+def _snapshot(folder: Path) -> tuple[Manifest, dict[int, list[bytes]]]:
+    # A segment may be sealed and removed while its files are read: then the manifest has moved on, and once more.
+    while True:
+        manifest = read_manifest(folder)
+        with suppress(FileNotFoundError):
+            left = {
+                number: [path.read_bytes() for path in files]
+                for number, files in wal.segments(folder).items()
+                if number > manifest.sealed
+            }
+            if read_manifest(folder).sealed == manifest.sealed:
+                return manifest, left
+
+
+def _sealed(folder: Path, file: SealedFile) -> Iterable[Record]:
+    problem = _problem(folder, file)
+    if problem is None:
+        return raw.read(folder / file.path)
+    logger.warning("%s: %s; its %d frames are a gap", file.path, problem, file.rows)
+    gap = Gap(started=file.first_time, ended=file.last_time, cause="disk", detail=f"{file.path}: {problem}")
+    return wal.Reading(blocks=[wal.loss(gap, seq=file.last_seq, recv=file.last_time)]).records()
+
+
+def _problem(folder: Path, file: SealedFile) -> str | None:
+    digest = hashlib.sha256()
+    try:
+        with (folder / file.path).open("rb") as stream:
+            for chunk in iter(lambda: stream.read(_CHUNK), b""):
+                digest.update(chunk)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None if digest.hexdigest() == file.sha256 else "is damaged: its sha256 has changed"
+
+
+def _info(folder: Path, manifest: Manifest) -> RecordingInfo:
+    frames = manifest.of(RAW)
+    left = (path for files in wal.segments(folder).values() for path in files)
+    return RecordingInfo(
+        path=str(folder),
+        created=manifest.created,
+        markets=len(manifest.markets),
+        rows=sum(file.rows for file in manifest.files if file.table != RAW),
+        bytes=sum(file.bytes for file in manifest.files),
+        unsealed=sum(path.stat().st_size for path in left if path.exists()),
+        first_time=frames[0].first_time if frames else None,
+        last_time=frames[-1].last_time if frames else None,
+    )

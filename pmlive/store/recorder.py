@@ -1,0 +1,286 @@
+"""The recorder: what was received goes to disk, and what could not is known.
+
+The feed thread only appends to memory. One thread packs, writes and syncs the log (a write each 50 ms, a sync each
+second); another seals the segments that were cut. So SIGKILL costs what was received since the last write, a power
+cut the last second, and neither harms a file that was there.
+
+When the disk refuses, data waits in memory (64 MiB) and is tried again each second. When that is full a *hole*
+begins: from one record on everything is dropped, and all rows made of those records with it, since rows carry numbers
+from ``seq`` of their record on. A hole ends at a ``cut`` only, because a book is right again only where keyframes say
+what it is: so ``due`` becomes true once the disk has caught up, the manager cuts, and the log goes on with keyframes.
+Raw frames and tables therefore leave out the same records, and a replay of the one gives the other. The hole is
+written to the manifest before anything that follows it, and ``holes()`` yields it as a ``Gap`` for the table of gaps.
+What was lost of a log in an earlier run (a damaged disk) is a ``gap`` record in place of what is missing.
+"""
+
+import atexit
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from pmlive.events import Cause, Gap
+from pmlive.store import _files
+from pmlive.store.log import Record
+from pmlive.store.manifest import RAW
+from pmlive.store.opening import Recovery, open_folder
+from pmlive.store.packer import OVERHEAD, Cut, Flush, Packer, Rows
+from pmlive.store.seal import Rebuild, Segment, Step
+from pmlive.store.sealer import Sealer
+from pmlive.store.status import RecorderOptions, RecorderStatus
+from pmlive.store.writer import LogWriter, Timing
+from pmlive.tables import STORED
+
+__all__ = ["Recorder", "RecorderOptions", "RecorderStatus"]
+
+logger = logging.getLogger(__name__)
+
+_DAY = 86_400_000_000_000
+# A disk that takes nothing for this long is in trouble, though it has not said so.
+_HUNG_SECONDS = 2.0
+
+
+class _Hole:
+    """An interval that is being dropped."""
+
+    def __init__(self, *, started: int, first_seq: int, cause: Cause) -> None:
+        self.started = started
+        self.first_seq = first_seq
+        self.cause: Cause = cause
+        self.dropped = 0
+
+
+class Recorder:
+    """Record into a folder. ``log``, ``rows``, ``due`` and ``cut`` belong to one thread, the rest to any.
+
+    ``rebuild`` makes the tables of a segment from its records, and may be called from another thread.
+
+    Raises:
+        StoreError: the folder is not ours, is being recorded, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        rebuild: Rebuild,
+        options: RecorderOptions | None = None,
+        clock: Callable[[], int] = time.time_ns,
+        step: Step = lambda _: None,
+    ) -> None:
+        self._options = options = options or RecorderOptions()
+        self._clock = clock
+        opened = open_folder(folder, rebuild=rebuild, level=options.raw_level, clock=clock, step=step)
+        self._lock, self._catalogue = opened.lock, opened.catalogue
+        self.folder = folder
+        self.recovery: Recovery = opened.recovery
+        self.next_seq: int = self._catalogue.manifest.next_seq
+        self.last_recv: int | None = self._catalogue.manifest.last_recv
+        self._sealer = Sealer(opened.sealing, retry=options.retry, lost=self._note_lost)
+        self._packer = Packer(rows_memory=options.rows_memory)
+        self._queue = self._packer.queue
+        self._writer = LogWriter(
+            self._packer,
+            catalogue=self._catalogue,
+            sealer=self._sealer,
+            lock=self._lock,
+            timing=Timing(commit=options.commit, sync=options.sync, retry=options.retry),
+            clock=clock,
+        )
+        self._reset()
+        _files.forget_after_fork(self)
+        self._sealer.start()
+        self._writer.start()
+        atexit.register(self.close)
+
+    def _reset(self) -> None:
+        self._memory = self._options.memory
+        self._logged = 0
+        self._logged_at_cut = 0
+        self._cut_at = self._clock()
+        self._cuts = 0
+        self._rows_since_cut: dict[str, int] = dict.fromkeys(STORED, 0)
+        files = self._catalogue.manifest.files
+        self._rows = {name: sum(file.rows for file in files if file.table == name) for name in STORED}
+        self._frames = sum(file.rows for file in files if file.table == RAW)
+        self._hole: _Hole | None = None
+        self._ended: deque[Gap] = deque()
+        self._dropped = 0
+        self._closed = False
+        self._closing = threading.Lock()
+
+    def log(self, record: Record) -> None:
+        """Keep a record; the disk is somebody else's business."""
+        size = len(record.data) + OVERHEAD
+        if self._hole is not None or self._packer.broken is not None or self._pending() + size > self._memory:
+            self._drop(record)
+            return
+        self._logged += size
+        self._queue.append(record)
+
+    def rows(self, table: str, frame: pl.DataFrame) -> None:
+        """Keep rows made of records that were logged since the last cut.
+
+        Raises:
+            ValueError: there is no such table in a recording.
+        """
+        if table not in self._rows:
+            raise ValueError(f"no table {table!r} in a recording; there are {', '.join(STORED)}")
+        if self._hole is not None:
+            frame = frame.filter(pl.col("seq") < self._hole.first_seq)
+        if frame.height and not self._closed:
+            self._rows[table] += frame.height
+            self._rows_since_cut[table] += frame.height
+            self._queue.append(Rows(table, frame))
+
+    @property
+    def due(self) -> bool:
+        """Say whether a cut is wanted: the segment is large or old, the day is over, or a hole can end."""
+        if self._packer.broken is not None:
+            self._open_hole(self._clock(), first_seq=0)
+        if self._hole is not None:
+            return self._resumable()
+        if self._logged == self._logged_at_cut:
+            return False
+        now, options = self._clock(), self._options
+        return (
+            now - self._cut_at >= options.segment_seconds * 1e9
+            or now // _DAY != self._cut_at // _DAY
+            or max(self._rows_since_cut.values()) >= options.segment_rows
+            or (
+                self._writer.cuts + self._packer.ignored_cuts == self._cuts
+                and self._writer.segment_bytes >= options.segment_bytes
+            )
+        )
+
+    def cut(self, keyframes: Sequence[Record]) -> None:
+        """End the segment here and begin the next with these records; give all rows of the old one before.
+
+        In a hole that cannot end yet this does nothing.
+        """
+        if self._closed or (self._hole is not None and not self._resumable()):
+            return
+        self._end_segment(keyframes[0].recv if keyframes else self._clock())
+        for record in keyframes:
+            self._logged += len(record.data) + OVERHEAD
+            self._queue.append(record)
+        self._logged_at_cut = self._logged
+        self._writer.wake()
+
+    def holes(self) -> list[Gap]:
+        """Give the intervals that were not kept and are over, each once."""
+        return [self._ended.popleft() for _ in range(len(self._ended))]
+
+    def markets(self, markets: Sequence[Mapping[str, object]]) -> None:
+        """Note the markets that are recorded, for the manifest."""
+        listed = [dict(market) for market in markets]
+        self._sealer.do(lambda: self._catalogue.change(lambda old: msgspec.structs.replace(old, markets=listed)))
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until everything logged before is on the disk; False when it is not so after so many seconds."""
+        done = threading.Event()
+        self._queue.append(Flush(done))
+        self._writer.wake()
+        return done.wait(seconds) and self._hole is None
+
+    def status(self) -> RecorderStatus:
+        """Tell how the recording goes."""
+        files = self._catalogue.manifest.files
+        return RecorderStatus(
+            folder=str(self.folder),
+            rows=dict(self._rows),
+            frames=self._frames + self._packer.records,
+            bytes=sum(file.bytes for file in files) + self._writer.segment_bytes,
+            files=len(files),
+            segments=self._sealer.sealed,
+            pending_bytes=self._pending(),
+            lag=self._writer.lag(),
+            last_sync=self._writer.last_sync,
+            dropped=self._dropped,
+            trouble=self._trouble(),
+        )
+
+    def close(self) -> None:
+        """Write and seal everything; a second time does nothing."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            self._end_segment(self._clock())
+            self._hole = _Hole(started=0, first_seq=0, cause="disk")
+            self._finish()
+            self._lock.forget()
+            atexit.unregister(self.close)
+
+    def forget(self) -> None:
+        """Have nothing to do with the recording any more, in a forked child."""
+        self._closed = True
+        self._hole = _Hole(started=0, first_seq=0, cause="disk")
+        self._lock.forget()
+        self._writer.forget()
+        atexit.unregister(self.close)
+
+    def _pending(self) -> int:
+        return self._logged - self._packer.released
+
+    def _drop(self, record: Record) -> None:
+        if self._closed:
+            return
+        if self._hole is None:
+            self._open_hole(record.recv, first_seq=record.seq)
+        self._dropped += 1
+
+    def _open_hole(self, recv: int, *, first_seq: int) -> None:
+        since, self._packer.broken = self._packer.broken, None
+        cause: Cause = "overflow" if self._trouble_said() is None else "disk"
+        started = recv if since is None else min(since, recv)
+        self._hole = _Hole(started=started, first_seq=first_seq if since is None else 0, cause=cause)
+        why = self._trouble_said() or "the disk is too slow"
+        logger.error("recording %r: data is being lost: %s; see status()", str(self.folder), why)
+
+    def _resumable(self) -> bool:
+        return self._trouble_said() is None and self._writer.lag() == 0.0
+
+    def _end_segment(self, now: int) -> None:
+        hole, self._hole = self._hole, None
+        gap = None
+        if hole is not None:
+            gap = Gap(started=hole.started, ended=max(now, hole.started), cause=hole.cause, detail=self._detail())
+            self._ended.append(gap)
+        self._queue.append(Cut(gap))
+        self._cuts += 1
+        self._cut_at = self._clock()
+        self._rows_since_cut = dict.fromkeys(STORED, 0)
+
+    def _detail(self) -> str:
+        return f"{self._dropped} records were not kept since the recording was opened"
+
+    def _note_lost(self, segment: Segment) -> None:
+        detail = "files of the log were removed before they were sealed"
+        gap = Gap(started=segment.first_recv, ended=segment.last_recv, cause="disk", detail=detail)
+        self._catalogue.add_hole(gap)
+        self._ended.append(gap)
+        logger.error("recording %r: %s", str(self.folder), detail)
+
+    def _trouble_said(self) -> str | None:
+        return self._writer.trouble.message or self._sealer.trouble.message
+
+    def _trouble(self) -> str | None:
+        lag = self._writer.lag()
+        hung = f"writing the log: the disk has taken nothing for {lag:.0f} s" if lag > _HUNG_SECONDS else None
+        said = self._trouble_said() or hung
+        return said if self._hole is None or self._closed else f"{said or 'catching up'}; data is being lost"
+
+    def _finish(self) -> None:
+        written = self._writer.close(self._options.patience)
+        self._sealer.close(self._options.patience)
+        folder, trouble = str(self.folder), self._trouble_said()
+        if not written:
+            logger.error("recording %r: closed, and not everything could be written: %s", folder, trouble)
+        elif self._sealer.trouble.message is not None:
+            logger.error("recording %r: closed before it was sealed, the next start does it: %s", folder, trouble)

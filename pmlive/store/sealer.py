@@ -1,0 +1,80 @@
+"""The thread that seals: one task after another, each tried until it works."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from pmlive.store.seal import Sealing, Segment, seal
+from pmlive.store.trouble import Trouble
+
+__all__ = ["Sealer"]
+
+logger = logging.getLogger(__name__)
+
+
+class Sealer:
+    """Seal segments in order, away from the thread that writes the log."""
+
+    def __init__(self, sealing: Sealing, *, retry: float, lost: Callable[[Segment], None]) -> None:
+        self._sealing = sealing
+        self._retry = retry
+        self._lost = lost
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._wake = threading.Event()
+        self._closing = False
+        self._deadline = 0.0
+        self.trouble = Trouble(str(sealing.folder), "sealing")
+        self.sealed = 0
+        self._thread = threading.Thread(target=self._run, name="pmlive-seal", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def give(self, segment: Segment) -> None:
+        """Have a segment sealed."""
+        self.do(lambda: self._seal(segment))
+
+    def do(self, task: Callable[[], None]) -> None:
+        """Have something else done, in turn."""
+        self._tasks.append(task)
+        self._wake.set()
+
+    def close(self, patience: float) -> None:
+        """Finish what was given, or leave it to the next start when the disk refuses for ``patience`` seconds."""
+        self._deadline = time.monotonic() + patience
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(self._retry if self._tasks else None)
+            self._wake.clear()
+            self._work()
+            gave_up = self.trouble.message is not None and time.monotonic() > self._deadline
+            if self._closing and (not self._tasks or gave_up):
+                return
+
+    def _work(self) -> None:
+        while self._tasks:
+            try:
+                self._tasks[0]()
+            except Exception as error:
+                logger.debug("sealing failed", exc_info=True)
+                self.trouble.note(error)
+                return
+            self._tasks.popleft()
+            self.trouble.clear()
+
+    def _seal(self, segment: Segment) -> None:
+        unsealed = segment.number > self._sealing.catalogue.manifest.sealed
+        if unsealed and self._sealing.folder.is_dir() and not all(path.exists() for path in segment.files):
+            self._lost(segment)
+            return
+        seal(segment, self._sealing)
+        self.sealed += 1
+        if segment.held is not None:
+            segment.held.give_up()

@@ -1,0 +1,36 @@
+"""What a recorder may be told, and what it tells."""
+
+import msgspec
+
+__all__ = ["RecorderOptions", "RecorderStatus"]
+
+
+class RecorderOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How often, how much: seconds and bytes. The defaults are what the documentation promises."""
+
+    commit: float = 0.05
+    sync: float = 1.0
+    retry: float = 1.0
+    patience: float = 3.0
+    memory: int = 64 << 20
+    rows_memory: int = 256 << 20
+    segment_seconds: float = 300.0
+    segment_rows: int = 250_000
+    segment_bytes: int = 64 << 20
+    raw_level: int = 6
+
+
+class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How the recording goes: ``lag`` is the seconds that the oldest unwritten data has waited."""
+
+    folder: str
+    rows: dict[str, int]
+    frames: int
+    bytes: int
+    files: int
+    segments: int
+    pending_bytes: int
+    lag: float
+    last_sync: int | None
+    dropped: int
+    trouble: str | None

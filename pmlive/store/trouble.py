@@ -1,0 +1,28 @@
+"""What is wrong with the disk now, said once per episode."""
+
+import logging
+
+__all__ = ["Trouble"]
+
+logger = logging.getLogger(__name__)
+
+
+class Trouble:
+    """The state of one part of the recorder: None while it works, else what happened last."""
+
+    def __init__(self, folder: str, part: str) -> None:
+        self._folder = folder
+        self._part = part
+        self.message: str | None = None
+
+    def note(self, error: Exception) -> None:
+        """Say that something failed and is tried again; log it when it is the first time."""
+        first, self.message = self.message is None, f"{self._part}: {error}"
+        if first:
+            logger.error("recording %r: %s; trying again each second, nothing is lost yet", self._folder, self.message)
+
+    def clear(self) -> None:
+        """Note that it works again."""
+        if self.message is not None:
+            logger.warning("recording %r: resumed after: %s", self._folder, self.message)
+            self.message = None

@@ -1,0 +1,155 @@
+"""The files of the log that are not sealed yet: ``wal/000007.wal`` is segment 7, ``wal/000007.1.wal`` its continuation.
+
+A segment begins where the books are known (a new recording, or keyframes after a cut), so each is rebuilt alone. It is
+continued in another file only when a file could not be trusted any more.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import zstandard
+
+from pmlive.events import Gap
+from pmlive.store import _files
+from pmlive.store.log import Block, Damage, Record, decode_entries, encode_entry, read_blocks
+
+__all__ = ["LOST", "WAL", "Reading", "WalFile", "loss", "read", "segments"]
+
+WAL = "wal"
+LOST = -1
+_NAME = re.compile(r"(\d{6,})(?:\.(\d+))?\.wal")
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What a segment has: its blocks in order, one numbered ``LOST`` for each loss, and bytes that were no good.
+
+    ``torn`` bytes at the very end are a write that a crash cut short; ``damaged`` bytes are anything else.
+    """
+
+    blocks: list[Block]
+    torn: int = 0
+    damaged: int = 0
+
+    @property
+    def lossy(self) -> bool:
+        """Say whether records are known to be missing inside."""
+        return any(block.number == LOST for block in self.blocks)
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records, a ``gap`` record in place of each loss."""
+        for block in self.blocks:
+            yield from decode_entries(block.entries())
+
+
+class WalFile:
+    """A file that blocks are appended to."""
+
+    def __init__(self, folder: Path, *, segment: int, part: int) -> None:
+        name = f"{segment:06d}.wal" if part == 0 else f"{segment:06d}.{part}.wal"
+        self.path = folder / WAL / name
+        self._descriptor = _files.create(self.path)
+        try:
+            _files.sync_folder(self.path.parent)
+        except OSError:
+            self.close()
+            raise
+        self.size = 0
+        self._synced = 0
+        # A torn file ends in part of a block that could not be cut off.
+        self.torn = False
+
+    def append(self, block: bytes) -> None:
+        """Write a block; when that fails, cut off what was written of it.
+
+        Raises:
+            OSError: it is not written.
+        """
+        try:
+            _files.write_all(self._descriptor, block)
+        except OSError:
+            self.torn = True
+            os.ftruncate(self._descriptor, self.size)
+            self.torn = False
+            raise
+        self.size += len(block)
+
+    def sync(self) -> None:
+        """Wait until what was appended is on the disk.
+
+        Raises:
+            OSError: what was appended since the last sync may be lost, and this file must not be used again.
+        """
+        _files.sync(self._descriptor)
+        self._synced = self.size
+
+    def abandon(self) -> None:
+        """Cut off what was never synced, if that is possible, and close."""
+        try:
+            os.ftruncate(self._descriptor, self._synced)
+        except OSError:
+            pass  # then those blocks are there twice, and count once by their number
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def segments(folder: Path) -> dict[int, list[Path]]:
+    """List the files of each unsealed segment, in order."""
+    found: dict[int, list[tuple[int, Path]]] = {}
+    for path in (folder / WAL).glob("*.wal"):
+        match = _NAME.fullmatch(path.name)
+        if match:
+            found.setdefault(int(match[1]), []).append((int(match[2] or 0), path))
+    return {number: [path for _, path in sorted(found[number])] for number in sorted(found)}
+
+
+def read(contents: Sequence[bytes], *, following: Sequence[bytes] = ()) -> Reading:
+    """Read a segment from the contents of its files.
+
+    ``following`` is what comes after the segment: with it, damage at the end is a loss too and not a torn tail, which
+    the time between two runs accounts for.
+    """
+    blocks: list[Block] = []
+    expected, pending, damaged = 0, 0, 0
+    for item in (item for content in contents for item in read_blocks(content)):
+        if isinstance(item, Damage):
+            pending += item.size
+        elif item.number >= expected:
+            if item.number > expected:
+                blocks.append(_loss(blocks, item, pending))
+            blocks.append(item)
+            expected, damaged, pending = item.number + 1, damaged + pending, 0
+    successor = next((item for content in following for item in read_blocks(content) if isinstance(item, Block)), None)
+    if pending and successor is not None:
+        blocks.append(_loss(blocks, successor, pending))
+        return Reading(blocks=blocks, damaged=damaged + pending)
+    return Reading(blocks=blocks, damaged=damaged, torn=pending)
+
+
+def _loss(before: Sequence[Block], after: Block, damaged: int) -> Block:
+    # What was lost came just before ``after``, so the number below its first one was used there and is free now.
+    started = before[-1].last_recv if before else after.first_recv
+    gap = Gap(started=started, ended=after.first_recv, cause="disk", detail=f"{damaged} bytes of the log are damaged")
+    return loss(gap, seq=max(after.first_seq - 1, 0), recv=after.first_recv)
+
+
+def loss(gap: Gap, *, seq: int, recv: int) -> Block:
+    """Make the block that stands for records that cannot be read: one ``gap`` record."""
+    record = Record(seq, recv, 0, "gap", msgspec.json.encode(gap))
+    return Block(
+        number=LOST,
+        count=1,
+        first_seq=seq,
+        last_seq=seq,
+        first_recv=recv,
+        last_recv=recv,
+        payload=zstandard.ZstdCompressor().compress(encode_entry(record)),
+    )

@@ -1,0 +1,249 @@
+"""The thread that writes the log: it takes what was queued, packs it, writes it, syncs it.
+
+Packing always goes on, so that trouble with the disk costs the packed size; writing stops at the first thing the disk
+refuses and is tried again. A block is in memory until it is synced: after a failed sync the file is given up, because
+the system then takes unwritten pages for written ones, and its blocks go into a new one.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from pmlive.store import _files
+from pmlive.store.manifest import Catalogue
+from pmlive.store.packer import End, Packer
+from pmlive.store.seal import Segment
+from pmlive.store.sealer import Sealer
+from pmlive.store.trouble import Trouble
+from pmlive.store.wal import WAL, WalFile
+
+__all__ = ["LogWriter", "Timing"]
+
+logger = logging.getLogger(__name__)
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds between writes, between syncs and between tries."""
+
+    commit: float
+    sync: float
+    retry: float
+
+
+class _VanishedError(OSError):
+    """The folder or a file in it was removed under us."""
+
+
+class LogWriter:
+    """Write what is packed into segments of the log, and hand complete ones to the sealer.
+
+    ``segment_bytes`` is the size of the current segment, which is the one after ``cuts`` cuts.
+    """
+
+    def __init__(
+        self,
+        packer: Packer,
+        *,
+        catalogue: Catalogue,
+        sealer: Sealer,
+        lock: _files.FolderLock,
+        timing: Timing,
+        clock: Callable[[], int],
+    ) -> None:
+        self._packer = packer
+        self._catalogue = catalogue
+        self._sealer = sealer
+        self._lock = lock
+        self._timing = timing
+        self._clock = clock
+        self._folder = lock.path.parent
+        self.trouble = Trouble(str(self._folder), "writing the log")
+        self.cuts = 0
+        self.segment_bytes = 0
+        self.last_sync: int | None = None
+        self._unsynced: list[bytes] = []
+        self._file: WalFile | None = None
+        self._files: list[Path] = []
+        self._segment = catalogue.manifest.sealed + 1
+        self._part = 0
+        self._retry_at = 0.0
+        self._checked_at = self._synced_at = self._clear_at = time.monotonic()
+        self._wake = threading.Event()
+        self._closing = False
+        self._deadline = 0.0
+        self._thread = threading.Thread(target=self._run, name="pmlive-log", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look at the queue now."""
+        self._wake.set()
+
+    def close(self, patience: float) -> bool:
+        """Write everything; False when the disk refused for ``patience`` seconds and something is not written."""
+        self._deadline = time.monotonic() + patience
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+        return not any(isinstance(item, bytes) for item in self._packer.backlog)
+
+    def forget(self) -> None:
+        """Close the file in a forked child."""
+        if self._file is not None:
+            self._file.close()
+
+    def lag(self) -> float:
+        """Tell for how many seconds something has been waiting to be written."""
+        return time.monotonic() - self._clear_at if self._packer.queue or self._packer.backlog else 0.0
+
+    def _run(self) -> None:
+        while not self._finished():
+            self._wake.wait(self._timing.commit)
+            self._wake.clear()
+            self._packer.pack_all()
+            self._try()
+        if self._file is not None:
+            self._file.close()
+
+    def _finished(self) -> bool:
+        if not self._closing or self._packer.queue:
+            return False
+        gave_up = self.trouble.message is not None and time.monotonic() > self._deadline
+        return gave_up or not self._packer.backlog
+
+    def _try(self) -> None:
+        now = time.monotonic()
+        if now < self._retry_at:
+            return
+        try:
+            self._check_place(now)
+            self._advance()
+        except _VanishedError as error:
+            self._lose_place(error)
+        except Exception as error:
+            # Whatever it is, the data is in memory and is tried again.
+            logger.debug("writing failed", exc_info=True)
+            self._retry_at = now + self._timing.retry
+            self.trouble.note(error)
+        else:
+            self._clear_at = now
+            self.trouble.clear()
+
+    def _check_place(self, now: float) -> None:
+        if now - self._checked_at < self._timing.sync:
+            return
+        if not self._lock.is_current():
+            raise _VanishedError("the folder was removed or replaced; put it back or record elsewhere")
+        if self._file is not None and not self._file.path.exists():
+            raise _VanishedError(f"{self._file.path} was removed")
+        self._checked_at = now
+
+    def _lose_place(self, error: _VanishedError) -> None:
+        """Give up what has not reached the vanished files, and try to have a place again."""
+        self._retry_at = time.monotonic() + self._timing.retry
+        self.trouble.note(error)
+        packer = self._packer
+        if not packer.dropping:
+            packer.lose(self._clock() if packer.first_recv is None else packer.first_recv)
+        ends = [item for item in packer.backlog if isinstance(item, End)]
+        for end in ends:
+            end.held.give_up()
+        packer.released += sum(len(item) for item in (*packer.backlog, *self._unsynced) if isinstance(item, bytes))
+        packer.backlog.clear()
+        packer.backlog.extend(ends)
+        self._unsynced.clear()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if self._folder.is_dir():
+            self._restore()
+
+    def _restore(self) -> None:
+        try:
+            if not self._lock.is_current():
+                self._lock.take()
+            _files.make_folder(self._folder / WAL)
+            self._catalogue.write()
+        except Exception as error:
+            logger.debug("restoring failed", exc_info=True)
+            self.trouble.note(error)
+
+    def _advance(self) -> None:
+        backlog = self._packer.backlog
+        while backlog:
+            item = backlog[0]
+            if isinstance(item, bytes):
+                self._append(item)
+            elif isinstance(item, End):
+                self._hand_over(item)
+            else:
+                self._sync()
+                item.done.set()
+            backlog.popleft()
+        if self._unsynced and time.monotonic() - self._synced_at >= self._timing.sync:
+            self._sync()
+
+    def _append(self, block: bytes) -> None:
+        file = self._file or self._open()
+        try:
+            file.append(block)
+        except OSError:
+            if file.torn:
+                self._abandon(file)
+            raise
+        self.segment_bytes += len(block)
+        self._unsynced.append(block)
+
+    def _open(self) -> WalFile:
+        # A name is used once, even when opening failed.
+        part, self._part = self._part, self._part + 1
+        self._file = WalFile(self._folder, segment=self._segment, part=part)
+        self._files.append(self._file.path)
+        return self._file
+
+    def _sync(self) -> None:
+        if self._file is not None and self._unsynced:
+            try:
+                self._file.sync()
+            except OSError:
+                self._abandon(self._file)
+                raise
+        self._packer.released += sum(map(len, self._unsynced))
+        self._unsynced.clear()
+        self._synced_at = time.monotonic()
+        self.last_sync = self._clock()
+
+    def _abandon(self, file: WalFile) -> None:
+        file.abandon()
+        self._file = None
+        self._synced_at = 0.0
+        self._packer.backlog.extendleft(reversed(self._unsynced))
+        self._unsynced.clear()
+
+    def _hand_over(self, end: End) -> None:
+        self._sync()
+        if end.hole is not None:
+            self._catalogue.add_hole(end.hole)
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        files, self._files, self._part = self._files, [], 0
+        self.segment_bytes = 0
+        self.cuts += 1
+        if files:
+            self._sealer.give(
+                Segment(
+                    number=self._segment,
+                    files=files,
+                    held=end.held,
+                    first_recv=end.first_recv,
+                    last_recv=end.last_recv,
+                )
+            )
+            self._segment += 1

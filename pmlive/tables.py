@@ -1,0 +1,283 @@
+"""The tables: the one place where a column is named.
+
+Every table begins with ``seq`` (arrival order), ``ts_event`` (the venue's clock), ``ts_recv`` (ours) and ``conn`` (the
+connection epoch). Prices are dollars per share, sizes are shares. Times are nanoseconds, UTC. ``ts_event`` is null
+where the venue said nothing (``gaps``, ``checks``); the ``ts_recv`` of a row of ``checks`` is the start of its minute.
+"""
+
+from datetime import timedelta
+
+import polars as pl
+
+__all__ = ["ROLLING", "SCHEMAS", "STORED", "Rolling", "Rows"]
+
+_TIME = pl.Datetime("ns", "UTC")
+_SIDE = pl.Enum(["buy", "sell"])
+_BOOK_SIDE = pl.Enum(["bid", "ask"])
+_CHECK = pl.Enum(["verified", "unverifiable", "mismatch", "skipped"])
+_CAUSE = pl.Enum(["disconnect", "overflow", "silence", "malformed", "disk", "restart", "late opening book", "mismatch"])
+_LEVELS = pl.List(pl.Float64)
+_COMMON: dict[str, pl.DataType | type[pl.DataType]] = {
+    "seq": pl.UInt64,
+    "ts_event": _TIME,
+    "ts_recv": _TIME,
+    "conn": pl.UInt32,
+}
+_TOKEN: dict[str, pl.DataType | type[pl.DataType]] = {"token_id": pl.String, "market": pl.String}
+_LADDERS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "bid_prices": _LEVELS,
+    "bid_sizes": _LEVELS,
+    "ask_prices": _LEVELS,
+    "ask_sizes": _LEVELS,
+}
+_MAKER_ORDERS = pl.List(
+    pl.Struct(
+        {
+            "order_id": pl.String,
+            "token_id": pl.String,
+            "outcome": pl.String,
+            "outcome_index": pl.Int64,
+            "side": pl.String,
+            "price": pl.Float64,
+            "matched_amount": pl.Float64,
+            "fee_rate_bps": pl.Float64,
+            "maker_address": pl.String,
+        }
+    )
+)
+
+SCHEMAS: dict[str, pl.Schema] = {
+    "prices": pl.Schema(
+        _COMMON
+        | _TOKEN
+        | {
+            "best_bid": pl.Float64,
+            "best_bid_size": pl.Float64,
+            "best_ask": pl.Float64,
+            "best_ask_size": pl.Float64,
+            "mid": pl.Float64,
+            "spread": pl.Float64,
+        }
+    ),
+    "depth": pl.Schema(_COMMON | _TOKEN | _LADDERS),
+    "book_snapshots": pl.Schema(
+        _COMMON
+        | _TOKEN
+        | _LADDERS
+        | {"hash": pl.String, "opening": pl.Boolean, "tick_size": pl.Float64, "last_trade_price": pl.Float64}
+    ),
+    "book_deltas": pl.Schema(
+        _COMMON
+        | _TOKEN
+        | {
+            "side": _BOOK_SIDE,
+            "price": pl.Float64,
+            "size": pl.Float64,
+            "best_bid": pl.Float64,
+            "best_ask": pl.Float64,
+            "check": _CHECK,
+        }
+    ),
+    "trades": pl.Schema(
+        _COMMON
+        | _TOKEN
+        | {
+            "price": pl.Float64,
+            "size": pl.Float64,
+            "side": _SIDE,
+            "fee_rate_bps": pl.Float64,
+            "transaction_hash": pl.String,
+            "sign_source": pl.Enum(["feed"]),
+        }
+    ),
+    "market_events": pl.Schema(
+        _COMMON
+        | {
+            "kind": pl.Enum(["tick_size_change", "new_market", "market_resolved"]),
+            "token_id": pl.String,
+            "market": pl.String,
+            "old_tick_size": pl.Float64,
+            "new_tick_size": pl.Float64,
+            "winning_token_id": pl.String,
+            "winning_outcome": pl.String,
+            "payload": pl.String,
+        }
+    ),
+    "user_orders": pl.Schema(
+        _COMMON
+        | {"id": pl.String}
+        | _TOKEN
+        | {
+            "type": pl.String,
+            "side": _SIDE,
+            "price": pl.Float64,
+            "original_size": pl.Float64,
+            "size_matched": pl.Float64,
+            "status": pl.String,
+            "outcome": pl.String,
+            "order_type": pl.String,
+            "created_at": pl.String,
+            "expiration": pl.String,
+            "maker_address": pl.String,
+            "associate_trades": pl.List(pl.String),
+        }
+    ),
+    "user_trades": pl.Schema(
+        _COMMON
+        | {"id": pl.String}
+        | _TOKEN
+        | {
+            "side": _SIDE,
+            "price": pl.Float64,
+            "size": pl.Float64,
+            "status": pl.String,
+            "outcome": pl.String,
+            "fee_rate_bps": pl.Float64,
+            "taker_order_id": pl.String,
+            "trader_side": pl.String,
+            "match_time": pl.String,
+            "last_update": pl.String,
+            "transaction_hash": pl.String,
+            "bucket_index": pl.Int64,
+            "maker_address": pl.String,
+            "maker_orders": _MAKER_ORDERS,
+        }
+    ),
+    "activity": pl.Schema(
+        _COMMON
+        | {"type": pl.String}
+        | _TOKEN
+        | {
+            "price": pl.Float64,
+            "size": pl.Float64,
+            "side": _SIDE,
+            "event_slug": pl.String,
+            "slug": pl.String,
+            "title": pl.String,
+            "outcome": pl.String,
+            "outcome_index": pl.Int64,
+            "proxy_wallet": pl.String,
+            "name": pl.String,
+            "pseudonym": pl.String,
+            "bio": pl.String,
+            "icon": pl.String,
+            "profile_image": pl.String,
+            "transaction_hash": pl.String,
+        }
+    ),
+    "reference_prices": pl.Schema(
+        _COMMON
+        | {
+            "topic": pl.String,
+            "symbol": pl.String,
+            "value": pl.Float64,
+            "full_accuracy_value": pl.String,
+            "received_at": _TIME,
+            "window_seconds": pl.Int64,
+            "is_carried_forward": pl.Boolean,
+            "source": pl.String,
+            "snapshot": pl.Boolean,
+        }
+    ),
+    "gaps": pl.Schema(
+        _COMMON | {"token_id": pl.String, "started": _TIME, "ended": _TIME, "cause": _CAUSE, "detail": pl.String}
+    ),
+    "checks": pl.Schema(
+        _COMMON
+        | {
+            "token_id": pl.String,
+            "hash_verified": pl.UInt32,
+            "hash_unverifiable": pl.UInt32,
+            "hash_mismatch": pl.UInt32,
+            "bbo_ok": pl.UInt32,
+            "bbo_mismatch": pl.UInt32,
+            "snapshot_ok": pl.UInt32,
+            "snapshot_mismatch": pl.UInt32,
+        }
+    ),
+}
+
+# ``depth`` is a view of the rolling books; a recording has the books themselves.
+STORED: tuple[str, ...] = tuple(name for name in SCHEMAS if name != "depth")
+ROLLING: tuple[str, ...] = (
+    "prices",
+    "depth",
+    "trades",
+    "gaps",
+    "user_orders",
+    "user_trades",
+    "market_events",
+    "activity",
+    "reference_prices",
+)
+
+# Chunks of a rolling frame smaller than this are joined, so that reading it stays cheap.
+_CHUNK = 8_192
+
+
+class Rows:
+    """Rows of one table on their way into a frame: one flat list, which is the cheapest thing to append to."""
+
+    __slots__ = ("_flat", "_schema", "_width", "first", "put")
+
+    def __init__(self, table: str) -> None:
+        self._schema = SCHEMAS[table]
+        self._width = len(self._schema)
+        self._flat: list[object] = []
+        # Appends the values of one row; a bound method of the list, since it runs for every change.
+        self.put = self._flat.extend
+        # The number of the first row still here, counted from the start.
+        self.first = 0
+
+    def __len__(self) -> int:
+        return len(self._flat) // self._width
+
+    @property
+    def count(self) -> int:
+        """The number that the next row gets."""
+        return self.first + len(self._flat) // self._width
+
+    def amend(self, number: int, column: str, value: object) -> None:
+        """Set one value of a row that is still here."""
+        self._flat[(number - self.first) * self._width + self._schema.names().index(column)] = value
+
+    def take(self, before: int | None = None) -> pl.DataFrame:
+        """Give up the rows numbered below ``before``, all by default."""
+        end = len(self._flat) if before is None else (before - self.first) * self._width
+        flat = self._flat[:end]
+        del self._flat[:end]
+        self.first += len(flat) // self._width
+        return pl.DataFrame(
+            [
+                pl.Series(name, flat[column :: self._width], dtype=dtype)
+                for column, (name, dtype) in enumerate(self._schema.items())
+            ]
+        )
+
+
+class Rolling:
+    """The last rows of one table, bounded by number and by age of ``ts_recv``."""
+
+    def __init__(self, table: str, *, rows: int, age: timedelta) -> None:
+        self._schema = SCHEMAS[table]
+        self._rows = rows
+        self._age = age
+        self._chunks: list[pl.DataFrame] = []
+
+    def extend(self, frame: pl.DataFrame) -> None:
+        """Add newer rows."""
+        if self._chunks and self._chunks[-1].height + frame.height <= _CHUNK:
+            frame = pl.concat([self._chunks.pop(), frame], rechunk=True)
+        self._chunks.append(frame)
+        excess = sum(chunk.height for chunk in self._chunks) - self._rows
+        while excess > 0 and self._chunks[0].height <= excess:
+            excess -= self._chunks.pop(0).height
+
+    def frame(self, now: int) -> pl.DataFrame:
+        """Give the rows that are within the bounds at a time (nanoseconds since 1970)."""
+        if not self._chunks:
+            return self._schema.to_frame()
+        oldest = pl.lit(now).cast(_TIME) - self._age
+        whole = pl.concat(self._chunks, rechunk=True).tail(self._rows).filter(pl.col("ts_recv") >= oldest)
+        self._chunks = [whole]
+        return whole

@@ -1,0 +1,68 @@
+"""The libraries to compare with, each in an environment of its own beside ours.
+
+Their requirements contradict each other's (the official client holds websockets below 16), hence one environment each.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import platformdirs
+
+__all__ = ["PEERS", "Peer", "python"]
+
+_ROOT = Path(__file__).parents[2]
+_PYTHONS = ("python3.13", "python3.12")
+
+
+class Peer(NamedTuple):
+    """A library, what is measured of it, and how many times its message rate is promised."""
+
+    case: str
+    requirement: str
+    does: str
+    promised: float
+
+
+PEERS = (
+    Peer("polymarket-client", "polymarket-client==0.14.0", "decode alone", 5),
+    Peer("nautilus-trader", "nautilus_trader[polymarket]==1.231.0", "decode, objects, book (client alone)", 7),
+    Peer("polymarket-apis", "polymarket-apis==2.3.0", "decode, book store", 10),
+)
+
+
+def python(peer: Peer) -> Path:
+    """Give the interpreter of a peer's environment, which is made first if it is not there."""
+    home = _home() / peer.case
+    interpreter = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    made_of = home / "requirement.txt"
+    if not made_of.exists() or made_of.read_text() != peer.requirement:
+        _run(_base(), "-m", "venv", "--clear", str(home))
+        _run(str(interpreter), "-m", "pip", "install", "--quiet", peer.requirement, "--editable", str(_ROOT))
+        made_of.write_text(peer.requirement)
+    return interpreter
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True)  # noqa: S603 - our own
+
+
+def _home() -> Path:
+    return Path(os.environ.get("PMLIVE_BENCHMARK_ENVS") or platformdirs.user_cache_path("pmlive-benchmarks"))
+
+
+def _base() -> str:
+    """Find a Python that the peers can run on.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    chosen = os.environ.get("PMLIVE_BENCHMARK_PYTHON") or next(filter(None, map(shutil.which, _PYTHONS)), None)
+    if chosen:
+        return chosen
+    if sys.version_info >= (3, 12):
+        return sys.executable
+    raise RuntimeError("the peers need Python 3.12 or later: name one in PMLIVE_BENCHMARK_PYTHON")

@@ -1,0 +1,25 @@
+"""What holds for every test: no setting of the machine reaches it, and a failing example can be repeated."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Helpers and benchmarks hold no tests, and some need what the tests do not.
+collect_ignore = ["benchmarks", "support"]
+
+# The machine may be busy with other work, so no single example has a deadline; each test has a time-out instead.
+settings.register_profile("pmlive", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("pmlive")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def only_settings_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("POLYMARKET_", "POLYGON_", "PMLIVE_"))]:
+            patch.delenv(name)
+        data: Path = tmp_path_factory.mktemp("data")
+        patch.setenv("PMLIVE_DATA_DIR", str(data))
+        yield

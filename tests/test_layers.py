@@ -1,0 +1,186 @@
+"""Imports point downwards, heavy libraries stay where they are shown, and modules stay small."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+_PACKAGE = Path(__file__).parent.parent / "pmlive"
+_FILES = sorted(_PACKAGE.rglob("*.py"))
+
+_LAYERS = (
+    ("errors", "events", "_wire", "book", "integrity", "_session"),
+    ("tables", "pipeline", "store"),
+    ("feed", "replay", "markets", "settings", "credentials", "_wallet"),
+    ("manager", "recording"),
+    ("widgets", "mcp", "cli"),
+)
+_CORE = _LAYERS[0]
+_LAYER = {part: depth for depth, layer in enumerate(_LAYERS) for part in layer}
+# These stand beside the layers: what each of them may import of ours, and who may import it.
+_APART = {"sim": set(_CORE), "analysis": set(_CORE) | {"tables"}}
+_USES_APART = {
+    "sim": {"manager", "widgets", "mcp", "cli"},
+    "analysis": {"manager", "recording", "widgets", "mcp", "cli"},
+}
+# Entry points that only gather or start the others.
+_ENTRY = {"__init__", "__main__"}
+
+# Which parts may import what is heavy, or what the core must not have.
+_ONLY_IN = {
+    "websockets": {"feed", "sim"},
+    "httpx": {"markets", "credentials", "_wallet"},
+    "ipywidgets": {"widgets"},
+    "traitlets": {"widgets"},
+    "matplotlib": {"widgets"},
+    "mcp": {"mcp"},
+    "eth_account": {"credentials", "_wallet"},
+}
+_NOT_IN_CORE = {
+    "polars",
+    "pyarrow",
+    "websockets",
+    "httpx",
+    "time",
+    "asyncio",
+    "logging",
+    "socket",
+    "threading",
+    "random",
+    "os",
+    "pathlib",
+    "io",
+}
+_HEAVY = ("polars", "pyarrow", "ipywidgets", "matplotlib", "pandas", "mcp", "websockets", "httpx", "IPython")
+
+# What the venue calls things: outside `_wire` only the text that its hash covers, and the simulated venue, may say so.
+_VENUE_WORDS = (
+    "assets_ids",
+    "asset_id",
+    "event_type",
+    "price_changes",
+    'last_trade_price":',
+    "conditionId",
+    "clobTokenIds",
+)
+_MAY_SPEAK_VENUE = {"_wire", "sim", "markets", "integrity"}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(_PACKAGE).parts[0].removesuffix(".py")
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(_PACKAGE))
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Name every module that a file imports, at any depth, as `pmlive.part...` or as its top-level library."""
+    inside = ["pmlive", *path.relative_to(_PACKAGE).with_suffix("").parts][:-1]
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join([*inside[: len(inside) - node.level + 1], node.module or ""]) if node.level else node.module
+            yield base or ""
+            if base == "pmlive":
+                yield from (f"pmlive.{alias.name}" for alias in node.names)
+
+
+def ours(path: Path) -> set[str]:
+    parts = {name.split(".")[1] for name in imports_of(path) if name.startswith("pmlive.")}
+    return {part for part in parts if (_PACKAGE / part).exists() or (_PACKAGE / f"{part}.py").exists()}
+
+
+def libraries(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports_of(path)} - {"pmlive"}
+
+
+@pytest.mark.parametrize("path", _FILES, ids=name_of)
+def test_every_module_belongs_to_a_layer(path: Path) -> None:
+    assert part_of(path) in _LAYER or part_of(path) in _APART or part_of(path) in _ENTRY
+
+
+@pytest.mark.parametrize("path", _FILES, ids=name_of)
+def test_imports_point_downwards(path: Path) -> None:
+    part = part_of(path)
+    if part in _ENTRY:
+        return
+    for imported in ours(path) - {part}:
+        if part in _APART:
+            assert imported in _APART[part], f"{name_of(path)} imports {imported}"
+        elif imported in _APART:
+            assert part in _USES_APART[imported], f"{name_of(path)} imports {imported}"
+        else:
+            assert _LAYER[imported] <= _LAYER[part], f"{name_of(path)} imports {imported}"
+
+
+@pytest.mark.parametrize("path", _FILES, ids=name_of)
+def test_a_heavy_library_is_imported_where_it_is_shown_and_nowhere_else(path: Path) -> None:
+    part = part_of(path)
+    for library in libraries(path):
+        assert part in _ONLY_IN.get(library, {part}), f"{name_of(path)} imports {library}"
+
+
+@pytest.mark.parametrize("path", [path for path in _FILES if part_of(path) in (*_CORE, "tables")], ids=name_of)
+def test_the_core_has_no_clock_no_socket_and_no_log(path: Path) -> None:
+    banned = _NOT_IN_CORE - ({"polars"} if part_of(path) == "tables" else set())
+
+    assert not libraries(path) & banned
+
+
+@pytest.mark.skipif(not (_PACKAGE / "__init__.py").exists(), reason="the package has no front yet")
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    program = f"import sys, pmlive; print(sorted(set({_HEAVY!r}) & set(sys.modules)))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True, timeout=30, cwd=_PACKAGE.parent
+    )
+
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", _FILES, ids=name_of)
+def test_no_module_is_longer_than_350_lines(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").count("\n")
+
+    assert lines <= 350
+
+
+@pytest.mark.parametrize("path", _FILES, ids=name_of)
+def test_no_function_is_longer_than_40_lines(path: Path) -> None:
+    long = [
+        f"{node.name} ({(node.end_lineno or 0) - node.lineno + 1} lines)"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno >= 40
+    ]
+
+    assert not long
+
+
+@pytest.mark.parametrize("path", [path for path in _FILES if part_of(path) not in _MAY_SPEAK_VENUE], ids=name_of)
+def test_only_the_wire_knows_what_the_venue_calls_things(path: Path) -> None:
+    spoken = [
+        f"{word} in line {node.lineno}"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for word in _VENUE_WORDS
+        if word in node.value
+    ]
+
+    assert not spoken
+
+
+def test_the_rules_see_the_imports() -> None:
+    assert "polars" in libraries(_PACKAGE / "tables.py")
+    assert "errors" in ours(_PACKAGE / "book.py")
+    assert "errors" in ours(_PACKAGE / "_wire" / "incoming.py")

@@ -1,0 +1,143 @@
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+from storing import record
+
+from pmlive.errors import StoreError
+from pmlive.store.log import Block, Damage, Record, decode_entries, encode_block, encode_entry, read_blocks, take_entries
+from pmlive.store.wal import LOST, Reading, read
+
+_records = st.builds(
+    Record,
+    seq=st.integers(0, 2**63),
+    recv=st.integers(0, 2**62),
+    conn=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(["market", "user", "open", "state"]),
+    data=st.binary(max_size=200),
+)
+_compressor = zstandard.ZstdCompressor(level=1)
+
+
+def _block(number: int, *numbers: int) -> bytes:
+    return encode_block([record(n) for n in numbers], number=number, compressor=_compressor)
+
+
+_LOG = [_block(0, 1, 2), _block(1, 3), _block(2, 4, 5, 6)]
+_WHOLE = b"".join(_LOG)
+
+
+def _numbers(reading: Reading) -> list[int]:
+    return [item.seq for item in reading.records() if item.kind == "market"]
+
+
+def _gaps(reading: Reading) -> list[int]:
+    return [item.seq for item in reading.records() if item.kind == "gap"]
+
+
+@given(st.lists(_records, max_size=20))
+def test_entries_come_back_as_they_were(given_records: list[Record]) -> None:
+    assert decode_entries(b"".join(map(encode_entry, given_records))) == given_records
+
+
+@given(st.lists(st.lists(_records, min_size=1, max_size=5), max_size=5))
+def test_blocks_come_back_as_they_were(batches: list[list[Record]]) -> None:
+    data = b"".join(encode_block(batch, number=n, compressor=_compressor) for n, batch in enumerate(batches))
+    assert list(read([data]).records()) == [item for batch in batches for item in batch]
+
+
+@given(st.lists(_records, min_size=1, max_size=5), st.integers(0, 400))
+def test_entries_can_be_taken_from_any_part_of_a_text(given_records: list[Record], size: int) -> None:
+    text = b"".join(map(encode_entry, given_records))[:size]
+
+    whole, used = take_entries(text)
+
+    assert whole == given_records[: len(whole)]
+    assert b"".join(map(encode_entry, whole)) == text[:used]
+
+
+def test_text_that_is_no_entry_is_refused() -> None:
+    with pytest.raises(StoreError, match="no record at byte 0"):
+        decode_entries(b"hello\n")
+    with pytest.raises(StoreError, match="left over"):
+        decode_entries(encode_entry(record(1))[:-1])
+
+
+def test_a_log_cut_at_any_byte_gives_every_block_before_it() -> None:
+    ends = [len(b"".join(_LOG[:n])) for n in range(4)]
+    kept = [[], [1, 2], [1, 2, 3], [1, 2, 3, 4, 5, 6]]
+    for size in range(len(_WHOLE) + 1):
+        reading = read([_WHOLE[:size]])
+        blocks = sum(end <= size for end in ends) - 1
+        assert _numbers(reading) == kept[blocks]
+        assert (reading.torn, reading.damaged, reading.lossy) == (size - ends[blocks], 0, False)
+
+
+def test_any_flipped_bit_costs_one_block_and_is_known() -> None:
+    blocks = [[1, 2], [3], [4, 5, 6]]
+    for bit in range(len(_WHOLE) * 8):
+        data = bytearray(_WHOLE)
+        data[bit // 8] ^= 1 << bit % 8
+        hit = next(n for n in range(3) if bit // 8 < len(b"".join(_LOG[: n + 1])))
+
+        reading = read([bytes(data)])
+
+        assert _numbers(reading) == [n for block in blocks if block is not blocks[hit] for n in block]
+        assert (reading.torn, reading.damaged)[hit < 2] == len(_LOG[hit])
+        assert reading.lossy == (hit < 2)
+
+
+@given(st.binary(max_size=300), st.binary(max_size=300))
+def test_blocks_are_found_again_after_foreign_bytes(before: bytes, between: bytes) -> None:
+    found = list(read_blocks(before + _LOG[0] + between + _LOG[1]))
+    assert [item.number for item in found if isinstance(item, Block)] == [0, 1]
+    assert sum(item.size for item in found if isinstance(item, Damage)) == len(before) + len(between)
+
+
+def test_zeros_at_the_end_are_a_torn_tail() -> None:
+    reading = read([_WHOLE + bytes(4096)])
+    assert _numbers(reading) == [1, 2, 3, 4, 5, 6]
+    assert (reading.torn, reading.damaged) == (4096, 0)
+
+
+def test_a_missing_block_is_a_gap_numbered_just_before_what_follows() -> None:
+    reading = read([_LOG[0] + _LOG[2]])
+
+    (gap,) = [item for item in reading.records() if item.kind == "gap"]
+
+    assert [item.seq for item in reading.records()] == [1, 2, 3, 4, 5, 6]
+    assert gap.seq == 3
+    assert b'"cause":"disk"' in gap.data
+    assert [block.number for block in reading.blocks] == [0, LOST, 2]
+
+
+def test_a_missing_first_block_is_a_gap() -> None:
+    assert _gaps(read([_LOG[1]])) == [2]
+
+
+def test_a_damaged_end_is_a_loss_when_the_log_goes_on_after_it() -> None:
+    torn = _LOG[0] + _LOG[1][:-1]
+    assert not read([torn]).lossy
+    assert _gaps(read([torn], following=[_block(0, 9)])) == [8]
+
+
+def test_a_block_that_was_written_twice_counts_once() -> None:
+    reading = read([_LOG[0] + _LOG[1][:-5], _LOG[1] + _LOG[2]])
+    again = read([_LOG[0] + _LOG[1], _LOG[1] + _LOG[2]])
+    assert _numbers(reading) == _numbers(again) == [1, 2, 3, 4, 5, 6]
+    assert not reading.lossy
+    assert not again.lossy
+
+
+def test_zstdcat_reads_a_log(tmp_path: Path) -> None:
+    tool = shutil.which("zstdcat")
+    if tool is None:
+        pytest.skip("zstdcat is not installed")
+    path = tmp_path / "000001.wal"
+    path.write_bytes(_WHOLE)
+    text = subprocess.run([tool, path], check=True, capture_output=True).stdout
+    assert [item.seq for item in decode_entries(text)] == [1, 2, 3, 4, 5, 6]

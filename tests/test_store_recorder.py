@@ -1,0 +1,291 @@
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import polars as pl
+import pytest
+from storing import NOON, SECOND, fast, feed, logged, rebuild, record, recording, stored, trades, wait
+
+from pmlive.errors import StoreError
+from pmlive.store import Recorder, RecorderOptions, read_manifest, records
+
+
+def test_what_was_logged_is_sealed_when_the_recorder_closes(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    with recording(folder) as recorder:
+        feed(recorder, range(1, 100))
+        recorder.cut([record(100, kind="state")])
+        feed(recorder, range(101, 150))
+
+    assert logged(folder) == stored(folder) == [*range(1, 100), *range(101, 150)]
+    assert [item.kind for item in records(folder)].count("state") == 1
+    assert list((folder / "wal").iterdir()) == []
+    status = recorder.status()
+    assert (status.frames, status.rows["trades"], status.segments, status.files) == (149, 148, 2, 4)
+    assert (status.lag, status.pending_bytes, status.trouble) == (0.0, 0, None)
+
+
+def test_an_empty_recording_has_no_files(tmp_path: Path) -> None:
+    with recording(tmp_path) as recorder:
+        assert not recorder.due
+    assert read_manifest(tmp_path).files == []
+
+
+def test_closing_twice_from_several_threads_does_nothing_more(tmp_path: Path) -> None:
+    with recording(tmp_path) as recorder:
+        feed(recorder, range(1, 10))
+        threads = [threading.Thread(target=recorder.close) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        recorder.log(record(10))
+        recorder.rows("trades", trades([record(10)]))
+        recorder.cut([])
+    assert stored(tmp_path) == [*range(1, 10)]
+
+
+def test_no_thread_and_no_open_file_is_left_after_closing(tmp_path: Path) -> None:
+    before = {thread.name for thread in threading.enumerate()}
+    opened = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    with recording(tmp_path) as recorder:
+        feed(recorder, range(1, 10))
+    assert {thread.name for thread in threading.enumerate()} == before
+    assert opened == (len(os.listdir("/proc/self/fd")) if opened else 0)
+
+
+def test_a_recording_is_resumed_after_its_last_number(tmp_path: Path) -> None:
+    with recording(tmp_path) as recorder:
+        assert (recorder.next_seq, recorder.last_recv) == (0, None)
+        feed(recorder, range(1, 10))
+    with recording(tmp_path) as recorder:
+        assert (recorder.next_seq, recorder.last_recv) == (10, NOON + 9_000_000)
+        feed(recorder, range(10, 20))
+        assert recorder.status().rows["trades"] == 19
+    assert logged(tmp_path) == stored(tmp_path) == [*range(1, 20)]
+
+
+def test_rows_of_a_table_that_is_not_recorded_are_refused(tmp_path: Path) -> None:
+    with recording(tmp_path) as recorder, pytest.raises(ValueError, match="no table 'depth'"):
+        recorder.rows("depth", pl.DataFrame())
+
+
+def test_flushed_records_are_in_the_log_file(tmp_path: Path) -> None:
+    with recording(tmp_path, fast(commit=0.05, sync=60)) as recorder:
+        feed(recorder, range(1, 30))
+        assert recorder.flush(10)
+        assert logged(tmp_path) == [*range(1, 30)]
+        last_sync = recorder.status().last_sync
+        assert last_sync is not None
+
+
+def test_what_is_logged_is_written_and_synced_without_being_asked(tmp_path: Path) -> None:
+    with recording(tmp_path) as recorder:
+        feed(recorder, range(1, 30))
+        wait(lambda: logged(tmp_path) == [*range(1, 30)])
+        wait(lambda: recorder.status().pending_bytes == 0)
+
+
+class _Clock:
+    def __init__(self, now: int) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        return self.now
+
+
+def _timed(folder: Path, clock: _Clock, options: RecorderOptions | None = None) -> Recorder:
+    return Recorder(folder, rebuild=rebuild, clock=clock, options=options or fast())
+
+
+def test_a_cut_is_due_when_the_segment_is_old(tmp_path: Path) -> None:
+    clock = _Clock(NOON)
+    recorder = _timed(tmp_path, clock)
+    clock.now += 400 * SECOND
+    assert not recorder.due  # nothing to cut
+    recorder.log(record(1))
+    assert recorder.due
+    recorder.cut([record(2, kind="state")])
+    assert not recorder.due
+    clock.now += 400 * SECOND
+    assert not recorder.due  # keyframes alone are not worth a file
+    recorder.close()
+
+
+def test_a_cut_is_due_at_midnight(tmp_path: Path) -> None:
+    clock = _Clock(NOON + 12 * 3600 * SECOND - SECOND)
+    recorder = _timed(tmp_path, clock)
+    recorder.log(record(1))
+    assert not recorder.due
+    clock.now += SECOND
+    assert recorder.due
+    recorder.close()
+
+
+def test_a_cut_is_due_when_a_table_is_long(tmp_path: Path) -> None:
+    with recording(tmp_path, fast(segment_rows=100)) as recorder:
+        feed(recorder, range(1, 100))
+        assert not recorder.due
+        feed(recorder, range(100, 102))
+        assert recorder.due
+
+
+def test_a_cut_is_due_when_the_log_is_large(tmp_path: Path) -> None:
+    with recording(tmp_path, fast(segment_bytes=1000)) as recorder:
+        for number in range(1, 20):
+            recorder.log(record(number, size=100))
+            assert recorder.flush(10)
+        wait(lambda: recorder.due)
+        recorder.cut([])
+        assert not recorder.due
+
+
+def test_rows_beyond_the_memory_are_rebuilt_from_the_log(tmp_path: Path) -> None:
+    with recording(tmp_path, fast(rows_memory=1000)) as recorder:
+        for start in range(1, 1000, 100):
+            feed(recorder, range(start, start + 100))
+            assert recorder.flush(10)
+    assert logged(tmp_path) == stored(tmp_path) == [*range(1, 1001)]
+
+
+def test_too_much_at_once_is_a_hole_in_frames_and_rows_alike(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with recording(tmp_path, fast(memory=20_000, commit=0.2)) as recorder:
+        feed(recorder, range(1, 1000))
+        feed(recorder, range(1000, 1100))
+        status = recorder.status()
+        assert status.dropped > 900
+        assert status.trouble is not None
+        assert "data is being lost" in status.trouble
+        assert recorder.holes() == []  # it is not over
+        wait(lambda: recorder.due)
+        recorder.log(record(1100))  # still dropped: no book is right before the keyframes
+        recorder.cut([record(1101, kind="state")])
+        (hole,) = recorder.holes()
+        assert recorder.holes() == []
+        feed(recorder, range(1102, 1110))
+        assert recorder.status().trouble is None
+
+    kept = logged(tmp_path)
+    assert kept == stored(tmp_path)
+    lost = sorted(set(range(1, 1110)) - set(kept) - {1101})
+    assert lost == [*range(lost[0], 1101)]
+    assert (hole.cause, hole.started, hole.ended) == ("overflow", record(lost[0]).recv, record(1101).recv)
+    assert read_manifest(tmp_path).holes == [hole]
+    assert len([item for item in caplog.records if item.levelno == logging.ERROR]) == 1
+
+
+def test_a_cut_does_not_end_a_hole_before_the_disk_has_caught_up(tmp_path: Path) -> None:
+    with recording(tmp_path, fast(memory=2_000, commit=0.3)) as recorder:
+        feed(recorder, range(1, 100))
+        recorder.cut([record(100, kind="state")])
+        assert recorder.holes() == []
+        wait(lambda: recorder.due)
+    (hole,) = recorder.holes()  # closing ended it
+    assert read_manifest(tmp_path).holes == [hole]
+    assert logged(tmp_path) == stored(tmp_path)
+
+
+def test_a_second_recorder_is_refused_with_the_number_of_the_first(tmp_path: Path) -> None:
+    with recording(tmp_path) as recorder:
+        with pytest.raises(StoreError, match=f"is being recorded by process {os.getpid()}"):
+            Recorder(tmp_path, rebuild=rebuild)
+        feed(recorder, range(1, 10))
+    with recording(tmp_path):
+        assert stored(tmp_path) == [*range(1, 10)]
+
+
+def test_the_folder_of_a_killed_recorder_is_free_at_once(tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("storing.py"), tmp_path], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    with child.stdout:
+        acknowledged = int(child.stdout.readline())
+        with pytest.raises(StoreError, match=f"by process {child.pid}"):
+            Recorder(tmp_path, rebuild=rebuild)
+        child.send_signal(signal.SIGKILL)
+        child.wait(10)
+    with recording(tmp_path):
+        assert stored(tmp_path)[:acknowledged] == [*range(1, acknowledged + 1)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore:.*fork.*:RuntimeWarning")
+def test_a_forked_child_neither_uses_nor_holds_the_recording(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, rebuild=rebuild, options=fast())
+    feed(recorder, range(1, 10))
+    ready, done = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        recorder.log(record(50))
+        recorder.close()
+        os.write(ready[1], b"x")
+        os.read(done[0], 1)
+        os._exit(0)
+    os.read(ready[0], 1)
+    recorder.close()
+    with recording(tmp_path):  # while the child lives
+        assert stored(tmp_path) == [*range(1, 10)]
+    os.write(done[1], b"x")
+    assert os.waitpid(child, 0)[1] == 0
+    for descriptor in (*ready, *done):
+        os.close(descriptor)
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("mine")
+    with pytest.raises(StoreError, match="not a folder"):
+        Recorder(path, rebuild=rebuild)
+    with pytest.raises(StoreError, match="cannot be recorded into"):
+        Recorder(path / "below", rebuild=rebuild)
+    assert path.read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be recorded into"):
+        Recorder(tmp_path / "a" / ("n" * 300), rebuild=rebuild)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_removed_folder_is_trouble_at_once_and_a_hole_when_it_is_back(tmp_path: Path) -> None:
+    folder = tmp_path / "tonight"
+    with recording(folder) as recorder:
+        feed(recorder, range(1, 10))
+        recorder.cut([record(10, kind="state")])
+        feed(recorder, range(11, 20))
+        assert recorder.flush(10)
+        wait(lambda: recorder.status().segments == 1)
+        shutil.rmtree(folder)
+        wait(lambda: "removed" in (recorder.status().trouble or ""), seconds=1)
+        feed(recorder, range(20, 30))
+        assert not recorder.flush(0.05)
+        assert not recorder.due
+        assert not folder.exists()
+        folder.mkdir()
+        wait(lambda: recorder.due)
+        recorder.cut([record(30, kind="state")])
+        feed(recorder, range(31, 40))
+        assert recorder.flush(10)
+        holes = recorder.holes()
+    assert [(hole.cause, hole.started, hole.ended) for hole in holes][0] == ("disk", record(10).recv, record(30).recv)
+    assert logged(folder) == stored(folder) == [*range(31, 40)]
+
+
+def test_a_folder_that_was_moved_and_put_back_goes_on(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "tonight", tmp_path / "elsewhere"
+    with recording(folder) as recorder:
+        feed(recorder, range(1, 10))
+        assert recorder.flush(10)
+        folder.rename(elsewhere)
+        wait(lambda: recorder.status().trouble)
+        elsewhere.rename(folder)
+        wait(lambda: recorder.due)
+        recorder.cut([record(20, kind="state")])
+        feed(recorder, range(21, 30))
+    assert logged(folder) == stored(folder) == [*range(1, 10), *range(21, 30)]
