@@ -12,11 +12,14 @@ from typing import TypeAlias
 import msgspec
 
 from pmlive import _wire
-from pmlive.events import BookSnapshot, Channel, Control, Event
+from pmlive.events import BookSnapshot, Channel, Control, Event, NewMarket
 
 __all__ = ["FetchBooks", "Late", "Redial", "Session", "State", "Timing", "Todo", "Witness"]
 
 _S = 1_000_000_000
+
+# What says nothing of the tokens that were asked for: every connection is told of every new market.
+_NO_DATA = (Control, NewMarket)
 
 # The venue cuts a connection that names a few thousand ids in one frame.
 _IDS_PER_FRAME = 100
@@ -125,6 +128,7 @@ class Session:
             self._opening.pop(key, None)
         if self.state is not State.CLOSED and gone:
             self._outbox.extend(self._unsubscriptions(gone))
+        self._settle()
 
     def resync(self, token_ids: Iterable[str], now: int) -> None:
         """Ask again for the opening books of tokens that are already subscribed."""
@@ -156,11 +160,13 @@ class Session:
         """Note a frame; give the events in it."""
         self._pinged = None
         events = _wire.decode(self.channel, data)
-        if events and not isinstance(events[0], Control):
+        if events and not isinstance(events[0], _NO_DATA):
             self._data = now
             self._useful = self._useful or self.channel != "market"
             if self.state is State.SILENT:
                 self.state = State.LIVE
+        elif self.channel == "user":
+            self._useful = True
         if self._opening:
             self._note_books(events)
         return events
@@ -204,7 +210,10 @@ class Session:
 
     @property
     def useful(self) -> bool:
-        """Tell whether this connection has proved itself: a book came, or data on a channel without books."""
+        """Tell whether this connection has proved itself: a book came, or data on a channel without books.
+
+        A user may have no orders for hours, so there any answer is a proof: refused credentials get none.
+        """
         return self._useful
 
     @property
@@ -237,7 +246,7 @@ class Session:
 
     def _user_subscription(self, keys: Sequence[str]) -> list[str]:
         if self._subscribed:
-            return [_wire.subscribe_user(keys, None)]
+            return [] if self.everything else [_wire.subscribe_user(keys, None)]
         credentials = self._credentials() if self._credentials is not None else {}
         return [_wire.subscribe_user(None if self.everything else keys, credentials)]
 
@@ -247,7 +256,7 @@ class Session:
         if self.channel == "prices":
             return [_wire.unsubscribe_prices(*_split(key)) for key in keys]
         if self.channel == "user":
-            return [_wire.unsubscribe_user(keys)]
+            return [] if self.everything else [_wire.unsubscribe_user(keys)]
         return [_wire.unsubscribe_market(chunk) for chunk in _chunks(keys)]
 
     def _note_books(self, events: Iterable[Event]) -> None:

@@ -57,7 +57,7 @@ def _remember(memo: dict[str, float], text: str, value: float) -> float:
     return value
 
 
-# Numbers by their text: ``PRICES[text]`` reads a price and ``SIZES[text]`` a size, raising ProtocolError when they are none.
+# Numbers by their text: ``PRICES[text]`` reads a price, ``SIZES[text]`` a size; what is no number is a ProtocolError.
 PRICES: dict[str, float] = _Prices()
 _ASK_KEYS = _AskKeys()
 SIZES: dict[str, float] = _Sizes()

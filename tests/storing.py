@@ -6,7 +6,7 @@ known to be on the disk.
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def fast(**changes: float) -> RecorderOptions:
 
 
 @contextmanager
-def recording(folder: Path, options: RecorderOptions | None = None) -> Iterator[Recorder]:
+def recording(folder: Path, options: RecorderOptions | None = None) -> Generator[Recorder]:
     """Record for the length of a block."""
     recorder = Recorder(folder, rebuild=rebuild, options=options or fast())
     try:

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from storing import record
 
 from pmlive.errors import StoreError
-from pmlive.store.log import Block, Damage, Record, decode_entries, encode_block, encode_entry, read_blocks, take_entries
+from pmlive.store.log import (
+    Block,
+    Damage,
+    Record,
+    decode_entries,
+    encode_block,
+    encode_entry,
+    read_blocks,
+    take_entries,
+)
 from pmlive.store.wal import LOST, Reading, read
 
 _records = st.builds(

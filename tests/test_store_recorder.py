@@ -50,13 +50,18 @@ def test_closing_twice_from_several_threads_does_nothing_more(tmp_path: Path) ->
     assert stored(tmp_path) == [*range(1, 10)]
 
 
+def _open_files() -> int:
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.exists() else 0
+
+
 def test_no_thread_and_no_open_file_is_left_after_closing(tmp_path: Path) -> None:
     before = {thread.name for thread in threading.enumerate()}
-    opened = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    opened = _open_files()
     with recording(tmp_path) as recorder:
         feed(recorder, range(1, 10))
     assert {thread.name for thread in threading.enumerate()} == before
-    assert opened == (len(os.listdir("/proc/self/fd")) if opened else 0)
+    assert _open_files() == opened
 
 
 def test_a_recording_is_resumed_after_its_last_number(tmp_path: Path) -> None:
@@ -151,6 +156,13 @@ def test_rows_beyond_the_memory_are_rebuilt_from_the_log(tmp_path: Path) -> None
             feed(recorder, range(start, start + 100))
             assert recorder.flush(10)
     assert logged(tmp_path) == stored(tmp_path) == [*range(1, 1001)]
+
+
+def test_rows_that_cannot_be_stored_are_rebuilt_from_the_log(tmp_path: Path) -> None:
+    with recording(tmp_path) as recorder:
+        feed(recorder, range(1, 10))
+        recorder.rows("trades", trades([record(1)]).drop("price"))
+    assert stored(tmp_path) == [*range(1, 10)]
 
 
 def test_too_much_at_once_is_a_hole_in_frames_and_rows_alike(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -273,7 +285,9 @@ def test_a_removed_folder_is_trouble_at_once_and_a_hole_when_it_is_back(tmp_path
         feed(recorder, range(31, 40))
         assert recorder.flush(10)
         holes = recorder.holes()
-    assert [(hole.cause, hole.started, hole.ended) for hole in holes][0] == ("disk", record(10).recv, record(30).recv)
+    assert {hole.cause for hole in holes} == {"disk"}
+    assert min(hole.started for hole in holes) == record(10).recv
+    assert max(hole.ended or 0 for hole in holes) == record(30).recv
     assert logged(folder) == stored(folder) == [*range(31, 40)]
 
 

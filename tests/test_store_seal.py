@@ -95,9 +95,11 @@ def test_recovery_tells_what_it_found(tmp_path: Path) -> None:
         assert recorder.last_recv == NOON + 149_000_000
 
 
-def test_damage_in_a_leftover_log_is_a_gap_and_the_file_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damage_in_a_leftover_log_is_a_gap_and_the_file_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     _leave_log(tmp_path)
-    path = sorted((tmp_path / "wal").glob("*.wal"))[-1]
+    path = max((tmp_path / "wal").glob("*.wal"))
     data = bytearray(path.read_bytes())
     data[len(next(_blocks(100, 150))) + 60] ^= 1
     path.write_bytes(data)

@@ -1,6 +1,8 @@
 """What the venue sends is read whatever it looks like, and what is sent to the venue has the form it expects."""
 
 import json
+import subprocess
+import sys
 from random import Random
 from typing import TypeAlias, cast, get_args
 
@@ -383,6 +385,41 @@ def test_what_is_not_json_is_kept_in_part_and_told(channel: Channel, data: bytes
     assert event.reason
     if channel != "user":
         assert event.raw == data[:1024].decode("utf-8", "replace")
+
+
+def test_no_nesting_ends_the_process_where_a_library_has_raised_the_recursion_limit() -> None:
+    """Regression: py_ecc, which eth-account imports, sets it to 100,000, and the decoder overflowed the C stack."""
+    program = """if True:
+        import sys
+        from pmlive._wire import decode, withhold_owner
+        sys.setrecursionlimit(100_000)
+        for data in (
+            b"[" * 90_000,
+            b'{"a":' * 90_000,
+            b'{"a": \\n' * 90_000,
+            b'[{"a":' * 45_000,
+            b'{"asset_ids":[1,' * 45_000,
+            b'{"event_type":"book","x":' + b'[{"a":1},' * 60_000,
+        ):
+            for channel in ("market", "user", "realtime", "prices", "sports"):
+                [event] = decode(channel, data)
+                assert decode(channel, data.decode()) == [event]
+            withhold_owner(data)
+        print("alive")
+    """
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+
+    assert (done.stdout, done.stderr) == ("alive\n", "")
+
+
+def test_a_large_opening_array_is_not_taken_for_nesting() -> None:
+    levels = [{"price": f"{thousandths / 1000:.3f}", "size": "1"} for thousandths in range(999)]
+    book = {"event_type": "book", "market": "0x1", "timestamp": "1", "bids": levels, "asks": levels}
+
+    books = decode("market", json.dumps([book | {"asset_id": str(number)} for number in range(200)]))
+
+    assert [event.token_id for event in books if isinstance(event, BookSnapshot)] == [str(n) for n in range(200)]
 
 
 def test_a_lone_surrogate_is_kept_as_text_that_can_be_written() -> None:

@@ -28,6 +28,13 @@ _ONE = msgspec.json.Decoder(msgspec.Raw)
 _MANY = msgspec.json.Decoder(list[msgspec.Raw])
 _FIELDS = msgspec.json.Decoder(dict[str, object])
 
+# The decoder recurses as deep as the interpreter's limit lets it, and some libraries raise that beyond the C stack
+# (py_ecc, beneath eth-account, to 100,000): some 25,000 levels would then end the process.
+_SHALLOW = 16_384
+_MOST_LEVELS = 10_000
+_INNER_OBJECT = re.compile(rb":\s*\{")
+_TOO_DEEP = "nested too deeply"
+
 # Kinds by the keys that only they have, for messages that come without one (REST answers, old archives).
 _TELLING_KEYS = {
     "book": {"bids", "asks"},
@@ -52,7 +59,7 @@ _WITHHELD = b"(a message that is not JSON, withheld)"
 
 def decode(channel: Channel, data: str | bytes) -> list[Event]:
     """Read one frame as received: the events in it, in its order."""
-    if channel != "market":
+    if channel != "market" or (len(data) > _SHALLOW and _is_deep(data)):
         return _forgiving(channel, data)
     try:
         message = messages.MARKET.decode(data)
@@ -76,6 +83,8 @@ def decode_book(data: str | bytes) -> BookSnapshot:
 
 def withhold_owner(data: str | bytes) -> bytes:
     """Leave the user's API key out of a user message; what is neither JSON nor a word is left out as a whole."""
+    if _is_deep(data):
+        return _WITHHELD
     try:
         return msgspec.json.encode(_without_owner(msgspec.json.decode(data)))
     except _UNREADABLE:
@@ -99,12 +108,22 @@ def _is_secret(key: str) -> bool:
 def _forgiving(channel: Channel, data: str | bytes) -> list[Event]:
     if channel == "user":
         data = withhold_owner(data)
+    if _is_deep(data):
+        return [Malformed(_head(data), _TOO_DEEP)]
     try:
         elements = _MANY.decode(data) if data.lstrip()[:1] in ("[", b"[") else [_ONE.decode(data)]
     except _UNREADABLE as error:
         word = _word(data)
         return [Malformed(_head(data), f"not JSON: {error}") if word is None else Control(word)]
     return [event for element in elements for event in _element(channel, bytes(element))]
+
+
+def _is_deep(data: str | bytes) -> bool:
+    if len(data) <= _SHALLOW:
+        return False
+    raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
+    # An object is in an array, whose bracket is counted, or the value of a key.
+    return 2 * raw.count(b"[") + len(_INNER_OBJECT.findall(raw)) > _MOST_LEVELS
 
 
 def _word(data: str | bytes) -> str | None:

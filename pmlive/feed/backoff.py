@@ -14,6 +14,11 @@ from pmlive.errors import AuthError, FeedError, PmliveError
 
 __all__ = ["Backoff", "Policy", "fatal", "retry_after"]
 
+# A server that wants to be left alone for longer is asked again all the same, in seconds.
+_LONGEST = 3600.0
+# Doubling further would leave the numbers that a float can hold.
+_DOUBLINGS = 60
+
 
 class Policy(msgspec.Struct, frozen=True):
     """How patiently to dial, in seconds.
@@ -47,7 +52,8 @@ class Backoff:
     def delay(self, now: float) -> float:
         """Say how many seconds to wait before dialling; times are monotonic."""
         policy = self._policy
-        wait = self._draw(0, min(policy.most, policy.first * 2 ** (self._failures - 1))) if self._failures else 0.0
+        doublings = min(self._failures - 1, _DOUBLINGS)
+        wait = self._draw(0, min(policy.most, policy.first * 2**doublings)) if self._failures else 0.0
         if len(self._dialled) == policy.dials:
             wait = max(wait, self._dialled[0] + policy.window - now)
         return max(wait, self._not_before - now, 0.0)
@@ -72,11 +78,11 @@ def retry_after(error: BaseException, otherwise: float) -> float | None:
     """Read how long a server that is busy (429, 503) wants to be left alone, in seconds; None for other errors."""
     if not isinstance(error, InvalidStatus) or error.response.status_code not in (429, 503):
         return None
-    text = error.response.headers.get("Retry-After", "")
+    text = next(iter(error.response.headers.get_all("Retry-After")), "").strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return min(float(text), _LONGEST)
     try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+        return min(max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()), _LONGEST)
     except (TypeError, ValueError):
         return otherwise
 

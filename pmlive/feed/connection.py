@@ -51,6 +51,10 @@ class _Direct(connect):
 class _Given(Exception):
     """We gave the connection up; the reason is its text."""
 
+    def __init__(self, reason: str, cause: Cause = "silence") -> None:
+        super().__init__(reason)
+        self.cause: Cause = cause
+
 
 class Connection:
     """A session and its socket, from the first dial until ``stop``.
@@ -93,7 +97,7 @@ class Connection:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._silent_refusals = 0
-        self._given: str | None = None
+        self._given: _Given | None = None
 
     @property
     def channel(self) -> Channel:
@@ -109,19 +113,22 @@ class Connection:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self.previous is not None:
+            self._sink.closed(self, None, "not wanted any more", self._clock())
+            self.previous = None
 
     def poke(self) -> None:
         """Send what the session has to send now."""
         self._wake.set()
 
-    def give_up(self, reason: str) -> None:
-        """Leave this socket for another: it was found silent."""
-        self._given = reason
+    def give_up(self, reason: str, cause: Cause = "silence") -> None:
+        """Leave this socket for another."""
+        self._given = _Given(reason, cause)
         self._wake.set()
 
     async def _run(self) -> None:
         try:
-            while await self._once():
+            while await self._attempt():
                 pass
         except Exception as error:
             logger.exception("connection to %s failed by a fault of ours", self.url)
@@ -129,6 +136,15 @@ class Connection:
         finally:
             if self.conn is not None:
                 self._over(None, "closed by us")
+
+    async def _attempt(self) -> bool:
+        """Dial once more; a fault of ours costs this socket and not the night."""
+        began = time.monotonic()
+        try:
+            return await self._once()
+        except Exception as error:
+            logger.exception("connection to %s failed by a fault of ours; it is dialled again", self.url)
+            return self._failed(FeedError(f"a fault of ours: {error!r}"), time.monotonic() - began)
 
     async def _once(self) -> bool:
         """Dial and serve once; tell whether to go on."""
@@ -159,7 +175,7 @@ class Connection:
 
     async def _serve(self, socket: ClientConnection) -> None:
         now = self._clock()
-        self.conn, self.connected, self._given = self._next_conn(), True, None
+        self.conn, self.connected, self._given, self.too_big = self._next_conn(), True, None, False
         self.session.connected(now)
         self._sink.opened(self, self.conn, now)
         logger.info("connection %d to %s is open", self.conn, self.url)
@@ -191,7 +207,7 @@ class Connection:
             for todo in self.session.to_do():
                 self._do(todo)
             if self._given is not None:
-                raise _Given(self._given)
+                raise self._given
             self._wake.clear()
             try:
                 async with asyncio.timeout(self._policy.tick):
@@ -221,7 +237,7 @@ class Connection:
             self._note_refusal(lasted)
             self.too_big = isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == _TOO_BIG
             self._backoff.ended(lasted, useful=self.session.useful)
-            self._over("silence" if isinstance(error, _Given) else "disconnect", self.last_error)
+            self._over(error.cause if isinstance(error, _Given) else "disconnect", self.last_error)
         reason = fatal(error, self.url)
         if reason is None and self._silent_refusals >= _REFUSALS:
             reason = AuthError(f"{self.url} ends every connection right after the credentials; check the API key")
@@ -240,7 +256,7 @@ class Connection:
         if cause is not None:
             logger.warning("connection %s to %s ended (%s): data is missing until it is back", self.conn, self.url, detail)
         self._sink.closed(self, cause, detail, self._clock())
-        self.previous, self.conn, self.connected = self.conn, None, False
+        self.previous, self.conn, self.connected = None if cause is None else self.conn, None, False
 
 
 def _describe(error: BaseException) -> str:

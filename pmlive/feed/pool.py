@@ -41,6 +41,9 @@ class Pool:
         tokens_per_connection: int = TOKENS_PER_CONNECTION,
     ) -> None:
         self.connections: list[Connection] = []
+        # Of connections that are no longer here.
+        self.past_dials = 0
+        self.past_errors = 0
         self._urls = urls
         self._sink = sink
         self._clock = clock
@@ -70,8 +73,15 @@ class Pool:
         return placed
 
     def want_everything(self, channel: Channel) -> None:
-        """Subscribe a channel without naming keys: every market of the user's."""
-        self._with_room(channel).session.everything = True
+        """Subscribe a channel without naming keys: every market of the user's.
+
+        A connection that named some cannot be widened, so it is given up for one that names none.
+        """
+        connection = self._with_room(channel)
+        named = connection.conn is not None and not connection.session.everything
+        connection.session.everything = True
+        if named:
+            connection.give_up("dialled again to ask for every market", "disconnect")
 
     def unwant(self, channel: Channel, keys: Sequence[str]) -> dict[int, list[str]]:
         """Drop keys; give them by the epoch they were in last. A connection without keys ends."""
@@ -110,13 +120,13 @@ class Pool:
         """List the connections of a channel."""
         return [connection for connection in self.connections if connection.channel == channel]
 
-    def halve(self, connection: Connection) -> None:
-        """Move half of a connection's tokens elsewhere: its opening frame was too big to receive."""
+    def halve(self, connection: Connection) -> dict[int, list[str]]:
+        """Move half of a connection's tokens elsewhere, as ``want`` does: its opening frame was too big to receive."""
         keys = list(connection.session.wanted)
         self._limits[connection] = max(1, len(keys) // 2)
         surplus = keys[self._limits[connection] :]
         connection.session.unwant(surplus)
-        self.want(connection.channel, surplus)
+        return self.want(connection.channel, surplus)
 
     async def stop(self) -> None:
         """End every connection."""
@@ -147,6 +157,7 @@ class Pool:
     def _end(self, connection: Connection) -> None:
         self.connections.remove(connection)
         self._limits.pop(connection, None)
+        self.past_dials, self.past_errors = self.past_dials + connection.dials, self.past_errors + connection.errors
         task = asyncio.create_task(connection.stop())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)

@@ -44,7 +44,7 @@ class Desk:
 
     def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int) -> None:
         """Note the end of a connection."""
-        self.journal.note("close", connection.conn or 0, Closed(cause, detail), now)
+        self.journal.note("close", connection.conn or connection.previous or 0, Closed(cause, detail), now)
 
     def late(self, connection: Connection, token_ids: Sequence[str], since: int) -> None:
         """Note tokens without an opening book."""
@@ -107,7 +107,7 @@ class Desk:
         self.flush()
         self.pipeline.seq = recorder.next_seq
         self.recorder = recorder
-        for record in self.journal.keyframes(now):
+        for record in [self.journal.beginning(now), *self.journal.keyframes(now)]:
             recorder.log(record)
         self.journal.keep = recorder.log
         if recorder.last_recv is not None:

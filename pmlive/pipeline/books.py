@@ -6,7 +6,17 @@ from pmlive.book import PRICES as _PRICE
 from pmlive.book import SIZES as _SIZE
 from pmlive.book import Book
 from pmlive.errors import ProtocolError
-from pmlive.events import BookSnapshot, Cause, Check, Gap, LevelChange, PriceChange, TickSizeChange, epoch_ns
+from pmlive.events import (
+    BookSide,
+    BookSnapshot,
+    Cause,
+    Check,
+    Gap,
+    LevelChange,
+    PriceChange,
+    TickSizeChange,
+    epoch_ns,
+)
 from pmlive.integrity import Counts
 from pmlive.pipeline.sheets import Sheets
 from pmlive.pipeline.token import Token, TokenState
@@ -15,9 +25,12 @@ __all__ = ["Books"]
 
 # A hash that nothing explains is a mismatch if the next state fails as well, or if none comes within this time.
 _DOUBT = 1_000_000_000
+_SIDES: dict[str, BookSide] = {"BUY": "bid", "SELL": "ask"}
 # Repeated changes come within some milliseconds of the first.
 _REMEMBERED = 64
 _SOON = 1_000
+# A new connection begins with opening books, and asks again for those that stay away.
+_ASKED_FOR_ANYWAY: frozenset[Cause] = frozenset(("disconnect", "restart", "late opening book"))
 # A new snapshot of a token is asked for at most so often.
 _ASK_EVERY = 60_000_000_000
 
@@ -30,8 +43,11 @@ class Books:
         self._deltas = sheets.tables["book_deltas"]
         self._hashes = hashes
         self.tokens: dict[str, Token] = {}
-        # The last changes of each market, to recognise one that the venue repeats.
+        # The last changes of each market by connection, to recognise one that the venue repeats; those of the connection
+        # that was heard last are at hand.
+        self._recents: dict[int, dict[str, deque[PriceChange]]] = {}
         self._recent: dict[str, deque[PriceChange]] = {}
+        self._heard = -1
         # Tokens with a state that was not judged yet: of this stretch of the grid, and of the one before.
         self._fresh: list[Token] = []
         self._ripe: list[Token] = []
@@ -50,9 +66,15 @@ class Books:
         timestamp, tokens = event.timestamp, self.tokens
         ts_event = epoch_ns(timestamp)
         refused: list[tuple[str, str]] = []
+        if conn != self._heard:
+            self._turn_to(conn)
         for change in event.changes:
             token = tokens.get(change.token_id)
             if token is None:
+                continue
+            if token.conn != conn:
+                if token.link == conn:
+                    self._skip(token, event, change, conn, recv, refused)
                 continue
             if timestamp > token.timestamp:
                 if token.row is not None:
@@ -73,6 +95,37 @@ class Books:
             recent = self._recent[event.market] = deque(maxlen=_REMEMBERED)
         recent.append(event)
         return refused
+
+    def _turn_to(self, conn: int) -> None:
+        self._heard, self._recent = conn, self._recents.setdefault(conn, {})
+
+    def forget(self, conn: int) -> None:
+        """Forget the changes of a connection that ended: none of them belongs to another."""
+        self._recents.pop(conn, None)
+        if conn == self._heard:
+            self._heard, self._recent = -1, {}
+
+    def _skip(
+        self,
+        token: Token,
+        event: PriceChange,
+        change: LevelChange,
+        conn: int,
+        recv: int,
+        refused: list[tuple[str, str]],
+    ) -> None:
+        """Write down a change that came before the snapshot of its connection; it is applied with that, if it is newer."""
+        if self._repeated(event, change):
+            self.duplicates += 1
+            return
+        token.heard = recv
+        token.market = token.market or event.market
+        try:
+            self._sheets.put("book_deltas", epoch_ns(event.timestamp), recv, conn, _skipped(token, change))
+        except ProtocolError as error:
+            refused.append((token.id, str(error)))
+            return
+        self.early += 1
 
     def _repeated(self, event: PriceChange, change: LevelChange) -> bool:
         """Tell whether this very change came before."""
@@ -99,9 +152,6 @@ class Books:
         sheets, row = self._sheets, self._deltas.count
         self._deltas.put((sheets.seq, ts_event, recv, conn, token.id, token.market, name, at, total, bid, ask, "skipped"))
         sheets.seq += 1
-        if token.conn != conn:
-            self.early += 1
-            return
         top = side.put(change.price, change.size)
         if token.gap is not None:
             return
@@ -180,13 +230,14 @@ class Books:
 
     def _catch_up(self, token: Token) -> None:
         """Apply what came before the snapshot but is newer: it was asked for by REST while the stream went on."""
-        for event in self._recent.get(token.market, ()):
-            if event.timestamp <= token.timestamp:
+        since = token.timestamp
+        for event in self._recents.get(token.conn, {}).get(token.market, ()):
+            if event.timestamp <= since:
                 continue
             for change in event.changes:
-                if change.token_id == token.id:
+                if change.token_id == token.id and _is_sound(change):
                     (token.book.bids if change.side == "BUY" else token.book.asks).put(change.price, change.size)
-                    token.timestamp = event.timestamp
+                    token.timestamp = max(token.timestamp, event.timestamp)
 
     def _prove_snapshot(self, token: Token, event: BookSnapshot) -> None:
         if not self._hashes:
@@ -204,10 +255,13 @@ class Books:
 
     # --- judging ---
 
-    def boundary(self, at: int) -> None:
-        """Judge what is older than the last stretch of the grid."""
+    def boundary(self, at: int, since: int) -> None:
+        """Judge what is older than the last stretch of the grid, which began at ``since``."""
         ripe, self._ripe, self._fresh = self._ripe, self._fresh, []
         for token in ripe:
+            if token.row is not None and token.reached >= since:
+                self._ripe.append(token)
+                continue
             token.pending = False
             self._judge(token)
         if self._doubted:
@@ -304,16 +358,29 @@ class Books:
 
     def save(self) -> list[TokenState]:
         """Write down every token, with the changes that may yet be repeated."""
-        return [
-            token.save([event for event in self._recent.get(token.market, ()) if event.timestamp >= token.timestamp - _SOON])
-            for token in self.tokens.values()
-        ]
+        return [token.save(self._recent_of(token)) for token in self.tokens.values()]
+
+    def _recent_of(self, token: Token) -> list[PriceChange]:
+        """List the changes that may be repeated, or that a snapshot on its way may turn out to lack."""
+        recent = self._recents.get(token.link, {}).get(token.market, ())
+        if not token.trusted():
+            return list(recent)
+        return [event for event in recent if event.timestamp >= token.timestamp - _SOON]
 
     def load(self, state: TokenState) -> None:
         """Go on with a token from what was written down, unless it is known."""
-        if state.token_id not in self.tokens:
-            self.tokens[state.token_id] = Token.load(state)
-            self._recent.setdefault(state.market, deque(state.recent, maxlen=_REMEMBERED))
+        if state.token_id in self.tokens:
+            return
+        token = self.tokens[state.token_id] = Token.load(state)
+        token.link = token.link or token.conn
+        known = self._recents.setdefault(token.link, {})
+        if len(state.recent) > len(known.get(state.market, ())):
+            known[state.market] = deque(state.recent, maxlen=_REMEMBERED)
+
+    def clear(self) -> None:
+        """Forget every token."""
+        self.tokens, self.wanted, self._recents, self._changed = {}, {}, {}, []
+        self._heard, self._recent = -1, {}
 
     # --- trust ---
 
@@ -334,8 +401,7 @@ class Books:
         """Let go of a token's connection: no change applies before the next snapshot."""
         token = self.tokens[token_id]
         self._settle(token)
-        token.conn = 0
-        self._recent.pop(token.market, None)
+        token.conn = token.link = 0
 
     def drop(self, token_id: str, now: int) -> None:
         """Forget a token that is no longer wanted, writing what is open of it."""
@@ -348,10 +414,11 @@ class Books:
         self._check_row(token, now // 60_000_000_000 * 60_000_000_000)
 
     def distrust(self, token: Token, cause: Cause, started: int, now: int, detail: str) -> None:
-        """Open a gap, if none is open, and ask for a new snapshot unless the connection itself is gone."""
+        """Open a gap, if none is open, and ask for a new snapshot unless its connection does that by itself."""
         if token.gap is None:
-            token.gap = Gap(started=started or now, cause=cause, token_id=token.id, detail=detail, conn=token.conn)
-        if cause not in ("disconnect", "restart"):
+            conn = token.conn or token.link
+            token.gap = Gap(started=started or now, cause=cause, token_id=token.id, detail=detail, conn=conn)
+        if cause not in _ASKED_FOR_ANYWAY:
             self.wanted.setdefault(token.id, max(now, token.asked + _ASK_EVERY if token.asked else now))
 
     def _close_gap(self, token: Token, recv: int) -> None:
@@ -412,6 +479,23 @@ def _values(counts: Counts) -> tuple[int, ...]:
         counts.snapshot_ok,
         counts.snapshot_mismatch,
     )
+
+
+def _skipped(token: Token, change: LevelChange) -> tuple[object, ...]:
+    """Lay out a change that is not applied."""
+    if change.side not in _SIDES:
+        raise ProtocolError(f"side {change.side[:20]!r} is neither BUY nor SELL")
+    best = [_PRICE[text] if text else None for text in (change.best_bid, change.best_ask)]
+    level = (_SIDES[change.side], _PRICE[change.price], _SIZE[change.size])
+    return (token.id, token.market, *level, *best, "skipped")
+
+
+def _is_sound(change: LevelChange) -> bool:
+    """Tell whether a change can be read; one that cannot was refused when it came."""
+    try:
+        return change.side in _SIDES and _PRICE[change.price] >= 0 and _SIZE[change.size] >= 0
+    except ProtocolError:
+        return False
 
 
 def _differs(token: Token, bid: float | None, ask: float | None) -> bool:

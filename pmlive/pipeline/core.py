@@ -70,6 +70,9 @@ class Pipeline:
         self.resolved: set[str] = set()
         self.last_malformed: Malformed | None = None
         self._handlers: dict[type, Callable[[Any, int, int], None]] = {}
+        # Kinds that are no sign of the tokens that were asked for.
+        self._words: set[type] = {Control}
+        self._told: int | None = None
 
     @property
     def seq(self) -> int:
@@ -98,7 +101,7 @@ class Pipeline:
         self.tick(now)
         for token_id in tokens:
             self.links[conn].tokens.add(token_id)
-            self.books.tokens.setdefault(token_id, Token(token_id))
+            self.books.tokens.setdefault(token_id, Token(token_id)).link = conn
 
     def unsubscribed(self, conn: int, tokens: Iterable[str], now: int) -> None:
         """Note tokens that are no longer wanted; a gap that one has ends here."""
@@ -113,8 +116,11 @@ class Pipeline:
         """Note the end of a connection; without a cause it was meant, and nothing is missing."""
         self.tick(now)
         link = self.links[conn]
+        self.books.forget(conn)
         if cause is None:
             del self.links[conn]
+            if link.gap is not None:
+                self.books.gap_row(link.gap, now, ended=now)
             for token_id in link.tokens & self.books.tokens.keys():
                 self.books.release(token_id)
             return
@@ -136,14 +142,14 @@ class Pipeline:
         if recv >= self._next:
             self.tick(recv)
         link = self.links.get(conn)
-        if link is not None and not (events and type(events[0]) is Control):
-            link.heard = recv
         before = self._sheets.seq
         handlers = self._handlers
         for event in events:
             kind = type(event)
             handler = handlers.get(kind) or self._learn_handler(kind)
             handler(event, conn, recv)
+        if link is not None and not (events and type(events[0]) in self._words):
+            link.heard = recv
         if self._sheets.seq == before:
             self._sheets.seq += 1
 
@@ -168,7 +174,7 @@ class Pipeline:
         self._minute = max(self._minute, now // _MINUTE * _MINUTE)
 
     def _boundary(self, at: int) -> None:
-        self.books.boundary(at)
+        self.books.boundary(at, at - _GRID)
         self.books.depth_rows(at, self._depth)
         if at - self._minute >= _MINUTE:
             self.books.check_rows(self._minute)
@@ -180,8 +186,21 @@ class Pipeline:
         """Give up the complete rows of every table that has some."""
         return self._sheets.take(self.books.unsettled)
 
+    def told(self, now: int) -> None:
+        """Note the time of what was told last, where ``finish`` ends if nothing more comes."""
+        self._told = now
+
+    def restart(self) -> None:
+        """Forget everything: what follows was kept by another run, or after a pause, and tells the whole state."""
+        if self._told is not None:
+            self.finish(self._told)
+        self.books.clear()
+        self.links.clear()
+        self._next = 0
+
     def finish(self, now: int) -> None:
         """Judge everything now and write what is open: the counts of the minute, and gaps that have no end yet."""
+        self._told = None
         self.tick(now)
         self.books.settle_all()
         self.books.check_rows(self._minute)
@@ -219,6 +238,8 @@ class Pipeline:
             Control: self._control,
         }
         base = next((base for base in kind.__mro__ if base in table), None)
+        if base is NewMarket:
+            self._words.add(kind)
         handler = table[base] if base is not None else self._noted
         self._handlers[kind] = handler
         return handler

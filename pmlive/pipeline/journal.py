@@ -42,17 +42,23 @@ class _LinkState(msgspec.Struct, frozen=True):
     tokens: list[str]
     opened: int
     heard: int
+    gap: Gap | None = None
 
 
 def apply(pipeline: Pipeline, record: Record, events: Sequence[Event] | None = None) -> None:
     """Tell a pipeline what a record says; ``events`` are those of its frame if they are decoded already."""
-    pipeline.tick(record.recv)
-    pipeline.seq = record.seq
     kind, conn, recv = record.kind, record.conn, record.recv
+    if kind == "begin":
+        pipeline.restart()
+        return
+    pipeline.tick(recv)
+    pipeline.seq = record.seq
     if kind in _FRAMES:
         pipeline.received(conn, _wire.decode(_FRAMES[kind], record.data) if events is None else events, recv)
     elif (note := _NOTES.get(kind)) is not None:
         note(pipeline, record)
+    if kind != "end":
+        pipeline.told(recv)
 
 
 def _opened(pipeline: Pipeline, record: Record) -> None:
@@ -103,7 +109,7 @@ def _state(pipeline: Pipeline, record: Record) -> None:
 def _link(pipeline: Pipeline, record: Record) -> None:
     state = msgspec.json.decode(record.data, type=_LinkState)
     if record.conn not in pipeline.links:
-        pipeline.links[record.conn] = Link(state.channel, set(state.tokens), state.opened, state.heard)
+        pipeline.links[record.conn] = Link(state.channel, set(state.tokens), state.opened, state.heard, state.gap)
 
 
 _FRAMES: dict[str, Channel] = {"market": "market", "user": "user", "realtime": "realtime", "prices": "prices"}
@@ -125,12 +131,13 @@ _NOTES: dict[str, Callable[[Pipeline, Record], None]] = {
 def rebuild(records: Iterable[Record]) -> Mapping[str, pl.DataFrame]:
     """Make the stored tables from records alone, as after a crash."""
     pipeline = Pipeline()
-    recv = 0
+    last: Record | None = None
     for record in records:
         apply(pipeline, record)
-        recv = record.recv
-    pipeline.settle(recv)
-    pipeline.books.check_rows(recv // 60_000_000_000 * 60_000_000_000)
+        last = record
+    # A segment that was cut goes on in the next, with the counts of the minute and the gaps that are open.
+    if last is not None and last.kind not in ("cut", "end"):
+        pipeline.finish(last.recv)
     return {table: frame for table, frame in pipeline.drain().items() if table in STORED}
 
 
@@ -159,14 +166,21 @@ class Journal:
             self.keep(record)
         apply(self.pipeline, record)
 
+    def beginning(self, now: int) -> Record:
+        """Mark where a run begins to write: a reader that comes from an earlier run forgets what it knew."""
+        return Record(self.pipeline.seq, now, 0, "begin", b"")
+
     def keyframes(self, now: int) -> list[Record]:
         """Write the whole present state, for a reader that begins here."""
         seq = self.pipeline.seq
         links = [
-            Record(seq, now, conn, "link", _encode(_LinkState(link.channel, sorted(link.tokens), link.opened, link.heard)))
-            for conn, link in self.pipeline.links.items()
+            Record(seq, now, conn, "link", _encode(_link_state(link))) for conn, link in self.pipeline.links.items()
         ]
         return links + [Record(seq, now, state.conn, "state", _encode(state)) for state in self.pipeline.books.save()]
+
+
+def _link_state(link: Link) -> _LinkState:
+    return _LinkState(link.channel, sorted(link.tokens), link.opened, link.heard, link.gap)
 
 
 def _encode(value: msgspec.Struct) -> bytes:

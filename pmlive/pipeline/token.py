@@ -15,6 +15,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     token_id: str
     market: str
     conn: int
+    link: int = 0
     timestamp: int
     heard: int
     proved: int
@@ -40,6 +41,7 @@ class Token:
         "gap",
         "heard",
         "id",
+        "link",
         "market",
         "odd_top",
         "pending",
@@ -58,8 +60,9 @@ class Token:
         self.id = token_id
         self.market = market
         self.book = Book()
-        # The epoch whose snapshot the book began with; 0 while there is none.
+        # The epoch whose snapshot the book began with, 0 while there is none, and the one that was asked for it.
         self.conn = 0
+        self.link = 0
         # The venue's time of the last change (ms), and ours of the last message and of the last proof (ns).
         self.timestamp = 0
         self.heard = 0
@@ -102,6 +105,7 @@ class Token:
             token_id=self.id,
             market=self.market,
             conn=self.conn,
+            link=self.link,
             timestamp=self.timestamp,
             heard=self.heard,
             proved=self.proved,
@@ -121,7 +125,6 @@ class Token:
         for side, text in state.levels:
             level = msgspec.json.decode(text, type=dict[str, str])
             token.book.put(side, level["price"], level["size"])
-        for name in ("conn", "timestamp", "heard", "proved", "proof", "stated", "shown", "counts", "gap"):
+        for name in ("conn", "link", "timestamp", "heard", "proved", "proof", "stated", "shown", "counts", "gap"):
             setattr(token, name, getattr(state, name))
-        token.total.add(state.counts)
         return token

@@ -123,48 +123,58 @@ class Gamma:
 
     def _market(self, market: Market) -> dict[str, object]:
         model = self._exchange.model(market)
-        ended = model.winner is not None
-        fields: dict[str, object] = {
-            "id": market.id,
-            "question": market.question,
-            "conditionId": market.condition_id,
-            "slug": market.slug,
-            "resolutionSource": "",
-            "endDate": _iso(market.end) if market.end else _FAR,
-            "startDate": "2026-01-01T00:00:00Z",
-            "description": market.description,
-            "outcomes": _twice(market.outcomes),
-            "outcomePrices": _twice(_prices(model)),
-            "volume": "1000.5",
-            "active": True,
-            "closed": ended,
-            "archived": False,
-            "restricted": True,
-            "groupItemTitle": market.group_title,
-            "questionID": market.question_id,
-            "enableOrderBook": True,
-            "orderPriceMinTickSize": model.state.tick / ONE,
-            "orderMinSize": market.min_order_size,
-            "clobTokenIds": _twice(market.token_ids),
-            "acceptingOrders": not model.closed,
-            "negRisk": market.neg_risk,
-            "feesEnabled": market.fee_rate > 0,
-            "feeType": "crypto_fees_v2" if market.fee_rate else None,
-            "lastTradePrice": model.state.last_trade / ONE,
-            "bestBid": model.state.book.best_bid(0) / ONE,
-            "bestAsk": model.state.book.best_ask(0) / ONE,
-            "automaticallyResolved": bool(market.series),
-            "umaResolutionStatuses": "[]",
-            "events": [_event_head(market, closed=ended)],
-        }
-        if market.fee_rate:
-            fields["feeSchedule"] = fee_schedule(market)
-        if market.start is not None:
-            fields["eventStartTime"] = _iso(market.start)
-        if ended:
-            fields |= {"closedTime": _iso(model.closed // 1000).replace("T", " ").replace("Z", "+00")}
-            fields |= {"umaResolutionStatus": "resolved"}
-        return fields
+        events = {"events": [_event_head(market, closed=self._ended(market))]}
+        return _described(market) | _standing(model) | events
+
+
+def _described(market: Market) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "id": market.id,
+        "question": market.question,
+        "conditionId": market.condition_id,
+        "slug": market.slug,
+        "resolutionSource": "",
+        "endDate": _iso(market.end) if market.end else _FAR,
+        "startDate": "2026-01-01T00:00:00Z",
+        "description": market.description,
+        "outcomes": _twice(market.outcomes),
+        "active": True,
+        "archived": False,
+        "restricted": True,
+        "groupItemTitle": market.group_title,
+        "questionID": market.question_id,
+        "enableOrderBook": True,
+        "orderMinSize": market.min_order_size,
+        "clobTokenIds": _twice(market.token_ids),
+        "negRisk": market.neg_risk,
+        "feesEnabled": market.fee_rate > 0,
+        "feeType": "crypto_fees_v2" if market.fee_rate else None,
+        "automaticallyResolved": bool(market.series),
+        "umaResolutionStatuses": "[]",
+    }
+    if market.fee_rate:
+        fields["feeSchedule"] = fee_schedule(market)
+    if market.start is not None:
+        fields["eventStartTime"] = _iso(market.start)
+    return fields
+
+
+def _standing(model: Model) -> dict[str, object]:
+    state, ended = model.state, model.winner is not None
+    fields: dict[str, object] = {
+        "outcomePrices": _twice(_prices(model)),
+        "volume": "1000.5",
+        "closed": ended,
+        "orderPriceMinTickSize": state.tick / ONE,
+        "acceptingOrders": not model.closed,
+        "lastTradePrice": state.last_trade / ONE,
+        "bestBid": state.book.best_bid(0) / ONE,
+        "bestAsk": state.book.best_ask(0) / ONE,
+    }
+    if ended:
+        fields["closedTime"] = _iso(model.closed // 1000).replace("T", " ").replace("Z", "+00")
+        fields["umaResolutionStatus"] = "resolved"
+    return fields
 
 
 def _event_head(market: Market, *, closed: bool) -> dict[str, object]:

@@ -54,6 +54,7 @@ class HttpServer:
     def __init__(self, respond: Responder) -> None:
         self._respond = respond
         self._server: asyncio.Server | None = None
+        self._closing = False
         self._talks: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
     async def start(self, host: str, port: int) -> int:
@@ -66,9 +67,10 @@ class HttpServer:
         """Stop listening and end what is going on."""
         if self._server is not None:
             self._server.close()
+        self._closing = True
         talks = [task for task in self._talks.values() if task is not None]
-        for writer in list(self._talks):
-            writer.transport.abort()
+        for task in talks:
+            task.cancel()
         if talks:
             await asyncio.wait(talks, timeout=1)
 
@@ -77,11 +79,15 @@ class HttpServer:
         try:
             with suppress(TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 await _converse(reader, writer, self._respond)
+        except asyncio.CancelledError:
+            # Python 3.11 reports a cancelled conversation as an error of its own.
+            if not self._closing:
+                raise
         except ValueError as error:
             logger.info("a request that is not HTTP: %s", error)
         finally:
             del self._talks[writer]
-            writer.close()
+            writer.transport.abort() if self._closing else writer.close()
 
 
 async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, respond: Responder) -> None:

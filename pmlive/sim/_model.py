@@ -30,6 +30,8 @@ class Model:
         self.state = State(market, now=now)
         self.winner: int | None = None
         self.closed = 0
+        # The latest time in any message: times do not go back when the clock does.
+        self._now = now
         self._depth = min(depth, _MOST_LEVELS)
         self._rng = Random(market.seed)
         self._score = self._rng.gauss(0, 1.3)
@@ -58,9 +60,10 @@ class Model:
         """
         if self.closed:
             return []
+        self._now = max(now, self._now)
         self._urgency = max(1 - progress, 0.02) ** -0.5
         self._drift()
-        messages = self._refine(now) or self._act(max(now, self.state.changed))
+        messages = self._refine(self._now) or self._act(self._now)
         tops = self._tops()
         if tops != self._shown and self._rng.random() < _TOP_TOLD:
             messages += [self.state.best_bid_ask(outcome, now=self.state.changed) for outcome in (0, 1)]
@@ -71,7 +74,7 @@ class Model:
         """Take every order away, as happens when a market has ended."""
         if self.closed:
             return []
-        self.closed = max(now, self.state.changed)
+        self.closed = max(now, self._now)
         levels = [(outcome, price) for outcome in (0, 1) for price in self.state.book.buyers[outcome].prices]
         for outcome, price in levels:
             self.state.book.buyers[outcome].put(price, 0)
@@ -97,7 +100,7 @@ class Model:
         if old <= _FINE_TICK or not any(price >= _FINE_ABOVE or price <= _FINE_BELOW for price in prices):
             return []
         self.state.tick = _FINE_TICK
-        return self.state.tick_size_changes(old, now=max(now, self.state.changed))
+        return self.state.tick_size_changes(old, now=now)
 
     def _act(self, now: int) -> list[Message]:
         rng = self._rng

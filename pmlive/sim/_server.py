@@ -185,9 +185,10 @@ class Server:
             last = now
             while debt >= 1 and time.monotonic() - now < _STRETCH:
                 debt -= self.step() or debt
-            self._due()
+            self.due()
 
-    def _due(self) -> None:
+    def due(self) -> None:
+        """Send what the clock or a newly made market brings."""
         announced, self.exchange.announcements = self.exchange.announcements, []
         self.hub.publish([*announced, *self.exchange.due()])
 

@@ -168,7 +168,7 @@ class SimulatedVenue:
 
     def market(self, slug: str) -> Market | None:
         """Find a market by its slug; one of a rolling series (``btc-updown-5m-…``) comes to be when asked for."""
-        return self._thread.call(lambda: self._exchange.market(slug))
+        return self._thread.call(lambda: self._market(slug))
 
     def book(self, token_id: str) -> str:
         """Give a token's book now, as REST answers it.
@@ -247,6 +247,12 @@ class SimulatedVenue:
         if not lasting:
             fault.clear()
         return fault
+
+    def _market(self, slug: str) -> Market | None:
+        market = self._exchange.market(slug)
+        if self._server is not None:
+            self._server.due()
+        return market
 
     def _running(self) -> Server:
         if self._server is None:

@@ -68,9 +68,7 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         """
         size = zstandard.frame_content_size(self.payload)
         if not 0 <= size <= _LARGEST:
-            raise StoreError(
-                f"block {self.number} states {size} bytes; ours have {_LARGEST} at most"
-            )
+            raise StoreError(f"block {self.number} states {size} bytes; ours have {_LARGEST} at most")
         return zstandard.ZstdDecompressor().decompress(self.payload)
 
 

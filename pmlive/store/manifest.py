@@ -6,7 +6,7 @@ before anything that came after it.
 """
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from threading import Lock
@@ -57,6 +57,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def of(self, table: str) -> list[SealedFile]:
         """List the files of one table (``raw``: of the frames), in order of arrival."""
         return sorted((file for file in self.files if file.table == table), key=lambda file: file.first_seq)
+
+    def with_markets(self, markets: Sequence[Market]) -> "Manifest":
+        """Add markets, in place of what was known of the same ones."""
+        known = {str(market.get("condition_id") or market): market for market in (*self.markets, *markets)}
+        return msgspec.structs.replace(self, markets=list(known.values()))
 
 
 class _Version(msgspec.Struct):

@@ -115,7 +115,7 @@ def _seal(segment: Segment, sealing: Sealing) -> wal.Reading:
     except (OSError, StoreError):
         raise
     except Exception as error:
-        message = f"the log of an earlier run in {str(sealing.folder)!r} cannot be decoded ({error}); it is kept as it is"
+        message = f"the log of an earlier run in {str(sealing.folder)!r} cannot be decoded ({error}); it is kept"
         raise StoreError(message) from error
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pmlive.errors import StoreError
+from pmlive.store.manifest import SCHEMA
 from pmlive.tables import SCHEMAS
 
 __all__ = ["Encoded", "encode", "join", "rows_of"]
@@ -46,7 +47,7 @@ def encode(table: str, frame: pl.DataFrame) -> Encoded:
     """Write rows, at least one, as a parquet file in memory."""
     seq, time = frame["seq"], frame["ts_recv"].dt.epoch("ns")
     sink = pa.BufferOutputStream()
-    _write(_arrow(table, frame), sink)
+    _write(table, _arrow(frame), sink)
     return Encoded(
         data=sink.getvalue().to_pybytes(),
         rows=frame.height,
@@ -70,27 +71,26 @@ def rows_of(data: bytes) -> int:
         raise StoreError(f"not a whole parquet file: {error}") from error
 
 
-def _arrow(table: str, frame: pl.DataFrame) -> pa.Table:
+def _arrow(frame: pl.DataFrame) -> pa.Table:
     enums = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Enum)]
-    plain = frame.with_columns(pl.col(enums).cast(pl.String))
-    arrow = plain.to_arrow(compat_level=pl.CompatLevel.oldest())
-    return arrow.replace_schema_metadata({"pmlive.schema": "1", "pmlive.table": table})
+    return frame.with_columns(pl.col(enums).cast(pl.String)).to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
-def _write(arrow: pa.Table, sink: pa.BufferOutputStream) -> None:
+def _write(table: str, arrow: pa.Table, sink: pa.BufferOutputStream) -> None:
     leaves = [leaf for field in arrow.schema for leaf in _leaves(field.name, field.type)]
-    pq.write_table(
-        arrow,
+    with pq.ParquetWriter(
         sink,
+        arrow.schema,
         version="2.6",
         compression="zstd",
         compression_level=_LEVEL,
         use_dictionary=[leaf for leaf in leaves if leaf not in _DELTA],  # pyright: ignore[reportArgumentType] - a list too
         column_encoding={leaf: _DELTA[leaf] for leaf in leaves if leaf in _DELTA},
-        row_group_size=_ROW_GROUP,
         write_page_checksum=True,
         store_schema=False,
-    )
+    ) as writer:
+        writer.add_key_value_metadata({"pmlive.schema": str(SCHEMA), "pmlive.table": table})
+        writer.write_table(arrow, row_group_size=_ROW_GROUP)
 
 
 def _leaves(path: str, dtype: pa.DataType) -> list[str]:

@@ -15,6 +15,9 @@ __all__ = ["SUFFIX", "Written", "check", "read", "write_aside"]
 
 SUFFIX = ".log.zst"
 _READ = 1 << 20
+# Books and token numbers repeat over megabytes, hashes never. Measured on 734-byte frames: looking back 8 MiB for long
+# matches at level 1 takes 48 bytes a level change at 200 MB/s; level 6 without it takes 55 bytes at 80 MB/s.
+_WINDOW = 23
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +61,10 @@ def write_aside(path: Path, blocks: Iterable[Block], *, level: int) -> Written:
 
 
 def _compress(path: Path, sink: _Sum, blocks: Iterable[Block], level: int) -> Written:
-    stream = zstandard.ZstdCompressor(level=level, write_checksum=True).compressobj()
+    parameters = zstandard.ZstdCompressionParameters(
+        compression_level=level, write_checksum=True, enable_ldm=True, window_log=_WINDOW
+    )
+    stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     first = last = None
     rows = 0
     for block in blocks:

@@ -21,7 +21,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
 import polars as pl
 
 from pmlive.events import Cause, Gap
@@ -177,9 +176,9 @@ class Recorder:
         return [self._ended.popleft() for _ in range(len(self._ended))]
 
     def markets(self, markets: Sequence[Mapping[str, object]]) -> None:
-        """Note the markets that are recorded, for the manifest."""
+        """Note the markets that are recorded, for the manifest, beside those that were before."""
         listed = [dict(market) for market in markets]
-        self._sealer.do(lambda: self._catalogue.change(lambda old: msgspec.structs.replace(old, markets=listed)))
+        self._sealer.do(lambda: self._catalogue.change(lambda old: old.with_markets(listed)))
 
     def flush(self, seconds: float) -> bool:
         """Wait until everything logged before is on the disk; False when it is not so after so many seconds."""
@@ -244,7 +243,7 @@ class Recorder:
         logger.error("recording %r: data is being lost: %s; see status()", str(self.folder), why)
 
     def _resumable(self) -> bool:
-        return self._trouble_said() is None and self._writer.lag() == 0.0
+        return self._writer.trouble.message is None and self._writer.lag() == 0.0
 
     def _end_segment(self, now: int) -> None:
         hole, self._hole = self._hole, None

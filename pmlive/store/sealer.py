@@ -74,7 +74,15 @@ class Sealer:
         if unsealed and self._sealing.folder.is_dir() and not all(path.exists() for path in segment.files):
             self._lost(segment)
             return
-        seal(segment, self._sealing)
+        try:
+            seal(segment, self._sealing)
+        except OSError:
+            raise
+        except Exception:
+            # Rows that cannot be stored as they are can be made again.
+            if segment.held is not None:
+                segment.held.give_up()
+            raise
         self.sealed += 1
         if segment.held is not None:
             segment.held.give_up()

@@ -17,7 +17,7 @@ class RecorderOptions(msgspec.Struct, frozen=True, kw_only=True):
     segment_seconds: float = 300.0
     segment_rows: int = 250_000
     segment_bytes: int = 64 << 20
-    raw_level: int = 6
+    raw_level: int = 1
 
 
 class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):

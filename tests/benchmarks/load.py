@@ -53,7 +53,7 @@ class Served:
 def served(*options: str) -> Generator[Served, None, None]:
     """Serve a generated venue from another process."""
     command = [sys.executable, "-m", f"{__package__}.server", *options]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             yield Served(process.stdout)

@@ -4,7 +4,7 @@ import argparse
 import time
 from collections.abc import Iterable, Iterator
 
-from pmlive import BookError, Manager, UnknownMarketError
+import pmlive as pm
 
 from . import figures
 from .load import resident, served, wait
@@ -19,7 +19,7 @@ def main() -> None:
     figures.add_options(parser)
     options = parser.parse_args()
     before = resident()
-    with served("--markets", str(options.tokens // 2)) as venue, Manager(venue=venue.venue) as live:
+    with served("--markets", str(options.tokens // 2)) as venue, pm.Manager(venue=venue.venue) as live:
         started = time.monotonic()
         live.subscribe_orderbook_updates(venue.token_ids)
         missing = _Missing(live, venue.token_ids)
@@ -32,7 +32,7 @@ def main() -> None:
 class _Missing:
     """The tokens that have no proven book yet."""
 
-    def __init__(self, live: Manager, token_ids: Iterable[str]) -> None:
+    def __init__(self, live: pm.Manager, token_ids: Iterable[str]) -> None:
         self._live = live
         self._left = list(token_ids)
 
@@ -44,7 +44,7 @@ class _Missing:
         for token_id in self._left:
             try:
                 self._live.book(token_id)
-            except (BookError, UnknownMarketError):
+            except (pm.BookError, pm.UnknownMarketError):
                 yield token_id
 
 

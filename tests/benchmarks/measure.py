@@ -21,7 +21,7 @@ class Cost(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.median:.1f} ({self.low:.1f} to {self.high:.1f})"
+        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
 class Worker:
@@ -53,7 +53,7 @@ class Worker:
 @contextmanager
 def _worker(python: Path, case: str, corpus: Path) -> Generator[Worker, None, None]:
     command = [str(python), str(_CASES), case, str(corpus)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield Worker(case, process)
         finally:

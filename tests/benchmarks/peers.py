@@ -47,7 +47,7 @@ def python(peer: Peer) -> Path:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True)  # noqa: S603 - our own
+    subprocess.run(command, check=True)
 
 
 def _home() -> Path:
@@ -60,9 +60,15 @@ def _base() -> str:
     Raises:
         RuntimeError: there is none.
     """
-    chosen = os.environ.get("PMLIVE_BENCHMARK_PYTHON") or next(filter(None, map(shutil.which, _PYTHONS)), None)
+    candidates = (os.environ.get("PMLIVE_BENCHMARK_PYTHON"), *map(shutil.which, _PYTHONS))
+    chosen = next((python for python in candidates if python and _runs(python)), None)
     if chosen:
         return chosen
     if sys.version_info >= (3, 12):
         return sys.executable
     raise RuntimeError("the peers need Python 3.12 or later: name one in PMLIVE_BENCHMARK_PYTHON")
+
+
+def _runs(python: str) -> bool:
+    # A version manager puts programs on the path for versions that it then refuses to run.
+    return not subprocess.run([python, "--version"], check=False, capture_output=True).returncode

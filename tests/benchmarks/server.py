@@ -41,8 +41,9 @@ class Venue:
 
     def __init__(self, world: World, *, frames: int, seconds: float, rate: int) -> None:
         self._markets = world.markets
+        self._tokens = {token.id: token for token in world.tokens}
         self._opening = {token.id: token.opening() for token in world.tokens}
-        self._frames = chain(list(islice(world.frames(), frames)), _for(world.frames(), seconds))
+        self._frames = chain(list(islice(world.frames(), frames)), self._later(world, seconds))
         self._between = _BATCH / rate if rate else 0
         self.sent: Counter[str] = Counter()
 
@@ -57,7 +58,7 @@ class Venue:
                         continue
                     asked: list[str] = json.loads(text).get("assets_ids", [])
                     await self._open(connection, asked)
-                    if subscribed != self._opening.keys() and subscribed.union(asked) == self._opening.keys():
+                    if len(subscribed) < len(self._tokens) == len(subscribed.union(asked)):
                         group.create_task(self._flood(connection))
                     subscribed.update(asked)
 
@@ -72,10 +73,21 @@ class Venue:
         about = [market.about() for market in self._markets if asked & {market.id, *(t.id for t in market.tokens)}]
         return connection.respond(HTTPStatus.OK, json.dumps(about))
 
+    def _later(self, world: World, seconds: float) -> Iterator[bytes]:
+        """Write frames for so long; from now on books are asked for as they are, and no longer as they opened."""
+        self._opening.clear()
+        end = time.monotonic() + seconds
+        frames = world.frames()
+        while time.monotonic() < end:
+            yield next(frames)
+
     async def _open(self, connection: ServerConnection, token_ids: list[str]) -> None:
         wanted = iter(token_ids)
-        while some := [self._opening[token_id] for token_id in islice(wanted, _BOOKS_A_FRAME)]:
+        while some := [self._book(token_id) for token_id in islice(wanted, _BOOKS_A_FRAME)]:
             await connection.send(f"[{','.join(some)}]")
+
+    def _book(self, token_id: str) -> str:
+        return self._opening.get(token_id) or self._tokens[token_id].opening()
 
     async def _flood(self, connection: ServerConnection) -> None:
         _say({"started": time.time_ns()})
@@ -111,12 +123,6 @@ def _kind(frame: bytes) -> str:
 def _say(what: object) -> None:
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
-
-
-def _for(frames: Iterator[bytes], seconds: float) -> Iterator[bytes]:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        yield next(frames)
 
 
 async def main() -> None:

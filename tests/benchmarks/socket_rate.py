@@ -11,12 +11,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from pmlive import Manager, open_recording
+import pmlive as pm
 
 from . import figures
 from .load import Served, resident, served, slope, wait
 
 _PATIENCE = 120.0
+# So few that the rolling frames are full, and memory should be flat, long before the end.
+_ROLLING_ROWS = 20_000
 # Table, the kind of message that its rows come from, and how many rows one makes.
 _ROWS = {"book_deltas": ("price_change", 2), "book_snapshots": ("book", 1), "trades": ("trade", 1)}
 
@@ -25,6 +27,12 @@ class Started(msgspec.Struct):
     """When the first frame went out, in nanoseconds since 1970."""
 
     started: int
+
+
+class Statistics(msgspec.Struct):
+    """What the manager says that it has received."""
+
+    events_by_type: dict[str, int]
 
 
 class Outcome(NamedTuple):
@@ -62,7 +70,7 @@ def _options() -> argparse.Namespace:
 
 def _record(venue: Served, folder: str, *, patience: float, nap: float) -> Outcome:
     samples: list[tuple[float, float]] = []
-    with Manager(venue=venue.venue) as live:
+    with pm.Manager(venue=venue.venue, rows=_ROLLING_ROWS) as live:
         live.record(folder)
         live.subscribe_orderbook_updates(venue.token_ids, on_event=lambda _event: time.sleep(nap) if nap else None)
         started = venue.hear(Started).started
@@ -70,8 +78,8 @@ def _record(venue: Served, folder: str, *, patience: float, nap: float) -> Outco
         expected = _messages(sent, len(venue.token_ids))
         wait(lambda: _received(live) >= sum(expected.values()), patience=_PATIENCE)
     seconds = time.time() - started / 1e9
-    kept = {table: open_recording(folder).scan(table).collect().height for table in (*_ROWS, "gaps")}
-    lost = sum(expected[kind] * times - kept[table] for table, (kind, times) in _ROWS.items())
+    kept = {table: pm.open_recording(folder).scan(table).collect().height for table in (*_ROWS, "gaps")}
+    lost = sum(max(0, expected[kind] * times - kept[table]) for table, (kind, times) in _ROWS.items())
     return Outcome(sum(sent.values()), seconds, lost, kept["gaps"], max(size for _, size in samples), slope(samples))
 
 
@@ -94,9 +102,9 @@ def _messages(sent: dict[str, int], tokens: int) -> dict[str, int]:
     return {"price_change": sent.get("price_change", 0), "trade": sent.get("trade", 0), "book": books}
 
 
-def _received(live: Manager) -> int:
-    by_type = live.status()["statistics"]["events_by_type"]
-    return sum(by_type.get(kind, 0) for kind, _ in _ROWS.values())
+def _received(live: pm.Manager) -> int:
+    statistics = msgspec.convert(live.status()["statistics"], Statistics)
+    return sum(statistics.events_by_type.get(kind, 0) for kind, _ in _ROWS.values())
 
 
 def _report(outcome: Outcome, options: argparse.Namespace) -> str:

@@ -1,0 +1,84 @@
+"""What the commands' options have in common, and how bad usage is told."""
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import NoReturn, TypeAlias
+
+from pmlive import __version__
+from pmlive.cli.output import Output
+from pmlive.cli.signals import Stop
+
+__all__ = ["Command", "Parser", "Places", "add_command", "amount", "number", "parser"]
+
+# Where commands are added; argparse has no public name for it.
+Places: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+# Runs with the options of the line, and gives the exit code.
+Command: TypeAlias = Callable[[argparse.Namespace, Output, Stop], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that tells bad usage in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and end with exit code 2."""
+        Output("text").problem(f"{message}; see: {self.prog} --help")
+        raise SystemExit(2)
+
+
+def parser() -> Parser:
+    """Make the parser that commands are added to."""
+    made = Parser(
+        prog="pmlive",
+        description="Record Polymarket's live order books, with every gap marked.",
+        epilog="Exit codes: 0 success, 1 a finding such as a gap, 2 bad usage or a recording that cannot be used.",
+        allow_abbrev=False,
+    )
+    made.add_argument("--version", action="version", version=f"pmlive {__version__}")
+    return made
+
+
+def add_command(places: Places, name: str, run: Command, *, summary: str, more: str = "") -> Parser:
+    """Add a command with the options that every one has."""
+    made = places.add_parser(
+        name,
+        help=summary[0].lower() + summary[1:],
+        description=f"{summary}. {more}".strip(),
+        allow_abbrev=False,
+    )
+    made.add_argument(
+        "-o",
+        "--output",
+        choices=("text", "json"),
+        default="text",
+        help="what to print; json is one object for programs",
+    )
+    made.add_argument("-v", "--verbose", action="store_true", help="tell more of what happens, on the standard error")
+    made.set_defaults(run=run)
+    return made
+
+
+def amount(text: str) -> float:
+    """Read a number above zero.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def number(least: int, most: int) -> Callable[[str], int]:
+    """Make a reader of whole numbers within bounds."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= most):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return read

@@ -1,0 +1,98 @@
+"""``pmlive record``: markets of the venue into a folder, until told to stop."""
+
+import asyncio
+import shlex
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from pmlive import Manager
+from pmlive.cli.options import Places, add_command, amount
+from pmlive.cli.output import Output
+from pmlive.cli.session import record
+from pmlive.cli.signals import Stop
+from pmlive.cli.summary import run_text
+from pmlive.cli.text import counted, duration, lines_of
+from pmlive.cli.venues import add_venue, simulated
+from pmlive.errors import UnknownMarketError
+from pmlive.markets import Catalogue, Market, reference
+from pmlive.settings import Venue
+from pmlive.sim import SimulatedVenue
+
+__all__ = ["add"]
+
+
+def add(places: Places) -> None:
+    """Add the command."""
+    command = add_command(
+        places,
+        "record",
+        _record,
+        summary="Record markets into a folder, until Ctrl-C",
+        more="A folder that was recorded into before is continued.",
+    )
+    command.add_argument(
+        "markets",
+        nargs="*",
+        metavar="MARKET",
+        help="an address, a slug of a market or an event, a condition id, a token id, or a rolling series "
+        "such as btc-updown-5m; with --venue sim none means all",
+    )
+    command.add_argument("--out", type=Path, metavar="DIR", help="where to (default: a new folder with the others)")
+    command.add_argument("--seconds", type=amount, metavar="N", help="how long to record (default: until Ctrl-C)")
+    add_venue(command)
+
+
+def _record(options: Namespace, out: Output, stop: Stop) -> int:
+    if options.venue is None:
+        if not options.markets:
+            raise ValueError("no market is named; find one with: pmlive search WORDS")
+        return _run(Venue.from_environment(), options.markets, options, out, stop)
+    with SimulatedVenue() as sim:
+        named = options.markets or [market.slug for market in sim.markets]
+        return _run(simulated(sim), named, options, out, stop)
+
+
+def _run(venue: Venue, named: Sequence[str], options: Namespace, out: Output, stop: Stop) -> int:
+    wanted = asyncio.run(_wanted(venue, named, out))
+
+    def begin(live: Manager) -> None:
+        live.watch(wanted)
+
+    with stop.held():
+        run = record(venue, options.out, begin, out, stop, seconds=options.seconds)
+        title = f"recorded {counted(len(run.markets), 'market')} for {duration(run.seconds)}"
+        out.result(run, run_text(run, title, ["", *lines_of("next", [f"pmlive info {shlex.quote(run.folder)}"])]))
+    return 1 if run.found and not stop.wished else 0
+
+
+async def _wanted(venue: Venue, named: Sequence[str], out: Output) -> list[str | Market]:
+    """Find out what is meant before anything is written, so that a wrong id leaves nothing behind."""
+    wanted: list[str | Market] = []
+    async with Catalogue(venue) as catalogue:
+        for text in dict.fromkeys(named):
+            meant = reference(text)
+            if meant.kind == "words":
+                raise ValueError(
+                    f"{text[:100]!r} names no market for sure; find one with: pmlive search {shlex.quote(text)}"
+                )
+            markets = await catalogue.markets([text])
+            if meant.kind == "series":
+                wanted.append(meant.value)
+                continue
+            tradable = _tradable(markets, out)
+            wanted += [meant.value] if meant.kind == "token id" and tradable else tradable
+    if not wanted:
+        raise UnknownMarketError(
+            "every market that is named is closed, so nothing would come; pmlive search finds others"
+        )
+    return wanted
+
+
+def _tradable(markets: Sequence[Market], out: Output) -> list[Market]:
+    closed = [market for market in markets if market.closed or not market.token_ids]
+    for market in closed:
+        out.note(
+            f"pmlive: {market.slug or market.condition_id} is {'closed' if market.closed else 'not open yet'}; left out"
+        )
+    return [market for market in markets if market not in closed]

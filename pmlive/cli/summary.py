@@ -1,0 +1,175 @@
+"""What a recording has in the end: what was kept, what was proved, what was missed."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from pmlive.cli.text import counted, duration, lines_of, moment, size
+from pmlive.integrity import Counts
+from pmlive.recording import RecordedGap, RecordingSummary
+
+__all__ = ["Kept", "Missed", "Run", "found", "missed_lines", "proved_lines", "run_of", "run_text"]
+
+_MOST_GAPS = 12
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What is on the disk; ``unsealed`` is bytes of log that the tables do not have yet."""
+
+    rows: dict[str, int]
+    frames: int
+    bytes: int
+    files: int
+    unsealed: int
+
+
+class Missed(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known to be missing; the seconds of a gap without an end are those up to the last frame."""
+
+    started: datetime
+    ended: datetime | None
+    seconds: float
+    cause: str
+    token_id: str | None
+    detail: str
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a command that recorded."""
+
+    folder: str
+    seconds: float
+    ended_by: Literal["time", "signal"]
+    markets: list[str]
+    kept: Kept
+    proved: Counts
+    missed: list[Missed]
+    without_book: list[str]
+    trouble: str | None
+
+    @property
+    def found(self) -> bool:
+        """Tell whether something is missing, wrong, or not sealed."""
+        return bool(self.missed or self.without_book or self.trouble or self.kept.unsealed) or _wrong(self.proved) > 0
+
+
+def run_of(
+    summary: RecordingSummary,
+    *,
+    seconds: float,
+    ended_by: Literal["time", "signal"],
+    markets: Sequence[str],
+    wanted: Iterable[str],
+    trouble: str | None,
+) -> Run:
+    """Put together what a run recorded."""
+    return Run(
+        folder=summary.path,
+        seconds=round(seconds, 3),
+        ended_by=ended_by,
+        markets=list(markets),
+        kept=Kept(
+            rows={table.table: table.rows for table in summary.tables if table.table != "raw"},
+            frames=summary.frames,
+            bytes=summary.bytes,
+            files=summary.files,
+            unsealed=summary.unsealed,
+        ),
+        proved=summary.checks,
+        missed=found(summary),
+        without_book=sorted(set(wanted) - set(summary.tokens)),
+        trouble=trouble,
+    )
+
+
+def found(summary: RecordingSummary) -> list[Missed]:
+    """List the gaps of a recording with their length."""
+    return [
+        Missed(
+            started=gap.started,
+            ended=gap.ended,
+            seconds=round(_length(gap, summary.last_time).total_seconds(), 3),
+            cause=gap.cause,
+            token_id=gap.token_id,
+            detail=gap.detail,
+        )
+        for gap in summary.gaps
+    ]
+
+
+def run_text(run: Run, title: str, after: Sequence[str]) -> str:
+    """Write what a run recorded, for people."""
+    lines = [
+        title,
+        "",
+        *lines_of("kept", _kept_lines(run.kept)),
+        *lines_of("proved", proved_lines(run.proved)),
+        *lines_of("missed", _run_missed_lines(run)),
+        *lines_of("folder", [run.folder]),
+        *after,
+    ]
+    return "\n".join(lines)
+
+
+def proved_lines(checks: Counts) -> list[str]:
+    """Write the outcomes of the three checks."""
+    hashes = f"{checks.hash_verified:,} verified, {checks.hash_unverifiable:,} unverifiable"
+    return [
+        f"hash of the venue   {hashes}, {_mismatches(checks.hash_mismatch)}",
+        f"best bid and ask    {checks.bbo_ok:,} as stated, {_mismatches(checks.bbo_mismatch)}",
+        f"fresh snapshots     {checks.snapshot_ok:,} equal to the book, {_mismatches(checks.snapshot_mismatch)}",
+    ]
+
+
+def missed_lines(missed: Sequence[Missed], *, unsealed: int) -> list[str]:
+    """Write the gaps: their number by cause, and the first of them one by one."""
+    if not missed:
+        return ["no gap in what is sealed; the log was not looked at" if unsealed else "nothing was missed"]
+    causes = Counter(gap.cause for gap in missed)
+    lines = [", ".join(f"{counted(number, 'gap')} by {cause}" for cause, number in causes.most_common())]
+    lines += [_gap_line(gap) for gap in missed[:_MOST_GAPS]]
+    if len(missed) > _MOST_GAPS:
+        lines.append(f"and {len(missed) - _MOST_GAPS:,} more; -o json lists all")
+    return lines
+
+
+def _run_missed_lines(run: Run) -> list[str]:
+    lines = [] if run.trouble is None else [run.trouble]
+    if run.without_book:
+        lines.append(f"no book came of {counted(len(run.without_book), 'token')} of those that were subscribed")
+    if lines and not run.missed:
+        return lines
+    return lines + missed_lines(run.missed, unsealed=run.kept.unsealed)
+
+
+def _gap_line(gap: Missed) -> str:
+    whose = "all tokens" if gap.token_id is None else f"token {gap.token_id[:12]}…"
+    length = duration(gap.seconds) + (" until the end" if gap.ended is None else "")
+    return f"{moment(gap.started)}  {gap.cause}, {length}, {whose}{f': {gap.detail}' if gap.detail else ''}"
+
+
+def _kept_lines(kept: Kept) -> list[str]:
+    what = f"{counted(kept.frames, 'frame')}, {counted(sum(kept.rows.values()), 'row')}"
+    lines = [
+        f"{what}, {size(kept.bytes)} in {counted(kept.files, 'file')}",
+        ", ".join(f"{name} {rows:,}" for name, rows in kept.rows.items()) or "no rows",
+    ]
+    if kept.unsealed:
+        lines.append(f"{size(kept.unsealed)} are in the log alone; recording into the folder again seals them")
+    return lines
+
+
+def _length(gap: RecordedGap, last: datetime | None) -> timedelta:
+    until = gap.ended or last or gap.started
+    return max(timedelta(), until - gap.started)
+
+
+def _wrong(checks: Counts) -> int:
+    return checks.hash_mismatch + checks.bbo_mismatch + checks.snapshot_mismatch
+
+
+def _mismatches(number: int) -> str:
+    return f"{number:,} mismatch{'' if number == 1 else 'es'}"

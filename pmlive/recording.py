@@ -1,0 +1,249 @@
+"""Recordings on disk: which there are, and what one holds.
+
+Texts of a manifest were written by strangers, and a recording may come from somebody else: all are cleaned here.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from pmlive.errors import StoreError
+from pmlive.events import Cause
+from pmlive.integrity import Counts
+from pmlive.markets import clean
+from pmlive.settings import data_dir
+from pmlive.store import Manifest, RecordingInfo, SealedFile, read_manifest, scan
+from pmlive.store import recordings as listed
+from pmlive.tables import STORED
+
+__all__ = [
+    "RecordedGap",
+    "RecordedMarket",
+    "RecordingSummary",
+    "TableSummary",
+    "info",
+    "recordings",
+    "sample",
+]
+
+_PACKAGE = Path(__file__).parent
+# In an installed package, and in a source checkout.
+_SAMPLES = (_PACKAGE / "_data" / "sample", _PACKAGE.parent / "data" / "sample")
+
+
+class RecordedMarket(msgspec.Struct, frozen=True, kw_only=True):
+    """A market as the recording names it; texts are cleaned, and still untrusted."""
+
+    condition_id: str = ""
+    slug: str = ""
+    event_slug: str = ""
+    question: str = ""
+    outcomes: list[str] = []
+    token_ids: list[str] = []
+
+
+class RecordedGap(msgspec.Struct, frozen=True, kw_only=True):
+    """An interval that cannot be trusted; without ``token_id`` of all tokens, without ``ended`` up to the end."""
+
+    started: datetime
+    ended: datetime | None
+    cause: Cause
+    token_id: str | None
+    detail: str
+
+    @property
+    def duration(self) -> timedelta | None:
+        """The length of the interval, None while it has no end."""
+        return None if self.ended is None else self.ended - self.started
+
+
+class TableSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The sealed files of one table (``raw``: of the frames), with the times that they were received in."""
+
+    table: str
+    rows: int
+    bytes: int
+    files: int
+    first_time: datetime
+    last_time: datetime
+
+
+class RecordingSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a recording holds; ``unsealed`` is bytes of log that the tables do not have yet.
+
+    ``tokens`` are those that a book came of.
+    """
+
+    path: str
+    created: str
+    pmlive: str
+    markets: list[RecordedMarket]
+    tokens: list[str]
+    tables: list[TableSummary]
+    gaps: list[RecordedGap]
+    checks: Counts
+    unsealed: int
+
+    @property
+    def frames(self) -> int:
+        """Count the frames and notes in the order they were received."""
+        return sum(table.rows for table in self.tables if table.table == "raw")
+
+    @property
+    def rows(self) -> int:
+        """Count the rows of all tables."""
+        return sum(table.rows for table in self.tables if table.table != "raw")
+
+    @property
+    def bytes(self) -> int:
+        """Count the bytes of all sealed files."""
+        return sum(table.bytes for table in self.tables)
+
+    @property
+    def files(self) -> int:
+        """Count the sealed files."""
+        return sum(table.files for table in self.tables)
+
+    @property
+    def mismatches(self) -> int:
+        """Count the checks that found a book wrong."""
+        return self.checks.hash_mismatch + self.checks.bbo_mismatch + self.checks.snapshot_mismatch
+
+    @property
+    def first_time(self) -> datetime | None:
+        """The time of the first sealed frame."""
+        return next((table.first_time for table in self.tables if table.table == "raw"), None)
+
+    @property
+    def last_time(self) -> datetime | None:
+        """The time of the last sealed frame."""
+        return next((table.last_time for table in self.tables if table.table == "raw"), None)
+
+
+def recordings(root: str | Path | None = None) -> list[RecordingInfo]:
+    """List the recordings in a folder, by default the one that recordings go to when they are given no other."""
+    return listed(data_dir() if root is None else Path(root))
+
+
+def sample() -> Path:
+    """Name the folder of the recording that comes with pmlive: four simulated markets, with a disconnection.
+
+    Raises:
+        StoreError: this installation has none.
+    """
+    for folder in _SAMPLES:
+        if (folder / "manifest.json").is_file():
+            return folder
+    raise StoreError(
+        f"the sample recording is not installed: neither {str(_SAMPLES[0])!r} nor {str(_SAMPLES[1])!r} has it; "
+        "install pmlive from its wheel or its repository, or make a recording with: pmlive demo"
+    )
+
+
+def info(folder: str | Path, *, first_seq: int = 0) -> RecordingSummary:
+    """Summarise what a recording holds, from an arrival number on; also while it is being recorded.
+
+    Raises:
+        StoreError: the folder is no recording, or one of its files cannot be read.
+    """
+    path = Path(folder)
+    manifest = read_manifest(path)
+    files = [file for file in manifest.files if file.first_seq >= first_seq]
+    return RecordingSummary(
+        path=str(path),
+        created=clean(manifest.created),
+        pmlive=clean(manifest.pmlive),
+        markets=_markets(path, manifest),
+        tokens=_tokens(path, first_seq),
+        tables=list(_tables(files)),
+        gaps=_gaps(path, manifest, first_seq),
+        checks=_checks(path, first_seq),
+        unsealed=sum(one.unsealed for one in listed(path) if one.path == str(path)),
+    )
+
+
+def _tables(files: list[SealedFile]) -> Iterable[TableSummary]:
+    for table in (*STORED, "raw"):
+        its = [file for file in files if file.table == table]
+        if its:
+            yield TableSummary(
+                table=table,
+                rows=sum(file.rows for file in its),
+                bytes=sum(file.bytes for file in its),
+                files=len(its),
+                first_time=_time(min(file.first_time for file in its)),
+                last_time=_time(max(file.last_time for file in its)),
+            )
+
+
+def _markets(path: Path, manifest: Manifest) -> list[RecordedMarket]:
+    try:
+        markets = msgspec.convert(manifest.markets, type=list[RecordedMarket])
+    except msgspec.ValidationError as error:
+        raise StoreError(f"the markets in the manifest of {str(path)!r} cannot be read ({error})") from error
+    return [
+        RecordedMarket(
+            condition_id=clean(market.condition_id),
+            slug=clean(market.slug),
+            event_slug=clean(market.event_slug),
+            question=clean(market.question),
+            outcomes=[clean(outcome) for outcome in market.outcomes],
+            token_ids=[clean(token_id) for token_id in market.token_ids],
+        )
+        for market in markets
+    ]
+
+
+def _tokens(path: Path, first_seq: int) -> list[str]:
+    books = scan(path, "book_snapshots").filter(pl.col("seq") >= first_seq).select(pl.col("token_id").unique().sort())
+    return [clean(token_id) for token_id in _read(path, "book_snapshots", books)["token_id"]]
+
+
+def _gaps(path: Path, manifest: Manifest, first_seq: int) -> list[RecordedGap]:
+    rows = _read(path, "gaps", scan(path, "gaps").filter(pl.col("seq") >= first_seq)).to_dicts()
+    found = msgspec.convert(rows, type=list[RecordedGap])
+    if first_seq == 0:
+        found += [_hole(hole.started, hole.ended, hole.cause, hole.detail) for hole in manifest.holes]
+    # A gap that lasts is written at each cut, so its last row is the one with its end; holes are rows too, mostly.
+    last = {(gap.started, gap.cause, gap.token_id): gap for gap in sorted(found, key=_end)}
+    return [_cleaned(gap) for gap in sorted(last.values(), key=lambda gap: gap.started)]
+
+
+def _hole(started: int, ended: int | None, cause: Cause, detail: str) -> RecordedGap:
+    until = None if ended is None else _time(ended)
+    return RecordedGap(started=_time(started), ended=until, cause=cause, token_id=None, detail=detail)
+
+
+def _cleaned(gap: RecordedGap) -> RecordedGap:
+    token_id = None if gap.token_id is None else clean(gap.token_id)
+    return msgspec.structs.replace(gap, token_id=token_id, detail=clean(gap.detail, 500))
+
+
+def _end(gap: RecordedGap) -> datetime:
+    return gap.ended or datetime.min.replace(tzinfo=UTC)
+
+
+def _checks(path: Path, first_seq: int) -> Counts:
+    counted = (
+        scan(path, "checks")
+        .filter(pl.col("seq") >= first_seq)
+        .select(pl.col(*Counts.__struct_fields__).cast(pl.UInt64).sum())
+    )
+    return msgspec.convert(_read(path, "checks", counted).row(0, named=True), type=Counts)
+
+
+def _read(path: Path, table: str, frame: pl.LazyFrame) -> pl.DataFrame:
+    try:
+        return frame.collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        message = (
+            f"table {table!r} of {str(path)!r} cannot be read ({clean(str(error))}); restore its files from a copy"
+        )
+        raise StoreError(message) from error
+
+
+def _time(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds // 1_000 / 1e6, UTC)
