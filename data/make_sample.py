@@ -1,3 +1,4 @@
+# ruff: noqa: INP001  # a script, and no part of a package
 """Make ``data/sample``, the recording that comes with pmlive: four simulated markets for a minute and a half.
 
 The simulated venue drops the connection once and answers nobody for a few seconds, so the recording has a gap. Markets
@@ -25,7 +26,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
     shutil.rmtree(SAMPLE, ignore_errors=True)
-    with SimulatedVenue(markets=4, seed=7, rate=25.0) as sim:
+    with SimulatedVenue(markets=4, seed=7, rate=40.0) as sim:
         venue = Venue.from_environment(Variables(sim.environment()))
         user = Credentials(sim.credentials.api_key, sim.credentials.secret, sim.credentials.passphrase)
         with Manager(venue, credentials=user) as live:

@@ -9,6 +9,8 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 
+import msgspec
+
 from pmlive.errors import ProtocolError
 from pmlive.events import BookSide, BookSnapshot, Level
 
@@ -121,11 +123,15 @@ class Side:
 
     def prices(self, depth: int | None = None) -> list[float]:
         """Give the prices, best first, of at most so many levels."""
-        return [abs(key) for key in self.keys[: None if depth is None else -depth - 1 : -1]]
+        return list(map(abs, self.keys[: None if depth is None else -depth - 1 : -1]))
 
     def totals(self, depth: int | None = None) -> list[float]:
         """Give the sizes, best first, of at most so many levels."""
         return self.sizes[: None if depth is None else -depth - 1 : -1]
+
+    def written(self) -> bytes:
+        """Write the side as the venue does."""
+        return f"[{','.join(self.texts)}]".encode()
 
     def differences(self, other: "Side") -> int:
         """Count the prices at which the two sides do not hold the same size."""
@@ -158,9 +164,16 @@ class Book:
             ProtocolError: a price or size is not a number in range; the book is then unchanged.
         """
         fresh = Book()
-        fresh.bids.replace(snapshot.bids)
-        fresh.asks.replace(snapshot.asks)
+        try:
+            fresh.bids.replace(snapshot.bids)
+            fresh.asks.replace(snapshot.asks)
+        except msgspec.DecodeError as error:
+            raise ProtocolError(f"the levels of the book cannot be read: {error}") from error
         self.bids, self.asks = fresh.bids, fresh.asks
+
+    def repeats(self, snapshot: BookSnapshot) -> bool:
+        """Tell whether a snapshot is, to the letter, what this book holds; one written with other spaces is not."""
+        return self.bids.written() == bytes(snapshot.bids_json) and self.asks.written() == bytes(snapshot.asks_json)
 
     def put(self, side: BookSide, price_text: str, size_text: str) -> bool:
         """Set the total at one price, 0 removing it; tell whether the top of the book changed.

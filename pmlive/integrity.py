@@ -157,6 +157,10 @@ class Counts(msgspec.Struct):
         for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
+    def values(self) -> tuple[int, ...]:
+        """Give the numbers in the order of the columns."""
+        return tuple(getattr(self, name) for name in self.__struct_fields__)
+
 
 class Proof(msgspec.Struct):
     """What is known of one token's hashes, and whether the next one fits.

@@ -6,7 +6,7 @@ from typing import TypedDict, cast
 
 import msgspec
 
-from pmlive.events import Channel
+from pmlive.events import BookSnapshot, Channel
 
 _FOLDER = Path(__file__).parent / "frames"
 
@@ -38,6 +38,9 @@ def every_frame() -> dict[str, Frame]:
 
 def fields(value: object) -> object:
     """Lay open an event under our own names, at every depth."""
+    if isinstance(value, BookSnapshot):
+        rest = {name: item for name, item in msgspec.structs.asdict(value).items() if not name.endswith("_json")}
+        return rest | {"bids": fields(value.bids), "asks": fields(value.asks)}
     if isinstance(value, msgspec.Struct):
         return {name: fields(item) for name, item in msgspec.structs.asdict(value).items()}
     if isinstance(value, list):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +29,8 @@ _NO_NUMBERS = [
 
 
 def snapshot(bids: Sequence[Level], asks: Sequence[Level]) -> BookSnapshot:
-    return BookSnapshot(token_id="1", market="0x1", timestamp=1, bids=list(bids), asks=list(asks))
+    sides = [msgspec.Raw(msgspec.json.encode(list(side))) for side in (bids, asks)]
+    return BookSnapshot(token_id="1", market="0x1", timestamp=1, bids_json=sides[0], asks_json=sides[1])
 
 
 def book_of(history: Sequence[Change]) -> Book:

@@ -62,6 +62,8 @@ def decode(channel: Channel, data: str | bytes) -> list[Event]:
     if channel != "market" or (len(data) > _SHALLOW and _is_deep(data)):
         return _forgiving(channel, data)
     try:
+        if data[-15:] == messages.CHANGE_ENDS:
+            return [messages.CHANGE.decode(data)]
         message = messages.MARKET.decode(data)
     except _UNREADABLE:
         return _forgiving(channel, data)
@@ -148,7 +150,16 @@ def _clob(message: dict[str, object], raw: str) -> list[Event]:
     message["event_type"] = kind
     if kind == "price_change":
         return _price_change(message, raw)
+    if kind == "book":
+        return [_whole_book(message)]
     return [msgspec.convert(_plain(message), messages.BY_KIND[kind], strict=False)]
+
+
+def _whole_book(message: dict[str, object]) -> BookSnapshot:
+    """Read a book and, once, its levels, so that one that has broken ones is refused."""
+    book = msgspec.json.decode(msgspec.json.encode(_plain(message)), type=messages.Book, strict=False)
+    len(book.bids), len(book.asks)
+    return book
 
 
 def _kind(message: dict[str, object]) -> str:

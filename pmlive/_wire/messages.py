@@ -6,7 +6,7 @@ import msgspec
 
 from pmlive import events
 
-__all__ = ["BY_KIND", "MARKET", "Book", "MarketMessage", "UserMessage"]
+__all__ = ["BY_KIND", "CHANGE", "CHANGE_ENDS", "MARKET", "Book", "MarketMessage", "UserMessage"]
 
 _ASSET = msgspec.field(name="asset_id")
 _KIND = "event_type"
@@ -22,6 +22,8 @@ class Book(events.BookSnapshot, frozen=True, tag_field=_KIND, tag="book"):
     """A whole book; on the socket and, without its kind, from REST."""
 
     token_id: str = _ASSET
+    bids_json: msgspec.Raw = msgspec.field(name="bids")
+    asks_json: msgspec.Raw = msgspec.field(name="asks")
 
 
 class PriceChange(events.PriceChange, frozen=True, tag_field=_KIND, tag="price_change"):
@@ -128,6 +130,9 @@ class StreamEnvelope(msgspec.Struct, frozen=True, kw_only=True):
 MarketMessage: TypeAlias = PriceChange | Trade | Book | BestBidAsk | TickSizeChange | NewMarket | MarketResolved
 UserMessage: TypeAlias = UserOrder | UserTrade
 
+# Most frames are one of these, told by how the venue ends them: a reader of one kind need not look for the kind first.
+CHANGE_ENDS = b'"price_change"}'
+CHANGE: msgspec.json.Decoder[PriceChange] = msgspec.json.Decoder(PriceChange, strict=False)
 MARKET: msgspec.json.Decoder[MarketMessage | list[MarketMessage]] = msgspec.json.Decoder(
     MarketMessage | list[MarketMessage], strict=False
 )

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Literal
 
 import msgspec
@@ -130,9 +131,12 @@ def missed_lines(missed: Sequence[Missed], *, unsealed: int) -> list[str]:
         return ["no gap in what is sealed; the log was not looked at" if unsealed else "nothing was missed"]
     causes = Counter(gap.cause for gap in missed)
     lines = [", ".join(f"{counted(number, 'gap')} by {cause}" for cause, number in causes.most_common())]
-    lines += [_gap_line(gap) for gap in missed[:_MOST_GAPS]]
-    if len(missed) > _MOST_GAPS:
-        lines.append(f"and {len(missed) - _MOST_GAPS:,} more; -o json lists all")
+    alike: dict[tuple[object, ...], list[Missed]] = {}
+    for gap in missed:
+        alike.setdefault((gap.token_id is None, gap.started, gap.ended, gap.cause, gap.detail), []).append(gap)
+    lines += [_gap_line(gaps) for gaps in islice(alike.values(), _MOST_GAPS)]
+    if len(alike) > _MOST_GAPS:
+        lines.append("and more; -o json lists all")
     return lines
 
 
@@ -145,10 +149,17 @@ def _run_missed_lines(run: Run) -> list[str]:
     return lines + missed_lines(run.missed, unsealed=run.kept.unsealed)
 
 
-def _gap_line(gap: Missed) -> str:
-    whose = "all tokens" if gap.token_id is None else f"token {gap.token_id[:12]}…"
+def _gap_line(alike: Sequence[Missed]) -> str:
+    gap = alike[0]
     length = duration(gap.seconds) + (" until the end" if gap.ended is None else "")
-    return f"{moment(gap.started)}  {gap.cause}, {length}, {whose}{f': {gap.detail}' if gap.detail else ''}"
+    return f"{moment(gap.started)}  {gap.cause}, {length}, {_whose(alike)}{f': {gap.detail}' if gap.detail else ''}"
+
+
+def _whose(alike: Sequence[Missed]) -> str:
+    token_id = alike[0].token_id
+    if token_id is None:
+        return "a whole connection"
+    return f"token {token_id[:12]}…" if len(alike) == 1 else counted(len(alike), "token")
 
 
 def _kept_lines(kept: Kept) -> list[str]:

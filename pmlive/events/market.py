@@ -1,5 +1,7 @@
 """What the venue says of markets and their books, to everybody."""
 
+from decimal import Decimal
+
 import msgspec
 
 from pmlive.events.base import Timestamp
@@ -24,23 +26,64 @@ class Level(msgspec.Struct, frozen=True, gc=False):
     size: str
 
 
+class _LooseLevel(msgspec.Struct, frozen=True, gc=False):
+    """A level whose numbers may be numbers."""
+
+    price: str | float
+    size: str | float
+
+
+_LEVELS = msgspec.json.Decoder(list[Level])
+_LOOSE_LEVELS = msgspec.json.Decoder(list[_LooseLevel])
+
+
+def _read(levels: msgspec.Raw) -> list[Level]:
+    try:
+        return _LEVELS.decode(levels)
+    except msgspec.ValidationError:
+        return [Level(_text(level.price), _text(level.size)) for level in _LOOSE_LEVELS.decode(levels)]
+
+
+def _text(number: str | float) -> str:
+    return number if isinstance(number, str) else f"{Decimal(repr(number)):f}"
+
+
 class BookSnapshot(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The whole book of one token; it replaces whatever was known.
 
-    Levels come in the venue's order, best last, but only prices decide. ``tick_size`` and ``last_trade_price`` are
-    sent with the opening book only; ``min_order_size`` and ``neg_risk`` by REST only.
+    The sides are kept as the venue wrote them: most books repeat what is known already, which their text tells, and levels
+    that are not new need not be read. Levels come in the venue's order, best last, but only prices decide. ``tick_size`` and
+    ``last_trade_price`` are sent with the opening book only; ``min_order_size`` and ``neg_risk`` by REST only.
     """
 
     token_id: str
     market: str
     timestamp: Timestamp
-    bids: list[Level]
-    asks: list[Level]
+    bids_json: msgspec.Raw
+    asks_json: msgspec.Raw
     hash: str = ""
     tick_size: str | None = None
     last_trade_price: str | None = None
     min_order_size: str | None = None
     neg_risk: bool | None = None
+
+    @property
+    def bids(self) -> list[Level]:
+        """Read the bids.
+
+        Raises:
+            msgspec.DecodeError: they are not levels.
+        """
+        return _read(self.bids_json)
+
+    @property
+    def asks(self) -> list[Level]:
+        """Read the asks.
+
+        Raises:
+            msgspec.DecodeError: they are not levels.
+        """
+        return _read(self.asks_json)
 
 
 class LevelChange(msgspec.Struct, frozen=True, gc=False, kw_only=True):

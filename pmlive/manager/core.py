@@ -59,10 +59,16 @@ class Manager(Subscriber):
         policy: Policy | None = None,
     ) -> None:
         self.sim: SimulatedVenue | None = None
+        _check(rows=rows, depth=depth, age=age)
+        for handler in (notification_callback, log_callback):
+            if handler is not None and not callable(handler):
+                raise TypeError(f"a callback must be a function; got {type(handler).__name__}")
         if venue == "sim":
             self.sim, venue = _simulated()
         elif isinstance(venue, str):
             raise ValueError(f"venue {venue!r} is not 'sim'; for other addresses give a pmlive.Venue")
+        elif venue is not None and not isinstance(venue, Venue):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"venue must be 'sim' or a pmlive.Venue; got {type(venue).__name__}")
         engine = Engine(
             venue or Venue.from_environment(), credentials, Options(rows=rows, age=age, depth=depth, policy=policy)
         )
@@ -157,17 +163,25 @@ class Manager(Subscriber):
         """
         if self._recorder is not None:
             raise ValueError(f"already recording into {self._recorder.folder}; call stop_recording first")
+        self._engine.refuse_closed()
         where = Path(folder) if folder is not None else data_dir() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         recorder = Recorder(where, rebuild=rebuild)
+        try:
+            self._engine.call(partial(self._engine.record, recorder))
+        except BaseException:
+            recorder.close()
+            raise
         self._recorder = recorder
-        self._engine.call(partial(self._engine.record, recorder))
         return where
 
     def stop_recording(self) -> None:
         """Seal the recording; streaming goes on."""
         recorder, self._recorder = self._recorder, None
-        if recorder is not None:
+        if recorder is None:
+            return
+        try:
             self._engine.call(lambda: self._engine.started().desk.end_recording())
+        finally:
             recorder.close()
 
     # --- the end ---
@@ -209,13 +223,13 @@ class Manager(Subscriber):
         return view(token, self._engine.labels.get(token.id, f"token {token.id}"), depth)
 
     def _token(self, named: str, outcome: str | None) -> Token:
-        tokens = self._engine.started().desk.pipeline.books.tokens
-        if named in tokens:
-            return tokens[named]
-        meant = [token_id for token_id in self._named(named, outcome) if token_id in tokens]
+        if (token := self._engine.token(named)) is not None:
+            return token
+        meant = [token for each in self._named(named, outcome) if (token := self._engine.token(each)) is not None]
         if len(meant) == 1:
-            return tokens[meant[0]]
-        known = "; ".join(f"{self._engine.labels.get(token_id, '?')} = {token_id}" for token_id in list(tokens)[:6])
+            return meant[0]
+        tokens = list(self._engine.started().desk.pipeline.books.tokens)[:6]
+        known = "; ".join(f"{self._engine.labels.get(token_id, '?')} = {token_id}" for token_id in tokens)
         problem = f"{len(meant)} subscribed tokens are" if meant else "no subscribed token is"
         raise UnknownMarketError(f"{problem} meant by {named!r}; name one by its id, such as {known or 'none yet'}")
 
@@ -225,6 +239,18 @@ class Manager(Subscriber):
         if outcome is None:
             return [token for market in markets for name, token in market.tokens.items() if name.casefold() == named.casefold()]
         return [market.token_of(outcome) for market in markets if named in (market.slug, market.condition_id)]
+
+
+def _check(*, rows: object, depth: object, age: object) -> None:
+    for name, value in (("rows", rows), ("depth", depth)):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"{name} must be a whole number; got {type(value).__name__}")
+        if value < 1:
+            raise ValueError(f"{name} must be 1 or more; got {value}")
+    if not isinstance(age, timedelta):
+        raise TypeError(f"age must be a timedelta; got {type(age).__name__}")
+    if age <= timedelta(0):
+        raise ValueError(f"age must be longer than nothing; got {age}")
 
 
 def _simulated() -> "tuple[SimulatedVenue, Venue]":

@@ -6,12 +6,16 @@ from datetime import UTC, datetime
 import polars as pl
 
 from pmlive.manager.mailbox import Update
-from pmlive.manager.subscriptions import TABLES, Subscription
+from pmlive.manager.subscriptions import TABLES, Subscription, SubscriptionType
 
 __all__ = ["deliver"]
 
-# What is handed out of a table: the newest row of each token, or every row.
-_NEWEST = {"market_prices": ("prices",), "orderbook_updates": ("depth",), "watch": ("prices", "depth")}
+# What is handed out, where that is not every row that counts; of these tables, the newest row of each token is enough.
+_HANDED_OUT: dict[SubscriptionType, tuple[str, ...]] = {
+    "orderbook_updates": ("depth",),
+    "watch": ("prices", "depth", "trades", "market_events"),
+}
+_NEWEST = ("prices", "depth")
 
 
 def deliver(
@@ -27,7 +31,7 @@ def deliver(
 def _mine(subscription: Subscription, frame: pl.DataFrame, column: str) -> pl.DataFrame:
     if subscription.type == "market_resolution":
         frame = frame.filter(pl.col("kind") == "market_resolved")
-    if not subscription.selects:
+    if subscription.selects is None:
         return frame
     return frame.filter(pl.col(column).is_in(list(subscription.selects)))
 
@@ -44,18 +48,17 @@ def _count(subscription: Subscription, frames: Mapping[str, pl.DataFrame]) -> No
 
 
 def _hand_out(subscription: Subscription, frames: Mapping[str, pl.DataFrame], labels: Mapping[str, str]) -> None:
-    newest = _NEWEST.get(subscription.type)
-    tables, column = (newest, "token_id") if newest is not None else TABLES[subscription.type]
-    for table in tables:
+    tables, column = TABLES[subscription.type]
+    for table in _HANDED_OUT.get(subscription.type, tables):
         if table not in frames:
             continue
         mine = _mine(subscription, frames[table], column)
-        if newest is not None:
+        if table in _NEWEST:
             mine = mine.unique("token_id", keep="last", maintain_order=True)
         for row in mine.iter_rows(named=True):
             update = _update(subscription, table, row, labels)
-            for mailbox in subscription.mailboxes:
-                mailbox.put(update, key=None if newest is None else (table, row["token_id"]))
+            for mailbox in tuple(subscription.mailboxes):
+                mailbox.put(update, key=(table, row["token_id"]) if table in _NEWEST else None)
 
 
 def _update(subscription: Subscription, table: str, row: dict[str, object], labels: Mapping[str, str]) -> Update:
@@ -64,4 +67,5 @@ def _update(subscription: Subscription, table: str, row: dict[str, object], labe
         for name in ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes"):
             values[name] = values[name][: subscription.depth]  # pyright: ignore[reportIndexIssue]  # a list column
     label = labels.get(str(row.get("token_id")), "")
-    return {"subscription_id": subscription.id, "type": subscription.type, "untrusted_label": label, **values}
+    told = {"subscription_id": subscription.id, "table": table, "untrusted_label": label}
+    return {"type": subscription.type, **values, **told}

@@ -23,7 +23,7 @@ class Desk:
 
     def __init__(self, *, clock: Clock, rows: int, age: timedelta, depth: int) -> None:
         self.clock = clock
-        self.pipeline = Pipeline(depth=depth)
+        self.pipeline = Pipeline(depth=depth, storing=False)
         self.journal = Journal(self.pipeline)
         self.recorder: Recorder | None = None
         self.frames = {name: Rolling(name, rows=rows, age=age) for name in ROLLING}
@@ -107,6 +107,7 @@ class Desk:
         self.flush()
         self.pipeline.seq = recorder.next_seq
         self.recorder = recorder
+        self.pipeline.store("all")
         for record in [self.journal.beginning(now), *self.journal.keyframes(now)]:
             recorder.log(record)
         self.journal.keep = recorder.log
@@ -140,4 +141,5 @@ class Desk:
         self.journal.note("end", 0, b"", self.clock())
         self.flush()
         self.recorder, self.journal.keep = None, None
+        self.pipeline.store("rolling")
         return recorder

@@ -8,17 +8,19 @@ from typing import TypeVar
 
 import msgspec
 
+from pmlive._session import Timing
 from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, FeedError, PmliveError
 from pmlive.events import Channel
 from pmlive.feed import Policy
 from pmlive.manager.deliver import deliver
 from pmlive.manager.follow import follow, resolution
-from pmlive.manager.live import Live
+from pmlive.manager.live import Doubts, Live
 from pmlive.manager.resolve import MarketId, Wanted, resolve
 from pmlive.manager.runner import Runner
 from pmlive.manager.subscriptions import Registry, Subscription
 from pmlive.markets import Catalogue, Market, Series
+from pmlive.pipeline import Token
 from pmlive.settings import Venue
 from pmlive.store import Recorder
 
@@ -39,6 +41,8 @@ class Options(msgspec.Struct, frozen=True):
     age: timedelta
     depth: int
     policy: Policy | None = None
+    timing: dict[Channel, Timing] | None = None
+    doubts: Doubts | None = None
 
 
 class Engine:
@@ -61,8 +65,15 @@ class Engine:
 
     def call(self, function: Callable[[], T]) -> T:
         """Run a function in the feed thread, which is started if need be."""
-        self._refuse_closed()
+        self.refuse_closed()
         return self.runner.call(function)
+
+    def token(self, token_id: str) -> Token | None:
+        """Find a token that somebody wants; one whose connection was never open has nothing yet."""
+        known = self.started().desk.pipeline.books.tokens
+        if token_id not in known and self.registry.wants("market", token_id):
+            return Token(token_id)
+        return known.get(token_id)
 
     def wait(self, coroutine: Coroutine[object, object, T]) -> T:
         """Run a coroutine in the feed thread."""
@@ -97,7 +108,12 @@ class Engine:
             self.runner.wait(self.live.stop())
         self.runner.stop()
 
-    def _refuse_closed(self) -> None:
+    def refuse_closed(self) -> None:
+        """Say so if nothing more can be done.
+
+        Raises:
+            FeedError: the manager was closed.
+        """
         if self._closed:
             raise FeedError("this manager was closed; make another")
 
@@ -114,6 +130,8 @@ class Engine:
                 rows=self.options.rows,
                 age=self.options.age,
                 depth=self.options.depth,
+                timing=self.options.timing,
+                doubts=self.options.doubts,
             )
             self.live.desk.on_rows = lambda frames: deliver(self.registry.active.values(), frames, self.labels)
             self.live.spawn(self.live.run())
@@ -147,6 +165,7 @@ class Engine:
 
         async def add(market: Market) -> None:
             self.learn(Wanted([], [market]))
+            subscription.select(market.token_ids)
             self.registry.extend(subscription, market.token_ids)
             self._want(subscription.channel, market.token_ids)
             self.await_resolution([market])

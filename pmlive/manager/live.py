@@ -5,8 +5,10 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 
+import msgspec
 
 from pmlive import _wire
+from pmlive._session import Timing
 from pmlive.errors import PmliveError, ProtocolError
 from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap
 from pmlive.feed import Clock, Connection, Policy, Pool
@@ -15,17 +17,23 @@ from pmlive.markets import Catalogue
 from pmlive.pipeline import Token
 from pmlive.settings import Venue
 
-__all__ = ["Live"]
+__all__ = ["Doubts", "Live"]
 
 logger = logging.getLogger(__name__)
 
 _TICK = 0.1
 _S = 1_000_000_000
-# A token that was not heard for so long is compared with REST, a few each second.
-_QUIET = 300 * _S
-_WITNESSES = 5
-# How long the stream may lag behind what REST shows before it counts as silent.
-_GRACE = 5.0
+
+
+class Doubts(msgspec.Struct, frozen=True):
+    """When silence is compared with REST, in seconds.
+
+    A token that was not heard for ``quiet`` is, ``sample`` of them at a time; the stream may lag ``grace`` behind REST.
+    """
+
+    quiet: float = 300.0
+    grace: float = 5.0
+    sample: int = 5
 
 
 class Live:
@@ -41,8 +49,11 @@ class Live:
         rows: int,
         age: timedelta,
         depth: int,
+        timing: dict[Channel, Timing] | None = None,
+        doubts: Doubts | None = None,
     ) -> None:
         self.clock = Clock()
+        self._doubts = doubts or Doubts()
         self.desk = Desk(clock=self.clock, rows=rows, age=age, depth=depth)
         self.catalogue = catalogue
         self.urls: dict[Channel, str] = {
@@ -52,11 +63,10 @@ class Live:
             "prices": venue.prices_ws,
         }
         self.pool = Pool(
-            self.urls, self, clock=self.clock, policy=policy, credentials=credentials
+            self.urls, self, clock=self.clock, policy=policy, timing=timing, credentials=credentials
         )
         self.errors: dict[Channel, PmliveError] = {}
         self.reconnects = 0
-        self.past_errors = 0
         self.last_reconnect: int | None = None
         self._witnessed: dict[str, int] = {}
         self._checked = 0
@@ -77,8 +87,8 @@ class Live:
     def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int) -> None:
         """Note the end of a connection."""
         self.desk.closed(connection, cause, detail, now)
-        if connection.too_big:
-            self.pool.halve(connection)
+        if cause is not None and connection.too_big:
+            self.desk.keys("subscribe", connection.channel, self.pool.halve(connection))
 
     def late(self, connection: Connection, token_ids: Sequence[str], since: int) -> None:
         """Note tokens without an opening book."""
@@ -102,10 +112,17 @@ class Live:
         """Keep time, until cancelled."""
         while True:
             await asyncio.sleep(_TICK)
-            self.desk.flush()
-            self.desk.tend()
-            self._ask_for_snapshots()
-            self._check_quiet_tokens()
+            try:
+                self._turn()
+            except Exception:
+                # The clockwork stops for nobody: rows and snapshots wait for it.
+                logger.exception("the feed failed by a fault of ours, and goes on")
+
+    def _turn(self) -> None:
+        self.desk.flush()
+        self.desk.tend()
+        self._ask_for_snapshots()
+        self._check_quiet_tokens()
 
     def told_resolution(self, condition_id: str) -> bool:
         """Tell whether a market's outcome is known already."""
@@ -135,7 +152,7 @@ class Live:
     def _ask_for_snapshots(self) -> None:
         """Ask for the books that a check found wrong, each at most once a minute."""
         now = self.clock()
-        wanted = self.desk.pipeline.books.wanted
+        wanted = self.desk.pipeline.books.trust.wanted
         due = [token_id for token_id, at in wanted.items() if now >= at]
         for token_id in due:
             wanted[token_id] = now + 60 * _S
@@ -153,16 +170,21 @@ class Live:
         quiet = [
             token
             for token in self.desk.pipeline.books.tokens.values()
-            if token.trusted() and now - max(token.heard, self._witnessed.get(token.id, 0)) >= _QUIET
+            if token.trusted() and now - max(token.heard, self._witnessed.get(token.id, 0)) >= self._doubts.quiet * _S
         ]
-        for token in quiet[:_WITNESSES]:
+        for token in quiet[: self._doubts.sample]:
             self._witnessed[token.id] = now
             self.spawn(self._check_token(token))
 
     async def _check_token(self, token: Token) -> None:
         """Compare one token with REST; one that the stream forgot has a gap since it was last heard."""
         heard = token.heard
-        if await self._is_ahead(token):
+        try:
+            ahead = await self._is_ahead(token)
+        except PmliveError as error:
+            logger.warning("a silent token could not be compared with REST: %s", error)
+            return
+        if ahead:
             detail = "REST has a newer book than the stream sent"
             self.desk.gap(Gap(started=heard, cause="silence", token_id=token.id, detail=detail, conn=token.conn))
 
@@ -171,7 +193,7 @@ class Live:
         sample = [tokens[key] for key in connection.session.wanted if key in tokens and tokens[key].trusted()]
         sample.sort(key=lambda token: token.heard, reverse=True)
         try:
-            ahead = await asyncio.gather(*(self._is_ahead(token) for token in sample[:_WITNESSES]))
+            ahead = await asyncio.gather(*(self._is_ahead(token) for token in sample[: self._doubts.sample]))
         except PmliveError as error:
             logger.warning("a silent connection could not be compared with REST: %s", error)
             ahead = []
@@ -187,7 +209,7 @@ class Live:
         book = await self._rest_book(token.id)
         if book is None or _has(token, book):
             return False
-        await asyncio.sleep(_GRACE)
+        await asyncio.sleep(self._doubts.grace)
         return token.trusted() and not _has(token, book)
 
     async def _rest_book(self, token_id: str) -> BookSnapshot | None:
@@ -219,7 +241,5 @@ class Live:
 
 
 def _has(token: Token, book: BookSnapshot) -> bool:
-    """Tell whether the stream already brought the state that a book shows."""
-    if book.timestamp <= token.timestamp or book.hash == token.stated:
-        return True
-    return any(change.hash == book.hash for _, change in token.recent)
+    """Tell whether the stream already brought the state that a book shows, or a later one."""
+    return book.timestamp <= token.timestamp or book.hash == token.stated

@@ -40,9 +40,7 @@ class Mailbox:
                 self._note_drop()
             self._updates[key] = update
             self._changed.notify()
-            waker = self._waker
-        if waker is not None:
-            waker()
+        self._wake()
 
     def get(self) -> Update | None:
         """Wait for an update; None once the mailbox is closed and empty."""
@@ -54,21 +52,33 @@ class Mailbox:
         """Wait for an update in the caller's own event loop; None once the mailbox is closed and empty."""
         loop, arrived = asyncio.get_running_loop(), asyncio.Event()
         self._waker = lambda: loop.call_soon_threadsafe(arrived.set)
-        while True:
-            with self._changed:
-                update = self._pop()
-            if update is not None or self.closed:
-                return update
-            await arrived.wait()
-            arrived.clear()
+        try:
+            while True:
+                with self._changed:
+                    update = self._pop()
+                if update is not None or self.closed:
+                    return update
+                await arrived.wait()
+                arrived.clear()
+        finally:
+            self._waker = None
 
     def close(self) -> None:
         """Let nobody wait any longer."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()
-        if self._waker is not None:
-            self._waker()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Wake who waits in an event loop, if that loop is still there."""
+        waker = self._waker
+        if waker is None:
+            return
+        try:
+            waker()
+        except RuntimeError:
+            self._waker = None
 
     def _pop(self) -> Update | None:
         if not self._updates:

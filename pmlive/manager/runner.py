@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import TypeVar
 
 from pmlive.errors import FeedError
@@ -24,6 +24,7 @@ class Runner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._stopped = False
         self._pid = os.getpid()
 
     @property
@@ -39,40 +40,59 @@ class Runner:
 
         if threading.current_thread() is self._thread:
             return function()
-        return self.submit(wrapped()).result()
+        return self._result(wrapped())
 
     def wait(self, coroutine: Coroutine[object, object, T]) -> T:
         """Run a coroutine in the thread and give its result."""
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError("this call waits for the feed thread, so it cannot be made from it")
-        return self.submit(coroutine).result()
-
-    def submit(self, coroutine: Coroutine[object, object, T]) -> "Future[T]":
-        """Start a coroutine in the thread."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._started())
+        return self._result(coroutine)
 
     def stop(self) -> None:
-        """End the loop and the thread; nothing may be submitted afterwards."""
-        if self._loop is None or self._thread is None:
-            return
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """End the loop and the thread; whoever still waits for something is told."""
+        with self._lock:
+            self._stopped = True
+            if self._loop is None or self._thread is None or not self._thread.is_alive():
+                return
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=10)
+
+    def _result(self, coroutine: Coroutine[object, object, T]) -> T:
+        try:
+            return self._submit(coroutine).result()
+        except CancelledError:
+            raise FeedError("this manager was closed meanwhile; make another") from None
+
+    def _submit(self, coroutine: Coroutine[object, object, T]) -> "Future[T]":
+        # Under the lock, so that what is submitted before the stop is begun before the stop.
+        with self._lock:
+            try:
+                return asyncio.run_coroutine_threadsafe(coroutine, self._started())
+            except FeedError:
+                coroutine.close()
+                raise
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if os.getpid() != self._pid:
             raise FeedError("this manager belongs to the process that made it; after a fork, make another")
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._run, args=(self._loop,), name="pmlive", daemon=True)
-                self._thread.start()
-            return self._loop
+        if self._stopped:
+            raise FeedError("this manager was closed; make another")
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=_run, args=(self._loop,), name="pmlive", daemon=True)
+            self._thread.start()
+        return self._loop
 
-    @staticmethod
-    def _run(loop: asyncio.AbstractEventLoop) -> None:
-        asyncio.set_event_loop(loop)
-        try:
-            loop.run_forever()
-        finally:
-            loop.close()
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()

@@ -184,14 +184,14 @@ class Subscriber:
             )
         markets = [] if market_ids is None else engine.catalogued(texts(market_ids))
         conditions = [market.condition_id for market in markets]
-        return self._subscribe(type_, "user", conditions, conditions, callback_type, on_event)
+        return self._subscribe(type_, "user", conditions, conditions or None, callback_type, on_event)
 
     def _subscribe(
         self,
         type_: SubscriptionType,
         channel: Channel,
         keys: Sequence[str],
-        selects: Iterable[str],
+        selects: Iterable[str] | None,
         callback_type: CallbackType,
         on_event: Handler | None,
         *,
@@ -199,12 +199,18 @@ class Subscriber:
     ) -> Subscription:
         if callback_type not in ("notification", "log"):
             raise ValueError(f"callback_type {callback_type!r} is neither 'notification' nor 'log'")
+        if on_event is not None and not callable(on_event):
+            raise TypeError(f"on_event must be a function; got {type(on_event).__name__}")
         subscription = Subscription(type_, channel, list(dict.fromkeys(keys)), selects=selects, depth=depth)
         for handler in (self._handlers[callback_type], on_event):
             if handler is not None:
                 loop = self._caller_loop if inspect.iscoroutinefunction(handler) else None
                 subscription.consume(Consumer(handler, loop))
-        self._engine.call(partial(self._engine.add, subscription))
+        try:
+            self._engine.call(partial(self._engine.add, subscription))
+        except BaseException:
+            subscription.close()
+            raise
         return subscription
 
 

@@ -46,14 +46,20 @@ class Subscription:
     """
 
     def __init__(
-        self, type_: SubscriptionType, channel: Channel, keys: Sequence[str], *, selects: Iterable[str] = (), depth: int = 10
+        self,
+        type_: SubscriptionType,
+        channel: Channel,
+        keys: Sequence[str],
+        *,
+        selects: Iterable[str] | None = None,
+        depth: int = 10,
     ) -> None:
         self.id = uuid4().hex
         self.type: SubscriptionType = type_
         self.channel: Channel = channel
-        # What the socket was asked for, and the values by which rows belong to this (all, when there are none).
+        # What the socket was asked for, and the values by which rows belong to this (None: all do).
         self.keys = list(keys)
-        self.selects = set(selects)
+        self.selects = None if selects is None else set(selects)
         self.depth = depth
         self.created_at = datetime.now(UTC)
         self.last_event: datetime | None = None
@@ -61,11 +67,18 @@ class Subscription:
         self.mailboxes: list[Mailbox] = []
         self.consumers: list[Consumer] = []
         self.tasks: list[asyncio.Task[None]] = []
+        self._past_dropped = 0
+        self.closed = False
 
     @property
     def dropped(self) -> int:
         """Count the updates that slow readers did not get."""
-        return sum(mailbox.dropped for mailbox in self.mailboxes)
+        return self._past_dropped + sum(mailbox.dropped for mailbox in tuple(self.mailboxes))
+
+    def select(self, values: Iterable[str]) -> None:
+        """Let further rows belong to this."""
+        if self.selects is not None:
+            self.selects.update(values)
 
     def __repr__(self) -> str:
         """Say what it is and how many keys it has."""
@@ -75,11 +88,14 @@ class Subscription:
         """Give updates as they come."""
         mailbox = Mailbox()
         self.mailboxes.append(mailbox)
+        if self.closed:
+            mailbox.close()
         try:
             while (update := await mailbox.next()) is not None:
                 yield update
         finally:
             self.mailboxes.remove(mailbox)
+            self._past_dropped += mailbox.dropped
 
     def to_dict(self) -> dict[str, object]:
         """Give the entry of ``status()``."""
@@ -101,7 +117,8 @@ class Subscription:
 
     def close(self) -> None:
         """Let readers come to an end."""
-        for mailbox in self.mailboxes:
+        self.closed = True
+        for mailbox in tuple(self.mailboxes):
             mailbox.close()
 
 
@@ -146,6 +163,10 @@ class Registry:
             known = ", ".join(self.active) or "none"
             raise ValueError(f"no subscription {subscription_id!r}; active are: {known}")
         return subscription, self.shrink(subscription, list(subscription.keys))
+
+    def wants(self, channel: Channel, key: str) -> bool:
+        """Tell whether a subscription wants a key."""
+        return (channel, key) in self._wanted
 
     def uses(self, channel: Channel) -> bool:
         """Tell whether a subscription is left on a channel."""

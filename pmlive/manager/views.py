@@ -9,6 +9,7 @@ import msgspec
 import polars as pl
 
 from pmlive.errors import BookError
+from pmlive.events import epoch_ns
 from pmlive.integrity import Counts
 from pmlive.manager.live import Live
 from pmlive.manager.subscriptions import Subscription
@@ -103,7 +104,7 @@ def view(token: Token, label: str, depth: int | None) -> BookView:
         bids=token.book.levels("bid", depth),
         asks=token.book.levels("ask", depth),
         state="verified" if token.proof.established else "unverifiable",
-        ts_event=_time(token.timestamp * 1_000_000),
+        ts_event=_time(epoch_ns(token.timestamp)),
         ts_recv=_time(token.heard),
     )
 
@@ -156,10 +157,10 @@ def _statistics(live: Live | None) -> dict[str, object]:
     return {
         "total_events": total,
         "events_by_type": counts,
-        "connection_errors": sum(one.errors for one in connections) + (0 if live is None else live.past_errors),
+        "connection_errors": sum(one.errors for one in connections) + (0 if live is None else live.pool.past_errors),
         "reconnect_count": 0 if live is None else live.reconnects,
         "last_reconnect": last,
-        "dials": sum(one.dials for one in connections),
+        "dials": sum(one.dials for one in connections) + (0 if live is None else live.pool.past_dials),
         "unknown_kinds": {} if live is None else dict(live.desk.pipeline.unknown),
     }
 

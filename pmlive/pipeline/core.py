@@ -1,7 +1,7 @@
 """The pipeline: told what happened, it keeps the books and the rows."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import polars as pl
@@ -55,11 +55,12 @@ class Pipeline:
     Args:
         depth: levels a side in the rows of ``depth``.
         hashes: whether the venue's book hashes are checked.
+        storing: whether rows are made of every level change and book, which only a recording has.
     """
 
-    def __init__(self, *, depth: int = 10, hashes: bool = True) -> None:
+    def __init__(self, *, depth: int = 10, hashes: bool = True, storing: bool = True) -> None:
         self._depth = depth
-        self._sheets = Sheets()
+        self._sheets = Sheets(storing=storing)
         self.books = Books(self._sheets, hashes=hashes)
         self.links: dict[int, Link] = {}
         self._next = 0
@@ -83,6 +84,10 @@ class Pipeline:
     def seq(self, value: int) -> None:
         self._sheets.seq = max(self._sheets.seq, value)
 
+    def store(self, wanted: Literal["all", "rolling"]) -> None:
+        """Make rows of every level change and book from now on, or only those of the rolling frames."""
+        self._sheets.storing = wanted == "all"
+
     # --- what happens, in order ---
 
     def opened(
@@ -93,7 +98,7 @@ class Pipeline:
         self.links[conn] = Link(channel, set(), now, now)
         broken = self.links.pop(replaces, None) if replaces is not None else None
         if broken is not None and broken.gap is not None:
-            self.books.gap_row(broken.gap, now, ended=now)
+            self.books.trust.write(broken.gap, now, ended=now)
         self.subscribed(conn, tokens, now)
 
     def subscribed(self, conn: int, tokens: Iterable[str], now: int) -> None:
@@ -116,11 +121,11 @@ class Pipeline:
         """Note the end of a connection; without a cause it was meant, and nothing is missing."""
         self.tick(now)
         link = self.links[conn]
-        self.books.forget(conn)
+        self.books.recent.forget(conn)
         if cause is None:
             del self.links[conn]
             if link.gap is not None:
-                self.books.gap_row(link.gap, now, ended=now)
+                self.books.trust.write(link.gap, now, ended=now)
             for token_id in link.tokens & self.books.tokens.keys():
                 self.books.release(token_id)
             return
@@ -132,10 +137,10 @@ class Pipeline:
         """Note an interval that somebody else knows of: silence, a late opening book, a full disk, a restart."""
         self.tick(now)
         if gap.token_id is None or gap.ended is not None:
-            self.books.gap_row(gap, now, ended=gap.ended)
+            self.books.trust.write(gap, now, ended=gap.ended)
         elif gap.token_id in self.books.tokens:
             token = self.books.tokens[gap.token_id]
-            self.books.distrust(token, gap.cause, gap.started, now, gap.detail)
+            self.books.trust.lose(token, gap.cause, gap.started, now, gap.detail)
 
     def received(self, conn: int, events: Sequence[Event], recv: int) -> None:
         """Take the events of one frame."""
@@ -145,9 +150,7 @@ class Pipeline:
         before = self._sheets.seq
         handlers = self._handlers
         for event in events:
-            kind = type(event)
-            handler = handlers.get(kind) or self._learn_handler(kind)
-            handler(event, conn, recv)
+            (handlers.get(type(event)) or self._learn_handler(type(event)))(event, conn, recv)
         if link is not None and not (events and type(events[0]) in self._words):
             link.heard = recv
         if self._sheets.seq == before:
@@ -174,7 +177,7 @@ class Pipeline:
         self._minute = max(self._minute, now // _MINUTE * _MINUTE)
 
     def _boundary(self, at: int) -> None:
-        self.books.boundary(at, at - _GRID)
+        self.books.judge.boundary(at, at - _GRID)
         self.books.depth_rows(at, self._depth)
         if at - self._minute >= _MINUTE:
             self.books.check_rows(self._minute)
@@ -184,7 +187,7 @@ class Pipeline:
 
     def drain(self) -> dict[str, pl.DataFrame]:
         """Give up the complete rows of every table that has some."""
-        return self._sheets.take(self.books.unsettled)
+        return self._sheets.take(self.books.judge.unsettled)
 
     def told(self, now: int) -> None:
         """Note the time of what was told last, where ``finish`` ends if nothing more comes."""
@@ -202,15 +205,15 @@ class Pipeline:
         """Judge everything now and write what is open: the counts of the minute, and gaps that have no end yet."""
         self._told = None
         self.tick(now)
-        self.books.settle_all()
+        self.books.judge.settle_all()
         self.books.check_rows(self._minute)
         for gap in self.open_gaps():
-            self.books.gap_row(gap, now, ended=None)
+            self.books.trust.write(gap, now, ended=None)
 
     def settle(self, now: int) -> None:
         """Judge everything now, so that rows and state can be cut here."""
         self.tick(now)
-        self.books.settle_all()
+        self.books.judge.settle_all()
 
     def open_gaps(self) -> list[Gap]:
         """List the gaps that have not ended."""
@@ -270,6 +273,7 @@ class Pipeline:
             self._refuse(event, str(error), conn, recv)
             return
         token.heard = recv
+        token.messages += 1
         token.proof.trade(event.price)
         self._sheets.put("trades", epoch_ns(event.timestamp), recv, conn, values)
 
@@ -315,10 +319,10 @@ class Pipeline:
         self.last_malformed = event
         token = self.books.tokens.get(event.token_id or "")
         if token is not None and token.conn == conn:
-            self.books.distrust(token, "malformed", token.proved, recv, event.reason)
+            self.books.trust.lose(token, "malformed", token.proved, recv, event.reason)
         else:
             gap = Gap(started=recv, cause="malformed", token_id=event.token_id, detail=event.reason, conn=conn)
-            self.books.gap_row(gap, recv, ended=recv)
+            self.books.trust.write(gap, recv, ended=recv)
 
 
 def _name(kind: type) -> str:

@@ -12,8 +12,9 @@ __all__ = ["Sheets"]
 class Sheets:
     """One buffer of rows per table, and the number that the next row or frame gets."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, storing: bool = True) -> None:
         self.seq = 1
+        self.storing = storing
         self.tables = {name: Rows(name) for name in SCHEMAS}
 
     def put(self, table: str, ts_event: int | None, recv: int, conn: int, values: Iterable[object]) -> None:

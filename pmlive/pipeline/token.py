@@ -43,13 +43,13 @@ class Token:
         "id",
         "link",
         "market",
+        "messages",
         "odd_top",
         "pending",
         "proof",
         "proved",
         "reached",
         "row",
-        "seen",
         "shown",
         "stated",
         "timestamp",
@@ -69,6 +69,7 @@ class Token:
         self.proved = 0
         self.proof = Proof()
         # The last state of the last millisecond, to be checked once it is past: its stated hash and its row.
+        # (-1 where rows are not kept).
         self.stated = ""
         self.row: int | None = None
         self.reached = 0
@@ -83,8 +84,8 @@ class Token:
         self.asked = 0
         self.counts = Counts()
         self.total = Counts()
-        # Messages of each kind, by the name of the event.
-        self.seen: dict[str, int] = {}
+        # Changes, books and trades that came.
+        self.messages = 0
 
     def trusted(self) -> bool:
         """Tell whether the book has a snapshot of its epoch and nothing against it."""

@@ -90,7 +90,7 @@ def _pipeline(opening: Sequence[bytes], *, hashes: bool) -> Case:
     from pmlive.pipeline import Pipeline
     from pmlive.tables import ROLLING, Rolling
 
-    pipeline = Pipeline(hashes=hashes)
+    pipeline = Pipeline(hashes=hashes, storing=False)
     pipeline.opened(_CONN, "market", _token_ids(opening), _START)
     rolling = {table: Rolling(table, rows=_ROLLING_ROWS, age=_ROLLING_AGE) for table in ROLLING}
     taken = 0

@@ -1,0 +1,145 @@
+"""Whether the books are the venue's: the three checks, each on the last state of a millisecond that is past."""
+
+from pmlive.events import BookSnapshot, Check
+from pmlive.pipeline.sheets import Sheets
+from pmlive.pipeline.token import Token
+from pmlive.pipeline.trust import Trust
+
+__all__ = ["Judge"]
+
+# A hash that nothing explains is a mismatch if the next state fails as well, or if none comes within this time.
+_DOUBT = 1_000_000_000
+
+
+class Judge:
+    """Checks states when their time is past, and says in their rows what came of it."""
+
+    def __init__(self, sheets: Sheets, trust: Trust, *, hashes: bool) -> None:
+        self._deltas = sheets.tables["book_deltas"]
+        self._trust = trust
+        self._hashes = hashes
+        # Tokens with a state to be judged: of this stretch of the grid, and of the one before.
+        self.fresh: list[Token] = []
+        self._ripe: list[Token] = []
+        self._doubted: list[Token] = []
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether no state waits."""
+        return not (self.fresh or self._ripe or self._doubted)
+
+    @property
+    def unsettled(self) -> int | None:
+        """Give the number of the first row whose check may still change."""
+        rows = [token.row for token in self._ripe + self.fresh if token.row is not None]
+        rows += [token.doubt[0] for token in self._doubted if token.doubt is not None]
+        return min((row for row in rows if row >= 0), default=None)
+
+    def boundary(self, at: int, since: int) -> None:
+        """Judge what is older than the last stretch of the grid, which began at ``since``."""
+        ripe, self._ripe, self.fresh = self._ripe, self.fresh, []
+        for token in ripe:
+            if token.row is not None and token.reached >= since:
+                self._ripe.append(token)
+                continue
+            token.pending = False
+            if token.row is not None:
+                self.judge(token)
+        doubted, self._doubted = self._doubted, []
+        for token in doubted:
+            if token.doubt is not None and at - token.doubt[1] >= _DOUBT:
+                self._convict(token, at)
+            elif token.doubt is not None:
+                self._doubted.append(token)
+
+    def settle(self, token: Token) -> None:
+        """Judge a token now, leaving no row open; a doubt that remains is set aside as unverifiable."""
+        if token.row is not None:
+            self.judge(token)
+        self._acquit(token)
+
+    def settle_all(self) -> None:
+        """Settle every token."""
+        for token in self._ripe + self.fresh + self._doubted:
+            token.pending = False
+            self.settle(token)
+        self._ripe, self.fresh, self._doubted = [], [], []
+
+    def judge(self, token: Token) -> None:
+        """Check the state that a token was left in; it has one that waits."""
+        row, token.row = token.row, None
+        if token.gap is not None or row is None:
+            return
+        if token.odd_top:
+            self._contradict(token, row)
+            return
+        token.counts.bbo_ok += 1
+        if self._hashes:
+            self._judge_hash(token, row)
+
+    def snapshot(self, token: Token, event: BookSnapshot) -> None:
+        """Check a book that the venue sent whole: a wrong hash there casts doubt on hashes, not on the book."""
+        if not self._hashes:
+            return
+        check = token.proof.check(token.book, token.market, token.id, event.timestamp, event.hash)
+        _count(token, check)
+        if check == "mismatch":
+            token.proof.doubt()
+
+    def compare(self, token: Token, differences: int, recv: int) -> None:
+        """Judge the rebuilt book by how many levels of a fresh one it did not have."""
+        if not differences:
+            token.counts.snapshot_ok += 1
+            return
+        token.counts.snapshot_mismatch += 1
+        self._trust.lose(token, "mismatch", token.proved, recv, f"{differences} levels differ from a fresh book")
+
+    def _contradict(self, token: Token, row: int) -> None:
+        token.odd_top = False
+        token.counts.bbo_mismatch += 1
+        self._mark(row, "mismatch")
+        detail = f"the venue's best prices are not the book's {token.book.best_bid} and {token.book.best_ask}"
+        self._trust.lose(token, "mismatch", token.proved, token.heard, detail)
+
+    def _judge_hash(self, token: Token, row: int) -> None:
+        check = token.proof.check(token.book, token.market, token.id, token.timestamp, token.stated)
+        if check == "mismatch":
+            self._suspect(token, row)
+            return
+        self._mark(row, check)
+        _count(token, check)
+        if check == "verified":
+            token.proved = token.reached
+            self._acquit(token)
+
+    def _suspect(self, token: Token, row: int) -> None:
+        if token.doubt is None:
+            token.doubt = (row, token.reached)
+            self._doubted.append(token)
+            return
+        self._mark(row, "mismatch")
+        token.counts.hash_mismatch += 1
+        self._convict(token, token.heard)
+
+    def _acquit(self, token: Token) -> None:
+        """The next state was proven, so the doubtful hash was one change late or unknown, not the book wrong."""
+        if token.doubt is not None:
+            self._mark(token.doubt[0], "unverifiable")
+            token.counts.hash_unverifiable += 1
+            token.doubt = None
+
+    def _convict(self, token: Token, at: int) -> None:
+        if token.doubt is not None:
+            self._mark(token.doubt[0], "mismatch")
+            token.counts.hash_mismatch += 1
+            token.doubt = None
+        self._trust.lose(token, "mismatch", token.proved, at, "the book's hash is not the venue's")
+
+    def _mark(self, row: int, check: Check) -> None:
+        if row >= 0:
+            self._deltas.amend(row, "check", check)
+
+
+def _count(token: Token, check: Check) -> None:
+    name = f"hash_{check}"
+    setattr(token.counts, name, getattr(token.counts, name) + 1)

@@ -1,0 +1,54 @@
+"""The last changes of each market by connection: to know a repeated one, and to catch up with a late snapshot."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from pmlive.events import LevelChange, PriceChange
+
+__all__ = ["Recent"]
+
+# How many of a market's last messages are kept; repeated ones come within some milliseconds of the first.
+_REMEMBERED = 64
+
+
+class Recent:
+    """Messages by connection and market; those of the connection that was heard last are at hand."""
+
+    def __init__(self) -> None:
+        self._by_conn: dict[int, dict[str, deque[PriceChange]]] = {}
+        self._by_market: dict[str, deque[PriceChange]] = {}
+        self._heard = -1
+
+    def add(self, event: PriceChange, conn: int) -> None:
+        """Keep a message."""
+        if conn != self._heard:
+            self._heard, self._by_market = conn, self._by_conn.setdefault(conn, {})
+        recent = self._by_market.get(event.market)
+        if recent is None:
+            recent = self._by_market[event.market] = deque(maxlen=_REMEMBERED)
+        recent.append(event)
+
+    def has(self, event: PriceChange, change: LevelChange, conn: int) -> bool:
+        """Tell whether this very change came before, at the same time of the venue."""
+        earlier = self.of(conn, event.market)
+        return any(one.timestamp == event.timestamp and change in one.changes for one in earlier)
+
+    def of(self, conn: int, market: str) -> Iterable[PriceChange]:
+        """Give a market's last messages, oldest first."""
+        return self._by_conn.get(conn, {}).get(market, ())
+
+    def load(self, conn: int, market: str, events: list[PriceChange]) -> None:
+        """Go on with messages that were written down, where they tell more than is known."""
+        known = self._by_conn.setdefault(conn, {})
+        if len(events) > len(known.get(market, ())):
+            known[market] = deque(events, maxlen=_REMEMBERED)
+
+    def forget(self, conn: int) -> None:
+        """Forget a connection that ended: none of its changes belongs to another."""
+        self._by_conn.pop(conn, None)
+        if conn == self._heard:
+            self._heard, self._by_market = -1, {}
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._by_conn, self._by_market, self._heard = {}, {}, -1

@@ -1,0 +1,90 @@
+"""``pmlive search``, ``ls`` and ``info``."""
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import run
+
+from pmlive.cli import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("recordings")
+    done = run("demo", "--seconds", 1, "--out", "tape", cwd=root)
+    assert done.code == 0, done.err
+    return root / "tape"
+
+
+def test_search_finds_markets_with_every_id(tmp_path: Path) -> None:
+    text = run("search", "fed", "decision", "--venue", "sim", cwd=tmp_path)
+    told = run("search", "fed", "decision", "--venue", "sim", "-o", "json", cwd=tmp_path).object
+
+    assert text.code == 0
+    for market in told["markets"]:
+        ids = [market["slug"], market["condition_id"], *market["token_ids"]]
+        assert all(named in text.out.split() for named in ids)
+        assert market["question"] in text.out
+    assert len(told["markets"]) == 2
+
+
+def test_search_that_finds_nothing_says_so(tmp_path: Path) -> None:
+    done = run("search", "zebra", "crossings", "--venue", "sim", "-o", "json", cwd=tmp_path)
+
+    assert done.code == 0
+    assert done.object == {"markets": []}
+    assert "no market was found" in done.err
+
+
+def test_ls_lists_the_recordings_of_a_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", str(folder.parent)]) == 0
+    text = capsys.readouterr().out
+    assert main(["ls", str(folder.parent), "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+
+    assert str(folder) in text
+    assert [one["path"] for one in told["recordings"]] == [str(folder)]
+    assert told["recordings"][0]["rows"] > 0
+
+
+def test_ls_of_an_empty_folder_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", str(tmp_path)]) == 0
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "pmlive demo" in captured.err
+
+
+def test_ls_of_no_folder_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", str(tmp_path / "nowhere")]) == 2
+
+    assert "is not a folder" in capsys.readouterr().err
+
+
+def test_info_describes_a_recording(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(folder)]) == 0
+    text = capsys.readouterr().out
+    assert main(["info", str(folder), "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+
+    assert "nothing was missed" in text
+    assert "book_deltas" in text
+    assert told["checks"]["hash_mismatch"] == 0
+    assert told["gaps"] == []
+    assert len(told["markets"]) == 3
+    assert told["rows"] == sum(table["rows"] for table in told["tables"] if table["table"] != "raw")
+
+
+@pytest.mark.parametrize("name", ["empty", "missing", "broken"])
+def test_info_of_no_recording_is_one_sentence(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "manifest.json").write_text("{")
+
+    assert main(["info", str(tmp_path / name)]) == 2
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("pmlive: ")
+    assert captured.err.count("\n") == 1

@@ -1,0 +1,204 @@
+"""``pmlive record``, against a simulated venue in the test's process."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import run, running, venue
+
+from pmlive.recording import info
+from pmlive.sim import HOSTILE_TITLE
+
+
+def test_a_recording_of_some_seconds_is_sealed_proved_and_told(tmp_path: Path) -> None:
+    with venue() as sim:
+        slug = sim.markets[0].slug
+        done = run("record", slug, "--out", "tape", "--seconds", 1.5, "-o", "json", cwd=tmp_path, env=sim.environment())
+
+    assert done.code == 0, done.err
+    told = done.object
+    assert told["folder"] == "tape"
+    assert told["markets"] == [slug]
+    assert told["ended_by"] == "time"
+    assert told["missed"] == []
+    assert told["proved"]["hash_verified"] > 0
+    assert told["kept"]["rows"]["book_snapshots"] >= 2
+    assert told["kept"]["unsealed"] == 0
+    assert info(tmp_path / "tape").frames == told["kept"]["frames"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_seals_what_is_open_and_is_a_success(number: signal.Signals, tmp_path: Path) -> None:
+    arguments = ("record", "--venue", "sim", "--out", "tape", "-o", "json")
+    with running(*arguments, cwd=tmp_path) as program:
+        program.wait_for("recording into tape")
+        program.send(number)
+        program.send(number)
+        done = program.end()
+
+        assert done.code == 0, done.err
+        assert done.object["ended_by"] == "signal"
+        assert info(tmp_path / "tape").unsealed == 0
+        assert "Traceback" not in done.err
+
+
+def test_a_signal_while_the_venue_is_asked_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    with venue() as sim:
+        sim.fault("stall")
+        with running("record", sim.markets[0].slug, "--out", "tape", cwd=tmp_path, env=sim.environment()) as program:
+            program.wait_until(lambda: bool(sim.dials))
+            program.send(signal.SIGTERM)
+            done = program.end()
+
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_continued_with_the_time_between_as_a_gap(tmp_path: Path) -> None:
+    with venue() as sim:
+        _, done = [
+            run(
+                "record", market.token_ids[0], "--out", "tape", "--seconds", 1, "-o", "json",
+                cwd=tmp_path, env=sim.environment(),
+            )
+            for market in sim.markets
+        ]  # fmt: skip
+
+    assert done.code == 1
+    assert [gap["cause"] for gap in done.object["missed"]] == ["restart"]
+    whole = info(tmp_path / "tape")
+    assert whole.frames > done.object["kept"]["frames"]
+    assert len(whole.markets) == 2
+
+
+def test_a_disconnection_is_a_finding(tmp_path: Path) -> None:
+    with venue() as sim:
+        arguments = ("record", sim.markets[0].slug, "--out", "tape", "--seconds", 6)
+        with running(*arguments, cwd=tmp_path, env=sim.environment()) as program:
+            program.wait_for("recording into tape")
+            program.wait_until(lambda: any(one.channel == "market" for one in sim.connections))
+            sim.fault("drop", channel="market")
+            program.wait_for("data is missing until it is back")
+            done = program.end()
+
+    assert done.code == 1, done.err
+    assert "by disconnect" in done.out
+
+
+def test_a_venue_that_never_answers_is_a_finding(tmp_path: Path) -> None:
+    with venue() as sim:
+        sim.fault("refuse", channel="market")
+        done = run(
+            "record", sim.markets[0].slug, "--out", "tape", "--seconds", 1, "-o", "json",
+            cwd=tmp_path, env=sim.environment(),
+        )  # fmt: skip
+        tokens = sorted(sim.markets[0].token_ids)
+
+    assert done.code == 1
+    assert done.object["without_book"] == tokens
+    assert "HTTP 429" in done.object["trouble"]
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("no-such-market", "no market with the slug 'no-such-market'"),
+        ("0x" + "ab" * 32, "no market with the condition id"),
+        ("1" * 77, "no market with the token id"),
+        ("https://example.com/event/x", "expected https://polymarket.com"),
+        ("rain in london", "pmlive search 'rain in london'"),
+        ("0x12", "a condition id has 64"),
+    ],
+)
+def test_a_wrong_name_leaves_nothing_on_the_disk(named: str, said: str, tmp_path: Path) -> None:
+    with venue() as sim:
+        done = run(
+            "record", sim.markets[0].slug, named, "--out", tmp_path / "tape", "--seconds", 1,
+            cwd=tmp_path, env=sim.environment() | {"PMLIVE_DATA_DIR": str(tmp_path / "data")},
+        )  # fmt: skip
+
+    assert done.code == 2
+    assert said in done.err
+    assert done.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_name_at_all_is_bad_usage(tmp_path: Path) -> None:
+    done = run("record", "--out", "tape", cwd=tmp_path)
+
+    assert done.code == 2
+    assert "pmlive search" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_settled_market_is_not_recorded(tmp_path: Path) -> None:
+    with venue() as sim:
+        sim.resolve(sim.markets[0], winner="Yes")
+        done = run("record", sim.markets[0].slug, "--out", "tape", cwd=tmp_path, env=sim.environment())
+
+    assert done.code == 2
+    assert "closed" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_somebody_elses_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tape").write_text("mine")
+
+    done = run("record", "--venue", "sim", "--out", "tape", "--seconds", 1, cwd=tmp_path)
+
+    assert done.code == 2
+    assert "is not a folder" in done.err
+    assert (tmp_path / "tape").read_text() == "mine"
+
+
+def test_a_series_is_recorded_from_its_present_market_on(tmp_path: Path) -> None:
+    done = run("record", "btc-updown-5m", "--venue", "sim", "--out", "tape", "--seconds", 2, "-o", "json", cwd=tmp_path)
+
+    assert done.object["markets"]
+    assert all(slug.startswith("btc-updown-5m-") for slug in done.object["markets"])
+
+
+def test_the_simulated_venue_is_recorded_whole_unless_told_otherwise(tmp_path: Path) -> None:
+    done = run("record", "--venue", "sim", "--seconds", 1, cwd=tmp_path, env={"PMLIVE_DATA_DIR": str(tmp_path)})
+
+    assert done.code == 0, done.err
+    assert done.out.startswith("recorded 3 markets for 1.")
+    assert "nothing was missed" in done.out
+    assert len([path for path in tmp_path.iterdir() if (path / "manifest.json").exists()]) == 1
+
+
+def test_hostile_titles_reach_no_terminal(tmp_path: Path) -> None:
+    with venue(hostile_titles=True) as sim:
+        hostile = next(market for market in sim.markets if market.question == HOSTILE_TITLE)
+        found = run("search", hostile.condition_id, cwd=tmp_path, env=sim.environment())
+        run("record", hostile.condition_id, "--out", "tape", "--seconds", 1, cwd=tmp_path, env=sim.environment())
+    described = run("info", "tape", cwd=tmp_path)
+
+    for text in (found.out, described.out):
+        assert "zero width" in text
+        assert not set(text) & {"\x1b", "\u202e", "\u200b", "\x00", "\x07", "\r"}
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals here")
+def test_a_terminal_is_shown_how_it_goes(tmp_path: Path) -> None:
+    main, other = os.openpty()
+    arguments = ["record", "--venue", "sim", "--out", "tape", "--seconds", "1.5"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pmlive", *arguments], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=other
+    )
+    os.close(other)
+
+    shown = b""
+    try:
+        while chunk := os.read(main, 4096):
+            shown += chunk
+    except OSError:  # the other end was closed
+        pass
+    os.close(main)
+
+    assert process.wait(40) == 0
+    assert b"messages/s" in shown
+    assert b"\r\x1b[K" in shown

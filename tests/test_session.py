@@ -1,0 +1,559 @@
+"""One connection as a state machine: what it sends, asks and doubts, by an invented clock."""
+
+import json
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from pmlive._session import FetchBooks, Late, Redial, Session, State, Timing, Todo, Witness
+from pmlive.events import Channel, Control, NewMarket
+from support.ws import books
+
+S = 1_000_000_000
+SECRETS = {"api_key": "key", "secret": "hidden", "passphrase": "words"}
+
+
+def opened(
+    keys: Iterable[str] = ("1",), channel: Channel = "market", timing: Timing | None = None, now: int = 0
+) -> Session:
+    session = Session(channel, timing=timing, credentials=lambda: SECRETS)
+    session.want(keys, now)
+    session.connected(now)
+    return session
+
+
+def live(keys: tuple[str, ...] = ("1",), now: int = 0) -> Session:
+    session = opened(keys, now=now)
+    session.to_send()
+    session.received(books(list(keys)), now)
+    return session
+
+
+def sent(session: Session) -> list[dict[str, object]]:
+    return [json.loads(text) for text in session.to_send() if text != "PING"]
+
+
+def ticked(session: Session, seconds: Iterable[int]) -> list[Todo]:
+    for second in seconds:
+        session.tick(second * S)
+    return session.to_do()
+
+
+def ids(frame: dict[str, object]) -> list[str]:
+    found = frame.get("assets_ids")
+    assert isinstance(found, list)
+    return [str(each) for each in found]  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+
+
+# --- subscribing ---
+
+
+def test_only_the_first_frame_of_a_connection_has_a_type() -> None:
+    session = opened(["1"])
+    session.want(["2"], S)
+
+    first, later = sent(session)
+
+    assert first["type"] == "market"
+    assert first["initial_dump"] is True
+    assert first["custom_feature_enabled"] is True
+    assert "operation" not in first
+    assert later == {"operation": "subscribe", "assets_ids": ["2"], "custom_feature_enabled": True}
+
+
+def test_a_second_connection_of_a_session_begins_with_a_type_again() -> None:
+    session = opened(["1"])
+    sent(session)
+
+    session.disconnected()
+    session.connected(5 * S)
+
+    assert [frame.get("type") for frame in sent(session)] == ["market"]
+
+
+@pytest.mark.parametrize("count", [1, 100, 101, 250])
+def test_no_frame_names_more_than_a_hundred_ids(count: int) -> None:
+    tokens = [str(number) for number in range(count)]
+    session = opened(tokens)
+
+    frames = sent(session)
+    session.unwant(tokens)
+    frames += sent(session)
+
+    assert max(len(ids(frame)) for frame in frames) <= 100
+    assert [token for frame in frames for token in ids(frame)] == tokens * 2
+
+
+def test_nothing_is_sent_before_something_is_wanted() -> None:
+    session = Session("market")
+    session.connected(0)
+
+    todo = ticked(session, range(60))
+
+    assert session.to_send() == []
+    assert todo == []
+
+
+def test_a_token_that_is_wanted_already_is_not_asked_for_twice() -> None:
+    session = opened(["1"])
+    sent(session)
+
+    session.want(["1", "2", "2"], S)
+
+    assert [ids(frame) for frame in sent(session)] == [["2"]]
+
+
+def test_what_is_wanted_while_there_is_no_socket_is_asked_for_when_there_is() -> None:
+    session = opened(["1", "2"])
+    session.disconnected()
+    session.want(["3"], S)
+    session.unwant(["1"])
+    assert session.to_send() == []
+
+    session.connected(2 * S)
+
+    assert [ids(frame) for frame in sent(session)] == [["2", "3"]]
+
+
+def test_a_token_nobody_wants_is_taken_back_once() -> None:
+    session = live(("1", "2"))
+
+    session.unwant(["1", "1", "9"])
+
+    assert sent(session) == [{"operation": "unsubscribe", "assets_ids": ["1"]}]
+    assert list(session.wanted) == ["2"]
+
+
+def test_fresh_books_are_asked_for_by_taking_a_token_back_and_naming_it_again() -> None:
+    session = live(("1", "2"))
+
+    session.resync(["1", "9"], S)
+
+    assert [frame["operation"] for frame in sent(session)] == ["unsubscribe", "subscribe"]
+    assert session.waiting == ["1"]
+    assert session.state is State.LIVE
+
+
+def test_no_fresh_book_is_asked_for_without_a_socket() -> None:
+    session = live()
+    session.disconnected()
+
+    session.resync(["1"], S)
+
+    assert session.to_send() == []
+    assert session.waiting == []
+
+
+# --- heartbeat ---
+
+
+def test_no_ping_goes_out_before_the_first_subscription() -> None:
+    """PING first is answered with close 1008 (nautilus_trader#4864)."""
+    session = Session("market")
+    session.connected(0)
+    ticked(session, range(30))
+    assert session.to_send() == []
+
+    session.want(["1"], 30 * S)
+    first = session.to_send()
+    session.received(books(["1"]), 31 * S)
+    session.tick(39 * S)
+    assert session.to_send() == []
+    session.tick(40 * S)
+
+    assert json.loads(first[0])["type"] == "market"
+    assert session.to_send() == ["PING"]
+
+
+def test_a_session_pings_every_ten_seconds() -> None:
+    session = live()
+    times: list[int] = []
+
+    for second in range(1, 101):
+        session.received("PONG", second * S)
+        session.tick(second * S)
+        times += [second for text in session.to_send() if text == "PING"]
+
+    assert times == list(range(10, 101, 10))
+
+
+def test_the_price_streams_are_pinged_in_their_own_words() -> None:
+    session = opened(["price.crypto|btcusd"], "prices", Timing(ping=30 * S))
+    session.to_send()
+
+    session.tick(30 * S)
+
+    assert session.to_send() == ['{"op":"ping","rid":"ping"}']
+
+
+def test_nothing_at_all_after_a_ping_means_that_nobody_is_there() -> None:
+    session = live()
+
+    assert Redial not in {type(each) for each in ticked(session, range(1, 20))}
+    (todo,) = ticked(session, [20])
+
+    assert isinstance(todo, Redial)
+    assert "ping" in todo.reason
+
+
+@pytest.mark.parametrize("answer", ["PONG", books(["1"]), "garbage{", ""])
+def test_any_frame_answers_a_ping(answer: str) -> None:
+    session = live()
+    session.tick(10 * S)
+
+    session.received(answer, 19 * S)
+
+    assert ticked(session, range(20, 29)) == []
+
+
+def test_a_late_answer_does_not_excuse_the_next_silence() -> None:
+    session = live()
+    session.tick(10 * S)
+    session.received("PONG", 12 * S)
+    session.tick(20 * S)
+
+    todo = ticked(session, range(21, 31))
+
+    assert [type(each) for each in todo if isinstance(each, Redial)] == [Redial]
+
+
+# --- opening books ---
+
+
+def test_a_session_is_live_once_every_opening_book_is_there() -> None:
+    session = opened(["1", "2"])
+
+    session.received(books(["2"]), S)
+    assert session.state is State.OPENING
+    assert session.useful
+    session.received(books(["1"]), S)
+
+    assert session.state is State.LIVE
+    assert session.waiting == []
+
+
+def test_an_opening_book_that_stays_away_is_asked_for_again_and_then_by_rest() -> None:
+    session = opened(["1", "2"])
+    session.received(books(["2"]), S)
+    sent(session)
+
+    assert ticked(session, range(1, 10)) == []
+    late = ticked(session, [10])
+    assert late == [Late(["1"], since=0)]
+    assert [frame["operation"] for frame in sent(session)] == ["unsubscribe", "subscribe"]
+    session.received("PONG", 11 * S)
+    assert ticked(session, range(11, 20)) == []
+    assert ticked(session, [20]) == [FetchBooks(["1"])]
+    session.received("PONG", 21 * S)
+    assert ticked(session, range(21, 30)) == []
+    assert ticked(session, [30]) == [FetchBooks(["1"])]
+    assert sent(session) == []
+
+
+def test_a_book_by_another_way_ends_the_wait() -> None:
+    session = opened(["1"])
+
+    session.booked("1")
+
+    assert session.state is State.LIVE
+    assert FetchBooks not in {type(each) for each in ticked(session, range(1, 20))}
+    assert not session.useful
+
+
+def test_late_tokens_are_reported_once_each_with_the_time_they_were_asked_for() -> None:
+    session = opened(["1", "2"])
+    session.want(["3"], 4 * S)
+    late: list[Late] = []
+
+    for second in range(1, 60):
+        session.received("PONG", second * S)
+        session.tick(second * S)
+        late += [each for each in session.to_do() if isinstance(each, Late)]
+
+    assert late == [Late(["1", "2"], since=0), Late(["3"], since=4 * S)]
+
+
+def test_a_fresh_book_that_stays_away_is_late_as_well() -> None:
+    session = live()
+    session.resync(["1"], 5 * S)
+    session.received("PONG", 14 * S)
+
+    assert ticked(session, [15]) == [Late(["1"], since=5 * S)]
+
+
+def test_taking_back_the_last_missing_token_makes_a_session_live() -> None:
+    """Found by reading: the session stayed in OPENING, where silence is never noticed."""
+    session = opened(["1", "2"])
+    session.received(books(["1"]), S)
+
+    session.unwant(["2"])
+
+    assert session.state is State.LIVE
+    assert session.waiting == []
+
+
+# --- silence ---
+
+
+def silent(session: Session, until: int = 31) -> list[Todo]:
+    todo: list[Todo] = []
+    for second in range(1, until):
+        session.received("PONG", second * S)
+        session.tick(second * S)
+        todo += session.to_do()
+    return todo
+
+
+def test_answers_to_pings_are_no_data() -> None:
+    session = live()
+
+    assert silent(session, 30) == []
+    assert silent(session) == [Witness(since=0)]
+    assert session.state is State.SILENT
+    assert not [todo for todo in silent(session, 90) if isinstance(todo, Witness)]
+
+
+def test_markets_made_elsewhere_are_no_data() -> None:
+    """``new_market`` goes to every connection, so it flows while the books are frozen."""
+    session = live()
+    made = json.dumps({"event_type": "new_market", "market": "0xn", "assets_ids": ["7", "8"], "timestamp": "1790000000000"})
+
+    todo: list[Todo] = []
+    for second in range(1, 31):
+        (event,) = session.received(made, second * S)
+        assert isinstance(event, NewMarket)
+        session.tick(second * S)
+        todo += session.to_do()
+
+    assert todo == [Witness(since=0)]
+
+
+def test_data_ends_a_silence() -> None:
+    session = live()
+    silent(session)
+
+    session.received(books(["1"]), 31 * S)
+
+    assert session.state is State.LIVE
+
+
+def test_a_calm_that_rest_confirms_is_waited_out_again() -> None:
+    session = live()
+    silent(session)
+
+    session.witnessed(35 * S)
+    session.received("PONG", 60 * S)
+    assert session.state is State.LIVE
+    session.tick(64 * S)
+    assert Witness not in {type(each) for each in session.to_do()}
+    session.received("PONG", 65 * S)
+    session.tick(65 * S)
+
+    assert Witness(since=35 * S) in session.to_do()
+
+
+def test_a_connection_that_nobody_wants_anything_of_is_not_silent() -> None:
+    session = live()
+    session.unwant(["1"])
+
+    silent(session, 120)
+
+    assert session.state is State.LIVE
+
+
+@pytest.mark.parametrize(("key", "patience"), [("crypto_prices|btcusdt", 30), ("activity|fed", 600)])
+def test_the_realtime_socket_is_left_for_another_when_it_freezes(key: str, patience: int) -> None:
+    """RTDS freezes each 14 to 63 minutes and goes on answering pings (real-time-data-client PR#25)."""
+    session = opened([key], "realtime")
+    session.received('{"topic":"activity"}', 0)
+
+    todo = silent(session, patience)
+    assert todo == []
+    redial = silent(session, patience + 2)
+
+    assert Redial in {type(each) for each in redial}
+
+
+def test_words_are_events_but_no_data() -> None:
+    session = live()
+
+    events = session.received("INVALID OPERATION", 5 * S)
+
+    assert events == [Control("INVALID OPERATION")]
+    assert silent(session) == [Witness(since=0)]
+
+
+# --- the user channel ---
+
+
+def test_credentials_go_with_the_first_frame_and_no_other() -> None:
+    session = opened(["0xa"], "user")
+    session.want(["0xb"], S)
+    session.unwant(["0xa"])
+
+    first, more, less = sent(session)
+
+    assert first == {
+        "type": "user",
+        "auth": {"apiKey": "key", "secret": "hidden", "passphrase": "words"},
+        "markets": ["0xa"],
+    }
+    assert more == {"operation": "subscribe", "markets": ["0xb"]}
+    assert less == {"operation": "unsubscribe", "markets": ["0xa"]}
+
+
+def test_everything_of_a_user_is_asked_for_by_naming_no_market() -> None:
+    session = Session("user", credentials=lambda: SECRETS)
+    session.everything = True
+    session.want(["0xa"], 0)
+    session.connected(0)
+
+    (first,) = sent(session)
+    session.want(["0xb"], S)
+    session.unwant(["0xa", "0xb"])
+
+    assert "markets" not in first
+    # To name a market now could narrow what is told.
+    assert sent(session) == []
+
+
+def test_a_user_socket_that_answers_has_proved_useful() -> None:
+    session = opened(["0xa"], "user")
+    assert not session.useful
+
+    session.received("PONG", 10 * S)
+
+    assert session.useful
+
+
+def test_an_answer_proves_nothing_on_the_market_channel() -> None:
+    session = opened(["1"])
+
+    session.received("PONG", 10 * S)
+    session.received("[]\n", 10 * S)
+
+    assert not session.useful
+
+
+# --- the real-time sockets ---
+
+
+def test_realtime_topics_are_subscribed_one_frame_each() -> None:
+    """One bad topic in an array silences the whole array."""
+    session = opened(["activity|fed-decision", "crypto_prices_chainlink|btc/usd", "crypto_prices|btcusdt"], "realtime")
+    session.unwant(["activity|fed-decision"])
+
+    *asked, gone = sent(session)
+
+    def item(topic: str, filters: str, kind: str = "*") -> dict[str, str]:
+        return {"topic": topic, "type": kind, "filters": filters}
+
+    assert [frame["subscriptions"] for frame in asked] == [
+        [item("activity", '{"event_slug":"fed-decision"}')],
+        [item("crypto_prices_chainlink", '{"symbol":"btc/usd"}')],
+        [item("crypto_prices", "btcusdt", "update")],
+    ]
+    assert gone["action"] == "unsubscribe"
+
+
+def test_the_price_streams_are_told_who_asks_before_what() -> None:
+    session = opened(["price.crypto|btcusd"], "prices")
+    session.unwant(["price.crypto|btcusd"])
+
+    auth, ask, gone = sent(session)
+
+    assert (auth["op"], ask["op"], gone["op"]) == ("auth", "subscribe", "unsubscribe")
+    assert ask["subscriptions"] == [{"channel": "price.crypto", "filter": {"symbol": "btcusd"}}]
+
+
+# --- any sequence ---
+
+
+class Subscriptions(RuleBasedStateMachine):
+    """What a server that keeps count is left with is what is wanted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session = Session("market")
+        self.now = 0
+        self.wanted: set[str] = set()
+        self.served: set[str] | None = None
+        self.begun = False
+
+    tokens = st.lists(st.integers(0, 250).map(str), max_size=150)
+
+    def take(self) -> None:
+        for text in self.session.to_send():
+            if text == "PING":
+                assert self.begun
+                continue
+            frame = json.loads(text)
+            named = frame["assets_ids"]
+            assert self.served is not None
+            assert len(named) <= 100
+            assert len(set(named)) == len(named)
+            assert ("type" in frame) is not self.begun
+            self.begun = True
+            if frame.get("operation") == "unsubscribe":
+                assert self.served >= set(named)
+                self.served -= set(named)
+            else:
+                assert self.served.isdisjoint(named)
+                self.served |= set(named)
+
+    @rule(tokens=tokens)
+    def want(self, tokens: list[str]) -> None:
+        self.session.want(tokens, self.now)
+        self.wanted |= set(tokens)
+
+    @rule(tokens=tokens)
+    def unwant(self, tokens: list[str]) -> None:
+        self.session.unwant(tokens)
+        self.wanted -= set(tokens)
+
+    @rule(tokens=tokens)
+    def resync(self, tokens: list[str]) -> None:
+        self.session.resync(dict.fromkeys(tokens), self.now)
+
+    @precondition(lambda self: self.served is None)
+    @rule()
+    def connected(self) -> None:
+        self.served, self.begun = set(), False
+        self.session.connected(self.now)
+
+    @precondition(lambda self: self.served is not None)
+    @rule(sends=st.booleans())
+    def disconnected(self, sends: bool) -> None:  # noqa: FBT001  # drawn
+        if sends:
+            self.take()
+        self.session.disconnected()
+        self.served = None
+
+    @precondition(lambda self: self.served is not None)
+    @rule(tokens=tokens)
+    def books(self, tokens: list[str]) -> None:
+        self.session.received(books(tokens), self.now)
+
+    @rule(seconds=st.integers(0, 40))
+    def tick(self, seconds: int) -> None:
+        self.now += seconds * S
+        self.session.tick(self.now)
+        for todo in self.session.to_do():
+            if isinstance(todo, (Late, FetchBooks)):
+                assert set(todo.token_ids) <= self.wanted
+
+    @invariant()
+    def the_frames_net_out_to_what_is_wanted(self) -> None:
+        self.take()
+        assert set(self.session.wanted) == self.wanted
+        assert self.served in (None, self.wanted)
+        assert set(self.session.waiting) <= self.wanted
+        if self.served is not None and not self.session.waiting and self.begun:
+            assert self.session.state is not State.OPENING
+
+
+def test_any_sequence_leaves_the_server_with_what_is_wanted() -> None:
+    run_state_machine_as_test(Subscriptions, settings=settings(max_examples=60, stateful_step_count=40))
