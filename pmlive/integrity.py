@@ -184,7 +184,7 @@ class Proof(msgspec.Struct):
 
     def trade(self, price_text: str) -> None:
         """Note the price of an announced trade; hashes may have covered it for a while, or may yet."""
-        self.announced = trade_price_text(price_text)
+        self.announced = price_text
 
     def check(self, book: Book, market: str, token_id: str, timestamp: int, stated: str) -> Check:
         """Compare a book with the hash stated for it; ``timestamp`` is the venue's, in milliseconds."""
@@ -197,7 +197,7 @@ class Proof(msgspec.Struct):
             self.established = True
             return "verified"
         search = self.established or self.facts.last_trade_price is None
-        facts = prove(digest, stated, guesses(self.facts, trade_price=self.announced, search=search))
+        facts = prove(digest, stated, guesses(self.facts, trade_price=None if self.announced is None else trade_price_text(self.announced), search=search))
         if facts is None:
             self.failures += 1
             return "mismatch" if self.established else "unverifiable"

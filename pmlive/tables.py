@@ -214,6 +214,10 @@ ROLLING: tuple[str, ...] = (
     "reference_prices",
 )
 
+# Made of the best prices all at once when rows are taken: null where a side is empty, and rounded since prices have at most
+# four decimals and adding floats leaves dust.
+_DERIVED = ("mid", "spread")
+
 # Chunks of a rolling frame smaller than this are joined, so that reading it stays cheap.
 _CHUNK = 8_192
 
@@ -221,11 +225,13 @@ _CHUNK = 8_192
 class Rows:
     """Rows of one table on their way into a frame: one flat list, which is the cheapest thing to append to."""
 
-    __slots__ = ("_flat", "_schema", "_width", "first", "put")
+    __slots__ = ("_flat", "_given", "_schema", "_width", "first", "put")
 
     def __init__(self, table: str) -> None:
         self._schema = SCHEMAS[table]
-        self._width = len(self._schema)
+        # Columns that follow from others are made all at once, when the rows are taken.
+        self._given = [(name, dtype) for name, dtype in self._schema.items() if name not in _DERIVED]
+        self._width = len(self._given)
         self._flat: list[object] = []
         # Appends the values of one row; a bound method of the list, since it runs for every change.
         self.put = self._flat.extend
@@ -242,7 +248,8 @@ class Rows:
 
     def amend(self, number: int, column: str, value: object) -> None:
         """Set one value of a row that is still here."""
-        self._flat[(number - self.first) * self._width + self._schema.names().index(column)] = value
+        at = next(at for at, (name, _) in enumerate(self._given) if name == column)
+        self._flat[(number - self.first) * self._width + at] = value
 
     def take(self, before: int | None = None) -> pl.DataFrame:
         """Give up the rows numbered below ``before``, all by default."""
@@ -250,21 +257,23 @@ class Rows:
         flat = self._flat[:end]
         del self._flat[:end]
         self.first += len(flat) // self._width
-        return pl.DataFrame(
-            [
-                _series(name, flat[column :: self._width], dtype)
-                for column, (name, dtype) in enumerate(self._schema.items())
-            ]
-        )
+        columns = {
+            name: _series(name, flat[at :: self._width], dtype) for at, (name, dtype) in enumerate(self._given)
+        }
+        if len(self._given) < len(self._schema):
+            bid, ask = columns["best_bid"], columns["best_ask"]
+            columns |= {"mid": ((bid + ask) / 2).round(6), "spread": (ask - bid).round(6)}
+        return pl.DataFrame(columns)
 
 
 def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
     if dtype != _LEVELS:
         return pl.Series(name, values, dtype=dtype)
-    # Lists go through one flat array with offsets: made one by one they cost eight times as much.
+    # Lists go through one flat array with offsets: made one by one they cost eight times as much. Asks come with the
+    # negative keys that a book sorts them by.
     offsets = pa.array([0, *accumulate(map(len, values))], pa.int64())
-    flat = pa.array(list(chain.from_iterable(values)), pa.float64())
-    return pl.Series(name, pa.LargeListArray.from_arrays(offsets, flat))
+    flat = pl.Series(list(chain.from_iterable(values)), dtype=pl.Float64).abs()
+    return pl.Series(name, pa.LargeListArray.from_arrays(offsets, flat.to_arrow()))
 
 
 class Rolling:

@@ -1,6 +1,7 @@
 """The manager: what a researcher holds."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,7 +17,7 @@ from pmlive.manager.engine import Engine, Options
 from pmlive.manager.mailbox import Handler
 from pmlive.manager.subscribing import Subscriber
 from pmlive.manager.subscriptions import Subscription
-from pmlive.manager.views import BookView, status, view
+from pmlive.manager.views import AwaitedError, BookView, status, view
 from pmlive.markets import Market
 from pmlive.pipeline import Token
 from pmlive.pipeline.journal import rebuild
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pmlive.sim import SimulatedVenue
 
 __all__ = ["Manager"]
+
+_LOOK_AGAIN = 0.02
 
 
 class Manager(Subscriber):
@@ -132,19 +135,29 @@ class Manager(Subscriber):
         """List the active subscriptions."""
         return list(self._engine.registry.active.values())
 
-    def book(self, token: str, outcome: str | None = None, *, depth: int | None = None) -> BookView:
+    def book(
+        self, token: str, outcome: str | None = None, *, depth: int | None = None, patience: float = 5.0
+    ) -> BookView:
         """Copy the book of a token, or of an outcome of the watched markets.
 
         Args:
             token: a token id, an outcome such as ``"Yes"`` if only one watched token has it, or a market's slug.
             outcome: the outcome, where ``token`` is a market's slug or condition id.
             depth: the most levels a side, all by default.
+            patience: how many seconds to wait for the first book of a token that was only just subscribed.
 
         Raises:
             BookError: the book cannot be trusted now; the message says since when and why.
             UnknownMarketError: no such token is subscribed, or several are meant.
         """
-        return self._engine.call(lambda: self._view(token, outcome, depth))
+        until = time.monotonic() + patience
+        while True:
+            try:
+                return self._engine.call(lambda: self._view(token, outcome, depth))
+            except AwaitedError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_LOOK_AGAIN)
 
     def status(self) -> dict[str, object]:
         """Describe connections, subscriptions, statistics, books and recording, as JSON can hold it."""

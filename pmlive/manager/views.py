@@ -15,7 +15,11 @@ from pmlive.manager.live import Live
 from pmlive.manager.subscriptions import Subscription
 from pmlive.pipeline import Token
 
-__all__ = ["BookView", "status", "view"]
+__all__ = ["AwaitedError", "BookView", "status", "view"]
+
+class AwaitedError(BookError):
+    """The opening book of a token is on its way."""
+
 
 BookState: TypeAlias = Literal["verified", "unverifiable"]
 
@@ -96,7 +100,7 @@ def view(token: Token, label: str, depth: int | None) -> BookView:
             "it is back after the next snapshot"
         )
     if not token.conn:
-        raise BookError(f"the book of {label} has not come yet; try again in a moment")
+        raise AwaitedError(f"the book of {label} has not come yet; try again in a moment")
     return BookView(
         token_id=token.id,
         market=token.market,

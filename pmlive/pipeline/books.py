@@ -36,46 +36,51 @@ class Books:
     # --- what arrives ---
 
     def price_change(self, event: PriceChange, conn: int, recv: int) -> list[tuple[str, str]]:
-        """Apply level changes; give the token and the reason of each that could not be."""
-        timestamp, tokens = event.timestamp, self.tokens
-        ts_event = epoch_ns(timestamp)
+        """Apply level changes; give the token and the reason of each that could not be.
+
+        This runs for nearly everything that is received: what is usual stands here, what is not is a call away.
+        """
+        timestamp, tokens, changed = event.timestamp, self.tokens, self._changed
         refused: list[tuple[str, str]] = []
         for change in event.changes:
             token = tokens.get(change.token_id)
             if token is None:
                 continue
             try:
-                if token.conn != conn:
-                    self._skip(token, event, change, conn, recv)
-                    continue
-                if timestamp > token.timestamp:
+                if timestamp > token.timestamp and token.conn == conn:
                     if token.row is not None:
                         self.judge.judge(token)
                     token.timestamp = timestamp
-                elif self._is_repeated(token, event, change, conn):
+                elif self._is_passed_over(token, event, change, conn, recv):
                     continue
-                token.heard = recv
-                token.messages += 1
-                self._apply(token, change, timestamp, ts_event, recv)
+                if self._apply(token, change, timestamp, recv):
+                    self._show(token, timestamp, recv)
             except ProtocolError as error:
                 refused.append((token.id, str(error)))
+                continue
+            if not token.changed:
+                token.changed = True
+                changed.append(token)
         self.recent.add(event, conn)
         return refused
 
-    def _is_repeated(self, token: Token, event: PriceChange, change: LevelChange, conn: int) -> bool:
-        """Count a change that is not newer than the last; tell whether it came before."""
+    def _is_passed_over(self, token: Token, event: PriceChange, change: LevelChange, conn: int, recv: int) -> bool:
+        """Tell whether a change that is not newer, or of another connection, must not be applied."""
+        if token.conn != conn:
+            self._skip(token, event, change, conn, recv)
+            return True
         if self.recent.has(event, change, conn):
             self.duplicates += 1
             return True
         self.late += event.timestamp < token.timestamp
         return False
 
-    def _apply(self, token: Token, change: LevelChange, timestamp: int, ts_event: int, recv: int) -> None:
-        """Put one change into its row and into the book; raise before either is touched.
+    def _apply(self, token: Token, change: LevelChange, timestamp: int, recv: int) -> bool:
+        """Put one change into its row and the book; tell whether a new top is to be shown.
 
-        This runs for every change that is received, so it calls little and says much.
+        Raises before either is touched.
         """
-        book, bid, ask = token.book, change.best_bid, change.best_ask
+        book, bid, ask, row = token.book, change.best_bid, change.best_ask, -1
         if change.side == "BUY":
             side = book.bids
         elif change.side == "SELL":
@@ -83,25 +88,22 @@ class Books:
         else:
             raise ProtocolError(f"side {change.side[:20]!r} is neither BUY nor SELL")
         stated_bid, stated_ask = PRICES[bid] if bid else None, PRICES[ask] if ask else None
-        row = self._row(token, change, ts_event, token.conn, recv) if self._sheets.storing else -1
+        if self._sheets.storing:
+            row = self._row(token, change, timestamp, token.conn, recv)
         top = side.put(change.price, change.size)
+        token.heard = recv
+        token.messages += 1
         if token.gap is not None:
-            return
+            return False
+        bids, asks = book.bids.keys, book.asks.keys
+        agree = (bids[-1] if bids else 0.0) == stated_bid and (-asks[-1] if asks else 1.0) == stated_ask
         if timestamp == token.timestamp:
             token.stated, token.reached, token.row = change.hash, recv, row
-            bids, asks = book.bids.keys, book.asks.keys
-            if (bids[-1] if bids else 0.0) == stated_bid and (-asks[-1] if asks else 1.0) == stated_ask:
-                token.odd_top = False
-            else:
-                token.odd_top = _differs(token, stated_bid, stated_ask)
+            token.odd_top = None if agree else (stated_bid, stated_ask)
             if not token.pending:
                 token.pending = True
                 self.judge.fresh.append(token)
-        if top:
-            self._show(token, ts_event, recv)
-        if not token.changed:
-            token.changed = True
-            self._changed.append(token)
+        return top
 
     def _skip(self, token: Token, event: PriceChange, change: LevelChange, conn: int, recv: int) -> None:
         """Write down a change that came before the snapshot of its connection; it is applied with that, if it is newer."""
@@ -115,16 +117,18 @@ class Books:
         token.market = token.market or event.market
         _check(change)
         if self._sheets.storing:
-            self._row(token, change, epoch_ns(event.timestamp), conn, recv)
+            self._row(token, change, event.timestamp, conn, recv)
         self.early += 1
 
-    def _row(self, token: Token, change: LevelChange, ts_event: int, conn: int, recv: int) -> int:
+    def _row(self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int) -> int:
         """Write a level change down; give the number of its row."""
-        sheets, row = self._sheets, self._deltas.count
+        sheets, row, ts_event = self._sheets, self._deltas.count, epoch_ns(timestamp)
         bid = PRICES[change.best_bid] if change.best_bid else None
         ask = PRICES[change.best_ask] if change.best_ask else None
         level = (_SIDES[change.side], PRICES[change.price], SIZES[change.size])
-        self._deltas.put((sheets.seq, ts_event, recv, conn, token.id, token.market, *level, bid, ask, "skipped"))
+        # Until it is judged; what is not applied to a trusted book, never is.
+        check = "unverifiable" if token.conn == conn and token.gap is None else "skipped"
+        self._deltas.put((sheets.seq, ts_event, recv, conn, token.id, token.market, *level, bid, ask, check))
         sheets.seq += 1
         return row
 
@@ -157,25 +161,27 @@ class Books:
         tick = PRICES[event.tick_size] if event.tick_size else None
         last = PRICES[event.last_trade_price] if event.last_trade_price else None
         if self._sheets.storing:
-            ladders = (book.bids.prices(), book.bids.totals(), book.asks.prices(), book.asks.totals())
+            bids, asks = book.bids, book.asks
+            ladders = (bids.keys[::-1], bids.sizes[::-1], asks.keys[::-1], asks.sizes[::-1])
             values = (token.id, event.market, *ladders, event.hash, token.conn != conn, tick, last)
             self._sheets.put("book_snapshots", epoch_ns(event.timestamp), recv, conn, values)
 
     def _adopt(self, token: Token, event: BookSnapshot, book: Book, conn: int, recv: int) -> None:
         token.book, token.conn, token.market, token.timestamp = book, conn, event.market, event.timestamp
-        token.stated, token.row, token.odd_top = event.hash, None, False
-        token.proof.learn(
-            tick_size=event.tick_size,
-            last_trade_price=event.last_trade_price,
-            min_order_size=event.min_order_size,
-            neg_risk=event.neg_risk,
-        )
+        token.stated, token.row, token.odd_top = event.hash, None, None
+        if event.tick_size is not None or event.last_trade_price is not None:
+            token.proof.learn(
+                tick_size=event.tick_size,
+                last_trade_price=event.last_trade_price,
+                min_order_size=event.min_order_size,
+                neg_risk=event.neg_risk,
+            )
         self.judge.snapshot(token, event)
         self._catch_up(token)
         token.proved = recv
         self.trust.regain(token, recv)
         if token.top() != token.shown:
-            self._show(token, epoch_ns(event.timestamp), recv)
+            self._show(token, event.timestamp, recv)
         if not token.changed:
             token.changed = True
             self._changed.append(token)
@@ -249,30 +255,23 @@ class Books:
         """Tell whether no state waits to be judged and no depth to be shown."""
         return self.judge.idle and not self._changed
 
-    def _show(self, token: Token, ts_event: int, recv: int) -> None:
+    def _show(self, token: Token, timestamp: int, recv: int) -> None:
         """Write the top of the book, null where a side is empty."""
-        token.shown = bid, bid_size, ask, ask_size = token.top()
-        values: tuple[object, ...]
-        if bid >= 0 and ask >= 0:
-            values = (bid, bid_size, ask, ask_size, round((bid + ask) / 2, 6), round(ask - bid, 6))
-        elif bid >= 0:
-            values = (bid, bid_size, None, None, None, None)
-        else:
-            values = (None, None, ask if ask >= 0 else None, ask_size if ask >= 0 else None, None, None)
-        sheets = self._sheets
-        sheets.tables["prices"].put((sheets.seq, ts_event, recv, token.conn, token.id, token.market, *values))
+        sheets, token.shown = self._sheets, token.top()
+        ts_event = epoch_ns(timestamp)
+        sheets.tables["prices"].put((sheets.seq, ts_event, recv, token.conn, token.id, token.market, *token.shown))
         sheets.seq += 1
 
     def depth_rows(self, at: int, depth: int) -> None:
         """Write the best levels of every book that changed since the last time."""
+        sheets, put, last = self._sheets, self._sheets.tables["depth"].put, -depth - 1
         for token in self._changed:
             token.changed = False
-            if token.trusted():
+            if token.conn and token.gap is None:
                 bids, asks = token.book.bids, token.book.asks
-                ladders = (bids.prices(depth), bids.totals(depth), asks.prices(depth), asks.totals(depth))
-                self._sheets.put(
-                    "depth", epoch_ns(token.timestamp), at, token.conn, (token.id, token.market, *ladders)
-                )
+                ladders = (bids.keys[:last:-1], bids.sizes[:last:-1], asks.keys[:last:-1], asks.sizes[:last:-1])
+                put((sheets.seq, epoch_ns(token.timestamp), at, token.conn, token.id, token.market, *ladders))
+                sheets.seq += 1
         self._changed = []
 
     def check_rows(self, minute: int) -> None:
@@ -304,13 +303,3 @@ def _is_sound(change: LevelChange) -> bool:
     except ProtocolError:
         return False
     return True
-
-
-def _differs(token: Token, bid: float | None, ask: float | None) -> bool:
-    """Tell whether stated best prices contradict the book; a side that is not stated does not."""
-    if bid == 0 and ask == 0:
-        return False
-    bids, asks = token.book.bids.keys, token.book.asks.keys
-    bid_differs = bid is not None and bid != (bids[-1] if bids else 0.0)
-    ask_differs = ask is not None and ask != (-asks[-1] if asks else 1.0)
-    return bid_differs or ask_differs

@@ -1,5 +1,6 @@
 """The pipeline: told what happened, it keeps the books and the rows."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
@@ -66,7 +67,7 @@ class Pipeline:
         self._next = 0
         self._minute = 0
         # Messages by the name of their event.
-        self.counts: dict[str, int] = {}
+        self.counts: defaultdict[str, int] = defaultdict(int)
         self.unknown: dict[str, int] = {}
         self.resolved: set[str] = set()
         self.last_malformed: Malformed | None = None
@@ -204,16 +205,16 @@ class Pipeline:
     def finish(self, now: int) -> None:
         """Judge everything now and write what is open: the counts of the minute, and gaps that have no end yet."""
         self._told = None
-        self.tick(now)
-        self.books.judge.settle_all()
+        self.settle(now)
         self.books.check_rows(self._minute)
         for gap in self.open_gaps():
             self.books.trust.write(gap, now, ended=None)
 
     def settle(self, now: int) -> None:
-        """Judge everything now, so that rows and state can be cut here."""
+        """Judge and show everything now, so that rows and state can be cut here."""
         self.tick(now)
         self.books.judge.settle_all()
+        self.books.depth_rows(now, self._depth)
 
     def open_gaps(self) -> list[Gap]:
         """List the gaps that have not ended."""
@@ -248,10 +249,10 @@ class Pipeline:
         return handler
 
     def _count(self, name: str) -> None:
-        self.counts[name] = self.counts.get(name, 0) + 1
+        self.counts[name] += 1
 
     def _price_change(self, event: PriceChange, conn: int, recv: int) -> None:
-        self._count("price_change")
+        self.counts["price_change"] += 1
         for token_id, reason in self.books.price_change(event, conn, recv):
             self._malformed(Malformed(msgspec.json.encode(event).decode()[:1024], reason, token_id), conn, recv)
 
@@ -263,7 +264,7 @@ class Pipeline:
             self._malformed(Malformed(raw, reason, event.token_id), conn, recv)
 
     def _trade(self, event: Trade, conn: int, recv: int) -> None:
-        self._count("trade")
+        self.counts["trade"] += 1
         token = self.books.tokens.get(event.token_id)
         if token is None:
             return

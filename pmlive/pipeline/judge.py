@@ -70,9 +70,11 @@ class Judge:
         row, token.row = token.row, None
         if token.gap is not None or row is None:
             return
-        if token.odd_top:
-            self._contradict(token, row)
-            return
+        if token.odd_top is not None:
+            if _differs(token, *token.odd_top):
+                self._contradict(token, row)
+                return
+            token.odd_top = None
         token.counts.bbo_ok += 1
         if self._hashes:
             self._judge_hash(token, row)
@@ -95,7 +97,7 @@ class Judge:
         self._trust.lose(token, "mismatch", token.proved, recv, f"{differences} levels differ from a fresh book")
 
     def _contradict(self, token: Token, row: int) -> None:
-        token.odd_top = False
+        token.odd_top = None
         token.counts.bbo_mismatch += 1
         self._mark(row, "mismatch")
         detail = f"the venue's best prices are not the book's {token.book.best_bid} and {token.book.best_ask}"
@@ -138,6 +140,16 @@ class Judge:
     def _mark(self, row: int, check: Check) -> None:
         if row >= 0:
             self._deltas.amend(row, "check", check)
+
+
+def _differs(token: Token, bid: float | None, ask: float | None) -> bool:
+    """Tell whether stated best prices contradict the book; a side that is not stated does not."""
+    if bid == 0 and ask == 0:
+        return False
+    bids, asks = token.book.bids.keys, token.book.asks.keys
+    bid_differs = bid is not None and bid != (bids[-1] if bids else 0.0)
+    ask_differs = ask is not None and ask != (-asks[-1] if asks else 1.0)
+    return bid_differs or ask_differs
 
 
 def _count(token: Token, check: Check) -> None:

@@ -31,7 +31,7 @@ class Recent:
     def has(self, event: PriceChange, change: LevelChange, conn: int) -> bool:
         """Tell whether this very change came before, at the same time of the venue."""
         earlier = self.of(conn, event.market)
-        return any(one.timestamp == event.timestamp and change in one.changes for one in earlier)
+        return any(one.timestamp == event.timestamp and _tells(one, change) for one in earlier)
 
     def of(self, conn: int, market: str) -> Iterable[PriceChange]:
         """Give a market's last messages, oldest first."""
@@ -52,3 +52,15 @@ class Recent:
     def clear(self) -> None:
         """Forget everything."""
         self._by_conn, self._by_market, self._heard = {}, {}, -1
+
+
+def _tells(event: PriceChange, change: LevelChange) -> bool:
+    """Tell whether a message has a change; one that was written down has lost the wire's type, and equals by value."""
+    if type(event) is not PriceChange:
+        return change in event.changes
+    return _values(change) in [_values(each) for each in event.changes]
+
+
+def _values(change: LevelChange) -> tuple[str, ...]:
+    level = (change.token_id, change.side, change.price, change.size)
+    return (*level, change.hash, change.best_bid, change.best_ask)

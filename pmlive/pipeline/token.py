@@ -1,12 +1,17 @@
 """What is known of one token: its book, whether it is proven, and what was counted."""
 
+from typing import TypeAlias
+
 import msgspec
 
 from pmlive.book import Book
-from pmlive.events import BookSide, Gap, PriceChange
+from pmlive.events import BookSide, Gap, LevelChange, PriceChange
 from pmlive.integrity import Counts, Proof
 
-__all__ = ["Token", "TokenState"]
+__all__ = ["Token", "TokenState", "Top"]
+
+
+Top: TypeAlias = tuple[float | None, float | None, float | None, float | None]
 
 
 class TokenState(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +28,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     proof: Proof
     stated: str
     recent: list[PriceChange]
-    shown: tuple[float, float, float, float] | None
+    shown: Top | None
     counts: Counts
     gap: Gap | None
 
@@ -74,11 +79,12 @@ class Token:
         self.row: int | None = None
         self.reached = 0
         self.pending = False
-        self.odd_top = False
+        # Stated best prices that were not the book's; a change that came late may yet explain them.
+        self.odd_top: tuple[float | None, float | None] | None = None
         # A state whose hash did not fit, its row and its time, until the next state tells whether the book is wrong.
         self.doubt: tuple[int, int] | None = None
         # The top of the book as last shown in ``prices``, and whether ``depth`` is due.
-        self.shown: tuple[float, float, float, float] | None = None
+        self.shown: Top | None = None
         self.changed = False
         self.gap: Gap | None = None
         self.asked = 0
@@ -91,11 +97,11 @@ class Token:
         """Tell whether the book has a snapshot of its epoch and nothing against it."""
         return self.conn != 0 and self.gap is None
 
-    def top(self) -> tuple[float, float, float, float]:
-        """Give best bid, its size, best ask, its size; -1 stands for none, so that tops compare."""
+    def top(self) -> Top:
+        """Give best bid, its size, best ask, its size."""
         bids, asks = self.book.bids, self.book.asks
-        bid = (bids.keys[-1], bids.sizes[-1]) if bids.keys else (-1.0, -1.0)
-        ask = (-asks.keys[-1], asks.sizes[-1]) if asks.keys else (-1.0, -1.0)
+        bid = (bids.keys[-1], bids.sizes[-1]) if bids.keys else (None, None)
+        ask = (-asks.keys[-1], asks.sizes[-1]) if asks.keys else (None, None)
         return *bid, *ask
 
     def save(self, recent: list[PriceChange]) -> TokenState:
@@ -113,7 +119,7 @@ class Token:
             levels=levels,
             proof=self.proof,
             stated=self.stated,
-            recent=recent,
+            recent=[_plain(event) for event in recent],
             shown=self.shown,
             counts=self.counts,
             gap=self.gap,
@@ -129,3 +135,20 @@ class Token:
         for name in ("conn", "link", "timestamp", "heard", "proved", "proof", "stated", "shown", "counts", "gap"):
             setattr(token, name, getattr(state, name))
         return token
+
+
+def _plain(event: PriceChange) -> PriceChange:
+    """Write a message under our own names: the wire's types derive from ours, and are written under the venue's."""
+    changes = [
+        LevelChange(
+            token_id=change.token_id,
+            price=change.price,
+            size=change.size,
+            side=change.side,
+            hash=change.hash,
+            best_bid=change.best_bid,
+            best_ask=change.best_ask,
+        )
+        for change in event.changes
+    ]
+    return PriceChange(market=event.market, timestamp=event.timestamp, changes=changes)
