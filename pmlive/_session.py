@@ -1,8 +1,8 @@
 """One connection to the venue, as a state machine without a socket or a clock.
 
-It is told what happened and when; it says what to send and what else needs doing. The venue acknowledges nothing, so the
-only proof that a subscription worked is its opening book: one that stays away is asked for again, then by REST. An answer to
-a ping proves that somebody is there, not that data flows, so silence is judged by data alone.
+It is told what happened and when; it says what to send and what else needs doing. The venue acknowledges nothing, so
+the only proof that a subscription worked is its opening book: one that stays away is asked for again, then by REST.
+An answer to a ping proves that somebody is there, not that data flows, so silence is judged by data alone.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -197,7 +197,15 @@ class Proof(msgspec.Struct):
             self.established = True
             return "verified"
         search = self.established or self.facts.last_trade_price is None
-        facts = prove(digest, stated, guesses(self.facts, trade_price=None if self.announced is None else trade_price_text(self.announced), search=search))
+        facts = prove(
+            digest,
+            stated,
+            guesses(
+                self.facts,
+                trade_price=None if self.announced is None else trade_price_text(self.announced),
+                search=search,
+            ),
+        )
         if facts is None:
             self.failures += 1
             return "mismatch" if self.established else "unverifiable"

@@ -214,8 +214,8 @@ ROLLING: tuple[str, ...] = (
     "reference_prices",
 )
 
-# Made of the best prices all at once when rows are taken: null where a side is empty, and rounded since prices have at most
-# four decimals and adding floats leaves dust.
+# Made of the best prices all at once when rows are taken: null where a side is empty, and rounded since prices have
+# at most four decimals and adding floats leaves dust.
 _DERIVED = ("mid", "spread")
 
 # Chunks of a rolling frame smaller than this are joined, so that reading it stays cheap.
@@ -257,9 +257,7 @@ class Rows:
         flat = self._flat[:end]
         del self._flat[:end]
         self.first += len(flat) // self._width
-        columns = {
-            name: _series(name, flat[at :: self._width], dtype) for at, (name, dtype) in enumerate(self._given)
-        }
+        columns = {name: _series(name, flat[at :: self._width], dtype) for at, (name, dtype) in enumerate(self._given)}
         if len(self._given) < len(self._schema):
             bid, ask = columns["best_bid"], columns["best_ask"]
             columns |= {"mid": ((bid + ask) / 2).round(6), "spread": (ask - bid).round(6)}

@@ -154,7 +154,9 @@ def test_retry_after_is_read_as_a_date() -> None:
     assert retry_after(answer(429, ("Retry-After", past)), 60) == 0
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-5", "1.5", "²", "Wed, 21 Oct 2026 07:28:00", "Wed, 99 Oct 99999 07:28:00 GMT"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "-5", "1.5", "²", "Wed, 21 Oct 2026 07:28:00", "Wed, 99 Oct 99999 07:28:00 GMT"]
+)
 def test_a_retry_after_that_says_nothing_is_a_minute(text: str) -> None:
     assert retry_after(answer(429, ("Retry-After", text)), 60) == 60
 

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Coroutine
 
 import pytest
-
-from pmlive.events import BookSnapshot, Malformed
 from support.feed import PROMPT, QUICK, Notes, pooled, times
 from support.waiting import until
 from support.ws import Peer, SocketServer, books, serving_sockets
+
+from pmlive.events import BookSnapshot, Malformed
 
 Ending = Callable[[Peer], Coroutine[object, object, None]]
 
@@ -107,7 +107,9 @@ def test_a_broken_frame_ends_the_connection_or_is_counted(ending: Ending) -> Non
     async def watch() -> None:
         async with pooled(server.url, notes) as pool:
             pool.want("market", ["1"])
-            await until(lambda: notes.count("opened") == 2 or any(isinstance(event, Malformed) for event in notes.events))
+            await until(
+                lambda: notes.count("opened") == 2 or any(isinstance(event, Malformed) for event in notes.events)
+            )
 
     notes = Notes()
     with serving_sockets(ending_once(ending)) as server:
@@ -254,7 +256,7 @@ def test_a_token_without_opening_book_is_asked_for_again_then_reported_and_fetch
 
     late = [detail for what, _, detail in notes.said if what == "late"]
     assert len(late) == 1
-    assert [detail for what, _, detail in notes.said if what == "fetch"][0] == ["2"]
+    assert next(detail for what, _, detail in notes.said if what == "fetch") == ["2"]
     operations = [json.loads(text).get("operation") for text in server.texts if text != "PING"]
     assert operations == [None, "unsubscribe", "subscribe"]
 
@@ -415,7 +417,12 @@ def test_a_user_connection_is_widened_to_every_market() -> None:
 # --- the end ---
 
 
-MOMENTS: dict[str, Ending | None] = {"nobody answers": None, "accepts": answering, "closes": closing(1000), "resets": reset}
+MOMENTS: dict[str, Ending | None] = {
+    "nobody answers": None,
+    "accepts": answering,
+    "closes": closing(1000),
+    "resets": reset,
+}
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-
-from pmlive.errors import AuthError, FeedError
-from pmlive.feed import Policy
 from support.feed import PROMPT, QUICK, SECRETS, Notes, pooled, times
 from support.waiting import until
 from support.ws import Peer, serving_sockets
+
+from pmlive.errors import AuthError, FeedError
+from pmlive.feed import Policy
 
 
 async def answering(peer: Peer) -> None:
@@ -65,7 +65,9 @@ def test_a_server_that_says_when_is_not_dialled_before() -> None:
             await until(lambda: notes.books)
 
     notes = Notes()
-    with serving_sockets(answering, admit=lambda number: (429, {"Retry-After": "1"}) if number == 0 else None) as server:
+    with serving_sockets(
+        answering, admit=lambda number: (429, {"Retry-After": "1"}) if number == 0 else None
+    ) as server:
         asyncio.run(watch())
 
     first, second = server.dials[:2]
@@ -134,8 +136,11 @@ def self_signed(folder: Path) -> Generator[ssl.SSLContext]:
         pytest.skip("openssl is not installed: the test of an untrusted certificate DID NOT RUN")
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"]
-        + ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
+        [
+            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "1", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
         check=True,
         capture_output=True,
     )

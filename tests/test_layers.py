@@ -133,7 +133,7 @@ def test_a_heavy_library_is_imported_where_it_is_shown_and_nowhere_else(path: Pa
 
 @pytest.mark.parametrize("path", [path for path in _FILES if part_of(path) in (*_CORE, "tables")], ids=name_of)
 def test_the_core_has_no_clock_no_socket_and_no_log(path: Path) -> None:
-    banned = _NOT_IN_CORE - ({"polars"} if part_of(path) == "tables" else set())
+    banned = _NOT_IN_CORE - ({"polars", "pyarrow"} if part_of(path) == "tables" else set())
 
     assert not libraries(path) & banned
 

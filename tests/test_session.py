@@ -7,10 +7,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from support.ws import books
 
 from pmlive._session import FetchBooks, Late, Redial, Session, State, Timing, Todo, Witness
 from pmlive.events import Channel, Control, NewMarket
-from support.ws import books
 
 S = 1_000_000_000
 SECRETS = {"api_key": "key", "secret": "hidden", "passphrase": "words"}
@@ -319,7 +319,9 @@ def test_answers_to_pings_are_no_data() -> None:
 def test_markets_made_elsewhere_are_no_data() -> None:
     """``new_market`` goes to every connection, so it flows while the books are frozen."""
     session = live()
-    made = json.dumps({"event_type": "new_market", "market": "0xn", "assets_ids": ["7", "8"], "timestamp": "1790000000000"})
+    made = json.dumps(
+        {"event_type": "new_market", "market": "0xn", "assets_ids": ["7", "8"], "timestamp": "1790000000000"}
+    )
 
     todo: list[Todo] = []
     for second in range(1, 31):

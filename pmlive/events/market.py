@@ -51,9 +51,10 @@ def _text(number: str | float) -> str:
 class BookSnapshot(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The whole book of one token; it replaces whatever was known.
 
-    The sides are kept as the venue wrote them: most books repeat what is known already, which their text tells, and levels
-    that are not new need not be read. Levels come in the venue's order, best last, but only prices decide. ``tick_size`` and
-    ``last_trade_price`` are sent with the opening book only; ``min_order_size`` and ``neg_risk`` by REST only.
+    The sides are kept as the venue wrote them: most books repeat what is known already, which their text tells, and
+    levels that are not new need not be read. Levels come in the venue's order, best last, but only prices decide.
+    ``tick_size`` and ``last_trade_price`` are sent with the opening book only; ``min_order_size`` and ``neg_risk`` by
+    REST only.
     """
 
     token_id: str

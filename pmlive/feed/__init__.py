@@ -1,7 +1,8 @@
 """The venue's sockets: the only module that dials, with the time to do it in.
 
-Every connection runs by itself: the market, user and real-time sockets fail independently of each other. What is received
-leaves through one narrow seam, ``Sink``, as bytes with their events and the time; nothing behind it can slow a socket.
+Every connection runs by itself: the market, user and real-time sockets fail independently of each other. What is
+received leaves through one narrow seam, ``Sink``, as bytes with their events and the time; nothing behind it can slow
+a socket.
 """
 
 from pmlive.feed.backoff import Backoff, Policy

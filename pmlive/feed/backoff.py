@@ -16,6 +16,7 @@ __all__ = ["Backoff", "Policy", "fatal", "retry_after"]
 
 # A server that wants to be left alone for longer is asked again all the same, in seconds.
 _LONGEST = 3600.0
+_REDIRECTION = 3
 # Doubling further would leave the numbers that a float can hold.
 _DOUBLINGS = 60
 
@@ -23,9 +24,10 @@ _DOUBLINGS = 60
 class Policy(msgspec.Struct, frozen=True):
     """How patiently to dial, in seconds.
 
-    The delay before a dial is drawn evenly from nothing to ``first``, doubled with each failure up to ``most``. Only a
-    connection that proved useful and lasted ``stable`` makes the next delay short again. In any ``window``, one connection
-    is dialled at most ``dials`` times, whatever happens; all connections together keep ``spacing`` between two dials.
+    The delay before a dial is drawn evenly from nothing to ``first``, doubled with each failure up to ``most``. Only
+    a connection that proved useful and lasted ``stable`` makes the next delay short again. In any ``window``, one
+    connection is dialled at most ``dials`` times, whatever happens; all connections together keep ``spacing`` between
+    two dials.
     """
 
     first: float = 1.0
@@ -42,7 +44,7 @@ class Policy(msgspec.Struct, frozen=True):
 class Backoff:
     """The dials of one connection: how long to wait before the next."""
 
-    def __init__(self, policy: Policy, draw: Callable[[float, float], float] = random.uniform) -> None:
+    def __init__(self, policy: Policy, draw: Callable[[float, float], float] = random.uniform) -> None:  # noqa: S311  # jitter, no secret
         self._policy = policy
         self._draw = draw
         self._dialled: deque[float] = deque(maxlen=policy.dials)
@@ -95,7 +97,11 @@ def fatal(error: BaseException, url: str) -> PmliveError | None:
         return None
     status = error.response.status_code
     if status in (401, 403):
-        return AuthError(f"{url} refused the connection with HTTP {status}; check credentials and country, then reconnect")
-    if 300 <= status < 400:
-        return FeedError(f"{url} redirects elsewhere (HTTP {status}), which is not followed; set the address that is right")
+        return AuthError(
+            f"{url} refused the connection with HTTP {status}; check credentials and country, then reconnect"
+        )
+    if status // 100 == _REDIRECTION:
+        return FeedError(
+            f"{url} redirects elsewhere (HTTP {status}), which is not followed; set the address that is right"
+        )
     return None

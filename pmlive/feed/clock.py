@@ -12,7 +12,8 @@ _TOLERANCE = 1_000_000_000
 class Clock:
     """Nanoseconds since 1970, carried by the monotonic clock.
 
-    The order of receiving must survive a wall clock that is set back, so ours then waits; one that jumps ahead is followed.
+    The order of receiving must survive a wall clock that is set back, so ours then waits; one that jumps ahead is
+    followed.
     """
 
     def __init__(

@@ -32,13 +32,26 @@ _REFUSALS = 3
 class Sink(Protocol):
     """Where connections report, in the order of events; each call returns at once."""
 
-    def opened(self, connection: "Connection", conn: int, now: int) -> None: ...
-    def received(self, connection: "Connection", data: bytes, events: Sequence[Event], now: int) -> None: ...
-    def closed(self, connection: "Connection", cause: Cause | None, detail: str, now: int) -> None: ...
-    def late(self, connection: "Connection", token_ids: Sequence[str], since: int) -> None: ...
-    def fetch(self, connection: "Connection", token_ids: Sequence[str]) -> None: ...
-    def witness(self, connection: "Connection", since: int) -> None: ...
-    def failed(self, connection: "Connection", error: PmliveError) -> None: ...
+    def opened(self, connection: "Connection", conn: int, now: int) -> None:
+        """Note a connection, its epoch and what it was asked for."""
+
+    def received(self, connection: "Connection", data: bytes, events: Sequence[Event], now: int) -> None:
+        """Take a frame and the events in it."""
+
+    def closed(self, connection: "Connection", cause: Cause | None, detail: str, now: int) -> None:
+        """Note the end of a connection; without a cause it was meant."""
+
+    def late(self, connection: "Connection", token_ids: Sequence[str], since: int) -> None:
+        """Note tokens whose opening book has not come since a time."""
+
+    def fetch(self, connection: "Connection", token_ids: Sequence[str]) -> None:
+        """Get books by REST that the socket did not send."""
+
+    def witness(self, connection: "Connection", since: int) -> None:
+        """Ask REST whether a connection without data since a time is calm or frozen."""
+
+    def failed(self, connection: "Connection", error: PmliveError) -> None:
+        """Note that dialling again cannot help."""
 
 
 class _Direct(connect):
@@ -48,7 +61,7 @@ class _Direct(connect):
         return exc
 
 
-class _Given(Exception):
+class _GivenUpError(Exception):
     """We gave the connection up; the reason is its text."""
 
     def __init__(self, reason: str, cause: Cause = "silence") -> None:
@@ -97,7 +110,7 @@ class Connection:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._silent_refusals = 0
-        self._given: _Given | None = None
+        self._given: _GivenUpError | None = None
 
     @property
     def channel(self) -> Channel:
@@ -123,7 +136,7 @@ class Connection:
 
     def give_up(self, reason: str, cause: Cause = "silence") -> None:
         """Leave this socket for another."""
-        self._given = _Given(reason, cause)
+        self._given = _GivenUpError(reason, cause)
         self._wake.set()
 
     async def _run(self) -> None:
@@ -156,7 +169,7 @@ class Connection:
         try:
             async with self._dial() as socket:
                 await self._serve(socket)
-        except (OSError, TimeoutError, WebSocketException, EOFError, _Given) as error:
+        except (OSError, TimeoutError, WebSocketException, EOFError, _GivenUpError) as error:
             return self._failed(error, time.monotonic() - began)
         return self._failed(EOFError("the server closed the connection"), time.monotonic() - began)
 
@@ -218,7 +231,7 @@ class Connection:
     def _do(self, todo: Todo) -> None:
         match todo:
             case Redial(reason):
-                raise _Given(reason)
+                raise _GivenUpError(reason)
             case Witness(since):
                 self._sink.witness(self, since)
             case Late(token_ids, since):
@@ -235,9 +248,11 @@ class Connection:
             logger.info("no connection to %s: %s", self.url, self.last_error)
         else:
             self._note_refusal(lasted)
-            self.too_big = isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == _TOO_BIG
+            self.too_big = (
+                isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == _TOO_BIG
+            )
             self._backoff.ended(lasted, useful=self.session.useful)
-            self._over(error.cause if isinstance(error, _Given) else "disconnect", self.last_error)
+            self._over(error.cause if isinstance(error, _GivenUpError) else "disconnect", self.last_error)
         reason = fatal(error, self.url)
         if reason is None and self._silent_refusals >= _REFUSALS:
             reason = AuthError(f"{self.url} ends every connection right after the credentials; check the API key")
@@ -254,7 +269,9 @@ class Connection:
     def _over(self, cause: Cause | None, detail: str) -> None:
         self.session.disconnected()
         if cause is not None:
-            logger.warning("connection %s to %s ended (%s): data is missing until it is back", self.conn, self.url, detail)
+            logger.warning(
+                "connection %s to %s ended (%s): data is missing until it is back", self.conn, self.url, detail
+            )
         self._sink.closed(self, cause, detail, self._clock())
         self.previous, self.conn, self.connected = None if cause is None else self.conn, None, False
 

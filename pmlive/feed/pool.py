@@ -13,8 +13,9 @@ __all__ = ["Pool"]
 
 # Beyond some hundreds of tokens on one connection the venue sends changes but no opening books.
 TOKENS_PER_CONNECTION = 200
-_EPOCHS_BEGAN = 1_735_689_600  # 2025-01-01, in seconds since 1970
 _S = 1_000_000_000
+_TENTH = _S // 10
+_EPOCHS_BEGAN = 17_356_896_000  # 2025-01-01, in tenths of a second since 1970; 32 bits last for 13 years
 _TIMING: dict[Channel, Timing] = {
     "market": Timing(),
     "user": Timing(),
@@ -54,8 +55,7 @@ class Pool:
         self._limits: dict[Connection, int] = {}
         self._turn = asyncio.Lock()
         self._last_dial = 0.0
-        # Epoch numbers go on from the clock, so that a recording that is resumed never sees one twice.
-        self._epoch = clock() // _S - _EPOCHS_BEGAN
+        self._epoch = 0
         self._ending: set[asyncio.Task[None]] = set()
 
     def want(self, channel: Channel, keys: Iterable[str]) -> dict[int, list[str]]:
@@ -171,5 +171,6 @@ class Pool:
             self._last_dial = time.monotonic()
 
     def _next_epoch(self) -> int:
-        self._epoch += 1
+        """Number a connection by the tenth of a second: a recording that another run goes on with sees no number twice."""
+        self._epoch = max(self._epoch + 1, self._clock() // _TENTH - _EPOCHS_BEGAN)
         return self._epoch

@@ -21,7 +21,7 @@ from pmlive.manager.views import AwaitedError, BookView, status, view
 from pmlive.markets import Market
 from pmlive.pipeline import Token
 from pmlive.pipeline.journal import rebuild
-from pmlive.settings import Venue, data_dir
+from pmlive.settings import Variables, Venue, data_dir
 from pmlive.store import Recorder
 
 if TYPE_CHECKING:
@@ -35,8 +35,9 @@ _LOOK_AGAIN = 0.02
 class Manager(Subscriber):
     """Stream markets, keep proven books and rolling frames, and record them.
 
-    Everything live happens in a thread of its own, started on first use; each method is plain, works in a script, in a cell,
-    with a running event loop and without, and may be called from any thread. Frames are copies of what is there.
+    Everything live happens in a thread of its own, started on first use; each method is plain, works in a script, in
+    a cell, with a running event loop and without, and may be called from any thread. Frames are copies of what is
+    there.
 
     Args:
         venue: the real venue by default; ``"sim"`` starts a simulated one, which needs no network; or other addresses.
@@ -250,7 +251,12 @@ class Manager(Subscriber):
         """List the tokens that a market and its outcome, or an outcome alone, may mean."""
         markets = self._engine.markets.values()
         if outcome is None:
-            return [token for market in markets for name, token in market.tokens.items() if name.casefold() == named.casefold()]
+            return [
+                token
+                for market in markets
+                for name, token in market.tokens.items()
+                if name.casefold() == named.casefold()
+            ]
         return [market.token_of(outcome) for market in markets if named in (market.slug, market.condition_id)]
 
 
@@ -272,4 +278,4 @@ def _simulated() -> "tuple[SimulatedVenue, Venue]":
 
     sim = SimulatedVenue()
     sim.start()
-    return sim, Venue.from_environment(sim.environment())
+    return sim, Venue.from_environment(Variables(sim.environment()))

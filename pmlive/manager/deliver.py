@@ -1,7 +1,7 @@
 """Counting and handing out what subscriptions get, from rows that are complete: never on the hot path."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 
@@ -10,20 +10,24 @@ from pmlive.manager.subscriptions import TABLES, Subscription, SubscriptionType
 
 __all__ = ["deliver"]
 
-# What is handed out, where that is not every row that counts; of these tables, the newest row of each token is enough.
-_HANDED_OUT: dict[SubscriptionType, tuple[str, ...]] = {
-    "orderbook_updates": ("depth",),
-    "watch": ("prices", "depth", "trades", "market_events"),
-}
+# Of these tables, the newest row of each token is enough.
 _NEWEST = ("prices", "depth")
+# Subscriptions whose events are the messages of their tokens, most of which make no row that is handed out.
+_BY_MESSAGE: tuple[SubscriptionType, ...] = ("orderbook_updates", "watch")
 
 
 def deliver(
-    subscriptions: Iterable[Subscription], frames: Mapping[str, pl.DataFrame], labels: Mapping[str, str]
+    subscriptions: Iterable[Subscription],
+    frames: Mapping[str, pl.DataFrame],
+    labels: Mapping[str, str],
+    heard: Mapping[str, int],
 ) -> None:
-    """Give each subscription its share of new rows."""
+    """Give each subscription its share of new rows; ``heard`` counts the new messages of each token."""
     for subscription in subscriptions:
-        _count(subscription, frames)
+        if subscription.type in _BY_MESSAGE:
+            subscription.count(sum(heard.get(token_id, 0) for token_id in subscription.keys))
+        else:
+            _count(subscription, frames)
         if subscription.mailboxes:
             _hand_out(subscription, frames, labels)
 
@@ -41,15 +45,12 @@ def _count(subscription: Subscription, frames: Mapping[str, pl.DataFrame]) -> No
     for table in tables:
         if table not in frames:
             continue
-        mine = _mine(subscription, frames[table], column)
-        if mine.height:
-            subscription.events_received += mine.height
-            subscription.last_event = datetime.now(UTC)
+        subscription.count(_mine(subscription, frames[table], column).height)
 
 
 def _hand_out(subscription: Subscription, frames: Mapping[str, pl.DataFrame], labels: Mapping[str, str]) -> None:
     tables, column = TABLES[subscription.type]
-    for table in _HANDED_OUT.get(subscription.type, tables):
+    for table in tables:
         if table not in frames:
             continue
         mine = _mine(subscription, frames[table], column)

@@ -30,6 +30,20 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# What a recording's manifest tells of a market.
+_DESCRIBED = (
+    "condition_id",
+    "slug",
+    "event_slug",
+    "question",
+    "outcomes",
+    "token_ids",
+    "tick_size",
+    "min_order_size",
+    "neg_risk",
+    "end_date",
+)
+
 # How often markets that are past their end are looked up, in case the socket never tells the outcome.
 _POLL = 60.0
 
@@ -77,7 +91,12 @@ class Engine:
 
     def wait(self, coroutine: Coroutine[object, object, T]) -> T:
         """Run a coroutine in the feed thread."""
-        return self.runner.wait(coroutine)
+        try:
+            return self.runner.wait(coroutine)
+        except RuntimeError:
+            # The library's word for asking through a client that was closed.
+            self.refuse_closed()
+            raise
 
     def resolve(self, market_ids: Sequence[MarketId]) -> Wanted:
         """Find the tokens that are meant, and keep their names."""
@@ -133,7 +152,10 @@ class Engine:
                 timing=self.options.timing,
                 doubts=self.options.doubts,
             )
-            self.live.desk.on_rows = lambda frames: deliver(self.registry.active.values(), frames, self.labels)
+            books = self.live.desk.pipeline.books
+            self.live.desk.on_rows = lambda frames: deliver(
+                self.registry.active.values(), frames, self.labels, books.take_heard()
+            )
             self.live.spawn(self.live.run())
             self.live.spawn(self._poll())
         return self.live
@@ -192,7 +214,7 @@ class Engine:
             live.spawn(self._look_up(nameless))
 
     def record(self, recorder: Recorder) -> None:
-        """Keep everything from now on; books that are open already are asked for anew, so that the recording has them."""
+        """Keep everything from now on; open books are asked for anew, so that the recording has them."""
         live = self.started()
         recorder.markets(self.described())
         live.desk.record(recorder)
@@ -200,10 +222,9 @@ class Engine:
 
     def described(self) -> list[dict[str, object]]:
         """Describe the markets for a recording's manifest."""
-        names = ("condition_id", "slug", "event_slug", "question", "outcomes", "token_ids", "tick_size", "min_order_size",
-                 "neg_risk", "end_date")  # fmt: skip
         return [
-            msgspec.to_builtins({name: getattr(market, name) for name in names}) for market in self.markets.values()
+            msgspec.to_builtins({name: getattr(market, name) for name in _DESCRIBED})
+            for market in self.markets.values()
         ]
 
     def _want(self, channel: Channel, keys: Sequence[str]) -> None:

@@ -62,9 +62,7 @@ class Live:
             "realtime": venue.live_data,
             "prices": venue.prices_ws,
         }
-        self.pool = Pool(
-            self.urls, self, clock=self.clock, policy=policy, timing=timing, credentials=credentials
-        )
+        self.pool = Pool(self.urls, self, clock=self.clock, policy=policy, timing=timing, credentials=credentials)
         self.errors: dict[Channel, PmliveError] = {}
         self.reconnects = 0
         self.last_reconnect: int | None = None

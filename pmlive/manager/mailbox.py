@@ -16,7 +16,7 @@ Handler: TypeAlias = Callable[[Update], object] | Callable[[Update], Awaitable[o
 
 
 class Mailbox:
-    """Updates waiting for one consumer: a newer one of the same key replaces the older, and the oldest key goes first."""
+    """Updates waiting for one consumer: a newer one replaces an older of its key, and the oldest key goes first."""
 
     def __init__(self, size: int = 1024) -> None:
         self._size = size
@@ -87,7 +87,9 @@ class Mailbox:
 
     def _note_drop(self) -> None:
         if self.dropped == 0:
-            logger.warning("a consumer is too slow: its oldest updates are dropped and counted; the recording loses nothing")
+            logger.warning(
+                "a consumer is too slow: its oldest updates are dropped and counted; the recording loses nothing"
+            )
         self.dropped += 1
 
 

@@ -1,6 +1,7 @@
 """From what a user names to what a socket wants."""
 
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias, cast
 
 import msgspec
 
@@ -8,7 +9,7 @@ from pmlive.markets import Catalogue, Market, Series, reference
 
 __all__ = ["MarketId", "Wanted", "resolve", "series_of", "texts"]
 
-MarketId = str | Market
+MarketId: TypeAlias = str | Market
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -35,9 +36,9 @@ def texts(market_ids: object) -> list[MarketId]:
     if not isinstance(market_ids, Iterable):
         raise TypeError(f"markets are named by text or Market, alone or in a list; got {type(market_ids).__name__}")
     ids: list[MarketId] = []
-    for each in market_ids:  # pyright: ignore[reportUnknownVariableType]  # checked in the next line
+    for each in cast("Iterable[object]", market_ids):
         if not isinstance(each, str | Market):
-            raise TypeError(f"a market is named by text or Market; got {type(each).__name__}")  # pyright: ignore
+            raise TypeError(f"a market is named by text or Market; got {type(each).__name__}")
         ids.append(each)
     if not ids:
         raise ValueError("no market is named; give at least one id, slug or address")

@@ -17,7 +17,8 @@ T = TypeVar("T")
 class Runner:
     """An event loop in a daemon thread of its own, started on first use.
 
-    A busy notebook cell then neither stops a heartbeat nor loses a frame, and no loop of the caller's is needed or touched.
+    A busy notebook cell then neither stops a heartbeat nor loses a frame, and no loop of the caller's is needed or
+    touched.
     """
 
     def __init__(self) -> None:

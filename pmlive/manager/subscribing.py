@@ -1,4 +1,4 @@
-"""What can be subscribed to: seven kinds of the venue's own, two of the real-time data sockets, and all of it at once."""
+"""What can be subscribed to: seven kinds of the venue's own, two of the real-time sockets, or everything."""
 
 import asyncio
 import inspect
@@ -76,7 +76,9 @@ class Subscriber:
     ) -> Subscription:
         """Stream the books of tokens, updates holding the best ``depth`` levels a side."""
         if not isinstance(depth, int) or not 1 <= depth <= self._engine.options.depth:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ValueError(f"depth {depth!r} is not between 1 and the manager's own depth of {self._engine.options.depth}")
+            raise ValueError(
+                f"depth {depth!r} is not between 1 and the manager's own depth of {self._engine.options.depth}"
+            )
         wanted = self._engine.resolve(texts(token_ids))
         return self._subscribe(
             "orderbook_updates", "market", wanted.token_ids, wanted.token_ids, callback_type, on_event, depth=depth
@@ -147,13 +149,18 @@ class Subscriber:
         """Stream prices from outside the venue, in dollars.
 
         Args:
-            symbols: ``btc/usd`` is Chainlink's, ``btcusdt`` Binance's, anything else an equity; with credentials, ``btcusd``
+            symbols: ``btc/usd`` is Chainlink's, ``btcusdt`` Binance's, anything else an equity; with credentials,
+            ``btcusd``
                 and equities come from the authenticated price streams.
             callback_type: which of the manager's callbacks gets updates.
             on_event: another function that gets updates.
         """
         names = _words(symbols)
-        streamed = [name for name in names if self._engine.credentials is not None and "/" not in name and not name.endswith("usdt")]
+        streamed = [
+            name
+            for name in names
+            if self._engine.credentials is not None and "/" not in name and not name.endswith("usdt")
+        ]
         channel: Channel = "prices" if len(streamed) == len(names) else "realtime"
         keys = [_price_key(name, channel) for name in names]
         return self._subscribe("reference_prices", channel, keys, names, callback_type, on_event)
@@ -220,7 +227,7 @@ def _words(names: str | Sequence[str]) -> list[str]:
     for name in given:
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers are not all checked
             raise TypeError(f"a name is text; got {type(name).__name__}")
-        if not name or any(letter.isspace() or letter in "\"{}|," for letter in name):
+        if not name or any(letter.isspace() or letter in '"{}|,' for letter in name):
             raise ValueError(f"{name[:100]!r} is not a slug or symbol; expected one like 'fed-decision' or 'btc/usd'")
     if not given:
         raise ValueError("nothing is named; give at least one slug or symbol")

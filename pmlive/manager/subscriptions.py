@@ -24,16 +24,16 @@ SubscriptionType: TypeAlias = Literal[
 ]
 CallbackType: TypeAlias = Literal["notification", "log"]
 
-# The tables whose rows are a subscription's events, and the column that its keys are found in.
+# The tables whose rows a subscription is given, and the column that its keys are found in.
 TABLES: dict[SubscriptionType, tuple[tuple[str, ...], str]] = {
     "market_prices": (("prices", "trades"), "token_id"),
-    "orderbook_updates": (("book_snapshots", "book_deltas"), "token_id"),
+    "orderbook_updates": (("depth",), "token_id"),
     "user_orders": (("user_orders",), "market"),
     "user_trades": (("user_trades",), "market"),
     "market_resolution": (("market_events",), "market"),
     "activity": (("activity",), "event_slug"),
     "reference_prices": (("reference_prices",), "symbol"),
-    "watch": (("prices", "trades", "book_snapshots", "book_deltas"), "token_id"),
+    "watch": (("prices", "depth", "trades", "market_events"), "token_id"),
 }
 _SOCKETS: dict[Channel, str] = {"market": "clob", "user": "clob", "realtime": "realtime", "prices": "realtime"}
 
@@ -41,8 +41,9 @@ _SOCKETS: dict[Channel, str] = {"market": "clob", "user": "clob", "realtime": "r
 class Subscription:
     """One thing that was asked for; pass ``id`` to ``unsubscribe``, or iterate over it with ``async for``.
 
-    Updates are dictionaries that JSON can hold. Iterating never holds up the feed: when the reader is slow, newer prices
-    replace older ones of the same token, and ``dropped`` counts what was lost to it (the recording loses nothing).
+    Updates are dictionaries that JSON can hold. Iterating never holds up the feed: when the reader is slow, newer
+    prices replace older ones of the same token, and ``dropped`` counts what was lost to it (the recording loses
+    nothing).
     """
 
     def __init__(
@@ -109,6 +110,12 @@ class Subscription:
             "keys": len(self.keys),
             "dropped": self.dropped,
         }
+
+    def count(self, events: int) -> None:
+        """Note so many new events."""
+        if events:
+            self.events_received += events
+            self.last_event = datetime.now(UTC)
 
     def consume(self, consumer: Consumer) -> None:
         """Give updates to one more consumer."""

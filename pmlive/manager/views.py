@@ -17,6 +17,7 @@ from pmlive.pipeline import Token
 
 __all__ = ["AwaitedError", "BookView", "status", "view"]
 
+
 class AwaitedError(BookError):
     """The opening book of a token is on its way."""
 
@@ -83,7 +84,7 @@ class BookView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _lines(levels: Sequence[tuple[float, float]], most: int = 10) -> list[str]:
-    lines = [f"{price:g} × {size:,.2f}" for price, size in levels[:most]]
+    lines = [f"{price:g} x {size:,.2f}" for price, size in levels[:most]]
     return lines + [""] * (most - len(lines))
 
 

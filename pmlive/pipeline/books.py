@@ -69,7 +69,8 @@ class Books:
         if token.conn != conn:
             self._skip(token, event, change, conn, recv)
             return True
-        if self.recent.has(event, change, conn):
+        known = self.recent.ends_with if event.timestamp == token.timestamp else self.recent.has
+        if known(event, change, conn):
             self.duplicates += 1
             return True
         self.late += event.timestamp < token.timestamp
@@ -106,7 +107,7 @@ class Books:
         return top
 
     def _skip(self, token: Token, event: PriceChange, change: LevelChange, conn: int, recv: int) -> None:
-        """Write down a change that came before the snapshot of its connection; it is applied with that, if it is newer."""
+        """Write down a change that came before its connection's snapshot, which it is applied with if it is newer."""
         if token.link != conn:
             return
         if self.recent.has(event, change, conn):
@@ -189,7 +190,7 @@ class Books:
     def _catch_up(self, token: Token) -> None:
         """Apply what came before the snapshot but is newer: it was asked for by REST while the stream went on."""
         since = token.timestamp
-        for event in self.recent.of(token.conn, token.market):
+        for event in sorted(self.recent.of(token.conn, token.market), key=lambda event: event.timestamp):
             for change in event.changes if event.timestamp > since else ():
                 if change.token_id == token.id and _is_sound(change):
                     (token.book.bids if change.side == "BUY" else token.book.asks).put(change.price, change.size)
@@ -249,6 +250,13 @@ class Books:
         self.recent.clear()
 
     # --- what is shown ---
+
+    def take_heard(self) -> dict[str, int]:
+        """Give the number of messages of each token since this was asked last."""
+        heard = {token.id: token.messages for token in self.tokens.values() if token.messages}
+        for token_id in heard:
+            self.tokens[token_id].messages = 0
+        return heard
 
     @property
     def idle(self) -> bool:

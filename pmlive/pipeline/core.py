@@ -288,7 +288,7 @@ class Pipeline:
         self._row("market_events", rows.market_event)(event, conn, recv)
 
     def _row(self, table: str, layout: Callable[[Any], tuple[object, ...]]) -> Callable[[Any, int, int], None]:
-        def handle(event: Any, conn: int, recv: int) -> None:
+        def handle(event: Any, conn: int, recv: int) -> None:  # noqa: ANN401  # each layout takes its own kind
             self._noted(event, conn, recv)
             try:
                 values = layout(event)
@@ -300,13 +300,13 @@ class Pipeline:
 
         return handle
 
-    def _noted(self, event: Event, conn: int, recv: int) -> None:
+    def _noted(self, event: Event, _conn: int, _recv: int) -> None:
         self._count(_name(type(event)))
 
-    def _control(self, event: Control, conn: int, recv: int) -> None:
+    def _control(self, _event: Control, _conn: int, _recv: int) -> None:
         self._count("control")
 
-    def _unknown(self, event: Unknown, conn: int, recv: int) -> None:
+    def _unknown(self, event: Unknown, _conn: int, _recv: int) -> None:
         self._count("unknown")
         self.unknown[event.kind] = self.unknown.get(event.kind, 0) + 1
 

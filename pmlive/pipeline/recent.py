@@ -1,7 +1,7 @@
 """The last changes of each market by connection: to know a repeated one, and to catch up with a late snapshot."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Reversible
 
 from pmlive.events import LevelChange, PriceChange
 
@@ -33,7 +33,16 @@ class Recent:
         earlier = self.of(conn, event.market)
         return any(one.timestamp == event.timestamp and _tells(one, change) for one in earlier)
 
-    def of(self, conn: int, market: str) -> Iterable[PriceChange]:
+    def ends_with(self, event: PriceChange, change: LevelChange, conn: int) -> bool:
+        """Tell whether this very change was the last word on its level at that time: sizes may come and go and come."""
+        level = (change.token_id, change.side, change.price)
+        for one in reversed(self.of(conn, event.market)):
+            for each in one.changes if one.timestamp == event.timestamp else ():
+                if (each.token_id, each.side, each.price) == level:
+                    return _values(each) == _values(change)
+        return False
+
+    def of(self, conn: int, market: str) -> Reversible[PriceChange]:
         """Give a market's last messages, oldest first."""
         return self._by_conn.get(conn, {}).get(market, ())
 

@@ -19,6 +19,7 @@ from pmlive.events import (
 __all__ = ["activity", "market_event", "reference_price", "trade", "user_order", "user_trade"]
 
 _SIDES = {"BUY": "buy", "SELL": "sell"}
+_LARGEST = 2**63 - 1
 
 
 def trade(event: Trade) -> tuple[object, ...]:
@@ -85,7 +86,7 @@ def user_trade(event: UserTrade) -> tuple[object, ...]:
         event.match_time,
         event.last_update,
         event.transaction_hash or None,
-        event.bucket_index,
+        _whole(event.bucket_index),
         event.maker_address,
         [_maker(order) for order in event.maker_orders],
     )
@@ -96,7 +97,7 @@ def _maker(order: MakerOrder) -> dict[str, object]:
         "order_id": order.order_id,
         "token_id": order.token_id,
         "outcome": order.outcome,
-        "outcome_index": order.outcome_index,
+        "outcome_index": _whole(order.outcome_index),
         "side": order.side,
         "price": price(order.price),
         "matched_amount": size(order.matched_amount),
@@ -118,7 +119,7 @@ def activity(event: Activity) -> tuple[object, ...]:
         event.slug,
         event.title,
         event.outcome,
-        event.outcome_index,
+        _whole(event.outcome_index),
         event.proxy_wallet,
         event.name,
         event.pseudonym,
@@ -137,7 +138,7 @@ def reference_price(event: ReferencePrice) -> tuple[object, ...]:
         event.value,
         event.full_accuracy_value or None,
         None if event.received_at is None else event.received_at * 1_000_000,
-        event.window_seconds,
+        _whole(event.window_seconds),
         event.is_carried_forward,
         event.source or None,
         event.snapshot,
@@ -149,6 +150,13 @@ def _side(text: str) -> str:
         return _SIDES[text.upper()]
     except KeyError:
         raise ProtocolError(f"side {text[:20]!r} is neither BUY nor SELL") from None
+
+
+def _whole(number: int | None) -> int | None:
+    """Take a whole number that a column can hold; JSON's may be of any length."""
+    if number is not None and not -_LARGEST <= number <= _LARGEST:
+        raise ProtocolError(f"a whole number of {number.bit_length()} bits is no index or number of seconds")
+    return number
 
 
 def _optional(text: str | None) -> float | None:

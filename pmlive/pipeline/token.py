@@ -100,9 +100,9 @@ class Token:
     def top(self) -> Top:
         """Give best bid, its size, best ask, its size."""
         bids, asks = self.book.bids, self.book.asks
-        bid = (bids.keys[-1], bids.sizes[-1]) if bids.keys else (None, None)
-        ask = (-asks.keys[-1], asks.sizes[-1]) if asks.keys else (None, None)
-        return *bid, *ask
+        bid, bid_size = (bids.keys[-1], bids.sizes[-1]) if bids.keys else (None, None)
+        ask, ask_size = (-asks.keys[-1], asks.sizes[-1]) if asks.keys else (None, None)
+        return bid, bid_size, ask, ask_size
 
     def save(self, recent: list[PriceChange]) -> TokenState:
         """Write down everything that later rows depend on, with the market's last changes."""

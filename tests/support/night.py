@@ -11,7 +11,7 @@ from pmlive.pipeline.journal import Closed, Journal, Opened
 from pmlive.store import Record
 from pmlive.tables import SCHEMAS, STORED
 
-__all__ = ["MS", "NOON", "S", "Night", "stored"]
+__all__ = ["MS", "NOON", "Night", "S", "stored"]
 
 MS = 1_000_000
 S = 1_000 * MS
@@ -33,7 +33,9 @@ class Night:
         self.journal.keep = self.records.append
         self._frames: dict[str, list[pl.DataFrame]] = {}
 
-    def open(self, at: float, conn: int, tokens: Sequence[str], *, channel: Channel = "market", old: int | None = None) -> None:
+    def open(
+        self, at: float, conn: int, tokens: Sequence[str], *, channel: Channel = "market", old: int | None = None
+    ) -> None:
         self.journal.note("open", conn, Opened(channel, "ws://venue", list(tokens), old), now(at))
 
     def close(self, at: float, conn: int, cause: Cause | None = "disconnect", detail: str = "cut") -> None:
@@ -46,7 +48,9 @@ class Night:
     def note(self, at: float, kind: str, content: object, conn: int = 1) -> None:
         self.journal.note(kind, conn, content, now(at))
 
-    def gap(self, at: float, cause: Cause, token_id: str | None = None, *, since: float, ended: float | None = None) -> None:
+    def gap(
+        self, at: float, cause: Cause, token_id: str | None = None, *, since: float, ended: float | None = None
+    ) -> None:
         end = None if ended is None else now(ended)
         self.journal.note("gap", 1, Gap(started=now(since), cause=cause, token_id=token_id, ended=end), now(at))
 
@@ -64,7 +68,7 @@ class Night:
     def wanted(self) -> dict[str, int]:
         return self.pipeline.books.trust.wanted
 
-    def token(self, token_id: str = "1") -> Token:
+    def token(self, token_id: str = "1") -> Token:  # noqa: S107  # no secret
         return self.pipeline.books.tokens[token_id]
 
     def frames(self) -> dict[str, pl.DataFrame]:

@@ -91,7 +91,9 @@ class Story:
         self.night.note(self.at, "book", self._any().rest(), self.conn)
 
     def late(self) -> None:
-        self.night.gap(self.at, self.random.choice(("late opening book", "silence")), self._any().token, since=self.at - 1)
+        self.night.gap(
+            self.at, self.random.choice(("late opening book", "silence")), self._any().token, since=self.at - 1
+        )
 
     def resubscribe(self) -> None:
         token = self._any().token

@@ -24,7 +24,7 @@ def price_change(*entries: Entry, at: int, market: str = "0xm") -> str:
 class Venue:
     """One token as the venue knows it; what is put is known here, and to others only once it is said."""
 
-    def __init__(self, token: str = "1", market: str = "0xm", facts: Facts = FACTS) -> None:
+    def __init__(self, token: str = "1", market: str = "0xm", facts: Facts = FACTS) -> None:  # noqa: S107  # no secret
         self.token = token
         self.market = market
         self.facts = facts
@@ -75,7 +75,11 @@ class Venue:
 
     def opening(self, hash_: str | None = None) -> str:
         """Write the opening array."""
-        more = {"tick_size": self.facts.tick_size, "event_type": "book", "last_trade_price": self.facts.last_trade_price}
+        more = {
+            "tick_size": self.facts.tick_size,
+            "event_type": "book",
+            "last_trade_price": self.facts.last_trade_price,
+        }
         return json.dumps([self._book(hash_) | more])
 
     def later(self, hash_: str | None = None) -> str:

@@ -143,7 +143,14 @@ def serving_sockets(
 
     async def main() -> None:
         async with serve(
-            handle, "127.0.0.1", 0, process_request=refuse, ping_interval=None, compression=None, ssl=tls, close_timeout=0.2
+            handle,
+            "127.0.0.1",
+            0,
+            process_request=refuse,
+            ping_interval=None,
+            compression=None,
+            ssl=tls,
+            close_timeout=0.2,
         ) as listener:
             port = listener.sockets[0].getsockname()[1]
             server.url = f"{'wss' if tls else 'ws'}://127.0.0.1:{port}"

@@ -1,0 +1,102 @@
+"""What the simulated venue really sent, against what a recording says."""
+
+import json
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+
+import polars as pl
+
+from pmlive.sim import SimulatedVenue
+from pmlive.store import scan
+
+__all__ = ["Audit"]
+
+# Clocks of both sides are the same computer's; the venue's are in milliseconds.
+_SLACK = timedelta(milliseconds=60)
+Change = tuple[str, str, float, float, int, str]
+
+
+class Audit:
+    """Compare every level change that was sent with the rows of ``book_deltas``, and what is missing with ``gaps``."""
+
+    def __init__(self, sim: SimulatedVenue, folder: Path, tokens: Iterable[str]) -> None:
+        self.tokens = set(tokens)
+        self.deltas = scan(folder, "book_deltas").collect()
+        self.gaps = scan(folder, "gaps").collect()
+        self.checks = scan(folder, "checks").collect()
+        self.sent = [change for texts in sim.delivered.values() for change in self._changes(texts)]
+        self.withheld = list(self._changes(sim.withheld))
+        self.kept = [
+            (token, side, price, size, time)
+            for token, side, price, size, time in self.deltas.select(
+                "token_id", "side", "price", "size", pl.col("ts_event").dt.epoch("ms")
+            ).iter_rows()
+        ]
+
+    @property
+    def last(self) -> int:
+        """Give the time of the last change that was kept; what was sent after that came after the end."""
+        return max(change[4] for change in self.kept)
+
+    def _changes(self, texts: Iterable[str]) -> Iterable[Change]:
+        for text in texts:
+            try:
+                frame = json.loads(text)
+            except ValueError:
+                continue
+            for message in cast("list[object]", frame if isinstance(frame, list) else [frame]):
+                if isinstance(message, dict) and "price_changes" in message:
+                    yield from self._entries(cast("dict[str, object]", message))
+
+    def _entries(self, message: dict[str, object]) -> Iterable[Change]:
+        for entry in cast("list[dict[str, str]]", message["price_changes"]):
+            if entry["asset_id"] in self.tokens and _is_sound(entry):
+                side = "bid" if entry["side"] == "BUY" else "ask"
+                level = (float(entry["price"]), float(entry["size"]))
+                yield (entry["asset_id"], side, *level, int(str(message["timestamp"])), entry["hash"])
+
+    @property
+    def unkept(self) -> list[Change]:
+        """List what was sent and has no row."""
+        kept = set(self.kept)
+        return [change for change in self.sent if change[:5] not in kept and change[4] <= self.last]
+
+    @property
+    def unexplained(self) -> list[Change]:
+        """List what was sent or withheld, has no row, and lies in no gap."""
+        withheld = [change for change in self.withheld if change[4] <= self.last and not self._is_overwritten(change)]
+        return [change for change in [*self.unkept, *withheld] if not self.is_in_a_gap(change[0], change[4])]
+
+    def _is_overwritten(self, change: Change) -> bool:
+        """Tell whether the token's next change was of the same level, so that no book was ever wrong."""
+        later = (one for one in self.sent if one[0] == change[0] and one[4] > change[4])
+        following = min(later, key=lambda one: one[4], default=None)
+        return following is not None and following[1:3] == change[1:3]
+
+    @property
+    def invented(self) -> list[tuple[object, ...]]:
+        """List rows of what nobody sent."""
+        sent = {change[:5] for change in self.sent}
+        return [row for row in self.kept if row not in sent]
+
+    def is_in_a_gap(self, token: str, time: int) -> bool:
+        at = pl.from_epoch(pl.lit(time), "ms").dt.replace_time_zone("UTC")
+        covering = self.gaps.filter(
+            (pl.col("token_id") == token) | pl.col("token_id").is_null(),
+            pl.col("started") - _SLACK <= at,
+            pl.col("ended").is_null() | (pl.col("ended") + _SLACK >= at),
+        )
+        return covering.height > 0
+
+    @property
+    def mismatches(self) -> int:
+        return int(self.checks.select(pl.sum_horizontal(pl.col("^.*_mismatch$").sum())).item() or 0)
+
+
+def _is_sound(entry: dict[str, str]) -> bool:
+    try:
+        return 0 <= float(entry["price"]) <= 1
+    except ValueError:
+        return False

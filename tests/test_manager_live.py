@@ -1,0 +1,247 @@
+"""Silence, missing books and lost changes against the simulated venue, noticed and mended."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+import polars as pl
+import pytest
+from support.feed import times
+from support.live import closed_gaps, living, subscribe, trusted, until_trusted
+from support.waiting import until
+
+from pmlive.manager.live import Doubts, Live
+from pmlive.sim import SimulatedVenue
+
+Watching = Callable[[Live, SimulatedVenue], Coroutine[object, object, None]]
+# Silence is doubted after 0.4 s; the books have time to come.
+DOUBTING = times(ping=0.1, answer=3, opening=2, silence=0.4, calm=0.6)
+PATIENT = times(ping=5, answer=5, opening=5, silence=60)
+
+
+def tokens_of(sim: SimulatedVenue) -> list[str]:
+    return [token for market in sim.markets for token in market.token_ids]
+
+
+def same_as_rest(live: Live, sim: SimulatedVenue) -> bool:
+    """Tell whether every book has the hash that REST states now."""
+    books = live.desk.pipeline.books.tokens.values()
+    return all(token.stated in sim.book(token.id) for token in books)
+
+
+async def until_same(live: Live, sim: SimulatedVenue) -> None:
+    await until(lambda: all(trusted(live)) and same_as_rest(live, sim), what="that the books are the venue's")
+
+
+def causes(live: Live) -> set[str]:
+    return set(live.desk.frame("gaps")["cause"].cast(pl.String))
+
+
+def test_a_quiet_and_healthy_market_raises_no_gap() -> None:
+    """A false alarm each half minute would teach everybody to look away."""
+
+    async def watch() -> None:
+        async with living(sim, timing=DOUBTING, doubts=Doubts(quiet=0.5, grace=0.1)) as live:
+            subscribe(live, tokens_of(sim))
+            await until_trusted(live, 4)
+            asked = len(sim.dials)
+            # Doubted more than once, as a connection and token by token.
+            await until(lambda: len(sim.dials) >= asked + 12)
+            assert live.desk.frame("gaps").height == 0
+            assert live.reconnects == 0
+            assert all(trusted(live))
+
+    with SimulatedVenue(markets=2, rate=0) as sim:
+        asyncio.run(watch())
+
+
+def test_a_frozen_stream_is_found_with_the_help_of_rest() -> None:
+    """PINGs are answered and nothing comes (py-clob-client#292).
+
+    Found by reading: the comparison with REST always failed by a fault of ours, so no silence was ever found.
+    """
+
+    async def watch() -> None:
+        async with living(sim, timing=DOUBTING) as live:
+            subscribe(live, tokens_of(sim))
+            await until_trusted(live, 4)
+            sim.step(20)
+            await until_same(live, sim)
+            sim.fault("stall", channel="market")
+            sim.step(20)
+            await until(lambda: live.reconnects >= 1 or "silence" in causes(live))
+            assert not all(trusted(live))
+            sim.clear_faults()
+            await until_same(live, sim)
+            gaps = closed_gaps(live)
+            assert set(gaps["cause"].cast(pl.String)) >= {"silence"}
+            assert set(gaps["token_id"]) == {None, *tokens_of(sim)}
+
+    with SimulatedVenue(markets=2, rate=0) as sim:
+        asyncio.run(watch())
+
+
+def test_one_token_that_the_stream_forgot_is_a_gap_of_that_token() -> None:
+    """Some assets never get another event while their siblings flow (nautilus_trader#4901)."""
+
+    async def watch() -> None:
+        async with living(sim, timing=PATIENT, doubts=Doubts(quiet=0.4, grace=0.2)) as live:
+            subscribe(live, tokens_of(sim))
+            await until_trusted(live, 4)
+            forgotten = tokens_of(sim)[0]
+            sim.fault("silent", token_id=forgotten)
+            await until(lambda: "silence" in causes(live))
+            open_ = live.desk.frame("gaps").filter(pl.col("cause") == "silence")
+            assert set(open_["token_id"]) == {forgotten}
+            assert live.reconnects == 0
+            sim.clear_faults()
+            await until(lambda: closed_gaps(live).height >= 1)
+            await until(lambda: all(trusted(live)))
+
+    with SimulatedVenue(markets=2, rate=100) as sim:
+        asyncio.run(watch())
+
+
+def test_an_opening_book_that_stays_away_comes_by_rest() -> None:
+    async def watch() -> None:
+        missing = tokens_of(sim)[1]
+        sim.fault("no_opening", token_id=missing, times=2)
+        async with living(sim, timing=times(ping=1, answer=5, opening=0.3, silence=60)) as live:
+            subscribe(live, tokens_of(sim))
+            await until(lambda: len(trusted(live)) == 4 and sum(trusted(live)) == 3)
+            assert causes(live) == set()
+            await until(lambda: "late opening book" in causes(live))
+            await until_trusted(live, 4)
+            (gap,) = closed_gaps(live).iter_rows(named=True)
+            assert gap["token_id"] == missing
+            assert gap["conn"] == live.pool.connections[0].conn
+            sim.step(50)
+            await until_same(live, sim)
+        assert [dial.path for dial in sim.dials].count("/book") == 1
+
+    with SimulatedVenue(markets=2, rate=0) as sim:
+        asyncio.run(watch())
+
+
+def test_a_change_that_was_lost_is_a_mismatch_until_a_new_snapshot() -> None:
+    async def watch() -> None:
+        async with living(sim, timing=PATIENT) as live:
+            subscribe(live, tokens_of(sim))
+            await until_trusted(live, 2)
+            sim.fault("skip")
+            await until(lambda: closed_gaps(live).height >= 1)
+            await until(lambda: all(trusted(live)))
+            assert set(closed_gaps(live)["cause"].cast(pl.String)) == {"mismatch"}
+            assert live.reconnects == 0
+
+    with SimulatedVenue(markets=1, rate=100, duplicates=0) as sim:
+        asyncio.run(watch())
+
+
+def test_a_message_that_cannot_be_read_is_a_gap_until_a_new_snapshot() -> None:
+    async def watch() -> None:
+        async with living(sim, timing=PATIENT) as live:
+            subscribe(live, tokens_of(sim))
+            await until_trusted(live, 2)
+            sim.fault("garbage", detail="nan")
+            await until(lambda: closed_gaps(live).filter(pl.col("cause") == "malformed").height >= 2)
+            await until(lambda: all(trusted(live)))
+
+    with SimulatedVenue(markets=1, rate=100) as sim:
+        asyncio.run(watch())
+
+
+@pytest.mark.parametrize("kind", ["drop", "close"])
+def test_a_connection_that_is_cut_comes_back_with_the_venue_s_books(kind: str) -> None:
+    async def watch() -> None:
+        async with living(sim, timing=PATIENT) as live:
+            subscribe(live, tokens_of(sim))
+            await until_trusted(live, 4)
+            sim.fault("drop" if kind == "drop" else "close", channel="market", number=1012)
+            await until(lambda: live.reconnects == 1)
+            await until_same(live, sim)
+            gaps = closed_gaps(live)
+            assert set(gaps["token_id"]) == {None, *tokens_of(sim)}
+            assert set(gaps["cause"].cast(pl.String)) == {"disconnect"}
+            assert live.last_reconnect is not None
+
+    with SimulatedVenue(markets=2, rate=0) as sim:
+        asyncio.run(watch())
+
+
+def test_the_books_of_an_hour_are_the_venue_s() -> None:
+    """Thousands of changes as fast as they come, some of them twice: nothing is doubted and nothing lost."""
+
+    async def watch() -> None:
+        async with living(sim, timing=PATIENT) as live:
+            subscribe(live, tokens_of(sim))
+            await until_trusted(live, 6)
+            for _ in range(20):
+                sim.step(200)
+                await asyncio.sleep(0)
+            await until_same(live, sim)
+            books = live.desk.pipeline.books
+            assert live.desk.frame("gaps").height == 0
+            assert sum(token.counts.hash_mismatch + token.total.hash_mismatch for token in books.tokens.values()) == 0
+            assert books.duplicates > 0
+
+    with SimulatedVenue(markets=3, rate=0, duplicates=0.02) as sim:
+        asyncio.run(watch())
+
+
+def test_the_realtime_socket_that_freezes_is_dialled_again() -> None:
+    async def watch() -> None:
+        async with living(sim, timing=times(ping=0.1, answer=3, opening=2, silence=0.4, calm=0.4)) as live:
+            subscribe(live, ["crypto_prices|btcusdt"], "realtime")
+            subscribe(live, tokens_of(sim)[:2])
+            await until(lambda: live.desk.frame("reference_prices").height > 0)
+            market = live.pool.of("market")[0]
+            sim.fault("stall", channel="realtime")
+            await until(lambda: live.reconnects >= 1)
+            sim.clear_faults()
+            before = live.desk.frame("reference_prices").height
+            await until(lambda: live.desk.frame("reference_prices").height > before + 2)
+            assert market.dials == 1
+            assert causes(live) == {"silence"}
+
+    with SimulatedVenue(markets=1, rate=50) as sim:
+        asyncio.run(watch())
+
+
+def test_rest_that_is_down_leaves_a_silent_stream_as_it_is() -> None:
+    """Without a witness nobody knows, and dialling again would be no proof either way."""
+
+    async def watch() -> None:
+        async with living(sim, timing=DOUBTING) as live:
+            subscribe(live, tokens_of(sim))
+            await until_trusted(live, 2)
+            sim.fault("refuse", channel="clob", number=403)
+            asked = len(sim.dials)
+            await until(lambda: len(sim.dials) >= asked + 6)
+            assert all(trusted(live))
+            assert live.reconnects == 0
+
+    with SimulatedVenue(markets=1, rate=0) as sim:
+        asyncio.run(watch())
+
+
+def test_tokens_that_leave_and_come_back_begin_with_a_fresh_book() -> None:
+    async def watch() -> None:
+        async with living(sim, timing=PATIENT) as live:
+            first, second, *_ = tokens = tokens_of(sim)
+            subscribe(live, tokens)
+            await until_trusted(live, 4)
+            live.desk.keys("unsubscribe", "market", live.pool.unwant("market", [first, second]))
+            await until(lambda: sim.connections[0].tokens == frozenset(tokens[2:]))
+            assert len(trusted(live)) == 2
+            sim.step(50)
+            subscribe(live, [first, second])
+            await until_trusted(live, 4)
+            await until_same(live, sim)
+            assert live.desk.frame("gaps").height == 0
+
+    with SimulatedVenue(markets=2, rate=0) as sim:
+        asyncio.run(watch())
+
+
+def test_by_default_a_token_is_doubted_after_five_minutes() -> None:
+    assert Doubts() == Doubts(quiet=300.0, grace=5.0, sample=5)
