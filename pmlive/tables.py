@@ -9,6 +9,9 @@ from datetime import timedelta
 from itertools import accumulate, chain
 from typing import Any
 
+# pyarrow comes without types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
 import polars as pl
 import pyarrow as pa
 

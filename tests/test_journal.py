@@ -1,7 +1,5 @@
 """The same records give the same rows: replayed, rebuilt after a crash, cut anywhere, continued by another run."""
 
-# ruff: noqa: S311 - a test needs a seed, not secrecy
-
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 

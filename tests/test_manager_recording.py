@@ -1,7 +1,5 @@
 """Recordings that a manager makes of the simulated venue: nothing lost, nothing invented, and every loss told."""
 
-# ruff: noqa: S311 - a test needs a seed, not secrecy
-
 import json
 import random
 import threading
@@ -105,7 +103,7 @@ FAULTS: dict[str, list[tuple[FaultKind, dict[str, object]]]] = {
     "skip": [("skip", {"times": 2})],
     "lie": [("lie", {})],
     "lie often": [("lie", {"times": 6})],
-    "lie of the best": [("lie_best", {})],
+    "lie of the best": [("lie_best", {"times": 5})],
     "duplicate": [("duplicate", {"times": 5}), ("duplicate", {"detail": "swapped", "times": 5})],
     "reorder": [("reorder", {"times": 3})],
     "garbage": [("garbage", {"times": 6})],

@@ -1,7 +1,5 @@
 """Every kind of message becomes its row, and no message whatever spoils the rows of others."""
 
-# ruff: noqa: S311 - a test needs a seed, not secrecy
-
 import json
 from random import Random
 from typing import cast

@@ -29,7 +29,7 @@ def _run_and_kill(folder: Path, seconds: float) -> int:
 
 
 def _kill(folder: Path, times: int, seed: int) -> None:
-    chance = random.Random(seed)  # noqa: S311 - a test that can be repeated needs a seed
+    chance = random.Random(seed)
     acknowledged = max(_run_and_kill(folder, chance.uniform(0.0, 0.15)) for _ in range(times))
     with recording(folder):
         pass

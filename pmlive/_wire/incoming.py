@@ -158,7 +158,7 @@ def _clob(message: dict[str, object], raw: str) -> list[Event]:
 def _whole_book(message: dict[str, object]) -> BookSnapshot:
     """Read a book and, once, its levels, so that one that has broken ones is refused."""
     book = msgspec.json.decode(msgspec.json.encode(_plain(message)), type=messages.Book, strict=False)
-    len(book.bids), len(book.asks)
+    _ = book.bids, book.asks
     return book
 
 

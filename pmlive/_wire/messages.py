@@ -18,7 +18,7 @@ class LevelChange(events.LevelChange, frozen=True):
     token_id: str = _ASSET
 
 
-class Book(events.BookSnapshot, frozen=True, tag_field=_KIND, tag="book"):
+class Book(events.BookSnapshot, frozen=True, kw_only=True, tag_field=_KIND, tag="book"):
     """A whole book; on the socket and, without its kind, from REST."""
 
     token_id: str = _ASSET

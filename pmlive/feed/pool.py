@@ -171,6 +171,6 @@ class Pool:
             self._last_dial = time.monotonic()
 
     def _next_epoch(self) -> int:
-        """Number a connection by the tenth of a second: a recording that another run goes on with sees no number twice."""
+        """Number a connection by the tenth of a second, so that another run repeats no number."""
         self._epoch = max(self._epoch + 1, self._clock() // _TENTH - _EPOCHS_BEGAN)
         return self._epoch

@@ -194,7 +194,7 @@ class Manager(Subscriber):
         if recorder is None:
             return
         try:
-            self._engine.call(lambda: self._engine.started().desk.end_recording())
+            self._engine.call(self._engine.end_recording)
         finally:
             recorder.close()
 

@@ -220,6 +220,10 @@ class Engine:
         live.desk.record(recorder)
         live.pool.resync([token.id for token in live.desk.pipeline.books.tokens.values() if token.conn])
 
+    def end_recording(self) -> None:
+        """Write what is open, and keep nothing from now on."""
+        self.started().desk.end_recording()
+
     def described(self) -> list[dict[str, object]]:
         """Describe the markets for a recording's manifest."""
         return [

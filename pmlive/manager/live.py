@@ -39,7 +39,7 @@ class Doubts(msgspec.Struct, frozen=True):
 class Live:
     """The feed of one manager; every method runs in its loop, inside ``run``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # an engine hands everything on
         self,
         venue: Venue,
         catalogue: Catalogue,

@@ -5,6 +5,7 @@ import inspect
 import logging
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeAlias
 
 __all__ = ["Consumer", "Handler", "Mailbox", "Update"]
@@ -23,7 +24,7 @@ class Mailbox:
         self._updates: dict[object, Update] = {}
         self._changed = threading.Condition()
         self._number = 0
-        self._waker: Callable[[], None] | None = None
+        self._waker: Callable[[], object] | None = None
         self.closed = False
         self.coalesced = 0
         self.dropped = 0
@@ -51,7 +52,7 @@ class Mailbox:
     async def next(self) -> Update | None:
         """Wait for an update in the caller's own event loop; None once the mailbox is closed and empty."""
         loop, arrived = asyncio.get_running_loop(), asyncio.Event()
-        self._waker = lambda: loop.call_soon_threadsafe(arrived.set)
+        self._waker = partial(loop.call_soon_threadsafe, arrived.set)
         try:
             while True:
                 with self._changed:

@@ -271,7 +271,10 @@ class Books:
         sheets.seq += 1
 
     def depth_rows(self, at: int, depth: int) -> None:
-        """Write the best levels of every book that changed since the last time."""
+        """Write the best levels of every book that changed since the last time.
+
+        They take no number of their own: they are in no recording, and what is must be numbered the same without them.
+        """
         sheets, put, last = self._sheets, self._sheets.tables["depth"].put, -depth - 1
         for token in self._changed:
             token.changed = False
@@ -279,7 +282,6 @@ class Books:
                 bids, asks = token.book.bids, token.book.asks
                 ladders = (bids.keys[:last:-1], bids.sizes[:last:-1], asks.keys[:last:-1], asks.sizes[:last:-1])
                 put((sheets.seq, epoch_ns(token.timestamp), at, token.conn, token.id, token.market, *ladders))
-                sheets.seq += 1
         self._changed = []
 
     def check_rows(self, minute: int) -> None:

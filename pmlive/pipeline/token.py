@@ -107,7 +107,7 @@ class Token:
     def save(self, recent: list[PriceChange]) -> TokenState:
         """Write down everything that later rows depend on, with the market's last changes."""
         levels: list[tuple[BookSide, str]] = [("bid", text) for text in self.book.bids.texts]
-        levels += [("ask", text) for text in self.book.asks.texts]
+        levels.extend(("ask", text) for text in self.book.asks.texts)
         return TokenState(
             token_id=self.id,
             market=self.market,

@@ -171,7 +171,7 @@ class World:
     """Markets of very different activity, as on the venue: a few have most of it."""
 
     def __init__(self, *, markets: int = 60, seed: int = 1, hashes: Hashes = "right") -> None:
-        self._rng = random.Random(seed)  # noqa: S311 - made to be repeated
+        self._rng = random.Random(seed)
         self.markets = [Market(self._rng, hashes) for _ in range(markets)]
         self._activity = list(accumulate(1 / rank**0.9 for rank in range(1, markets + 1)))
 

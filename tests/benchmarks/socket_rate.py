@@ -7,11 +7,13 @@ import argparse
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 import pmlive as pm
+from pmlive.store import scan
 
 from . import figures
 from .load import Served, resident, served, slope, wait
@@ -78,7 +80,7 @@ def _record(venue: Served, folder: str, *, patience: float, nap: float) -> Outco
         expected = _messages(sent, len(venue.token_ids))
         wait(lambda: _received(live) >= sum(expected.values()), patience=_PATIENCE)
     seconds = time.time() - started / 1e9
-    kept = {table: pm.open_recording(folder).scan(table).collect().height for table in (*_ROWS, "gaps")}
+    kept = {table: scan(Path(folder), table).collect().height for table in (*_ROWS, "gaps")}
     lost = sum(max(0, expected[kind] * times - kept[table]) for table, (kind, times) in _ROWS.items())
     return Outcome(sum(sent.values()), seconds, lost, kept["gaps"], max(size for _, size in samples), slope(samples))
 

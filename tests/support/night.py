@@ -68,7 +68,7 @@ class Night:
     def wanted(self) -> dict[str, int]:
         return self.pipeline.books.trust.wanted
 
-    def token(self, token_id: str = "1") -> Token:  # noqa: S107  # no secret
+    def token(self, token_id: str = "1") -> Token:  # no secret
         return self.pipeline.books.tokens[token_id]
 
     def frames(self) -> dict[str, pl.DataFrame]:

@@ -19,7 +19,7 @@ class Story:
         self.broken: int | None = None
         self.venues = {token: Venue(token, f"0xm{token[0]}") for token in ("11", "12", "21", "22")}
         self.held: list[str] = []
-        self.said: list[str] = []
+        self.said: list[tuple[float, str]] = []
 
     def begin(self) -> None:
         self.night.open(self.at, self.conn, list(self.venues))
@@ -53,7 +53,7 @@ class Story:
         return price_change(*entries[:: self.random.choice((1, -1))], at=at, market=yes.market)
 
     def _hear(self, text: str) -> None:
-        self.said = [*self.said[-3:], text]
+        self.said = [*self.said[-3:], (self.at, text)]
         self.night.frame(self.at, text, self.conn)
 
     def change(self) -> None:
@@ -75,8 +75,10 @@ class Story:
         self._hear(self.random.choice((self._text(**broken), self._text()[:-9], '{"event_type":"weather"}')))
 
     def repeat(self) -> None:
-        if self.said:
-            self.night.frame(self.at, self.random.choice(self.said), self.conn)
+        # The venue repeats itself within milliseconds; what is older than a second, a keyframe does not hold.
+        recent = [text for at, text in self.said if at > self.at - 900]
+        if recent:
+            self.night.frame(self.at, self.random.choice(recent), self.conn)
 
     def book(self) -> None:
         self._hear(self._any().later(self.random.choice((None, None, None, "ab" * 20))))

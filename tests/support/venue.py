@@ -24,7 +24,7 @@ def price_change(*entries: Entry, at: int, market: str = "0xm") -> str:
 class Venue:
     """One token as the venue knows it; what is put is known here, and to others only once it is said."""
 
-    def __init__(self, token: str = "1", market: str = "0xm", facts: Facts = FACTS) -> None:  # noqa: S107  # no secret
+    def __init__(self, token: str = "1", market: str = "0xm", facts: Facts = FACTS) -> None:  # no secret
         self.token = token
         self.market = market
         self.facts = facts
