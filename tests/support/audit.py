@@ -70,10 +70,19 @@ class Audit:
         return [change for change in [*self.unkept, *withheld] if not self.is_in_a_gap(change[0], change[4])]
 
     def _is_overwritten(self, change: Change) -> bool:
-        """Tell whether the token's next change was of the same level, so that no book was ever wrong."""
-        later = (one for one in self.sent if one[0] == change[0] and one[4] > change[4])
-        following = min(later, key=lambda one: one[4], default=None)
-        return following is not None and following[1:3] == change[1:3]
+        """Tell whether the level was soon set anew, and nothing in between was called verified.
+
+        One doubtful state that the next one clears up is unverifiable and no gap: the row says so.
+        """
+        same_level = (one[4] for one in self.sent if one[:3] == change[:3] and one[4] > change[4])
+        anew = min(same_level, default=None)
+        if anew is None:
+            return False
+        between = self.deltas.filter(
+            pl.col("token_id") == change[0],
+            pl.col("ts_event").dt.epoch("ms").is_between(change[4], anew, closed="none"),
+        )
+        return not (between["check"] == "verified").any()
 
     @property
     def invented(self) -> list[tuple[object, ...]]:
