@@ -11,7 +11,8 @@ from support.feed import PROMPT, QUICK, Notes, pooled, times
 from support.waiting import until
 from support.ws import Peer, SocketServer, books, serving_sockets
 
-from pmlive.events import BookSnapshot, Malformed
+from pmlive.events import BookSnapshot, Cause, Malformed
+from pmlive.feed import Connection, Pool
 
 Ending = Callable[[Peer], Coroutine[object, object, None]]
 
@@ -160,28 +161,36 @@ def test_a_frame_of_several_megabytes_is_read() -> None:
 
 def test_a_frame_that_is_too_big_is_told_of() -> None:
     async def too_big(peer: Peer) -> None:
-        await peer.receive()
         if peer.number == 0:
+            await peer.receive()
             peer.raw(b"\x81\x7f" + (17 * 1024 * 1024).to_bytes(8, "big") + b"[")
             await peer.gone()
         await peer.answer()
 
+    class Halving(Notes):
+        """A sink that does as the live feed does."""
+
+        pools: list[Pool]
+
+        def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int) -> None:
+            super().closed(connection, cause, detail, now)
+            if cause is not None:
+                assert connection.too_big
+                assert self.pools[0].halve(connection) == {}
+
     async def watch() -> None:
         async with pooled(server.url, notes) as pool:
+            notes.pools = [pool]
             pool.want("market", [str(number) for number in range(10)])
-            await until(lambda: notes.count("closed") == 1)
-            (connection,) = pool.connections
-            assert connection.too_big
-            placed = pool.halve(connection)
-            assert placed == {}
+            await until(lambda: len(notes.books) == 10)
             assert [len(each.session.wanted) for each in pool.connections] == [5, 5]
-            await until(lambda: len(server.heard) == 3)
-            await until(lambda: all(each.connected for each in pool.connections))
-            assert not connection.too_big
+            assert not any(each.too_big for each in pool.connections)
 
-    notes = Notes()
+    notes = Halving()
     with serving_sockets(too_big) as server:
         asyncio.run(watch())
+
+    assert len(server.heard) == 3
 
 
 # --- nobody there ---

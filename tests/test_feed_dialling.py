@@ -38,7 +38,7 @@ async def closing_after_the_first_word(peer: Peer) -> None:
 @pytest.mark.parametrize("script", [closing_at_once, closing_after_the_first_word], ids=["silent", "after a word"])
 def test_a_server_that_accepts_and_closes_is_dialled_six_times_a_window_at_most(script: "pytest.Function") -> None:
     """The library's own iterator dialled it 545 times a second (reliability.md, 1.1)."""
-    policy = msgspec.structs.replace(QUICK, window=0.5, dials=6)
+    policy = msgspec.structs.replace(QUICK, window=0.8, dials=6)
 
     async def watch() -> None:
         async with pooled(server.url, Notes(), policy=policy) as pool:
@@ -48,9 +48,9 @@ def test_a_server_that_accepts_and_closes_is_dialled_six_times_a_window_at_most(
     with serving_sockets(script) as server:  # pyright: ignore[reportArgumentType]  # one of the two above
         asyncio.run(watch())
 
-    # Dials are counted where they arrive, a little later than they are made.
-    assert server.most_dials_within(0.45) <= 6
-    assert server.dials[12] - server.dials[0] >= 0.9
+    # Dials are counted where they arrive, which on a busy machine is later than they are made, by less than this.
+    assert server.most_dials_within(0.4) <= 6
+    assert server.dials[12] - server.dials[0] >= 1.2
 
 
 def test_by_default_a_connection_is_dialled_six_times_a_minute_at_most() -> None:

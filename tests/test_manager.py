@@ -316,7 +316,7 @@ def test_a_slow_consumer_loses_nothing_but_its_own_updates() -> None:
         watch = manager.subscribe_market_prices(slugs(sim), on_event=hang)
         until_trusted(manager, 2)
         try:
-            wait_until(lambda: sim.step(200) and watch.dropped >= 5)
+            wait_until(lambda: sim.step(400) and watch.dropped >= 5, 40)
             wait_until(lambda: part(manager.status(), "books")["trusted"] == 2)
         finally:
             hung.set()

@@ -121,11 +121,13 @@ class Engine:
         if self._closed:
             return
         self._closed = True
+        self.runner.stop(self._end)
+
+    async def _end(self) -> None:
         for subscription in list(self.registry.active.values()):
             subscription.close()
         if self.live is not None:
-            self.runner.wait(self.live.stop())
-        self.runner.stop()
+            await self.live.stop()
 
     def refuse_closed(self) -> None:
         """Say so if nothing more can be done.
@@ -139,7 +141,8 @@ class Engine:
     # --- in the feed thread ---
 
     def started(self) -> Live:
-        """Give the live feed, made on first use."""
+        """Give the live feed, made on first use and never after the end."""
+        self.refuse_closed()
         if self.live is None:
             self.live = Live(
                 self.venue,

@@ -3,9 +3,9 @@
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import CancelledError, Future
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from pmlive.errors import FeedError
 
@@ -26,6 +26,7 @@ class Runner:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._stopped = False
+        self._work: set[asyncio.Task[object]] = set()
         self._pid = os.getpid()
 
     @property
@@ -50,14 +51,18 @@ class Runner:
             raise RuntimeError("this call waits for the feed thread, so it cannot be made from it")
         return self._result(coroutine)
 
-    def stop(self) -> None:
-        """End the loop and the thread; whoever still waits for something is told."""
+    def stop(self, last: Callable[[], Coroutine[object, object, None]]) -> None:
+        """End all work, run a last coroutine, and end the thread; whoever still waits for something is told."""
         with self._lock:
             self._stopped = True
             if self._loop is None or self._thread is None or not self._thread.is_alive():
                 return
+            ended = asyncio.run_coroutine_threadsafe(self._finish(last), self._loop)
+        try:
+            ended.result()
+        finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=10)
+            self._thread.join(timeout=10)
 
     def _result(self, coroutine: Coroutine[object, object, T]) -> T:
         try:
@@ -69,10 +74,27 @@ class Runner:
         # Under the lock, so that what is submitted before the stop is begun before the stop.
         with self._lock:
             try:
-                return asyncio.run_coroutine_threadsafe(coroutine, self._started())
+                loop = self._started()
             except FeedError:
                 coroutine.close()
                 raise
+            return asyncio.run_coroutine_threadsafe(self._doing(coroutine), loop)
+
+    async def _doing(self, coroutine: Coroutine[object, object, T]) -> T:
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        self._work.add(task)
+        try:
+            return await coroutine
+        finally:
+            self._work.discard(task)
+
+    async def _finish(self, last: Callable[[], Coroutine[object, object, None]]) -> None:
+        # What callers wait for ends first: it must not open what the last coroutine closes.
+        await _cancelled(self._work)
+        try:
+            await last()
+        finally:
+            await _cancelled(asyncio.all_tasks() - {asyncio.current_task()})
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if os.getpid() != self._pid:
@@ -90,10 +112,13 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[object] | None]) -> None:
+    ending = [task for task in tasks if task is not None]
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)

@@ -119,6 +119,7 @@ def serving_sockets(
 ) -> Generator[SocketServer]:
     """Serve every client with a script; ``admit`` may refuse the handshake of a given number, counted from 0."""
     server = SocketServer()
+    transports: list[asyncio.BaseTransport] = []
     loop, stopping, ready = server._loop, asyncio.Event(), threading.Event()  # noqa: SLF001
 
     def refuse(_: ServerConnection, request: Request) -> Response | None:
@@ -151,6 +152,7 @@ def serving_sockets(
             compression=None,
             ssl=tls,
             close_timeout=0.2,
+            create_connection=_remembering(transports),
         ) as listener:
             port = listener.sockets[0].getsockname()[1]
             server.url = f"{'wss' if tls else 'ws'}://127.0.0.1:{port}"
@@ -161,6 +163,7 @@ def serving_sockets(
         asyncio.set_event_loop(loop)
         try:
             loop.run_until_complete(main())
+            loop.run_until_complete(_let_go(transports))
         finally:
             loop.close()
             ready.set()
@@ -173,3 +176,26 @@ def serving_sockets(
     finally:
         loop.call_soon_threadsafe(stopping.set)
         thread.join(10)
+
+
+def _remembering(transports: list[asyncio.BaseTransport]) -> type[ServerConnection]:
+    """Make the class of connections that are let go of at the end, even if they left in the middle of a handshake."""
+
+    class Remembered(ServerConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            transports.append(transport)
+            super().connection_made(transport)
+
+    return Remembered
+
+
+async def _let_go(transports: list[asyncio.BaseTransport]) -> None:
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    for transport in transports:
+        transport.close()
+    # A transport closes its socket in the next turn of the loop.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
