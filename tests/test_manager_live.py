@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -9,8 +10,11 @@ from support.feed import times
 from support.live import closed_gaps, living, subscribe, trusted, until_trusted
 from support.waiting import until
 
+from pmlive.manager import Manager
 from pmlive.manager.live import Doubts, Live
+from pmlive.settings import Variables, Venue
 from pmlive.sim import SimulatedVenue
+from pmlive.store import scan
 
 Watching = Callable[[Live, SimulatedVenue], Coroutine[object, object, None]]
 # Silence is doubted after 0.4 s; the books have time to come.
@@ -245,3 +249,16 @@ def test_tokens_that_leave_and_come_back_begin_with_a_fresh_book() -> None:
 
 def test_by_default_a_token_is_doubted_after_five_minutes() -> None:
     assert Doubts() == Doubts(quiet=300.0, grace=5.0, sample=5)
+
+
+def test_a_token_whose_connection_is_never_had_is_a_gap_of_the_recording(tmp_path: Path) -> None:
+    with SimulatedVenue(rate=0) as sim:
+        sim.fault("refuse", channel="market", number=503, seconds=600)
+        with Manager(venue=Venue.from_environment(Variables(sim.environment()))) as live:
+            live.record(tmp_path)
+            live.watch(sim.markets[0].slug)
+
+    gaps = scan(tmp_path, "gaps").collect()
+    assert sorted(gaps["token_id"]) == sorted(sim.markets[0].token_ids)
+    assert set(gaps["cause"]) == {"late opening book"}
+    assert gaps["ended"].null_count() == gaps.height

@@ -84,7 +84,7 @@ class Pool:
             connection.give_up("dialled again to ask for every market", "disconnect")
 
     def unwant(self, channel: Channel, keys: Sequence[str]) -> dict[int, list[str]]:
-        """Drop keys; give them by the epoch they were in last. A connection without keys ends."""
+        """Drop keys; give them by the epoch they were in last, 0 for none. A connection without keys ends."""
         left: dict[int, list[str]] = {}
         for connection in self.of(channel):
             gone = [key for key in dict.fromkeys(keys) if key in connection.session.wanted]
@@ -92,9 +92,7 @@ class Pool:
                 continue
             connection.session.unwant(gone)
             connection.poke()
-            epoch = connection.conn or connection.previous
-            if epoch is not None:
-                left[epoch] = gone
+            left.setdefault(connection.conn or connection.previous or 0, []).extend(gone)
             if not connection.session.wanted and not connection.session.everything:
                 self._end(connection)
         return left

@@ -59,6 +59,8 @@ class Desk:
         """Note tokens added to or taken from open connections."""
         if channel == "market":
             for conn, token_ids in placed.items():
+                if not token_ids:
+                    continue
                 self.journal.note(kind, conn, token_ids, self.clock())
 
     # --- what is made of it ---

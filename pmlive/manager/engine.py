@@ -236,7 +236,10 @@ class Engine:
 
     def _want(self, channel: Channel, keys: Sequence[str]) -> None:
         live = self.started()
-        live.desk.keys("subscribe", channel, live.pool.want(channel, keys))
+        placed = live.pool.want(channel, keys)
+        asked = {key for placed_keys in placed.values() for key in placed_keys}
+        live.desk.keys("want", channel, {0: [key for key in keys if key not in asked]})
+        live.desk.keys("subscribe", channel, placed)
 
     def _unwant(self, channel: Channel, keys: Sequence[str]) -> None:
         live = self.started()

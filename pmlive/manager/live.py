@@ -68,6 +68,7 @@ class Live:
         self.last_reconnect: int | None = None
         self._witnessed: dict[str, int] = {}
         self._checked = 0
+        self._unmet_after = (timing or {}).get("market", Timing()).opening
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- what the connections tell ---
@@ -165,6 +166,7 @@ class Live:
         if now - self._checked < _S:
             return
         self._checked = now
+        self._note_unmet(now)
         quiet = [
             token
             for token in self.desk.pipeline.books.tokens.values()
@@ -173,6 +175,12 @@ class Live:
         for token in quiet[: self._doubts.sample]:
             self._witnessed[token.id] = now
             self.spawn(self._check_token(token))
+
+    def _note_unmet(self, now: int) -> None:
+        """Note tokens whose connection was not had in time; one that is open tells by itself."""
+        for gap in self.desk.pipeline.books.unmet(now - self._unmet_after):
+            if not gap.conn:
+                self.desk.gap(msgspec.structs.replace(gap, detail="no connection was had to ask for it"))
 
     async def _check_token(self, token: Token) -> None:
         """Compare one token with REST; one that the stream forgot has a gap since it was last heard."""

@@ -2,7 +2,7 @@
 
 from pmlive.book import PRICES, SIZES, Book
 from pmlive.errors import ProtocolError
-from pmlive.events import BookSide, BookSnapshot, Cause, LevelChange, PriceChange, TickSizeChange, epoch_ns
+from pmlive.events import BookSide, BookSnapshot, Cause, Gap, LevelChange, PriceChange, TickSizeChange, epoch_ns
 from pmlive.integrity import Counts
 from pmlive.pipeline.judge import Judge
 from pmlive.pipeline.recent import Recent
@@ -177,6 +177,7 @@ class Books:
                 min_order_size=event.min_order_size,
                 neg_risk=event.neg_risk,
             )
+        token.awaited = 0
         self.judge.snapshot(token, event)
         self._catch_up(token)
         token.proved = recv
@@ -203,6 +204,22 @@ class Books:
             token.proof.learn(tick_size=event.new_tick_size)
 
     # --- tokens that come and go ---
+
+    def await_book(self, token_id: str, now: int) -> Token:
+        """Give a token, waiting for its first book if it is new."""
+        token = self.tokens.get(token_id)
+        if token is None:
+            token = self.tokens[token_id] = Token(token_id)
+            token.awaited = now
+        return token
+
+    def unmet(self, before: int) -> list[Gap]:
+        """List, as gaps, the tokens that were wanted before a time and never had a book or a gap."""
+        return [
+            Gap(started=token.awaited, cause="late opening book", token_id=token.id, conn=token.link)
+            for token in self.tokens.values()
+            if token.awaited and token.awaited < before and token.gap is None
+        ]
 
     def lose(self, token_id: str, cause: Cause, started: int, now: int, detail: str) -> None:
         """Note that a token's connection is gone: its book ends with what was last heard."""

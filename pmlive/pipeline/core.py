@@ -32,7 +32,6 @@ from pmlive.events import (
 from pmlive.pipeline import rows
 from pmlive.pipeline.books import Books
 from pmlive.pipeline.sheets import Sheets
-from pmlive.pipeline.token import Token
 
 __all__ = ["Link", "Pipeline"]
 
@@ -107,7 +106,13 @@ class Pipeline:
         self.tick(now)
         for token_id in tokens:
             self.links[conn].tokens.add(token_id)
-            self.books.tokens.setdefault(token_id, Token(token_id)).link = conn
+            self.books.await_book(token_id, now).link = conn
+
+    def wanted(self, tokens: Iterable[str], now: int) -> None:
+        """Note tokens that are wanted while there is no connection to ask for them."""
+        self.tick(now)
+        for token_id in tokens:
+            self.books.await_book(token_id, now)
 
     def unsubscribed(self, conn: int, tokens: Iterable[str], now: int) -> None:
         """Note tokens that are no longer wanted; a gap that one has ends here."""
@@ -207,7 +212,7 @@ class Pipeline:
         self._told = None
         self.settle(now)
         self.books.check_rows(self._minute)
-        for gap in self.open_gaps():
+        for gap in self.open_gaps() + self.books.unmet(now):
             self.books.trust.write(gap, now, ended=None)
 
     def settle(self, now: int) -> None:

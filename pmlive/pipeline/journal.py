@@ -76,6 +76,10 @@ def _subscribed(pipeline: Pipeline, record: Record) -> None:
     pipeline.subscribed(record.conn, msgspec.json.decode(record.data, type=list[str]), record.recv)
 
 
+def _wanted(pipeline: Pipeline, record: Record) -> None:
+    pipeline.wanted(msgspec.json.decode(record.data, type=list[str]), record.recv)
+
+
 def _unsubscribed(pipeline: Pipeline, record: Record) -> None:
     pipeline.unsubscribed(record.conn, msgspec.json.decode(record.data, type=list[str]), record.recv)
 
@@ -116,6 +120,7 @@ _FRAMES: dict[str, Channel] = {"market": "market", "user": "user", "realtime": "
 _NOTES: dict[str, Callable[[Pipeline, Record], None]] = {
     "open": _opened,
     "close": _closed,
+    "want": _wanted,
     "subscribe": _subscribed,
     "unsubscribe": _unsubscribed,
     "book": _book,

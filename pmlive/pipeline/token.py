@@ -31,6 +31,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     shown: Top | None
     counts: Counts
     gap: Gap | None
+    awaited: int = 0
 
 
 class Token:
@@ -38,6 +39,7 @@ class Token:
 
     __slots__ = (
         "asked",
+        "awaited",
         "book",
         "changed",
         "conn",
@@ -88,6 +90,8 @@ class Token:
         self.changed = False
         self.gap: Gap | None = None
         self.asked = 0
+        # Since when the first book of all is waited for; 0 once it came.
+        self.awaited = 0
         self.counts = Counts()
         self.total = Counts()
         # Changes, books and trades that came.
@@ -123,6 +127,7 @@ class Token:
             shown=self.shown,
             counts=self.counts,
             gap=self.gap,
+            awaited=self.awaited,
         )
 
     @classmethod
@@ -132,7 +137,19 @@ class Token:
         for side, text in state.levels:
             level = msgspec.json.decode(text, type=dict[str, str])
             token.book.put(side, level["price"], level["size"])
-        for name in ("conn", "link", "timestamp", "heard", "proved", "proof", "stated", "shown", "counts", "gap"):
+        for name in (
+            "conn",
+            "link",
+            "timestamp",
+            "heard",
+            "proved",
+            "proof",
+            "stated",
+            "shown",
+            "counts",
+            "gap",
+            "awaited",
+        ):
             setattr(token, name, getattr(state, name))
         return token
 
