@@ -7,14 +7,17 @@ computed.
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
 from pmlive.errors import ProtocolError
 from pmlive.events import BookSide, BookSnapshot, Level
 
-__all__ = ["PRICES", "SIZES", "Book", "Side", "price", "size"]
+__all__ = ["PRICES", "SIZES", "TOTALS", "Book", "Side", "price", "size"]
+
+_T = TypeVar("_T")
 
 _DECIMAL = re.compile(r"[0-9]{0,40}\.?[0-9]{1,40}", re.ASCII)
 
@@ -32,18 +35,21 @@ class _Prices(dict[str, float]):
         return _remember(self, text, value)
 
 
-class _AskKeys(dict[str, float]):
-    """Negated prices by their text, so that the best ask sorts last as the best bid does."""
-
-    def __missing__(self, text: str) -> float:
-        return _remember(self, text, -price(text))
-
-
 class _Sizes(dict[str, float]):
     """Sizes by their text, read when first met."""
 
     def __missing__(self, text: str) -> float:
         return _remember(self, text, _number(text))
+
+
+class _Read(dict[str, tuple[float, str]]):
+    """Numbers with their text by an equal text, so that of all equal texts only one need be kept in memory."""
+
+    def __init__(self, read: Callable[[str], float]) -> None:
+        self._read = read
+
+    def __missing__(self, text: str) -> tuple[float, str]:
+        return _remember(self, text, (self._read(text), text))
 
 
 def _number(text: str) -> float:
@@ -52,7 +58,7 @@ def _number(text: str) -> float:
     return float(text)
 
 
-def _remember(memo: dict[str, float], text: str, value: float) -> float:
+def _remember(memo: dict[str, _T], text: str, value: _T) -> _T:
     if len(memo) >= _REMEMBERED:
         memo.clear()
     memo[text] = value
@@ -61,28 +67,33 @@ def _remember(memo: dict[str, float], text: str, value: float) -> float:
 
 # Numbers by their text: ``PRICES[text]`` reads a price, ``SIZES[text]`` a size; what is no number is a ProtocolError.
 PRICES: dict[str, float] = _Prices()
-_ASK_KEYS = _AskKeys()
 SIZES: dict[str, float] = _Sizes()
 
 price = PRICES.__getitem__
 size = SIZES.__getitem__
 
+_BIDS = _Read(price)
+# Negated, so that the best ask sorts last as the best bid does.
+_ASKS = _Read(lambda text: -price(text))
+TOTALS: dict[str, tuple[float, str]] = _Read(size)
+
 
 class Side:
     """One side of a book, best level last."""
 
-    __slots__ = ("_key", "keys", "sizes", "texts")
+    __slots__ = ("keys", "read", "sizes", "texts")
 
-    def __init__(self, keys: dict[str, float]) -> None:
-        self._key = keys
+    def __init__(self, read: dict[str, tuple[float, str]]) -> None:
+        # From the text of a price to its sort key and the text to keep.
+        self.read = read
         self.keys: list[float] = []
         self.sizes: list[float] = []
         self.texts: list[str] = []
 
     def replace(self, levels: Sequence[Level]) -> None:
         """Take these levels, in any order, for the whole side."""
-        key = self._key
-        keys = [key[level.price] for level in levels]
+        read = self.read
+        keys = [read[level.price][0] for level in levels]
         sizes = [SIZES[level.size] for level in levels]
         if 0 in sizes or keys != sorted(keys) or len(set(keys)) != len(keys):
             self.clear()
@@ -94,8 +105,10 @@ class Side:
 
     def put(self, price_text: str, size_text: str) -> bool:
         """Set the total at one price, 0 removing it; tell whether the best level changed."""
-        key = self._key[price_text]
-        total = SIZES[size_text]
+        return self.set(*self.read[price_text], *TOTALS[size_text])
+
+    def set(self, key: float, price_text: str, total: float, size_text: str) -> bool:
+        """Do what ``put`` does, with numbers that are read already."""
         keys = self.keys
         count = len(keys)
         at = bisect_left(keys, key)
@@ -154,8 +167,8 @@ class Book:
     __slots__ = ("asks", "bids")
 
     def __init__(self) -> None:
-        self.bids = Side(PRICES)
-        self.asks = Side(_ASK_KEYS)
+        self.bids = Side(_BIDS)
+        self.asks = Side(_ASKS)
 
     def replace(self, snapshot: BookSnapshot) -> None:
         """Take a whole book.

@@ -221,8 +221,8 @@ ROLLING: tuple[str, ...] = (
 # at most four decimals and adding floats leaves dust.
 _DERIVED = ("mid", "spread")
 
-# Chunks of a rolling frame smaller than this are joined, so that reading it stays cheap.
-_CHUNK = 8_192
+# So many chunks that came last are joined into one, so that reading a rolling frame stays cheap.
+_JOINED = 64
 
 
 class Rows:
@@ -270,10 +270,11 @@ class Rows:
 def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
     if dtype != _LEVELS:
         return pl.Series(name, values, dtype=dtype)
-    # Lists go through one flat array with offsets: made one by one they cost eight times as much. Asks come with the
-    # negative keys that a book sorts them by.
+    # Lists go through one flat array with offsets: made one by one they cost ten times as much.
     offsets = pa.array([0, *accumulate(map(len, values))], pa.int64())
-    flat = pl.Series(list(chain.from_iterable(values)), dtype=pl.Float64).abs()
+    flat = pl.Series(list(chain.from_iterable(values)), dtype=pl.Float64)
+    if name == "ask_prices":
+        flat = 0 - flat  # they come as a book sorts them, negated
     return pl.Series(name, pa.LargeListArray.from_arrays(offsets, flat.to_arrow()))
 
 
@@ -285,15 +286,21 @@ class Rolling:
         self._rows = rows
         self._age = age
         self._chunks: list[pl.DataFrame] = []
+        self._height = 0
+        # Of the last chunks, how many are not joined yet.
+        self._loose = 0
 
     def extend(self, frame: pl.DataFrame) -> None:
         """Add newer rows."""
-        if self._chunks and self._chunks[-1].height + frame.height <= _CHUNK:
-            frame = pl.concat([self._chunks.pop(), frame], rechunk=True)
         self._chunks.append(frame)
-        excess = sum(chunk.height for chunk in self._chunks) - self._rows
-        while excess > 0 and self._chunks[0].height <= excess:
-            excess -= self._chunks.pop(0).height
+        self._height += frame.height
+        self._loose += 1
+        if self._loose == _JOINED:
+            self._chunks[-_JOINED:] = [pl.concat(self._chunks[-_JOINED:], rechunk=True)]
+            self._loose = 0
+        while self._height - self._chunks[0].height >= self._rows:
+            self._height -= self._chunks.pop(0).height
+            self._loose = min(self._loose, len(self._chunks))
 
     def frame(self, now: int) -> pl.DataFrame:
         """Give the rows that are within the bounds at a time (nanoseconds since 1970)."""
@@ -301,5 +308,5 @@ class Rolling:
             return self._schema.to_frame()
         oldest = pl.lit(now).cast(_TIME) - self._age
         whole = pl.concat(self._chunks, rechunk=True).tail(self._rows).filter(pl.col("ts_recv") >= oldest)
-        self._chunks = [whole]
+        self._chunks, self._height, self._loose = [whole], whole.height, 0
         return whole

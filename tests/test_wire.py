@@ -219,8 +219,8 @@ def test_three_generations_of_a_level_change_are_one_event() -> None:
             "size": "21574.08",
             "side": "SELL",
             "hash": "bf32",
-            "best_bid": "",
-            "best_ask": "",
+            "best_bid": None,
+            "best_ask": None,
         }
     ]
 

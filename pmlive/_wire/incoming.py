@@ -14,6 +14,11 @@ from pmlive.events import BookSnapshot, Channel, Control, Event, Malformed, Unkn
 
 __all__ = ["decode", "decode_book", "withhold_owner"]
 
+# Bound once: they run for every frame.
+_CHANGE_ENDS, _read_change = messages.CHANGE_ENDS, messages.CHANGE.decode
+_BOOK_ENDS, _read_book = messages.BOOK_ENDS, messages.BOOK.decode
+_read_market = messages.MARKET.decode
+
 # What reads one message, given its fields and the beginning of its text.
 Reader: TypeAlias = Callable[[dict[str, object], str], list[Event]]
 
@@ -62,9 +67,11 @@ def decode(channel: Channel, data: str | bytes) -> list[Event]:
     if channel != "market" or (len(data) > _SHALLOW and _is_deep(data)):
         return _forgiving(channel, data)
     try:
-        if data[-15:] == messages.CHANGE_ENDS:
-            return [messages.CHANGE.decode(data)]
-        message = messages.MARKET.decode(data)
+        if data[-15:] == _CHANGE_ENDS:
+            return [_read_change(data)]
+        if data[-7:] == _BOOK_ENDS:
+            return [_read_book(data)]
+        message = _read_market(data)
     except _UNREADABLE:
         return _forgiving(channel, data)
     return message if isinstance(message, list) else [message]  # pyright: ignore[reportReturnType]  # list is invariant
@@ -178,12 +185,21 @@ def _price_change(message: dict[str, object], raw: str) -> list[Event]:
         fields: dict[str, object] = {}
         try:
             fields = shared | msgspec.convert(entry, dict[str, object])
-            changes.append(msgspec.convert(_plain(fields), messages.LevelChange, strict=False))
+            plain = {key: _plain(value) for key, value in fields.items() if value is not None}
+            changes.append(msgspec.convert(plain | _best(fields), messages.LevelChange, strict=False))
         except _REFUSED as error:
             refused.append(_malformed(raw, fields, error))
     plain = {"event_type": "price_change", "market": message.get("market"), "timestamp": message.get("timestamp")}
     event = msgspec.convert(plain | {"price_changes": []}, messages.PriceChange, strict=False)
     return [msgspec.structs.replace(event, changes=changes), *refused]
+
+
+def _best(fields: dict[str, object]) -> dict[str, object]:
+    """Read stated best prices as numbers: none for empty text, and text may begin with the decimal point."""
+    stated = {key: fields[key] for key in ("best_bid", "best_ask") if key in fields}
+    return {
+        key: (float(value) if value else None) if isinstance(value, str) else value for key, value in stated.items()
+    }
 
 
 def _sports(message: dict[str, object], _raw: str) -> list[Event]:

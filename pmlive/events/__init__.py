@@ -6,7 +6,19 @@ into numbers once. Times are as sent, in ``timestamp``; ``epoch_ns`` reads them,
 
 from typing import TypeAlias
 
-from pmlive.events.base import BookSide, Cause, Channel, Check, Control, Gap, Malformed, Timestamp, Unknown, epoch_ns
+from pmlive.events.base import (
+    BookSide,
+    Cause,
+    Channel,
+    Check,
+    Control,
+    Gap,
+    Malformed,
+    Probability,
+    Timestamp,
+    Unknown,
+    epoch_ns,
+)
 from pmlive.events.market import (
     BestBidAsk,
     BookSnapshot,
@@ -40,6 +52,7 @@ __all__ = [
     "MarketResolved",
     "NewMarket",
     "PriceChange",
+    "Probability",
     "ReferencePrice",
     "SportResult",
     "TickSizeChange",

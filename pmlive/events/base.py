@@ -12,6 +12,7 @@ __all__ = [
     "Control",
     "Gap",
     "Malformed",
+    "Probability",
     "Timestamp",
     "Unknown",
     "epoch_ns",
@@ -29,6 +30,9 @@ _SECONDS_BELOW = 9_000_000_000
 
 # As the venue sends it, seconds or milliseconds: any such number fits 64 bits when it is read as nanoseconds.
 Timestamp: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1000 * _SECONDS_BELOW)]
+
+# A price that nothing but its value matters of.
+Probability: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 def epoch_ns(timestamp: int) -> int:

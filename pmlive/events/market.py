@@ -1,10 +1,11 @@
 """What the venue says of markets and their books, to everybody."""
 
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
-from pmlive.events.base import Timestamp
+from pmlive.events.base import Probability, Timestamp
 
 __all__ = [
     "BestBidAsk",
@@ -88,15 +89,18 @@ class BookSnapshot(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class LevelChange(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The new total at one level, and what the venue says of the book after it."""
+    """The new total at one level, and what the venue says of the book after it; an empty side's best is 0 or 1.
+
+    Numbers that the venue's hash covers are text; the best prices are not.
+    """
 
     token_id: str
     price: str
     size: str
-    side: str
+    side: Literal["BUY", "SELL"]
     hash: str = ""
-    best_bid: str = ""
-    best_ask: str = ""
+    best_bid: Probability | None = None
+    best_ask: Probability | None = None
 
 
 class PriceChange(msgspec.Struct, frozen=True, gc=False, kw_only=True):

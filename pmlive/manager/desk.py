@@ -17,6 +17,9 @@ __all__ = ["Desk"]
 
 logger = logging.getLogger(__name__)
 
+# Making frames of a few rows costs as much as of many: while nobody listens they are made once a second, or when read.
+_UNHEARD = 1_000_000_000
+
 
 class Desk:
     """The pipeline with what feeds on it: rolling frames, and a recorder when there is one."""
@@ -28,6 +31,8 @@ class Desk:
         self.recorder: Recorder | None = None
         self.frames = {name: Rolling(name, rows=rows, age=age) for name in ROLLING}
         self.on_rows: Callable[[dict[str, pl.DataFrame]], None] | None = None
+        self.listened: Callable[[], bool] = bool
+        self._flushed = 0
         self._reported: set[str] = set()
 
     # --- what the connections tell ---
@@ -65,9 +70,18 @@ class Desk:
 
     # --- what is made of it ---
 
+    def turn(self) -> None:
+        """Pass the time, and hand complete rows on: at once when somebody listens, else when there are many."""
+        now = self.clock()
+        if self.listened() or now - self._flushed >= _UNHEARD:
+            self.flush()
+        else:
+            self.pipeline.tick(now)
+
     def flush(self) -> None:
         """Pass the time, and hand complete rows on."""
-        self.pipeline.tick(self.clock())
+        self._flushed = self.clock()
+        self.pipeline.tick(self._flushed)
         frames = self.pipeline.drain()
         for table, frame in frames.items():
             if table in self.frames:

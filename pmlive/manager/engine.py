@@ -159,6 +159,7 @@ class Engine:
             self.live.desk.on_rows = lambda frames: deliver(
                 self.registry.active.values(), frames, self.labels, books.take_heard()
             )
+            self.live.desk.listened = lambda: any(one.mailboxes for one in self.registry.active.values())
             self.live.spawn(self.live.run())
             self.live.spawn(self._poll())
         return self.live

@@ -118,7 +118,7 @@ class Live:
                 logger.exception("the feed failed by a fault of ours, and goes on")
 
     def _turn(self) -> None:
-        self.desk.flush()
+        self.desk.turn()
         self.desk.tend()
         self._ask_for_snapshots()
         self._check_quiet_tokens()

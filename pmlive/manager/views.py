@@ -116,6 +116,8 @@ def view(token: Token, label: str, depth: int | None) -> BookView:
 
 def status(live: Live | None, subscriptions: Sequence[Subscription], *, running: bool) -> dict[str, object]:
     """Describe connections, subscriptions and statistics, as JSON can hold it."""
+    if live is not None:
+        live.desk.flush()
     by_type: dict[str, int] = {}
     for subscription in subscriptions:
         by_type[subscription.type] = by_type.get(subscription.type, 0) + 1

@@ -1,11 +1,10 @@
 """The books of all tokens: what arrives is applied, shown, and handed to the judge."""
 
-from pmlive.book import PRICES, SIZES, Book
+from pmlive.book import PRICES, SIZES, TOTALS, Book
 from pmlive.errors import ProtocolError
 from pmlive.events import BookSide, BookSnapshot, Cause, Gap, LevelChange, PriceChange, TickSizeChange, epoch_ns
 from pmlive.integrity import Counts
 from pmlive.pipeline.judge import Judge
-from pmlive.pipeline.recent import Recent
 from pmlive.pipeline.sheets import Sheets
 from pmlive.pipeline.token import Token, TokenState
 from pmlive.pipeline.trust import Trust
@@ -13,8 +12,6 @@ from pmlive.pipeline.trust import Trust
 __all__ = ["Books"]
 
 _SIDES: dict[str, BookSide] = {"BUY": "bid", "SELL": "ask"}
-# How old a change may be that may yet be repeated, in milliseconds.
-_SOON = 1_000
 _MINUTE = 60_000_000_000
 
 
@@ -26,7 +23,7 @@ class Books:
         self._deltas = sheets.tables["book_deltas"]
         self.trust = Trust(sheets)
         self.judge = Judge(sheets, self.trust, hashes=hashes)
-        self.recent = Recent()
+        self._hashes = hashes
         self.tokens: dict[str, Token] = {}
         self._changed: list[Token] = []
         self.duplicates = 0
@@ -36,100 +33,83 @@ class Books:
     # --- what arrives ---
 
     def price_change(self, event: PriceChange, conn: int, recv: int) -> list[tuple[str, str]]:
-        """Apply level changes; give the token and the reason of each that could not be.
-
-        This runs for nearly everything that is received: what is usual stands here, what is not is a call away.
-        """
-        timestamp, tokens, changed = event.timestamp, self.tokens, self._changed
+        """Apply level changes; give the token and the reason of each that could not be."""
+        timestamp, tokens = event.timestamp, self.tokens
         refused: list[tuple[str, str]] = []
         for change in event.changes:
             token = tokens.get(change.token_id)
             if token is None:
                 continue
             try:
-                if timestamp > token.timestamp and token.conn == conn:
-                    if token.row is not None:
-                        self.judge.judge(token)
-                    token.timestamp = timestamp
-                elif self._is_passed_over(token, event, change, conn, recv):
-                    continue
-                if self._apply(token, change, timestamp, recv):
-                    self._show(token, timestamp, recv)
+                if token.conn != conn:
+                    self._hold(token, event, change, conn, recv)
+                elif timestamp > token.timestamp or not self._is_repeated(token, timestamp, change):
+                    self._apply(token, change, timestamp, recv)
             except ProtocolError as error:
                 refused.append((token.id, str(error)))
-                continue
-            if not token.changed:
-                token.changed = True
-                changed.append(token)
-        self.recent.add(event, conn)
         return refused
 
-    def _is_passed_over(self, token: Token, event: PriceChange, change: LevelChange, conn: int, recv: int) -> bool:
-        """Tell whether a change that is not newer, or of another connection, must not be applied."""
-        if token.conn != conn:
-            self._skip(token, event, change, conn, recv)
-            return True
-        known = self.recent.ends_with if event.timestamp == token.timestamp else self.recent.has
-        if known(event, change, conn):
-            self.duplicates += 1
-            return True
-        self.late += event.timestamp < token.timestamp
-        return False
+    def _apply(self, token: Token, change: LevelChange, timestamp: int, recv: int) -> None:
+        """Put one change into its row and the book; raise before either is touched.
 
-    def _apply(self, token: Token, change: LevelChange, timestamp: int, recv: int) -> bool:
-        """Put one change into its row and the book; tell whether a new top is to be shown.
-
-        Raises before either is touched.
+        This runs for nearly everything that is received: what is usual stands here, what is not is a call away.
         """
-        book, bid, ask, row = token.book, change.best_bid, change.best_ask, -1
-        if change.side == "BUY":
-            side = book.bids
-        elif change.side == "SELL":
-            side = book.asks
-        else:
-            raise ProtocolError(f"side {change.side[:20]!r} is neither BUY nor SELL")
-        stated_bid, stated_ask = PRICES[bid] if bid else None, PRICES[ask] if ask else None
-        if self._sheets.storing:
-            row = self._row(token, change, timestamp, token.conn, recv)
-        top = side.put(change.price, change.size)
+        book = token.book
+        side = book.bids if change.side == "BUY" else book.asks
+        key, price = side.read[change.price]
+        total, size = TOTALS[change.size]
+        if token.row is not None and timestamp > token.timestamp:
+            self.judge.judge(token)
+        row = self._row(token, change, timestamp, token.conn, recv) if self._sheets.storing else -1
+        is_top = side.set(key, price, total, size)
         token.heard = recv
         token.messages += 1
-        if token.gap is not None:
-            return False
-        bids, asks = book.bids.keys, book.asks.keys
-        agree = (bids[-1] if bids else 0.0) == stated_bid and (-asks[-1] if asks else 1.0) == stated_ask
-        if timestamp == token.timestamp:
-            token.stated, token.reached, token.row = change.hash, recv, row
-            token.odd_top = None if agree else (stated_bid, stated_ask)
-            if not token.pending:
-                token.pending = True
-                self.judge.fresh.append(token)
-        return top
+        if not token.changed:
+            token.changed = True
+            self._changed.append(token)
+        if timestamp < token.timestamp:
+            self.late += 1
+            token.remember(timestamp, change.side, price, size)
+        else:
+            token.timestamp = timestamp
+            token.recent += (timestamp, change.side, price, size)
+            bids, asks = book.bids.keys, book.asks.keys
+            agrees = bids and asks and bids[-1] == change.best_bid and -asks[-1] == change.best_ask
+            if not agrees or self._hashes or token.row is not None:
+                self.judge.wait(token, change, row)
+            elif token.gap is None:
+                token.counts.bbo_ok += 1
+        if is_top and token.gap is None:
+            self._show(token, timestamp, recv)
 
-    def _skip(self, token: Token, event: PriceChange, change: LevelChange, conn: int, recv: int) -> None:
+    def _is_repeated(self, token: Token, timestamp: int, change: LevelChange) -> bool:
+        repeated = token.repeats(timestamp, change)
+        self.duplicates += repeated
+        return repeated
+
+    def _hold(self, token: Token, event: PriceChange, change: LevelChange, conn: int, recv: int) -> None:
         """Write down a change that came before its connection's snapshot, which it is applied with if it is newer."""
-        if token.link != conn:
-            return
-        if self.recent.has(event, change, conn):
-            self.duplicates += 1
+        timestamp = event.timestamp
+        if token.link != conn or self._is_repeated(token, timestamp, change):
             return
         token.heard = recv
         token.messages += 1
         token.market = token.market or event.market
-        _check(change)
+        _ = PRICES[change.price], SIZES[change.size]
+        token.remember(timestamp, change.side, change.price, change.size)
+        token.forget()
         if self._sheets.storing:
-            self._row(token, change, event.timestamp, conn, recv)
+            self._row(token, change, timestamp, conn, recv)
         self.early += 1
 
     def _row(self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int) -> int:
         """Write a level change down; give the number of its row."""
         sheets, row, ts_event = self._sheets, self._deltas.count, epoch_ns(timestamp)
-        bid = PRICES[change.best_bid] if change.best_bid else None
-        ask = PRICES[change.best_ask] if change.best_ask else None
         level = (_SIDES[change.side], PRICES[change.price], SIZES[change.size])
+        best = (change.best_bid, change.best_ask)
         # Until it is judged; what is not applied to a trusted book, never is.
         check = "unverifiable" if token.conn == conn and token.gap is None else "skipped"
-        self._deltas.put((sheets.seq, ts_event, recv, conn, token.id, token.market, *level, bid, ask, check))
+        self._deltas.put((sheets.seq, ts_event, recv, conn, token.id, token.market, *level, *best, check))
         sheets.seq += 1
         return row
 
@@ -191,11 +171,12 @@ class Books:
     def _catch_up(self, token: Token) -> None:
         """Apply what came before the snapshot but is newer: it was asked for by REST while the stream went on."""
         since = token.timestamp
-        for event in sorted(self.recent.of(token.conn, token.market), key=lambda event: event.timestamp):
-            for change in event.changes if event.timestamp > since else ():
-                if change.token_id == token.id and _is_sound(change):
-                    (token.book.bids if change.side == "BUY" else token.book.asks).put(change.price, change.size)
-                    token.timestamp = max(token.timestamp, event.timestamp)
+        if not token.recent or token.recent[-4] <= since:
+            return
+        for timestamp, side, price, size in token.changes():
+            if timestamp > since:
+                token.book.put(_SIDES[side], price, size)
+                token.timestamp = timestamp
 
     def tick_size(self, event: TickSizeChange) -> None:
         """Take a new price grid, which the next hashes cover."""
@@ -234,6 +215,7 @@ class Books:
         token = self.tokens[token_id]
         self.judge.settle(token)
         token.conn = token.link = 0
+        token.recent.clear()
 
     def drop(self, token_id: str, now: int) -> None:
         """Forget a token that is no longer wanted, writing what is open of it."""
@@ -245,26 +227,17 @@ class Books:
         self._check_row(token, now // _MINUTE * _MINUTE)
 
     def save(self) -> list[TokenState]:
-        """Write down every token, with the changes that may yet be repeated."""
-        return [token.save(self._recent_of(token)) for token in self.tokens.values()]
-
-    def _recent_of(self, token: Token) -> list[PriceChange]:
-        """List the changes that may be repeated, or that a snapshot on its way may turn out to lack."""
-        since = token.timestamp - _SOON if token.trusted() else 0
-        return [event for event in self.recent.of(token.link, token.market) if event.timestamp >= since]
+        """Write down every token."""
+        return [token.save() for token in self.tokens.values()]
 
     def load(self, state: TokenState) -> None:
         """Go on with a token from what was written down, unless it is known."""
-        if state.token_id in self.tokens:
-            return
-        token = self.tokens[state.token_id] = Token.load(state)
-        token.link = token.link or token.conn
-        self.recent.load(token.link, state.market, state.recent)
+        if state.token_id not in self.tokens:
+            self.tokens[state.token_id] = Token.load(state)
 
     def clear(self) -> None:
         """Forget every token."""
         self.tokens, self.trust.wanted, self._changed = {}, {}, []
-        self.recent.clear()
 
     # --- what is shown ---
 
@@ -295,6 +268,7 @@ class Books:
         sheets, put, last = self._sheets, self._sheets.tables["depth"].put, -depth - 1
         for token in self._changed:
             token.changed = False
+            token.forget()
             if token.conn and token.gap is None:
                 bids, asks = token.book.bids, token.book.asks
                 ladders = (bids.keys[:last:-1], bids.sizes[:last:-1], asks.keys[:last:-1], asks.sizes[:last:-1])
@@ -312,21 +286,3 @@ class Books:
             self._sheets.put("checks", None, minute, token.conn, (token.id, *values))
             token.total.add(token.counts)
             token.counts = Counts()
-
-
-def _check(change: LevelChange) -> None:
-    """Raise where a change cannot be read."""
-    if change.side not in _SIDES:
-        raise ProtocolError(f"side {change.side[:20]!r} is neither BUY nor SELL")
-    for text in (change.price, change.best_bid, change.best_ask):
-        _ = PRICES[text] if text else None
-    _ = SIZES[change.size]
-
-
-def _is_sound(change: LevelChange) -> bool:
-    """Tell whether a change can be read; one that cannot was refused when it came."""
-    try:
-        _check(change)
-    except ProtocolError:
-        return False
-    return True

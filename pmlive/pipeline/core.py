@@ -10,7 +10,6 @@ import polars as pl
 from pmlive.errors import ProtocolError
 from pmlive.events import (
     Activity,
-    BestBidAsk,
     BookSnapshot,
     Cause,
     Channel,
@@ -40,13 +39,23 @@ _MINUTE = 60_000_000_000
 
 
 class Link(msgspec.Struct):
-    """A connection epoch: its channel, the tokens it carries, and when it was last heard (nanoseconds)."""
+    """A connection epoch: its channel, the tokens it carries, and when it began (nanoseconds)."""
 
     channel: Channel
     tokens: set[str]
     opened: int
-    heard: int
     gap: Gap | None = None
+
+
+class _Kinds(dict[type, Callable[[Any, int, int], None]]):
+    """Handlers by kind of event, found when a kind first comes."""
+
+    def __init__(self, find: Callable[[type], Callable[[Any, int, int], None]]) -> None:
+        self._find = find
+
+    def __missing__(self, kind: type) -> Callable[[Any, int, int], None]:
+        handler = self[kind] = self._find(kind)
+        return handler
 
 
 class Pipeline:
@@ -65,14 +74,16 @@ class Pipeline:
         self.links: dict[int, Link] = {}
         self._next = 0
         self._minute = 0
-        # Messages by the name of their event.
-        self.counts: defaultdict[str, int] = defaultdict(int)
+        # When each connection last told something of what it was asked for.
+        self.heard: dict[int, int] = {}
         self.unknown: dict[str, int] = {}
         self.resolved: set[str] = set()
         self.last_malformed: Malformed | None = None
-        self._handlers: dict[type, Callable[[Any, int, int], None]] = {}
-        # Kinds that are no sign of the tokens that were asked for.
-        self._words: set[type] = {Control}
+        self._seen: defaultdict[type, int] = defaultdict(int)
+        self._malformed = 0
+        self._handlers = _Kinds(self._handler)
+        # Kinds that are a sign of what was asked for.
+        self._telling: set[type] = set()
         self._told: int | None = None
 
     @property
@@ -83,6 +94,12 @@ class Pipeline:
     @seq.setter
     def seq(self, value: int) -> None:
         self._sheets.seq = max(self._sheets.seq, value)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Give the number of messages by the name of their event."""
+        counts = {_name(kind): number for kind, number in self._seen.items() if kind is not Malformed}
+        return counts | ({"malformed": self._malformed} if self._malformed else {})
 
     def store(self, wanted: Literal["all", "rolling"]) -> None:
         """Make rows of every level change and book from now on, or only those of the rolling frames."""
@@ -95,7 +112,7 @@ class Pipeline:
     ) -> None:
         """Note a connection, what it was asked for, and which broken one it takes the place of."""
         self.tick(now)
-        self.links[conn] = Link(channel, set(), now, now)
+        self.links[conn] = Link(channel, set(), now)
         broken = self.links.pop(replaces, None) if replaces is not None else None
         if broken is not None and broken.gap is not None:
             self.books.trust.write(broken.gap, now, ended=now)
@@ -126,8 +143,7 @@ class Pipeline:
     def closed(self, conn: int, cause: Cause | None, detail: str, now: int) -> None:
         """Note the end of a connection; without a cause it was meant, and nothing is missing."""
         self.tick(now)
-        link = self.links[conn]
-        self.books.recent.forget(conn)
+        link, heard = self.links[conn], self.heard.pop(conn, self.links[conn].opened)
         if cause is None:
             del self.links[conn]
             if link.gap is not None:
@@ -135,9 +151,9 @@ class Pipeline:
             for token_id in link.tokens & self.books.tokens.keys():
                 self.books.release(token_id)
             return
-        link.gap = Gap(started=link.heard, cause=cause, detail=detail, conn=conn)
+        link.gap = Gap(started=heard, cause=cause, detail=detail, conn=conn)
         for token_id in link.tokens:
-            self.books.lose(token_id, cause, link.heard, now, detail)
+            self.books.lose(token_id, cause, heard, now, detail)
 
     def missed(self, gap: Gap, now: int) -> None:
         """Note an interval that somebody else knows of: silence, a late opening book, a full disk, a restart."""
@@ -152,15 +168,14 @@ class Pipeline:
         """Take the events of one frame."""
         if recv >= self._next:
             self.tick(recv)
-        link = self.links.get(conn)
-        before = self._sheets.seq
-        handlers = self._handlers
+        self._sheets.seq += 1
+        kind: type[Event] = Control
         for event in events:
-            (handlers.get(type(event)) or self._learn_handler(type(event)))(event, conn, recv)
-        if link is not None and not (events and type(events[0]) in self._words):
-            link.heard = recv
-        if self._sheets.seq == before:
-            self._sheets.seq += 1
+            kind = type(event)
+            self._seen[kind] += 1
+            self._handlers[kind](event, conn, recv)
+        if kind in self._telling:
+            self.heard[conn] = recv
 
     def tick(self, now: int) -> None:
         """Note that time has passed."""
@@ -205,6 +220,7 @@ class Pipeline:
             self.finish(self._told)
         self.books.clear()
         self.links.clear()
+        self.heard.clear()
         self._next = 0
 
     def finish(self, now: int) -> None:
@@ -228,13 +244,12 @@ class Pipeline:
 
     # --- each kind of event ---
 
-    def _learn_handler(self, kind: type) -> Callable[[Any, int, int], None]:
+    def _handler(self, kind: type) -> Callable[[Any, int, int], None]:
         """Find the handler of a kind of event among its bases: the wire's types derive from ours."""
         table: dict[type, Callable[[Any, int, int], None]] = {
             PriceChange: self._price_change,
             BookSnapshot: self._snapshot,
             Trade: self._trade,
-            BestBidAsk: self._noted,
             TickSizeChange: self._tick_size,
             NewMarket: self._market_event,
             MarketResolved: self._market_event,
@@ -242,41 +257,30 @@ class Pipeline:
             UserTrade: self._row("user_trades", rows.user_trade),
             Activity: self._row("activity", rows.activity),
             ReferencePrice: self._row("reference_prices", rows.reference_price),
-            Malformed: self._malformed,
+            Malformed: self._refused,
             Unknown: self._unknown,
-            Control: self._control,
         }
-        base = next((base for base in kind.__mro__ if base in table), None)
-        if base is NewMarket:
-            self._words.add(kind)
-        handler = table[base] if base is not None else self._noted
-        self._handlers[kind] = handler
-        return handler
-
-    def _count(self, name: str) -> None:
-        self.counts[name] += 1
+        if not issubclass(kind, (Control, NewMarket)):
+            self._telling.add(kind)
+        return next((table[base] for base in kind.__mro__ if base in table), _pass_over)
 
     def _price_change(self, event: PriceChange, conn: int, recv: int) -> None:
-        self.counts["price_change"] += 1
         for token_id, reason in self.books.price_change(event, conn, recv):
-            self._malformed(Malformed(msgspec.json.encode(event).decode()[:1024], reason, token_id), conn, recv)
+            self._refused(Malformed(_head(event), reason, token_id), conn, recv)
 
     def _snapshot(self, event: BookSnapshot, conn: int, recv: int) -> None:
-        self._count("book")
         reason = self.books.snapshot(event, conn, recv)
         if reason is not None:
-            raw = msgspec.json.encode(event).decode()[:1024]
-            self._malformed(Malformed(raw, reason, event.token_id), conn, recv)
+            self._refused(Malformed(_head(event), reason, event.token_id), conn, recv)
 
     def _trade(self, event: Trade, conn: int, recv: int) -> None:
-        self.counts["trade"] += 1
         token = self.books.tokens.get(event.token_id)
         if token is None:
             return
         try:
             values = rows.trade(event)
         except ProtocolError as error:
-            self._refuse(event, str(error), conn, recv)
+            self._refused(Malformed(_head(event), str(error), event.token_id), conn, recv)
             return
         token.heard = recv
         token.messages += 1
@@ -294,34 +298,23 @@ class Pipeline:
 
     def _row(self, table: str, layout: Callable[[Any], tuple[object, ...]]) -> Callable[[Any, int, int], None]:
         def handle(event: Any, conn: int, recv: int) -> None:  # noqa: ANN401  # each layout takes its own kind
-            self._noted(event, conn, recv)
             try:
                 values = layout(event)
             except ProtocolError as error:
-                self._refuse(event, str(error), conn, recv)
+                token_id = getattr(event, "token_id", None)
+                self._refused(Malformed(_head(event), str(error), token_id), conn, recv)
                 return
             ts_event = None if event.timestamp is None else epoch_ns(event.timestamp)
             self._sheets.put(table, ts_event, recv, conn, values)
 
         return handle
 
-    def _noted(self, event: Event, _conn: int, _recv: int) -> None:
-        self._count(_name(type(event)))
-
-    def _control(self, _event: Control, _conn: int, _recv: int) -> None:
-        self._count("control")
-
     def _unknown(self, event: Unknown, _conn: int, _recv: int) -> None:
-        self._count("unknown")
         self.unknown[event.kind] = self.unknown.get(event.kind, 0) + 1
 
-    def _refuse(self, event: Event, reason: str, conn: int, recv: int) -> None:
-        token = getattr(event, "token_id", None)
-        self._malformed(Malformed(msgspec.json.encode(event).decode()[:1024], reason, token), conn, recv)
-
-    def _malformed(self, event: Malformed, conn: int, recv: int) -> None:
+    def _refused(self, event: Malformed, conn: int, recv: int) -> None:
         """A message that cannot be read may have changed a book: its token's, or nobody knows whose."""
-        self._count("malformed")
+        self._malformed += 1
         self.last_malformed = event
         token = self.books.tokens.get(event.token_id or "")
         if token is not None and token.conn == conn:
@@ -329,6 +322,15 @@ class Pipeline:
         else:
             gap = Gap(started=recv, cause="malformed", token_id=event.token_id, detail=event.reason, conn=conn)
             self.books.trust.write(gap, recv, ended=recv)
+
+
+def _pass_over(_event: Event, _conn: int, _recv: int) -> None:
+    """Take an event that makes no row."""
+
+
+def _head(event: msgspec.Struct) -> str:
+    """Write the beginning of a message that was read and then refused."""
+    return msgspec.json.encode(event).decode()[:1024]
 
 
 def _name(kind: type) -> str:

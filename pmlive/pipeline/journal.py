@@ -113,7 +113,8 @@ def _state(pipeline: Pipeline, record: Record) -> None:
 def _link(pipeline: Pipeline, record: Record) -> None:
     state = msgspec.json.decode(record.data, type=_LinkState)
     if record.conn not in pipeline.links:
-        pipeline.links[record.conn] = Link(state.channel, set(state.tokens), state.opened, state.heard, state.gap)
+        pipeline.links[record.conn] = Link(state.channel, set(state.tokens), state.opened, state.gap)
+        pipeline.heard[record.conn] = state.heard
 
 
 _FRAMES: dict[str, Channel] = {"market": "market", "user": "user", "realtime": "realtime", "prices": "prices"}
@@ -179,13 +180,14 @@ class Journal:
         """Write the whole present state, for a reader that begins here."""
         seq = self.pipeline.seq
         links = [
-            Record(seq, now, conn, "link", _encode(_link_state(link))) for conn, link in self.pipeline.links.items()
+            Record(seq, now, conn, "link", _encode(_link_state(link, self.pipeline.heard.get(conn, link.opened))))
+            for conn, link in self.pipeline.links.items()
         ]
         return links + [Record(seq, now, state.conn, "state", _encode(state)) for state in self.pipeline.books.save()]
 
 
-def _link_state(link: Link) -> _LinkState:
-    return _LinkState(link.channel, sorted(link.tokens), link.opened, link.heard, link.gap)
+def _link_state(link: Link, heard: int) -> _LinkState:
+    return _LinkState(link.channel, sorted(link.tokens), link.opened, heard, link.gap)
 
 
 def _encode(value: msgspec.Struct) -> bytes:

@@ -1,6 +1,6 @@
 """Whether the books are the venue's: the three checks, each on the last state of a millisecond that is past."""
 
-from pmlive.events import BookSnapshot, Check
+from pmlive.events import BookSnapshot, Check, LevelChange
 from pmlive.pipeline.sheets import Sheets
 from pmlive.pipeline.token import Token
 from pmlive.pipeline.trust import Trust
@@ -52,6 +52,19 @@ class Judge:
             elif token.doubt is not None:
                 self._doubted.append(token)
 
+    def wait(self, token: Token, change: LevelChange, row: int) -> None:
+        """Judge the state that a change left when its time is past: what is yet to come may explain what is odd."""
+        if token.gap is not None:
+            return
+        token.stated, token.reached, token.row, token.odd_top = change.hash, token.heard, row, None
+        if _differs(token, change.best_bid, change.best_ask):
+            token.odd_top = (change.best_bid, change.best_ask)
+        else:
+            token.counts.bbo_ok += 1
+        if not token.pending:
+            token.pending = True
+            self.fresh.append(token)
+
     def settle(self, token: Token) -> None:
         """Judge a token now, leaving no row open; a doubt that remains is set aside as unverifiable."""
         if token.row is not None:
@@ -75,7 +88,7 @@ class Judge:
                 self._contradict(token, row)
                 return
             token.odd_top = None
-        token.counts.bbo_ok += 1
+            token.counts.bbo_ok += 1
         if self._hashes:
             self._judge_hash(token, row)
 

@@ -1,17 +1,24 @@
 """What is known of one token: its book, whether it is proven, and what was counted."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
 from pmlive.book import Book
-from pmlive.events import BookSide, Gap, LevelChange, PriceChange
+from pmlive.events import BookSide, Gap, LevelChange
 from pmlive.integrity import Counts, Proof
 
-__all__ = ["Token", "TokenState", "Top"]
+__all__ = ["Change", "Token", "TokenState", "Top"]
 
 
 Top: TypeAlias = tuple[float | None, float | None, float | None, float | None]
+# A level change as it is remembered: the venue's time of it (ms), its side, price and size.
+Change: TypeAlias = tuple[int, str, str, str]
+
+# How many of its last changes a trusted token remembers; repeated ones come within some milliseconds of the first.
+_REMEMBERED = 32
+# How many it does while a snapshot is awaited that they may be newer than.
+_HELD = 10_000
 
 
 class TokenState(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +34,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     levels: list[tuple[BookSide, str]]
     proof: Proof
     stated: str
-    recent: list[PriceChange]
+    recent: list[Change]
     shown: Top | None
     counts: Counts
     gap: Gap | None
@@ -56,6 +63,7 @@ class Token:
         "proof",
         "proved",
         "reached",
+        "recent",
         "row",
         "shown",
         "stated",
@@ -75,6 +83,9 @@ class Token:
         self.heard = 0
         self.proved = 0
         self.proof = Proof()
+        # The last changes of this epoch: to know a repeated one, and to catch up with a snapshot that is older.
+        # Each is four values in a row, in order of the venue's time.
+        self.recent: list[Any] = []
         # The last state of the last millisecond, to be checked once it is past: its stated hash and its row.
         # (-1 where rows are not kept).
         self.stated = ""
@@ -108,8 +119,40 @@ class Token:
         ask, ask_size = (-asks.keys[-1], asks.sizes[-1]) if asks.keys else (None, None)
         return bid, bid_size, ask, ask_size
 
-    def save(self, recent: list[PriceChange]) -> TokenState:
-        """Write down everything that later rows depend on, with the market's last changes."""
+    def remember(self, timestamp: int, side: str, price: str, size: str) -> None:
+        """Keep a change that may have come late, in order of the venue's time."""
+        at = len(self.recent)
+        while at and self.recent[at - 4] > timestamp:
+            at -= 4
+        self.recent[at:at] = (timestamp, side, price, size)
+
+    def repeats(self, timestamp: int, change: LevelChange) -> bool:
+        """Tell whether this very change came before.
+
+        At the time of the last change only the last word on a level counts: a size may come and go and come.
+        """
+        recent, side, price = self.recent, change.side, change.price
+        for at in range(len(recent) - 4, -1, -4):
+            if recent[at] < timestamp:
+                return False
+            if recent[at + 1 : at + 3] == [side, price] and recent[at] == timestamp:
+                if recent[at + 3] == change.size:
+                    return True
+                if timestamp == self.timestamp and self.conn:
+                    return False
+        return False
+
+    def changes(self) -> list[Change]:
+        """List the changes that are remembered, in order of arrival."""
+        values = iter(self.recent)
+        return list(zip(values, values, values, values, strict=True))
+
+    def forget(self) -> None:
+        """Forget changes that no repetition and no snapshot will need."""
+        del self.recent[: -4 * (_REMEMBERED if self.trusted() else _HELD)]
+
+    def save(self) -> TokenState:
+        """Write down everything that later rows depend on."""
         levels: list[tuple[BookSide, str]] = [("bid", text) for text in self.book.bids.texts]
         levels.extend(("ask", text) for text in self.book.asks.texts)
         return TokenState(
@@ -123,7 +166,7 @@ class Token:
             levels=levels,
             proof=self.proof,
             stated=self.stated,
-            recent=[_plain(event) for event in recent],
+            recent=self.changes(),
             shown=self.shown,
             counts=self.counts,
             gap=self.gap,
@@ -151,21 +194,5 @@ class Token:
             "awaited",
         ):
             setattr(token, name, getattr(state, name))
+        token.recent = [value for change in state.recent for value in change]
         return token
-
-
-def _plain(event: PriceChange) -> PriceChange:
-    """Write a message under our own names: the wire's types derive from ours, and are written under the venue's."""
-    changes = [
-        LevelChange(
-            token_id=change.token_id,
-            price=change.price,
-            size=change.size,
-            side=change.side,
-            hash=change.hash,
-            best_bid=change.best_bid,
-            best_ask=change.best_ask,
-        )
-        for change in event.changes
-    ]
-    return PriceChange(market=event.market, timestamp=event.timestamp, changes=changes)

@@ -28,7 +28,7 @@ Factory: TypeAlias = Callable[[Sequence[bytes]], "Case"]
 _CONN = 1
 _START = 1_791_000_000_000_000_000
 _BETWEEN_FRAMES = 200_000
-_DRAIN_EVERY = 1250
+_DRAIN_EVERY = 5000
 _ROLLING_ROWS, _ROLLING_AGE = 1_000_000, timedelta(hours=1)
 
 
