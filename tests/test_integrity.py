@@ -59,7 +59,7 @@ def test_changes_of_december_2025_are_proved_with_a_trade_price_not_yet_announce
         facts = msgspec.structs.replace(_DEC_2025, last_trade_price="0.490")
         assert prove(digest, level.hash, guesses(_DEC_2025, trade_price="0.490", search=False)) == facts
         assert prove(digest, level.hash, guesses(_DEC_2025)) == facts
-        assert (str(book.best_bid), str(book.best_ask)) == (level.best_bid, level.best_ask)
+        assert (book.best_bid, book.best_ask) == (level.best_bid, level.best_ask)
 
 
 def test_books_and_changes_of_october_2025_are_proved_without_a_trade_price() -> None:

@@ -21,6 +21,7 @@ _OURS = {
     "order_price_min_tick_size": "tick_size",
     "matchtime": "match_time",
 }
+_NUMBERS = {"best_bid", "best_ask"}
 _NOT_KEPT = {"event_type", "owner", "order_owner", "trade_owner", "brand_new_field"}
 
 
@@ -95,7 +96,7 @@ def _in_our_words(value: object) -> object:
     if isinstance(value, dict):
         fields = cast("Json", value)
         return {
-            _OURS.get(key, key): _in_our_words(item)
+            _OURS.get(key, key): float(str(item)) if key in _NUMBERS else _in_our_words(item)
             for key, item in fields.items()
             if key not in _NOT_KEPT and item is not None
         }
@@ -159,8 +160,8 @@ _FIELDS: list[tuple[str, str, Json]] = [
                     "size": "21574.08",
                     "side": "SELL",
                     "hash": "bf32b3746fff40c76c98021b7f3f07261169dd26",
-                    "best_bid": "",
-                    "best_ask": "",
+                    "best_bid": None,
+                    "best_ask": None,
                 }
             ],
         },
@@ -290,7 +291,7 @@ def test_a_price_change_names_both_tokens_of_its_market() -> None:
     assert [
         (level.token_id[:4], level.side, level.price, level.size, level.best_bid, level.best_ask)
         for level in change.changes
-    ] == [("2524", "BUY", "0.49", "55", "0.49", "0.5"), ("2016", "SELL", "0.51", "55", "0.5", "0.51")]
+    ] == [("2524", "BUY", "0.49", "55", 0.49, 0.5), ("2016", "SELL", "0.51", "55", 0.5, 0.51)]
 
 
 def test_a_trade_keeps_the_resting_orders_of_both_tokens() -> None:

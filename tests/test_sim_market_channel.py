@@ -167,7 +167,7 @@ def test_a_rolling_market_trades_ends_and_is_resolved() -> None:
         assert resolved.winning_outcome in ("Up", "Down")
         assert resolved.timestamp >= (start + 2) * 1000
         last = [event for event in events if isinstance(event, PriceChange)][-1]
-        assert {(change.size, change.best_bid, change.best_ask) for change in last.changes} == {("0", "0", "1")}
+        assert {(change.size, change.best_bid, change.best_ask) for change in last.changes} == {("0", 0, 1)}
 
 
 def test_past_the_opening_limit_there_are_changes_but_no_books() -> None:

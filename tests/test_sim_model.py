@@ -76,8 +76,8 @@ class Client:
             self.books[change.token_id].put(side, change.price, change.size)
         for change in event.changes:
             book = self.books[change.token_id]
-            assert float(change.best_bid) == (book.best_bid or 0)
-            assert float(change.best_ask) == (1 if book.best_ask is None else book.best_ask)
+            assert change.best_bid == (book.best_bid or 0)
+            assert change.best_ask == (1 if book.best_ask is None else book.best_ask)
             assert change.hash == book_hash(book, event.market, change.token_id, event.timestamp, self.facts)
 
 

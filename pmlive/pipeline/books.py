@@ -21,6 +21,7 @@ class Books:
     def __init__(self, sheets: Sheets, *, hashes: bool = True) -> None:
         self._sheets = sheets
         self._deltas = sheets.tables["book_deltas"]
+        self._prices = sheets.tables["prices"]
         self.trust = Trust(sheets)
         self.judge = Judge(sheets, self.trust, hashes=hashes)
         self._hashes = hashes
@@ -33,74 +34,75 @@ class Books:
     # --- what arrives ---
 
     def price_change(self, event: PriceChange, conn: int, recv: int) -> list[tuple[str, str]]:
-        """Apply level changes; give the token and the reason of each that could not be."""
-        timestamp, tokens = event.timestamp, self.tokens
+        """Apply level changes, which nearly everything is; give the token and the reason of each that could not be."""
+        timestamp, tokens, storing = event.timestamp, self.tokens, self._sheets.storing
         refused: list[tuple[str, str]] = []
         for change in event.changes:
             token = tokens.get(change.token_id)
             if token is None:
                 continue
             try:
-                if token.conn != conn:
-                    self._hold(token, event, change, conn, recv)
-                elif timestamp > token.timestamp or not self._is_repeated(token, timestamp, change):
-                    self._apply(token, change, timestamp, recv)
+                is_next = timestamp > token.timestamp and token.conn == conn
+                if not is_next and self._is_passed_over(token, event, change, conn, recv):
+                    continue
+                book = token.book
+                side = book.bids if change.side == "BUY" else book.asks
+                key, price = side.read[change.price]
+                total, size = TOTALS[change.size]
             except ProtocolError as error:
                 refused.append((token.id, str(error)))
-        return refused
-
-    def _apply(self, token: Token, change: LevelChange, timestamp: int, recv: int) -> None:
-        """Put one change into its row and the book; raise before either is touched.
-
-        This runs for nearly everything that is received: what is usual stands here, what is not is a call away.
-        """
-        book = token.book
-        side = book.bids if change.side == "BUY" else book.asks
-        key, price = side.read[change.price]
-        total, size = TOTALS[change.size]
-        if token.row is not None and timestamp > token.timestamp:
-            self.judge.judge(token)
-        row = self._row(token, change, timestamp, token.conn, recv) if self._sheets.storing else -1
-        is_top = side.set(key, price, total, size)
-        token.heard = recv
-        token.messages += 1
-        if not token.changed:
-            token.changed = True
-            self._changed.append(token)
-        if timestamp < token.timestamp:
-            self.late += 1
-            token.remember(timestamp, change.side, price, size)
-        else:
+                continue
+            if token.row is not None and timestamp > token.timestamp:
+                self.judge.judge(token)
+            row = self._row(token, change, timestamp, conn, recv) if storing else -1
+            is_top = side.set(key, price, total, size)
             token.timestamp = timestamp
             token.recent += (timestamp, change.side, price, size)
-            bids, asks = book.bids.keys, book.asks.keys
-            agrees = bids and asks and bids[-1] == change.best_bid and -asks[-1] == change.best_ask
-            if not agrees or self._hashes or token.row is not None:
-                self.judge.wait(token, change, row)
-            elif token.gap is None:
-                token.counts.bbo_ok += 1
-        if is_top and token.gap is None:
-            self._show(token, timestamp, recv)
+            token.heard = recv
+            token.messages += 1
+            if not token.changed:
+                self._touch(token)
+            if token.gap is None:
+                bids, asks = book.bids.keys, book.asks.keys
+                agrees = bids and asks and bids[-1] == change.best_bid and -asks[-1] == change.best_ask
+                if agrees and token.row is None and not self._hashes:
+                    token.counts.bbo_ok += 1
+                else:
+                    self.judge.wait(token, change, row)
+                if is_top:
+                    self._show(token, timestamp, recv)
+        return refused
 
-    def _is_repeated(self, token: Token, timestamp: int, change: LevelChange) -> bool:
-        repeated = token.repeats(timestamp, change)
-        self.duplicates += repeated
-        return repeated
+    def _is_passed_over(self, token: Token, event: PriceChange, change: LevelChange, conn: int, recv: int) -> bool:
+        """Tell whether a change is not the next of its book: repeated, or out of turn, which is seen to here."""
+        if conn not in (token.conn, token.link):
+            return True
+        if token.repeats(event.timestamp, change):
+            self.duplicates += 1
+            return True
+        if token.conn == conn and event.timestamp == token.timestamp:
+            return False
+        self._take_out_of_turn(token, event, change, conn, recv)
+        return True
 
-    def _hold(self, token: Token, event: PriceChange, change: LevelChange, conn: int, recv: int) -> None:
-        """Write down a change that came before its connection's snapshot, which it is applied with if it is newer."""
-        timestamp = event.timestamp
-        if token.link != conn or self._is_repeated(token, timestamp, change):
-            return
+    def _take_out_of_turn(self, token: Token, event: PriceChange, change: LevelChange, conn: int, recv: int) -> None:
+        """Take a change that came late, or before its connection's snapshot, on which it is put if it is newer."""
+        _ = PRICES[change.price], SIZES[change.size]
         token.heard = recv
         token.messages += 1
         token.market = token.market or event.market
-        _ = PRICES[change.price], SIZES[change.size]
-        token.remember(timestamp, change.side, change.price, change.size)
-        token.forget()
+        token.remember(event.timestamp, change.side, change.price, change.size)
         if self._sheets.storing:
-            self._row(token, change, timestamp, conn, recv)
-        self.early += 1
+            self._row(token, change, event.timestamp, conn, recv)
+        if token.conn != conn:
+            self.early += 1
+            token.forget()
+            return
+        self.late += 1
+        is_top = token.book.put(_SIDES[change.side], change.price, change.size)
+        self._touch(token)
+        if is_top and token.gap is None:
+            self._show(token, event.timestamp, recv)
 
     def _row(self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int) -> int:
         """Write a level change down; give the number of its row."""
@@ -164,6 +166,10 @@ class Books:
         self.trust.regain(token, recv)
         if token.top() != token.shown:
             self._show(token, event.timestamp, recv)
+        self._touch(token)
+
+    def _touch(self, token: Token) -> None:
+        """Let the depth of a book be shown when its time comes."""
         if not token.changed:
             token.changed = True
             self._changed.append(token)
@@ -256,8 +262,7 @@ class Books:
     def _show(self, token: Token, timestamp: int, recv: int) -> None:
         """Write the top of the book, null where a side is empty."""
         sheets, token.shown = self._sheets, token.top()
-        ts_event = epoch_ns(timestamp)
-        sheets.tables["prices"].put((sheets.seq, ts_event, recv, token.conn, token.id, token.market, *token.shown))
+        self._prices.put((sheets.seq, epoch_ns(timestamp), recv, token.conn, token.id, token.market, *token.shown))
         sheets.seq += 1
 
     def depth_rows(self, at: int, depth: int) -> None:

@@ -260,7 +260,7 @@ class Pipeline:
             Malformed: self._refused,
             Unknown: self._unknown,
         }
-        if not issubclass(kind, (Control, NewMarket)):
+        if not any(issubclass(kind, quiet) for quiet in (Control, NewMarket)):
             self._telling.add(kind)
         return next((table[base] for base in kind.__mro__ if base in table), _pass_over)
 
