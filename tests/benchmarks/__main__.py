@@ -14,6 +14,7 @@ _LAYERS = {
     "decode": "decode",
     "book": "decode, book",
     "ours": "decode, book, checks of best prices, rolling columns",
+    "paced": "the same at 5,000 frames a second of its clock",
     "hashes": "the same, and every book hash verified",
 }
 
