@@ -1,8 +1,8 @@
 """The order book of one token.
 
 A side is three parallel lists with the best level last, as on the wire: sort keys, sizes, and the levels' own text.
-Text is kept because the venue's hash covers it to the letter; a number is read from each distinct text once and never
-computed.
+Text is kept because the venue's hash covers it to the letter, all but what every level begins and ends with; a number
+is read from each distinct text once and never computed.
 """
 
 import re
@@ -22,7 +22,10 @@ _T = TypeVar("_T")
 _DECIMAL = re.compile(r"[0-9]{0,40}\.?[0-9]{1,40}", re.ASCII)
 
 # Distinct texts remembered per reader; a busy day has some ten thousand sizes and a thousand prices.
-_REMEMBERED = 100_000
+_REMEMBERED = 20_000
+
+# A level on the wire is {"price":"0.48","size":"30"}; its text here is 0.48","size":"30, and these go around it.
+_OPENS, _BETWEEN, _ENDS = '[{"price":"', '"},{"price":"', '"}]'
 
 
 class _Prices(dict[str, float]):
@@ -101,7 +104,7 @@ class Side:
                 self.put(level.price, level.size)
             return
         self.keys, self.sizes = keys, sizes
-        self.texts = [f'{{"price":"{level.price}","size":"{level.size}"}}' for level in levels]
+        self.texts = [f'{level.price}","size":"{level.size}' for level in levels]
 
     def put(self, price_text: str, size_text: str) -> bool:
         """Set the total at one price, 0 removing it; tell whether the best level changed."""
@@ -115,7 +118,7 @@ class Side:
         if at < count and keys[at] == key:
             if total:
                 self.sizes[at] = total
-                self.texts[at] = f'{{"price":"{price_text}","size":"{size_text}"}}'
+                self.texts[at] = f'{price_text}","size":"{size_text}'
             else:
                 del keys[at], self.sizes[at], self.texts[at]
             return at == count - 1
@@ -123,7 +126,7 @@ class Side:
             return False
         keys.insert(at, key)
         self.sizes.insert(at, total)
-        self.texts.insert(at, f'{{"price":"{price_text}","size":"{size_text}"}}')
+        self.texts.insert(at, f'{price_text}","size":"{size_text}')
         return at == count
 
     def clear(self) -> None:
@@ -142,9 +145,14 @@ class Side:
         """Give the sizes, best first, of at most so many levels."""
         return self.sizes[: None if depth is None else -depth - 1 : -1]
 
-    def written(self) -> bytes:
+    def written(self) -> str:
         """Write the side as the venue does."""
-        return f"[{','.join(self.texts)}]".encode()
+        return f"{_OPENS}{_BETWEEN.join(self.texts)}{_ENDS}" if self.texts else "[]"
+
+    def written_levels(self) -> list[tuple[str, str]]:
+        """List price and size as the venue wrote them, best last."""
+        split = (text.partition('","size":"') for text in self.texts)
+        return [(price_text, size_text) for price_text, _, size_text in split]
 
     def differences(self, other: "Side") -> int:
         """Count the prices at which the two sides do not hold the same size."""
@@ -186,7 +194,8 @@ class Book:
 
     def repeats(self, snapshot: BookSnapshot) -> bool:
         """Tell whether a snapshot is, to the letter, what this book holds; one written with other spaces is not."""
-        return self.bids.written() == bytes(snapshot.bids_json) and self.asks.written() == bytes(snapshot.asks_json)
+        written = (self.bids.written().encode(), self.asks.written().encode())
+        return written == (bytes(snapshot.bids_json), bytes(snapshot.asks_json))
 
     def put(self, side: BookSide, price_text: str, size_text: str) -> bool:
         """Set the total at one price, 0 removing it; tell whether the top of the book changed.

@@ -8,6 +8,7 @@ match by chance.
 
 import hashlib
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import product
 from typing import Literal, Protocol, Self, TypeAlias
 
@@ -16,7 +17,18 @@ import msgspec
 from pmlive.book import Book
 from pmlive.events import Check
 
-__all__ = ["Counts", "Digest", "Facts", "Proof", "book_digest", "book_hash", "guesses", "prove", "trade_price_text"]
+__all__ = [
+    "Counts",
+    "Digest",
+    "Facts",
+    "Proof",
+    "book_digest",
+    "book_hash",
+    "facts_text",
+    "guesses",
+    "prove",
+    "trade_price_text",
+]
 
 Era: TypeAlias = Literal["2024", "2025", "current"]
 
@@ -27,6 +39,9 @@ _COMMON_TICKS = ("0.01", "0.001", "0.1", "0.0001", "0.0025")
 # A token whose hashes never fitted is no longer tried after so many: its venue hashes something that we do not know.
 _PATIENCE = 8
 _TRADE_PRICES = tuple(f"{thousandths / 1000:.3f}" for thousandths in range(1001))
+
+# How many ends of hashed texts are remembered; most markets share theirs with others.
+_TAILS = 4096
 
 
 class Digest(Protocol):
@@ -62,24 +77,30 @@ class Facts(msgspec.Struct, frozen=True):
         known = None not in (self.min_order_size, self.tick_size, self.neg_risk)
         return known and (self.era == "2025" or self.last_trade_price is not None)
 
-    def tail(self) -> bytes:
-        """Write the end of the JSON that is hashed."""
-        if self.era == "2024":
-            return b"}"
-        neg_risk = "true" if self.neg_risk else "false"
-        text = f',"min_order_size":"{self.min_order_size}","tick_size":"{self.tick_size}","neg_risk":{neg_risk}'
-        if self.era == "current":
-            text += f',"last_trade_price":"{self.last_trade_price}"'
-        return text.encode() + b"}"
+
+@lru_cache(_TAILS)
+def facts_text(facts: Facts) -> bytes:
+    """Write the end of the JSON that is hashed."""
+    if facts.era == "2024":
+        return b"}"
+    neg_risk = "true" if facts.neg_risk else "false"
+    text = f',"min_order_size":"{facts.min_order_size}","tick_size":"{facts.tick_size}","neg_risk":{neg_risk}'
+    if facts.era == "current":
+        text += f',"last_trade_price":"{facts.last_trade_price}"'
+    return text.encode() + b"}"
+
+
+def book_text(book: Book, market: str, token_id: str, timestamp: int) -> bytes:
+    """Write what is hashed of a book up to the ``Facts``; ``timestamp`` is the venue's, in milliseconds."""
+    return (
+        f'{{"market":"{market}","asset_id":"{token_id}","timestamp":"{timestamp}","hash":"",'
+        f'"bids":{book.bids.written()},"asks":{book.asks.written()}'
+    ).encode()
 
 
 def book_digest(book: Book, market: str, token_id: str, timestamp: int) -> Digest:
     """Hash the part of a book that does not depend on ``Facts``; ``timestamp`` is the venue's, in milliseconds."""
-    return hashlib.sha1(
-        f'{{"market":"{market}","asset_id":"{token_id}","timestamp":"{timestamp}","hash":"",'
-        f'"bids":[{",".join(book.bids.texts)}],"asks":[{",".join(book.asks.texts)}]'.encode(),
-        usedforsecurity=False,
-    )
+    return hashlib.sha1(book_text(book, market, token_id, timestamp), usedforsecurity=False)
 
 
 def book_hash(book: Book, market: str, token_id: str, timestamp: int, facts: Facts) -> str:
@@ -89,7 +110,7 @@ def book_hash(book: Book, market: str, token_id: str, timestamp: int, facts: Fac
 
 def _finish(digest: Digest, facts: Facts) -> str:
     whole = digest.copy()
-    whole.update(facts.tail())
+    whole.update(facts_text(facts))
     return whole.hexdigest()
 
 
@@ -180,7 +201,7 @@ class Proof(msgspec.Struct):
         told = {name: value for name, value in facts.items() if value is not None}
         if told and told != {name: getattr(self.facts, name) for name in told}:
             self.facts = msgspec.structs.replace(self.facts, **told)
-            self.tail = self.facts.tail()
+            self.tail = facts_text(self.facts)
 
     def trade(self, price_text: str) -> None:
         """Note the price of an announced trade; hashes may have covered it for a while, or may yet."""
@@ -190,12 +211,11 @@ class Proof(msgspec.Struct):
         """Compare a book with the hash stated for it; ``timestamp`` is the venue's, in milliseconds."""
         if not stated or (not self.established and self.failures >= _PATIENCE):
             return "unverifiable"
-        digest = book_digest(book, market, token_id, timestamp)
-        likely = digest.copy()
-        likely.update(self.tail)
-        if likely.hexdigest() == stated:
+        text = book_text(book, market, token_id, timestamp)
+        if hashlib.sha1(text + self.tail, usedforsecurity=False).hexdigest() == stated:
             self.established = True
             return "verified"
+        digest = hashlib.sha1(text, usedforsecurity=False)
         search = self.established or self.facts.last_trade_price is None
         facts = prove(
             digest,
@@ -209,7 +229,7 @@ class Proof(msgspec.Struct):
         if facts is None:
             self.failures += 1
             return "mismatch" if self.established else "unverifiable"
-        self.facts, self.tail = facts, facts.tail()
+        self.facts, self.tail = facts, facts_text(facts)
         self.established, self.failures = True, 0
         return "verified"
 

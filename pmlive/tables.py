@@ -6,14 +6,10 @@ where the venue said nothing (``gaps``, ``checks``); the ``ts_recv`` of a row of
 """
 
 from datetime import timedelta
-from itertools import accumulate, chain
+from itertools import chain
 from typing import Any
 
-# pyarrow comes without types.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
-# pyright: reportUnknownVariableType=false
 import polars as pl
-import pyarrow as pa
 
 __all__ = ["ROLLING", "SCHEMAS", "STORED", "Rolling", "Rows"]
 
@@ -228,13 +224,14 @@ _JOINED = 64
 class Rows:
     """Rows of one table on their way into a frame: one flat list, which is the cheapest thing to append to."""
 
-    __slots__ = ("_flat", "_given", "_schema", "_width", "first", "put")
+    __slots__ = ("_flat", "_given", "_places", "_schema", "_width", "first", "put")
 
     def __init__(self, table: str) -> None:
         self._schema = SCHEMAS[table]
         # Columns that follow from others are made all at once, when the rows are taken.
         self._given = [(name, dtype) for name, dtype in self._schema.items() if name not in _DERIVED]
         self._width = len(self._given)
+        self._places = {name: at for at, (name, _) in enumerate(self._given)}
         self._flat: list[object] = []
         # Appends the values of one row; a bound method of the list, since it runs for every change.
         self.put = self._flat.extend
@@ -251,8 +248,7 @@ class Rows:
 
     def amend(self, number: int, column: str, value: object) -> None:
         """Set one value of a row that is still here."""
-        at = next(at for at, (name, _) in enumerate(self._given) if name == column)
-        self._flat[(number - self.first) * self._width + at] = value
+        self._flat[(number - self.first) * self._width + self._places[column]] = value
 
     def take(self, before: int | None = None) -> pl.DataFrame:
         """Give up the rows numbered below ``before``, all by default."""
@@ -270,12 +266,13 @@ class Rows:
 def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
     if dtype != _LEVELS:
         return pl.Series(name, values, dtype=dtype)
-    # Lists go through one flat array with offsets: made one by one they cost ten times as much.
-    offsets = pa.array([0, *accumulate(map(len, values))], pa.int64())
-    flat = pl.Series(list(chain.from_iterable(values)), dtype=pl.Float64)
+    # Lists go through one flat array of equal parts: made one by one they cost four times as much.
+    width = max(map(len, values), default=0) or 1
+    padding = [None] * width
+    flat = pl.Series(name, list(chain.from_iterable([*each, *padding[len(each) :]] for each in values)), pl.Float64)
     if name == "ask_prices":
         flat = 0 - flat  # they come as a book sorts them, negated
-    return pl.Series(name, pa.LargeListArray.from_arrays(offsets, flat.to_arrow()))
+    return flat.reshape((len(values), width)).arr.to_list().list.drop_nulls()
 
 
 class Rolling:

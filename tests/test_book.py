@@ -134,7 +134,7 @@ def test_the_text_of_a_level_is_the_text_that_set_it(history: list[Change]) -> N
 
     book = book_of([("bid", price_text, size_text) for _, price_text, size_text in history])
 
-    assert book.bids.texts == [last[at] for at in sorted(book.bids.prices())]
+    assert book.bids.written() == f"[{','.join(last[at] for at in sorted(book.bids.prices()))}]"
 
 
 @pytest.mark.parametrize("text", _NO_NUMBERS)

@@ -12,7 +12,17 @@ from recorded import frames
 from pmlive._wire import decode
 from pmlive.book import Book
 from pmlive.events import BookSnapshot, PriceChange
-from pmlive.integrity import Counts, Facts, Proof, book_digest, book_hash, guesses, prove, trade_price_text
+from pmlive.integrity import (
+    Counts,
+    Facts,
+    Proof,
+    book_digest,
+    book_hash,
+    facts_text,
+    guesses,
+    prove,
+    trade_price_text,
+)
 
 _DEC_2025 = Facts(min_order_size="5", tick_size="0.01", neg_risk=False, last_trade_price="0.500")
 _OCT_2025 = Facts(min_order_size="5", tick_size="0.01", neg_risk=False, era="2025")
@@ -116,7 +126,7 @@ def test_the_vector_of_the_official_client_is_reproduced() -> None:
     start = f'{{"market":"0xaabbcc","asset_id":"100","timestamp":"123456789","hash":"","bids":[{bids}],"asks":[{asks}]'
     facts = Facts(min_order_size="100", tick_size="0.01", neg_risk=False, last_trade_price="0.5")
 
-    digest = hashlib.sha1(start.encode() + facts.tail(), usedforsecurity=False)
+    digest = hashlib.sha1(start.encode() + facts_text(facts), usedforsecurity=False)
 
     assert digest.hexdigest() == "0458ea5755c9f73d64a14636fa5c36ed460ec394"
 
@@ -222,7 +232,7 @@ def test_an_announced_trade_price_proves_the_next_change() -> None:
     level = change.changes[0]
     book = book_of(opening)
     book.put("bid", level.price, level.size)
-    proof = Proof(facts=_DEC_2025, tail=_DEC_2025.tail(), established=True)
+    proof = Proof(facts=_DEC_2025, tail=facts_text(_DEC_2025), established=True)
 
     proof.trade("0.49")
 

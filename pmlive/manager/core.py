@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -178,6 +179,8 @@ class Manager(Subscriber):
         if self._recorder is not None:
             raise ValueError(f"already recording into {self._recorder.folder}; call stop_recording first")
         self._engine.refuse_closed()
+        # It weighs 40 MB and nothing else needs it; the first sealing is no time to find out that it is missing.
+        import_module("pmlive.store.parquet")
         where = Path(folder) if folder is not None else data_dir() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         recorder = Recorder(where, rebuild=rebuild)
         try:

@@ -122,8 +122,9 @@ class Pipeline:
         """Note tokens that a connection was asked for."""
         self.tick(now)
         for token_id in tokens:
-            self.links[conn].tokens.add(token_id)
-            self.books.await_book(token_id, now).link = conn
+            token = self.books.await_book(token_id, now)
+            token.link = conn
+            self.links[conn].tokens.add(token.id)
 
     def wanted(self, tokens: Iterable[str], now: int) -> None:
         """Note tokens that are wanted while there is no connection to ask for them."""

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from pmlive.book import Book
-from pmlive.events import BookSide, Gap, LevelChange
+from pmlive.events import Gap, LevelChange
 from pmlive.integrity import Counts, Proof
 
 __all__ = ["Change", "Token", "TokenState", "Top"]
@@ -31,7 +31,8 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: int
     heard: int
     proved: int
-    levels: list[tuple[BookSide, str]]
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
     proof: Proof
     stated: str
     recent: list[Change]
@@ -153,8 +154,6 @@ class Token:
 
     def save(self) -> TokenState:
         """Write down everything that later rows depend on."""
-        levels: list[tuple[BookSide, str]] = [("bid", text) for text in self.book.bids.texts]
-        levels.extend(("ask", text) for text in self.book.asks.texts)
         return TokenState(
             token_id=self.id,
             market=self.market,
@@ -163,7 +162,8 @@ class Token:
             timestamp=self.timestamp,
             heard=self.heard,
             proved=self.proved,
-            levels=levels,
+            bids=self.book.bids.written_levels(),
+            asks=self.book.asks.written_levels(),
             proof=self.proof,
             stated=self.stated,
             recent=self.changes(),
@@ -177,9 +177,9 @@ class Token:
     def load(cls, state: TokenState) -> "Token":
         """Go on from what was written down."""
         token = cls(state.token_id, state.market)
-        for side, text in state.levels:
-            level = msgspec.json.decode(text, type=dict[str, str])
-            token.book.put(side, level["price"], level["size"])
+        for side, levels in ((token.book.bids, state.bids), (token.book.asks, state.asks)):
+            for price, size in levels:
+                side.put(price, size)
         for name in (
             "conn",
             "link",

@@ -23,7 +23,7 @@ import msgspec
 import polars as pl
 
 from pmlive.errors import StoreError
-from pmlive.store import _files, parquet, raw, wal
+from pmlive.store import _files, raw, wal
 from pmlive.store.log import Record
 from pmlive.store.manifest import RAW, Catalogue, Manifest, SealedFile
 from pmlive.tables import STORED
@@ -145,6 +145,8 @@ def _stage_raw(sealing: Sealing, path: str, reading: wal.Reading) -> _Staged:
 
 
 def _stage_table(folder: Path, path: str, table: str, frame: pl.DataFrame) -> _Staged:
+    from pmlive.store import parquet
+
     final = folder / path
     _files.make_folder(final.parent)
     encoded = parquet.encode(table, frame)
@@ -158,6 +160,8 @@ def _stage_table(folder: Path, path: str, table: str, frame: pl.DataFrame) -> _S
 
 
 def _tables(segment: Segment, rebuild: Rebuild, reading: wal.Reading) -> dict[str, pl.DataFrame]:
+    from pmlive.store import parquet
+
     frames = None if segment.held is None else segment.held.frames
     # Rows of records that the log lost must not outlive them, or a replay would not give what was stored.
     if frames is None or reading.lossy:

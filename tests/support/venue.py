@@ -1,7 +1,7 @@
 """The venue's side of one token, written by hand: its book, and the messages that tell of it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pmlive.book import Book
 from pmlive.events import BookSide
@@ -61,16 +61,13 @@ class Venue:
         return price_change(self.entry(side, price, size, at, **said), at=at, market=self.market)
 
     def _book(self, hash_: str | None) -> dict[str, object]:
-        def levels(texts: Sequence[str]) -> list[object]:
-            return [json.loads(text) for text in texts]
-
         return {
             "market": self.market,
             "asset_id": self.token,
             "timestamp": str(START + self.changed),
             "hash": self.hash(self.changed) if hash_ is None else hash_,
-            "bids": levels(self.book.bids.texts),
-            "asks": levels(self.book.asks.texts),
+            "bids": json.loads(self.book.bids.written()),
+            "asks": json.loads(self.book.asks.written()),
         }
 
     def opening(self, hash_: str | None = None) -> str:
