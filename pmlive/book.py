@@ -5,21 +5,19 @@ Text is kept because the venue's hash covers it to the letter, all but what ever
 is read from each distinct text once and never computed.
 """
 
+import math
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import msgspec
 
 from pmlive.errors import ProtocolError
 from pmlive.events import BookSide, BookSnapshot, Level
 
-__all__ = ["PRICES", "SIZES", "TOTALS", "Book", "Side", "price", "size"]
+__all__ = ["PRICES", "SIZES", "Book", "Side", "price", "size"]
 
-_T = TypeVar("_T")
-
-_DECIMAL = re.compile(r"[0-9]{0,40}\.?[0-9]{1,40}", re.ASCII)
+_is_decimal = re.compile(r"[0-9]{0,40}\.?[0-9]{1,40}", re.ASCII).fullmatch
 
 # Distinct texts remembered per reader; a busy day has some ten thousand sizes and a thousand prices.
 _REMEMBERED = 20_000
@@ -28,75 +26,52 @@ _REMEMBERED = 20_000
 _OPENS, _BETWEEN, _ENDS = '[{"price":"', '"},{"price":"', '"}]'
 
 
-class _Prices(dict[str, float]):
-    """Prices by their text, read when first met."""
+class _Numbers(dict[str, float]):
+    """Numbers by their text, read when first met."""
+
+    def __init__(self, *, above: float = math.inf, sign: int = 1) -> None:
+        self._above = above
+        self._sign = sign
 
     def __missing__(self, text: str) -> float:
-        value = _number(text)
-        if value > 1:
+        if not _is_decimal(text):
+            raise ProtocolError(f"{text[:40]!r} is not a plain decimal number of 0 or more")
+        value = float(text)
+        if value > self._above:
             raise ProtocolError(f"price {text!r} is above 1 dollar a share")
-        return _remember(self, text, value)
-
-
-class _Sizes(dict[str, float]):
-    """Sizes by their text, read when first met."""
-
-    def __missing__(self, text: str) -> float:
-        return _remember(self, text, _number(text))
-
-
-class _Read(dict[str, tuple[float, str]]):
-    """Numbers with their text by an equal text, so that of all equal texts only one need be kept in memory."""
-
-    def __init__(self, read: Callable[[str], float]) -> None:
-        self._read = read
-
-    def __missing__(self, text: str) -> tuple[float, str]:
-        return _remember(self, text, (self._read(text), text))
-
-
-def _number(text: str) -> float:
-    if not _DECIMAL.fullmatch(text):
-        raise ProtocolError(f"{text[:40]!r} is not a plain decimal number of 0 or more")
-    return float(text)
-
-
-def _remember(memo: dict[str, _T], text: str, value: _T) -> _T:
-    if len(memo) >= _REMEMBERED:
-        memo.clear()
-    memo[text] = value
-    return value
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[text] = value = self._sign * value
+        return value
 
 
 # Numbers by their text: ``PRICES[text]`` reads a price, ``SIZES[text]`` a size; what is no number is a ProtocolError.
-PRICES: dict[str, float] = _Prices()
-SIZES: dict[str, float] = _Sizes()
+PRICES: dict[str, float] = _Numbers(above=1)
+SIZES: dict[str, float] = _Numbers()
 
 price = PRICES.__getitem__
 size = SIZES.__getitem__
 
-_BIDS = _Read(price)
 # Negated, so that the best ask sorts last as the best bid does.
-_ASKS = _Read(lambda text: -price(text))
-TOTALS: dict[str, tuple[float, str]] = _Read(size)
+_ASKS: dict[str, float] = _Numbers(above=1, sign=-1)
 
 
 class Side:
     """One side of a book, best level last."""
 
-    __slots__ = ("keys", "read", "sizes", "texts")
+    __slots__ = ("_read", "keys", "sizes", "texts")
 
-    def __init__(self, read: dict[str, tuple[float, str]]) -> None:
-        # From the text of a price to its sort key and the text to keep.
-        self.read = read
+    def __init__(self, read: dict[str, float]) -> None:
+        # From the text of a price to its sort key.
+        self._read = read
         self.keys: list[float] = []
         self.sizes: list[float] = []
         self.texts: list[str] = []
 
     def replace(self, levels: Sequence[Level]) -> None:
         """Take these levels, in any order, for the whole side."""
-        read = self.read
-        keys = [read[level.price][0] for level in levels]
+        read = self._read
+        keys = [read[level.price] for level in levels]
         sizes = [SIZES[level.size] for level in levels]
         if 0 in sizes or keys != sorted(keys) or len(set(keys)) != len(keys):
             self.clear()
@@ -108,13 +83,8 @@ class Side:
 
     def put(self, price_text: str, size_text: str) -> bool:
         """Set the total at one price, 0 removing it; tell whether the best level changed."""
-        return self.set(*self.read[price_text], *TOTALS[size_text])
-
-    def set(self, key: float, price_text: str, total: float, size_text: str) -> bool:
-        """Do what ``put`` does, with numbers that are read already."""
-        keys = self.keys
-        count = len(keys)
-        at = bisect_left(keys, key)
+        key, total, keys = self._read[price_text], SIZES[size_text], self.keys
+        at, count = bisect_left(keys, key), len(keys)
         if at < count and keys[at] == key:
             if total:
                 self.sizes[at] = total
@@ -128,6 +98,13 @@ class Side:
         self.sizes.insert(at, total)
         self.texts.insert(at, f'{price_text}","size":"{size_text}')
         return at == count
+
+    def holds(self, price_text: str, size_text: str) -> bool:
+        """Tell whether the total at one price is this already."""
+        key = self._read[price_text]
+        at = bisect_left(self.keys, key)
+        total = self.sizes[at] if at < len(self.keys) and self.keys[at] == key else 0
+        return total == SIZES[size_text]
 
     def clear(self) -> None:
         """Forget every level."""
@@ -175,7 +152,7 @@ class Book:
     __slots__ = ("asks", "bids")
 
     def __init__(self) -> None:
-        self.bids = Side(_BIDS)
+        self.bids = Side(PRICES)
         self.asks = Side(_ASKS)
 
     def replace(self, snapshot: BookSnapshot) -> None:
@@ -203,7 +180,11 @@ class Book:
         Raises:
             ProtocolError: the price or size is not a number in range; the book is then unchanged.
         """
-        return (self.bids if side == "bid" else self.asks).put(price_text, size_text)
+        return self.side(side).put(price_text, size_text)
+
+    def side(self, side: BookSide) -> Side:
+        """Give one of the sides."""
+        return self.bids if side == "bid" else self.asks
 
     @property
     def best_bid(self) -> float | None:
@@ -217,7 +198,7 @@ class Book:
 
     def levels(self, side: BookSide, depth: int | None = None) -> list[tuple[float, float]]:
         """List price and size, best first."""
-        chosen = self.bids if side == "bid" else self.asks
+        chosen = self.side(side)
         return list(zip(chosen.prices(depth), chosen.totals(depth), strict=True))
 
     def differences(self, other: "Book") -> int:

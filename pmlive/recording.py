@@ -230,7 +230,7 @@ def _checks(path: Path, first_seq: int) -> Counts:
     counted = (
         scan(path, "checks")
         .filter(pl.col("seq") >= first_seq)
-        .select(pl.col(*Counts.__struct_fields__).cast(pl.UInt64).sum())
+        .select(pl.col(*Counts.names()).cast(pl.UInt64).sum())
     )
     return msgspec.convert(_read(path, "checks", counted).row(0, named=True), type=Counts)
 

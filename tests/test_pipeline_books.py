@@ -687,7 +687,7 @@ def test_minute_rows_of_checks_add_up() -> None:
 
     rows = night.table("checks")
     total = counts(night)
-    names = total.__struct_fields__
+    names = total.names()
     assert {name: rows[name].sum() for name in names} == {name: getattr(total, name) for name in names}
     assert rows["ts_recv"].is_unique().all()
     assert set(rows["ts_recv"].dt.second()) == {0}

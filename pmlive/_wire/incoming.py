@@ -14,9 +14,9 @@ from pmlive.events import BookSnapshot, Channel, Control, Event, Malformed, Unkn
 
 __all__ = ["decode", "decode_book", "withhold_owner"]
 
-# Bound once: they run for every frame.
-_CHANGE_ENDS, _read_change = messages.CHANGE_ENDS, messages.CHANGE.decode
-_BOOK_ENDS, _read_book = messages.BOOK_ENDS, messages.BOOK.decode
+# Most frames are price changes or books, whose kind the venue writes last: by the fourth byte from the end, the last
+# letter but one of the kind, they are given to a reader that need not look for the kind first. It refuses any other.
+_READERS_BY_LETTER = {ord("g"): messages.CHANGE.decode, ord("o"): messages.BOOK.decode}
 _read_market = messages.MARKET.decode
 
 # What reads one message, given its fields and the beginning of its text.
@@ -67,12 +67,8 @@ def decode(channel: Channel, data: str | bytes) -> list[Event]:
     if channel != "market" or (len(data) > _SHALLOW and _is_deep(data)):
         return _forgiving(channel, data)
     try:
-        if data[-15:] == _CHANGE_ENDS:
-            return [_read_change(data)]
-        if data[-7:] == _BOOK_ENDS:
-            return [_read_book(data)]
-        message = _read_market(data)
-    except _UNREADABLE:
+        message = _READERS_BY_LETTER.get(data[-4], _read_market)(data)
+    except (*_UNREADABLE, IndexError):
         return _forgiving(channel, data)
     return message if isinstance(message, list) else [message]  # pyright: ignore[reportReturnType]  # list is invariant
 

@@ -6,7 +6,7 @@ import msgspec
 
 from pmlive import events
 
-__all__ = ["BOOK", "BOOK_ENDS", "BY_KIND", "CHANGE", "CHANGE_ENDS", "MARKET", "Book", "MarketMessage", "UserMessage"]
+__all__ = ["BOOK", "BY_KIND", "CHANGE", "MARKET", "Book", "MarketMessage", "UserMessage"]
 
 _ASSET = msgspec.field(name="asset_id")
 _KIND = "event_type"
@@ -130,8 +130,6 @@ class StreamEnvelope(msgspec.Struct, frozen=True, kw_only=True):
 MarketMessage: TypeAlias = PriceChange | Trade | Book | BestBidAsk | TickSizeChange | NewMarket | MarketResolved
 UserMessage: TypeAlias = UserOrder | UserTrade
 
-# Most frames are one of these, told by how the venue ends them: a reader of one kind need not look for the kind first.
-CHANGE_ENDS, BOOK_ENDS = b'"price_change"}', b'"book"}'
 CHANGE: msgspec.json.Decoder[PriceChange] = msgspec.json.Decoder(PriceChange, strict=False)
 BOOK: msgspec.json.Decoder[Book] = msgspec.json.Decoder(Book, strict=False)
 MARKET: msgspec.json.Decoder[MarketMessage | list[MarketMessage]] = msgspec.json.Decoder(

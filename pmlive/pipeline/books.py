@@ -1,15 +1,26 @@
 """The books of all tokens: what arrives is applied, shown, and handed to the judge."""
 
-from pmlive.book import PRICES, SIZES, TOTALS, Book
+from collections import defaultdict
+from collections.abc import Callable
+from operator import itemgetter
+from typing import TypeAlias
+
+import msgspec
+
+from pmlive.book import PRICES, SIZES, Book
 from pmlive.errors import ProtocolError
 from pmlive.events import BookSide, BookSnapshot, Cause, Gap, LevelChange, PriceChange, TickSizeChange, epoch_ns
 from pmlive.integrity import Counts
 from pmlive.pipeline.judge import Judge
+from pmlive.pipeline.past import Past
 from pmlive.pipeline.sheets import Sheets
 from pmlive.pipeline.token import Token, TokenState
 from pmlive.pipeline.trust import Trust
 
-__all__ = ["Books"]
+__all__ = ["Books", "Refuse"]
+
+# Told of a message that cannot be taken: the message, why, its token, its connection, when it came.
+Refuse: TypeAlias = Callable[[msgspec.Struct, str, str, int, int], None]
 
 _SIDES: dict[str, BookSide] = {"BUY": "bid", "SELL": "ask"}
 _MINUTE = 60_000_000_000
@@ -18,14 +29,17 @@ _MINUTE = 60_000_000_000
 class Books:
     """Every token's book; changes become rows, and doubts become gaps."""
 
-    def __init__(self, sheets: Sheets, *, hashes: bool = True) -> None:
+    def __init__(self, sheets: Sheets, *, refuse: Refuse, hashes: bool = True) -> None:
         self._sheets = sheets
+        self._refuse = refuse
         self._deltas = sheets.tables["book_deltas"]
         self._prices = sheets.tables["prices"]
         self.trust = Trust(sheets)
         self.judge = Judge(sheets, self.trust, hashes=hashes)
         self._hashes = hashes
         self.tokens: dict[str, Token] = {}
+        # What each connection said last.
+        self.pasts: defaultdict[int, Past] = defaultdict(Past)
         self._changed: list[Token] = []
         self.duplicates = 0
         self.early = 0
@@ -33,57 +47,57 @@ class Books:
 
     # --- what arrives ---
 
-    def price_change(self, event: PriceChange, conn: int, recv: int) -> list[tuple[str, str]]:
-        """Apply level changes, which nearly everything is; give the token and the reason of each that could not be."""
-        timestamp, tokens, storing = event.timestamp, self.tokens, self._sheets.storing
-        refused: list[tuple[str, str]] = []
+    def price_change(self, event: PriceChange, conn: int, recv: int) -> None:
+        """Apply level changes, which nearly everything is: what is usual is all here, and what is not is elsewhere."""
+        timestamp, tokens = event.timestamp, self.tokens
+        self.pasts[conn].note(event)
         for change in event.changes:
             token = tokens.get(change.token_id)
             if token is None:
                 continue
+            book = token.book
+            side = book.bids if change.side == "BUY" else book.asks
             try:
                 is_next = timestamp > token.timestamp and token.conn == conn
                 if not is_next and self._is_passed_over(token, event, change, conn, recv):
                     continue
-                book = token.book
-                side = book.bids if change.side == "BUY" else book.asks
-                key, price = side.read[change.price]
-                total, size = TOTALS[change.size]
+                if token.row is not None and timestamp > token.timestamp:
+                    self.judge.judge(token)
+                is_top = side.put(change.price, change.size)
             except ProtocolError as error:
-                refused.append((token.id, str(error)))
+                self._refuse(event, str(error), token.id, conn, recv)
                 continue
-            if token.row is not None and timestamp > token.timestamp:
-                self.judge.judge(token)
-            row = self._row(token, change, timestamp, conn, recv) if storing else -1
-            is_top = side.set(key, price, total, size)
             token.timestamp = timestamp
-            token.recent += (timestamp, change.side, price, size)
             token.heard = recv
             token.messages += 1
             if not token.changed:
                 self._touch(token)
-            if token.gap is None:
-                bids, asks = book.bids.keys, book.asks.keys
-                agrees = bids and asks and bids[-1] == change.best_bid and -asks[-1] == change.best_ask
-                if agrees and token.row is None and not self._hashes:
-                    token.counts.bbo_ok += 1
-                else:
-                    self.judge.wait(token, change, row)
-                if is_top:
-                    self._show(token, timestamp, recv)
-        return refused
+            row = self._row(token, change, timestamp, conn, recv) if self._sheets.storing else -1
+            if token.gap is not None:
+                token.hold((timestamp, change.side, change.price, change.size))
+                continue
+            bids, asks = book.bids.keys, book.asks.keys
+            agrees = bids and asks and bids[-1] == change.best_bid and -asks[-1] == change.best_ask
+            if agrees and token.row is None and not self._hashes:
+                token.counts.bbo_ok += 1
+            else:
+                self.judge.wait(token, change, row)
+            if is_top:
+                self._show(token, timestamp, recv)
 
     def _is_passed_over(self, token: Token, event: PriceChange, change: LevelChange, conn: int, recv: int) -> bool:
         """Tell whether a change is not the next of its book: repeated, or out of turn, which is seen to here."""
         if conn not in (token.conn, token.link):
             return True
-        if token.repeats(event.timestamp, change):
+        in_turn = token.conn == conn and event.timestamp == token.timestamp
+        if in_turn and not token.book.side(_SIDES[change.side]).holds(change.price, change.size):
+            return False
+        if self.pasts[conn].repeats(event, change):
             self.duplicates += 1
             return True
-        if token.conn == conn and event.timestamp == token.timestamp:
-            return False
-        self._take_out_of_turn(token, event, change, conn, recv)
-        return True
+        if not in_turn:
+            self._take_out_of_turn(token, event, change, conn, recv)
+        return not in_turn
 
     def _take_out_of_turn(self, token: Token, event: PriceChange, change: LevelChange, conn: int, recv: int) -> None:
         """Take a change that came late, or before its connection's snapshot, on which it is put if it is newer."""
@@ -91,17 +105,20 @@ class Books:
         token.heard = recv
         token.messages += 1
         token.market = token.market or event.market
-        token.remember(event.timestamp, change.side, change.price, change.size)
         if self._sheets.storing:
             self._row(token, change, event.timestamp, conn, recv)
         if token.conn != conn:
             self.early += 1
-            token.forget()
+            token.hold((event.timestamp, change.side, change.price, change.size))
             return
         self.late += 1
+        if event.timestamp < token.covered or self.pasts[conn].overtakes(event, change):
+            return
         is_top = token.book.put(_SIDES[change.side], change.price, change.size)
         self._touch(token)
-        if is_top and token.gap is None:
+        if token.gap is not None:
+            token.hold((event.timestamp, change.side, change.price, change.size))
+        elif is_top:
             self._show(token, event.timestamp, recv)
 
     def _row(self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int) -> int:
@@ -115,11 +132,11 @@ class Books:
         sheets.seq += 1
         return row
 
-    def snapshot(self, event: BookSnapshot, conn: int, recv: int) -> str | None:
-        """Take a whole book; give the reason if it cannot be read."""
+    def snapshot(self, event: BookSnapshot, conn: int, recv: int) -> None:
+        """Take a whole book."""
         token = self.tokens.get(event.token_id)
         if token is None:
-            return None
+            return
         token.heard = recv
         token.messages += 1
         fresh, differences = token.book, 0
@@ -130,15 +147,15 @@ class Books:
                 differences = token.book.differences(fresh)
             self._snapshot_row(token, event, fresh, conn, recv)
         except ProtocolError as error:
-            return str(error)
+            self._refuse(event, str(error), token.id, conn, recv)
+            return
         self.judge.settle(token)
         if token.conn == conn and token.gap is None:
             if event.timestamp < token.timestamp:
                 self.late += 1
-                return None
+                return
             self.judge.compare(token, differences, recv)
         self._adopt(token, event, fresh, conn, recv)
-        return None
 
     def _snapshot_row(self, token: Token, event: BookSnapshot, book: Book, conn: int, recv: int) -> None:
         tick = PRICES[event.tick_size] if event.tick_size else None
@@ -150,7 +167,9 @@ class Books:
             self._sheets.put("book_snapshots", epoch_ns(event.timestamp), recv, conn, values)
 
     def _adopt(self, token: Token, event: BookSnapshot, book: Book, conn: int, recv: int) -> None:
-        token.book, token.conn, token.market, token.timestamp = book, conn, event.market, event.timestamp
+        is_newest = token.timestamp <= event.timestamp and not token.held
+        token.book, token.conn, token.market = book, conn, event.market
+        token.timestamp = token.covered = event.timestamp
         token.stated, token.row, token.odd_top = event.hash, None, None
         if event.tick_size is not None or event.last_trade_price is not None:
             token.proof.learn(
@@ -161,7 +180,8 @@ class Books:
             )
         token.awaited = 0
         self.judge.snapshot(token, event)
-        self._catch_up(token)
+        if not is_newest:
+            self._catch_up(token)
         token.proved = recv
         self.trust.regain(token, recv)
         if token.top() != token.shown:
@@ -177,12 +197,12 @@ class Books:
     def _catch_up(self, token: Token) -> None:
         """Apply what came before the snapshot but is newer: it was asked for by REST while the stream went on."""
         since = token.timestamp
-        if not token.recent or token.recent[-4] <= since:
-            return
-        for timestamp, side, price, size in token.changes():
-            if timestamp > since:
-                token.book.put(_SIDES[side], price, size)
-                token.timestamp = timestamp
+        newer = self.pasts[token.conn].since(token.id, since) + [each for each in token.held if each[0] > since]
+        token.held.clear()
+        # In order of the venue's time, and of arrival within one.
+        for timestamp, side, price, size in sorted(newer, key=itemgetter(0)):
+            token.book.put(_SIDES[side], price, size)
+            token.timestamp = timestamp
 
     def tick_size(self, event: TickSizeChange) -> None:
         """Take a new price grid, which the next hashes cover."""
@@ -221,7 +241,7 @@ class Books:
         token = self.tokens[token_id]
         self.judge.settle(token)
         token.conn = token.link = 0
-        token.recent.clear()
+        token.held.clear()
 
     def drop(self, token_id: str, now: int) -> None:
         """Forget a token that is no longer wanted, writing what is open of it."""
@@ -231,6 +251,12 @@ class Books:
         self.judge.settle(token)
         self.trust.regain(token, now)
         self._check_row(token, now // _MINUTE * _MINUTE)
+
+    def settle(self) -> None:
+        """Judge everything now, and forget what nobody who goes on from here is told."""
+        self.judge.settle_all()
+        for past in self.pasts.values():
+            past.trim()
 
     def save(self) -> list[TokenState]:
         """Write down every token."""
@@ -244,6 +270,7 @@ class Books:
     def clear(self) -> None:
         """Forget every token."""
         self.tokens, self.trust.wanted, self._changed = {}, {}, []
+        self.pasts.clear()
 
     # --- what is shown ---
 
@@ -262,7 +289,11 @@ class Books:
     def _show(self, token: Token, timestamp: int, recv: int) -> None:
         """Write the top of the book, null where a side is empty."""
         sheets, token.shown = self._sheets, token.top()
-        self._prices.put((sheets.seq, epoch_ns(timestamp), recv, token.conn, token.id, token.market, *token.shown))
+        bid, bid_size, ask, ask_size = token.shown
+        ts_event = epoch_ns(timestamp)
+        self._prices.put(
+            (sheets.seq, ts_event, recv, token.conn, token.id, token.market, bid, bid_size, ask, ask_size)
+        )
         sheets.seq += 1
 
     def depth_rows(self, at: int, depth: int) -> None:
@@ -273,7 +304,6 @@ class Books:
         sheets, put, last = self._sheets, self._sheets.tables["depth"].put, -depth - 1
         for token in self._changed:
             token.changed = False
-            token.forget()
             if token.conn and token.gap is None:
                 bids, asks = token.book.bids, token.book.asks
                 ladders = (bids.keys[:last:-1], bids.sizes[:last:-1], asks.keys[:last:-1], asks.sizes[:last:-1])

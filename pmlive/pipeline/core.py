@@ -1,6 +1,5 @@
 """The pipeline: told what happened, it keeps the books and the rows."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
@@ -47,15 +46,26 @@ class Link(msgspec.Struct):
     gap: Gap | None = None
 
 
-class _Kinds(dict[type, Callable[[Any, int, int], None]]):
-    """Handlers by kind of event, found when a kind first comes."""
+class _Kind:
+    """A kind of event: what takes it, whether it tells of what was asked for, and how many came."""
 
-    def __init__(self, find: Callable[[type], Callable[[Any, int, int], None]]) -> None:
+    __slots__ = ("count", "take", "telling")
+
+    def __init__(self, take: Callable[[Any, int, int], None], *, telling: bool) -> None:
+        self.take = take
+        self.telling = telling
+        self.count = 0
+
+
+class _Kinds(dict[type, _Kind]):
+    """Kinds of event, found when one first comes."""
+
+    def __init__(self, find: Callable[[type], _Kind]) -> None:
         self._find = find
 
-    def __missing__(self, kind: type) -> Callable[[Any, int, int], None]:
-        handler = self[kind] = self._find(kind)
-        return handler
+    def __missing__(self, kind: type) -> _Kind:
+        self[kind] = found = self._find(kind)
+        return found
 
 
 class Pipeline:
@@ -70,7 +80,7 @@ class Pipeline:
     def __init__(self, *, depth: int = 10, hashes: bool = True, storing: bool = True) -> None:
         self._depth = depth
         self._sheets = Sheets(storing=storing)
-        self.books = Books(self._sheets, hashes=hashes)
+        self.books = Books(self._sheets, refuse=self._refuse, hashes=hashes)
         self.links: dict[int, Link] = {}
         self._next = 0
         self._minute = 0
@@ -79,11 +89,8 @@ class Pipeline:
         self.unknown: dict[str, int] = {}
         self.resolved: set[str] = set()
         self.last_malformed: Malformed | None = None
-        self._seen: defaultdict[type, int] = defaultdict(int)
         self._malformed = 0
-        self._handlers = _Kinds(self._handler)
-        # Kinds that are a sign of what was asked for.
-        self._telling: set[type] = set()
+        self._kinds = _Kinds(self._kind)
         self._told: int | None = None
 
     @property
@@ -98,7 +105,7 @@ class Pipeline:
     @property
     def counts(self) -> dict[str, int]:
         """Give the number of messages by the name of their event."""
-        counts = {_name(kind): number for kind, number in self._seen.items() if kind is not Malformed}
+        counts = {_name(kind): its.count for kind, its in self._kinds.items() if kind is not Malformed}
         return counts | ({"malformed": self._malformed} if self._malformed else {})
 
     def store(self, wanted: Literal["all", "rolling"]) -> None:
@@ -145,6 +152,7 @@ class Pipeline:
         """Note the end of a connection; without a cause it was meant, and nothing is missing."""
         self.tick(now)
         link, heard = self.links[conn], self.heard.pop(conn, self.links[conn].opened)
+        self.books.pasts.pop(conn, None)
         if cause is None:
             del self.links[conn]
             if link.gap is not None:
@@ -170,13 +178,12 @@ class Pipeline:
         if recv >= self._next:
             self.tick(recv)
         self._sheets.seq += 1
-        kind: type[Event] = Control
         for event in events:
-            kind = type(event)
-            self._seen[kind] += 1
-            self._handlers[kind](event, conn, recv)
-        if kind in self._telling:
-            self.heard[conn] = recv
+            kind = self._kinds[type(event)]
+            kind.count += 1
+            kind.take(event, conn, recv)
+            if kind.telling:
+                self.heard[conn] = recv
 
     def tick(self, now: int) -> None:
         """Note that time has passed."""
@@ -235,7 +242,7 @@ class Pipeline:
     def settle(self, now: int) -> None:
         """Judge and show everything now, so that rows and state can be cut here."""
         self.tick(now)
-        self.books.judge.settle_all()
+        self.books.settle()
         self.books.depth_rows(now, self._depth)
 
     def open_gaps(self) -> list[Gap]:
@@ -245,11 +252,11 @@ class Pipeline:
 
     # --- each kind of event ---
 
-    def _handler(self, kind: type) -> Callable[[Any, int, int], None]:
-        """Find the handler of a kind of event among its bases: the wire's types derive from ours."""
+    def _kind(self, kind: type) -> _Kind:
+        """Find what takes a kind of event by its bases: the wire's types derive from ours."""
         table: dict[type, Callable[[Any, int, int], None]] = {
-            PriceChange: self._price_change,
-            BookSnapshot: self._snapshot,
+            PriceChange: self.books.price_change,
+            BookSnapshot: self.books.snapshot,
             Trade: self._trade,
             TickSizeChange: self._tick_size,
             NewMarket: self._market_event,
@@ -261,18 +268,8 @@ class Pipeline:
             Malformed: self._refused,
             Unknown: self._unknown,
         }
-        if not any(issubclass(kind, quiet) for quiet in (Control, NewMarket)):
-            self._telling.add(kind)
-        return next((table[base] for base in kind.__mro__ if base in table), _pass_over)
-
-    def _price_change(self, event: PriceChange, conn: int, recv: int) -> None:
-        for token_id, reason in self.books.price_change(event, conn, recv):
-            self._refused(Malformed(_head(event), reason, token_id), conn, recv)
-
-    def _snapshot(self, event: BookSnapshot, conn: int, recv: int) -> None:
-        reason = self.books.snapshot(event, conn, recv)
-        if reason is not None:
-            self._refused(Malformed(_head(event), reason, event.token_id), conn, recv)
+        take = next((table[base] for base in kind.__mro__ if base in table), _pass_over)
+        return _Kind(take, telling=not issubclass(kind, (Control, NewMarket)))
 
     def _trade(self, event: Trade, conn: int, recv: int) -> None:
         token = self.books.tokens.get(event.token_id)
@@ -281,7 +278,7 @@ class Pipeline:
         try:
             values = rows.trade(event)
         except ProtocolError as error:
-            self._refused(Malformed(_head(event), str(error), event.token_id), conn, recv)
+            self._refuse(event, str(error), event.token_id, conn, recv)
             return
         token.heard = recv
         token.messages += 1
@@ -302,8 +299,7 @@ class Pipeline:
             try:
                 values = layout(event)
             except ProtocolError as error:
-                token_id = getattr(event, "token_id", None)
-                self._refused(Malformed(_head(event), str(error), token_id), conn, recv)
+                self._refuse(event, str(error), getattr(event, "token_id", None), conn, recv)
                 return
             ts_event = None if event.timestamp is None else epoch_ns(event.timestamp)
             self._sheets.put(table, ts_event, recv, conn, values)
@@ -312,6 +308,11 @@ class Pipeline:
 
     def _unknown(self, event: Unknown, _conn: int, _recv: int) -> None:
         self.unknown[event.kind] = self.unknown.get(event.kind, 0) + 1
+
+    def _refuse(self, event: msgspec.Struct, reason: str, token_id: str | None, conn: int, recv: int) -> None:
+        """Take a message that was read, but whose values cannot be."""
+        head = msgspec.json.encode(event).decode()[:1024]
+        self._refused(Malformed(head, reason, token_id), conn, recv)
 
     def _refused(self, event: Malformed, conn: int, recv: int) -> None:
         """A message that cannot be read may have changed a book: its token's, or nobody knows whose."""
@@ -327,11 +328,6 @@ class Pipeline:
 
 def _pass_over(_event: Event, _conn: int, _recv: int) -> None:
     """Take an event that makes no row."""
-
-
-def _head(event: msgspec.Struct) -> str:
-    """Write the beginning of a message that was read and then refused."""
-    return msgspec.json.encode(event).decode()[:1024]
 
 
 def _name(kind: type) -> str:

@@ -12,6 +12,7 @@ import polars as pl
 from pmlive import _wire
 from pmlive.events import Cause, Channel, Event, Gap, MarketResolved
 from pmlive.pipeline.core import Link, Pipeline
+from pmlive.pipeline.past import Past, Said
 from pmlive.pipeline.token import TokenState
 from pmlive.store.log import Record
 from pmlive.tables import STORED
@@ -43,6 +44,7 @@ class _LinkState(msgspec.Struct, frozen=True):
     opened: int
     heard: int
     gap: Gap | None = None
+    past: list[Said] = []
 
 
 def apply(pipeline: Pipeline, record: Record, events: Sequence[Event] | None = None) -> None:
@@ -115,6 +117,7 @@ def _link(pipeline: Pipeline, record: Record) -> None:
     if record.conn not in pipeline.links:
         pipeline.links[record.conn] = Link(state.channel, set(state.tokens), state.opened, state.gap)
         pipeline.heard[record.conn] = state.heard
+        pipeline.books.pasts[record.conn] = Past.load(state.past)
 
 
 _FRAMES: dict[str, Channel] = {"market": "market", "user": "user", "realtime": "realtime", "prices": "prices"}
@@ -180,14 +183,14 @@ class Journal:
         """Write the whole present state, for a reader that begins here."""
         seq = self.pipeline.seq
         links = [
-            Record(seq, now, conn, "link", _encode(_link_state(link, self.pipeline.heard.get(conn, link.opened))))
+            Record(seq, now, conn, "link", _encode(self._link_state(conn, link)))
             for conn, link in self.pipeline.links.items()
         ]
         return links + [Record(seq, now, state.conn, "state", _encode(state)) for state in self.pipeline.books.save()]
 
-
-def _link_state(link: Link, heard: int) -> _LinkState:
-    return _LinkState(link.channel, sorted(link.tokens), link.opened, heard, link.gap)
+    def _link_state(self, conn: int, link: Link) -> _LinkState:
+        heard, past = self.pipeline.heard.get(conn, link.opened), self.pipeline.books.pasts.get(conn, Past())
+        return _LinkState(link.channel, sorted(link.tokens), link.opened, heard, link.gap, past.save())
 
 
 def _encode(value: msgspec.Struct) -> bytes:

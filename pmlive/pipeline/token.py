@@ -1,23 +1,19 @@
 """What is known of one token: its book, whether it is proven, and what was counted."""
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
 from pmlive.book import Book
-from pmlive.events import Gap, LevelChange
+from pmlive.events import Gap
 from pmlive.integrity import Counts, Proof
+from pmlive.pipeline.past import Change
 
-__all__ = ["Change", "Token", "TokenState", "Top"]
+__all__ = ["Token", "TokenState", "Top"]
 
 
 Top: TypeAlias = tuple[float | None, float | None, float | None, float | None]
-# A level change as it is remembered: the venue's time of it (ms), its side, price and size.
-Change: TypeAlias = tuple[int, str, str, str]
-
-# How many of its last changes a trusted token remembers; repeated ones come within some milliseconds of the first.
-_REMEMBERED = 32
-# How many it does while a snapshot is awaited that they may be newer than.
+# How many changes are held for a snapshot that may be older than they are.
 _HELD = 10_000
 
 
@@ -35,7 +31,8 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     asks: list[tuple[str, str]]
     proof: Proof
     stated: str
-    recent: list[Change]
+    held: list[Change]
+    covered: int
     shown: Top | None
     counts: Counts
     gap: Gap | None
@@ -52,9 +49,11 @@ class Token:
         "changed",
         "conn",
         "counts",
+        "covered",
         "doubt",
         "gap",
         "heard",
+        "held",
         "id",
         "link",
         "market",
@@ -64,7 +63,6 @@ class Token:
         "proof",
         "proved",
         "reached",
-        "recent",
         "row",
         "shown",
         "stated",
@@ -84,9 +82,10 @@ class Token:
         self.heard = 0
         self.proved = 0
         self.proof = Proof()
-        # The last changes of this epoch: to know a repeated one, and to catch up with a snapshot that is older.
-        # Each is four values in a row, in order of the venue's time.
-        self.recent: list[Any] = []
+        # The venue's time up to which the last snapshot holds every change.
+        self.covered = 0
+        # Changes that came while there was no book to trust, for a snapshot that is older than they are.
+        self.held: list[Change] = []
         # The last state of the last millisecond, to be checked once it is past: its stated hash and its row.
         # (-1 where rows are not kept).
         self.stated = ""
@@ -120,37 +119,11 @@ class Token:
         ask, ask_size = (-asks.keys[-1], asks.sizes[-1]) if asks.keys else (None, None)
         return bid, bid_size, ask, ask_size
 
-    def remember(self, timestamp: int, side: str, price: str, size: str) -> None:
-        """Keep a change that may have come late, in order of the venue's time."""
-        at = len(self.recent)
-        while at and self.recent[at - 4] > timestamp:
-            at -= 4
-        self.recent[at:at] = (timestamp, side, price, size)
-
-    def repeats(self, timestamp: int, change: LevelChange) -> bool:
-        """Tell whether this very change came before.
-
-        At the time of the last change only the last word on a level counts: a size may come and go and come.
-        """
-        recent, side, price = self.recent, change.side, change.price
-        for at in range(len(recent) - 4, -1, -4):
-            if recent[at] < timestamp:
-                return False
-            if recent[at + 1 : at + 3] == [side, price] and recent[at] == timestamp:
-                if recent[at + 3] == change.size:
-                    return True
-                if timestamp == self.timestamp and self.conn:
-                    return False
-        return False
-
-    def changes(self) -> list[Change]:
-        """List the changes that are remembered, in order of arrival."""
-        values = iter(self.recent)
-        return list(zip(values, values, values, values, strict=True))
-
-    def forget(self) -> None:
-        """Forget changes that no repetition and no snapshot will need."""
-        del self.recent[: -4 * (_REMEMBERED if self.trusted() else _HELD)]
+    def hold(self, change: Change) -> None:
+        """Keep a change for the next snapshot."""
+        self.held.append(change)
+        if len(self.held) >= 2 * _HELD:
+            del self.held[:-_HELD]
 
     def save(self) -> TokenState:
         """Write down everything that later rows depend on."""
@@ -166,7 +139,8 @@ class Token:
             asks=self.book.asks.written_levels(),
             proof=self.proof,
             stated=self.stated,
-            recent=self.changes(),
+            held=list(self.held),
+            covered=self.covered,
             shown=self.shown,
             counts=self.counts,
             gap=self.gap,
@@ -190,9 +164,10 @@ class Token:
             "stated",
             "shown",
             "counts",
+            "covered",
             "gap",
             "awaited",
         ):
             setattr(token, name, getattr(state, name))
-        token.recent = [value for change in state.recent for value in change]
+        token.held = list(state.held)
         return token
