@@ -6,19 +6,17 @@ where the venue said nothing (``gaps``, ``checks``); the ``ts_recv`` of a row of
 """
 
 from datetime import timedelta
-from itertools import chain
-from typing import Any
 
 import polars as pl
 
-__all__ = ["ROLLING", "SCHEMAS", "STORED", "Rolling", "Rows"]
+__all__ = ["LEVELS", "ROLLING", "SCHEMAS", "STORED", "Rolling"]
 
 _TIME = pl.Datetime("ns", "UTC")
 _SIDE = pl.Enum(["buy", "sell"])
 _BOOK_SIDE = pl.Enum(["bid", "ask"])
 _CHECK = pl.Enum(["verified", "unverifiable", "mismatch", "skipped"])
 _CAUSE = pl.Enum(["disconnect", "overflow", "silence", "malformed", "disk", "restart", "late opening book", "mismatch"])
-_LEVELS = pl.List(pl.Float64)
+LEVELS = pl.List(pl.Float64)
 _COMMON: dict[str, pl.DataType | type[pl.DataType]] = {
     "seq": pl.UInt64,
     "ts_event": _TIME,
@@ -27,10 +25,10 @@ _COMMON: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 _TOKEN: dict[str, pl.DataType | type[pl.DataType]] = {"token_id": pl.String, "market": pl.String}
 _LADDERS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "bid_prices": _LEVELS,
-    "bid_sizes": _LEVELS,
-    "ask_prices": _LEVELS,
-    "ask_sizes": _LEVELS,
+    "bid_prices": LEVELS,
+    "bid_sizes": LEVELS,
+    "ask_prices": LEVELS,
+    "ask_sizes": LEVELS,
 }
 _MAKER_ORDERS = pl.List(
     pl.Struct(
@@ -213,66 +211,8 @@ ROLLING: tuple[str, ...] = (
     "reference_prices",
 )
 
-# Made of the best prices all at once when rows are taken: null where a side is empty, and rounded since prices have
-# at most four decimals and adding floats leaves dust.
-_DERIVED = ("mid", "spread")
-
 # So many chunks that came last are joined into one, so that reading a rolling frame stays cheap.
 _JOINED = 64
-
-
-class Rows:
-    """Rows of one table on their way into a frame: one flat list, which is the cheapest thing to append to."""
-
-    __slots__ = ("_flat", "_given", "_places", "_schema", "_width", "first", "put")
-
-    def __init__(self, table: str) -> None:
-        self._schema = SCHEMAS[table]
-        # Columns that follow from others are made all at once, when the rows are taken.
-        self._given = [(name, dtype) for name, dtype in self._schema.items() if name not in _DERIVED]
-        self._width = len(self._given)
-        self._places = {name: at for at, (name, _) in enumerate(self._given)}
-        self._flat: list[object] = []
-        # Appends the values of one row; a bound method of the list, since it runs for every change.
-        self.put = self._flat.extend
-        # The number of the first row still here, counted from the start.
-        self.first = 0
-
-    def __len__(self) -> int:
-        return len(self._flat) // self._width
-
-    @property
-    def count(self) -> int:
-        """The number that the next row gets."""
-        return self.first + len(self._flat) // self._width
-
-    def amend(self, number: int, column: str, value: object) -> None:
-        """Set one value of a row that is still here."""
-        self._flat[(number - self.first) * self._width + self._places[column]] = value
-
-    def take(self, before: int | None = None) -> pl.DataFrame:
-        """Give up the rows numbered below ``before``, all by default."""
-        end = len(self._flat) if before is None else (before - self.first) * self._width
-        flat = self._flat[:end]
-        del self._flat[:end]
-        self.first += len(flat) // self._width
-        columns = {name: _series(name, flat[at :: self._width], dtype) for at, (name, dtype) in enumerate(self._given)}
-        if len(self._given) < len(self._schema):
-            bid, ask = columns["best_bid"], columns["best_ask"]
-            columns |= {"mid": ((bid + ask) / 2).round(6), "spread": (ask - bid).round(6)}
-        return pl.DataFrame(columns)
-
-
-def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
-    if dtype != _LEVELS:
-        return pl.Series(name, values, dtype=dtype)
-    # Lists go through one flat array of equal parts: made one by one they cost four times as much.
-    width = max(map(len, values), default=0) or 1
-    padding = [None] * width
-    flat = pl.Series(name, list(chain.from_iterable([*each, *padding[len(each) :]] for each in values)), pl.Float64)
-    if name == "ask_prices":
-        flat = 0 - flat  # they come as a book sorts them, negated
-    return flat.reshape((len(values), width)).arr.to_list().list.drop_nulls()
 
 
 class Rolling:

@@ -14,7 +14,7 @@ _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 _LAYERS = (
     ("errors", "events", "_wire", "book", "integrity", "_session"),
-    ("tables", "pipeline", "store"),
+    ("tables", "buffers", "pipeline", "store"),
     ("feed", "replay", "markets", "settings", "credentials", "_wallet"),
     ("manager", "recording"),
     ("widgets", "mcp", "cli"),
@@ -32,6 +32,7 @@ _ENTRY = {"__init__", "__main__"}
 
 # Which parts may import what is heavy, or what the core must not have.
 _ONLY_IN = {
+    "numpy": {"buffers"},
     "websockets": {"feed", "sim"},
     "httpx": {"markets", "credentials", "_wallet"},
     "ipywidgets": {"widgets"},
@@ -41,6 +42,7 @@ _ONLY_IN = {
     "eth_account": {"credentials", "_wallet"},
 }
 _NOT_IN_CORE = {
+    "numpy",
     "polars",
     "pyarrow",
     "websockets",
@@ -55,7 +57,7 @@ _NOT_IN_CORE = {
     "pathlib",
     "io",
 }
-_HEAVY = ("polars", "pyarrow", "ipywidgets", "matplotlib", "pandas", "mcp", "websockets", "httpx", "IPython")
+_HEAVY = ("numpy", "polars", "pyarrow", "ipywidgets", "matplotlib", "pandas", "mcp", "websockets", "httpx", "IPython")
 
 # What the venue calls things: outside `_wire` only the text that its hash covers, and the simulated venue, may say so.
 _VENUE_WORDS = (

@@ -14,7 +14,7 @@ from pmlive.integrity import Counts
 from pmlive.pipeline.judge import Judge
 from pmlive.pipeline.past import Past
 from pmlive.pipeline.sheets import Sheets
-from pmlive.pipeline.token import Token, TokenState
+from pmlive.pipeline.token import EMPTY, Token, TokenState
 from pmlive.pipeline.trust import Trust
 
 __all__ = ["Books", "Refuse"]
@@ -32,8 +32,10 @@ class Books:
     def __init__(self, sheets: Sheets, *, refuse: Refuse, hashes: bool = True) -> None:
         self._sheets = sheets
         self._refuse = refuse
-        self._deltas = sheets.tables["book_deltas"]
-        self._prices = sheets.tables["prices"]
+        self._deltas, self._prices, self._names = sheets.book_deltas, sheets.prices, sheets.names
+        sides, checks = self._deltas.words["side"], self._deltas.words["check"]
+        self._side_numbers = {word: sides[side] for word, side in _SIDES.items()}
+        self._open, self._skipped = checks["unverifiable"], checks["skipped"]
         self.trust = Trust(sheets)
         self.judge = Judge(sheets, self.trust, hashes=hashes)
         self._hashes = hashes
@@ -123,14 +125,25 @@ class Books:
 
     def _row(self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int) -> int:
         """Write a level change down; give the number of its row."""
-        sheets, row, ts_event = self._sheets, self._deltas.count, epoch_ns(timestamp)
-        level = (_SIDES[change.side], PRICES[change.price], SIZES[change.size])
-        best = (change.best_bid, change.best_ask)
-        # Until it is judged; what is not applied to a trusted book, never is.
-        check = "unverifiable" if token.conn == conn and token.gap is None else "skipped"
-        self._deltas.put((sheets.seq, ts_event, recv, conn, token.id, token.market, *level, *best, check))
-        sheets.seq += 1
-        return row
+        number, bid, ask = self._deltas.count, change.best_bid, change.best_ask
+        row = self._deltas.pack(
+            self._sheets.seq,
+            epoch_ns(timestamp),
+            recv,
+            conn,
+            self._names[token.id],
+            self._names[token.market],
+            self._side_numbers[change.side],
+            PRICES[change.price],
+            SIZES[change.size],
+            EMPTY if bid is None else bid,
+            EMPTY if ask is None else ask,
+            # Until it is judged; what is not applied to a trusted book, never is.
+            self._open if token.conn == conn and token.gap is None else self._skipped,
+        )
+        self._deltas.put(row)
+        self._sheets.seq += 1
+        return number
 
     def snapshot(self, event: BookSnapshot, conn: int, recv: int) -> None:
         """Take a whole book."""
@@ -287,21 +300,21 @@ class Books:
         return self.judge.idle and not self._changed
 
     def _show(self, token: Token, timestamp: int, recv: int) -> None:
-        """Write the top of the book, null where a side is empty."""
-        sheets, token.shown = self._sheets, token.top()
-        bid, bid_size, ask, ask_size = token.shown
-        ts_event = epoch_ns(timestamp)
-        self._prices.put(
-            (sheets.seq, ts_event, recv, token.conn, token.id, token.market, bid, bid_size, ask, ask_size)
+        """Write the top of the book."""
+        token.shown = bid, bid_size, ask, ask_size = token.top()
+        conn, token_id, market = token.conn, self._names[token.id], self._names[token.market]
+        row = self._prices.pack(
+            self._sheets.seq, epoch_ns(timestamp), recv, conn, token_id, market, bid, bid_size, ask, ask_size
         )
-        sheets.seq += 1
+        self._prices.put(row)
+        self._sheets.seq += 1
 
     def depth_rows(self, at: int, depth: int) -> None:
         """Write the best levels of every book that changed since the last time.
 
         They take no number of their own: they are in no recording, and what is must be numbered the same without them.
         """
-        sheets, put, last = self._sheets, self._sheets.tables["depth"].put, -depth - 1
+        sheets, put, last = self._sheets, self._sheets.rows["depth"].put, -depth - 1
         for token in self._changed:
             token.changed = False
             if token.conn and token.gap is None:

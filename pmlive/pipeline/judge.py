@@ -15,7 +15,7 @@ class Judge:
     """Checks states when their time is past, and says in their rows what came of it."""
 
     def __init__(self, sheets: Sheets, trust: Trust, *, hashes: bool) -> None:
-        self._deltas = sheets.tables["book_deltas"]
+        self._deltas = sheets.book_deltas
         self._trust = trust
         self._hashes = hashes
         # Tokens with a state to be judged: of this stretch of the grid, and of the one before.

@@ -14,7 +14,7 @@ Change: TypeAlias = tuple[int, str, str, str]
 Said: TypeAlias = tuple[int, list[tuple[str, Literal["BUY", "SELL"], str, str]]]
 
 # How many messages of a connection are remembered; repeated ones come within some milliseconds of the first.
-_REMEMBERED = 256
+_REMEMBERED = 64
 # How many are where a segment of a recording ends, for a reader that goes on from there.
 _CARRIED = 64
 

@@ -1,5 +1,6 @@
 """What is known of one token: its book, whether it is proven, and what was counted."""
 
+import math
 from typing import TypeAlias
 
 import msgspec
@@ -9,10 +10,12 @@ from pmlive.events import Gap
 from pmlive.integrity import Counts, Proof
 from pmlive.pipeline.past import Change
 
-__all__ = ["Token", "TokenState", "Top"]
+__all__ = ["EMPTY", "Token", "TokenState", "Top"]
 
+# Best bid, its size, best ask, its size. Where a side is empty they are this very object, so that tops can be compared.
+Top: TypeAlias = tuple[float, float, float, float]
+EMPTY = math.nan
 
-Top: TypeAlias = tuple[float | None, float | None, float | None, float | None]
 # How many changes are held for a snapshot that may be older than they are.
 _HELD = 10_000
 
@@ -33,7 +36,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     stated: str
     held: list[Change]
     covered: int
-    shown: Top | None
+    shown: tuple[float | None, ...] | None
     counts: Counts
     gap: Gap | None
     awaited: int = 0
@@ -113,10 +116,10 @@ class Token:
         return self.conn != 0 and self.gap is None
 
     def top(self) -> Top:
-        """Give best bid, its size, best ask, its size."""
+        """Give the top of the book."""
         bids, asks = self.book.bids, self.book.asks
-        bid, bid_size = (bids.keys[-1], bids.sizes[-1]) if bids.keys else (None, None)
-        ask, ask_size = (-asks.keys[-1], asks.sizes[-1]) if asks.keys else (None, None)
+        bid, bid_size = (bids.keys[-1], bids.sizes[-1]) if bids.keys else (EMPTY, EMPTY)
+        ask, ask_size = (-asks.keys[-1], asks.sizes[-1]) if asks.keys else (EMPTY, EMPTY)
         return bid, bid_size, ask, ask_size
 
     def hold(self, change: Change) -> None:
@@ -162,7 +165,6 @@ class Token:
             "proved",
             "proof",
             "stated",
-            "shown",
             "counts",
             "covered",
             "gap",
@@ -170,4 +172,7 @@ class Token:
         ):
             setattr(token, name, getattr(state, name))
         token.held = list(state.held)
+        if state.shown is not None:
+            bid, bid_size, ask, ask_size = (EMPTY if number is None else number for number in state.shown)
+            token.shown = bid, bid_size, ask, ask_size
         return token

@@ -1,0 +1,155 @@
+"""Rows on their way into frames: appended one at a time, taken all at once."""
+
+from itertools import chain
+from struct import Struct
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from pmlive.tables import LEVELS, SCHEMAS
+
+__all__ = ["PACKED", "Names", "Packed", "Rows"]
+
+_Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+# What nearly every message makes a row of is packed: bytes are the cheapest thing to keep, and to make columns of.
+PACKED: tuple[str, ...] = ("prices", "book_deltas")
+
+# Made of the best prices all at once when rows are taken: null where a side is empty, and rounded since prices have
+# at most four decimals and adding floats leaves dust.
+_DERIVED = ("mid", "spread")
+
+
+class _Form(NamedTuple):
+    """How a value is packed, in the language of ``struct`` and in that of numpy."""
+
+    letter: str
+    array: str
+
+
+_FORMS: dict[type[pl.DataType], _Form] = {
+    pl.UInt64: _Form("Q", "=u8"),
+    pl.Datetime: _Form("q", "=i8"),
+    pl.UInt32: _Form("I", "=u4"),
+    pl.Float64: _Form("d", "=f8"),
+    pl.String: _Form("I", "=u4"),
+    pl.Enum: _Form("B", "=u1"),
+}
+
+
+class Rows:
+    """Rows of one table as one flat list of values: ``put(values)`` in the order of the columns."""
+
+    __slots__ = ("_flat", "_schema", "put")
+
+    def __init__(self, table: str) -> None:
+        self._schema = SCHEMAS[table]
+        self._flat: list[object] = []
+        self.put = self._flat.extend
+
+    def __len__(self) -> int:
+        return len(self._flat) // len(self._schema)
+
+    def take(self) -> pl.DataFrame:
+        """Give up the rows."""
+        flat, width = self._flat.copy(), len(self._schema)
+        self._flat.clear()
+        return pl.DataFrame(
+            [_series(name, flat[at::width], dtype) for at, (name, dtype) in enumerate(self._schema.items())]
+        )
+
+
+class Names(dict[str, int]):
+    """Texts that come again and again, each with its number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._texts = pl.Series(dtype=pl.String)
+
+    def __missing__(self, text: str) -> int:
+        number = self[text] = len(self)
+        return number
+
+    def texts(self) -> pl.Series:
+        """Give every text at the place of its number."""
+        if len(self._texts) < len(self):
+            self._texts = pl.Series(list(self), dtype=pl.String)
+        return self._texts
+
+
+class Packed:
+    """Rows of one table as bytes: ``put(pack(…))`` of the values in the order of the columns.
+
+    An empty number is NaN, a text its number in ``Names``, a word its number in ``words``.
+    """
+
+    __slots__ = ("_buffer", "_dtype", "_schema", "_taken", "names", "pack", "put", "words")
+
+    def __init__(self, table: str, names: Names) -> None:
+        self._schema = SCHEMAS[table]
+        given = {name: dtype for name, dtype in self._schema.items() if name not in _DERIVED}
+        forms = {name: _FORMS[type(dtype)] for name, dtype in given.items()}
+        self._dtype = np.dtype([(name, form.array) for name, form in forms.items()])
+        self.names = names
+        self._buffer = bytearray()
+        # How many rows were taken before those that are here.
+        self._taken = 0
+        self.pack = Struct("=" + "".join(form.letter for form in forms.values())).pack
+        self.put = self._buffer.extend
+        self.words = {
+            name: {word: number for number, word in enumerate(dtype.categories)}
+            for name, dtype in given.items()
+            if isinstance(dtype, pl.Enum)
+        }
+
+    def __len__(self) -> int:
+        return len(self._buffer) // self._dtype.itemsize
+
+    @property
+    def count(self) -> int:
+        """The number that the next row gets, counted from the start."""
+        return self._taken + len(self)
+
+    def amend(self, number: int, column: str, word: str) -> None:
+        """Set a word in a row that is still here."""
+        start = (number - self._taken) * self._dtype.itemsize
+        self._buffer[start + self._dtype.fields[column][1]] = self.words[column][word]
+
+    def take(self, before: int | None = None) -> pl.DataFrame:
+        """Give up the rows numbered below ``before``, all by default."""
+        end = len(self._buffer) if before is None else (before - self._taken) * self._dtype.itemsize
+        rows = np.frombuffer(bytes(self._buffer[:end]), dtype=self._dtype)
+        del self._buffer[:end]
+        self._taken += len(rows)
+        columns = {
+            name: self._column(rows[name], dtype) for name, dtype in self._schema.items() if name not in _DERIVED
+        }
+        if len(columns) < len(self._schema):
+            bid, ask = columns["best_bid"], columns["best_ask"]
+            columns |= {"mid": ((bid + ask) / 2).round(6), "spread": (ask - bid).round(6)}
+        return pl.DataFrame(columns)
+
+    def _column(self, packed: _Array, dtype: pl.DataType) -> pl.Series:
+        values = pl.Series(np.ascontiguousarray(packed))
+        match dtype:
+            case pl.String():
+                return self.names.texts().gather(values)
+            case pl.Enum():
+                return pl.Series(dtype.categories, dtype=dtype).gather(values)
+            case pl.Float64():
+                return values.fill_nan(None)
+            case _:
+                return values.cast(dtype)
+
+
+def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
+    if dtype != LEVELS:
+        return pl.Series(name, values, dtype=dtype)
+    # Lists go through one flat array of equal parts: made one by one they cost four times as much.
+    width = max(map(len, values), default=0) or 1
+    padding = [None] * width
+    flat = pl.Series(name, list(chain.from_iterable([*each, *padding[len(each) :]] for each in values)), pl.Float64)
+    if name == "ask_prices":
+        flat = 0 - flat  # they come as a book sorts them, negated
+    return flat.reshape((len(values), width)).arr.to_list().list.drop_nulls()
