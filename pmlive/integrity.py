@@ -199,6 +199,7 @@ class Proof(msgspec.Struct):
     """
 
     facts: Facts = Facts()
+    # The price of the last announced trade; hashes may have covered it for a while, or may yet.
     announced: str | None = None
     established: bool = False
     failures: int = 0
@@ -210,10 +211,6 @@ class Proof(msgspec.Struct):
         if told and told != {name: getattr(self.facts, name) for name in told}:
             self.facts = msgspec.structs.replace(self.facts, **told)
             self.tail = facts_text(self.facts)
-
-    def trade(self, price_text: str) -> None:
-        """Note the price of an announced trade; hashes may have covered it for a while, or may yet."""
-        self.announced = price_text
 
     def check(self, book: Book, market: str, token_id: str, timestamp: int, stated: str) -> Check:
         """Compare a book with the hash stated for it; ``timestamp`` is the venue's, in milliseconds."""

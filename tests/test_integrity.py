@@ -234,7 +234,7 @@ def test_an_announced_trade_price_proves_the_next_change() -> None:
     book.put("bid", level.price, level.size)
     proof = Proof(facts=_DEC_2025, tail=facts_text(_DEC_2025), established=True)
 
-    proof.trade("0.49")
+    proof.announced = "0.49"
 
     assert proof.check(book, change.market, level.token_id, change.timestamp, level.hash) == "verified"
     assert proof.facts.last_trade_price == "0.490"

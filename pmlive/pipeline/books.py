@@ -51,21 +51,20 @@ class Books:
 
     def price_change(self, event: PriceChange, conn: int, recv: int) -> None:
         """Apply level changes, which nearly everything is: what is usual is all here, and what is not is elsewhere."""
-        timestamp, tokens = event.timestamp, self.tokens
-        self.pasts[conn].note(event)
+        timestamp, tokens, storing = event.timestamp, self.tokens, self._sheets.storing
         for change in event.changes:
             token = tokens.get(change.token_id)
             if token is None:
                 continue
             book = token.book
-            side = book.bids if change.side == "BUY" else book.asks
+            bids, asks = book.bids, book.asks
             try:
                 is_next = timestamp > token.timestamp and token.conn == conn
                 if not is_next and self._is_passed_over(token, event, change, conn, recv):
                     continue
                 if token.row is not None and timestamp > token.timestamp:
                     self.judge.judge(token)
-                is_top = side.put(change.price, change.size)
+                is_top = (bids if change.side == "BUY" else asks).put(change.price, change.size)
             except ProtocolError as error:
                 self._refuse(event, str(error), token.id, conn, recv)
                 continue
@@ -74,13 +73,12 @@ class Books:
             token.messages += 1
             if not token.changed:
                 self._touch(token)
-            row = self._row(token, change, timestamp, conn, recv) if self._sheets.storing else -1
+            row = self._row(token, change, timestamp, conn, recv) if storing else -1
             if token.gap is not None:
                 token.hold((timestamp, change.side, change.price, change.size))
                 continue
-            bids, asks = book.bids.keys, book.asks.keys
-            agrees = bids and asks and bids[-1] == change.best_bid and -asks[-1] == change.best_ask
-            if agrees and token.row is None and not self._hashes:
+            bid, ask = bids.keys, asks.keys
+            if bid and ask and bid[-1] == change.best_bid and -ask[-1] == change.best_ask and not self._hashes:
                 token.counts.bbo_ok += 1
             else:
                 self.judge.wait(token, change, row)
@@ -131,7 +129,7 @@ class Books:
             epoch_ns(timestamp),
             recv,
             conn,
-            self._names[token.id],
+            token.number,
             self._names[token.market],
             self._side_numbers[change.side],
             PRICES[change.price],
@@ -197,8 +195,7 @@ class Books:
             self._catch_up(token)
         token.proved = recv
         self.trust.regain(token, recv)
-        if token.top() != token.shown:
-            self._show(token, event.timestamp, recv)
+        self._show(token, event.timestamp, recv)
         self._touch(token)
 
     def _touch(self, token: Token) -> None:
@@ -229,7 +226,7 @@ class Books:
         """Give a token, waiting for its first book if it is new."""
         token = self.tokens.get(token_id)
         if token is None:
-            token = self.tokens[token_id] = Token(token_id)
+            token = self._add(Token(token_id))
             token.awaited = now
         return token
 
@@ -265,12 +262,6 @@ class Books:
         self.trust.regain(token, now)
         self._check_row(token, now // _MINUTE * _MINUTE)
 
-    def settle(self) -> None:
-        """Judge everything now, and forget what nobody who goes on from here is told."""
-        self.judge.settle_all()
-        for past in self.pasts.values():
-            past.trim()
-
     def save(self) -> list[TokenState]:
         """Write down every token."""
         return [token.save() for token in self.tokens.values()]
@@ -278,7 +269,12 @@ class Books:
     def load(self, state: TokenState) -> None:
         """Go on with a token from what was written down, unless it is known."""
         if state.token_id not in self.tokens:
-            self.tokens[state.token_id] = Token.load(state)
+            self._add(Token.load(state))
+
+    def _add(self, token: Token) -> Token:
+        token.number = self._names[token.id]
+        self.tokens[token.id] = token
+        return token
 
     def clear(self) -> None:
         """Forget every token."""
@@ -300,14 +296,21 @@ class Books:
         return self.judge.idle and not self._changed
 
     def _show(self, token: Token, timestamp: int, recv: int) -> None:
-        """Write the top of the book."""
-        token.shown = bid, bid_size, ask, ask_size = token.top()
-        conn, token_id, market = token.conn, self._names[token.id], self._names[token.market]
-        row = self._prices.pack(
-            self._sheets.seq, epoch_ns(timestamp), recv, conn, token_id, market, bid, bid_size, ask, ask_size
+        """Write the top of the book, unless it is as it was."""
+        bids, asks, sheets = token.book.bids, token.book.asks, self._sheets
+        bid, bid_size = (bids.keys[-1], bids.sizes[-1]) if bids.keys else (EMPTY, EMPTY)
+        ask, ask_size = (-asks.keys[-1], asks.sizes[-1]) if asks.keys else (EMPTY, EMPTY)
+        top = bid, bid_size, ask, ask_size
+        if top == token.shown:
+            return
+        token.shown = top
+        market, ts_event = self._names[token.market], epoch_ns(timestamp)
+        self._prices.put(
+            self._prices.pack(
+                sheets.seq, ts_event, recv, token.conn, token.number, market, bid, bid_size, ask, ask_size
+            )
         )
-        self._prices.put(row)
-        self._sheets.seq += 1
+        sheets.seq += 1
 
     def depth_rows(self, at: int, depth: int) -> None:
         """Write the best levels of every book that changed since the last time.

@@ -173,17 +173,21 @@ class Pipeline:
             token = self.books.tokens[gap.token_id]
             self.books.trust.lose(token, gap.cause, gap.started, now, gap.detail)
 
-    def received(self, conn: int, events: Sequence[Event], recv: int) -> None:
-        """Take the events of one frame."""
+    def received(self, conn: int, events: Sequence[Event], recv: int, frame: bytes = b"") -> None:
+        """Take the events of one frame; with the frame itself, so that a repeated one is known."""
         if recv >= self._next:
             self.tick(recv)
         self._sheets.seq += 1
+        past = self.books.pasts[conn]
+        past.present = events
         for event in events:
             kind = self._kinds[type(event)]
             kind.count += 1
             kind.take(event, conn, recv)
             if kind.telling:
                 self.heard[conn] = recv
+        if frame:
+            past.note(frame)
 
     def tick(self, now: int) -> None:
         """Note that time has passed."""
@@ -242,7 +246,7 @@ class Pipeline:
     def settle(self, now: int) -> None:
         """Judge and show everything now, so that rows and state can be cut here."""
         self.tick(now)
-        self.books.settle()
+        self.books.judge.settle_all()
         self.books.depth_rows(now, self._depth)
 
     def open_gaps(self) -> list[Gap]:
@@ -282,7 +286,7 @@ class Pipeline:
             return
         token.heard = recv
         token.messages += 1
-        token.proof.trade(event.price)
+        token.proof.announced = event.price
         self._sheets.put("trades", epoch_ns(event.timestamp), recv, conn, values)
 
     def _tick_size(self, event: TickSizeChange, conn: int, recv: int) -> None:

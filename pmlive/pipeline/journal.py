@@ -12,7 +12,7 @@ import polars as pl
 from pmlive import _wire
 from pmlive.events import Cause, Channel, Event, Gap, MarketResolved
 from pmlive.pipeline.core import Link, Pipeline
-from pmlive.pipeline.past import Past, Said
+from pmlive.pipeline.past import Past
 from pmlive.pipeline.token import TokenState
 from pmlive.store.log import Record
 from pmlive.tables import STORED
@@ -44,11 +44,11 @@ class _LinkState(msgspec.Struct, frozen=True):
     opened: int
     heard: int
     gap: Gap | None = None
-    past: list[Said] = []
+    past: list[str] = []
 
 
-def apply(pipeline: Pipeline, record: Record, events: Sequence[Event] | None = None) -> None:
-    """Tell a pipeline what a record says; ``events`` are those of its frame if they are decoded already."""
+def apply(pipeline: Pipeline, record: Record) -> None:
+    """Tell a pipeline what a record says."""
     kind, conn, recv = record.kind, record.conn, record.recv
     if kind == "begin":
         pipeline.restart()
@@ -56,11 +56,19 @@ def apply(pipeline: Pipeline, record: Record, events: Sequence[Event] | None = N
     pipeline.tick(recv)
     pipeline.seq = record.seq
     if kind in _FRAMES:
-        pipeline.received(conn, _wire.decode(_FRAMES[kind], record.data) if events is None else events, recv)
+        channel = _FRAMES[kind]
+        _received(pipeline, channel, conn, record.data, _wire.decode(channel, record.data), recv)
     elif (note := _NOTES.get(kind)) is not None:
         note(pipeline, record)
     if kind != "end":
         pipeline.told(recv)
+
+
+def _received(
+    pipeline: Pipeline, channel: Channel, conn: int, data: bytes, events: Sequence[Event], recv: int
+) -> None:
+    # Of other channels no frame is remembered: those of the user's may name secrets.
+    pipeline.received(conn, events, recv, data if channel == "market" else b"")
 
 
 def _opened(pipeline: Pipeline, record: Record) -> None:
@@ -117,7 +125,7 @@ def _link(pipeline: Pipeline, record: Record) -> None:
     if record.conn not in pipeline.links:
         pipeline.links[record.conn] = Link(state.channel, set(state.tokens), state.opened, state.gap)
         pipeline.heard[record.conn] = state.heard
-        pipeline.books.pasts[record.conn] = Past.load(state.past)
+        pipeline.books.pasts[record.conn] = Past(text.encode() for text in state.past)
 
 
 _FRAMES: dict[str, Channel] = {"market": "market", "user": "user", "realtime": "realtime", "prices": "prices"}
@@ -164,7 +172,7 @@ class Journal:
         if self.keep is not None:
             kept = _wire.withhold_owner(data) if channel == "user" else data
             self.keep(Record(pipeline.seq, now, conn, channel, kept))
-        pipeline.received(conn, events, now)
+        _received(pipeline, channel, conn, data, events, now)
 
     def note(self, kind: str, conn: int, content: object, now: int) -> None:
         """Take something that happened besides frames; ``content`` is written as JSON, bytes as they are."""

@@ -1,33 +1,35 @@
-"""The last level changes of a connection: they tell a repeated one from a late one, and what a snapshot is too old for."""
+"""The last frames of a connection: they tell a repeated change from a late one, and what a snapshot is too old for."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Literal, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
-from pmlive.events import LevelChange, PriceChange
+from pmlive import _wire
+from pmlive.events import Event, LevelChange, PriceChange
 
-__all__ = ["Change", "Past", "Said"]
+__all__ = ["Change", "Past"]
 
 # A level change as it is written down: the venue's time of it (ms), its side, price and size.
 Change: TypeAlias = tuple[int, str, str, str]
-# A message as it is written down: its time, and of each change the token, side, price and size.
-Said: TypeAlias = tuple[int, list[tuple[str, Literal["BUY", "SELL"], str, str]]]
 
-# How many messages of a connection are remembered; repeated ones come within some milliseconds of the first.
+# How many frames are remembered; repeated ones come within some milliseconds of the first.
 _REMEMBERED = 64
-# How many are where a segment of a recording ends, for a reader that goes on from there.
-_CARRIED = 64
 
 
 class Past:
-    """What one connection said last, in order of arrival."""
+    """What one connection said last, in order of arrival.
 
-    __slots__ = ("_events", "note")
+    Frames are kept as received, and read again when that is asked for, which is seldom.
+    """
 
-    def __init__(self) -> None:
-        self._events: deque[PriceChange] = deque(maxlen=_REMEMBERED)
-        # Remembers a message before its changes are taken.
-        self.note = self._events.append
+    __slots__ = ("_frames", "note", "present")
+
+    def __init__(self, frames: Iterable[bytes] = ()) -> None:
+        self._frames: deque[bytes] = deque(frames, maxlen=_REMEMBERED)
+        # Remembers a frame, once everything in it was taken.
+        self.note = self._frames.append
+        # What is in the frame that is being taken.
+        self.present: Sequence[Event] = ()
 
     def repeats(self, event: PriceChange, change: LevelChange) -> bool:
         """Tell whether this very change came before."""
@@ -46,42 +48,21 @@ class Past:
         """List the changes of a token that are newer than a time."""
         return [
             (past.timestamp, change.side, change.price, change.size)
-            for past in self._events
-            if past.timestamp > timestamp
-            for change in past.changes
-            if change.token_id == token_id
+            for past, change in self._before(None)
+            if past.timestamp > timestamp and change.token_id == token_id
         ]
 
-    def trim(self) -> None:
-        """Forget all but the very last."""
-        while len(self._events) > _CARRIED:
-            self._events.popleft()
-
-    def save(self) -> list[Said]:
+    def save(self) -> list[str]:
         """Write down what is remembered."""
-        return [
-            (past.timestamp, [(change.token_id, change.side, change.price, change.size) for change in past.changes])
-            for past in self._events
-        ]
+        return [frame.decode("utf-8", "replace") for frame in self._frames]
 
-    @classmethod
-    def load(cls, said: Iterable[Said]) -> "Past":
-        """Go on from what was written down."""
-        past = cls()
-        for timestamp, levels in said:
-            changes = [
-                LevelChange(token_id=token_id, side=side, price=price, size=size)
-                for token_id, side, price, size in levels
-            ]
-            past.note(PriceChange(market="", timestamp=timestamp, changes=changes))
-        return past
-
-    def _before(self, change: LevelChange) -> Iterator[tuple[PriceChange, LevelChange]]:
-        for past in self._events:
-            for other in past.changes:
+    def _before(self, change: LevelChange | None) -> Iterator[tuple[PriceChange, LevelChange]]:
+        remembered = (event for frame in self._frames for event in _wire.decode("market", frame))
+        for event in (*remembered, *self.present):
+            for other in event.changes if isinstance(event, PriceChange) else ():
                 if other is change:
                     return
-                yield past, other
+                yield event, other
 
 
 def _is_same_level(one: LevelChange, other: LevelChange) -> bool:

@@ -61,6 +61,7 @@ class Token:
         "link",
         "market",
         "messages",
+        "number",
         "odd_top",
         "pending",
         "proof",
@@ -75,6 +76,8 @@ class Token:
 
     def __init__(self, token_id: str, market: str = "") -> None:
         self.id = token_id
+        # What packed rows name it by.
+        self.number = 0
         self.market = market
         self.book = Book()
         # The epoch whose snapshot the book began with, 0 while there is none, and the one that was asked for it.
@@ -114,13 +117,6 @@ class Token:
     def trusted(self) -> bool:
         """Tell whether the book has a snapshot of its epoch and nothing against it."""
         return self.conn != 0 and self.gap is None
-
-    def top(self) -> Top:
-        """Give the top of the book."""
-        bids, asks = self.book.bids, self.book.asks
-        bid, bid_size = (bids.keys[-1], bids.sizes[-1]) if bids.keys else (EMPTY, EMPTY)
-        ask, ask_size = (-asks.keys[-1], asks.sizes[-1]) if asks.keys else (EMPTY, EMPTY)
-        return bid, bid_size, ask, ask_size
 
     def hold(self, change: Change) -> None:
         """Keep a change for the next snapshot."""

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from itertools import takewhile
+from itertools import count, takewhile
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple, TypeAlias
@@ -34,11 +34,16 @@ _ROLLING_ROWS, _ROLLING_AGE = 1_000_000, timedelta(hours=1)
 
 
 class Case(NamedTuple):
-    """What is done with each frame, and after the last one, where it tells how many it refused or found wrong."""
+    """What is done with each frame, and after the last one, where it tells how many it refused or found wrong.
+
+    ``hand_on`` is done once in so many frames.
+    """
 
     take: Callable[[Any], object]
     finish: Callable[[], int]
     read: Callable[[bytes], object] = bytes
+    hand_on: Callable[[], object] = list
+    every: int = 100_000
 
 
 def decode(_opening: Sequence[bytes]) -> Case:
@@ -98,27 +103,23 @@ def _pipeline(opening: Sequence[bytes], *, hashes: bool, rate: int) -> Case:
 
     pipeline = Pipeline(hashes=hashes, storing=False)
     pipeline.opened(_CONN, "market", _token_ids(opening), _START)
+    received, now = pipeline.received, count(_START, _SECOND // rate).__next__
     rolling = {table: Rolling(table, rows=_ROLLING_ROWS, age=_ROLLING_AGE) for table in ROLLING}
-    taken, between = 0, _SECOND // rate
 
-    def drain() -> None:
+    def take(frame: bytes) -> None:
+        received(_CONN, read("market", frame), now(), frame)
+
+    def hand_on() -> None:
         for table, frame in pipeline.drain().items():
             if table in rolling:
                 rolling[table].extend(frame)
 
-    def take(frame: bytes) -> None:
-        nonlocal taken
-        taken += 1
-        pipeline.received(_CONN, read("market", frame), _START + taken * between)
-        if not taken % rate:
-            drain()
-
     def finish() -> int:
-        pipeline.finish(_START + taken * between)
-        drain()
+        pipeline.finish(now())
+        hand_on()
         return rolling["gaps"].frame(_START).height + pipeline.counts.get("malformed", 0)
 
-    return Case(take, finish)
+    return Case(take, finish, hand_on=hand_on, every=rate)
 
 
 def polymarket_client(_opening: Sequence[bytes]) -> Case:
@@ -210,8 +211,11 @@ def _measure(factory: Factory, opening: Sequence[bytes], frames: Sequence[bytes]
     read = [case.read(frame) for frame in frames]
     gc.collect()
     started = time.process_time_ns()
-    for frame in read:
-        take(frame)
+    for start in range(0, len(read), case.every):
+        for frame in read[start : start + case.every]:
+            take(frame)
+        if start + case.every <= len(read):
+            case.hand_on()
     wrong = case.finish()
     return {"cpu": time.process_time_ns() - started, "wrong": wrong}
 
