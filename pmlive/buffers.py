@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import polars as pl
 
+from pmlive.events import SECONDS_BELOW
 from pmlive.tables import LEVELS, SCHEMAS
 
 __all__ = ["PACKED", "Names", "Packed", "Rows"]
@@ -81,7 +82,8 @@ class Names(dict[str, int]):
 class Packed:
     """Rows of one table as bytes: ``put(pack(…))`` of the values in the order of the columns.
 
-    An empty number is NaN, a text its number in ``Names``, a word its number in ``words``.
+    An empty number is NaN, a text its number in ``names``, a word its number in ``words``, and the venue's time is as
+    it was sent.
     """
 
     __slots__ = ("_buffer", "_dtype", "_schema", "_taken", "names", "pack", "put", "words")
@@ -119,9 +121,10 @@ class Packed:
     def take(self, before: int | None = None) -> pl.DataFrame:
         """Give up the rows numbered below ``before``, all by default."""
         end = len(self._buffer) if before is None else (before - self._taken) * self._dtype.itemsize
-        rows = np.frombuffer(bytes(self._buffer[:end]), dtype=self._dtype)
+        rows = np.frombuffer(self._buffer[:end], dtype=self._dtype)
         del self._buffer[:end]
         self._taken += len(rows)
+        rows["ts_event"] *= np.where(rows["ts_event"] < SECONDS_BELOW, 1_000_000_000, 1_000_000)
         columns = {
             name: self._column(rows[name], dtype) for name, dtype in self._schema.items() if name not in _DERIVED
         }

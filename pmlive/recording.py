@@ -228,9 +228,7 @@ def _end(gap: RecordedGap) -> datetime:
 
 def _checks(path: Path, first_seq: int) -> Counts:
     counted = (
-        scan(path, "checks")
-        .filter(pl.col("seq") >= first_seq)
-        .select(pl.col(*Counts.names()).cast(pl.UInt64).sum())
+        scan(path, "checks").filter(pl.col("seq") >= first_seq).select(pl.col(*Counts.names()).cast(pl.UInt64).sum())
     )
     return msgspec.convert(_read(path, "checks", counted).row(0, named=True), type=Counts)
 

@@ -27,7 +27,7 @@ def packed(rows: list[tuple[str, str, float, float | None, float | None, str]]) 
     for seq, (token, side, price, size, bid, check) in enumerate(rows, 1):
         given = [math.nan if number is None else number for number in (price, size, bid, bid)]
         sides, checks = words["side"][side], words["check"][check]
-        some.put(some.pack(seq, _NOON, _NOON + seq, 3, names[token], names["0xa"], sides, *given, checks))
+        some.put(some.pack(seq, _NOON // 1_000_000, _NOON + seq, 3, names[token], names["0xa"], sides, *given, checks))
     return some
 
 
@@ -63,7 +63,7 @@ def test_a_packed_row_can_be_changed_until_it_is_taken() -> None:
 def test_an_empty_side_has_neither_mid_nor_spread() -> None:
     prices = Packed("prices", Names())
     for bid in (0.48, math.nan):
-        prices.put(prices.pack(1, _NOON, _NOON, 1, 0, prices.names["1"], bid, bid, 0.52, 7.0))
+        prices.put(prices.pack(1, _NOON // 1_000_000_000, _NOON, 1, 0, prices.names["1"], bid, bid, 0.52, 7.0))
 
     frame = prices.take()
 

@@ -7,6 +7,7 @@ into numbers once. Times are as sent, in ``timestamp``; ``epoch_ns`` reads them,
 from typing import TypeAlias
 
 from pmlive.events.base import (
+    SECONDS_BELOW,
     BookSide,
     Cause,
     Channel,
@@ -34,6 +35,7 @@ from pmlive.events.realtime import Activity, Comment, ReferencePrice, SportResul
 from pmlive.events.user import MakerOrder, UserOrder, UserTrade
 
 __all__ = [
+    "SECONDS_BELOW",
     "Activity",
     "BestBidAsk",
     "BookSide",

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 __all__ = [
+    "SECONDS_BELOW",
     "BookSide",
     "Cause",
     "Channel",
@@ -26,10 +27,10 @@ Cause: TypeAlias = Literal[
 Check: TypeAlias = Literal["verified", "unverifiable", "mismatch", "skipped"]
 
 # Seconds until the year 2255 are below this number, milliseconds since April 1970 above it.
-_SECONDS_BELOW = 9_000_000_000
+SECONDS_BELOW = 9_000_000_000
 
 # As the venue sends it, seconds or milliseconds: any such number fits 64 bits when it is read as nanoseconds.
-Timestamp: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1000 * _SECONDS_BELOW)]
+Timestamp: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1000 * SECONDS_BELOW)]
 
 # A price that nothing but its value matters of.
 Probability: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -41,7 +42,7 @@ def epoch_ns(timestamp: int) -> int:
     >>> epoch_ns(1672290701), epoch_ns(1672290701000)
     (1672290701000000000, 1672290701000000000)
     """
-    return timestamp * (1_000_000_000 if timestamp < _SECONDS_BELOW else 1_000_000)
+    return timestamp * (1_000_000_000 if timestamp < SECONDS_BELOW else 1_000_000)
 
 
 class Control(msgspec.Struct, frozen=True, gc=False):

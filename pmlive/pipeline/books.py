@@ -104,7 +104,8 @@ class Books:
         _ = PRICES[change.price], SIZES[change.size]
         token.heard = recv
         token.messages += 1
-        token.market = token.market or event.market
+        if not token.market:
+            self._place(token, event.market)
         if self._sheets.storing:
             self._row(token, change, event.timestamp, conn, recv)
         if token.conn != conn:
@@ -126,11 +127,11 @@ class Books:
         number, bid, ask = self._deltas.count, change.best_bid, change.best_ask
         row = self._deltas.pack(
             self._sheets.seq,
-            epoch_ns(timestamp),
+            timestamp,
             recv,
             conn,
             token.number,
-            self._names[token.market],
+            token.market_number,
             self._side_numbers[change.side],
             PRICES[change.price],
             SIZES[change.size],
@@ -179,7 +180,9 @@ class Books:
 
     def _adopt(self, token: Token, event: BookSnapshot, book: Book, conn: int, recv: int) -> None:
         is_newest = token.timestamp <= event.timestamp and not token.held
-        token.book, token.conn, token.market = book, conn, event.market
+        if token.market != event.market:
+            self._place(token, event.market)
+        token.book, token.conn = book, conn
         token.timestamp = token.covered = event.timestamp
         token.stated, token.row, token.odd_top = event.hash, None, None
         if event.tick_size is not None or event.last_trade_price is not None:
@@ -271,8 +274,11 @@ class Books:
         if state.token_id not in self.tokens:
             self._add(Token.load(state))
 
+    def _place(self, token: Token, market: str) -> None:
+        token.market, token.market_number = market, self._names[market]
+
     def _add(self, token: Token) -> Token:
-        token.number = self._names[token.id]
+        token.number, token.market_number = self._names[token.id], self._names[token.market]
         self.tokens[token.id] = token
         return token
 
@@ -304,12 +310,9 @@ class Books:
         if top == token.shown:
             return
         token.shown = top
-        market, ts_event = self._names[token.market], epoch_ns(timestamp)
-        self._prices.put(
-            self._prices.pack(
-                sheets.seq, ts_event, recv, token.conn, token.number, market, bid, bid_size, ask, ask_size
-            )
-        )
+        conn, number, market = token.conn, token.number, token.market_number
+        row = self._prices.pack(sheets.seq, timestamp, recv, conn, number, market, bid, bid_size, ask, ask_size)
+        self._prices.put(row)
         sheets.seq += 1
 
     def depth_rows(self, at: int, depth: int) -> None:

@@ -64,9 +64,7 @@ def apply(pipeline: Pipeline, record: Record) -> None:
         pipeline.told(recv)
 
 
-def _received(
-    pipeline: Pipeline, channel: Channel, conn: int, data: bytes, events: Sequence[Event], recv: int
-) -> None:
+def _received(pipeline: Pipeline, channel: Channel, conn: int, data: bytes, events: Sequence[Event], recv: int) -> None:
     # Of other channels no frame is remembered: those of the user's may name secrets.
     pipeline.received(conn, events, recv, data if channel == "market" else b"")
 

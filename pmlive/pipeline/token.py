@@ -60,6 +60,7 @@ class Token:
         "id",
         "link",
         "market",
+        "market_number",
         "messages",
         "number",
         "odd_top",
@@ -76,9 +77,9 @@ class Token:
 
     def __init__(self, token_id: str, market: str = "") -> None:
         self.id = token_id
-        # What packed rows name it by.
-        self.number = 0
         self.market = market
+        # What packed rows name them by.
+        self.number = self.market_number = 0
         self.book = Book()
         # The epoch whose snapshot the book began with, 0 while there is none, and the one that was asked for it.
         self.conn = 0

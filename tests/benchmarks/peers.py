@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,12 +39,16 @@ def python(peer: Peer) -> Path:
     """Give the interpreter of a peer's environment, which is made first if it is not there."""
     home = _home() / peer.case
     interpreter = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    made_of = home / "requirement.txt"
-    if not made_of.exists() or made_of.read_text() != peer.requirement:
+    made_of, wanted = home / "requirements.txt", "\n".join([peer.requirement, *_our_requirements()])
+    if not made_of.exists() or made_of.read_text() != wanted:
         _run(_base(), "-m", "venv", "--clear", str(home))
         _run(str(interpreter), "-m", "pip", "install", "--quiet", peer.requirement, "--editable", str(_ROOT))
-        made_of.write_text(peer.requirement)
+        made_of.write_text(wanted)
     return interpreter
+
+
+def _our_requirements() -> list[str]:
+    return tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
 
 
 def _run(*command: str) -> None:
