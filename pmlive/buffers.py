@@ -86,7 +86,7 @@ class Packed:
     it was sent.
     """
 
-    __slots__ = ("_buffer", "_dtype", "_schema", "_taken", "names", "pack", "put", "words")
+    __slots__ = ("_buffer", "_dtype", "_offsets", "_schema", "_taken", "names", "pack", "put", "words")
 
     def __init__(self, table: str, names: Names) -> None:
         self._schema = SCHEMAS[table]
@@ -94,6 +94,7 @@ class Packed:
         forms = {name: _FORMS[type(dtype)] for name, dtype in given.items()}
         self._dtype = np.dtype([(name, form.array) for name, form in forms.items()])
         self.names = names
+        self._offsets = {name: field[1] for name, field in (self._dtype.fields or {}).items()}
         self._buffer = bytearray()
         # How many rows were taken before those that are here.
         self._taken = 0
@@ -115,8 +116,8 @@ class Packed:
 
     def amend(self, number: int, column: str, word: str) -> None:
         """Set a word in a row that is still here."""
-        start = (number - self._taken) * self._dtype.itemsize
-        self._buffer[start + self._dtype.fields[column][1]] = self.words[column][word]
+        at = (number - self._taken) * self._dtype.itemsize + self._offsets[column]
+        self._buffer[at] = self.words[column][word]
 
     def take(self, before: int | None = None) -> pl.DataFrame:
         """Give up the rows numbered below ``before``, all by default."""

@@ -50,6 +50,7 @@ def until_trusted(manager: Manager, count: int) -> None:
 
 
 def heard(manager: Manager) -> int:
+    _ = manager.gaps  # what was heard is counted when somebody looks, or once a second
     return sum(subscription.events_received for subscription in manager.subscriptions)
 
 
@@ -88,7 +89,8 @@ def test_a_clean_run_is_kept_to_the_last_change_with_no_gap_and_no_mismatch(tmp_
         assert audit.unkept == []
         assert audit.invented == []
         # What was said twice is there once.
-        assert len(audit.kept) == len({change[:5] for change in audit.sent}) < len(audit.sent)
+        assert audit.repeated
+        assert len(audit.kept) == len(audit.sent) - len(audit.repeated)
         assert audit.gaps.height == 0
         assert audit.mismatches == 0
         assert audit.checks["hash_verified"].sum() > 500

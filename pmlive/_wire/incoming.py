@@ -16,8 +16,11 @@ __all__ = ["decode", "decode_book", "withhold_owner"]
 
 # Most frames are price changes or books, whose kind the venue writes last: by the fourth byte from the end, the last
 # letter but one of the kind, they are given to a reader that need not look for the kind first. It refuses any other.
-_READERS_BY_LETTER = {ord("g"): messages.CHANGE.decode, ord("o"): messages.BOOK.decode}
 _read_market = messages.MARKET.decode
+_READERS_BY_LETTER: dict[int | str, Callable[[str | bytes], messages.MarketMessage | list[messages.MarketMessage]]] = {
+    ord("g"): messages.CHANGE.decode,
+    ord("o"): messages.BOOK.decode,
+}
 
 # What reads one message, given its fields and the beginning of its text.
 Reader: TypeAlias = Callable[[dict[str, object], str], list[Event]]

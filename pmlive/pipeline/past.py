@@ -58,8 +58,9 @@ class Past:
 
     def _before(self, change: LevelChange | None) -> Iterator[tuple[PriceChange, LevelChange]]:
         remembered = (event for frame in self._frames for event in _wire.decode("market", frame))
-        for event in (*remembered, *self.present):
-            for other in event.changes if isinstance(event, PriceChange) else ():
+        changes = (event for event in (*remembered, *self.present) if isinstance(event, PriceChange))
+        for event in changes:
+            for other in event.changes:
                 if other is change:
                     return
                 yield event, other

@@ -24,7 +24,7 @@ class Sealer:
         self._tasks: deque[Callable[[], None]] = deque()
         self._wake = threading.Event()
         self._closing = False
-        self._deadline = 0.0
+        self._patience = self._closed_at = 0.0
         self.trouble = Trouble(str(sealing.folder), "sealing")
         self.sealed = 0
         self._thread = threading.Thread(target=self._run, name="pmlive-seal", daemon=True)
@@ -44,7 +44,8 @@ class Sealer:
 
     def close(self, patience: float) -> None:
         """Finish what was given, or leave it to the next start when the disk refuses for ``patience`` seconds."""
-        self._deadline = time.monotonic() + patience
+        self._patience = patience
+        self._closed_at = time.monotonic()
         self._closing = True
         self._wake.set()
         self._thread.join()
@@ -54,7 +55,7 @@ class Sealer:
             self._wake.wait(self._retry if self._tasks else None)
             self._wake.clear()
             self._work()
-            gave_up = self.trouble.message is not None and time.monotonic() > self._deadline
+            gave_up = self.trouble.lasts(self._patience, since=self._closed_at)
             if self._closing and (not self._tasks or gave_up):
                 return
 

@@ -1,6 +1,7 @@
 """What is wrong with the disk now, said once per episode."""
 
 import logging
+import time
 
 __all__ = ["Trouble"]
 
@@ -14,11 +15,17 @@ class Trouble:
         self._folder = folder
         self._part = part
         self.message: str | None = None
+        self._since = 0.0
+
+    def lasts(self, seconds: float, *, since: float) -> bool:
+        """Tell whether it has been tried in vain for so long, counted from a time (``monotonic``) or its beginning."""
+        return self.message is not None and time.monotonic() - max(since, self._since) > seconds
 
     def note(self, error: Exception) -> None:
         """Say that something failed and is tried again; log it when it is the first time."""
         first, self.message = self.message is None, f"{self._part}: {error}"
         if first:
+            self._since = time.monotonic()
             logger.error("recording %r: %s; trying again each second, nothing is lost yet", self._folder, self.message)
 
     def clear(self) -> None:

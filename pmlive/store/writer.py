@@ -74,7 +74,7 @@ class LogWriter:
         self._checked_at = self._synced_at = self._clear_at = time.monotonic()
         self._wake = threading.Event()
         self._closing = False
-        self._deadline = 0.0
+        self._patience = self._closed_at = 0.0
         self._thread = threading.Thread(target=self._run, name="pmlive-log", daemon=True)
 
     def start(self) -> None:
@@ -87,7 +87,8 @@ class LogWriter:
 
     def close(self, patience: float) -> bool:
         """Write everything; False when the disk refused for ``patience`` seconds and something is not written."""
-        self._deadline = time.monotonic() + patience
+        self._patience = patience
+        self._closed_at = time.monotonic()
         self._closing = True
         self._wake.set()
         self._thread.join()
@@ -114,8 +115,7 @@ class LogWriter:
     def _finished(self) -> bool:
         if not self._closing or self._packer.queue:
             return False
-        gave_up = self.trouble.message is not None and time.monotonic() > self._deadline
-        return gave_up or not self._packer.backlog
+        return self.trouble.lasts(self._patience, since=self._closed_at) or not self._packer.backlog
 
     def _try(self) -> None:
         now = time.monotonic()

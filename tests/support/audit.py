@@ -26,8 +26,17 @@ class Audit:
         self.deltas = scan(folder, "book_deltas").collect()
         self.gaps = scan(folder, "gaps").collect()
         self.checks = scan(folder, "checks").collect()
-        self.sent = [change for texts in sim.delivered.values() for change in self._changes(texts)]
-        self.withheld = list(self._changes(sim.withheld))
+        frames = [list(self._frames(texts)) for texts in sim.delivered.values()]
+        self.sent = [change for sent in frames for frame in sent for change in frame]
+        # The venue says a thing again right after it; a level that comes back to a size in between is no repetition.
+        self.repeated = [
+            change
+            for sent in frames
+            for frame, before in zip(sent[1:], sent, strict=False)
+            if sorted(frame) == sorted(before)
+            for change in frame
+        ]
+        self.withheld = [change for frame in self._frames(sim.withheld) for change in frame]
         self.kept = [
             (token, side, price, size, time)
             for token, side, price, size, time in self.deltas.select(
@@ -40,7 +49,7 @@ class Audit:
         """Give the time of the last change that was kept; what was sent after that came after the end."""
         return max(change[4] for change in self.kept)
 
-    def _changes(self, texts: Iterable[str]) -> Iterable[Change]:
+    def _frames(self, texts: Iterable[str]) -> Iterable[list[Change]]:
         for text in texts:
             try:
                 frame = json.loads(text)
@@ -48,7 +57,7 @@ class Audit:
                 continue
             for message in cast("list[object]", frame if isinstance(frame, list) else [frame]):
                 if isinstance(message, dict) and "price_changes" in message:
-                    yield from self._entries(cast("dict[str, object]", message))
+                    yield list(self._entries(cast("dict[str, object]", message)))
 
     def _entries(self, message: dict[str, object]) -> Iterable[Change]:
         for entry in cast("list[dict[str, str]]", message["price_changes"]):
