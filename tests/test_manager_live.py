@@ -262,3 +262,27 @@ def test_a_token_whose_connection_is_never_had_is_a_gap_of_the_recording(tmp_pat
     assert sorted(gaps["token_id"]) == sorted(sim.markets[0].token_ids)
     assert set(gaps["cause"]) == {"late opening book"}
     assert gaps["ended"].null_count() == gaps.height
+
+
+def test_a_market_that_was_resolved_is_let_go_and_nobody_dials_for_it() -> None:
+    """The venue ends a connection whose markets are all settled, and knows no book of them."""
+
+    async def watch() -> None:
+        async with living(sim, timing=PATIENT, doubts=Doubts(settled=0.3)) as live:
+            first, second = sim.markets
+            subscribe(live, tokens_of(sim))
+            await until_trusted(live, 4)
+
+            sim.resolve(first)
+            await until(lambda: live.settled == set(first.token_ids), what="that the first market is let go")
+            assert set(live.desk.pipeline.books.tokens) == set(second.token_ids)
+            assert live.pool.connections[0].connected
+
+            sim.resolve(second)
+            await until(lambda: not live.pool.connections, what="that nothing is left to dial for")
+            assert live.settled == set(tokens_of(sim))
+            assert live.desk.frame("gaps").height == 0
+            assert live.reconnects == 0
+
+    with SimulatedVenue(markets=2, rate=0) as sim:
+        asyncio.run(watch())

@@ -10,7 +10,7 @@ import msgspec
 
 from pmlive._session import Timing
 from pmlive.credentials import Credentials
-from pmlive.errors import AuthError, FeedError, PmliveError
+from pmlive.errors import AuthError, BookError, FeedError, PmliveError
 from pmlive.events import Channel
 from pmlive.feed import Policy
 from pmlive.manager.deliver import deliver
@@ -72,7 +72,6 @@ class Engine:
         self.labels: dict[str, str] = {}
         self.runner = Runner()
         self._closed = False
-        self._resolved: set[str] = set()
         self._awaited: set[str] = set()
 
     # --- from any thread ---
@@ -83,8 +82,15 @@ class Engine:
         return self.runner.call(function)
 
     def token(self, token_id: str) -> Token | None:
-        """Find a token that somebody wants; one whose connection was never open has nothing yet."""
-        known = self.started().desk.pipeline.books.tokens
+        """Find a token that somebody wants; one whose connection was never open has nothing yet.
+
+        Raises:
+            BookError: its market is over.
+        """
+        live = self.started()
+        if token_id in live.settled:
+            raise BookError(f"the market of {self.labels.get(token_id, token_id)} was resolved; it has no book any more")
+        known = live.desk.pipeline.books.tokens
         if token_id not in known and self.registry.wants("market", token_id):
             return Token(token_id)
         return known.get(token_id)
@@ -237,6 +243,7 @@ class Engine:
 
     def _want(self, channel: Channel, keys: Sequence[str]) -> None:
         live = self.started()
+        keys = [key for key in keys if key not in live.settled]
         placed = live.pool.want(channel, keys)
         asked = {key for placed_keys in placed.values() for key in placed_keys}
         live.desk.keys("want", channel, {0: [key for key in keys if key not in asked]})

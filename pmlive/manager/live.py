@@ -29,11 +29,13 @@ class Doubts(msgspec.Struct, frozen=True):
     """When silence is compared with REST, in seconds.
 
     A token that was not heard for ``quiet`` is, ``sample`` of them at a time; the stream may lag ``grace`` behind REST.
+    From a market that was resolved ``settled`` ago nothing more is expected.
     """
 
     quiet: float = 300.0
     grace: float = 5.0
     sample: int = 5
+    settled: float = 60.0
 
 
 class Live:
@@ -66,6 +68,9 @@ class Live:
         self.errors: dict[Channel, PmliveError] = {}
         self.reconnects = 0
         self.last_reconnect: int | None = None
+        # Tokens that were let go, since their markets are over.
+        self.settled: set[str] = set()
+        self._over: set[str] = set()
         self._witnessed: dict[str, int] = {}
         self._checked = 0
         self._unmet_after = (timing or {}).get("market", Timing()).opening
@@ -121,7 +126,12 @@ class Live:
         self.desk.turn()
         self.desk.tend()
         self._ask_for_snapshots()
-        self._check_quiet_tokens()
+        now = self.clock()
+        if now - self._checked >= _S:
+            self._checked = now
+            self._let_settled_go(now)
+            self._note_unmet(now)
+            self._check_quiet_tokens(now)
 
     def told_resolution(self, condition_id: str) -> bool:
         """Tell whether a market's outcome is known already."""
@@ -159,14 +169,20 @@ class Live:
         if due:
             self.pool.resync(due)
 
+    def _let_settled_go(self, now: int) -> None:
+        """Drop what is over: the venue has no books of it, and ends a connection that carries nothing else."""
+        resolved = self.desk.pipeline.resolved.items()
+        over = {market for market, told in resolved if now - told >= self._doubts.settled * _S} - self._over
+        if not over:
+            return
+        self._over |= over
+        gone = [token.id for token in self.desk.pipeline.books.tokens.values() if token.market in over]
+        self.settled.update(gone)
+        self.desk.keys("unsubscribe", "market", self.pool.unwant("market", gone))
+
     # --- second opinions ---
 
-    def _check_quiet_tokens(self) -> None:
-        now = self.clock()
-        if now - self._checked < _S:
-            return
-        self._checked = now
-        self._note_unmet(now)
+    def _check_quiet_tokens(self, now: int) -> None:
         quiet = [
             token
             for token in self.desk.pipeline.books.tokens.values()

@@ -137,7 +137,7 @@ def status(live: Live | None, subscriptions: Sequence[Subscription], *, running:
 
 def _connections(live: Live | None) -> dict[str, object]:
     if live is None:
-        nothing: dict[str, object] = {"connected": False, "url": None, "open": 0, "sockets": 0, "error": None}
+        nothing = {"connected": False, "url": None, "open": 0, "sockets": 0, "error": None, "given_up": False}
         return {"clob": nothing | {"authenticated": False}, "realtime": dict(nothing)}
     clob = _connection(live, ("market", "user"))
     clob["authenticated"] = any(one.connected and one.session.useful for one in live.pool.of("user"))
@@ -153,6 +153,8 @@ def _connection(live: Live, channels: tuple[Literal["market", "user", "realtime"
         "open": sum(one.connected for one in connections),
         "sockets": len(connections),
         "error": "; ".join(errors) or next((one.last_error for one in connections if one.last_error), None),
+        # True when dialling again cannot help: the credentials or the certificate were refused.
+        "given_up": bool(errors),
     }
 
 

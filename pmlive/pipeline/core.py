@@ -87,7 +87,8 @@ class Pipeline:
         # When each connection last told something of what it was asked for.
         self.heard: dict[int, int] = {}
         self.unknown: dict[str, int] = {}
-        self.resolved: set[str] = set()
+        # Markets whose outcome is known, and when it was told.
+        self.resolved: dict[str, int] = {}
         self.last_malformed: Malformed | None = None
         self._malformed = 0
         self._kinds = _Kinds(self._kind)
@@ -295,7 +296,7 @@ class Pipeline:
 
     def _market_event(self, event: TickSizeChange | NewMarket | MarketResolved, conn: int, recv: int) -> None:
         if isinstance(event, MarketResolved):
-            self.resolved.add(event.market)
+            self.resolved.setdefault(event.market, recv)
         self._row("market_events", rows.market_event)(event, conn, recv)
 
     def _row(self, table: str, layout: Callable[[Any], tuple[object, ...]]) -> Callable[[Any, int, int], None]:
