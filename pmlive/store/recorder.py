@@ -243,7 +243,9 @@ class Recorder:
         logger.error("recording %r: data is being lost: %s; see status()", str(self.folder), why)
 
     def _resumable(self) -> bool:
-        return self._writer.trouble.message is None and self._writer.lag() == 0.0
+        # With room to spare, or the next record would begin the next hole: what is being packed waits nowhere.
+        roomy = self._pending() <= self._memory // 2
+        return roomy and self._writer.trouble.message is None and self._writer.lag() == 0.0
 
     def _end_segment(self, now: int) -> None:
         hole, self._hole = self._hole, None
