@@ -89,7 +89,9 @@ class Engine:
         """
         live = self.started()
         if token_id in live.settled:
-            raise BookError(f"the market of {self.labels.get(token_id, token_id)} was resolved; it has no book any more")
+            raise BookError(
+                f"the market of {self.labels.get(token_id, token_id)} was resolved; it has no book any more"
+            )
         known = live.desk.pipeline.books.tokens
         if token_id not in known and self.registry.wants("market", token_id):
             return Token(token_id)

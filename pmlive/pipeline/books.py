@@ -9,12 +9,12 @@ import msgspec
 
 from pmlive.book import PRICES, SIZES, Book
 from pmlive.errors import ProtocolError
-from pmlive.events import BookSide, BookSnapshot, Cause, Gap, LevelChange, PriceChange, TickSizeChange, epoch_ns
-from pmlive.integrity import Counts
+from pmlive.events import BookSnapshot, Cause, Gap, LevelChange, PriceChange, TickSizeChange
 from pmlive.pipeline.judge import Judge
+from pmlive.pipeline.ledger import Ledger
 from pmlive.pipeline.past import Past
 from pmlive.pipeline.sheets import Sheets
-from pmlive.pipeline.token import EMPTY, Token, TokenState
+from pmlive.pipeline.token import SIDES, Token, TokenState
 from pmlive.pipeline.trust import Trust
 
 __all__ = ["Books", "Refuse"]
@@ -22,7 +22,6 @@ __all__ = ["Books", "Refuse"]
 # Told of a message that cannot be taken: the message, why, its token, its connection, when it came.
 Refuse: TypeAlias = Callable[[msgspec.Struct, str, str, int, int], None]
 
-_SIDES: dict[str, BookSide] = {"BUY": "bid", "SELL": "ask"}
 _MINUTE = 60_000_000_000
 
 
@@ -32,10 +31,7 @@ class Books:
     def __init__(self, sheets: Sheets, *, refuse: Refuse, hashes: bool = True) -> None:
         self._sheets = sheets
         self._refuse = refuse
-        self._deltas, self._prices, self._names = sheets.book_deltas, sheets.prices, sheets.names
-        sides, checks = self._deltas.words["side"], self._deltas.words["check"]
-        self._side_numbers = {word: sides[side] for word, side in _SIDES.items()}
-        self._open, self._skipped = checks["unverifiable"], checks["skipped"]
+        self._ledger = Ledger(sheets)
         self.trust = Trust(sheets)
         self.judge = Judge(sheets, self.trust, hashes=hashes)
         self._hashes = hashes
@@ -73,7 +69,7 @@ class Books:
             token.messages += 1
             if not token.changed:
                 self._touch(token)
-            row = self._row(token, change, timestamp, conn, recv) if storing else -1
+            row = self._ledger.delta(token, change, timestamp, conn, recv) if storing else -1
             if token.gap is not None:
                 token.hold((timestamp, change.side, change.price, change.size))
                 continue
@@ -83,14 +79,14 @@ class Books:
             else:
                 self.judge.wait(token, change, row)
             if is_top:
-                self._show(token, timestamp, recv)
+                self._ledger.top(token, timestamp, recv)
 
     def _is_passed_over(self, token: Token, event: PriceChange, change: LevelChange, conn: int, recv: int) -> bool:
         """Tell whether a change is not the next of its book: repeated, or out of turn, which is seen to here."""
         if conn not in (token.conn, token.link):
             return True
         in_turn = token.conn == conn and event.timestamp == token.timestamp
-        if in_turn and not token.book.side(_SIDES[change.side]).holds(change.price, change.size):
+        if in_turn and not token.book.side(SIDES[change.side]).holds(change.price, change.size):
             return False
         if self.pasts[conn].repeats(event, change):
             self.duplicates += 1
@@ -107,7 +103,7 @@ class Books:
         if not token.market:
             self._place(token, event.market)
         if self._sheets.storing:
-            self._row(token, change, event.timestamp, conn, recv)
+            self._ledger.delta(token, change, event.timestamp, conn, recv)
         if token.conn != conn:
             self.early += 1
             token.hold((event.timestamp, change.side, change.price, change.size))
@@ -115,34 +111,12 @@ class Books:
         self.late += 1
         if event.timestamp < token.covered or self.pasts[conn].overtakes(event, change):
             return
-        is_top = token.book.put(_SIDES[change.side], change.price, change.size)
+        is_top = token.book.put(SIDES[change.side], change.price, change.size)
         self._touch(token)
         if token.gap is not None:
             token.hold((event.timestamp, change.side, change.price, change.size))
         elif is_top:
-            self._show(token, event.timestamp, recv)
-
-    def _row(self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int) -> int:
-        """Write a level change down; give the number of its row."""
-        number, bid, ask = self._deltas.count, change.best_bid, change.best_ask
-        row = self._deltas.pack(
-            self._sheets.seq,
-            timestamp,
-            recv,
-            conn,
-            token.number,
-            token.market_number,
-            self._side_numbers[change.side],
-            PRICES[change.price],
-            SIZES[change.size],
-            EMPTY if bid is None else bid,
-            EMPTY if ask is None else ask,
-            # Until it is judged; what is not applied to a trusted book, never is.
-            self._open if token.conn == conn and token.gap is None else self._skipped,
-        )
-        self._deltas.put(row)
-        self._sheets.seq += 1
-        return number
+            self._ledger.top(token, event.timestamp, recv)
 
     def snapshot(self, event: BookSnapshot, conn: int, recv: int) -> None:
         """Take a whole book."""
@@ -157,7 +131,7 @@ class Books:
                 fresh = Book()
                 fresh.replace(event)
                 differences = token.book.differences(fresh)
-            self._snapshot_row(token, event, fresh, conn, recv)
+            self._ledger.snapshot(token, event, fresh, conn, recv)
         except ProtocolError as error:
             self._refuse(event, str(error), token.id, conn, recv)
             return
@@ -168,15 +142,6 @@ class Books:
                 return
             self.judge.compare(token, differences, recv)
         self._adopt(token, event, fresh, conn, recv)
-
-    def _snapshot_row(self, token: Token, event: BookSnapshot, book: Book, conn: int, recv: int) -> None:
-        tick = PRICES[event.tick_size] if event.tick_size else None
-        last = PRICES[event.last_trade_price] if event.last_trade_price else None
-        if self._sheets.storing:
-            bids, asks = book.bids, book.asks
-            ladders = (bids.keys[::-1], bids.sizes[::-1], asks.keys[::-1], asks.sizes[::-1])
-            values = (token.id, event.market, *ladders, event.hash, token.conn != conn, tick, last)
-            self._sheets.put("book_snapshots", epoch_ns(event.timestamp), recv, conn, values)
 
     def _adopt(self, token: Token, event: BookSnapshot, book: Book, conn: int, recv: int) -> None:
         is_newest = token.timestamp <= event.timestamp and not token.held
@@ -198,7 +163,7 @@ class Books:
             self._catch_up(token)
         token.proved = recv
         self.trust.regain(token, recv)
-        self._show(token, event.timestamp, recv)
+        self._ledger.top(token, event.timestamp, recv)
         self._touch(token)
 
     def _touch(self, token: Token) -> None:
@@ -214,7 +179,7 @@ class Books:
         token.held.clear()
         # In order of the venue's time, and of arrival within one.
         for timestamp, side, price, size in sorted(newer, key=itemgetter(0)):
-            token.book.put(_SIDES[side], price, size)
+            token.book.put(SIDES[side], price, size)
             token.timestamp = timestamp
 
     def tick_size(self, event: TickSizeChange) -> None:
@@ -263,7 +228,7 @@ class Books:
             return
         self.judge.settle(token)
         self.trust.regain(token, now)
-        self._check_row(token, now // _MINUTE * _MINUTE)
+        self._ledger.checks(token, now // _MINUTE * _MINUTE)
 
     def save(self) -> list[TokenState]:
         """Write down every token."""
@@ -275,10 +240,10 @@ class Books:
             self._add(Token.load(state))
 
     def _place(self, token: Token, market: str) -> None:
-        token.market, token.market_number = market, self._names[market]
+        token.market, token.market_number = market, self._sheets.names[market]
 
     def _add(self, token: Token) -> Token:
-        token.number, token.market_number = self._names[token.id], self._names[token.market]
+        token.number, token.market_number = self._sheets.names[token.id], self._sheets.names[token.market]
         self.tokens[token.id] = token
         return token
 
@@ -301,42 +266,15 @@ class Books:
         """Tell whether no state waits to be judged and no depth to be shown."""
         return self.judge.idle and not self._changed
 
-    def _show(self, token: Token, timestamp: int, recv: int) -> None:
-        """Write the top of the book, unless it is as it was."""
-        bids, asks, sheets = token.book.bids, token.book.asks, self._sheets
-        bid, bid_size = (bids.keys[-1], bids.sizes[-1]) if bids.keys else (EMPTY, EMPTY)
-        ask, ask_size = (-asks.keys[-1], asks.sizes[-1]) if asks.keys else (EMPTY, EMPTY)
-        top = bid, bid_size, ask, ask_size
-        if top == token.shown:
-            return
-        token.shown = top
-        conn, number, market = token.conn, token.number, token.market_number
-        row = self._prices.pack(sheets.seq, timestamp, recv, conn, number, market, bid, bid_size, ask, ask_size)
-        self._prices.put(row)
-        sheets.seq += 1
-
     def depth_rows(self, at: int, depth: int) -> None:
-        """Write the best levels of every book that changed since the last time.
-
-        They take no number of their own: they are in no recording, and what is must be numbered the same without them.
-        """
-        sheets, put, last = self._sheets, self._sheets.rows["depth"].put, -depth - 1
+        """Write the best levels of every book that changed since the last time."""
         for token in self._changed:
             token.changed = False
-            if token.conn and token.gap is None:
-                bids, asks = token.book.bids, token.book.asks
-                ladders = (bids.keys[:last:-1], bids.sizes[:last:-1], asks.keys[:last:-1], asks.sizes[:last:-1])
-                put((sheets.seq, epoch_ns(token.timestamp), at, token.conn, token.id, token.market, *ladders))
+            if token.trusted():
+                self._ledger.depth(token, at, depth)
         self._changed = []
 
     def check_rows(self, minute: int) -> None:
         """Write and reset the counts of a minute (nanoseconds since 1970)."""
         for token in self.tokens.values():
-            self._check_row(token, minute)
-
-    def _check_row(self, token: Token, minute: int) -> None:
-        values = token.counts.values()
-        if any(values):
-            self._sheets.put("checks", None, minute, token.conn, (token.id, *values))
-            token.total.add(token.counts)
-            token.counts = Counts()
+            self._ledger.checks(token, minute)

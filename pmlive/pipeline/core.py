@@ -29,6 +29,7 @@ from pmlive.events import (
 )
 from pmlive.pipeline import rows
 from pmlive.pipeline.books import Books
+from pmlive.pipeline.kinds import Kind, Kinds, Take
 from pmlive.pipeline.sheets import Sheets
 
 __all__ = ["Link", "Pipeline"]
@@ -44,28 +45,6 @@ class Link(msgspec.Struct):
     tokens: set[str]
     opened: int
     gap: Gap | None = None
-
-
-class _Kind:
-    """A kind of event: what takes it, whether it tells of what was asked for, and how many came."""
-
-    __slots__ = ("count", "take", "telling")
-
-    def __init__(self, take: Callable[[Any, int, int], None], *, telling: bool) -> None:
-        self.take = take
-        self.telling = telling
-        self.count = 0
-
-
-class _Kinds(dict[type, _Kind]):
-    """Kinds of event, found when one first comes."""
-
-    def __init__(self, find: Callable[[type], _Kind]) -> None:
-        self._find = find
-
-    def __missing__(self, kind: type) -> _Kind:
-        self[kind] = found = self._find(kind)
-        return found
 
 
 class Pipeline:
@@ -91,7 +70,7 @@ class Pipeline:
         self.resolved: dict[str, int] = {}
         self.last_malformed: Malformed | None = None
         self._malformed = 0
-        self._kinds = _Kinds(self._kind)
+        self._kinds = Kinds(self._kind)
         self._told: int | None = None
 
     @property
@@ -106,8 +85,7 @@ class Pipeline:
     @property
     def counts(self) -> dict[str, int]:
         """Give the number of messages by the name of their event."""
-        counts = {_name(kind): its.count for kind, its in self._kinds.items() if kind is not Malformed}
-        return counts | ({"malformed": self._malformed} if self._malformed else {})
+        return self._kinds.counts() | ({"malformed": self._malformed} if self._malformed else {})
 
     def store(self, wanted: Literal["all", "rolling"]) -> None:
         """Make rows of every level change and book from now on, or only those of the rolling frames."""
@@ -257,9 +235,9 @@ class Pipeline:
 
     # --- each kind of event ---
 
-    def _kind(self, kind: type) -> _Kind:
+    def _kind(self, kind: type) -> Kind:
         """Find what takes a kind of event by its bases: the wire's types derive from ours."""
-        table: dict[type, Callable[[Any, int, int], None]] = {
+        table: dict[type, Take] = {
             PriceChange: self.books.price_change,
             BookSnapshot: self.books.snapshot,
             Trade: self._trade,
@@ -274,7 +252,7 @@ class Pipeline:
             Unknown: self._unknown,
         }
         take = next((table[base] for base in kind.__mro__ if base in table), _pass_over)
-        return _Kind(take, telling=not issubclass(kind, (Control, NewMarket)))
+        return Kind(take, telling=not issubclass(kind, (Control, NewMarket)))
 
     def _trade(self, event: Trade, conn: int, recv: int) -> None:
         token = self.books.tokens.get(event.token_id)
@@ -299,7 +277,7 @@ class Pipeline:
             self.resolved.setdefault(event.market, recv)
         self._row("market_events", rows.market_event)(event, conn, recv)
 
-    def _row(self, table: str, layout: Callable[[Any], tuple[object, ...]]) -> Callable[[Any, int, int], None]:
+    def _row(self, table: str, layout: Callable[[Any], tuple[object, ...]]) -> Take:
         def handle(event: Any, conn: int, recv: int) -> None:  # noqa: ANN401  # each layout takes its own kind
             try:
                 values = layout(event)
@@ -333,8 +311,3 @@ class Pipeline:
 
 def _pass_over(_event: Event, _conn: int, _recv: int) -> None:
     """Take an event that makes no row."""
-
-
-def _name(kind: type) -> str:
-    """Name a kind of event as the venue's status keys do."""
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in kind.__name__).lstrip("_")

@@ -6,11 +6,14 @@ from typing import TypeAlias
 import msgspec
 
 from pmlive.book import Book
-from pmlive.events import Gap
+from pmlive.events import BookSide, Gap
 from pmlive.integrity import Counts, Proof
 from pmlive.pipeline.past import Change
 
-__all__ = ["EMPTY", "Token", "TokenState", "Top"]
+__all__ = ["EMPTY", "SIDES", "Token", "TokenState", "Top"]
+
+# The venue's words for the sides of a book.
+SIDES: dict[str, BookSide] = {"BUY": "bid", "SELL": "ask"}
 
 # Best bid, its size, best ask, its size. Where a side is empty they are this very object, so that tops can be compared.
 Top: TypeAlias = tuple[float, float, float, float]

@@ -1,0 +1,42 @@
+"""Kinds of event, found and counted as they come."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from pmlive.events import Malformed
+
+__all__ = ["Kind", "Kinds", "Take"]
+
+# Takes an event, the connection that brought it, and when it came.
+Take: TypeAlias = Callable[[Any, int, int], None]
+
+
+class Kind:
+    """A kind of event: what takes it, whether it tells of what was asked for, and how many came."""
+
+    __slots__ = ("count", "take", "telling")
+
+    def __init__(self, take: Take, *, telling: bool) -> None:
+        self.take = take
+        self.telling = telling
+        self.count = 0
+
+
+class Kinds(dict[type, Kind]):
+    """Kinds of event, found when one first comes."""
+
+    def __init__(self, find: Callable[[type], Kind]) -> None:
+        self._find = find
+
+    def __missing__(self, kind: type) -> Kind:
+        self[kind] = found = self._find(kind)
+        return found
+
+    def counts(self) -> dict[str, int]:
+        """Give the number of messages by the name of their event."""
+        return {_name(kind): its.count for kind, its in self.items() if kind is not Malformed}
+
+
+def _name(kind: type) -> str:
+    """Name a kind of event as the venue's status keys do."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in kind.__name__).lstrip("_")

@@ -1,0 +1,88 @@
+"""What books go through, as rows."""
+
+from pmlive.book import PRICES, SIZES, Book
+from pmlive.events import BookSnapshot, LevelChange, epoch_ns
+from pmlive.integrity import Counts
+from pmlive.pipeline.sheets import Sheets
+from pmlive.pipeline.token import EMPTY, SIDES, Token
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """Writes level changes, books, tops, ladders and counts of checks into their tables."""
+
+    def __init__(self, sheets: Sheets) -> None:
+        self._sheets = sheets
+        self._deltas, self._prices = sheets.book_deltas, sheets.prices
+        sides, checks = self._deltas.words["side"], self._deltas.words["check"]
+        self._side_numbers = {word: sides[side] for word, side in SIDES.items()}
+        self._open, self._skipped = checks["unverifiable"], checks["skipped"]
+
+    def delta(self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int) -> int:
+        """Write a level change; give the number of its row."""
+        number, bid, ask = self._deltas.count, change.best_bid, change.best_ask
+        row = self._deltas.pack(
+            self._sheets.seq,
+            timestamp,
+            recv,
+            conn,
+            token.number,
+            token.market_number,
+            self._side_numbers[change.side],
+            PRICES[change.price],
+            SIZES[change.size],
+            EMPTY if bid is None else bid,
+            EMPTY if ask is None else ask,
+            # Until it is judged; what is not applied to a trusted book, never is.
+            self._open if token.conn == conn and token.gap is None else self._skipped,
+        )
+        self._deltas.put(row)
+        self._sheets.seq += 1
+        return number
+
+    def snapshot(self, token: Token, event: BookSnapshot, book: Book, conn: int, recv: int) -> None:
+        """Write a whole book.
+
+        Raises:
+            ProtocolError: one of its further numbers is none.
+        """
+        tick = PRICES[event.tick_size] if event.tick_size else None
+        last = PRICES[event.last_trade_price] if event.last_trade_price else None
+        if self._sheets.storing:
+            bids, asks = book.bids, book.asks
+            ladders = (bids.keys[::-1], bids.sizes[::-1], asks.keys[::-1], asks.sizes[::-1])
+            values = (token.id, event.market, *ladders, event.hash, token.conn != conn, tick, last)
+            self._sheets.put("book_snapshots", epoch_ns(event.timestamp), recv, conn, values)
+
+    def top(self, token: Token, timestamp: int, recv: int) -> None:
+        """Write the top of a book, unless it is as it was."""
+        bids, asks, sheets = token.book.bids, token.book.asks, self._sheets
+        bid, bid_size = (bids.keys[-1], bids.sizes[-1]) if bids.keys else (EMPTY, EMPTY)
+        ask, ask_size = (-asks.keys[-1], asks.sizes[-1]) if asks.keys else (EMPTY, EMPTY)
+        top = bid, bid_size, ask, ask_size
+        if top == token.shown:
+            return
+        token.shown = top
+        conn, number, market = token.conn, token.number, token.market_number
+        row = self._prices.pack(sheets.seq, timestamp, recv, conn, number, market, bid, bid_size, ask, ask_size)
+        self._prices.put(row)
+        sheets.seq += 1
+
+    def depth(self, token: Token, at: int, depth: int) -> None:
+        """Write the best levels of a book.
+
+        Such a row takes no number of its own: it is in no recording, and what is must be numbered the same without it.
+        """
+        bids, asks, last = token.book.bids, token.book.asks, -depth - 1
+        ladders = (bids.keys[:last:-1], bids.sizes[:last:-1], asks.keys[:last:-1], asks.sizes[:last:-1])
+        common = (self._sheets.seq, epoch_ns(token.timestamp), at, token.conn)
+        self._sheets.rows["depth"].put((*common, token.id, token.market, *ladders))
+
+    def checks(self, token: Token, minute: int) -> None:
+        """Write and reset the counts of a minute (nanoseconds since 1970)."""
+        values = token.counts.values()
+        if any(values):
+            self._sheets.put("checks", None, minute, token.conn, (token.id, *values))
+            token.total.add(token.counts)
+            token.counts = Counts()
