@@ -1,6 +1,6 @@
 """The order book of one token.
 
-A side is three parallel lists with the best level last, as on the wire: sort keys, sizes, and the levels' own text.
+A side is three parallel lists with the best level first: sort keys, sizes, and the levels' own text.
 Text is kept because the venue's hash covers it to the letter, all but what every level begins and ends with; a number
 is read from each distinct text once and never computed.
 """
@@ -52,12 +52,12 @@ SIZES: dict[str, float] = _Numbers()
 price = PRICES.__getitem__
 size = SIZES.__getitem__
 
-# Negated, so that the best ask sorts last as the best bid does.
-_ASKS: dict[str, float] = _Numbers(above=1, sign=-1)
+# Negated, so that the best bid sorts first as the best ask does.
+_BIDS: dict[str, float] = _Numbers(above=1, sign=-1)
 
 
 class Side:
-    """One side of a book, best level last."""
+    """One side of a book, best level first."""
 
     __slots__ = ("_read", "keys", "sizes", "texts")
 
@@ -69,42 +69,38 @@ class Side:
         self.texts: list[str] = []
 
     def replace(self, levels: Sequence[Level]) -> None:
-        """Take these levels, in any order, for the whole side."""
-        read = self._read
-        keys = [read[level.price] for level in levels]
-        sizes = [SIZES[level.size] for level in levels]
+        """Take these levels, in any order but usually best last, for the whole side."""
+        read, ordered = self._read, levels[::-1]
+        keys = [read[level.price] for level in ordered]
+        sizes = [SIZES[level.size] for level in ordered]
         if 0 in sizes or keys != sorted(keys) or len(set(keys)) != len(keys):
             self.clear()
             for level in levels:
                 self.put(level.price, level.size)
             return
         self.keys, self.sizes = keys, sizes
-        self.texts = [f'{level.price}","size":"{level.size}' for level in levels]
+        self.texts = [f'{level.price}","size":"{level.size}' for level in ordered]
 
-    def put(self, price_text: str, size_text: str) -> bool:
-        """Set the total at one price, 0 removing it; tell whether the best level changed."""
+    def put(self, price_text: str, size_text: str) -> bool | None:
+        """Set the total at one price, 0 removing it; tell whether the best level changed, or None if nothing did."""
         key, total, keys = self._read[price_text], SIZES[size_text], self.keys
-        at, count = bisect_left(keys, key), len(keys)
-        if at < count and keys[at] == key:
-            if total:
-                self.sizes[at] = total
-                self.texts[at] = f'{price_text}","size":"{size_text}'
-            else:
+        text = f'{price_text}","size":"{size_text}'
+        at = bisect_left(keys, key)
+        if at < len(keys) and keys[at] == key:
+            if not total:
                 del keys[at], self.sizes[at], self.texts[at]
-            return at == count - 1
-        if not total:
-            return False
-        keys.insert(at, key)
-        self.sizes.insert(at, total)
-        self.texts.insert(at, f'{price_text}","size":"{size_text}')
-        return at == count
-
-    def holds(self, price_text: str, size_text: str) -> bool:
-        """Tell whether the total at one price is this already."""
-        key = self._read[price_text]
-        at = bisect_left(self.keys, key)
-        total = self.sizes[at] if at < len(self.keys) and self.keys[at] == key else 0
-        return total == SIZES[size_text]
+            elif self.texts[at] == text:
+                return None
+            else:
+                self.sizes[at] = total
+                self.texts[at] = text
+        elif total:
+            keys.insert(at, key)
+            self.sizes.insert(at, total)
+            self.texts.insert(at, text)
+        else:
+            return None
+        return at == 0
 
     def clear(self) -> None:
         """Forget every level."""
@@ -112,23 +108,23 @@ class Side:
 
     def best(self) -> float | None:
         """Give the best price, or None when the side is empty."""
-        return abs(self.keys[-1]) if self.keys else None
+        return abs(self.keys[0]) if self.keys else None
 
     def prices(self, depth: int | None = None) -> list[float]:
         """Give the prices, best first, of at most so many levels."""
-        return list(map(abs, self.keys[: None if depth is None else -depth - 1 : -1]))
+        return list(map(abs, self.keys[:depth]))
 
     def totals(self, depth: int | None = None) -> list[float]:
         """Give the sizes, best first, of at most so many levels."""
-        return self.sizes[: None if depth is None else -depth - 1 : -1]
+        return self.sizes[:depth]
 
     def written(self) -> str:
-        """Write the side as the venue does."""
-        return f"{_OPENS}{_BETWEEN.join(self.texts)}{_ENDS}" if self.texts else "[]"
+        """Write the side as the venue does, best level last."""
+        return f"{_OPENS}{_BETWEEN.join(self.texts[::-1])}{_ENDS}" if self.texts else "[]"
 
     def written_levels(self) -> list[tuple[str, str]]:
         """List price and size as the venue wrote them, best last."""
-        split = (text.partition('","size":"') for text in self.texts)
+        split = (text.partition('","size":"') for text in reversed(self.texts))
         return [(price_text, size_text) for price_text, _, size_text in split]
 
     def differences(self, other: "Side") -> int:
@@ -152,8 +148,8 @@ class Book:
     __slots__ = ("asks", "bids")
 
     def __init__(self) -> None:
-        self.bids = Side(PRICES)
-        self.asks = Side(_ASKS)
+        self.bids = Side(_BIDS)
+        self.asks = Side(PRICES)
 
     def replace(self, snapshot: BookSnapshot) -> None:
         """Take a whole book.
@@ -174,8 +170,8 @@ class Book:
         written = (self.bids.written().encode(), self.asks.written().encode())
         return written == (bytes(snapshot.bids_json), bytes(snapshot.asks_json))
 
-    def put(self, side: BookSide, price_text: str, size_text: str) -> bool:
-        """Set the total at one price, 0 removing it; tell whether the top of the book changed.
+    def put(self, side: BookSide, price_text: str, size_text: str) -> bool | None:
+        """Set the total at one price, 0 removing it; tell whether the top of the book changed, or None if nothing did.
 
         Raises:
             ProtocolError: the price or size is not a number in range; the book is then unchanged.

@@ -152,6 +152,6 @@ def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
     width = max(map(len, values), default=0) or 1
     padding = [None] * width
     flat = pl.Series(name, list(chain.from_iterable([*each, *padding[len(each) :]] for each in values)), pl.Float64)
-    if name == "ask_prices":
+    if name == "bid_prices":
         flat = 0 - flat  # they come as a book sorts them, negated
     return flat.reshape((len(values), width)).arr.to_list().list.drop_nulls()

@@ -74,8 +74,8 @@ def test_an_empty_side_has_neither_mid_nor_spread() -> None:
 
 def test_rows_with_lists_keep_their_lengths() -> None:
     rows = Rows("depth")
-    for bids in ([0.4], [], [0.4, 0.3, 0.2]):
-        rows.put((1, _NOON, _NOON, 1, "1", "0xa", bids, bids, [-0.5], [9.0]))
+    for bids in ([-0.4], [], [-0.4, -0.3, -0.2]):
+        rows.put((1, _NOON, _NOON, 1, "1", "0xa", bids, bids, [0.5], [9.0]))
 
     frame = rows.take()
 

@@ -299,6 +299,51 @@ def test_two_changes_that_come_in_the_wrong_order_are_both_kept() -> None:
     assert night.gaps() == []
 
 
+def test_a_late_change_does_not_undo_a_newer_one_of_its_level() -> None:
+    night, venue = begun()
+    first = venue.change("bid", "0.43", "5", 20)
+    second = venue.change("bid", "0.43", "9", 30)
+
+    night.frame(30, second)
+    night.frame(31, first)
+    night.frame(200, venue.change("bid", "0.30", "1", 190))
+
+    assert same(night, venue)
+    assert night.pipeline.books.late == 1
+    assert night.checks(2000) == ["verified", "unverifiable", "verified"]
+    assert night.gaps() == []
+
+
+def test_a_late_change_that_a_whole_book_holds_already_is_not_put_again() -> None:
+    night, venue = begun()
+    first = venue.change("bid", "0.43", "5", 20)
+    venue.put("bid", "0.43", "0", 30)
+
+    night.frame(31, venue.later())
+    night.frame(32, first)
+    night.frame(200, venue.change("bid", "0.30", "1", 190))
+
+    assert same(night, venue)
+    assert night.pipeline.books.late == 1
+
+
+@pytest.mark.parametrize("said", ["first", "second", "both"])
+def test_a_size_that_comes_back_within_a_millisecond_is_no_repetition(said: str) -> None:
+    night, venue = begun()
+    there = venue.change("bid", "0.43", "5", 20)
+    night.frame(20, there)
+    night.frame(20, venue.change("bid", "0.43", "0", 20))
+    back = venue.change("bid", "0.43", "5", 20)
+    night.frame(20, back)
+
+    for again in {"first": [there], "second": [back], "both": [there, back]}[said]:
+        night.frame(21, again)
+
+    assert same(night, venue)
+    assert night.table("book_deltas")["size"].to_list() == [5.0, 0.0, 5.0]
+    assert night.pipeline.books.duplicates == (2 if said == "both" else 1)
+
+
 def test_a_whole_book_that_is_older_than_a_trusted_one_is_not_taken() -> None:
     night, venue = begun()
     old = venue.later()

@@ -52,17 +52,19 @@ class Books:
             token = tokens.get(change.token_id)
             if token is None:
                 continue
-            book = token.book
-            bids, asks = book.bids, book.asks
+            bids, asks = token.book.bids, token.book.asks
             try:
-                is_next = timestamp > token.timestamp and token.conn == conn
-                if not is_next and self._is_passed_over(token, event, change, conn, recv):
+                if timestamp < token.timestamp or token.conn != conn:
+                    self._take_out_of_turn(token, event, change, conn, recv)
                     continue
                 if token.row is not None and timestamp > token.timestamp:
                     self.judge.judge(token)
                 is_top = (bids if change.side == "BUY" else asks).put(change.price, change.size)
             except ProtocolError as error:
                 self._refuse(event, str(error), token.id, conn, recv)
+                continue
+            # What changes nothing and is no newer may have come before.
+            if is_top is None and timestamp == token.timestamp and self._repeats(event, change, conn):
                 continue
             token.timestamp = timestamp
             token.heard = recv
@@ -74,29 +76,23 @@ class Books:
                 token.hold((timestamp, change.side, change.price, change.size))
                 continue
             bid, ask = bids.keys, asks.keys
-            if bid and ask and bid[-1] == change.best_bid and -ask[-1] == change.best_ask and not self._hashes:
+            if bid and ask and -bid[0] == change.best_bid and ask[0] == change.best_ask and not self._hashes:
                 token.counts.bbo_ok += 1
             else:
                 self.judge.wait(token, change, row)
             if is_top:
                 self._ledger.top(token, timestamp, recv)
 
-    def _is_passed_over(self, token: Token, event: PriceChange, change: LevelChange, conn: int, recv: int) -> bool:
-        """Tell whether a change is not the next of its book: repeated, or out of turn, which is seen to here."""
-        if conn not in (token.conn, token.link):
-            return True
-        in_turn = token.conn == conn and event.timestamp == token.timestamp
-        if in_turn and not token.book.side(SIDES[change.side]).holds(change.price, change.size):
-            return False
-        if self.pasts[conn].repeats(event, change):
-            self.duplicates += 1
-            return True
-        if not in_turn:
-            self._take_out_of_turn(token, event, change, conn, recv)
-        return not in_turn
+    def _repeats(self, event: PriceChange, change: LevelChange, conn: int) -> bool:
+        """Tell, and count, whether this very change came before."""
+        repeats = self.pasts[conn].repeats(event, change)
+        self.duplicates += repeats
+        return repeats
 
     def _take_out_of_turn(self, token: Token, event: PriceChange, change: LevelChange, conn: int, recv: int) -> None:
         """Take a change that came late, or before its connection's snapshot, on which it is put if it is newer."""
+        if conn not in (token.conn, token.link) or self._repeats(event, change, conn):
+            return
         _ = PRICES[change.price], SIZES[change.size]
         token.heard = recv
         token.messages += 1

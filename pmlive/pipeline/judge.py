@@ -160,8 +160,8 @@ def _differs(token: Token, bid: float | None, ask: float | None) -> bool:
     if bid == 0 and ask == 0:
         return False
     bids, asks = token.book.bids.keys, token.book.asks.keys
-    bid_differs = bid is not None and bid != (bids[-1] if bids else 0.0)
-    ask_differs = ask is not None and ask != (-asks[-1] if asks else 1.0)
+    bid_differs = bid is not None and bid != (-bids[0] if bids else 0.0)
+    ask_differs = ask is not None and ask != (asks[0] if asks else 1.0)
     return bid_differs or ask_differs
 
 

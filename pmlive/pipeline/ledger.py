@@ -51,15 +51,15 @@ class Ledger:
         last = PRICES[event.last_trade_price] if event.last_trade_price else None
         if self._sheets.storing:
             bids, asks = book.bids, book.asks
-            ladders = (bids.keys[::-1], bids.sizes[::-1], asks.keys[::-1], asks.sizes[::-1])
+            ladders = (bids.keys[:], bids.sizes[:], asks.keys[:], asks.sizes[:])
             values = (token.id, event.market, *ladders, event.hash, token.conn != conn, tick, last)
             self._sheets.put("book_snapshots", epoch_ns(event.timestamp), recv, conn, values)
 
     def top(self, token: Token, timestamp: int, recv: int) -> None:
         """Write the top of a book, unless it is as it was."""
         bids, asks, sheets = token.book.bids, token.book.asks, self._sheets
-        bid, bid_size = (bids.keys[-1], bids.sizes[-1]) if bids.keys else (EMPTY, EMPTY)
-        ask, ask_size = (-asks.keys[-1], asks.sizes[-1]) if asks.keys else (EMPTY, EMPTY)
+        bid, bid_size = (-bids.keys[0], bids.sizes[0]) if bids.keys else (EMPTY, EMPTY)
+        ask, ask_size = (asks.keys[0], asks.sizes[0]) if asks.keys else (EMPTY, EMPTY)
         top = bid, bid_size, ask, ask_size
         if top == token.shown:
             return
@@ -74,8 +74,8 @@ class Ledger:
 
         Such a row takes no number of its own: it is in no recording, and what is must be numbered the same without it.
         """
-        bids, asks, last = token.book.bids, token.book.asks, -depth - 1
-        ladders = (bids.keys[:last:-1], bids.sizes[:last:-1], asks.keys[:last:-1], asks.sizes[:last:-1])
+        bids, asks = token.book.bids, token.book.asks
+        ladders = (bids.keys[:depth], bids.sizes[:depth], asks.keys[:depth], asks.sizes[:depth])
         common = (self._sheets.seq, epoch_ns(token.timestamp), at, token.conn)
         self._sheets.rows["depth"].put((*common, token.id, token.market, *ladders))
 

@@ -29,8 +29,8 @@ def trade(event: Trade) -> tuple[object, ...]:
         event.market,
         price(event.price),
         size(event.size),
-        _side(event.side),
-        _optional(event.fee_rate_bps),
+        _SIDES.get(event.side) or _side(event.side),
+        size(event.fee_rate_bps) if event.fee_rate_bps else None,
         event.transaction_hash or None,
         "feed",
     )

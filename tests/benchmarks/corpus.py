@@ -149,10 +149,10 @@ class Market:
         return len(self._keys(side))
 
     def _has(self, side: BookSide, tick: int) -> bool:
-        return tick / self._ticks * (1 if side == "bid" else -1) in self._keys(side)
+        return tick / self._ticks * (-1 if side == "bid" else 1) in self._keys(side)
 
     def _best(self, side: BookSide) -> int:
-        return round(abs(self._keys(side)[-1]) * self._ticks)
+        return round(abs(self._keys(side)[0]) * self._ticks)
 
     def _price(self, tick: int) -> str:
         return f"{tick / self._ticks:.{2 if self._ticks == 100 else 3}f}"
