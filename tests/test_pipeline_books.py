@@ -339,6 +339,7 @@ def test_a_size_that_comes_back_within_a_millisecond_is_no_repetition(said: str)
     for again in {"first": [there], "second": [back], "both": [there, back]}[said]:
         night.frame(21, again)
 
+    night.tick(1000)
     assert same(night, venue)
     assert night.table("book_deltas")["size"].to_list() == [5.0, 0.0, 5.0]
     assert night.pipeline.books.duplicates == (2 if said == "both" else 1)
