@@ -150,8 +150,11 @@ def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
         return pl.Series(name, values, dtype=dtype)
     # Lists go through one flat array of equal parts: made one by one they cost four times as much.
     width = max(map(len, values), default=0) or 1
+    ragged = any(len(each) < width for each in values)
     padding = [None] * width
-    flat = pl.Series(name, list(chain.from_iterable([*each, *padding[len(each) :]] for each in values)), pl.Float64)
+    equal = ([*each, *padding[len(each) :]] for each in values) if ragged else values
+    flat = pl.Series(name, list(chain.from_iterable(equal)), pl.Float64)
     if name == "bid_prices":
         flat = 0 - flat  # they come as a book sorts them, negated
-    return flat.reshape((len(values), width)).arr.to_list().list.drop_nulls()
+    lists = flat.reshape((len(values), width)).arr.to_list()
+    return lists.list.drop_nulls() if ragged else lists
