@@ -19,8 +19,10 @@ from support.waiting import until, wait_until
 from support.ws import Peer, serving_sockets
 
 import pmlive as pm
+from pmlive.errors import BookError
 from pmlive.feed import Policy
 from pmlive.manager import BookView, Manager, Subscription
+from pmlive.manager.live import Doubts
 from pmlive.manager.mailbox import Handler, Mailbox, Update
 from pmlive.sim import Limits, SimulatedVenue
 
@@ -765,3 +767,21 @@ def test_secrets_are_in_no_repr_no_status_and_no_log(caplog: pytest.LogCaptureFi
     said += [path.read_bytes().decode("latin-1") for path in (tmp_path / "night").rglob("*") if path.is_file()]
     assert len(ours) > 5
     assert not [text[:200] for text in said if any(secret in text for secret in secrets)]
+
+
+def test_the_book_of_a_resolved_market_is_refused_and_its_namesake_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by review: one resolved market made ``book("Yes")`` fail for all others."""
+    monkeypatch.setattr("pmlive.manager.live.Doubts", lambda: Doubts(settled=0.3))
+    with SimulatedVenue(markets=2, rate=0) as sim, Manager(address(sim), policy=QUICK) as manager:
+        over, going = sim.markets
+        manager.watch([over.slug, going.slug])
+        assert manager.book(over.slug, "Yes").token_id == over.token_ids[0]
+
+        sim.resolve(over)
+        wait_until(lambda: part(manager.status(), "books")["tokens"] == 2)
+
+        assert manager.book("Yes").token_id == going.token_ids[0]
+        with pytest.raises(BookError, match="was resolved"):
+            manager.book(over.slug, "Yes")
+        with pytest.raises(BookError, match="was resolved"):
+            manager.book(over.token_ids[0])

@@ -10,6 +10,7 @@ from support.feed import times
 from support.live import closed_gaps, living, subscribe, trusted, until_trusted
 from support.waiting import until
 
+from pmlive.events import MarketResolved
 from pmlive.manager import Manager
 from pmlive.manager.live import Doubts, Live
 from pmlive.settings import Variables, Venue
@@ -283,6 +284,34 @@ def test_a_market_that_was_resolved_is_let_go_and_nobody_dials_for_it() -> None:
             assert live.settled == set(tokens_of(sim))
             assert live.desk.frame("gaps").height == 0
             assert live.reconnects == 0
+
+    with SimulatedVenue(markets=2, rate=0) as sim:
+        asyncio.run(watch())
+
+
+def test_a_market_that_was_resolved_before_it_was_asked_for_is_let_go_too() -> None:
+    """No book of it ever comes, so that nothing but the outcome tells which tokens it had."""
+
+    async def watch() -> None:
+        async with living(sim, timing=PATIENT, doubts=Doubts(settled=0.3)) as live:
+            over, going = sim.markets
+            subscribe(live, going.token_ids)
+            await until_trusted(live, 2)
+            sim.resolve(over)
+            subscribe(live, over.token_ids[:1])
+            told = MarketResolved(
+                market=over.condition_id,
+                timestamp=live.clock() // 1_000_000,
+                token_ids=list(over.token_ids),
+                winning_token_id=over.token_ids[0],
+                winning_outcome=over.outcomes[0],
+            )
+            live.desk.journal.note("resolved", 0, told, live.clock())
+
+            await until(lambda: set(live.desk.pipeline.books.tokens) == set(going.token_ids), what="that it is let go")
+
+            assert live.settled == set(over.token_ids)
+            assert all(trusted(live))
 
     with SimulatedVenue(markets=2, rate=0) as sim:
         asyncio.run(watch())

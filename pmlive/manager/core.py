@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import polars as pl
 
 from pmlive.credentials import Credentials
-from pmlive.errors import UnknownMarketError
+from pmlive.errors import BookError, UnknownMarketError
 from pmlive.feed import Policy
 from pmlive.manager.engine import Engine, Options
 from pmlive.manager.mailbox import Handler
@@ -242,9 +242,12 @@ class Manager(Subscriber):
     def _token(self, named: str, outcome: str | None) -> Token:
         if (token := self._engine.token(named)) is not None:
             return token
-        meant = [token for each in self._named(named, outcome) if (token := self._engine.token(each)) is not None]
+        candidates = [named, *self._named(named, outcome)]
+        meant = [token for each in candidates if (token := self._engine.token(each)) is not None]
         if len(meant) == 1:
             return meant[0]
+        if not meant and self._engine.started().settled & set(candidates):
+            raise BookError(f"the market of {named!r} was resolved; it has no book any more")
         tokens = list(self._engine.started().desk.pipeline.books.tokens)[:6]
         known = "; ".join(f"{self._engine.labels.get(token_id, '?')} = {token_id}" for token_id in tokens)
         problem = f"{len(meant)} subscribed tokens are" if meant else "no subscribed token is"

@@ -10,7 +10,7 @@ import msgspec
 
 from pmlive._session import Timing
 from pmlive.credentials import Credentials
-from pmlive.errors import AuthError, BookError, FeedError, PmliveError
+from pmlive.errors import AuthError, FeedError, PmliveError
 from pmlive.events import Channel
 from pmlive.feed import Policy
 from pmlive.manager.deliver import deliver
@@ -82,18 +82,10 @@ class Engine:
         return self.runner.call(function)
 
     def token(self, token_id: str) -> Token | None:
-        """Find a token that somebody wants; one whose connection was never open has nothing yet.
-
-        Raises:
-            BookError: its market is over.
-        """
+        """Find a token that somebody wants; one whose connection was never open has nothing yet."""
         live = self.started()
-        if token_id in live.settled:
-            raise BookError(
-                f"the market of {self.labels.get(token_id, token_id)} was resolved; it has no book any more"
-            )
         known = live.desk.pipeline.books.tokens
-        if token_id not in known and self.registry.wants("market", token_id):
+        if token_id not in known and token_id not in live.settled and self.registry.wants("market", token_id):
             return Token(token_id)
         return known.get(token_id)
 

@@ -68,9 +68,8 @@ class Live:
         self.errors: dict[Channel, PmliveError] = {}
         self.reconnects = 0
         self.last_reconnect: int | None = None
-        # Tokens that were let go, since their markets are over.
+        # Tokens whose markets are over, so that nobody asks for them any more.
         self.settled: set[str] = set()
-        self._over: set[str] = set()
         self._witnessed: dict[str, int] = {}
         self._checked = 0
         self._unmet_after = (timing or {}).get("market", Timing()).opening
@@ -171,14 +170,12 @@ class Live:
 
     def _let_settled_go(self, now: int) -> None:
         """Drop what is over: the venue has no books of it, and ends a connection that carries nothing else."""
-        resolved = self.desk.pipeline.resolved.items()
-        over = {market for market, told in resolved if now - told >= self._doubts.settled * _S} - self._over
-        if not over:
-            return
-        self._over |= over
-        gone = [token.id for token in self.desk.pipeline.books.tokens.values() if token.market in over]
-        self.settled.update(gone)
-        self.desk.keys("unsubscribe", "market", self.pool.unwant("market", gone))
+        for told, token_ids in self.desk.pipeline.resolved.values():
+            if now - told >= self._doubts.settled * _S:
+                self.settled.update(token_ids)
+        gone = sorted(self.settled & self.desk.pipeline.books.tokens.keys())
+        if gone:
+            self.desk.keys("unsubscribe", "market", self.pool.unwant("market", gone))
 
     # --- second opinions ---
 

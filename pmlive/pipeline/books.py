@@ -9,7 +9,7 @@ import msgspec
 
 from pmlive.book import PRICES, SIZES, Book
 from pmlive.errors import ProtocolError
-from pmlive.events import BookSnapshot, Cause, Gap, LevelChange, PriceChange, TickSizeChange
+from pmlive.events import BookSnapshot, Cause, Check, Gap, LevelChange, PriceChange, TickSizeChange
 from pmlive.pipeline.judge import Judge
 from pmlive.pipeline.ledger import Ledger
 from pmlive.pipeline.past import Past
@@ -71,12 +71,13 @@ class Books:
             token.messages += 1
             if not token.changed:
                 self._touch(token)
-            row = self._ledger.delta(token, change, timestamp, conn, recv) if storing else -1
+            row = self._ledger.delta(token, change, timestamp, conn, recv, check=token.check) if storing else -1
             if token.gap is not None:
                 token.hold((timestamp, change.side, change.price, change.size))
                 continue
             bid, ask = bids.keys, asks.keys
-            if bid and ask and -bid[0] == change.best_bid and ask[0] == change.best_ask and not self._hashes:
+            agrees = bid and ask and -bid[0] == change.best_bid and ask[0] == change.best_ask
+            if agrees and token.row is None and not self._hashes:
                 token.counts.bbo_ok += 1
             else:
                 self.judge.wait(token, change, row)
@@ -98,20 +99,19 @@ class Books:
         token.messages += 1
         if not token.market:
             self._place(token, event.market)
+        is_early = token.conn != conn
+        is_past = not is_early and (event.timestamp < token.covered or self.pasts[conn].overtakes(event, change))
         if self._sheets.storing:
-            self._ledger.delta(token, change, event.timestamp, conn, recv)
-        if token.conn != conn:
-            self.early += 1
+            check: Check = "skipped" if is_early or is_past else token.check
+            self._ledger.delta(token, change, event.timestamp, conn, recv, check=check)
+        self.early, self.late = self.early + is_early, self.late + (not is_early)
+        if is_early or token.gap is not None:
             token.hold((event.timestamp, change.side, change.price, change.size))
-            return
-        self.late += 1
-        if event.timestamp < token.covered or self.pasts[conn].overtakes(event, change):
+        if is_early or is_past:
             return
         is_top = token.book.put(SIDES[change.side], change.price, change.size)
         self._touch(token)
-        if token.gap is not None:
-            token.hold((event.timestamp, change.side, change.price, change.size))
-        elif is_top:
+        if is_top and token.gap is None:
             self._ledger.top(token, event.timestamp, recv)
 
     def snapshot(self, event: BookSnapshot, conn: int, recv: int) -> None:

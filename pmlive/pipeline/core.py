@@ -66,8 +66,8 @@ class Pipeline:
         # When each connection last told something of what it was asked for.
         self.heard: dict[int, int] = {}
         self.unknown: dict[str, int] = {}
-        # Markets whose outcome is known, and when it was told.
-        self.resolved: dict[str, int] = {}
+        # Markets whose outcome is known: when it was told, and of which tokens.
+        self.resolved: dict[str, tuple[int, list[str]]] = {}
         self.last_malformed: Malformed | None = None
         self._malformed = 0
         self._kinds = Kinds(self._kind)
@@ -153,20 +153,18 @@ class Pipeline:
             self.books.trust.lose(token, gap.cause, gap.started, now, gap.detail)
 
     def received(self, conn: int, events: Sequence[Event], recv: int, frame: bytes = b"") -> None:
-        """Take the events of one frame; with the frame itself, so that a repeated one is known."""
+        """Take the events of one frame as received."""
         if recv >= self._next:
             self.tick(recv)
         self._sheets.seq += 1
-        past = self.books.pasts[conn]
-        past.present = events
         for event in events:
             kind = self._kinds[type(event)]
             kind.count += 1
             kind.take(event, conn, recv)
             if kind.telling:
                 self.heard[conn] = recv
-        if frame:
-            past.note(frame)
+            if kind.repeatable:
+                self.books.pasts[conn].note(frame if frame and len(events) == 1 else msgspec.json.encode(event))
 
     def tick(self, now: int) -> None:
         """Note that time has passed."""
@@ -252,7 +250,8 @@ class Pipeline:
             Unknown: self._unknown,
         }
         take = next((table[base] for base in kind.__mro__ if base in table), _pass_over)
-        return Kind(take, telling=not issubclass(kind, (Control, NewMarket)))
+        quiet = issubclass(kind, (Control, NewMarket))
+        return Kind(take, telling=not quiet, repeatable=issubclass(kind, PriceChange))
 
     def _trade(self, event: Trade, conn: int, recv: int) -> None:
         token = self.books.tokens.get(event.token_id)
@@ -274,7 +273,7 @@ class Pipeline:
 
     def _market_event(self, event: TickSizeChange | NewMarket | MarketResolved, conn: int, recv: int) -> None:
         if isinstance(event, MarketResolved):
-            self.resolved.setdefault(event.market, recv)
+            self.resolved.setdefault(event.market, (recv, event.token_ids))
         self._row("market_events", rows.market_event)(event, conn, recv)
 
     def _row(self, table: str, layout: Callable[[Any], tuple[object, ...]]) -> Take:

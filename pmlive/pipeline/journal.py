@@ -44,7 +44,7 @@ class _LinkState(msgspec.Struct, frozen=True):
     opened: int
     heard: int
     gap: Gap | None = None
-    past: list[str] = []
+    past: list[bytes] = []
 
 
 def apply(pipeline: Pipeline, record: Record) -> None:
@@ -56,17 +56,11 @@ def apply(pipeline: Pipeline, record: Record) -> None:
     pipeline.tick(recv)
     pipeline.seq = record.seq
     if kind in _FRAMES:
-        channel = _FRAMES[kind]
-        _received(pipeline, channel, conn, record.data, _wire.decode(channel, record.data), recv)
+        pipeline.received(conn, _wire.decode(_FRAMES[kind], record.data), recv, record.data)
     elif (note := _NOTES.get(kind)) is not None:
         note(pipeline, record)
     if kind != "end":
         pipeline.told(recv)
-
-
-def _received(pipeline: Pipeline, channel: Channel, conn: int, data: bytes, events: Sequence[Event], recv: int) -> None:
-    # Of other channels no frame is remembered: those of the user's may name secrets.
-    pipeline.received(conn, events, recv, data if channel == "market" else b"")
 
 
 def _opened(pipeline: Pipeline, record: Record) -> None:
@@ -123,7 +117,7 @@ def _link(pipeline: Pipeline, record: Record) -> None:
     if record.conn not in pipeline.links:
         pipeline.links[record.conn] = Link(state.channel, set(state.tokens), state.opened, state.gap)
         pipeline.heard[record.conn] = state.heard
-        pipeline.books.pasts[record.conn] = Past(text.encode() for text in state.past)
+        pipeline.books.pasts[record.conn] = Past(state.past)
 
 
 _FRAMES: dict[str, Channel] = {"market": "market", "user": "user", "realtime": "realtime", "prices": "prices"}
@@ -170,7 +164,7 @@ class Journal:
         if self.keep is not None:
             kept = _wire.withhold_owner(data) if channel == "user" else data
             self.keep(Record(pipeline.seq, now, conn, channel, kept))
-        _received(pipeline, channel, conn, data, events, now)
+        pipeline.received(conn, events, now, data)
 
     def note(self, kind: str, conn: int, content: object, now: int) -> None:
         """Take something that happened besides frames; ``content`` is written as JSON, bytes as they are."""

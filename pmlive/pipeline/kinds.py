@@ -12,13 +12,14 @@ Take: TypeAlias = Callable[[Any, int, int], None]
 
 
 class Kind:
-    """A kind of event: what takes it, whether it tells of what was asked for, and how many came."""
+    """A kind of event: what takes it, how many came, and whether it tells of what was asked for or may be repeated."""
 
-    __slots__ = ("count", "take", "telling")
+    __slots__ = ("count", "repeatable", "take", "telling")
 
-    def __init__(self, take: Take, *, telling: bool) -> None:
+    def __init__(self, take: Take, *, telling: bool, repeatable: bool) -> None:
         self.take = take
         self.telling = telling
+        self.repeatable = repeatable
         self.count = 0
 
 

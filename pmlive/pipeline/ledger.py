@@ -1,7 +1,7 @@
 """What books go through, as rows."""
 
 from pmlive.book import PRICES, SIZES, Book
-from pmlive.events import BookSnapshot, LevelChange, epoch_ns
+from pmlive.events import BookSnapshot, Check, LevelChange, epoch_ns
 from pmlive.integrity import Counts
 from pmlive.pipeline.sheets import Sheets
 from pmlive.pipeline.token import EMPTY, SIDES, Token
@@ -17,10 +17,12 @@ class Ledger:
         self._deltas, self._prices = sheets.book_deltas, sheets.prices
         sides, checks = self._deltas.words["side"], self._deltas.words["check"]
         self._side_numbers = {word: sides[side] for word, side in SIDES.items()}
-        self._open, self._skipped = checks["unverifiable"], checks["skipped"]
+        self._checks = checks
 
-    def delta(self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int) -> int:
-        """Write a level change; give the number of its row."""
+    def delta(  # a row has many columns
+        self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int, *, check: Check
+    ) -> int:
+        """Write a level change, with what its check is unless it is judged later; give the number of its row."""
         number, bid, ask = self._deltas.count, change.best_bid, change.best_ask
         row = self._deltas.pack(
             self._sheets.seq,
@@ -34,8 +36,7 @@ class Ledger:
             SIZES[change.size],
             EMPTY if bid is None else bid,
             EMPTY if ask is None else ask,
-            # Until it is judged; what is not applied to a trusted book, never is.
-            self._open if token.conn == conn and token.gap is None else self._skipped,
+            self._checks[check],
         )
         self._deltas.put(row)
         self._sheets.seq += 1

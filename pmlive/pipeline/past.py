@@ -1,70 +1,86 @@
-"""The last frames of a connection: they tell a repeated change from a late one, and what a snapshot is too old for."""
+"""The last price changes of a connection: they tell a repeated one from a late one, and what a snapshot has not yet."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from pmlive import _wire
-from pmlive.events import Event, LevelChange, PriceChange
+from pmlive.book import PRICES, SIZES
+from pmlive.errors import ProtocolError
+from pmlive.events import LevelChange, PriceChange
 
 __all__ = ["Change", "Past"]
 
 # A level change as it is written down: the venue's time of it (ms), its side, price and size.
 Change: TypeAlias = tuple[int, str, str, str]
 
-# How many frames are remembered; repeated ones come within some milliseconds of the first.
+# How many messages are remembered; repeated ones come within some milliseconds of the first.
 _REMEMBERED = 64
 
 
 class Past:
-    """What one connection said last, in order of arrival.
+    """What one connection said of levels last, in order of arrival.
 
-    Frames are kept as received, and read again when that is asked for, which is seldom.
+    Messages are kept as received, and read again when that is asked for, which is seldom.
     """
 
-    __slots__ = ("_frames", "note", "present")
+    __slots__ = ("_messages", "note")
 
-    def __init__(self, frames: Iterable[bytes] = ()) -> None:
-        self._frames: deque[bytes] = deque(frames, maxlen=_REMEMBERED)
-        # Remembers a frame, once everything in it was taken.
-        self.note = self._frames.append
-        # What is in the frame that is being taken.
-        self.present: Sequence[Event] = ()
+    def __init__(self, messages: Iterable[bytes] = ()) -> None:
+        self._messages: deque[bytes] = deque(messages, maxlen=_REMEMBERED)
+        # Remembers a message, once its changes were taken.
+        self.note = self._messages.append
 
     def repeats(self, event: PriceChange, change: LevelChange) -> bool:
         """Tell whether this very change came before."""
         return any(
             past.timestamp == event.timestamp and _is_same_level(other, change) and other.size == change.size
-            for past, other in self._before(change)
+            for past, other in self._before(event, change)
         )
 
     def overtakes(self, event: PriceChange, change: LevelChange) -> bool:
-        """Tell whether a newer word on the same level came before."""
+        """Tell whether a newer word on the same level came before, or came so long before that it is forgotten."""
+        if len(self._messages) == _REMEMBERED and event.timestamp < next(self._events()).timestamp:
+            return True
         return any(
-            past.timestamp > event.timestamp and _is_same_level(other, change) for past, other in self._before(change)
+            past.timestamp > event.timestamp and _is_same_level(other, change)
+            for past, other in self._before(event, change)
         )
 
     def since(self, token_id: str, timestamp: int) -> list[Change]:
-        """List the changes of a token that are newer than a time."""
+        """List the changes of a token that are newer than a time, but for those that were refused."""
         return [
             (past.timestamp, change.side, change.price, change.size)
-            for past, change in self._before(None)
-            if past.timestamp > timestamp and change.token_id == token_id
+            for past in self._events()
+            if past.timestamp > timestamp
+            for change in past.changes
+            if change.token_id == token_id and _is_sound(change)
         ]
 
-    def save(self) -> list[str]:
+    def save(self) -> list[bytes]:
         """Write down what is remembered."""
-        return [frame.decode("utf-8", "replace") for frame in self._frames]
+        return list(self._messages)
 
-    def _before(self, change: LevelChange | None) -> Iterator[tuple[PriceChange, LevelChange]]:
-        remembered = (event for frame in self._frames for event in _wire.decode("market", frame))
-        changes = (event for event in (*remembered, *self.present) if isinstance(event, PriceChange))
-        for event in changes:
-            for other in event.changes:
-                if other is change:
-                    return
-                yield event, other
+    def _events(self) -> Iterator[PriceChange]:
+        for message in self._messages:
+            yield from (event for event in _wire.decode("market", message) if isinstance(event, PriceChange))
+
+    def _before(self, event: PriceChange, change: LevelChange) -> Iterator[tuple[PriceChange, LevelChange]]:
+        for past in self._events():
+            yield from ((past, other) for other in past.changes)
+        for other in event.changes:
+            if other is change:
+                return
+            yield event, other
 
 
 def _is_same_level(one: LevelChange, other: LevelChange) -> bool:
     return one.token_id == other.token_id and one.price == other.price and one.side == other.side
+
+
+def _is_sound(change: LevelChange) -> bool:
+    try:
+        _ = PRICES[change.price], SIZES[change.size]
+    except ProtocolError:
+        return False
+    return True

@@ -6,7 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from pmlive.book import Book
-from pmlive.events import BookSide, Gap
+from pmlive.events import BookSide, Check, Gap
 from pmlive.integrity import Counts, Proof
 from pmlive.pipeline.past import Change
 
@@ -37,8 +37,8 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     asks: list[tuple[str, str]]
     proof: Proof
     stated: str
-    held: list[Change]
-    covered: int
+    held: list[Change] = []
+    covered: int = 0
     shown: tuple[float | None, ...] | None
     counts: Counts
     gap: Gap | None
@@ -121,6 +121,11 @@ class Token:
     def trusted(self) -> bool:
         """Tell whether the book has a snapshot of its epoch and nothing against it."""
         return self.conn != 0 and self.gap is None
+
+    @property
+    def check(self) -> Check:
+        """Give what is said of a change that is put on the book until it is judged; one on a doubtful book never is."""
+        return "unverifiable" if self.gap is None else "skipped"
 
     def hold(self, change: Change) -> None:
         """Keep a change for the next snapshot."""

@@ -174,6 +174,7 @@ class World:
         self._rng = random.Random(seed)
         self.markets = [Market(self._rng, hashes) for _ in range(markets)]
         self._activity = list(accumulate(1 / rank**0.9 for rank in range(1, markets + 1)))
+        self._clock = count()
 
     @property
     def tokens(self) -> list[Token]:
@@ -187,8 +188,8 @@ class World:
             yield _array(some)
 
     def frames(self) -> Iterator[bytes]:
-        """Write what happens after the opening, without end."""
-        for at in count():
+        """Write what happens next, without end."""
+        for at in self._clock:
             now = _START + at // 5
             (market,) = self._rng.choices(self.markets, cum_weights=self._activity)
             (kind,) = self._rng.choices(_KINDS, _SHARES)

@@ -18,7 +18,7 @@ class Story:
         self.conn = conn
         self.broken: int | None = None
         self.venues = {token: Venue(token, f"0xm{token[0]}") for token in ("11", "12", "21", "22")}
-        self.held: list[str] = []
+        self.answers: list[bytes] = []
         self.said: list[tuple[float, str]] = []
 
     def begin(self) -> None:
@@ -71,7 +71,7 @@ class Story:
         self._hear(self._text(**self.random.choice(({"hash": "00" * 20}, {"best_bid": "0.77"}, {"hash": ""}))))
 
     def spoil(self) -> None:
-        broken = self.random.choice(({"price": "NaN"}, {"size": "-1"}, {"side": "HOLD"}))
+        broken = self.random.choice(({"price": "NaN"}, {"price": "1.5"}, {"size": "-1"}, {"side": "HOLD"}))
         self._hear(self.random.choice((self._text(**broken), self._text()[:-9], '{"event_type":"weather"}')))
 
     def repeat(self) -> None:
@@ -90,7 +90,9 @@ class Story:
         self.night.frame(self.at, "PONG", self.conn)
 
     def rest(self) -> None:
-        self.night.note(self.at, "book", self._any().rest(), self.conn)
+        # REST may answer with what it had some time ago.
+        self.answers = [*self.answers[-5:], self._any().rest()]
+        self.night.note(self.at, "book", self.random.choice(self.answers), self.conn)
 
     def late(self) -> None:
         self.night.gap(
