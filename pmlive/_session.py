@@ -98,6 +98,7 @@ class Session:
     ) -> None:
         self.channel: Channel = channel
         self.state = State.CLOSED
+        self._read = _wire.reader(channel)
         self.wanted: dict[str, None] = {}
         self.everything = False
         self._timing = timing or Timing()
@@ -159,7 +160,7 @@ class Session:
     def received(self, data: str | bytes, now: int) -> list[Event]:
         """Note a frame; give the events in it."""
         self._pinged = None
-        events = _wire.decode(self.channel, data)
+        events = self._read(data)
         if events and not isinstance(events[0], _NO_DATA):
             self._data = now
             self._useful = self._useful or self.channel != "market"

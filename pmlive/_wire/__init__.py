@@ -1,11 +1,10 @@
 """The venue's messages, in and out: the only place that knows its names.
 
-Every kind of message is read by name, never by position. ``decode`` has a fast reader for the market channel; what it
-refuses, and every other channel, goes element by element through a slower one that forgives what the venue has been
-seen to vary.
+Every kind of message is read by name, never by position. The market channel has a fast ``reader``; what it refuses, and
+every other channel, goes element by element through a slower one that forgives what the venue has been seen to vary.
 """
 
-from pmlive._wire.incoming import decode, decode_book, withhold_owner
+from pmlive._wire.incoming import decode, decode_book, reader, withhold_owner
 from pmlive._wire.outgoing import (
     authenticate,
     ping,
@@ -24,6 +23,7 @@ __all__ = [
     "decode",
     "decode_book",
     "ping",
+    "reader",
     "subscribe_market",
     "subscribe_prices",
     "subscribe_realtime",

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import TypeAlias, cast
 
 import msgspec
@@ -12,15 +13,13 @@ from pmlive._wire.realtime import read_prices, read_realtime
 from pmlive.errors import ProtocolError
 from pmlive.events import BookSnapshot, Channel, Control, Event, Malformed, Unknown
 
-__all__ = ["decode", "decode_book", "withhold_owner"]
+__all__ = ["decode", "decode_book", "reader", "withhold_owner"]
 
 # Most frames are price changes or books, whose kind the venue writes last: by the fourth byte from the end, the last
 # letter but one of the kind, they are given to a reader that need not look for the kind first. It refuses any other.
-_read_market = messages.MARKET.decode
-_READERS_BY_LETTER: dict[int | str, Callable[[str | bytes], messages.MarketMessage | list[messages.MarketMessage]]] = {
-    ord("g"): messages.CHANGE.decode,
-    ord("o"): messages.BOOK.decode,
-}
+_CHANGE_LETTER, _read_change = ord("g"), messages.CHANGE.decode
+_BOOK_LETTER, _read_book = ord("o"), messages.BOOK.decode
+_read_any = messages.MARKET.decode
 
 # What reads one message, given its fields and the beginning of its text.
 Reader: TypeAlias = Callable[[dict[str, object], str], list[Event]]
@@ -65,14 +64,25 @@ _SECRET = frozenset({"owner", "orderowner", "tradeowner", "auth", "apikey", "sec
 _WITHHELD = b"(a message that is not JSON, withheld)"
 
 
+def reader(channel: Channel) -> Callable[[str | bytes], list[Event]]:
+    """Give what reads the frames of a channel, as ``decode`` does."""
+    return _market if channel == "market" else partial(_forgiving, channel)
+
+
 def decode(channel: Channel, data: str | bytes) -> list[Event]:
     """Read one frame as received: the events in it, in its order."""
-    if channel != "market" or (len(data) > _SHALLOW and _is_deep(data)):
-        return _forgiving(channel, data)
+    return reader(channel)(data)
+
+
+def _market(data: str | bytes) -> list[Event]:
     try:
-        message = _READERS_BY_LETTER.get(data[-4], _read_market)(data)
+        if data[-4] == _CHANGE_LETTER and len(data) <= _SHALLOW:
+            return [_read_change(data)]
+        if len(data) > _SHALLOW and _is_deep(data):
+            return _forgiving("market", data)
+        message = _read_book(data) if data[-4] == _BOOK_LETTER else _read_any(data)
     except (*_UNREADABLE, IndexError):
-        return _forgiving(channel, data)
+        return _forgiving("market", data)
     return message if isinstance(message, list) else [message]  # pyright: ignore[reportReturnType]  # list is invariant
 
 

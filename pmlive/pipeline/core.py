@@ -60,6 +60,7 @@ class Pipeline:
         self._depth = depth
         self._sheets = Sheets(storing=storing)
         self.books = Books(self._sheets, refuse=self._refuse, hashes=hashes)
+        self._pasts = self.books.pasts
         self.links: dict[int, Link] = {}
         self._next = 0
         self._minute = 0
@@ -161,10 +162,10 @@ class Pipeline:
             kind = self._kinds[type(event)]
             kind.count += 1
             kind.take(event, conn, recv)
+            if kind.repeatable:
+                self._pasts[conn].note(frame if frame and len(events) == 1 else msgspec.json.encode(event))
             if kind.telling:
                 self.heard[conn] = recv
-            if kind.repeatable:
-                self.books.pasts[conn].note(frame if frame and len(events) == 1 else msgspec.json.encode(event))
 
     def tick(self, now: int) -> None:
         """Note that time has passed."""

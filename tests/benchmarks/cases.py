@@ -48,14 +48,14 @@ class Case(NamedTuple):
 
 def decode(_opening: Sequence[bytes]) -> Case:
     """Read frames into events."""
-    from pmlive._wire import decode as read
+    from pmlive._wire import reader
     from pmlive.events import Malformed, Unknown
 
-    refused = 0
+    read, refused = reader("market"), 0
 
     def take(frame: bytes) -> None:
         nonlocal refused
-        for event in read("market", frame):
+        for event in read(frame):
             if isinstance(event, (Malformed, Unknown)):
                 refused += 1
 
@@ -64,14 +64,15 @@ def decode(_opening: Sequence[bytes]) -> Case:
 
 def book(_opening: Sequence[bytes]) -> Case:
     """Read frames and keep every token's book."""
-    from pmlive._wire import decode as read
+    from pmlive._wire import reader
     from pmlive.book import Book
     from pmlive.events import BookSnapshot, PriceChange
 
+    read = reader("market")
     books: dict[str, Book] = {}
 
     def take(frame: bytes) -> None:
-        for event in read("market", frame):
+        for event in read(frame):
             if isinstance(event, PriceChange):
                 for change in event.changes:
                     books[change.token_id].put("bid" if change.side == "BUY" else "ask", change.price, change.size)
@@ -97,17 +98,17 @@ def hashes(opening: Sequence[bytes]) -> Case:
 
 
 def _pipeline(opening: Sequence[bytes], *, hashes: bool, rate: int) -> Case:
-    from pmlive._wire import decode as read
+    from pmlive._wire import reader
     from pmlive.pipeline import Pipeline
     from pmlive.tables import ROLLING, Rolling
 
     pipeline = Pipeline(hashes=hashes, storing=False)
     pipeline.opened(_CONN, "market", _token_ids(opening), _START)
-    received, now = pipeline.received, count(_START, _SECOND // rate).__next__
+    read, received, now = reader("market"), pipeline.received, count(_START, _SECOND // rate).__next__
     rolling = {table: Rolling(table, rows=_ROLLING_ROWS, age=_ROLLING_AGE) for table in ROLLING}
 
     def take(frame: bytes) -> None:
-        received(_CONN, read("market", frame), now(), frame)
+        received(_CONN, read(frame), now(), frame)
 
     def hand_on() -> None:
         for table, frame in pipeline.drain().items():
