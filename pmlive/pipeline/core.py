@@ -154,7 +154,7 @@ class Pipeline:
             self.books.trust.lose(token, gap.cause, gap.started, now, gap.detail)
 
     def received(self, conn: int, events: Sequence[Event], recv: int, frame: bytes = b"") -> None:
-        """Take the events of one frame as received."""
+        """Take the events of one frame; level changes come with the frame as received."""
         if recv >= self._next:
             self.tick(recv)
         self._sheets.seq += 1
@@ -163,7 +163,7 @@ class Pipeline:
             kind.count += 1
             kind.take(event, conn, recv)
             if kind.repeatable:
-                self._pasts[conn].note(frame if frame and len(events) == 1 else msgspec.json.encode(event))
+                self._pasts[conn].note(frame if len(events) == 1 else msgspec.json.encode(event))
             if kind.telling:
                 self.heard[conn] = recv
 

@@ -59,8 +59,11 @@ class Ledger:
     def top(self, token: Token, timestamp: int, recv: int) -> None:
         """Write the top of a book, unless it is as it was."""
         bids, asks, sheets = token.book.bids, token.book.asks, self._sheets
-        bid, bid_size = (-bids.keys[0], bids.sizes[0]) if bids.keys else (EMPTY, EMPTY)
-        ask, ask_size = (asks.keys[0], asks.sizes[0]) if asks.keys else (EMPTY, EMPTY)
+        bid = bid_size = ask = ask_size = EMPTY
+        if bids.keys:
+            bid, bid_size = -bids.keys[0], bids.sizes[0]
+        if asks.keys:
+            ask, ask_size = asks.keys[0], asks.sizes[0]
         top = bid, bid_size, ask, ask_size
         if top == token.shown:
             return

@@ -15,7 +15,7 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from itertools import count, takewhile
 from pathlib import Path
@@ -34,12 +34,12 @@ _ROLLING_ROWS, _ROLLING_AGE = 1_000_000, timedelta(hours=1)
 
 
 class Case(NamedTuple):
-    """What is done with each frame, and after the last one, where it tells how many it refused or found wrong.
+    """What takes frames one by one, and what is done after the last, which tells how many it refused or found wrong.
 
     ``hand_on`` is done once in so many frames.
     """
 
-    take: Callable[[Any], object]
+    take: Callable[[Iterable[Any]], object]
     finish: Callable[[], int]
     read: Callable[[bytes], object] = bytes
     hand_on: Callable[[], object] = list
@@ -53,11 +53,11 @@ def decode(_opening: Sequence[bytes]) -> Case:
 
     read, refused = reader("market"), 0
 
-    def take(frame: bytes) -> None:
+    def take(frames: Iterable[bytes]) -> None:
         nonlocal refused
-        for event in read(frame):
-            if isinstance(event, (Malformed, Unknown)):
-                refused += 1
+        for frame in frames:
+            for event in read(frame):
+                refused += isinstance(event, (Malformed, Unknown))
 
     return Case(take, lambda: refused)
 
@@ -66,18 +66,22 @@ def book(_opening: Sequence[bytes]) -> Case:
     """Read frames and keep every token's book."""
     from pmlive._wire import reader
     from pmlive.book import Book
-    from pmlive.events import BookSnapshot, PriceChange
+    from pmlive.events import BookSnapshot, Event, PriceChange
 
     read = reader("market")
     books: dict[str, Book] = {}
 
-    def take(frame: bytes) -> None:
-        for event in read(frame):
-            if isinstance(event, PriceChange):
-                for change in event.changes:
-                    books[change.token_id].put("bid" if change.side == "BUY" else "ask", change.price, change.size)
-            elif isinstance(event, BookSnapshot):
-                books.setdefault(event.token_id, Book()).replace(event)
+    def put(event: Event) -> None:
+        if isinstance(event, PriceChange):
+            for change in event.changes:
+                books[change.token_id].put("bid" if change.side == "BUY" else "ask", change.price, change.size)
+        elif isinstance(event, BookSnapshot):
+            books.setdefault(event.token_id, Book()).replace(event)
+
+    def take(frames: Iterable[bytes]) -> None:
+        for frame in frames:
+            for event in read(frame):
+                put(event)
 
     return Case(take, lambda: sum(book.best_bid is None for book in books.values()))
 
@@ -107,8 +111,9 @@ def _pipeline(opening: Sequence[bytes], *, hashes: bool, rate: int) -> Case:
     read, received, now = reader("market"), pipeline.received, count(_START, _SECOND // rate).__next__
     rolling = {table: Rolling(table, rows=_ROLLING_ROWS, age=_ROLLING_AGE) for table in ROLLING}
 
-    def take(frame: bytes) -> None:
-        received(_CONN, read(frame), now(), frame)
+    def take(frames: Iterable[bytes]) -> None:
+        for frame in frames:
+            received(_CONN, read(frame), now(), frame)
 
     def hand_on() -> None:
         for table, frame in pipeline.drain().items():
@@ -128,9 +133,10 @@ def polymarket_client(_opening: Sequence[bytes]) -> Case:
     parse_events = resolve_name("polymarket._internal.streams.clob.market_protocol:parse_events")
     refused = 0
 
-    def take(text: str) -> None:
+    def take(texts: Iterable[str]) -> None:
         nonlocal refused
-        refused += parse_events(json.loads(text))[1]
+        for text in texts:
+            refused += parse_events(json.loads(text))[1]
 
     return Case(take, lambda: refused, bytes.decode)
 
@@ -138,7 +144,7 @@ def polymarket_client(_opening: Sequence[bytes]) -> Case:
 def polymarket_apis(_opening: Sequence[bytes]) -> Case:
     """Feed the local book store with the text of each frame, as its socket client does."""
     store = resolve_name("polymarket_apis:LocalOrderBookStore")()
-    return Case(store.apply_message_text, lambda: int(not store.valid), bytes.decode)
+    return Case(_each(store.apply_message_text), lambda: int(not store.valid), bytes.decode)
 
 
 def nautilus_trader(opening: Sequence[bytes]) -> Case:
@@ -152,7 +158,15 @@ def nautilus_trader(opening: Sequence[bytes]) -> Case:
     _add_instruments(cache, opening)
     client = _nautilus_client(bus, cache, clock)
     # It has no public way in: its own socket calls this.
-    return Case(client._handle_raw_ws_message, lambda: int(not given.count))  # noqa: SLF001
+    return Case(_each(client._handle_raw_ws_message), lambda: int(not given.count))  # noqa: SLF001
+
+
+def _each(take: Callable[[Any], object]) -> Callable[[Iterable[Any]], None]:
+    def take_each(frames: Iterable[Any]) -> None:
+        for frame in frames:
+            take(frame)
+
+    return take_each
 
 
 class _Counter:
@@ -206,15 +220,12 @@ CASES: dict[str, Factory] = {
 
 def _measure(factory: Factory, opening: Sequence[bytes], frames: Sequence[bytes]) -> dict[str, int]:
     case = factory(opening)
-    take = case.take
-    for frame in opening:
-        take(case.read(frame))
+    case.take(map(case.read, opening))
     read = [case.read(frame) for frame in frames]
     gc.collect()
     started = time.process_time_ns()
     for start in range(0, len(read), case.every):
-        for frame in read[start : start + case.every]:
-            take(frame)
+        case.take(read[start : start + case.every])
         if start + case.every <= len(read):
             case.hand_on()
     wrong = case.finish()
