@@ -49,14 +49,14 @@ def _layers(frames: Path, amount: int, rounds: int) -> str:
 
 
 def _against_peers(frames: Path, amount: int, rounds: int) -> str:
-    head = ("peer", "does", "us a frame", "ours, beside it", "our rate is so many times its", "promised")
+    head = ("peer", "does", "us a frame", "ours, beside it", "our rate is so many times its", "aim")
     return figures.table(head, [_against(peer, frames, amount, rounds) for peer in PEERS])
 
 
 def _against(peer: Peer, frames: Path, amount: int, rounds: int) -> tuple[object, ...]:
     times = alternate(python(peer), ["ours", peer.case], frames, rounds=rounds)
     each = (f"{median(times[case]) / amount:.1f}" for case in (peer.case, "ours"))
-    return (peer.requirement, peer.does, *each, relative(times[peer.case], times["ours"]), peer.promised)
+    return (peer.requirement, peer.does, *each, relative(times[peer.case], times["ours"]), peer.aim)
 
 
 if __name__ == "__main__":

@@ -20,12 +20,12 @@ _PYTHONS = ("python3.13", "python3.12")
 
 
 class Peer(NamedTuple):
-    """A library, what is measured of it, and how many times its message rate is promised."""
+    """A library, what is measured of it, and how many times its message rate is aimed at."""
 
     case: str
     requirement: str
     does: str
-    promised: float
+    aim: float
 
 
 PEERS = (

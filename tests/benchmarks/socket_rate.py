@@ -61,7 +61,7 @@ def main() -> None:
     with served(*serving, "--seconds", str(options.minutes * 60)) as venue, tempfile.TemporaryDirectory() as folder:
         outcome = _record(venue, folder, patience=options.minutes * 60 + _PATIENCE, nap=options.nap)
     text = _report(outcome, options)
-    figures.show("socket", text, options)
+    figures.show("minutes" if options.minutes else "socket", text, options)
 
 
 def _options() -> argparse.Namespace:
