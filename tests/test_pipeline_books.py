@@ -327,6 +327,19 @@ def test_a_late_change_that_a_whole_book_holds_already_is_not_put_again() -> Non
     assert night.pipeline.books.late == 1
 
 
+def test_the_same_change_of_another_state_is_no_repetition() -> None:
+    """Found by hypothesis: what changes nothing was taken for a repetition, though its hash told of a lost change."""
+    night, venue = begun()
+    night.frame(20, venue.change("bid", "0.10", "0", 20))
+    venue.put("bid", "0.11", "1", 20)
+
+    night.frame(20, venue.change("bid", "0.10", "0", 20))
+
+    night.tick(5000)
+    assert night.pipeline.books.duplicates == 0
+    assert not night.token().trusted()
+
+
 def test_a_late_change_from_before_all_that_is_remembered_is_not_put() -> None:
     night, venue = begun()
     first = venue.change("bid", "0.43", "5", 20)

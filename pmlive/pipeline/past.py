@@ -32,9 +32,10 @@ class Past:
         self.note = self._messages.append
 
     def repeats(self, event: PriceChange, change: LevelChange) -> bool:
-        """Tell whether this very change came before."""
+        """Tell whether this very change came before, of the same state of the book: its hash tells."""
+        said = (change.size, change.hash)
         return any(
-            past.timestamp == event.timestamp and _is_same_level(other, change) and other.size == change.size
+            past.timestamp == event.timestamp and _is_same_level(other, change) and (other.size, other.hash) == said
             for past, other in self._before(event, change)
         )
 
