@@ -495,6 +495,8 @@ def test_a_refused_channel_is_an_error_in_status_and_at_the_next_subscription() 
         sim.fault("refuse", channel="market", number=403)
         manager.watch(slugs(sim)[:1])
         wait_until(lambda: "403" in str(part(manager.status(), "connections", "clob")["error"]))
+        assert part(manager.status(), "connections", "clob")["given_up"] is True
+        assert part(manager.status(), "connections", "realtime")["given_up"] is False
 
         threads = threading.active_count()
         with pytest.raises(pm.AuthError, match="403"):

@@ -12,7 +12,7 @@ import pytest
 from storing import NOON, SECOND, fast, feed, logged, rebuild, record, recording, stored, trades, wait
 
 from pmlive.errors import StoreError
-from pmlive.store import Recorder, RecorderOptions, read_manifest, records
+from pmlive.store import Record, Recorder, RecorderOptions, read_manifest, records
 
 
 def test_what_was_logged_is_sealed_when_the_recorder_closes(tmp_path: Path) -> None:
@@ -163,6 +163,22 @@ def test_rows_that_cannot_be_stored_are_rebuilt_from_the_log(tmp_path: Path) -> 
         feed(recorder, range(1, 10))
         recorder.rows("trades", trades([record(1)]).drop("price"))
     assert stored(tmp_path) == [*range(1, 10)]
+
+
+def test_a_hole_ends_only_when_there_is_room_for_what_follows(tmp_path: Path) -> None:
+    """What was written and not synced is still in memory: the next record would have begun the next hole."""
+    with recording(tmp_path, fast(memory=20_000, sync=60)) as recorder:
+        number = 1
+        while not recorder.status().dropped:
+            recorder.log(Record(number, NOON + number, 1, "market", os.urandom(1000)))
+            number += 1
+        wait(lambda: recorder.status().lag == 0)
+        assert recorder.status().pending_bytes > 10_000
+        assert not recorder.due
+
+        recorder.flush(10)
+
+        wait(lambda: recorder.due)
 
 
 def test_too_much_at_once_is_a_hole_in_frames_and_rows_alike(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
