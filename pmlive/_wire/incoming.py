@@ -15,10 +15,13 @@ from pmlive.events import BookSnapshot, Channel, Control, Event, Malformed, Unkn
 
 __all__ = ["decode", "decode_book", "reader", "withhold_owner"]
 
-# Most frames are price changes or books, whose kind the venue writes last: by the fourth byte from the end, the last
-# letter but one of the kind, they are given to a reader that need not look for the kind first. It refuses any other.
-_CHANGE_LETTER, _read_change = ord("g"), messages.CHANGE.decode
-_BOOK_LETTER, _read_book = ord("o"), messages.BOOK.decode
+# Most frames are price changes, which the venue writes with the market first: the first letter of the second key tells
+# them, and they are given to a reader that need not look for the kind, which is written last. It refuses any other.
+# (Looking at the end of a frame costs a fetch from memory of its own.)
+_CHANGES = '"price_changes"'
+_AT, _CHANGE_LETTER, _read_change = len(f'{{"market":"0x{"0" * 64}","'), ord(_CHANGES[1]), messages.CHANGE.decode
+# The longest frames are books, told by the last letter but one of the kind.
+_SHORT, _BOOK_LETTER, _read_book = 1_000, ord("o"), messages.BOOK.decode
 _read_any = messages.MARKET.decode
 
 # What reads one message, given its fields and the beginning of its text.
@@ -76,11 +79,11 @@ def decode(channel: Channel, data: str | bytes) -> list[Event]:
 
 def _market(data: str | bytes) -> list[Event]:
     try:
-        if data[-4] == _CHANGE_LETTER and len(data) <= _SHALLOW:
+        if data[_AT] == _CHANGE_LETTER and len(data) <= _SHALLOW:
             return [_read_change(data)]
         if len(data) > _SHALLOW and _is_deep(data):
             return _forgiving("market", data)
-        message = _read_book(data) if data[-4] == _BOOK_LETTER else _read_any(data)
+        message = _read_book(data) if len(data) > _SHORT and data[-4] == _BOOK_LETTER else _read_any(data)
     except (*_UNREADABLE, IndexError):
         return _forgiving("market", data)
     return message if isinstance(message, list) else [message]  # pyright: ignore[reportReturnType]  # list is invariant
