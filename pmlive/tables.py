@@ -66,6 +66,19 @@ SCHEMAS: dict[str, pl.Schema] = {
         | _LADDERS
         | {"hash": pl.String, "opening": pl.Boolean, "tick_size": pl.Float64, "last_trade_price": pl.Float64}
     ),
+    # Every book as the recorder had it where a part of the recording begins and where a run ends: a reader can begin at
+    # any of them. A ``stale`` book is not to be trusted, ``none`` had not come.
+    "keyframes": pl.Schema(
+        _COMMON
+        | _TOKEN
+        | _LADDERS
+        | {
+            "state": pl.Enum(["verified", "unverifiable", "stale", "none"]),
+            "since": _TIME,
+            "cause": _CAUSE,
+            "detail": pl.String,
+        }
+    ),
     "book_deltas": pl.Schema(
         _COMMON
         | _TOKEN

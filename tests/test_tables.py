@@ -52,7 +52,7 @@ def test_a_table_has_the_promised_columns(table: str) -> None:
 
 
 def test_the_tables_of_a_recording_are_the_promised_ones() -> None:
-    assert set(STORED) == {*_PROMISED, "user_orders", "user_trades", "activity", "reference_prices"}
+    assert set(STORED) == {*_PROMISED, "keyframes", "user_orders", "user_trades", "activity", "reference_prices"}
     assert set(ROLLING) <= set(SCHEMAS)
     assert set(SCHEMAS) - set(STORED) == {"depth"}
 

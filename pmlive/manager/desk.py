@@ -154,7 +154,10 @@ class Desk:
         if recorder is None:
             return None
         self.tend()
-        self.journal.note("end", 0, b"", self.clock())
+        now = self.clock()
+        self.journal.note("end", 0, b"", now)
+        for record in self.journal.keyframes(now):
+            recorder.log(record)
         self.flush()
         self.recorder, self.journal.keep = None, None
         self.pipeline.store("rolling")

@@ -226,14 +226,15 @@ class Books:
         self.trust.regain(token, now)
         self._ledger.checks(token, now // _MINUTE * _MINUTE)
 
-    def save(self) -> list[TokenState]:
-        """Write down every token."""
-        return [token.save() for token in self.tokens.values()]
+    def save(self, token: Token, now: int) -> TokenState:
+        """Write down a token, for a reader that begins here, and its row."""
+        self._ledger.keyframe(token, now)
+        return token.save()
 
-    def load(self, state: TokenState) -> None:
-        """Go on with a token from what was written down, unless it is known."""
-        if state.token_id not in self.tokens:
-            self._add(Token.load(state))
+    def load(self, state: TokenState, now: int) -> None:
+        """Go on with a token from what was written down, unless it is known; write its row."""
+        token = self.tokens.get(state.token_id) or self._add(Token.load(state))
+        self._ledger.keyframe(token, now)
 
     def _place(self, token: Token, market: str) -> None:
         token.market, token.market_number = market, self._sheets.names[market]

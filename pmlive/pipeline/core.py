@@ -73,6 +73,8 @@ class Pipeline:
         self._malformed = 0
         self._kinds = Kinds(self._kind)
         self._told: int | None = None
+        # Whether everything was judged and written, with nothing told since.
+        self.ended = False
 
     @property
     def seq(self) -> int:
@@ -202,7 +204,7 @@ class Pipeline:
 
     def told(self, now: int) -> None:
         """Note the time of what was told last, where ``finish`` ends if nothing more comes."""
-        self._told = now
+        self._told, self.ended = now, False
 
     def restart(self) -> None:
         """Forget everything: what follows was kept by another run, or after a pause, and tells the whole state."""
@@ -211,11 +213,12 @@ class Pipeline:
         self.books.clear()
         self.links.clear()
         self.heard.clear()
+        self._told, self.ended = None, False
         self._next = 0
 
     def finish(self, now: int) -> None:
         """Judge everything now and write what is open: the counts of the minute, and gaps that have no end yet."""
-        self._told = None
+        self._told, self.ended = None, True
         self.settle(now)
         self.books.check_rows(self._minute)
         for gap in self.open_gaps() + self.books.unmet(now):

@@ -59,7 +59,7 @@ def apply(pipeline: Pipeline, record: Record) -> None:
         pipeline.received(conn, _wire.decode(_FRAMES[kind], record.data), recv, record.data)
     elif (note := _NOTES.get(kind)) is not None:
         note(pipeline, record)
-    if kind != "end":
+    if kind != "end" and not (pipeline.ended and kind in _STATES):
         pipeline.told(recv)
 
 
@@ -109,7 +109,7 @@ def _end(pipeline: Pipeline, record: Record) -> None:
 
 def _state(pipeline: Pipeline, record: Record) -> None:
     """Go on from a written state, unless the state is here because everything before was replayed."""
-    pipeline.books.load(msgspec.json.decode(record.data, type=TokenState))
+    pipeline.books.load(msgspec.json.decode(record.data, type=TokenState), record.recv)
 
 
 def _link(pipeline: Pipeline, record: Record) -> None:
@@ -119,6 +119,9 @@ def _link(pipeline: Pipeline, record: Record) -> None:
         pipeline.heard[record.conn] = state.heard
         pipeline.books.pasts[record.conn] = Past(state.past)
 
+
+# What is written of the whole state, where a segment begins and where a run ends.
+_STATES = ("state", "link")
 
 _FRAMES: dict[str, Channel] = {"market": "market", "user": "user", "realtime": "realtime", "prices": "prices"}
 _NOTES: dict[str, Callable[[Pipeline, Record], None]] = {
@@ -145,7 +148,7 @@ def rebuild(records: Iterable[Record]) -> Mapping[str, pl.DataFrame]:
         apply(pipeline, record)
         last = record
     # A segment that was cut goes on in the next, with the counts of the minute and the gaps that are open.
-    if last is not None and last.kind not in ("cut", "end"):
+    if last is not None and last.kind != "cut" and not pipeline.ended:
         pipeline.finish(last.recv)
     return {table: frame for table, frame in pipeline.drain().items() if table in STORED}
 
@@ -181,12 +184,16 @@ class Journal:
 
     def keyframes(self, now: int) -> list[Record]:
         """Write the whole present state, for a reader that begins here."""
-        seq = self.pipeline.seq
+        books = self.pipeline.books
         links = [
-            Record(seq, now, conn, "link", _encode(self._link_state(conn, link)))
+            Record(self.pipeline.seq, now, conn, "link", _encode(self._link_state(conn, link)))
             for conn, link in self.pipeline.links.items()
         ]
-        return links + [Record(seq, now, state.conn, "state", _encode(state)) for state in self.pipeline.books.save()]
+        return links + [
+            # The row of a state takes the number that its record has.
+            Record(self.pipeline.seq, now, token.conn, "state", _encode(books.save(token, now)))
+            for token in books.tokens.values()
+        ]
 
     def _link_state(self, conn: int, link: Link) -> _LinkState:
         heard, past = self.pipeline.heard.get(conn, link.opened), self.pipeline.books.pasts.get(conn, Past())

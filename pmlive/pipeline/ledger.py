@@ -83,6 +83,15 @@ class Ledger:
         common = (self._sheets.seq, epoch_ns(token.timestamp), at, token.conn)
         self._sheets.rows["depth"].put((*common, token.id, token.market, *ladders))
 
+    def keyframe(self, token: Token, now: int) -> None:
+        """Write a book and what is thought of it."""
+        bids, asks, gap = token.book.bids, token.book.asks, token.gap
+        ladders = (bids.keys[:], bids.sizes[:], asks.keys[:], asks.sizes[:])
+        doubt = (None, None, None) if gap is None else (gap.started, gap.cause, gap.detail)
+        values = (token.id, token.market, *ladders, token.state, *doubt)
+        ts_event = epoch_ns(token.timestamp) if token.timestamp else None
+        self._sheets.put("keyframes", ts_event, now, token.conn, values)
+
     def checks(self, token: Token, minute: int) -> None:
         """Write and reset the counts of a minute (nanoseconds since 1970)."""
         values = token.counts.values()

@@ -1,7 +1,7 @@
 """What is known of one token: its book, whether it is proven, and what was counted."""
 
 import math
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -10,7 +10,9 @@ from pmlive.events import BookSide, Check, Gap
 from pmlive.integrity import Counts, Proof
 from pmlive.pipeline.past import Change
 
-__all__ = ["EMPTY", "SIDES", "Token", "TokenState", "Top"]
+__all__ = ["EMPTY", "SIDES", "BookState", "Token", "TokenState", "Top"]
+
+BookState: TypeAlias = Literal["verified", "unverifiable", "stale", "none"]
 
 # The venue's words for the sides of a book.
 SIDES: dict[str, BookSide] = {"BUY": "bid", "SELL": "ask"}
@@ -126,6 +128,15 @@ class Token:
     def check(self) -> Check:
         """Give what is said of a change that is put on the book until it is judged; one on a doubtful book never is."""
         return "unverifiable" if self.gap is None else "skipped"
+
+    @property
+    def state(self) -> BookState:
+        """Say whether the book is there, proven, and to be trusted."""
+        if self.gap is not None:
+            return "stale"
+        if not self.conn:
+            return "none"
+        return "verified" if self.proof.established else "unverifiable"
 
     def hold(self, change: Change) -> None:
         """Keep a change for the next snapshot."""
