@@ -165,7 +165,7 @@ class Manager(Subscriber):
         """Describe connections, subscriptions, statistics, books and recording, as JSON can hold it."""
         engine = self._engine
         return engine.call(
-            lambda: status(engine.live, list(engine.registry.active.values()), running=engine.runner.running)
+            lambda: status(engine.source, list(engine.registry.active.values()), running=engine.runner.running)
         )
 
     # --- recording ---

@@ -14,17 +14,18 @@ from pmlive.errors import AuthError, FeedError, PmliveError
 from pmlive.events import Channel
 from pmlive.feed import Policy
 from pmlive.manager.deliver import deliver
-from pmlive.manager.follow import follow, resolution
+from pmlive.manager.follow import resolution
 from pmlive.manager.live import Doubts, Live
 from pmlive.manager.resolve import MarketId, Wanted, resolve
 from pmlive.manager.runner import Runner
+from pmlive.manager.source import Source
 from pmlive.manager.subscriptions import Registry, Subscription
 from pmlive.markets import Catalogue, Market, Series
 from pmlive.pipeline import Token
 from pmlive.settings import Venue
 from pmlive.store import Recorder
 
-__all__ = ["Engine", "Options"]
+__all__ = ["Engine", "Options", "live_feed"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ _DESCRIBED = (
     "min_order_size",
     "neg_risk",
     "end_date",
+    "fees",
 )
 
 # How often markets that are past their end are looked up, in case the socket never tells the outcome.
@@ -62,12 +64,19 @@ class Options(msgspec.Struct, frozen=True):
 class Engine:
     """The feed thread's side of a manager; public methods are called from any other thread."""
 
-    def __init__(self, venue: Venue, credentials: Credentials | None, options: Options) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        credentials: Credentials | None,
+        options: Options,
+        make: "Callable[[Engine], Source] | None" = None,
+    ) -> None:
         self.venue = venue
         self.credentials = credentials
         self.options = options
+        self._make = make or live_feed
         self.registry = Registry()
-        self.live: Live | None = None
+        self.source: Source | None = None
         self.markets: dict[str, Market] = {}
         self.labels: dict[str, str] = {}
         self.runner = Runner()
@@ -83,9 +92,9 @@ class Engine:
 
     def token(self, token_id: str) -> Token | None:
         """Find a token that somebody wants; one whose connection was never open has nothing yet."""
-        live = self.started()
-        known = live.desk.pipeline.books.tokens
-        if token_id not in known and token_id not in live.settled and self.registry.wants("market", token_id):
+        source = self.started()
+        known = source.desk.pipeline.books.tokens
+        if token_id not in known and token_id not in source.settled and self.registry.wants("market", token_id):
             return Token(token_id)
         return known.get(token_id)
 
@@ -126,8 +135,8 @@ class Engine:
     async def _end(self) -> None:
         for subscription in list(self.registry.active.values()):
             subscription.close()
-        if self.live is not None:
-            await self.live.stop()
+        if self.source is not None:
+            await self.source.stop()
 
     def refuse_closed(self) -> None:
         """Say so if nothing more can be done.
@@ -140,40 +149,30 @@ class Engine:
 
     # --- in the feed thread ---
 
-    def started(self) -> Live:
-        """Give the live feed, made on first use and never after the end."""
+    def started(self) -> Source:
+        """Give what the rows come from, made on first use and never after the end."""
         self.refuse_closed()
-        if self.live is None:
-            self.live = Live(
-                self.venue,
-                Catalogue(self.venue),
-                credentials=self._reveal,
-                policy=self.options.policy,
-                rows=self.options.rows,
-                age=self.options.age,
-                depth=self.options.depth,
-                timing=self.options.timing,
-                doubts=self.options.doubts,
-            )
-            books = self.live.desk.pipeline.books
-            self.live.desk.on_rows = lambda frames: deliver(
+        if self.source is None:
+            self.source = source = self._make(self)
+            books = source.desk.pipeline.books
+            source.desk.on_rows = lambda frames: deliver(
                 self.registry.active.values(), frames, self.labels, books.take_heard()
             )
-            self.live.desk.listened = lambda: any(one.mailboxes for one in self.registry.active.values())
-            self.live.spawn(self.live.run())
-            self.live.spawn(self._poll())
-        return self.live
+            source.desk.listened = lambda: any(one.mailboxes for one in self.registry.active.values())
+            source.spawn(source.run())
+            source.spawn(self._poll())
+        return self.source
 
     def add(self, subscription: Subscription) -> None:
         """Begin a subscription."""
-        live = self.started()
-        if subscription.channel in live.errors:
-            raise live.errors[subscription.channel]
+        source = self.started()
+        if subscription.channel in source.errors:
+            raise source.errors[subscription.channel]
         self.registry.add(subscription)
         if subscription.channel == "user" and not subscription.keys:
-            live.pool.want_everything("user")
+            source.want_everything("user")
         else:
-            self._want(subscription.channel, subscription.keys)
+            source.want(subscription.channel, subscription.keys)
 
     def remove(self, subscription_id: str) -> None:
         """End a subscription."""
@@ -181,25 +180,25 @@ class Engine:
         for task in subscription.tasks:
             task.cancel()
         subscription.close()
-        self._unwant(subscription.channel, unwanted)
+        self.started().unwant(subscription.channel, unwanted)
         if subscription.channel == "user" and not self.registry.uses("user"):
-            self.started().pool.drop_channel("user")
+            self.started().drop_channel("user")
 
     def follow(self, subscription: Subscription, series: Series) -> None:
         """Keep a subscription on the present and next market of a series."""
-        live = self.started()
+        source = self.started()
 
         async def add(market: Market) -> None:
             self.learn(Wanted([], [market]))
             subscription.select(market.token_ids)
             self.registry.extend(subscription, market.token_ids)
-            self._want(subscription.channel, market.token_ids)
+            source.want(subscription.channel, market.token_ids)
             self.await_resolution([market])
 
         async def drop(market: Market) -> None:
-            self._unwant(subscription.channel, self.registry.shrink(subscription, market.token_ids))
+            source.unwant(subscription.channel, self.registry.shrink(subscription, market.token_ids))
 
-        subscription.tasks.append(live.spawn(follow(series, live.catalogue, add, drop)))
+        subscription.tasks.append(source.follow(series, add, drop))
 
     def await_resolution(self, markets: Sequence[Market]) -> None:
         """Look these markets up once they are past their end."""
@@ -207,22 +206,22 @@ class Engine:
 
     def learn(self, wanted: Wanted) -> None:
         """Keep the names of markets; look for those of bare tokens, which nothing waits for."""
-        live = self.started()
+        source = self.started()
         for market in wanted.markets:
             self.markets[market.condition_id] = market
             self.labels.update({token_id: market.label(token_id) for token_id in market.token_ids})
-        if wanted.markets and live.desk.recorder is not None:
-            live.desk.recorder.markets(self.described())
+        if wanted.markets and source.desk.recorder is not None:
+            source.desk.recorder.markets(self.described())
         nameless = [token_id for token_id in wanted.token_ids if token_id not in self.labels]
         if nameless:
-            live.spawn(self._look_up(nameless))
+            source.spawn(self._look_up(nameless))
 
     def record(self, recorder: Recorder) -> None:
         """Keep everything from now on; open books are asked for anew, so that the recording has them."""
-        live = self.started()
+        source = self.started()
         recorder.markets(self.described())
-        live.desk.record(recorder)
-        live.pool.resync([token.id for token in live.desk.pipeline.books.tokens.values() if token.conn])
+        source.desk.record(recorder)
+        source.refresh()
 
     def end_recording(self) -> None:
         """Write what is open, and keep nothing from now on."""
@@ -234,23 +233,6 @@ class Engine:
             msgspec.to_builtins({name: getattr(market, name) for name in _DESCRIBED})
             for market in self.markets.values()
         ]
-
-    def _want(self, channel: Channel, keys: Sequence[str]) -> None:
-        live = self.started()
-        keys = [key for key in keys if key not in live.settled]
-        placed = live.pool.want(channel, keys)
-        asked = {key for placed_keys in placed.values() for key in placed_keys}
-        live.desk.keys("want", channel, {0: [key for key in keys if key not in asked]})
-        live.desk.keys("subscribe", channel, placed)
-
-    def _unwant(self, channel: Channel, keys: Sequence[str]) -> None:
-        live = self.started()
-        live.desk.keys("unsubscribe", channel, live.pool.unwant(channel, keys))
-
-    def _reveal(self) -> dict[str, str]:
-        if self.credentials is None:
-            raise AuthError("there are no credentials")
-        return {name: getattr(self.credentials, name).reveal() for name in ("api_key", "secret", "passphrase")}
 
     async def _look_up(self, token_ids: Sequence[str]) -> None:
         try:
@@ -271,17 +253,40 @@ class Engine:
                 await self._ask_outcome(condition_id)
 
     async def _ask_outcome(self, condition_id: str) -> None:
-        live = self.started()
+        source = self.started()
         market = self.markets[condition_id]
-        if live.told_resolution(condition_id):
+        if source.told_resolution(condition_id):
             self._awaited.discard(condition_id)
             return
-        if market.end_date is not None and market.end_date.timestamp() * 1e9 > live.clock():
+        if market.end_date is not None and market.end_date.timestamp() * 1e9 > source.clock():
             return
         try:
-            told = resolution(await live.catalogue.by_condition(condition_id), live.clock())
+            told = resolution(await source.catalogue.by_condition(condition_id), source.clock())
         except PmliveError as error:
             logger.info("the outcome of %s could not be looked up: %s", condition_id, error)
             return
-        if told is not None and not live.told_resolution(condition_id):
-            live.desk.journal.note("resolved", 0, told, live.clock())
+        if told is not None and not source.told_resolution(condition_id):
+            source.desk.journal.note("resolved", 0, told, source.clock())
+
+
+def live_feed(engine: Engine) -> Live:
+    """Make the live feed of an engine."""
+    options = engine.options
+
+    def reveal() -> dict[str, str]:
+        given = engine.credentials
+        if given is None:
+            raise AuthError("there are no credentials")
+        return {name: getattr(given, name).reveal() for name in ("api_key", "secret", "passphrase")}
+
+    return Live(
+        engine.venue,
+        Catalogue(engine.venue),
+        credentials=reveal,
+        policy=options.policy,
+        rows=options.rows,
+        age=options.age,
+        depth=options.depth,
+        timing=options.timing,
+        doubts=options.doubts,
+    )

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -13,7 +13,9 @@ from pmlive.errors import PmliveError, ProtocolError
 from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap
 from pmlive.feed import Clock, Connection, Policy, Pool
 from pmlive.manager.desk import Desk
-from pmlive.markets import Catalogue
+from pmlive.manager.follow import follow
+from pmlive.manager.source import Visit
+from pmlive.markets import Catalogue, Series
 from pmlive.pipeline import Token
 from pmlive.settings import Venue
 
@@ -136,6 +138,36 @@ class Live:
         """Tell whether a market's outcome is known already."""
         return condition_id in self.desk.pipeline.resolved
 
+    # --- what is wanted ---
+
+    def want(self, channel: Channel, keys: Sequence[str]) -> None:
+        """Ask for keys, but for those whose markets are over."""
+        keys = [key for key in keys if key not in self.settled]
+        placed = self.pool.want(channel, keys)
+        asked = {key for placed_keys in placed.values() for key in placed_keys}
+        self.desk.keys("want", channel, {0: [key for key in keys if key not in asked]})
+        self.desk.keys("subscribe", channel, placed)
+
+    def want_everything(self, channel: Channel) -> None:
+        """Ask for all there is."""
+        self.pool.want_everything(channel)
+
+    def unwant(self, channel: Channel, keys: Sequence[str]) -> None:
+        """Ask no more for keys."""
+        self.desk.keys("unsubscribe", channel, self.pool.unwant(channel, keys))
+
+    def drop_channel(self, channel: Channel) -> None:
+        """Ask for nothing of a channel any more."""
+        self.pool.drop_channel(channel)
+
+    def refresh(self) -> None:
+        """Ask for every open book anew."""
+        self.pool.resync([token.id for token in self.desk.pipeline.books.tokens.values() if token.conn])
+
+    def follow(self, series: Series, add: Visit, drop: Visit) -> asyncio.Task[None]:
+        """Tell of the present and next market of a series, and of those that ended."""
+        return self.spawn(follow(series, self.catalogue, add, drop))
+
     def spawn(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Run something beside the sockets; it is cancelled when the feed ends."""
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -175,7 +207,38 @@ class Live:
                 self.settled.update(token_ids)
         gone = sorted(self.settled & self.desk.pipeline.books.tokens.keys())
         if gone:
-            self.desk.keys("unsubscribe", "market", self.pool.unwant("market", gone))
+            self.unwant("market", gone)
+
+    # --- what is told of it ---
+
+    def connections(self) -> dict[str, object]:
+        """Describe the connections."""
+        clob = self._described(("market", "user"))
+        clob["authenticated"] = any(one.connected and one.session.useful for one in self.pool.of("user"))
+        return {"clob": clob, "realtime": self._described(("realtime", "prices"))}
+
+    def _described(self, channels: tuple[Channel, ...]) -> dict[str, object]:
+        connections = [one for channel in channels for one in self.pool.of(channel)]
+        errors = [str(self.errors[channel]) for channel in channels if channel in self.errors]
+        return {
+            "connected": any(one.connected for one in connections),
+            "url": self.urls[channels[0]],
+            "open": sum(one.connected for one in connections),
+            "sockets": len(connections),
+            "error": "; ".join(errors) or next((one.last_error for one in connections if one.last_error), None),
+            # True when dialling again cannot help: the credentials or the certificate were refused.
+            "given_up": bool(errors),
+        }
+
+    def dialling(self) -> dict[str, object]:
+        """Count dials and their failures."""
+        connections, last = self.pool.connections, self.last_reconnect
+        return {
+            "connection_errors": sum(one.errors for one in connections) + self.pool.past_errors,
+            "reconnect_count": self.reconnects,
+            "last_reconnect": None if last is None else datetime.fromtimestamp(last / _S, UTC).isoformat(),
+            "dials": sum(one.dials for one in connections) + self.pool.past_dials,
+        }
 
     # --- second opinions ---
 

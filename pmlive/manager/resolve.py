@@ -5,7 +5,8 @@ from typing import TypeAlias, cast
 
 import msgspec
 
-from pmlive.markets import Catalogue, Market, Series, reference
+from pmlive.manager.source import Names
+from pmlive.markets import Market, Series, reference
 
 __all__ = ["MarketId", "Wanted", "resolve", "series_of", "texts"]
 
@@ -52,7 +53,7 @@ def series_of(market_id: MarketId) -> Series | None:
     return Series.parse(reference(market_id).value)
 
 
-async def resolve(catalogue: Catalogue, market_ids: Sequence[MarketId]) -> Wanted:
+async def resolve(catalogue: Names, market_ids: Sequence[MarketId]) -> Wanted:
     """Find every token that is meant; a token id stands for itself, and needs nobody to be asked."""
     bare = [each for each in market_ids if isinstance(each, str) and _is_token(each)]
     given = [each for each in market_ids if isinstance(each, Market)]

@@ -11,7 +11,7 @@ import polars as pl
 from pmlive.errors import BookError
 from pmlive.events import epoch_ns
 from pmlive.integrity import Counts
-from pmlive.manager.live import Live
+from pmlive.manager.source import Source
 from pmlive.manager.subscriptions import Subscription
 from pmlive.pipeline import Token
 
@@ -21,6 +21,8 @@ __all__ = ["AwaitedError", "BookView", "status", "view"]
 class AwaitedError(BookError):
     """The opening book of a token is on its way."""
 
+
+_NO_DIALLING: dict[str, object] = {"connection_errors": 0, "reconnect_count": 0, "last_reconnect": None, "dials": 0}
 
 BookState: TypeAlias = Literal["verified", "unverifiable"]
 
@@ -114,68 +116,47 @@ def view(token: Token, label: str, depth: int | None) -> BookView:
     )
 
 
-def status(live: Live | None, subscriptions: Sequence[Subscription], *, running: bool) -> dict[str, object]:
+def status(source: Source | None, subscriptions: Sequence[Subscription], *, running: bool) -> dict[str, object]:
     """Describe connections, subscriptions and statistics, as JSON can hold it."""
-    if live is not None:
-        live.desk.flush()
+    if source is not None:
+        source.desk.flush()
     by_type: dict[str, int] = {}
     for subscription in subscriptions:
         by_type[subscription.type] = by_type.get(subscription.type, 0) + 1
     return {
-        "connections": _connections(live),
+        "connections": _connections(source),
         "subscriptions": {
             "total": len(subscriptions),
             "by_type": by_type,
             "active": [subscription.to_dict() for subscription in subscriptions],
         },
-        "statistics": _statistics(live),
-        "background_task": {"running": running, "task_exists": live is not None},
-        "books": {} if live is None else _books(live),
-        "recording": _recording(live),
+        "statistics": _statistics(source),
+        "background_task": {"running": running, "task_exists": source is not None},
+        "books": {} if source is None else _books(source),
+        "recording": _recording(source),
     }
 
 
-def _connections(live: Live | None) -> dict[str, object]:
-    if live is None:
-        nothing = {"connected": False, "url": None, "open": 0, "sockets": 0, "error": None, "given_up": False}
-        return {"clob": nothing | {"authenticated": False}, "realtime": dict(nothing)}
-    clob = _connection(live, ("market", "user"))
-    clob["authenticated"] = any(one.connected and one.session.useful for one in live.pool.of("user"))
-    return {"clob": clob, "realtime": _connection(live, ("realtime", "prices"))}
+def _connections(source: Source | None) -> dict[str, object]:
+    if source is not None:
+        return source.connections()
+    nothing = {"connected": False, "url": None, "open": 0, "sockets": 0, "error": None, "given_up": False}
+    return {"clob": nothing | {"authenticated": False}, "realtime": dict(nothing)}
 
 
-def _connection(live: Live, channels: tuple[Literal["market", "user", "realtime", "prices"], ...]) -> dict[str, object]:
-    connections = [one for channel in channels for one in live.pool.of(channel)]
-    errors = [str(live.errors[channel]) for channel in channels if channel in live.errors]
+def _statistics(source: Source | None) -> dict[str, object]:
+    counts = {} if source is None else dict(source.desk.pipeline.counts)
+    dialling = _NO_DIALLING if source is None else source.dialling()
     return {
-        "connected": any(one.connected for one in connections),
-        "url": live.urls[channels[0]],
-        "open": sum(one.connected for one in connections),
-        "sockets": len(connections),
-        "error": "; ".join(errors) or next((one.last_error for one in connections if one.last_error), None),
-        # True when dialling again cannot help: the credentials or the certificate were refused.
-        "given_up": bool(errors),
-    }
-
-
-def _statistics(live: Live | None) -> dict[str, object]:
-    connections = [] if live is None else live.pool.connections
-    counts = {} if live is None else dict(live.desk.pipeline.counts)
-    total = sum(number for name, number in counts.items() if name != "control")
-    last = None if live is None or live.last_reconnect is None else _time(live.last_reconnect).isoformat()
-    return {
-        "total_events": total,
+        "total_events": sum(number for name, number in counts.items() if name != "control"),
         "events_by_type": counts,
-        "connection_errors": sum(one.errors for one in connections) + (0 if live is None else live.pool.past_errors),
-        "reconnect_count": 0 if live is None else live.reconnects,
-        "last_reconnect": last,
-        "dials": sum(one.dials for one in connections) + (0 if live is None else live.pool.past_dials),
-        "unknown_kinds": {} if live is None else dict(live.desk.pipeline.unknown),
+        **dialling,
+        "unknown_kinds": {} if source is None else dict(source.desk.pipeline.unknown),
     }
 
 
-def _books(live: Live) -> dict[str, object]:
-    books = live.desk.pipeline.books
+def _books(source: Source) -> dict[str, object]:
+    books = source.desk.pipeline.books
     counts = Counts()
     for token in books.tokens.values():
         counts.add(token.total)
@@ -183,7 +164,7 @@ def _books(live: Live) -> dict[str, object]:
     return {
         "tokens": len(books.tokens),
         "trusted": sum(token.trusted() for token in books.tokens.values()),
-        "open_gaps": len(live.desk.pipeline.open_gaps()),
+        "open_gaps": len(source.desk.pipeline.open_gaps()),
         "checks": msgspec.to_builtins(counts),
         "duplicates": books.duplicates,
         "out_of_order": books.late,
@@ -191,10 +172,10 @@ def _books(live: Live) -> dict[str, object]:
     }
 
 
-def _recording(live: Live | None) -> object:
-    if live is None or live.desk.recorder is None:
+def _recording(source: Source | None) -> object:
+    if source is None or source.desk.recorder is None:
         return None
-    return msgspec.to_builtins(live.desk.recorder.status())
+    return msgspec.to_builtins(source.desk.recorder.status())
 
 
 def _time(nanoseconds: int) -> datetime:

@@ -2,7 +2,7 @@
 
 from pmlive.store.log import Record
 from pmlive.store.manifest import Manifest, SealedFile, read_manifest
-from pmlive.store.reader import FileProblem, RecordingInfo, recordings, records, scan, verify_files
+from pmlive.store.reader import FileProblem, RecordingInfo, recordings, records, scan, span, verify_files
 from pmlive.store.recorder import Recorder, RecorderOptions, RecorderStatus
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "recordings",
     "records",
     "scan",
+    "span",
     "verify_files",
 ]

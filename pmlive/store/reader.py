@@ -2,9 +2,11 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,7 +19,7 @@ from pmlive.store.log import Record
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, SealedFile, read_manifest
 from pmlive.tables import SCHEMAS
 
-__all__ = ["FileProblem", "RecordingInfo", "read_manifest", "recordings", "records", "scan", "verify_files"]
+__all__ = ["FileProblem", "RecordingInfo", "read_manifest", "recordings", "records", "scan", "span", "verify_files"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,21 +53,29 @@ class FileProblem(msgspec.Struct, frozen=True):
     problem: str
 
 
-def records(folder: Path) -> Iterator[Record]:
+def records(folder: Path, *, since: int | None = None) -> Iterator[Record]:
     """Yield every record in order of arrival: the sealed ones, then those in the log.
 
-    What is damaged is passed over, and a ``gap`` record stands in its place.
+    What is damaged is passed over, and a ``gap`` record stands in its place. With ``since`` (nanoseconds since 1970) they
+    begin with the last segment that began by then: it tells first what the books were.
 
     Raises:
         StoreError: the folder is not a recording.
     """
-    manifest, left = _snapshot(folder)
-    for file in manifest.of(RAW):
-        yield from _sealed(folder, file)
-    contents = list(left.values())
-    for position, segment in enumerate(contents):
-        following = contents[position + 1] if position + 1 < len(contents) else ()
-        yield from wal.read(segment, following=following).records()
+    parts = _parts(folder)
+    first = 0 if since is None else bisect_right([part.first_time for part in parts], since) - 1
+    for part in parts[max(first, 0) :]:
+        yield from part.records()
+
+
+def span(folder: Path) -> tuple[int, int] | None:
+    """Give the receive times of the first and the last record, in the log too; None where there is none.
+
+    Raises:
+        StoreError: the folder is not a recording.
+    """
+    parts = _parts(folder)
+    return (parts[0].first_time, max(part.last_time for part in parts)) if parts else None
 
 
 def scan(folder: Path, table: str) -> pl.LazyFrame:
@@ -108,6 +118,27 @@ def verify_files(folder: Path) -> list[FileProblem]:
     """
     found = ((file, _problem(folder, file)) for file in read_manifest(folder).files)
     return [FileProblem(file.path, problem) for file, problem in found if problem is not None]
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """A segment, sealed or not."""
+
+    first_time: int
+    last_time: int
+    records: Callable[[], Iterable[Record]]
+
+
+def _parts(folder: Path) -> list[_Part]:
+    manifest, left = _snapshot(folder)
+    sealed = [_Part(file.first_time, file.last_time, partial(_sealed, folder, file)) for file in manifest.of(RAW)]
+    contents = list(left.values())
+    for position, segment in enumerate(contents):
+        following = contents[position + 1] if position + 1 < len(contents) else ()
+        reading = wal.read(segment, following=following)
+        if reading.blocks:
+            blocks = reading.blocks
+            sealed.append(_Part(blocks[0].first_recv, blocks[-1].last_recv, reading.records))
+    return sealed
 
 
 def _snapshot(folder: Path) -> tuple[Manifest, dict[int, list[bytes]]]:

@@ -1,0 +1,94 @@
+"""What a manager's rows come from: the live feed, or a recording that is played."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Protocol, TypeAlias
+
+from pmlive.errors import PmliveError
+from pmlive.events import Channel
+from pmlive.manager.desk import Desk
+from pmlive.markets import Market, Series
+
+__all__ = ["Names", "Source", "Visit"]
+
+# Told of a market that begins, or ends, to be wanted.
+Visit: TypeAlias = Callable[[Market], Awaitable[None]]
+
+
+class Names(Protocol):
+    """Where markets are looked up."""
+
+    async def markets(self, texts: Iterable[str]) -> list[Market]:
+        """Find the markets that texts mean."""
+        ...
+
+    async def by_condition(self, condition_id: str) -> Market:
+        """Find a market by its condition id."""
+        ...
+
+    async def by_tokens(self, token_ids: Sequence[str]) -> dict[str, Market]:
+        """Find the markets of tokens, by token; unknown ones are left out."""
+        ...
+
+
+class Source(Protocol):
+    """Fills a desk; every method is called in the manager's thread."""
+
+    clock: Callable[[], int]
+    desk: Desk
+    # What cannot be had any more, by channel, and the tokens whose markets are over.
+    errors: dict[Channel, PmliveError]
+    settled: set[str]
+
+    @property
+    def catalogue(self) -> Names:
+        """Where the markets of this source are looked up."""
+        ...
+
+    def want(self, channel: Channel, keys: Sequence[str]) -> None:
+        """Ask for keys."""
+        ...
+
+    def want_everything(self, channel: Channel) -> None:
+        """Ask for all there is."""
+        ...
+
+    def unwant(self, channel: Channel, keys: Sequence[str]) -> None:
+        """Ask no more for keys."""
+        ...
+
+    def drop_channel(self, channel: Channel) -> None:
+        """Ask for nothing of a channel any more."""
+        ...
+
+    def refresh(self) -> None:
+        """Ask for every open book anew."""
+        ...
+
+    def follow(self, series: Series, add: Visit, drop: Visit) -> "asyncio.Task[None]":
+        """Tell of each market of a series in its time."""
+        ...
+
+    def told_resolution(self, condition_id: str) -> bool:
+        """Tell whether a market's outcome is known already."""
+        ...
+
+    def spawn(self, coroutine: Coroutine[object, object, None]) -> "asyncio.Task[None]":
+        """Run something beside; it is cancelled when the source ends."""
+        ...
+
+    async def run(self) -> None:
+        """Keep time, until cancelled."""
+        ...
+
+    async def stop(self) -> None:
+        """End everything."""
+        ...
+
+    def connections(self) -> dict[str, object]:
+        """Describe the connections, for ``status()``."""
+        ...
+
+    def dialling(self) -> dict[str, object]:
+        """Count dials and their failures, for ``status()``."""
+        ...
