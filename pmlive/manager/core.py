@@ -17,7 +17,7 @@ from pmlive.feed import Policy
 from pmlive.manager.engine import Engine, Options
 from pmlive.manager.mailbox import Handler
 from pmlive.manager.subscribing import Subscriber
-from pmlive.manager.subscriptions import Subscription
+from pmlive.manager.subscriptions import CallbackType, Subscription
 from pmlive.manager.views import AwaitedError, BookView, status, view
 from pmlive.markets import Market
 from pmlive.pipeline import Token
@@ -63,13 +63,13 @@ class Manager(Subscriber):
         depth: int = 10,
         policy: Policy | None = None,
     ) -> None:
-        self.sim: SimulatedVenue | None = None
         _check(rows=rows, depth=depth, age=age)
         for handler in (notification_callback, log_callback):
             if handler is not None and not callable(handler):
                 raise TypeError(f"a callback must be a function; got {type(handler).__name__}")
+        sim: SimulatedVenue | None = None
         if venue == "sim":
-            self.sim, venue = _simulated()
+            sim, venue = _simulated()
         elif isinstance(venue, str):
             raise ValueError(f"venue {venue!r} is not 'sim'; for other addresses give a pmlive.Venue")
         elif venue is not None and not isinstance(venue, Venue):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -77,7 +77,16 @@ class Manager(Subscriber):
         engine = Engine(
             venue or Venue.from_environment(), credentials, Options(rows=rows, age=age, depth=depth, policy=policy)
         )
-        super().__init__(engine, {"notification": notification_callback, "log": log_callback})
+        self._begin(engine, {"notification": notification_callback, "log": log_callback}, sim)
+
+    def _begin(
+        self,
+        engine: Engine,
+        handlers: dict[CallbackType, Handler | None],
+        sim: "SimulatedVenue | None" = None,
+    ) -> None:
+        super().__init__(engine, handlers)
+        self.sim = sim
         self._recorder: Recorder | None = None
 
     # --- what is there ---

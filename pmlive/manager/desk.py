@@ -7,10 +7,10 @@ from datetime import timedelta
 import polars as pl
 
 from pmlive.events import Cause, Channel, Event, Gap
-from pmlive.feed import Clock, Connection
+from pmlive.feed import Connection
 from pmlive.pipeline import Pipeline
 from pmlive.pipeline.journal import Closed, Journal, Opened
-from pmlive.store import Recorder
+from pmlive.store import Record, Recorder
 from pmlive.tables import ROLLING, STORED, Rolling
 
 __all__ = ["Desk"]
@@ -24,8 +24,9 @@ _UNHEARD = 1_000_000_000
 class Desk:
     """The pipeline with what feeds on it: rolling frames, and a recorder when there is one."""
 
-    def __init__(self, *, clock: Clock, rows: int, age: timedelta, depth: int) -> None:
+    def __init__(self, *, clock: Callable[[], int], rows: int, age: timedelta, depth: int) -> None:
         self.clock = clock
+        self._rows, self._age = rows, age
         self.pipeline = Pipeline(depth=depth, storing=False)
         self.journal = Journal(self.pipeline)
         self.recorder: Recorder | None = None
@@ -154,11 +155,33 @@ class Desk:
         if recorder is None:
             return None
         self.tend()
-        now = self.clock()
-        self.journal.note("end", 0, b"", now)
-        for record in self.journal.keyframes(now):
-            recorder.log(record)
+        if not self.pipeline.ended:
+            now = self.clock()
+            self.journal.note("end", 0, b"", now)
+            for record in self.journal.keyframes(now):
+                recorder.log(record)
         self.flush()
         self.recorder, self.journal.keep = None, None
         self.pipeline.store("rolling")
         return recorder
+
+    # --- a recording that is played ---
+
+    def replay(self, record: Record) -> None:
+        """Take a record of a recording, and cut one that is made of it where it was cut."""
+        self.journal.replay(record)
+        if record.kind == "cut" and self.recorder is not None:
+            self.flush()
+            self.recorder.cut([])
+
+    def replayed(self, now: int) -> None:
+        """Note that there are no more records; what a run left open when it was killed ends with them."""
+        if not self.pipeline.ended:
+            self.pipeline.finish(now)
+        self.flush()
+
+    def forget(self) -> None:
+        """Be as if nothing had come: what comes next begins by telling what the books are."""
+        self.pipeline.forget()
+        self.frames = {name: Rolling(name, rows=self._rows, age=self._age) for name in ROLLING}
+        self._flushed = 0

@@ -43,6 +43,8 @@ class Doubts(msgspec.Struct, frozen=True):
 class Live:
     """The feed of one manager; every method runs in its loop, inside ``run``."""
 
+    recorded = False
+
     def __init__(  # noqa: PLR0913  # an engine hands everything on
         self,
         venue: Venue,
@@ -239,6 +241,9 @@ class Live:
             "last_reconnect": None if last is None else datetime.fromtimestamp(last / _S, UTC).isoformat(),
             "dials": sum(one.dials for one in connections) + self.pool.past_dials,
         }
+
+    def playing(self) -> None:
+        """Tell that no recording is played."""
 
     # --- second opinions ---
 

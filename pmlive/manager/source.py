@@ -39,6 +39,8 @@ class Source(Protocol):
     # What cannot be had any more, by channel, and the tokens whose markets are over.
     errors: dict[Channel, PmliveError]
     settled: set[str]
+    # Whether nobody is asked for anything, so that no credentials are needed.
+    recorded: bool
 
     @property
     def catalogue(self) -> Names:
@@ -91,4 +93,8 @@ class Source(Protocol):
 
     def dialling(self) -> dict[str, object]:
         """Count dials and their failures, for ``status()``."""
+        ...
+
+    def playing(self) -> dict[str, object] | None:
+        """Tell how far a recording was played, for ``status()``; None where none is."""
         ...

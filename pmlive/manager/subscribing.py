@@ -182,9 +182,10 @@ class Subscriber:
         on_event: Handler | None,
     ) -> Subscription:
         engine = self._engine
-        if engine.credentials is None:
+        needed = not engine.call(engine.started).recorded
+        if needed and engine.credentials is None:
             engine.credentials = Credentials.from_environment(venue=engine.venue)
-        if engine.credentials is None:
+        if needed and engine.credentials is None:
             raise AuthError(
                 "the user's orders and trades need credentials: set POLYMARKET_API_KEY, POLYMARKET_SECRET and "
                 "POLYMARKET_PASSPHRASE, or POLYGON_PRIVATE_KEY to derive them"

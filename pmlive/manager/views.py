@@ -134,6 +134,7 @@ def status(source: Source | None, subscriptions: Sequence[Subscription], *, runn
         "background_task": {"running": running, "task_exists": source is not None},
         "books": {} if source is None else _books(source),
         "recording": _recording(source),
+        "replay": None if source is None else source.playing(),
     }
 
 

@@ -210,6 +210,17 @@ class Pipeline:
         """Forget everything: what follows was kept by another run, or after a pause, and tells the whole state."""
         if self._told is not None:
             self.finish(self._told)
+        self._clear()
+
+    def forget(self) -> None:
+        """Forget everything, rows too: what follows is no continuation."""
+        self.books.judge.settle_all()
+        self._clear()
+        self.resolved.clear()
+        self.drain()
+        self._sheets.seq = 1
+
+    def _clear(self) -> None:
         self.books.clear()
         self.links.clear()
         self.heard.clear()

@@ -17,7 +17,7 @@ from pmlive.pipeline.token import TokenState
 from pmlive.store.log import Record
 from pmlive.tables import STORED
 
-__all__ = ["Closed", "Journal", "Opened", "apply", "rebuild"]
+__all__ = ["Closed", "Journal", "LinkState", "Opened", "apply", "rebuild"]
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class Closed(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-class _LinkState(msgspec.Struct, frozen=True):
+class LinkState(msgspec.Struct, frozen=True):
     """A connection that was open when a segment began."""
 
     channel: Channel
@@ -113,7 +113,7 @@ def _state(pipeline: Pipeline, record: Record) -> None:
 
 
 def _link(pipeline: Pipeline, record: Record) -> None:
-    state = msgspec.json.decode(record.data, type=_LinkState)
+    state = msgspec.json.decode(record.data, type=LinkState)
     if record.conn not in pipeline.links:
         pipeline.links[record.conn] = Link(state.channel, set(state.tokens), state.opened, state.gap)
         pipeline.heard[record.conn] = state.heard
@@ -169,6 +169,12 @@ class Journal:
             self.keep(Record(pipeline.seq, now, conn, channel, kept))
         pipeline.received(conn, events, now, data)
 
+    def replay(self, record: Record) -> None:
+        """Take a record that was written before, and keep it as it is."""
+        if self.keep is not None:
+            self.keep(record)
+        apply(self.pipeline, record)
+
     def note(self, kind: str, conn: int, content: object, now: int) -> None:
         """Take something that happened besides frames; ``content`` is written as JSON, bytes as they are."""
         self.pipeline.tick(now)
@@ -195,9 +201,9 @@ class Journal:
             for token in books.tokens.values()
         ]
 
-    def _link_state(self, conn: int, link: Link) -> _LinkState:
+    def _link_state(self, conn: int, link: Link) -> LinkState:
         heard, past = self.pipeline.heard.get(conn, link.opened), self.pipeline.books.pasts.get(conn, Past())
-        return _LinkState(link.channel, sorted(link.tokens), link.opened, heard, link.gap, past.save())
+        return LinkState(link.channel, sorted(link.tokens), link.opened, heard, link.gap, past.save())
 
 
 def _encode(value: msgspec.Struct) -> bytes:

@@ -1,0 +1,175 @@
+"""A recording as the source of a manager's rows: what was received is received again, and nobody is asked for anything."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from pmlive.errors import PmliveError
+from pmlive.events import Channel
+from pmlive.manager.desk import Desk
+from pmlive.manager.engine import Options
+from pmlive.manager.source import Visit
+from pmlive.markets import Market, Series
+from pmlive.pipeline.journal import Opened
+from pmlive.replay import Player, RecordedNames, Speed, Timeline
+from pmlive.store import Record
+
+__all__ = ["Played"]
+
+logger = logging.getLogger(__name__)
+
+# A recorder of what is played may have so many bytes to write; then playing waits.
+_ROOM = 16 << 20
+
+
+class Played:
+    """Plays recordings to a desk, in the loop of the manager that holds it."""
+
+    recorded = True
+
+    def __init__(
+        self, timeline: Timeline, markets: Sequence[Market], options: Options, *, speed: Speed, paused: bool
+    ) -> None:
+        self.player = Player(
+            timeline,
+            self._take,
+            restart=self._restart,
+            finish=self._finish,
+            turn=self._turn,
+            roomy=self._roomy,
+            speed=speed,
+            paused=paused,
+        )
+        self.desk = Desk(clock=self.clock, rows=options.rows, age=options.age, depth=options.depth)
+        self.catalogue = RecordedNames(markets)
+        self.errors: dict[Channel, PmliveError] = {}
+        self.settled: set[str] = set()
+        self._urls: dict[Channel, str] = {}
+        self._reconnects = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def clock(self) -> int:
+        """Give the time of the recording."""
+        return self.player.position
+
+    # --- what the player tells ---
+
+    def _take(self, record: Record) -> None:
+        if record.kind == "open":
+            note = msgspec.json.decode(record.data, type=Opened)
+            self._urls[note.channel] = note.url
+            self._reconnects += note.replaces is not None
+        self.desk.replay(record)
+
+    def _restart(self) -> None:
+        self.desk.forget()
+
+    def _finish(self, now: int) -> None:
+        self.desk.replayed(now)
+
+    def _turn(self) -> None:
+        self.desk.turn()
+
+    def _roomy(self) -> bool:
+        recorder = self.desk.recorder
+        return recorder is None or recorder.status().pending_bytes < _ROOM
+
+    # --- what is wanted is what was recorded ---
+
+    def want(self, channel: Channel, keys: Sequence[str]) -> None:
+        """Ask nobody."""
+
+    def want_everything(self, channel: Channel) -> None:
+        """Ask nobody."""
+
+    def unwant(self, channel: Channel, keys: Sequence[str]) -> None:
+        """Ask nobody."""
+
+    def drop_channel(self, channel: Channel) -> None:
+        """Ask nobody."""
+
+    def refresh(self) -> None:
+        """Ask nobody: the recording tells what the books are."""
+
+    def follow(self, series: Series, add: Visit, drop: Visit) -> asyncio.Task[None]:
+        """Tell of the markets of a series that were recorded."""
+
+        async def tell() -> None:
+            for market in self.catalogue.of_series(series.name):
+                await add(market)
+
+        return self.spawn(tell())
+
+    def told_resolution(self, condition_id: str) -> bool:
+        """Say that nothing more is to be asked."""
+        return True
+
+    # --- the clockwork ---
+
+    async def run(self) -> None:
+        """Play, until cancelled."""
+        await self.player.run()
+
+    def spawn(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Run something beside; it is cancelled when playing ends."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a task of the replay failed", exc_info=error)
+
+    async def stop(self) -> None:
+        """End everything."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- what is told of it ---
+
+    def connections(self) -> dict[str, object]:
+        """Describe the connections as they were at this time of the recording."""
+        clob = self._described(("market", "user"))
+        links = self.desk.pipeline.links.values()
+        clob["authenticated"] = any(link.channel == "user" and link.gap is None for link in links)
+        return {"clob": clob, "realtime": self._described(("realtime", "prices"))}
+
+    def _described(self, channels: tuple[Channel, ...]) -> dict[str, object]:
+        links = [link for link in self.desk.pipeline.links.values() if link.channel in channels]
+        unbroken = sum(link.gap is None for link in links)
+        return {
+            "connected": unbroken > 0,
+            "url": next((self._urls[channel] for channel in channels if channel in self._urls), None),
+            "open": unbroken,
+            "sockets": len(links),
+            "error": None,
+            "given_up": False,
+        }
+
+    def dialling(self) -> dict[str, object]:
+        """Count the connections that took the place of broken ones."""
+        return {"connection_errors": 0, "reconnect_count": self._reconnects, "last_reconnect": None, "dials": 0}
+
+    def playing(self) -> dict[str, object]:
+        """Tell how far the recording was played."""
+        player = self.player
+        return {
+            "position": _text(player.position),
+            "first": _text(player.timeline.first),
+            "last": _text(player.timeline.last),
+            "speed": player.speed,
+            "paused": player.paused,
+            "finished": player.finished,
+            "folders": [str(folder) for folder in player.timeline.folders],
+        }
+
+
+def _text(nanoseconds: int) -> str:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat()

@@ -1,0 +1,243 @@
+"""Playing records in their own time, faster, or step by step."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeAlias
+
+from pmlive.replay.timeline import Timeline
+from pmlive.store import Record
+
+__all__ = ["Player", "Speed"]
+
+Speed: TypeAlias = float | Literal["max"]
+
+# How long records are taken in one go, and how often the clock is looked at meanwhile.
+_GO = 20_000_000
+_LOOK = 64
+# How long to wait for whoever takes the records, and at most for the next one, in seconds.
+_FULL = 0.02
+_NAP = 0.05
+# Kinds of record that a step counts: what came over a socket.
+_FRAMES = frozenset({"market", "user", "realtime", "prices"})
+
+
+class Player:
+    """Plays a timeline; every method but ``run`` returns at once, and all belong to one event loop.
+
+    Args:
+        timeline: what is played.
+        take: is told each record when its time has come.
+        restart: is told that the next records are not those that follow the last one.
+        finish: is told the time of the last record when there are no more.
+        turn: is called after each few records.
+        roomy: whether more can be taken now.
+        speed: seconds of the recording in one second; ``"max"`` plays as fast as records can be taken.
+        paused: whether to wait for ``resume``.
+    """
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        take: Callable[[Record], None],
+        *,
+        restart: Callable[[], None],
+        finish: Callable[[int], None],
+        turn: Callable[[], None],
+        roomy: Callable[[], bool],
+        speed: Speed = 1.0,
+        paused: bool = False,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.timeline = timeline
+        self._take = take
+        self._restart = restart
+        self._finish = finish
+        self._turn = turn
+        self._roomy = roomy
+        self._clock = clock
+        self._speed = _number(speed)
+        self.paused = paused
+        self.finished = False
+        self.failed: Exception | None = None
+        self._records: Iterator[Record] = timeline.records()
+        self._next: Record | None = None
+        # The time that playing has come to, and when (by ``clock``) it was there.
+        self._at = timeline.first
+        self._since = clock()
+        # Everything up to this time is played at once, also while paused.
+        self._sought: int | None = None
+        self._woken = asyncio.Event()
+        self._rested = asyncio.Event()
+
+    # --- what is asked of it ---
+
+    @property
+    def position(self) -> int:
+        """The time of the recording that playing has come to, in nanoseconds since 1970."""
+        if self.paused or self.finished or self._sought is not None or self._speed == math.inf:
+            return self._at
+        due = self._at + int((self._clock() - self._since) * self._speed)
+        # Never past a record that has not been taken, or what is judged by the clock would be judged without it.
+        return min(due, self.timeline.last if self._next is None else max(self._next.recv, self._at))
+
+    @property
+    def speed(self) -> Speed:
+        """Seconds of the recording in one second, or ``"max"``."""
+        return "max" if self._speed == math.inf else self._speed
+
+    @speed.setter
+    def speed(self, speed: Speed) -> None:
+        number = _number(speed)
+        self._hold()
+        self._speed = number
+        self._wake()
+
+    def pause(self) -> None:
+        """Stand still."""
+        self._hold()
+        self.paused = True
+        self._rested.set()
+
+    def resume(self) -> None:
+        """Go on from where it stands."""
+        self._since = self._clock()
+        self.paused = False
+        self._wake()
+
+    def seek(self, at: int) -> None:
+        """Go to a time: what the books were comes from the last place before it where they were written down.
+
+        Raises:
+            ValueError: the recording has no such time.
+        """
+        if not self.timeline.first <= at <= self.timeline.last:
+            raise ValueError(f"{at} is not between the first and the last record, {self.timeline.first} and {self.timeline.last}")
+        self._records, self._next = self.timeline.records(at), None
+        self._restart()
+        self.finished = False
+        self._sought = self._at = at
+        self._wake()
+
+    def step(self, frames: int = 1) -> int:
+        """Take so many frames, paused or not, with what was noted between them; tell how many there were."""
+        taken = 0
+        while taken < frames and self._peek() is not None:
+            taken += self._take_next() in _FRAMES
+        self._since = self._clock()
+        self._turn()
+        return taken
+
+    async def rested(self) -> None:
+        """Wait until it stands still: played to its end, paused, or where it was sent.
+
+        Raises:
+            PmliveError: the recording could not be played to its end.
+        """
+        await self._rested.wait()
+        if self.failed is not None:
+            raise self.failed
+
+    # --- the clockwork ---
+
+    async def run(self) -> None:
+        """Play, until cancelled."""
+        while True:
+            try:
+                nap = self._go()
+            except Exception as error:  # noqa: BLE001  # whoever waits is told
+                self.failed, nap = error, None
+            if nap is None:
+                self._rested.set()
+                await self._woken.wait()
+            elif nap:
+                await _either(self._woken, nap)
+            else:
+                await asyncio.sleep(0)
+            self._woken.clear()
+
+    def _go(self) -> float | None:
+        """Play what is due; tell how long to wait for more, None until woken."""
+        if self.failed is not None or self.finished or (self.paused and self._sought is None):
+            return None
+        if not self._roomy():
+            return _FULL
+        until = self._clock() + _GO
+        while self._clock() < until:
+            for _ in range(_LOOK):
+                record = self._peek()
+                if record is None:
+                    return self._end()
+                if not self._is_due(record):
+                    return self._wait_for(record)
+                self._take_next()
+        self._turn()
+        return 0.0
+
+    def _is_due(self, record: Record) -> bool:
+        if self._sought is not None:
+            return record.recv <= self._sought
+        return self._speed == math.inf or record.recv <= self._at + (self._clock() - self._since) * self._speed
+
+    def _wait_for(self, record: Record) -> float | None:
+        self._turn()
+        if self._sought is not None:
+            self._at, self._sought, self._since = self._sought, None, self._clock()
+            return None if self.paused else 0.0
+        due = (record.recv - self._at) / self._speed - (self._clock() - self._since)
+        return min(max(due / 1e9, 0.001), _NAP)
+
+    def _end(self) -> None:
+        self._hold()
+        self._sought = None
+        self._at = max(self._at, self.timeline.last)
+        self.finished = True
+        self._finish(self._at)
+        self._turn()
+
+    def _peek(self) -> Record | None:
+        if self._next is None:
+            self._next = next(self._records, None)
+        return self._next
+
+    def _take_next(self) -> str:
+        record, self._next = self._next, None
+        if record is None:
+            return ""
+        self._take(record)
+        if self._sought is None and record.recv > self._at:
+            # The clock of playing goes by the recording's: what is late in being taken is not late in being due.
+            if self._speed != math.inf:
+                self._since += int((record.recv - self._at) / self._speed)
+            self._at = record.recv
+        return record.kind
+
+    def _hold(self) -> None:
+        self._at, self._since = self.position, self._clock()
+
+    def _wake(self) -> None:
+        self.failed = None
+        self._rested.clear()
+        self._woken.set()
+
+
+async def _either(woken: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await woken.wait()
+    except TimeoutError:
+        pass
+
+
+def _number(speed: Speed) -> float:
+    """Read a speed.
+
+    Raises:
+        ValueError: it is neither "max" nor more than nothing.
+    """
+    if speed == "max":
+        return math.inf
+    if isinstance(speed, bool) or not isinstance(speed, int | float) or not 0 < speed < math.inf:
+        raise ValueError(f"speed {speed!r} is neither 'max' nor a number above 0, such as 1 or 60")
+    return float(speed)
