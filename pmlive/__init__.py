@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pmlive.feed import Policy
     from pmlive.manager import BookView, Manager, Subscription
     from pmlive.markets import Market, find
-    from pmlive.recording import recordings, sample
+    from pmlive.recording import RecordedBook, Recording, open_recording, recordings, sample
     from pmlive.settings import Venue
 
 __all__ = [
@@ -33,11 +33,14 @@ __all__ = [
     "PmliveError",
     "Policy",
     "ProtocolError",
+    "RecordedBook",
+    "Recording",
     "StoreError",
     "Subscription",
     "UnknownMarketError",
     "Venue",
     "find",
+    "open_recording",
     "recordings",
     "sample",
 ]
@@ -51,9 +54,12 @@ _LAZY = {
     "Manager": "pmlive.manager",
     "Market": "pmlive.markets",
     "Policy": "pmlive.feed",
+    "RecordedBook": "pmlive.recording",
+    "Recording": "pmlive.recording",
     "Subscription": "pmlive.manager",
     "Venue": "pmlive.settings",
     "find": "pmlive.markets",
+    "open_recording": "pmlive.recording",
     "recordings": "pmlive.recording",
     "sample": "pmlive.recording",
 }

@@ -16,7 +16,7 @@ _LAYERS = (
     ("errors", "events", "_wire", "book", "integrity", "_session"),
     ("tables", "buffers", "pipeline", "store"),
     ("feed", "replay", "markets", "settings", "credentials", "_wallet"),
-    ("manager", "recording"),
+    ("manager", "recording", "export", "captures"),
     ("widgets", "mcp", "cli"),
 )
 _CORE = _LAYERS[0]
@@ -32,7 +32,8 @@ _ENTRY = {"__init__", "__main__"}
 
 # Which parts may import what is heavy, or what the core must not have.
 _ONLY_IN = {
-    "numpy": {"buffers"},
+    "numpy": {"buffers", "analysis", "export", "recording"},
+    "duckdb": {"export"},
     "websockets": {"feed", "sim"},
     "httpx": {"markets", "credentials", "_wallet"},
     "ipywidgets": {"widgets"},

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from storing import NOON, SECOND, fast, feed, logged, rebuild, record, recording, stored, trades, wait
+from storing import NOON, SECOND, Clock, fast, feed, logged, rebuild, record, recording, stored, trades, wait
 
 from pmlive.errors import StoreError
-from pmlive.store import Record, Recorder, RecorderOptions, read_manifest, records
+from pmlive.store import Record, Recorder, RecorderOptions, read_manifest, recordings, records, verify_files
 
 
 def test_what_was_logged_is_sealed_when_the_recorder_closes(tmp_path: Path) -> None:
@@ -96,20 +96,12 @@ def test_what_is_logged_is_written_and_synced_without_being_asked(tmp_path: Path
         wait(lambda: recorder.status().pending_bytes == 0)
 
 
-class _Clock:
-    def __init__(self, now: int) -> None:
-        self.now = now
-
-    def __call__(self) -> int:
-        return self.now
-
-
-def _timed(folder: Path, clock: _Clock, options: RecorderOptions | None = None) -> Recorder:
+def _timed(folder: Path, clock: Clock, options: RecorderOptions | None = None) -> Recorder:
     return Recorder(folder, rebuild=rebuild, clock=clock, options=options or fast())
 
 
 def test_a_cut_is_due_when_the_segment_is_old(tmp_path: Path) -> None:
-    clock = _Clock(NOON)
+    clock = Clock(NOON)
     recorder = _timed(tmp_path, clock)
     clock.now += 400 * SECOND
     assert not recorder.due  # nothing to cut
@@ -123,13 +115,41 @@ def test_a_cut_is_due_when_the_segment_is_old(tmp_path: Path) -> None:
 
 
 def test_a_cut_is_due_at_midnight(tmp_path: Path) -> None:
-    clock = _Clock(NOON + 12 * 3600 * SECOND - SECOND)
+    clock = Clock(NOON + 12 * 3600 * SECOND - SECOND)
     recorder = _timed(tmp_path, clock)
     recorder.log(record(1))
     assert not recorder.due
     clock.now += SECOND
     assert recorder.due
     recorder.close()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_step_of_the_clock_is_a_cut_and_changes_no_order(tmp_path: Path, hours: int) -> None:
+    clock = Clock(NOON + 12 * 3600 * SECOND - 1800 * SECOND)
+    recorder = _timed(tmp_path, clock)
+    for number in range(1, 31):
+        clock.now += SECOND
+        if number in (11, 21):
+            clock.now += hours * 3600 * SECOND
+            assert recorder.due
+            recorder.cut([])
+        if number == 16:  # within a segment
+            clock.now -= hours * 1800 * SECOND
+        made = record(number)
+        recorder.log(Record(number, clock.now, made.conn, made.kind, made.data))
+        recorder.rows("trades", trades([made]))
+    recorder.close()
+
+    assert [item.seq for item in records(tmp_path)] == stored(tmp_path) == [*range(1, 31)]
+    files = read_manifest(tmp_path).of("raw")
+    assert len({Path(file.path).name for file in files}) == len(files) == 3
+    assert all(file.first_time <= file.last_time for file in files)
+    days = [Path(file.path).parent.name[-5:] for file in files]
+    assert days == (["11-21", "11-21", "11-21"] if hours < 0 else ["11-21", "11-22", "11-22"])
+    (listed,) = recordings(tmp_path)
+    assert listed.duration.total_seconds() >= 3600
+    assert verify_files(tmp_path) == []
 
 
 def test_a_cut_is_due_when_a_table_is_long(tmp_path: Path) -> None:

@@ -1,34 +1,19 @@
 import json
 import logging
+import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 import zstandard
-from storing import NOON, SECOND, feed, logged, rebuild, record, recording, stored, wait
+from storing import NOON, SECOND, CrashAt, CrashError, feed, logged, rebuild, record, recording, stored, wait
 
 from pmlive.errors import StoreError
-from pmlive.store import Recorder, read_manifest, records, scan, verify_files
+from pmlive.store import Record, Recorder, read_manifest, records, scan, verify_files
 from pmlive.store.log import encode_block
 from pmlive.store.manifest import MANIFEST
-
-
-class _CrashError(BaseException):
-    """The end of the process, as far as the code can tell."""
-
-
-class _CrashAt:
-    """A step that ends the process when it has been taken so many times."""
-
-    def __init__(self, number: int) -> None:
-        self.left = number
-        self.taken: list[str] = []
-
-    def __call__(self, name: str) -> None:
-        self.taken.append(name)
-        if self.left == len(self.taken):
-            raise _CrashError(name)
 
 
 def _blocks(first: int, last: int, *, size: int = 7) -> Iterator[bytes]:
@@ -49,21 +34,21 @@ def _leave_log(folder: Path) -> None:
     (folder / f"wal/{number + 1:06d}.wal").write_bytes(b"".join(_blocks(100, 150)) + b"\x5e\x2a\x4d\x18half a head")
 
 
-def _reopen(folder: Path, step: _CrashAt) -> Recorder:
+def _reopen(folder: Path, step: CrashAt) -> Recorder:
     return Recorder(folder, rebuild=rebuild, step=step)
 
 
 def test_a_crash_at_any_step_of_sealing_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     _leave_log(tmp_path / "count")
-    counted = _CrashAt(-1)
+    counted = CrashAt(-1)
     _reopen(tmp_path / "count", counted).close()
     assert len(counted.taken) >= 10
     for number in range(1, len(counted.taken) + 1):
         folder = tmp_path / str(number)
         _leave_log(folder)
 
-        with pytest.raises(_CrashError):
-            _reopen(folder, _CrashAt(number))
+        with pytest.raises(CrashError):
+            _reopen(folder, CrashAt(number))
 
         assert logged(folder) == [*range(1, 150)], counted.taken[number - 1]
         for _ in range(2):
@@ -81,8 +66,8 @@ def test_a_crash_at_any_step_of_sealing_loses_nothing_and_doubles_nothing(tmp_pa
 def test_crash_after_crash_still_loses_nothing(tmp_path: Path) -> None:
     _leave_log(tmp_path)
     for number in (5, 4, 3, 2, 1, 6, 5, 4, 3, 2, 1):
-        with pytest.raises(_CrashError):
-            _reopen(tmp_path, _CrashAt(number))
+        with pytest.raises(CrashError):
+            _reopen(tmp_path, CrashAt(number))
     with recording(tmp_path):
         assert logged(tmp_path) == stored(tmp_path) == [*range(1, 150)]
 
@@ -114,6 +99,54 @@ def test_damage_in_a_leftover_log_is_a_gap_and_the_file_is_kept(
     assert "bytes of the log are damaged" in caplog.text
     (damaged,) = (tmp_path / "wal").glob("*.damaged-*")
     assert damaged.read_bytes() == data
+
+
+def test_a_crash_before_a_damaged_log_is_removed_keeps_the_damaged_file(tmp_path: Path) -> None:
+    _leave_log(tmp_path / "made")
+    path = max((tmp_path / "made/wal").glob("*.wal"))
+    data = bytearray(path.read_bytes())
+    data[len(next(_blocks(100, 150))) + 60] ^= 1
+    path.write_bytes(data)
+    counted = CrashAt()
+    _reopen(shutil.copytree(tmp_path / "made", tmp_path / "count"), counted).close()
+    for number in range(1, len(counted.taken) + 1):
+        folder = shutil.copytree(tmp_path / "made", tmp_path / str(number))
+        with pytest.raises(CrashError):
+            _reopen(folder, CrashAt(number))
+
+        with recording(folder):
+            pass
+
+        assert logged(folder) == stored(folder) == [*range(1, 107), *range(114, 150)]
+        assert [kept.read_bytes() for kept in (folder / "wal").iterdir()] == [data]
+
+
+def test_a_log_cut_at_any_byte_is_recovered_up_to_there(tmp_path: Path) -> None:
+    log = list(_blocks(1, 22))
+    ends = [sum(map(len, log[:count])) for count in range(4)]
+    for size in range(0, ends[-1], 5):
+        folder = tmp_path / str(size)
+        (folder / "wal").mkdir(parents=True)
+        (folder / "wal/000001.wal").write_bytes(b"".join(log)[:size])
+        with recording(folder) as recorder:
+            kept = sum(end <= size for end in ends) - 1
+            assert recorder.recovery.torn == size - ends[kept]
+        assert logged(folder) == stored(folder) == [*range(1, kept * 7 + 1)]
+
+
+def test_a_large_log_is_recovered_block_by_block(tmp_path: Path) -> None:
+    noise = random.Random(1).randbytes(100_000)
+    compressor = zstandard.ZstdCompressor(level=1)
+    (tmp_path / "wal").mkdir()
+    with (tmp_path / "wal/000001.wal").open("wb") as log:
+        for number in range(200):
+            made = record(number + 1)
+            item = Record(made.seq, made.recv, made.conn, made.kind, noise)
+            log.write(encode_block([item], number=number, compressor=compressor))
+    with recording(tmp_path) as recorder:
+        assert recorder.recovery.records == 200
+    assert logged(tmp_path) == stored(tmp_path) == [*range(1, 201)]
+    assert verify_files(tmp_path) == []
 
 
 def test_a_log_that_cannot_be_decoded_is_kept(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from storing import logged, recording, stored
+from storing import audit, logged, recording, stored
 
 from pmlive.store import read_manifest, records, verify_files
 
@@ -119,14 +119,11 @@ def test_a_write_that_is_refused_waits_and_comes_again(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_a_hole_and_the_recorder_resumes_when_there_is_space(tmp_path: Path) -> None:
-    unshare = shutil.which("unshare")
-    if unshare is None or subprocess.run([unshare, "-Urm", "true"], check=False, capture_output=True).returncode:
-        pytest.skip("a small disk cannot be mounted here (unshare -Urm)")
     disk, out = tmp_path / "disk", tmp_path / "out"
     disk.mkdir()
     mount = f'mount -t tmpfs -o size=4m none "{disk}" && "$@" && cp -r "{disk}/rec" "{out}"'
 
-    (full, freed, hole), said = _run(_FULL, disk / "rec", prefix=[unshare, "-Urm", "sh", "-c", mount, "sh"])
+    (full, freed, hole), said = _run(_FULL, disk / "rec", prefix=[*_mounting(), "sh", "-c", mount, "sh"])
 
     assert "No space left" in str(full["trouble"])
     assert full["due"] is False
@@ -145,6 +142,63 @@ def test_a_full_disk_is_a_hole_and_the_recorder_resumes_when_there_is_space(tmp_
     ]
     assert stored(out) == [number for number in numbers if number > keyframe]
     assert verify_files(out) == []
+
+
+# The folder becomes read-only for whatever is opened from then on, and writable again.
+_READ_ONLY = """
+import subprocess
+def mount(*words):
+    subprocess.run(words, check=True)
+recorder = Recorder(folder, rebuild=rebuild, options=fast())
+feed(recorder, range(1, 50))
+assert recorder.flush(10)
+mount("mount", "--bind", folder, folder)
+mount("mount", "-o", "remount,bind,ro", folder)
+feed(recorder, range(50, 100))
+recorder.cut([record(100, kind="state")])
+began = time.monotonic()
+wait(lambda: recorder.status().trouble)
+say(trouble=recorder.status().trouble, seconds=time.monotonic() - began)
+mount("umount", folder)
+began = time.monotonic()
+wait(lambda: recorder.status().trouble is None and recorder.status().segments == 1)
+feed(recorder, range(101, 150))
+assert recorder.flush(10)
+say(seconds=time.monotonic() - began, dropped=recorder.status().dropped)
+recorder.close()
+mount("mount", "--bind", folder, folder)
+mount("mount", "-o", "remount,bind,ro", folder)
+try:
+    Recorder(folder, rebuild=rebuild)
+except StoreError as error:
+    say(error=str(error))
+mount("umount", folder)
+"""
+
+
+def _mounting() -> list[str]:
+    unshare = shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, "-Urm", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here (unshare -Urm)")
+    return [unshare, "-Urm"]
+
+
+def test_a_read_only_remount_is_said_and_costs_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "rec"
+    folder.mkdir()
+
+    (trouble, resumed, refused), said = _run(_READ_ONLY, folder, prefix=_mounting())
+
+    assert "Read-only file system" in str(trouble["trouble"])
+    assert isinstance(trouble["seconds"], float)
+    assert trouble["seconds"] < 1
+    assert isinstance(resumed["seconds"], float)
+    assert resumed["seconds"] < 5
+    assert resumed["dropped"] == 0
+    assert "Read-only file system" in str(refused["error"])
+    assert "resumed after" in said
+    assert logged(folder) == stored(folder) == [*range(1, 100), *range(101, 150)]
+    assert verify_files(folder) == []
 
 
 _STRACE = shutil.which("strace")
@@ -197,6 +251,31 @@ def test_a_kill_at_any_system_call_loses_nothing_acknowledged(tmp_path: Path, ca
             found = logged(folder)
         assert found == stored(folder) == [*range(1, len(found) + 1)]
         assert len(found) >= acknowledged
+
+
+@pytest.mark.skipif(_STRACE is None, reason="strace is not installed, so faults cannot be injected")
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("times", ["once", "for ever"])
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [("write", "ENOSPC"), ("fdatasync", "EIO"), ("fsync", "EIO"), ("rename", "ENOSPC"), ("unlink", "EROFS")],
+)
+def test_a_fault_at_any_system_call_costs_nothing_acknowledged(
+    tmp_path: Path, call: str, error: str, times: str
+) -> None:
+    for number in range(1, 100):
+        folder, trace = tmp_path / str(number), tmp_path / "trace"
+        # What is told of the recording is a write, too, and has to be heard.
+        paths = [folder / "wal/000001.wal", folder / ".manifest.json.tmp"] if call == "write" else []
+        strace = [str(_STRACE), "-f", "-qq", "-o", str(trace), *(word for path in paths for word in ("-P", str(path)))]
+        inject = f"inject={call}:error={error}:when={number}{'' if times == 'once' else '+'}"
+        done = _start(_STEPS, folder, "aloud", prefix=[*strace, "-e", f"trace={call}", "-e", inject])
+        acknowledged = max([0, *(json.loads(line).get("kept", 0) for line in done.stdout.splitlines())])
+        audit(folder, acknowledged)
+        if "INJECTED" not in trace.read_text():
+            return
+    raise AssertionError("it never ends")
 
 
 def _refuses_to_record(folder: Path, setup: str) -> str:

@@ -1,11 +1,14 @@
 """Recordings on disk: the log that survives a crash, the sealed files, and how they are read."""
 
+from pmlive.store.compact import Compaction, compact
 from pmlive.store.log import Record
 from pmlive.store.manifest import Manifest, SealedFile, read_manifest
 from pmlive.store.reader import FileProblem, RecordingInfo, recordings, records, scan, span, verify_files
 from pmlive.store.recorder import Recorder, RecorderOptions, RecorderStatus
+from pmlive.store.repair import Repaired, RepairReport, repair
 
 __all__ = [
+    "Compaction",
     "FileProblem",
     "Manifest",
     "Record",
@@ -13,10 +16,14 @@ __all__ = [
     "RecorderOptions",
     "RecorderStatus",
     "RecordingInfo",
+    "RepairReport",
+    "Repaired",
     "SealedFile",
+    "compact",
     "read_manifest",
     "recordings",
     "records",
+    "repair",
     "scan",
     "span",
     "verify_files",

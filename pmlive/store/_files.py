@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pmlive.errors import StoreError
+from pmlive.store import faults
 
 if sys.platform == "win32":
     import msvcrt
@@ -19,6 +20,7 @@ else:
 # Bytes are locked far behind the text, so that on Windows the holder's number stays readable.
 _LOCKED_BYTE = 1 << 30
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -32,6 +34,7 @@ class Forkable(Protocol):
 
 def sync(descriptor: int) -> None:
     """Wait until the bytes of a file are on the disk itself."""
+    faults.check("sync")
     if sys.platform == "linux":
         os.fdatasync(descriptor)
     elif sys.platform == "darwin":
@@ -42,6 +45,7 @@ def sync(descriptor: int) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on the disk; Windows does so by itself."""
+    faults.check("sync folder")
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -57,6 +61,7 @@ def make_folder(folder: Path) -> list[Path]:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         for path in reversed(missing):
+            faults.check("make folder")
             path.mkdir(exist_ok=True)
             made.append(path)
             sync_folder(path.parent)
@@ -69,6 +74,7 @@ def make_folder(folder: Path) -> list[Path]:
 
 def create(path: Path) -> int:
     """Open a new file for appending."""
+    faults.check("create")
     return os.open(path, _NEW, 0o644)
 
 
@@ -76,7 +82,13 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write everything, however many calls the system makes of it."""
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        view = view[os.write(descriptor, view[: faults.check("write")]) :]
+
+
+def cut_off(descriptor: int, size: int) -> None:
+    """Shorten a file."""
+    faults.check("cut off")
+    os.ftruncate(descriptor, size)
 
 
 @contextmanager
@@ -105,7 +117,34 @@ def write_aside(path: Path, data: bytes) -> Path:
 
 def replace(aside: Path, path: Path) -> None:
     """Give a file its final name."""
-    Path(aside).replace(path)
+    faults.check("rename")
+    aside.replace(path)
+
+
+def link(path: Path, other: Path) -> None:
+    """Give a file a second name, or copy it where files have one only; ``other`` is there whole or not at all."""
+    faults.check("link")
+    try:
+        other.hardlink_to(path)
+    except FileExistsError:
+        remove(other)
+        link(path, other)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        replace(write_aside(other, path.read_bytes()), other)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there."""
+    faults.check("remove")
+    path.unlink(missing_ok=True)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder that has nothing in it."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 class FolderLock:

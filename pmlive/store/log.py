@@ -60,6 +60,14 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     last_recv: int
     payload: bytes
 
+    def encode(self) -> bytes:
+        """Write the block: its header, then the frame."""
+        span = (self.first_seq, self.last_seq, self.first_recv, self.last_recv)
+        fields = (len(self.payload), self.number, self.count, *span)
+        header = _HEADER.pack(*struct.unpack("<II4s", _MAGIC), 0, *fields)
+        checksum = crc32(self.payload, crc32(header[_COVERED:]))
+        return b"".join((_MAGIC, checksum.to_bytes(4, "little"), header[_COVERED:], self.payload))
+
     def entries(self) -> bytes:
         """Decompress the entries.
 
@@ -123,11 +131,16 @@ def decode_entries(text: bytes) -> list[Record]:
 def encode_block(records: Sequence[Record], *, number: int, compressor: zstandard.ZstdCompressor) -> bytes:
     """Pack at least one record into a block."""
     first, last = records[0], records[-1]
-    payload = compressor.compress(b"".join(map(encode_entry, records)))
-    fields = (len(payload), number, len(records), first.seq, last.seq, first.recv, last.recv)
-    header = _HEADER.pack(*struct.unpack("<II4s", _MAGIC), 0, *fields)
-    checksum = crc32(payload, crc32(header[_COVERED:]))
-    return b"".join((_MAGIC, checksum.to_bytes(4, "little"), header[_COVERED:], payload))
+    block = Block(
+        number=number,
+        count=len(records),
+        first_seq=first.seq,
+        last_seq=last.seq,
+        first_recv=first.recv,
+        last_recv=last.recv,
+        payload=compressor.compress(b"".join(map(encode_entry, records))),
+    )
+    return block.encode()
 
 
 def read_blocks(data: bytes) -> Iterator[Block | Damage]:

@@ -2,11 +2,12 @@
 
 Times are nanoseconds since 1970 by our clock. ``sealed`` is the last segment of the log whose files are listed, so a
 leftover of it is deleted and a later one is rebuilt. ``holes`` are the intervals that could not be kept; each is noted
-before anything that came after it.
+before anything that came after it. ``replaced`` are names that count no more and are not removed yet; raw frames before
+``raw_from`` were given up.
 """
 
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from threading import Lock
@@ -18,7 +19,17 @@ from pmlive.errors import StoreError
 from pmlive.events import Gap
 from pmlive.store import _files
 
-__all__ = ["MANIFEST", "RAW", "SCHEMA", "Catalogue", "Manifest", "SealedFile", "new_manifest", "read_manifest"]
+__all__ = [
+    "MANIFEST",
+    "RAW",
+    "SCHEMA",
+    "Catalogue",
+    "Manifest",
+    "Replaced",
+    "SealedFile",
+    "new_manifest",
+    "read_manifest",
+]
 
 MANIFEST = "manifest.json"
 RAW = "raw"
@@ -41,6 +52,14 @@ class SealedFile(msgspec.Struct, frozen=True, kw_only=True):
     last_time: int
 
 
+class Replaced(msgspec.Struct, frozen=True, kw_only=True):
+    """A name whose rows are in the file ``by`` since a time; readers that were quicker still use it."""
+
+    path: str
+    by: str
+    since: int
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a recording consists of."""
 
@@ -53,10 +72,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     next_seq: int = 0
     last_recv: int | None = None
     holes: list[Gap] = []
+    replaced: list[Replaced] = []
+    raw_from: int | None = None
 
     def of(self, table: str) -> list[SealedFile]:
         """List the files of one table (``raw``: of the frames), in order of arrival."""
         return sorted((file for file in self.files if file.table == table), key=lambda file: file.first_seq)
+
+    def without(self, given_up: Iterable[SealedFile]) -> "Manifest":
+        """Leave files out."""
+        paths = {file.path for file in given_up}
+        return msgspec.structs.replace(self, files=[file for file in self.files if file.path not in paths])
 
     def with_markets(self, markets: Sequence[Market]) -> "Manifest":
         """Add markets, in place of what was known of the same ones."""
@@ -100,8 +126,8 @@ def _decode(path: Path, data: bytes) -> Manifest:
     except msgspec.MsgspecError as error:
         message = f"{str(path)!r} is not the manifest of a recording ({error}); choose another folder"
         raise StoreError(message) from error
-    for file in manifest.files:
-        _check_inside(path, file.path)
+    for name in (*(file.path for file in manifest.files), *(old.path for old in manifest.replaced)):
+        _check_inside(path, name)
     return manifest
 
 

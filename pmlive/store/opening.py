@@ -2,7 +2,8 @@
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -10,9 +11,11 @@ import msgspec
 from pmlive.errors import StoreError
 from pmlive.store import _files, wal
 from pmlive.store.manifest import MANIFEST, Catalogue, Manifest, new_manifest, read_manifest
-from pmlive.store.seal import Rebuild, Sealing, Segment, Step, seal, sealed_files, sweep
+from pmlive.store.merging import finish
+from pmlive.store.seal import Rebuild, Sealing, Segment, seal, sweep
+from pmlive.store.staging import Step, Work, sealed_files
 
-__all__ = ["Opened", "Recovery", "open_folder"]
+__all__ = ["Opened", "Recovery", "locked", "open_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,34 @@ def open_folder(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[
         raise StoreError(f"{str(folder)!r} cannot be recorded into: {error}; choose another folder") from error
 
 
+@contextmanager
+def locked(folder: Path, *, now: int, step: Step) -> Generator[Work]:
+    """Hold the lock of a recording that is there, and leave its log to the next recorder.
+
+    Raises:
+        StoreError: it is no recording, it is being recorded, or it cannot be written.
+    """
+    read_manifest(folder)
+    try:
+        lock = _files.FolderLock(folder)
+    except OSError as error:
+        raise StoreError(f"{str(folder)!r} cannot be locked: {error}; check its permissions") from error
+    try:
+        yield _prepared(folder, now, step)
+    finally:
+        lock.forget()
+
+
+def _prepared(folder: Path, now: int, step: Step) -> Work:
+    work = Work(folder=folder, catalogue=Catalogue(folder, read_manifest(folder)), run=secrets.token_hex(4), step=step)
+    try:
+        sweep(folder, work.catalogue.manifest)
+        finish(work, now=now)
+    except OSError as error:
+        raise StoreError(f"{str(folder)!r} cannot be written: {error}; check the disk and its permissions") from error
+    return work
+
+
 def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: Step) -> Opened:
     lock = _files.FolderLock(folder)
     try:
@@ -66,6 +97,8 @@ def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[
         sealing = Sealing(
             folder=folder, catalogue=catalogue, rebuild=rebuild, run=secrets.token_hex(4), level=level, step=step
         )
+        sweep(folder, catalogue.manifest)
+        finish(sealing, now=clock())
         return Opened(lock=lock, sealing=sealing, recovery=_recover(sealing))
     except BaseException:
         lock.forget()
@@ -93,7 +126,6 @@ def _undo(made: list[Path]) -> None:
 
 
 def _recover(sealing: Sealing) -> Recovery:
-    sweep(sealing.folder, sealing.catalogue.manifest)
     left = wal.segments(sealing.folder)
     found = Recovery()
     for number, files in left.items():

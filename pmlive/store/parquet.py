@@ -7,22 +7,25 @@ again. Its schema is not embedded: a reader then sees plain strings, lists and U
 # pyarrow comes without types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 
 import msgspec
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pmlive.errors import StoreError
 from pmlive.store.manifest import SCHEMA
 from pmlive.tables import SCHEMAS
 
-__all__ = ["Encoded", "encode", "join", "rows_of"]
+__all__ = ["Encoded", "encode", "join", "merged", "rows_of"]
 
 _DELTA = {"seq": "DELTA_BINARY_PACKED", "ts_event": "DELTA_BINARY_PACKED", "ts_recv": "DELTA_BINARY_PACKED"}
 _ROW_GROUP = 131_072
-_LEVEL = 3
+# While recording, and for merged files: a quarter more time than at level 3, and six of a hundred bytes less.
+_LEVEL, _MERGED_LEVEL = 3, 6
 
 
 class Encoded(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +50,9 @@ def encode(table: str, frame: pl.DataFrame) -> Encoded:
     """Write rows, at least one, as a parquet file in memory."""
     seq, time = frame["seq"], frame["ts_recv"].dt.epoch("ns")
     sink = pa.BufferOutputStream()
-    _write(table, _arrow(frame), sink)
+    arrow = _arrow(frame)
+    with _writer(table, arrow.schema, sink, level=_LEVEL) as writer:
+        writer.write_table(arrow, row_group_size=_ROW_GROUP)
     return Encoded(
         data=sink.getvalue().to_pybytes(),
         rows=frame.height,
@@ -56,6 +61,71 @@ def encode(table: str, frame: pl.DataFrame) -> Encoded:
         first_time=_int(time.min()),
         last_time=_int(time.max()),
     )
+
+
+def merged(table: str, files: Iterable[bytes]) -> Encoded:
+    """Write the rows of files, in their order, as one; a few row groups are in memory at a time."""
+    sink = pa.BufferOutputStream()
+    total = _Total()
+    with ExitStack() as stack:
+        writer: pq.ParquetWriter | None = None
+        for group in _groups(_parts(files)):
+            if writer is None:
+                writer = stack.enter_context(_writer(table, group.schema, sink, level=_MERGED_LEVEL))
+            writer.write_table(group, row_group_size=_ROW_GROUP)
+            total.add(group)
+    return Encoded(data=sink.getvalue().to_pybytes(), rows=total.rows, **total.span())
+
+
+class _Total:
+    """What is known of rows that were written."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._seqs: list[int] = []
+        self._times: list[int] = []
+
+    def add(self, rows: pa.Table) -> None:
+        self.rows += rows.num_rows
+        self._seqs += _ends(rows["seq"])
+        self._times += _ends(rows["ts_recv"].cast(pa.int64()))
+
+    def span(self) -> dict[str, int]:
+        return {
+            "first_seq": min(self._seqs),
+            "last_seq": max(self._seqs),
+            "first_time": min(self._times),
+            "last_time": max(self._times),
+        }
+
+
+def _ends(column: pa.ChunkedArray) -> list[int]:
+    ends = pc.min_max(column)  # pyright: ignore[reportAttributeAccessIssue] - made when pyarrow is imported
+    return [_int(end.as_py()) for end in ends.values()]
+
+
+def _parts(files: Iterable[bytes]) -> Iterator[pa.Table]:
+    # As dictionaries, strings of seventy digits take a few bytes a row.
+    for data in files:
+        schema = pq.read_schema(pa.BufferReader(data))
+        texts = [field.name for field in schema if pa.types.is_string(field.type)]
+        reader = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts, page_checksum_verification=True)
+        for group in range(reader.num_row_groups):
+            yield reader.read_row_group(group)
+
+
+def _groups(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    waiting: list[pa.Table] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(one.num_rows for one in waiting) >= _ROW_GROUP:
+            whole = pa.concat_tables(waiting).unify_dictionaries()
+            full = whole.num_rows // _ROW_GROUP * _ROW_GROUP
+            yield whole.slice(0, full)
+            waiting = [whole.slice(full)]
+    rest = pa.concat_tables(waiting).unify_dictionaries()
+    if rest.num_rows:
+        yield rest
 
 
 def rows_of(data: bytes) -> int:
@@ -76,21 +146,21 @@ def _arrow(frame: pl.DataFrame) -> pa.Table:
     return frame.with_columns(pl.col(enums).cast(pl.String)).to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
-def _write(table: str, arrow: pa.Table, sink: pa.BufferOutputStream) -> None:
-    leaves = [leaf for field in arrow.schema for leaf in _leaves(field.name, field.type)]
-    with pq.ParquetWriter(
+def _writer(table: str, schema: pa.Schema, sink: pa.BufferOutputStream, *, level: int) -> pq.ParquetWriter:
+    leaves = [leaf for field in schema for leaf in _leaves(field.name, field.type)]
+    writer = pq.ParquetWriter(
         sink,
-        arrow.schema,
+        schema,
         version="2.6",
         compression="zstd",
-        compression_level=_LEVEL,
+        compression_level=level,
         use_dictionary=[leaf for leaf in leaves if leaf not in _DELTA],  # pyright: ignore[reportArgumentType] - a list too
         column_encoding={leaf: _DELTA[leaf] for leaf in leaves if leaf in _DELTA},
         write_page_checksum=True,
         store_schema=False,
-    ) as writer:
-        writer.add_key_value_metadata({"pmlive.schema": str(SCHEMA), "pmlive.table": table})
-        writer.write_table(arrow, row_group_size=_ROW_GROUP)
+    )
+    writer.add_key_value_metadata({"pmlive.schema": str(SCHEMA), "pmlive.table": table})
+    return writer
 
 
 def _leaves(path: str, dtype: pa.DataType) -> list[str]:

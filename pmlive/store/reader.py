@@ -1,6 +1,5 @@
 """Reading a recording, also while it is being written: no lock is taken and nothing is changed."""
 
-import hashlib
 import logging
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
@@ -13,17 +12,27 @@ import msgspec
 import polars as pl
 
 from pmlive.errors import StoreError
-from pmlive.events import Gap
 from pmlive.store import raw, wal
 from pmlive.store.log import Record
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, SealedFile, read_manifest
+from pmlive.store.salvage import salvage
 from pmlive.tables import SCHEMAS
 
-__all__ = ["FileProblem", "RecordingInfo", "read_manifest", "recordings", "records", "scan", "span", "verify_files"]
+__all__ = [
+    "FileProblem",
+    "RecordingInfo",
+    "problem_of",
+    "read_manifest",
+    "recordings",
+    "records",
+    "scan",
+    "span",
+    "verify_files",
+]
 
 logger = logging.getLogger(__name__)
 
-_CHUNK = 1 << 20
+_CHANGED = "is damaged: its sha256 has changed"
 
 
 class RecordingInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +65,8 @@ class FileProblem(msgspec.Struct, frozen=True):
 def records(folder: Path, *, since: int | None = None) -> Iterator[Record]:
     """Yield every record in order of arrival: the sealed ones, then those in the log.
 
-    What is damaged is passed over, and a ``gap`` record stands in its place. With ``since`` (nanoseconds since 1970) they
-    begin with the last segment that began by then: it tells first what the books were.
+    What is damaged is passed over, and a ``gap`` record stands in its place. With ``since`` (nanoseconds since 1970)
+    they begin with the last segment that began by then: it tells first what the books were.
 
     Raises:
         StoreError: the folder is not a recording.
@@ -79,7 +88,11 @@ def span(folder: Path) -> tuple[int, int] | None:
 
 
 def scan(folder: Path, table: str) -> pl.LazyFrame:
-    """Scan the sealed rows of a table.
+    """Scan the sealed rows of a table, as far as they are sealed now.
+
+    A frame that was scanned goes on to be readable for ten minutes and more while the recorder merges files, and as
+    long as one likes when nobody records or compacts. The files can be read without pmlive, too: ``TABLE/*/*.parquet``
+    matches each row once, save in the instant in which a merged file takes the place of its inputs.
 
     Raises:
         StoreError: the folder is not a recording.
@@ -88,10 +101,10 @@ def scan(folder: Path, table: str) -> pl.LazyFrame:
     if table not in SCHEMAS:
         raise ValueError(f"no table {table!r}; there are {', '.join(SCHEMAS)}")
     paths = [folder / file.path for file in read_manifest(folder).of(table)]
-    there = [path for path in paths if path.exists()]
-    for path in paths:
-        if path not in there:
-            logger.warning("%s is missing; the recording is not whole", path)
+    missing = {path for path in paths if not path.exists()}
+    for path in missing:
+        logger.warning("%s is missing; the recording is not whole", path)
+    there = [path for path in paths if path not in missing]
     schema = SCHEMAS[table]
     if not there:
         return pl.LazyFrame(schema=schema)
@@ -116,8 +129,12 @@ def verify_files(folder: Path) -> list[FileProblem]:
     Raises:
         StoreError: the folder is not a recording.
     """
-    found = ((file, _problem(folder, file)) for file in read_manifest(folder).files)
-    return [FileProblem(file.path, problem) for file, problem in found if problem is not None]
+    found: dict[SealedFile, str | None] = {}
+    # While a recorder merges and gives up raw frames, what is listed changes.
+    while unchecked := [file for file in read_manifest(folder).files if file not in found]:
+        found |= {file: problem_of(folder, file) for file in unchecked}
+    listed = set(read_manifest(folder).files)
+    return [FileProblem(file.path, problem) for file, problem in found.items() if problem and file in listed]
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -155,24 +172,48 @@ def _snapshot(folder: Path) -> tuple[Manifest, dict[int, list[bytes]]]:
                 return manifest, left
 
 
-def _sealed(folder: Path, file: SealedFile) -> Iterable[Record]:
-    problem = _problem(folder, file)
-    if problem is None:
-        return raw.read(folder / file.path)
-    logger.warning("%s: %s; its %d frames are a gap", file.path, problem, file.rows)
-    gap = Gap(started=file.first_time, ended=file.last_time, cause="disk", detail=f"{file.path}: {problem}")
-    return wal.Reading(blocks=[wal.loss(gap, seq=file.last_seq, recv=file.last_time)]).records()
+def _sealed(folder: Path, file: SealedFile) -> Iterator[Record]:
+    try:
+        stream = (folder / file.path).open("rb")
+    except OSError as error:
+        yield from _elsewhere(folder, file, error)
+        return
+    with stream:
+        if raw.digest(stream) == file.sha256:
+            yield from raw.records(stream)
+            return
+        stream.seek(0)
+        data = stream.read()
+    yield from _rest(data, file, problem=_CHANGED)
 
 
-def _problem(folder: Path, file: SealedFile) -> str | None:
-    digest = hashlib.sha256()
+def _elsewhere(folder: Path, file: SealedFile, error: OSError) -> Iterator[Record]:
+    # Its frames were repaired into another file, or they were given up, or they are lost.
+    manifest = read_manifest(folder)
+    others = [one for one in manifest.of(RAW) if one.first_seq <= file.last_seq and file.first_seq <= one.last_seq]
+    if file in others:
+        yield from _rest(b"", file, problem=f"cannot be read: {error.strerror}")
+    elif others:
+        for other in others:
+            yield from _sealed(folder, other)
+    else:
+        yield from _rest(b"", file, problem="was given up while the recording was read")
+
+
+def _rest(data: bytes, file: SealedFile, *, problem: str) -> Iterator[Record]:
+    left = salvage(data, file)
+    logger.warning("%s %s; %d frames are a gap", file.path, problem, left.missing)
+    return left.reading.records()
+
+
+def problem_of(folder: Path, file: SealedFile) -> str | None:
+    """Tell what is wrong with a sealed file, or None."""
     try:
         with (folder / file.path).open("rb") as stream:
-            for chunk in iter(lambda: stream.read(_CHUNK), b""):
-                digest.update(chunk)
+            digest = raw.digest(stream)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    return None if digest.hexdigest() == file.sha256 else "is damaged: its sha256 has changed"
+    return None if digest == file.sha256 else _CHANGED
 
 
 def _info(folder: Path, manifest: Manifest) -> RecordingInfo:
@@ -185,6 +226,6 @@ def _info(folder: Path, manifest: Manifest) -> RecordingInfo:
         rows=sum(file.rows for file in manifest.files if file.table != RAW),
         bytes=sum(file.bytes for file in manifest.files),
         unsealed=sum(path.stat().st_size for path in left if path.exists()),
-        first_time=frames[0].first_time if frames else None,
-        last_time=frames[-1].last_time if frames else None,
+        first_time=min((file.first_time for file in frames), default=None),
+        last_time=max((file.last_time for file in frames), default=None),
     )

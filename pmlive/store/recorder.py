@@ -29,9 +29,11 @@ from pmlive.store.log import Record
 from pmlive.store.manifest import RAW
 from pmlive.store.opening import Recovery, open_folder
 from pmlive.store.packer import OVERHEAD, Cut, Flush, Packer, Rows
-from pmlive.store.seal import Rebuild, Segment, Step
+from pmlive.store.seal import Rebuild, Segment
 from pmlive.store.sealer import Sealer
+from pmlive.store.staging import Step
 from pmlive.store.status import RecorderOptions, RecorderStatus
+from pmlive.store.upkeep import Upkeep
 from pmlive.store.writer import LogWriter, Timing
 from pmlive.tables import STORED
 
@@ -80,7 +82,8 @@ class Recorder:
         self.recovery: Recovery = opened.recovery
         self.next_seq: int = self._catalogue.manifest.next_seq
         self.last_recv: int | None = self._catalogue.manifest.last_recv
-        self._sealer = Sealer(opened.sealing, retry=options.retry, lost=self._note_lost)
+        upkeep = Upkeep(opened.sealing, options, clock=clock)
+        self._sealer = Sealer(opened.sealing, retry=options.retry, lost=self._note_lost, tend=upkeep.turn)
         self._packer = Packer(rows_memory=options.rows_memory)
         self._queue = self._packer.queue
         self._writer = LogWriter(
@@ -148,7 +151,7 @@ class Recorder:
             return False
         now, options = self._clock(), self._options
         return (
-            now - self._cut_at >= options.segment_seconds * 1e9
+            abs(now - self._cut_at) >= options.segment_seconds * 1e9
             or now // _DAY != self._cut_at // _DAY
             or max(self._rows_since_cut.values()) >= options.segment_rows
             or (
@@ -263,7 +266,8 @@ class Recorder:
 
     def _note_lost(self, segment: Segment) -> None:
         detail = "files of the log were removed before they were sealed"
-        gap = Gap(started=segment.first_recv, ended=segment.last_recv, cause="disk", detail=detail)
+        between = (segment.first_recv, segment.last_recv)
+        gap = Gap(started=min(between), ended=max(between), cause="disk", detail=detail)
         self._catalogue.add_hole(gap)
         self._ended.append(gap)
         logger.error("recording %r: %s", str(self.folder), detail)

@@ -5,37 +5,31 @@ The commit goes in this order, and a crash between any two steps loses and doubl
 1. every file is written under a dot-name beside its final one, synced, and read back;
 2. the files get their final names, and the names are synced;
 3. the manifest that lists them replaces the old one: *from here on they count*;
-4. the segment of the log is removed.
+4. the segment of the log is removed; when it was damaged, it was given a second name before 3, which it keeps.
 
 A crash before 3 leaves files that no manifest names: they are removed at the next start and made again from the log.
 A crash after 3 leaves a segment that the manifest calls sealed: it is removed at the next start.
 """
 
-import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 import polars as pl
 
-from pmlive.errors import StoreError
 from pmlive.store import _files, raw, wal
 from pmlive.store.log import Record
-from pmlive.store.manifest import RAW, Catalogue, Manifest, SealedFile
+from pmlive.store.manifest import RAW, Manifest
+from pmlive.store.staging import Staged, Work, dated, discard, publish, sealed_files, stage_raw, stage_table
 from pmlive.tables import STORED
 
-__all__ = ["Held", "Rebuild", "Sealing", "Segment", "Step", "seal", "sealed_files", "sweep"]
+__all__ = ["Held", "Rebuild", "Sealing", "Segment", "seal", "sweep", "tables_of"]
 
 Rebuild: TypeAlias = Callable[[Iterable[Record]], Mapping[str, pl.DataFrame]]
-Step: TypeAlias = Callable[[str], None]
 
-# Only files of this form are ever removed.
-_OURS = re.compile(r"\d+-[0-9a-f]{8}-\d{6,}(\.parquet|\.log\.zst)")
-_ASIDE = re.compile(rf"\.{_OURS.pattern}\.tmp")
+# A log of a crashed run that is larger than this is kept as it was compressed: the next run waits for it.
+_LARGE = 16 << 20
 
 
 class Held:
@@ -68,22 +62,11 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     last_recv: int = 0
 
 
-class Sealing(msgspec.Struct, frozen=True, kw_only=True):
+class Sealing(Work, frozen=True, kw_only=True):
     """What sealing needs to know besides the segment."""
 
-    folder: Path
-    catalogue: Catalogue
     rebuild: Rebuild
-    run: str
     level: int
-    step: Step
-
-
-class _Staged(msgspec.Struct, frozen=True):
-    """A file under its dot-name, and how the manifest will list it."""
-
-    aside: Path
-    file: SealedFile
 
 
 def seal(segment: Segment, sealing: Sealing) -> wal.Reading | None:
@@ -100,85 +83,56 @@ def seal(segment: Segment, sealing: Sealing) -> wal.Reading | None:
         _commit(segment, sealing, reading)
     # The new manifest has to be on the disk before the log goes, also when an earlier try failed at just that.
     _files.sync_folder(sealing.folder)
-    _remove(segment.files, sealing, damaged=reading is not None and reading.damaged > 0)
+    for path in segment.files:
+        _files.remove(path)
+        sealing.step("removed a part of the log")
     return reading
 
 
 def _commit(segment: Segment, sealing: Sealing, reading: wal.Reading) -> None:
-    staged: list[_Staged] = []
+    staged: list[Staged] = []
     try:
         for file in _stage(segment, sealing, reading):
             staged.append(file)
             sealing.step(f"wrote {file.file.table}")
-        _publish(staged, sealing)
+        publish(staged, sealing)
     except Exception:
-        _discard(staged)
+        discard(staged)
         raise
+    if reading.damaged:
+        _keep_damaged(segment.files, sealing)
     sealing.step("before the manifest")
     sealing.catalogue.change(lambda manifest: _with(manifest, segment, staged, reading))
     sealing.step("after the manifest")
 
 
-def _discard(staged: Sequence[_Staged]) -> None:
-    for file in staged:
-        with suppress(OSError):
-            file.aside.unlink(missing_ok=True)
+def _stage(segment: Segment, sealing: Sealing, reading: wal.Reading) -> Iterator[Staged]:
+    from pmlive.store import parquet
 
-
-def _stage(segment: Segment, sealing: Sealing, reading: wal.Reading) -> Iterator[_Staged]:
     if not reading.blocks:
         return
     first = reading.blocks[0].first_recv
     name = f"{first}-{sealing.run}-{segment.number:06d}"
-    date = f"date={datetime.fromtimestamp(first // 1_000_000_000, UTC):%Y-%m-%d}"
-    yield _stage_raw(sealing, f"{RAW}/{date}/{name}{raw.SUFFIX}", reading)
-    for table, frame in _tables(segment, sealing.rebuild, reading).items():
-        yield _stage_table(sealing.folder, f"{table}/{date}/{name}.parquet", table, frame)
-
-
-def _stage_raw(sealing: Sealing, path: str, reading: wal.Reading) -> _Staged:
-    final = sealing.folder / path
-    _files.make_folder(final.parent)
-    written = raw.write_aside(final, reading.blocks, level=sealing.level)
-    fields = {name: getattr(written, name) for name in written.__struct_fields__ if name != "path"}
-    return _Staged(written.path, SealedFile(path=path, table=RAW, **fields))
-
-
-def _stage_table(folder: Path, path: str, table: str, frame: pl.DataFrame) -> _Staged:
-    from pmlive.store import parquet
-
-    final = folder / path
-    _files.make_folder(final.parent)
-    encoded = parquet.encode(table, frame)
-    aside = _files.write_aside(final, encoded.data)
-    back = aside.read_bytes()
-    if back != encoded.data or parquet.rows_of(back) != encoded.rows:
-        raise StoreError(f"{str(aside)!r} is not what was written; the disk or the memory is failing")
-    sha256 = hashlib.sha256(back).hexdigest()
-    fields = {name: getattr(encoded, name) for name in encoded.__struct_fields__ if name != "data"}
-    return _Staged(aside, SealedFile(path=path, table=table, bytes=len(back), sha256=sha256, **fields))
-
-
-def _tables(segment: Segment, rebuild: Rebuild, reading: wal.Reading) -> dict[str, pl.DataFrame]:
-    from pmlive.store import parquet
-
+    large = segment.held is None and sum(len(block.payload) for block in reading.blocks) > _LARGE
+    blocks = raw.renumber(reading.blocks) if large else raw.enlarge(reading.blocks, level=sealing.level)
+    yield stage_raw(sealing.folder, dated(RAW, first, f"{name}{raw.SUFFIX}"), blocks)
     frames = None if segment.held is None else segment.held.frames
     # Rows of records that the log lost must not outlive them, or a replay would not give what was stored.
     if frames is None or reading.lossy:
-        frames = {table: [frame] for table, frame in rebuild(reading.records()).items() if table in STORED}
-    joined = {table: parquet.join(table, given) for table, given in frames.items() if given}
-    return {table: frame for table, frame in sorted(joined.items()) if frame.height}
+        frames = tables_of(reading.records(), sealing.rebuild)
+    for table, given in sorted(frames.items()):
+        frame = parquet.join(table, given) if given else None
+        if frame is not None and frame.height:
+            encoded = parquet.encode(table, frame)
+            yield stage_table(sealing.folder, dated(table, first, f"{name}.parquet"), table, encoded)
 
 
-def _publish(staged: Sequence[_Staged], sealing: Sealing) -> None:
-    for file in staged:
-        final = sealing.folder / file.file.path
-        _files.replace(file.aside, final)
-        sealing.step(f"renamed {file.file.table}")
-        _files.sync_folder(final.parent)
+def tables_of(records: Iterable[Record], rebuild: Rebuild) -> dict[str, list[pl.DataFrame]]:
+    """Make the stored tables of a segment from its records."""
+    return {table: [frame] for table, frame in rebuild(records).items() if table in STORED}
 
 
-def _with(manifest: Manifest, segment: Segment, staged: Sequence[_Staged], reading: wal.Reading) -> Manifest:
+def _with(manifest: Manifest, segment: Segment, staged: Sequence[Staged], reading: wal.Reading) -> Manifest:
     files = [file.file for file in staged]
     return msgspec.structs.replace(
         manifest,
@@ -189,27 +143,21 @@ def _with(manifest: Manifest, segment: Segment, staged: Sequence[_Staged], readi
     )
 
 
-def _remove(files: Sequence[Path], sealing: Sealing, *, damaged: bool) -> None:
+def _keep_damaged(files: Sequence[Path], sealing: Sealing) -> None:
+    # Somebody may still read something in them.
     for path in files:
-        if damaged:
-            # Somebody may still read something in it.
-            _files.replace(path, path.with_name(f"{path.name}.damaged-{sealing.run}"))
-        path.unlink(missing_ok=True)
-        sealing.step("removed a part of the log")
+        if not any(path.parent.glob(f"{path.name}.damaged-*")):
+            _files.link(path, path.with_name(f"{path.name}.damaged-{sealing.run}"))
+            sealing.step("kept a damaged part of the log")
+    _files.sync_folder(files[0].parent)
 
 
 def sweep(folder: Path, manifest: Manifest) -> None:
     """Remove what an interrupted sealing left: files of ours that the manifest does not name, and sealed segments."""
-    listed = {folder / file.path for file in manifest.files}
+    listed = {folder / one.path for one in (*manifest.files, *manifest.replaced)}
     for path in (*sealed_files(folder), folder / ".manifest.json.tmp"):
         if path not in listed:
-            path.unlink(missing_ok=True)
+            _files.remove(path)
     for number, files in wal.segments(folder).items():
         for path in files if number <= manifest.sealed else ():
-            path.unlink()
-
-
-def sealed_files(folder: Path) -> list[Path]:
-    """List the files in a recording that sealing writes, finished or not."""
-    found = (path for table in (RAW, *STORED) for path in (folder / table).glob("date=*/*"))
-    return [path for path in found if _OURS.fullmatch(path.name) or _ASIDE.fullmatch(path.name)]
+            _files.remove(path)

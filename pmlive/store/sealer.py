@@ -1,4 +1,4 @@
-"""The thread that seals: one task after another, each tried until it works."""
+"""The thread that seals: one task after another, each tried until it works; between them it tends what is sealed."""
 
 import logging
 import threading
@@ -15,12 +15,19 @@ logger = logging.getLogger(__name__)
 
 
 class Sealer:
-    """Seal segments in order, away from the thread that writes the log."""
+    """Seal segments in order, away from the thread that writes the log.
 
-    def __init__(self, sealing: Sealing, *, retry: float, lost: Callable[[Segment], None]) -> None:
+    ``tend`` is called when there is nothing to seal, first and after each sealing, until it answers False.
+    """
+
+    def __init__(
+        self, sealing: Sealing, *, retry: float, lost: Callable[[Segment], None], tend: Callable[[], bool]
+    ) -> None:
         self._sealing = sealing
         self._retry = retry
         self._lost = lost
+        self._tend = tend
+        self._untended = True
         self._tasks: deque[Callable[[], None]] = deque()
         self._wake = threading.Event()
         self._closing = False
@@ -52,9 +59,12 @@ class Sealer:
 
     def _run(self) -> None:
         while True:
-            self._wake.wait(self._retry if self._tasks else None)
+            if self._tasks or not self._untended:
+                self._wake.wait(self._retry if self._tasks else None)
             self._wake.clear()
             self._work()
+            if self._untended and not self._tasks:
+                self._untended = not self._closing and self._tend()
             gave_up = self.trouble.lasts(self._patience, since=self._closed_at)
             if self._closing and (not self._tasks or gave_up):
                 return
@@ -85,5 +95,6 @@ class Sealer:
                 segment.held.give_up()
             raise
         self.sealed += 1
+        self._untended = True
         if segment.held is not None:
             segment.held.give_up()

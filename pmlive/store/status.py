@@ -2,11 +2,19 @@
 
 import msgspec
 
-__all__ = ["RecorderOptions", "RecorderStatus"]
+__all__ = ["GRACE", "RecorderOptions", "RecorderStatus"]
+
+# Seconds for which a file that was replaced can still be read.
+GRACE = 600.0
 
 
 class RecorderOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How often, how much: seconds and bytes. The defaults are what the documentation promises."""
+    """How often, how much: seconds and bytes. The defaults are what the documentation promises.
+
+    ``merge_files`` small neighbours of a table are merged, or fewer that are ``merge_seconds`` apart, into files of
+    ``merge_rows`` and ``merge_bytes`` at most; with 0 of them none are. Inputs stay readable for ``grace``. Raw frames
+    are given up after ``keep_raw``, by default never.
+    """
 
     commit: float = 0.05
     sync: float = 1.0
@@ -18,6 +26,12 @@ class RecorderOptions(msgspec.Struct, frozen=True, kw_only=True):
     segment_rows: int = 250_000
     segment_bytes: int = 64 << 20
     raw_level: int = 1
+    merge_files: int = 8
+    merge_seconds: float = 3600.0
+    merge_rows: int = 2_000_000
+    merge_bytes: int = 64 << 20
+    grace: float = GRACE
+    keep_raw: float | None = None
 
 
 class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):

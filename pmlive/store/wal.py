@@ -71,7 +71,7 @@ class WalFile:
             _files.write_all(self._descriptor, block)
         except OSError:
             self.torn = True
-            os.ftruncate(self._descriptor, self.size)
+            _files.cut_off(self._descriptor, self.size)
             self.torn = False
             raise
         self.size += len(block)
@@ -88,7 +88,7 @@ class WalFile:
     def abandon(self) -> None:
         """Cut off what was never synced, if that is possible, and close."""
         try:
-            os.ftruncate(self._descriptor, self._synced)
+            _files.cut_off(self._descriptor, self._synced)
         except OSError:
             pass  # then those blocks are there twice, and count once by their number
         finally:
@@ -136,8 +136,9 @@ def read(contents: Sequence[bytes], *, following: Sequence[bytes] = ()) -> Readi
 
 def _loss(before: Sequence[Block], after: Block, damaged: int) -> Block:
     # What was lost came just before ``after``, so the number below its first one was used there and is free now.
-    started = before[-1].last_recv if before else after.first_recv
-    gap = Gap(started=started, ended=after.first_recv, cause="disk", detail=f"{damaged} bytes of the log are damaged")
+    between = (before[-1].last_recv if before else after.first_recv, after.first_recv)
+    detail = f"{damaged} bytes of the log are damaged"
+    gap = Gap(started=min(between), ended=max(between), cause="disk", detail=detail)
     return loss(gap, seq=max(after.first_seq - 1, 0), recv=after.first_recv)
 
 

@@ -25,11 +25,12 @@ __all__ = [
     "RecordingSummary",
     "TableSummary",
     "info",
+    "markets_of",
     "recordings",
     "sample",
 ]
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parent.parent
 # In an installed package, and in a source checkout.
 _SAMPLES = (_PACKAGE / "_data" / "sample", _PACKAGE.parent / "data" / "sample")
 
@@ -156,7 +157,7 @@ def info(folder: str | Path, *, first_seq: int = 0) -> RecordingSummary:
         path=str(path),
         created=clean(manifest.created),
         pmlive=clean(manifest.pmlive),
-        markets=_markets(path, manifest),
+        markets=markets_of(path, manifest),
         tokens=_tokens(path, first_seq),
         tables=list(_tables(files)),
         gaps=_gaps(path, manifest, first_seq),
@@ -179,7 +180,12 @@ def _tables(files: list[SealedFile]) -> Iterable[TableSummary]:
             )
 
 
-def _markets(path: Path, manifest: Manifest) -> list[RecordedMarket]:
+def markets_of(path: Path, manifest: Manifest) -> list[RecordedMarket]:
+    """List the markets that a manifest names, their texts cleaned.
+
+    Raises:
+        StoreError: they are not markets.
+    """
     try:
         markets = msgspec.convert(manifest.markets, type=list[RecordedMarket])
     except msgspec.ValidationError as error:

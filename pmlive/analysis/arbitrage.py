@@ -1,0 +1,191 @@
+"""Sets of outcomes of which exactly one pays: what a whole set costs, and whether Yes and No mirror each other.
+
+Quotes are steps in time: each stands until the next of its token. A sum needs every leg, so it is null while a leg has
+no quote on that side, and while a gap of the leg lasts. The books of Yes and No are one book on the venue, so a sum
+that is out of line is a late or broken book until proven otherwise.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from operator import add
+from typing import TypeAlias
+
+import polars as pl
+
+from pmlive.analysis._time import TIME, as_of, first_time, last_time, ordered
+from pmlive.analysis.fees import Fees, fee_per_share
+from pmlive.analysis.gaps import touched_by
+
+__all__ = ["FeesByToken", "episodes", "mirror", "neg_risk_sums", "set_sums"]
+
+FeesByToken: TypeAlias = Mapping[str, Fees]
+
+# Prices have at most four decimals; what sums of floats have beyond these is dust.
+_DECIMALS = 12
+_QUOTE = {"bid": "best_bid", "bid_size": "best_bid_size", "ask": "best_ask", "ask_size": "best_ask_size"}
+
+
+def mirror(prices: pl.DataFrame, *, yes: str, no: str, gaps: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Measure how far the quotes of No are from the mirror image of those of Yes.
+
+    ``deviation = max(|ask_no - (1 - bid_yes)|, |bid_no - (1 - ask_yes)|)``, of the pairs that are both known.
+
+    Returns, for every step in time, ``start``, ``end``, ``bid_yes``, ``ask_yes``, ``bid_no``, ``ask_no`` and
+    ``deviation`` (dollars a share, null where neither pair is known). ``episodes(…, "deviation")`` gives the durations.
+
+    Raises:
+        ValueError: both tokens are the same.
+    """
+    steps = _steps(prices, [yes, no], gaps)
+    bid_yes, ask_yes, bid_no, ask_no = (pl.col(name) for name in ("bid_0", "ask_0", "bid_1", "ask_1"))
+    apart = pl.max_horizontal((ask_no + bid_yes - 1).abs(), (bid_no + ask_yes - 1).abs()).round(_DECIMALS)
+    return steps.select("start", "end", bid_yes=bid_yes, ask_yes=ask_yes, bid_no=bid_no, ask_no=ask_no, deviation=apart)
+
+
+def set_sums(
+    prices: pl.DataFrame,
+    tokens: Sequence[str],
+    *,
+    fees: FeesByToken,
+    pays: float = 1.0,
+    gaps: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Price one share of each token, which together pay ``pays`` dollars: Yes and No, or every Yes of a neg-risk event.
+
+    ``buy_net = pays - sum(ask) - sum(fee(ask))`` and ``sell_net = sum(bid) - pays - sum(fee(bid))``.
+
+    Returns, for every step in time, ``start``, ``end``, and for ``buy`` and ``sell`` each ``…_sum`` (dollars),
+    ``…_size`` (sets: the smallest size of the legs), ``…_gross`` and ``…_net`` (dollars a set, before and after fees).
+
+    Raises:
+        ValueError: a token is named twice, there are fewer than two, one has no fees named, or its market has fees and
+            no formula for them.
+
+    >>> from pmlive.markets import FeeSchedule
+    >>> time = pl.Series([0], dtype=pl.Int64).cast(pl.Datetime("ns", "UTC"))
+    >>> def quote(token, bid, ask):
+    ...     top = {"best_bid": bid, "best_bid_size": 50.0, "best_ask": ask, "best_ask_size": 80.0}
+    ...     return pl.DataFrame({"token_id": token, "ts_recv": time, **top})
+    >>> quotes = pl.concat([quote("yes", 0.46, 0.47), quote("no", 0.49, 0.5)])
+    >>> crypto = FeeSchedule(enabled=True, rate=0.07, exponent=1)
+    >>> sums = set_sums(quotes, ["yes", "no"], fees={"yes": crypto, "no": crypto})
+    >>> sums.select("buy_sum", "buy_size", "buy_gross", "buy_net").row(0)
+    (0.97, 80.0, 0.03, -0.004937)
+    """
+    return _steps(prices, tokens, gaps).select("start", "end", *_sums(range(len(tokens)), tokens, fees, pays))
+
+
+def neg_risk_sums(
+    prices: pl.DataFrame,
+    *,
+    yes: Sequence[str],
+    no: Sequence[str],
+    fees: FeesByToken,
+    gaps: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Price the set of every Yes and the set of every No of an event with ``n`` outcomes, exactly one of which wins.
+
+    A set of Yes pays 1 and one of No pays ``n - 1``: an arbitrage buys Yes where ``sum(ask) < 1``, sells it where
+    ``sum(bid) > 1``, or buys No where ``sum(ask) < n - 1``. Outcomes that may yet be added make a set incomplete, so
+    leave out events that the venue calls augmented.
+
+    Returns ``start``, ``end`` and the columns of ``set_sums``, once with the prefix ``yes_`` and once with ``no_``.
+
+    Raises:
+        ValueError: as ``set_sums``; or ``yes`` and ``no`` differ in number.
+    """
+    if len(yes) != len(no):
+        raise ValueError(f"every outcome has a Yes and a No, but there are {len(yes)} and {len(no)}")
+    n, tokens = len(yes), [*yes, *no]
+    return _steps(prices, tokens, gaps).select(
+        "start",
+        "end",
+        *_sums(range(n), tokens, fees, 1.0, prefix="yes_"),
+        *_sums(range(n, 2 * n), tokens, fees, n - 1.0, prefix="no_"),
+    )
+
+
+def episodes(steps: pl.DataFrame, value: str, *, above: float = 0.0, size: str | None = None) -> pl.DataFrame:
+    """List the times during which a column of steps stayed above a bound.
+
+    Returns ``start``, ``end``, ``peak`` (the largest value), ``size`` (of the named column, when the peak began; null
+    without), ``duration_ms``, and ``cut``: the value was unknown right before or after, or the steps end there, so that
+    the true duration may be longer.
+
+    >>> ms = pl.Series([0, 40, 100, 250], dtype=pl.Int64).cast(pl.Datetime("ms")).cast(pl.Datetime("ns", "UTC"))
+    >>> steps = pl.DataFrame({"start": ms[:-1], "end": ms[1:], "buy_net": [-0.01, 0.02, -0.01]})
+    >>> episodes(steps, "buy_net").select("duration_ms", "peak", "cut").rows()
+    [(60.0, 0.02, False)]
+    """
+    over = pl.col(value) > above
+    at_peak = pl.lit(None, dtype=pl.Float64) if size is None else pl.col(size).get(pl.col(value).arg_max())
+    cut = over.shift(1).is_null() | over.shift(-1).is_null()
+    length = (pl.col("end") - pl.col("start")).dt.total_nanoseconds()
+    return (
+        steps.sort("start")
+        .with_columns(_over=over, _cut=cut, _run=over.rle_id())
+        .filter(pl.col("_over"))
+        .group_by("_run", maintain_order=True)
+        .agg(
+            start=pl.col("start").first(),
+            end=pl.col("end").last(),
+            peak=pl.col(value).max(),
+            size=at_peak,
+            cut=pl.col("_cut").any(),
+        )
+        .select("start", "end", "peak", "size", "cut", duration_ms=length / 1e6)
+    )
+
+
+def _sums(
+    places: Iterable[int], tokens: Sequence[str], fees: FeesByToken, pays: float, *, prefix: str = ""
+) -> list[pl.Expr]:
+    legs = list(places)
+    schedules = [_schedule(fees, tokens[leg]) for leg in legs]
+    made: list[pl.Expr] = []
+    for action, side, sign in (("buy", "ask", -1), ("sell", "bid", 1)):
+        prices = [pl.col(f"{side}_{leg}") for leg in legs]
+        total = reduce(add, prices)
+        fee = reduce(add, (fee_per_share(schedule, price) for schedule, price in zip(schedules, prices, strict=True)))
+        smallest = pl.min_horizontal(f"{side}_size_{leg}" for leg in legs)
+        gross = sign * (total - pays)
+        made += [
+            total.round(_DECIMALS).alias(f"{prefix}{action}_sum"),
+            pl.when(total.is_not_null()).then(smallest).alias(f"{prefix}{action}_size"),
+            gross.round(_DECIMALS).alias(f"{prefix}{action}_gross"),
+            (gross - fee).round(_DECIMALS).alias(f"{prefix}{action}_net"),
+        ]
+    return made
+
+
+def _schedule(fees: FeesByToken, token_id: str) -> Fees:
+    if token_id not in fees:
+        raise ValueError(
+            f"no fees are named for token {token_id!r}; name a schedule that is not enabled if it has none"
+        )
+    return fees[token_id]
+
+
+def _steps(prices: pl.DataFrame, tokens: Sequence[str], gaps: pl.DataFrame | None) -> pl.DataFrame:
+    if len(set(tokens)) != len(tokens) or len(tokens) < 2:  # noqa: PLR2004  # a set
+        raise ValueError(f"at least two different tokens are needed, not {list(tokens)!r}")
+    rows = ordered(prices.filter(pl.col("token_id").is_in(list(tokens))))
+    last = last_time(prices)
+    times = [rows.select(start="ts_recv")]
+    if gaps is not None:
+        times += [gaps.select(start=pl.col(edge).cast(TIME)).drop_nulls() for edge in ("started", "ended")]
+    edges = pl.concat(times).unique().sort("start")
+    edges = edges.filter(pl.col("start").is_between(first_time(rows), last))
+    steps = edges.with_columns(end=pl.col("start").shift(-1).fill_null(last))
+    for place, token_id in enumerate(tokens):
+        steps = _leg(steps, rows, place, token_id, gaps)
+    return steps.drop("token_id")
+
+
+def _leg(steps: pl.DataFrame, rows: pl.DataFrame, place: int, token_id: str, gaps: pl.DataFrame | None) -> pl.DataFrame:
+    columns = {f"{name}_{place}": column for name, column in _QUOTE.items()}
+    found = as_of(steps.with_columns(token_id=pl.lit(token_id)), rows, columns, at="start")
+    if gaps is None:
+        return found
+    touched = pl.lit(touched_by(found, gaps, conns=rows))
+    return found.with_columns(pl.when(~touched).then(pl.col(name)).alias(name) for name in columns)

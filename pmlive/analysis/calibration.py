@@ -1,0 +1,199 @@
+"""Whether what was priced at 30 cents came true three times in ten.
+
+Brier scores depend on which markets were taken and how long before their end, so print both with every score.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pmlive.analysis._time import TIME, Every, as_of, positive
+from pmlive.analysis.gaps import mark
+
+__all__ = ["Calibration", "brier", "brier_skill", "calibration", "forecasts", "log_loss", "reliability_table"]
+
+# Numbers between 0 and 1, and what came of them: 0 or 1.
+Forecasts: TypeAlias = pl.Series | Sequence[float]
+Outcomes: TypeAlias = pl.Series | Sequence[float] | Sequence[int]
+
+_Floats: TypeAlias = npt.NDArray[np.float64]
+
+# The 97.5 % point of the normal distribution.
+_Z = 1.959963984540054
+# As far from 0 and 1 as a float can tell, so that one certain error is not an infinite loss.
+_NEAREST = float(np.finfo(np.float64).eps)
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """Scores of ``n`` forecasts, and where the Brier score comes from.
+
+    ``brier = reliability - resolution + uncertainty + within_bin``. ``skill`` is ``1 - brier / uncertainty``, None
+    where every outcome is the same; ``ece`` the expected calibration error, ``sum(n_k / n * |forecast_k -
+    outcome_k|)``.
+    """
+
+    n: int
+    bins: int
+    brier: float
+    log_loss: float
+    skill: float | None
+    reliability: float
+    resolution: float
+    uncertainty: float
+    within_bin: float
+    ece: float
+
+
+def brier(forecast: Forecasts, outcome: Outcomes) -> float:
+    """Average the squared error, ``mean((p - y)**2)`` (Brier 1950); 0 is perfect, 0.25 what always saying 0.5 gets.
+
+    Raises:
+        ValueError: there are none, they differ in number, a forecast is not in [0, 1] or an outcome neither 0 nor 1. A
+            market that was settled half and half, or had no mid, has to be left out knowingly.
+    """
+    p, y = _pairs(forecast, outcome)
+    return float(np.mean((p - y) ** 2))
+
+
+def log_loss(forecast: Forecasts, outcome: Outcomes) -> float:
+    """Average ``-log`` of the probability that was given to what came true, in nats.
+
+    Forecasts are clipped to what a float can tell from 0 and 1, so that no single one costs infinitely much.
+
+    Raises:
+        ValueError: as ``brier``.
+    """
+    p, y = _pairs(forecast, outcome)
+    clipped = np.clip(p, _NEAREST, 1 - _NEAREST)
+    return float(-np.mean(y * np.log(clipped) + (1 - y) * np.log(1 - clipped)))
+
+
+def brier_skill(forecast: Forecasts, outcome: Outcomes) -> float | None:
+    """Compare with always forecasting the mean outcome: ``1 - brier / (ym * (1 - ym))``; above 0 is better than that.
+
+    None where every outcome is the same.
+
+    Raises:
+        ValueError: as ``brier``.
+    """
+    _, y = _pairs(forecast, outcome)
+    uncertainty = float(np.mean(y) * (1 - np.mean(y)))
+    return 1 - brier(forecast, outcome) / uncertainty if uncertainty else None
+
+
+def calibration(forecast: Forecasts, outcome: Outcomes, *, bins: int = 10) -> Calibration:
+    """Score forecasts, and split the Brier score into its parts.
+
+    With ``n_k`` forecasts in bin ``k``, their means ``p_k`` and ``y_k`` and the mean outcome ``ym``: reliability
+    ``sum(n_k * (p_k - y_k)**2) / n``, resolution ``sum(n_k * (y_k - ym)**2) / n``, uncertainty ``ym * (1 - ym)``
+    (Murphy 1973), and within the bins ``mean((p - p_k)**2) - 2 * mean((p - p_k) * (y - y_k))``, which is 0 only if all
+    forecasts of a bin are alike (Stephenson, Coelho and Jolliffe 2008). Bins are those of ``reliability_table``.
+
+    Raises:
+        ValueError: as ``brier``; or ``bins`` is below 1.
+    """
+    p, y = _pairs(forecast, outcome)
+    at = _bins(p, bins)
+    count = np.bincount(at, minlength=bins)
+    size = np.maximum(count, 1)
+    p_bin, y_bin = (np.bincount(at, weights=each, minlength=bins) / size for each in (p, y))
+    weight, base = count / len(p), float(np.mean(y))
+    p_rest, y_rest = p - p_bin[at], y - y_bin[at]
+    return Calibration(
+        n=len(p),
+        bins=bins,
+        brier=brier(forecast, outcome),
+        log_loss=log_loss(forecast, outcome),
+        skill=brier_skill(forecast, outcome),
+        reliability=float(np.sum(weight * (p_bin - y_bin) ** 2)),
+        resolution=float(np.sum(weight * (y_bin - base) ** 2)),
+        uncertainty=base * (1 - base),
+        within_bin=float(np.mean(p_rest**2) - 2 * np.mean(p_rest * y_rest)),
+        ece=float(np.sum(weight * np.abs(p_bin - y_bin))),
+    )
+
+
+def reliability_table(
+    forecast: Forecasts, outcome: Outcomes, *, bins: int = 10, events: Sequence[str] | pl.Series | None = None
+) -> pl.DataFrame:
+    """Tabulate what was forecast and what came true, in bins of equal width; a forecast on an edge is in the lower bin.
+
+    Returns ``bin``, ``lower``, ``upper``, ``n``, ``events``, ``forecast`` and ``outcome`` (means, null for an empty
+    bin), and ``low`` and ``high``, the 95 % interval of the outcome (Wilson 1927). Outcomes of one event depend on each
+    other, as all but one of many lose together; given the event of each forecast, the interval counts every event once,
+    which is on the wide side. Without, every forecast is an event.
+
+    Raises:
+        ValueError: as ``brier``; or ``bins`` is below 1; or ``events`` differ in number.
+
+    >>> table = reliability_table([0.125, 0.25, 0.375], [0, 0, 1], bins=5)
+    >>> table.select("bin", "n", "forecast", "outcome").head(2).rows()
+    [(0, 1, 0.125, 0.0), (1, 2, 0.3125, 0.5)]
+    """
+    p, y = _pairs(forecast, outcome)
+    names = pl.Series(range(len(p))) if events is None else pl.Series(events)
+    if len(names) != len(p):
+        raise ValueError(f"{len(p)} forecasts have {len(names)} events; one each is needed")
+    rows = pl.DataFrame({"bin": _bins(p, bins), "forecast": p, "outcome": y, "events": names})
+    means = rows.group_by("bin").agg(
+        pl.len().alias("n"), pl.col("events").n_unique(), pl.col("forecast").mean(), pl.col("outcome").mean()
+    )
+    edges = pl.DataFrame(
+        {"bin": np.arange(bins), "lower": np.arange(bins) / bins, "upper": np.arange(1, bins + 1) / bins}
+    )
+    table = edges.join(means, on="bin", how="left").sort("bin")
+    return table.with_columns(pl.col("n", "events").fill_null(0)).with_columns(**_wilson())
+
+
+def forecasts(
+    prices: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    horizons: Sequence[Every] = ("1h", "1d", "7d"),
+    *,
+    gaps: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Read off the mids at fixed times before markets ended.
+
+    ``outcomes`` has ``token_id``, ``ts_recv`` (when it ended) and ``outcome``. Returns ``token_id``, ``horizon``
+    (Duration), ``ts_recv`` (the instant), ``forecast`` (the mid then, null before the first quote, while a side is
+    empty and while a gap lasts), ``outcome`` and ``touched``.
+
+    Raises:
+        ValueError: a horizon is no length of time above 0.
+    """
+    lengths = pl.DataFrame({"horizon": [positive(each) for each in horizons]}).cast(pl.Duration("ns"))
+    asked = outcomes.select("token_id", "outcome", _end=pl.col("ts_recv").cast(TIME)).join(lengths, how="cross")
+    instants = asked.with_columns(ts_recv=pl.col("_end") - pl.col("horizon"))
+    read = as_of(instants, prices, {"forecast": "mid"}).with_columns(start=pl.col("ts_recv"), end=pl.col("ts_recv"))
+    marked = mark(read, gaps, conns=prices, measured=("forecast",), touched="flag")
+    return marked.select("token_id", "horizon", "ts_recv", "forecast", "outcome", "touched")
+
+
+def _pairs(forecast: Forecasts, outcome: Outcomes) -> tuple[_Floats, _Floats]:
+    p, y = (pl.Series(each, dtype=pl.Float64, strict=False).to_numpy() for each in (forecast, outcome))
+    if len(p) != len(y) or not len(p):
+        raise ValueError(f"{len(p)} forecasts and {len(y)} outcomes; as many of both are needed, and at least one")
+    if wrong := int(np.sum(~((p >= 0) & (p <= 1)))):
+        raise ValueError(f"{wrong} of {len(p)} forecasts are missing or not between 0 and 1; leave them out first")
+    if wrong := int(np.sum(~((y == 0) | (y == 1)))):
+        raise ValueError(f"{wrong} of {len(y)} outcomes are neither 0 nor 1; leave them out first")
+    return p, y
+
+
+def _bins(p: _Floats, bins: int) -> npt.NDArray[np.int64]:
+    if bins < 1:
+        raise ValueError(f"bins is at least 1, not {bins!r}")
+    # Each edge is the float nearest to k / bins, which is what a price of that value is, too.
+    return np.maximum(np.digitize(p, np.arange(bins + 1) / bins, right=True) - 1, 0)
+
+
+def _wilson() -> dict[str, pl.Expr]:
+    n, y = pl.col("events"), pl.col("outcome")
+    scale = 1 + _Z**2 / n
+    centre = (y + _Z**2 / (2 * n)) / scale
+    half = _Z / scale * (y * (1 - y) / n + _Z**2 / (4 * n**2)).sqrt()
+    return {"low": (centre - half).clip(0.0, 1.0), "high": (centre + half).clip(0.0, 1.0)}

@@ -1,0 +1,140 @@
+"""What happens around events, against what happens around random times of the same tokens."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from pmlive.analysis._time import TIME, Every, as_of, last_time, ordered, positive
+from pmlive.analysis.gaps import Touched, mark
+
+__all__ = ["EventWindow", "Measure", "align", "event_study", "placebos"]
+
+# "level" takes values as they are, "change" less what they were at the last step before the event.
+Measure: TypeAlias = Literal["level", "change"]
+
+
+class EventWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """The time around an event, and how often it is looked at."""
+
+    before: Every = "1m"
+    after: Every = "2m"
+    step: Every = "1s"
+
+    def offsets(self) -> list[int]:
+        """List the instants, in nanoseconds from the event: whole steps, 0 among them.
+
+        Raises:
+            ValueError: a length is not above 0.
+        """
+        step = positive(self.step)
+        return [step * k for k in range(-(positive(self.before) // step), positive(self.after) // step + 1)]
+
+
+def align(
+    frame: pl.DataFrame,
+    events: pl.DataFrame,
+    values: Sequence[str] = ("mid", "spread"),
+    *,
+    window: EventWindow | None = None,
+    gaps: pl.DataFrame | None = None,
+    touched: Touched = "flag",
+) -> pl.DataFrame:
+    """Read off values around events, each of which is a row with ``token_id`` and ``ts_recv``.
+
+    ``values`` are numeric columns of the frame, whose rows stand until the token's next: quotes, or what
+    ``ladder_measures`` made of ladders. The window is by default a minute before to two minutes after, every second. An
+    event is flagged or dropped if a gap touches any of its window.
+
+    Returns ``event`` (number of its row), ``token_id``, ``offset`` (Duration), the values, ``updates`` (rows since
+    the offset before, null at the first) and ``touched``. Values are null before the token's first row and after the
+    frame's last.
+
+    Raises:
+        ValueError: a length of the window is not above 0.
+    """
+    offsets = (window or EventWindow()).offsets()
+    numbered = events.select("token_id", _zero=pl.col("ts_recv").cast(TIME)).with_row_index("event")
+    steps = pl.DataFrame({"offset": offsets}, schema={"offset": pl.Int64}).cast(pl.Duration("ns"))
+    grid = numbered.join(steps, how="cross").with_columns(_at=pl.col("_zero") + pl.col("offset"))
+    counted = ordered(frame).with_columns(_count=pl.col("ts_recv").cum_count().over("token_id").cast(pl.Int64))
+    read = as_of(grid, counted, {"_count": "_count", **{name: name for name in values}}, at="_at")
+    known = pl.col("_at") <= last_time(frame)
+    rows = read.with_columns(updates=pl.col("_count").fill_null(0).diff().over("event")).with_columns(
+        *(pl.when(known).then(pl.col(name)).alias(name) for name in (*values, "updates")),
+        start=pl.col("_zero") + pl.duration(nanoseconds=offsets[0]),
+        end=pl.col("_zero") + pl.duration(nanoseconds=offsets[-1]),
+    )
+    marked = mark(rows, gaps, conns=frame, measured=(*values, "updates"), touched=touched)
+    return marked.select("event", "token_id", "offset", *values, "updates", "touched")
+
+
+def placebos(
+    frame: pl.DataFrame, events: pl.DataFrame, *, draws: int, window: EventWindow | None = None, seed: int = 0
+) -> pl.DataFrame:
+    """Draw for each event as many random times, at which the window around them lies within the token's time.
+
+    A token's time is from its first row to the frame's last. Returns ``draw``, ``token_id`` and ``ts_recv``; equal
+    seeds give equal times.
+
+    Raises:
+        ValueError: a token of an event is not in the frame, or not for as long as the window is.
+    """
+    offsets = (window or EventWindow()).offsets()
+    first = frame.group_by("token_id").agg(_first=pl.col("ts_recv").min().cast(TIME).cast(pl.Int64))
+    last = last_time(frame).cast(pl.Int64)
+    room = events.select("token_id").join(first, on="token_id", how="left", maintain_order="left")
+    room = room.with_columns(_low=pl.col("_first") - offsets[0]).with_columns(_room=last - offsets[-1] - pl.col("_low"))
+    short = room.filter(~(pl.col("_room") >= 0).fill_null(value=False))["token_id"].unique().to_list()
+    if short:
+        raise ValueError(f"too little of these tokens to draw from, with a window as long: {short!r}")
+    chances = np.random.default_rng(seed).random((draws, room.height)).ravel()
+    many = pl.DataFrame({"draw": range(draws)}, schema={"draw": pl.Int64}).join(room, how="cross")
+    at = pl.col("_low") + (pl.col("_room") * pl.lit(pl.Series(chances))).cast(pl.Int64)
+    return many.select("draw", "token_id", ts_recv=at.cast(TIME))
+
+
+def event_study(
+    frame: pl.DataFrame,
+    events: pl.DataFrame,
+    values: Sequence[str] = ("mid", "spread"),
+    *,
+    measure: Measure = "level",
+    window: EventWindow | None = None,
+    gaps: pl.DataFrame | None = None,
+    draws: int = 100,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Take the median over events at each offset, beside medians over as many random times of the same tokens.
+
+    Returns, per ``offset`` (Duration) and ``value`` (its name; ``updates`` too), ``median``, ``n`` (events with a
+    value), and of the medians of the draws ``null_low``, ``null_median`` and ``null_high`` (2.5, 50 and 97.5 %).
+    Windows that a gap touches, of events and of random times, are left out. Arguments are those of ``align``.
+
+    Raises:
+        ValueError: as ``align`` and ``placebos``; or ``measure`` is not one of its two words.
+    """
+    if measure not in {"level", "change"}:
+        raise ValueError(f"measure is 'level' or 'change', not {measure!r}")
+    real = _long(align(frame, events, values, window=window, gaps=gaps, touched="drop"), values, measure)
+    drawn = placebos(frame, events, draws=draws, window=window, seed=seed)
+    random = align(frame, drawn, values, window=window, gaps=gaps, touched="drop")
+    draw = drawn.select("draw").with_row_index("event")
+    null = _long(random, values, measure).join(draw, on="event").group_by("offset", "value", "draw")
+    medians = null.agg(pl.col("number").median()).group_by("offset", "value")
+    number = pl.col("number")
+    low, high = (number.quantile(part, "linear") for part in (0.025, 0.975))
+    bands = medians.agg(null_low=low, null_median=number.median(), null_high=high)
+    found = real.group_by("offset", "value").agg(median=number.median(), n=number.count())
+    return found.join(bands, on=["offset", "value"], how="left").sort("value", "offset")
+
+
+def _long(aligned: pl.DataFrame, values: Sequence[str], measure: Measure) -> pl.DataFrame:
+    if measure == "change":
+        base = pl.col("offset") < pl.duration(nanoseconds=0)
+        aligned = aligned.with_columns(pl.col(name) - pl.col(name).filter(base).last().over("event") for name in values)
+    return aligned.with_columns(pl.col("updates").cast(pl.Float64)).unpivot(
+        on=[*values, "updates"], index=["event", "offset"], variable_name="value", value_name="number"
+    )

@@ -1,0 +1,208 @@
+"""How much a probability moves, as it is and as its logit."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pmlive.analysis._time import Every, as_of, placed, positive, windows
+from pmlive.analysis.gaps import Touched, mark
+
+__all__ = [
+    "Scale",
+    "bipower_variation",
+    "martingale_check",
+    "realised_variance",
+    "sample_mids",
+    "signature",
+    "variance_windows",
+]
+
+Scale: TypeAlias = Literal["probability", "logit"]
+
+_Floats: TypeAlias = npt.NDArray[np.float64]
+
+# The finest common tick: a mid nearer to 0 or 1 is of a book whose other side is all but empty.
+_TICK = 0.001
+_SUMS = ("rv", "bipower", "rv_logit", "bipower_logit", "changes")
+
+
+def realised_variance(
+    mids: pl.Series | Sequence[float | None], *, scale: Scale = "probability", tick: float = _TICK
+) -> float | None:
+    """Add up squared changes, ``sum((x_t - x_(t-1))**2)``, of the mids ``p`` or of their logit ``log(p / (1 - p))``.
+
+    For the logit, mids are clipped to ``[tick, 1 - tick]``: near 0 and 1 the bounce of a tick is a large change. A null
+    has no changes on either side; None where there is no change at all.
+
+    Raises:
+        ValueError: ``scale`` is not one of its two words, or ``tick`` is not between 0 and 0.5.
+
+    >>> round(realised_variance([0.5, 0.52, None, 0.6, 0.61]), 6)
+    0.0005
+    """
+    steps = np.diff(_scaled(mids, scale, tick))
+    known = steps[~np.isnan(steps)]
+    return float(np.sum(known**2)) if len(known) else None
+
+
+def bipower_variation(
+    mids: pl.Series | Sequence[float | None], *, scale: Scale = "probability", tick: float = _TICK
+) -> float | None:
+    """Add up products of neighbouring changes, ``pi / 2 * sum(|r_t| * |r_(t-1)|)``, which a single jump hardly moves.
+
+    The realised variance less this is what jumped (Barndorff-Nielsen and Shephard 2004). Arguments and errors are those
+    of ``realised_variance``; None where no two changes are neighbours.
+    """
+    steps = np.abs(np.diff(_scaled(mids, scale, tick)))
+    products = steps[1:] * steps[:-1]
+    known = products[~np.isnan(products)]
+    return float(np.pi / 2 * np.sum(known)) if len(known) else None
+
+
+def sample_mids(
+    prices: pl.DataFrame, step: Every = "1s", *, gaps: pl.DataFrame | None = None, touched: Touched = "flag"
+) -> pl.DataFrame:
+    """Read the mid off at every whole ``step``, from each token's first quote to the frame's last.
+
+    Returns ``token_id``, ``ts_recv`` (the instant), ``mid`` (of the last quote at or before it; null where a side is
+    empty or a gap lasts) and ``touched``.
+
+    Raises:
+        ValueError: ``step`` is no length of time above 0.
+    """
+    grid = windows(prices, step).select("token_id", ts_recv="start")
+    inside = as_of(grid, prices, {"mid": "mid", "_quoted": "ts_recv"}).filter(pl.col("_quoted").is_not_null())
+    instants = inside.select("token_id", "ts_recv", "mid", start="ts_recv", end="ts_recv")
+    return mark(instants, gaps, conns=prices, measured=("mid",), touched=touched).drop("start", "end")
+
+
+def variance_windows(
+    prices: pl.DataFrame,
+    every: Every | None = None,
+    *,
+    step: Every = "1s",
+    tick: float = _TICK,
+    gaps: pl.DataFrame | None = None,
+    touched: Touched = "flag",
+) -> pl.DataFrame:
+    """Measure the movement of mids that are read off every ``step``, in windows of time (None: one per token).
+
+    Returns ``token_id``, ``start``, ``end``, ``rv``, ``bipower``, ``rv_logit``, ``bipower_logit`` (see
+    ``realised_variance`` and ``bipower_variation``; null without a change), ``changes`` (those that were measured;
+    there is none to an instant at which a side was empty) and ``touched``. A change belongs to the window that it ends
+    in.
+
+    Raises:
+        ValueError: ``every`` or ``step`` is no length of time above 0, or ``tick`` is not between 0 and 0.5.
+    """
+    spans = windows(prices, every)
+    steps = placed(_steps(prices, step, tick, gaps), spans)
+    made = steps.group_by("token_id", "start").agg(
+        rv=_squares("_p"),
+        bipower=_products("_p"),
+        rv_logit=_squares("_logit"),
+        bipower_logit=_products("_logit"),
+        changes=pl.col("_p").count(),
+        touched=pl.col("touched").any(),
+    )
+    found = spans.join(made, on=["token_id", "start"], how="left").sort("token_id", "start")
+    whole = found.with_columns(pl.col("changes").fill_null(0), pl.col("touched").fill_null(value=False))
+    return mark(whole, gaps, conns=prices, measured=_SUMS, touched=touched)
+
+
+def signature(
+    prices: pl.DataFrame,
+    steps: Sequence[Every] = ("1s", "5s", "15s", "1m", "5m"),
+    *,
+    tick: float = _TICK,
+    gaps: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Measure the movement at several steps: where it falls with the step, the bounce of ticks is in it.
+
+    Returns ``token_id``, ``step`` (Duration), ``rv``, ``rv_logit``, ``changes`` and ``broken``, how many changes were
+    left out because a gap lies within them.
+
+    Raises:
+        ValueError: a step is no length of time above 0, or ``tick`` is not between 0 and 0.5.
+    """
+    return pl.concat(
+        _steps(prices, step, tick, gaps)
+        .group_by("token_id")
+        .agg(
+            step=pl.duration(nanoseconds=positive(step)),
+            rv=_squares("_p"),
+            rv_logit=_squares("_logit"),
+            changes=pl.col("_p").count(),
+            broken=pl.col("touched").sum(),
+        )
+        for step in steps
+    ).sort("token_id", "step")
+
+
+def martingale_check(prices: pl.DataFrame, *, step: Every = "1s", gaps: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Compare how much each token moved with how much less uncertain it became.
+
+    If prices are a martingale, ``E[sum(dp**2)] = p0 * (1 - p0) - pT * (1 - pT)``, and ``p0 * (1 - p0)`` for one that
+    ended at 0 or 1 (Augenblick and Rabin 2021, QJE 136(2):933-985): over many tokens ``excess`` should average 0 and
+    ``ratio`` 1. A single token says little.
+
+    Returns ``token_id``, ``start``, ``end`` (of the first and last mid), ``first``, ``last`` (those mids),
+    ``movement``, ``reduction`` (the right side), ``excess`` (movement less reduction), ``ratio`` (movement over ``p0 *
+    (1 - p0)``) and ``touched``: where a gap lies in between, the four before it are null. While a side is empty there
+    is no mid; the change over such a time counts as one.
+
+    Raises:
+        ValueError: ``step`` is no length of time above 0.
+    """
+    mid, at = pl.col("mid"), pl.col("ts_recv")
+    found = (
+        sample_mids(prices, step)
+        .filter(mid.is_not_null())
+        .group_by("token_id")
+        .agg(start=at.first(), end=at.last(), first=mid.first(), last=mid.last(), movement=(mid.diff() ** 2).sum())
+        .sort("token_id")
+    )
+    before, now = (pl.col(name) * (1 - pl.col(name)) for name in ("first", "last"))
+    whole = found.with_columns(reduction=before - now).with_columns(
+        excess=pl.col("movement") - pl.col("reduction"), ratio=pl.col("movement") / before
+    )
+    return mark(whole, gaps, conns=prices, measured=("movement", "reduction", "excess", "ratio"), touched="flag")
+
+
+def _scaled(mids: pl.Series | Sequence[float | None], scale: Scale, tick: float) -> _Floats:
+    if scale not in {"probability", "logit"}:
+        raise ValueError(f"scale is 'probability' or 'logit', not {scale!r}")
+    values = pl.Series(mids, dtype=pl.Float64, strict=False)
+    return (values if scale == "probability" else pl.select(_logit(pl.lit(values), tick)).to_series()).to_numpy()
+
+
+def _logit(mid: pl.Expr, tick: float) -> pl.Expr:
+    if not 0 < tick < 0.5:  # noqa: PLR2004  # beyond the middle
+        raise ValueError(f"tick is between 0 and 0.5, not {tick!r}")
+    clipped = mid.clip(tick, 1 - tick)
+    return (clipped / (1 - clipped)).log()
+
+
+def _steps(prices: pl.DataFrame, step: Every, tick: float, gaps: pl.DataFrame | None) -> pl.DataFrame:
+    samples = sample_mids(prices, step, gaps=gaps)
+    lasts = prices.select("token_id", *(["conn"] if "conn" in prices.columns else [])).unique()
+    spans = samples.select("token_id", start=pl.col("ts_recv").shift(1).over("token_id"), end="ts_recv")
+    cut = mark(spans, gaps, conns=lasts, measured=(), touched="flag")["touched"].fill_null(value=False)
+    whole = ~pl.col("touched")
+    change = {"_p": pl.col("mid"), "_logit": _logit(pl.col("mid"), tick)}
+    return samples.with_columns(touched=cut).with_columns(
+        pl.when(whole).then(value.diff().over("token_id")).alias(name) for name, value in change.items()
+    )
+
+
+def _squares(change: str) -> pl.Expr:
+    step = pl.col(change)
+    return pl.when(step.count() > 0).then((step**2).sum())
+
+
+def _products(change: str) -> pl.Expr:
+    neighbours = pl.col(change).abs() * pl.col(change).abs().shift(1)
+    return pl.when(neighbours.count() > 0).then(float(np.pi / 2) * neighbours.sum())

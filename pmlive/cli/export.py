@@ -1,0 +1,131 @@
+"""``pmlive export`` and ``import``: recordings for other tools, and recordings of other people's captures."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import msgspec
+
+from pmlive.captures import ImportReport, import_capture
+from pmlive.cli.options import Places, add_command
+from pmlive.cli.output import Output
+from pmlive.cli.signals import Stop
+from pmlive.cli.summary import found, missed_lines, proved_lines
+from pmlive.cli.text import counted, lines_of, size
+from pmlive.export import Exported, to_csv, to_duckdb, to_hftbacktest
+from pmlive.markets import clean
+from pmlive.recording import RecordingSummary, info
+
+__all__ = ["add"]
+
+_MOST_LISTED = 12
+
+
+def add(places: Places) -> None:
+    """Add the commands."""
+    command = add_command(
+        places,
+        "export",
+        _export,
+        summary="Write a recording for other tools",
+        more="Nothing is overwritten. The exit code is 1 if something that was recorded is not in it.",
+    )
+    command.add_argument("folder", type=Path, metavar="DIR", help="the recording")
+    command.add_argument(
+        "--to",
+        choices=("hftbacktest", "csv", "duckdb"),
+        required=True,
+        help="a folder of arrays, one per token; a folder of CSV files, one per table; a DuckDB file",
+    )
+    command.add_argument("out", type=Path, metavar="OUT", help="the folder or file to make")
+    command.add_argument("--token", metavar="ID", help="this token only (with --to hftbacktest)")
+    command = add_command(
+        places,
+        "import",
+        _import,
+        summary="Make a recording of captured frames, one a line, and check them",
+        more="Lines may be envelopes around frames; files may end in .gz or .zst, and several are merged by time. "
+        "The exit code is 1 if lines cannot be read or the books have gaps or mismatches.",
+    )
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a capture")
+    command.add_argument("--out", type=Path, metavar="DIR", required=True, help="the folder to make")
+    command.add_argument(
+        "--channel",
+        choices=("market", "user", "realtime", "prices", "sports"),
+        default="market",
+        help="of frames whose envelope names none (default: %(default)s)",
+    )
+
+
+def _export(options: Namespace, out: Output, stop: Stop) -> int:
+    del stop
+    if options.token is not None and options.to != "hftbacktest":
+        raise ValueError("--token goes with --to hftbacktest only; tables are exported whole")
+    out.progress(f"exporting {options.folder}")
+    if options.to == "csv":
+        done = to_csv(options.folder, options.out)
+    elif options.to == "duckdb":
+        done = to_duckdb(options.folder, options.out)
+    else:
+        done = to_hftbacktest(options.folder, options.out, token_id=options.token)
+    totals = {"rows": done.rows, "bytes": done.bytes, "whole": done.whole}
+    out.result(msgspec.structs.asdict(done) | totals, "\n".join(_export_lines(done)))
+    return 0 if done.whole else 1
+
+
+def _export_lines(done: Exported) -> list[str]:
+    what = "event" if done.format == "hftbacktest" else "row"
+    totals = f"{counted(done.rows, what)} in {counted(len(done.files), 'file')}, {size(done.bytes)}"
+    left_out = [f"token {clean(one.token_id, 24)}: {one.reason}" for one in done.skipped[:_MOST_LISTED]]
+    if len(done.skipped) > _MOST_LISTED:
+        left_out.append(f"and {len(done.skipped) - _MOST_LISTED:,} more; -o json lists all")
+    left_out += [f"{path} is missing" for path in done.missing]
+    if done.unsealed:
+        left_out.append(f"{size(done.unsealed)} of log, not sealed yet; recording into the folder again seals it")
+    shift = [f"receive times are {done.shift / 1e6:,.3f} ms later, or some were before the venue's"]
+    return [
+        *lines_of("wrote", [totals]),
+        *lines_of("into", [done.out]),
+        *(lines_of("moved", shift) if done.shift else []),
+        *(lines_of("left out", left_out) if left_out else []),
+    ]
+
+
+def _import(options: Namespace, out: Output, stop: Stop) -> int:
+    del stop
+
+    def tell(lines: int, total: int | None) -> None:
+        out.progress(f"reading: {lines:,} lines" if total is None else f"importing: {lines:,} of {total:,} lines")
+
+    report = import_capture(options.files, options.out, channel=options.channel, progress=tell)
+    summary = info(options.out)
+    result = msgspec.structs.asdict(report) | {"proved": summary.checks, "missed": found(summary)}
+    out.result(result, "\n".join(_import_lines(report, summary)))
+    return 1 if report.malformed or report.damaged or summary.gaps or summary.mismatches else 0
+
+
+def _import_lines(report: ImportReport, summary: RecordingSummary) -> list[str]:
+    frames = [
+        f"{counted(report.frames, 'frame')} in {counted(report.lines, 'line')}",
+        *([f"{report.malformed:,} of them malformed, kept as they are"] if report.malformed else []),
+        *([f"{report.unknown:,} of them of an unknown kind, kept as they are"] if report.unknown else []),
+        *([f"{report.sent:,} lines of what the client sent were left out"] if report.sent else []),
+    ]
+    made = f"{counted(summary.rows, 'row')} of {counted(report.tokens, 'token')}, {size(summary.bytes)}"
+    return [
+        *lines_of("read", frames),
+        *lines_of("times", _time_lines(report)),
+        *(lines_of("damaged", report.damaged) if report.damaged else []),
+        *lines_of("made", [made, report.folder]),
+        *lines_of("proved", proved_lines(summary.checks)),
+        *lines_of("missed", missed_lines(found(summary), unsealed=summary.unsealed)),
+    ]
+
+
+def _time_lines(report: ImportReport) -> list[str]:
+    lines = [
+        (report.own_times, "received at the capture's own times"),
+        (report.venue_times, "without a receive time: the venue's was taken"),
+        (report.guessed_times, "without any time: that of the line before was taken"),
+        (report.backwards, "before the line before them: its time was taken"),
+    ]
+    return [f"{counted(number, 'line')} {text}" for number, text in lines if number]

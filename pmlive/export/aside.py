@@ -1,0 +1,85 @@
+"""Where an export goes: nothing that exists is overwritten, and nothing half-written has its final name."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import polars as pl
+
+from pmlive.errors import StoreError
+
+__all__ = ["new_file", "new_folder"]
+
+
+@contextmanager
+def new_folder(out: Path) -> Generator[Path]:
+    """Give a folder to fill, which gets the name ``out`` at the end, or is removed when something fails.
+
+    Raises:
+        StoreError: there is something already, or it cannot be written.
+    """
+    place = out.resolve()
+    _refuse(out, is_free=not place.exists() or (place.is_dir() and not any(place.iterdir())))
+    with _beside(place) as aside:
+        yield aside
+        _sync(aside)
+        if place.exists():
+            place.rmdir()
+        aside.rename(place)
+
+
+@contextmanager
+def new_file(out: Path) -> Generator[Path]:
+    """Give a file to write, in a folder of its own; it gets the name ``out`` at the end, or is removed.
+
+    Raises:
+        StoreError: there is something already, or it cannot be written.
+    """
+    place = out.resolve()
+    _refuse(out, is_free=_is_no_file(place))
+    with _beside(place) as aside:
+        yield aside / place.name
+        _sync(aside)
+        _refuse(out, is_free=_is_no_file(place))
+        (aside / place.name).replace(place)
+        shutil.rmtree(aside)
+
+
+def _is_no_file(place: Path) -> bool:
+    return not place.exists() or (place.is_file() and place.stat().st_size == 0)
+
+
+def _refuse(out: Path, *, is_free: bool) -> None:
+    if not is_free:
+        raise StoreError(f"{str(out)!r} exists and is not empty; choose another place")
+
+
+@contextmanager
+def _beside(place: Path) -> Generator[Path]:
+    made = [path for path in place.parents if not path.exists()]
+    aside = place.with_name(f".{place.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+    except BaseException as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
+        if isinstance(error, OSError | pl.exceptions.PolarsError):
+            raise StoreError(f"{str(place)!r} could not be made: {error}") from error
+        raise
+
+
+def _sync(folder: Path) -> None:
+    """Wait until what was written is on the disk itself, so that a name is never there before its content."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDWR)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

@@ -1,0 +1,38 @@
+"""Recordings on disk: which there are, what one holds, and one that is opened."""
+
+from pmlive.recording.books import Levels, RecordedBook
+from pmlive.recording.core import Recording, open_recording
+from pmlive.recording.faults import Fault
+from pmlive.recording.mirror import Mirror
+from pmlive.recording.quality import Latency, Quality, TokenQuality
+from pmlive.recording.summary import (
+    RecordedGap,
+    RecordedMarket,
+    RecordingSummary,
+    TableSummary,
+    info,
+    recordings,
+    sample,
+)
+from pmlive.recording.verifying import Finding, Verification
+
+__all__ = [
+    "Fault",
+    "Finding",
+    "Latency",
+    "Levels",
+    "Mirror",
+    "Quality",
+    "RecordedBook",
+    "RecordedGap",
+    "RecordedMarket",
+    "Recording",
+    "RecordingSummary",
+    "TableSummary",
+    "TokenQuality",
+    "Verification",
+    "info",
+    "open_recording",
+    "recordings",
+    "sample",
+]

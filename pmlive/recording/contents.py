@@ -1,0 +1,197 @@
+"""What a recording holds at one moment: sealed files and the rows of the log, together and in order."""
+
+import logging
+import time
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+import polars as pl
+
+from pmlive.errors import PmliveError, StoreError
+from pmlive.markets import clean
+from pmlive.pipeline.journal import rebuild
+from pmlive.store import Manifest, Record, SealedFile
+from pmlive.store.tail import Stamp, Unsealed, read_tail, stamp
+from pmlive.tables import SCHEMAS, STORED
+
+__all__ = ["Contents", "Shelf", "at", "check_table", "collect", "laid_out"]
+
+logger = logging.getLogger(__name__)
+
+# So many numbers of a stamp are the manifest's.
+_OF_MANIFEST = 3
+
+Rows: TypeAlias = Mapping[str, pl.DataFrame]
+
+
+class Contents:
+    """A recording as it was at one moment; what came later is in a later one."""
+
+    def __init__(self, folder: Path, manifest: Manifest, unsealed: Sequence[Unsealed], rows: Sequence[Rows]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.unsealed = unsealed
+        self._files = {table: manifest.of(table) for table in (*STORED, "raw")}
+        self._unsealed_rows = rows
+        self._rows = {table: [each[table] for each in rows if table in each] for table in STORED}
+
+    def without(self, paths: Container[str]) -> "Contents":
+        """Leave out sealed files that cannot be read."""
+        left = [file for file in self.manifest.files if file.path not in paths]
+        manifest = msgspec.structs.replace(self.manifest, files=left)
+        return Contents(self.folder, manifest, self.unsealed, self._unsealed_rows)
+
+    def files(self, table: str, *, since: int | None = None, until: int | None = None) -> list[SealedFile]:
+        """List the sealed files that may have rows received within two times, both included, in order of arrival."""
+        return [
+            file
+            for file in self._files[table]
+            if (since is None or file.last_time >= since) and (until is None or file.first_time <= until)
+        ]
+
+    def scan(self, table: str, *, since: int | None = None, until: int | None = None) -> pl.LazyFrame:
+        """Scan the rows of a table that were received within two times, both included."""
+        parts = [self._sealed(table, self.files(table, since=since, until=until))]
+        parts += [rows.lazy() for rows in self._rows[table]]
+        whole = pl.concat(parts) if len(parts) > 1 else parts[0]
+        if since is not None:
+            whole = whole.filter(pl.col("ts_recv") >= at(since))
+        if until is not None:
+            whole = whole.filter(pl.col("ts_recv") <= at(until))
+        return whole
+
+    def scan_sealed(self, table: str, first: int, stop: int | None) -> pl.LazyFrame:
+        """Scan the sealed rows of a table with numbers from ``first`` on and below ``stop``."""
+        files = self._files[table]
+        mine = [file for file in files if file.last_seq >= first and (stop is None or file.first_seq < stop)]
+        rows = self._sealed(table, mine).filter(pl.col("seq") >= first)
+        return rows if stop is None else rows.filter(pl.col("seq") < stop)
+
+    def rows(self, table: str) -> list[pl.DataFrame]:
+        """List the rows that are not sealed, by segment of the log."""
+        return self._rows[table]
+
+    def records(self) -> list[Record]:
+        """List the records that are not sealed."""
+        return [record for segment in self.unsealed for record in segment.records]
+
+    def last_recv(self) -> int | None:
+        """Give the time of the last record."""
+        times = [file.last_time for file in self._files["raw"]]
+        times += [segment.records[-1].recv for segment in self.unsealed if segment.records]
+        if self.manifest.last_recv is not None:
+            times.append(self.manifest.last_recv)
+        return max(times, default=None)
+
+    def first_recv(self) -> int | None:
+        """Give the time of the first record, or of the first row where raw was given up."""
+        times = [file.first_time for file in self.manifest.files if file.table != "checks"]
+        times += [segment.records[0].recv for segment in self.unsealed if segment.records]
+        return min(times, default=None)
+
+    def _sealed(self, table: str, files: Sequence[SealedFile]) -> pl.LazyFrame:
+        schema = SCHEMAS[table]
+        there: list[Path] = []
+        for file in files:
+            path = self.folder / file.path
+            if path.exists():
+                there.append(path)
+            else:
+                logger.warning("%s is missing; the recording is not whole", path)
+        if not there:
+            return pl.LazyFrame(schema=schema)
+        found = pl.scan_parquet(there, glob=False, hive_partitioning=False).select(schema.names())
+        # What needs no other type is left alone, so that filters on it reach the files.
+        enums = [pl.col(name).cast(dtype) for name, dtype in schema.items() if isinstance(dtype, pl.Enum)]
+        return found.with_columns(enums) if enums else found
+
+
+class Shelf:
+    """Keeps the last contents of a folder, and makes new ones once it has grown.
+
+    The rows of the log are made anew whenever it has grown, so a reader that asks all the time is given what there was
+    a moment ago: making them takes half of its time at most.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._stamp: Stamp | None = None
+        self._contents: Contents | None = None
+        self._rebuilt: dict[tuple[int, int], Rows] = {}
+        self._due = 0.0
+
+    def contents(self) -> Contents:
+        """Give what the recording holds now.
+
+        Raises:
+            StoreError: the folder is not a recording.
+        """
+        now = stamp(self.folder)
+        if self._contents is None or self._is_old(now):
+            began = time.monotonic()
+            tail = read_tail(self.folder)
+            rows = {(one.number, one.size): self._rows(one) for one in tail.segments}
+            self._contents = Contents(self.folder, tail.manifest, tail.segments, list(rows.values()))
+            self._stamp, self._rebuilt = now, rows
+            self._due = 2 * time.monotonic() - began
+        return self._contents
+
+    def _is_old(self, now: Stamp) -> bool:
+        """Tell whether something was sealed, or the log has grown and it is time to look at it again."""
+        sealed = self._stamp is None or now[:_OF_MANIFEST] != self._stamp[:_OF_MANIFEST]
+        return sealed or (now != self._stamp and time.monotonic() >= self._due)
+
+    def _rows(self, segment: Unsealed) -> Rows:
+        known = self._rebuilt.get((segment.number, segment.size))
+        if known is not None:
+            return known
+        try:
+            frames = rebuild(segment.records)
+        except (PmliveError, LookupError, ValueError) as error:
+            # Damage took what the rest depends on. The recorder that goes on will refuse it, and keeps it.
+            logger.warning("segment %d of the log in %s cannot be decoded: %r", segment.number, self.folder, error)
+            frames = {"gaps": _lost(segment)}
+        return {table: laid_out(table, frame) for table, frame in frames.items()}
+
+
+def _lost(segment: Unsealed) -> pl.DataFrame:
+    first, last = segment.records[0], segment.records[-1]
+    detail = f"segment {segment.number} of the log cannot be decoded"
+    row = (first.seq, None, last.recv, 0, None, first.recv, last.recv, "disk", detail)
+    return pl.DataFrame([row], schema=SCHEMAS["gaps"], orient="row")
+
+
+def laid_out(table: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """Give rows with exactly the columns and types of their table, in order of arrival."""
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in SCHEMAS[table].items()).sort("seq")
+
+
+def check_table(table: str) -> None:
+    """Refuse a table that no recording has.
+
+    Raises:
+        ValueError: there is no such table.
+    """
+    if table not in STORED:
+        raise ValueError(f"no table {table!r}; there are {', '.join(STORED)}")
+
+
+def collect(contents: Contents, table: str, frame: pl.LazyFrame) -> pl.DataFrame:
+    """Read what was asked for.
+
+    Raises:
+        StoreError: a file is damaged.
+    """
+    try:
+        return frame.collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        said = clean(str(error))
+        message = f"table {table!r} of {str(contents.folder)!r} cannot be read ({said}); restore its files from a copy"
+        raise StoreError(message) from error
+
+
+def at(time: int) -> pl.Expr:
+    """Write a time (nanoseconds since 1970) into an expression."""
+    return pl.lit(time).cast(pl.Datetime("ns", "UTC"))

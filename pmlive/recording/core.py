@@ -1,0 +1,280 @@
+"""A recording that is opened: what a researcher holds the morning after."""
+
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from typing import overload
+
+import msgspec
+import polars as pl
+
+from pmlive.recording.books import RecordedBook
+from pmlive.recording.contents import check_table
+from pmlive.recording.depth import depth
+from pmlive.recording.grids import Grid
+from pmlive.recording.known import Knowing, Known
+from pmlive.recording.quality import Quality, quality
+from pmlive.recording.rebuilding import rebuilt, rebuilt_into
+from pmlive.recording.summary import RecordedMarket, RecordingSummary, info
+from pmlive.recording.times import Interval, Time, interval, moment, nanoseconds
+from pmlive.recording.tops import bars, prices, sampled
+from pmlive.recording.verifying import Verification, verify
+from pmlive.tables import STORED
+
+__all__ = ["Recording", "open_recording"]
+
+
+def open_recording(folder: str | Path) -> "Recording":
+    """Open a recording, also while it is being made.
+
+    Raises:
+        StoreError: the folder is not a recording.
+    """
+    return Recording(Path(folder))
+
+
+class Recording:
+    """Read what was recorded into a folder: no lock is taken, nothing is changed, and what is added later is seen.
+
+    Raises:
+        StoreError: the folder is not a recording.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._knowing = Knowing(folder)
+        self._knowing.now()
+
+    # --- what is there ---
+
+    def scan(
+        self, table: str, *, token: str | None = None, start: Time | None = None, end: Time | None = None
+    ) -> pl.LazyFrame:
+        """Scan a table in order of arrival: what is sealed, and what is only in the log so far.
+
+        Filters reach the files, whether given here or put on the frame later.
+
+        Args:
+            table: one of ``tables``.
+            token: leave out the rows of other tokens.
+            start: leave out what was received before.
+            end: leave out what was received then or later.
+
+        Raises:
+            StoreError: the folder is no recording any more.
+            UnknownMarketError: no such token was recorded.
+            ValueError: there is no such table.
+        """
+        check_table(table)
+        known = self._knowing.now()
+        rows = known.contents.scan(
+            table,
+            since=_optional(start),
+            until=None if end is None else nanoseconds(end) - 1,
+        )
+        return rows if token is None else rows.filter(pl.col("token_id") == known.names.token(token))
+
+    @property
+    def tables(self) -> list[str]:
+        """List the tables that have rows."""
+        contents = self._knowing.now().contents
+        return [table for table in STORED if contents.files(table) or any(rows.height for rows in contents.rows(table))]
+
+    @property
+    def markets(self) -> list[RecordedMarket]:
+        """List the recorded markets; texts are cleaned, and still untrusted."""
+        return list(self._knowing.now().markets)
+
+    @property
+    def gaps(self) -> pl.DataFrame:
+        """Give the intervals that cannot be trusted, each once with the last that is known of its end."""
+        return self._knowing.now().doubts.frame
+
+    @property
+    def first_time(self) -> datetime | None:
+        """Give the receive time of the first record."""
+        first = self._knowing.now().contents.first_recv()
+        return None if first is None else moment(first)
+
+    @property
+    def last_time(self) -> datetime | None:
+        """Give the receive time of the last record."""
+        last = self._knowing.now().contents.last_recv()
+        return None if last is None else moment(last)
+
+    def info(self) -> RecordingSummary:
+        """Summarise what the recording holds."""
+        return info(self.folder)
+
+    # --- books ---
+
+    def book_at(self, token: str, t: Time, outcome: str | None = None) -> RecordedBook:
+        """Make the book of a token as it was after everything that was received up to a time.
+
+        Args:
+            token: a token id, an outcome such as ``"Yes"`` if only one recorded market has it, or a market's slug.
+            t: ISO text, a datetime (UTC where it names no zone), or nanoseconds since 1970.
+            outcome: the outcome, where ``token`` is a market's slug or condition id.
+
+        Raises:
+            UnknownMarketError: no such token was recorded, or several are meant.
+            ValueError: the text is no time.
+        """
+        known = self._knowing.now()
+        return known.book_at(known.names.token(token, outcome), nanoseconds(t))
+
+    def depth(
+        self,
+        token: str,
+        every: Interval = "1s",
+        levels: int = 10,
+        *,
+        outcome: str | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+    ) -> pl.DataFrame:
+        """Give the best levels of a book at the end of each interval; ``time`` is the interval's start.
+
+        Intervals are left-closed: what came exactly at an interval's end is in the next one. Where the book could not
+        be trusted at the end of an interval, its lists are null and ``quality`` is ``stale``; an empty list is an
+        empty side.
+
+        Args:
+            token: a token, as ``book_at`` takes it.
+            every: the length of an interval, such as ``"500ms"`` or ``"1m"``.
+            levels: the most levels a side.
+            outcome: the outcome, where ``token`` is a market's slug or condition id.
+            start: the first interval has this time; by default the first record's.
+            end: the last interval begins before this time; by default with the last record.
+
+        Raises:
+            UnknownMarketError: no such token was recorded, or several are meant.
+            ValueError: an interval or a number of levels is none, or there are too many intervals.
+        """
+        if levels < 1:
+            raise ValueError(f"levels must be 1 or more; got {levels}")
+        known = self._knowing.now()
+        return depth(known, known.names.token(token, outcome), _grid(known, every, start, end), levels)
+
+    def prices(
+        self,
+        token: str | None = None,
+        every: Interval | None = None,
+        *,
+        outcome: str | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+    ) -> pl.DataFrame:
+        """Give each change of the top of a book, or of all; with ``every`` the top at the end of each interval instead.
+
+        Intervals are left-closed and named by their start in ``time``. Where a book could not be trusted at the end
+        of an interval, its prices are null: nothing is carried over a gap.
+
+        Raises:
+            UnknownMarketError: no such token was recorded, or several are meant.
+            ValueError: the interval is none, or there are too many.
+        """
+        known = self._knowing.now()
+        token_id = None if token is None else known.names.token(token, outcome)
+        if every is not None:
+            return sampled(known, token_id, _grid(known, every, start, end))
+        return prices(known, token_id, _optional(start), _optional(end))
+
+    def bars(
+        self,
+        token: str | None = None,
+        every: Interval = "1m",
+        *,
+        outcome: str | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+    ) -> pl.DataFrame:
+        """Give open, high, low, close and volume of the trades of a token, or of all, in left-closed intervals.
+
+        Trades are put where they were received. An interval without any has null prices and a volume of 0. Where
+        ``touched`` is true the token was not followed, or not to be trusted, for some of the interval: trades may be
+        missing.
+
+        Raises:
+            UnknownMarketError: no such token was recorded, or several are meant.
+            ValueError: the interval is none, or there are too many.
+        """
+        known = self._knowing.now()
+        token_id = None if token is None else known.names.token(token, outcome)
+        return bars(known, token_id, _grid(known, every, start, end))
+
+    # --- how good it is ---
+
+    def quality(self) -> Quality:
+        """Tell what can be trusted and what is missing, was proved, or came late; its repr is a page."""
+        return quality(self._knowing.now())
+
+    def verify(self) -> Verification:
+        """Check every file against its checksum, and every table against what today's code makes of the raw records."""
+        return verify(self._knowing.now())
+
+    @overload
+    def rebuild(self, into: None = None) -> dict[str, pl.DataFrame]: ...
+
+    @overload
+    def rebuild(self, into: str | Path) -> "Recording": ...
+
+    def rebuild(self, into: str | Path | None = None) -> "dict[str, pl.DataFrame] | Recording":
+        """Make the tables anew from the raw records, with today's code: as frames, or as a new recording.
+
+        Args:
+            into: a folder that is empty or not there yet, written segment by segment, so that a day fits into memory;
+                it begins where raw records are kept from. Without it, all tables are made in memory.
+
+        Raises:
+            StoreError: raw records are damaged or missing (a new recording only), or the folder holds something.
+        """
+        if into is None:
+            return rebuilt(self.folder)
+        rebuilt_into(self._knowing.now().contents, Path(into))
+        return Recording(Path(into))
+
+    # --- what it looks like ---
+
+    def to_dict(self) -> dict[str, object]:
+        """Describe the recording as JSON can hold it."""
+        first, last = self.first_time, self.last_time
+        return {
+            "folder": str(self.folder),
+            "first_time": None if first is None else first.isoformat(),
+            "last_time": None if last is None else last.isoformat(),
+            "markets": [msgspec.structs.asdict(market) for market in self.markets],
+            "tables": self._heights(),
+            "gaps": self.gaps.height,
+        }
+
+    def __repr__(self) -> str:
+        """Say what it is, in one line."""
+        first, last = self.first_time, self.last_time
+        when = (
+            "empty" if first is None or last is None else f"{first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
+        )
+        return f"<Recording {str(self.folder)!r}: {len(self.markets)} markets, {when}, {self.gaps.height} rows of gaps>"
+
+    def _repr_html_(self) -> str:
+        markets = "".join(
+            f"<tr><td>{escape(market.question)}</td><td>{escape(', '.join(market.outcomes))}</td></tr>"
+            for market in self.markets
+        )
+        tables = "".join(f"<tr><td>{table}</td><td>{rows:,}</td></tr>" for table, rows in self._heights().items())
+        return f"<p>{escape(repr(self))}</p><table>{markets}</table><table>{tables}</table>"
+
+    def _heights(self) -> dict[str, int]:
+        contents = self._knowing.now().contents
+        return {
+            table: sum(file.rows for file in contents.files(table)) + sum(rows.height for rows in contents.rows(table))
+            for table in self.tables
+        }
+
+
+def _optional(time: Time | None) -> int | None:
+    return None if time is None else nanoseconds(time)
+
+
+def _grid(known: Known, every: Interval, start: Time | None, end: Time | None) -> Grid:
+    return Grid(known, interval(every), _optional(start), _optional(end))

@@ -1,0 +1,142 @@
+"""What follows from a recording as it is at one moment, found out once and only when it is asked for."""
+
+from bisect import bisect_right
+from collections.abc import Collection
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import polars as pl
+
+from pmlive.recording.books import RecordedBook
+from pmlive.recording.contents import Contents, Shelf, collect
+from pmlive.recording.doubts import Doubts, known_gaps
+from pmlive.recording.moments import Made, made, recorded, stale_why
+from pmlive.recording.naming import Names
+from pmlive.recording.notes import Notes
+from pmlive.recording.summary import markets_of
+from pmlive.recording.times import moment
+from pmlive.recording.trust import Timeline, Window, keyframe_times, timelines
+
+__all__ = ["Knowing", "Known"]
+
+_WHOLE = Window(None, None)
+# How many tokens' parts between keyframes are remembered.
+_WINDOWS = 10_000
+
+
+class Known:
+    """A recording at one moment: its tokens and their names, its gaps, and when books could be trusted."""
+
+    def __init__(self, contents: Contents, notes: Notes, times: dict[str, list[int]]) -> None:
+        self.contents = contents
+        self._notes = notes
+        self._known_times = times
+        self._windows: dict[tuple[str, Window], Timeline | None] = {}
+        self.markets = markets_of(contents.folder, contents.manifest)
+        self.names = Names(self.markets, lambda: self.tokens)
+
+    def without(self, paths: Collection[str]) -> "Known":
+        """Leave out sealed files that cannot be read."""
+        return Known(self.contents.without(paths), self._notes, {}) if paths else self
+
+    @cached_property
+    def doubts(self) -> Doubts:
+        """The gaps."""
+        return Doubts(known_gaps(self.contents))
+
+    @cached_property
+    def times(self) -> list[int]:
+        """When keyframes were written."""
+        return keyframe_times(self.contents, self._known_times)
+
+    @cached_property
+    def timelines(self) -> dict[str, Timeline]:
+        """When each book could be trusted, over the whole recording."""
+        return timelines(self.contents, self.doubts, self._notes, self.times, within=_WHOLE)
+
+    def window(self, time: int) -> Window:
+        """Give the keyframes around a time."""
+        after = bisect_right(self.times, time)
+        since = self.times[after - 1] if after else None
+        return Window(since, self.times[after] if after < len(self.times) else None)
+
+    def timeline(self, token_id: str, window: Window) -> Timeline | None:
+        """Give what is known of a token between two keyframes, None where it has no book there at all."""
+        key = (token_id, window)
+        if len(self._windows) >= _WINDOWS:
+            self._windows.clear()
+        if key not in self._windows:
+            found = timelines(self.contents, self.doubts, self._notes, self.times, within=window, token_id=token_id)
+            self._windows[key] = found.get(token_id)
+        return self._windows[key]
+
+    def book_at(self, token_id: str, time: int) -> RecordedBook:
+        """Make the book of a token at a time."""
+        found = self._made(token_id, time)
+        last = self._last_known(token_id, time) if isinstance(found, str) else None
+        return self._book(token_id, time, found, last)
+
+    def _book(self, token_id: str, time: int, found: Made | str, last: RecordedBook | None) -> RecordedBook:
+        market = self.names.market_of.get(token_id)
+        about = RecordedBook(
+            token_id=token_id,
+            market="" if market is None else market.condition_id,
+            label=self.names.label(token_id),
+            at=moment(time),
+            quality="stale",
+            why="",
+        )
+        return recorded(found, about, last)
+
+    def _made(self, token_id: str, time: int) -> Made | str:
+        window = self.window(time)
+        timeline = self.timeline(token_id, window)
+        if timeline is None:
+            doubt = next((one for one in self.doubts.of(token_id) if one.covers(time) and one.concerns(0)), None)
+            return stale_why(None, time) if doubt is None else f"not to be trusted {doubt}"
+        return made(self.contents, timeline, window.since, time)
+
+    def _last_known(self, token_id: str, time: int) -> RecordedBook | None:
+        """Look back, one stretch between keyframes after the other, for a time at which there was a book."""
+        while True:
+            window = self.window(time)
+            timeline = self.timeline(token_id, window)
+            spans = [] if timeline is None else [span for span in timeline.spans() if span.start <= time]
+            if spans:
+                then = min(time, spans[-1].end - 1)
+                return self._book(token_id, then, self._made(token_id, then), None)
+            if window.since is None:
+                return None
+            time = window.since - 1
+
+    @cached_property
+    def tokens(self) -> list[str]:
+        """Every token that has rows, whether a market of the manifest names it or not."""
+        lone = pl.col("token_id").unique()
+        frames = [
+            collect(self.contents, table, self.contents.scan(table).select(lone))
+            for table in ("keyframes", "book_snapshots", "gaps")
+        ]
+        return cast("list[str]", pl.concat(frames)["token_id"].drop_nulls().unique().sort().to_list())
+
+
+class Knowing:
+    """Keeps what is known of a folder until it has grown."""
+
+    def __init__(self, folder: Path) -> None:
+        self._shelf = Shelf(folder)
+        self._notes = Notes()
+        self._times: dict[str, list[int]] = {}
+        self._known: Known | None = None
+
+    def now(self) -> Known:
+        """Give what is known now.
+
+        Raises:
+            StoreError: the folder is no recording.
+        """
+        contents = self._shelf.contents()
+        if self._known is None or self._known.contents is not contents:
+            self._known = Known(contents, self._notes, self._times)
+        return self._known

@@ -1,0 +1,204 @@
+"""The book of one token at one time: the rows that it is made from, and what is known of it."""
+
+from collections.abc import Iterable
+from typing import cast
+
+import msgspec
+import polars as pl
+
+from pmlive.recording.books import Levels, RecordedBook, RecordedQuality
+from pmlive.recording.contents import Contents, at, collect
+from pmlive.recording.times import moment, said
+from pmlive.recording.trust import Event, Timeline
+
+__all__ = [
+    "LOOKBACK",
+    "MINUTE",
+    "BaseRow",
+    "Made",
+    "base_row",
+    "changes_of",
+    "fitted_minutes",
+    "made",
+    "put_on",
+    "recorded",
+    "stale_why",
+    "told",
+]
+
+# A snapshot that was asked for by REST may be older than changes that came before it: so far back they are looked for.
+LOOKBACK = 600_000_000_000
+MINUTE = 60_000_000_000
+
+_CHANGES = ("seq", "ts_event", "ts_recv", "conn", "side", "price", "size", "check")
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """A book that can be trusted, and where it comes from; times are nanoseconds since 1970."""
+
+    levels: Levels
+    market: str
+    quality: RecordedQuality
+    why: str
+    proved: int | None
+    ts_event: int | None
+    ts_recv: int
+
+
+class BaseRow(msgspec.Struct, frozen=True):
+    """A whole book as a row has it."""
+
+    market: str
+    ts_event: int | None
+    bid_prices: list[float]
+    bid_sizes: list[float]
+    ask_prices: list[float]
+    ask_sizes: list[float]
+
+
+def changes_of(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
+    """Read the level changes of a token, received within two times, both included."""
+    rows = contents.scan("book_deltas", since=since, until=until).filter(pl.col("token_id") == token_id)
+    return collect(contents, "book_deltas", rows.select(_CHANGES)).sort("seq")
+
+
+def base_row(contents: Contents, event: Event) -> BaseRow:
+    """Read the whole book that an event begins with."""
+    table = "keyframes" if event.kind == "keyframe" else "book_snapshots"
+    rows = contents.scan(table, since=event.recv, until=event.recv).filter(pl.col("seq") == event.seq)
+    ladders = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
+    found = collect(contents, table, rows.select("market", pl.col("ts_event").dt.epoch("ns"), *ladders))
+    return msgspec.convert(found.row(0, named=True), type=BaseRow)
+
+
+def put_on(changes: pl.DataFrame, event: Event, ts_event: int | None, *, let_go: int | None = None) -> pl.DataFrame:
+    """List the changes that make a book of a whole one, in the order in which they are put on it.
+
+    Those that came before a snapshot and are newer than it by the venue's time come first, unless the token was let go
+    and nothing came since (``let_go`` is the number from which on). Skipped ones are left out.
+    """
+    later = changes.filter(pl.col("seq") > event.seq, pl.col("check").cast(pl.String) != "skipped")
+    if event.kind == "keyframe" or ts_event is None:
+        return later
+    newer = pl.col("ts_event") > at(ts_event)
+    earlier = changes.filter(pl.col("seq") < event.seq, pl.col("conn") == event.conn, newer)
+    if not earlier.height or (let_go is not None and not (earlier["seq"] >= let_go).any()):
+        return later
+    return pl.concat([earlier.sort("ts_event", "seq"), later])
+
+
+def made(contents: Contents, timeline: Timeline, since: int | None, time: int) -> Made | str:
+    """Make the book of a token at a time, from the keyframes before it on, or say why there is none."""
+    event, doubt = timeline.last(time), timeline.doubt(time)
+    if doubt is not None or event is None or not event.begins or time >= timeline.end:
+        return stale_why(timeline, time)
+    before = event.recv - LOOKBACK if event.kind == "book" else event.recv
+    changes = changes_of(contents, timeline.token_id, min(before, event.recv if since is None else since), time)
+    base = base_row(contents, event)
+    applied = put_on(changes, event, base.ts_event, let_go=timeline.let_go(event))
+    heard = changes if since is None else changes.filter(pl.col("ts_recv") >= at(since))
+    established = _established(contents, timeline.token_id, since, time)
+    quality, why, proved = told(timeline, heard, established=established, time=time)
+    newest = cast("int | None", applied.select(pl.col("ts_event").max().dt.epoch("ns")).item())
+    last = cast("int | None", applied.select(pl.col("ts_recv").max().dt.epoch("ns")).item())
+    return Made(
+        levels=_levels(base, applied),
+        market=base.market,
+        quality=quality,
+        why=why,
+        proved=proved,
+        ts_event=max((one for one in (base.ts_event, newest) if one is not None), default=None),
+        ts_recv=max(event.recv, last or 0),
+    )
+
+
+def stale_why(timeline: Timeline | None, time: int) -> str:
+    """Say why there is no book to trust."""
+    if timeline is None:
+        return f"no book of this token was recorded around {said(time)}"
+    doubt, event = timeline.doubt(time), timeline.last(time)
+    if doubt is not None:
+        return f"not to be trusted {doubt}"
+    if time >= timeline.end:
+        return f"the recording ends at {said(timeline.end - 1)}"
+    if event is None or event.kind == "restart":
+        return "its first book had not come yet"
+    if event.kind == "untrusted":
+        return f"its book was not there, or not to be trusted, at {said(event.recv)}, and no other came since"
+    return f"it was not followed any more from {said(event.recv)} on"
+
+
+def told(
+    timeline: Timeline, changes: pl.DataFrame, *, established: int | None, time: int
+) -> tuple[RecordedQuality, str, int | None]:
+    """Say how far a book is proved: by the venue's hashes, or by nothing but that the venue sent it whole."""
+    verified = changes.filter(pl.col("check").cast(pl.String) == "verified", pl.col("ts_recv") <= at(time))
+    last = cast("int | None", verified.select(pl.col("ts_recv").max().dt.epoch("ns")).item())
+    book = next(
+        (event.recv for event in reversed(timeline.events) if event.kind == "book" and event.recv <= time), None
+    )
+    hashed = max((one for one in (last, established) if one is not None), default=None)
+    proved = max((one for one in (hashed, book) if one is not None), default=None)
+    if hashed is None:
+        since = "" if book is None else f"; the venue sent the book whole at {said(book)}"
+        return "unverifiable", f"no hash of the venue is known to fit{since}", proved
+    if book is not None and book > hashed:
+        return "verified", f"the venue sent the book whole at {said(book)}, and its hashes fitted until then", proved
+    return "verified", f"the venue's hash fitted at {said(hashed)}", proved
+
+
+def _keyframe_verified(contents: Contents, token_id: str, since: int | None) -> int | None:
+    if since is None:
+        return None
+    rows = contents.scan("keyframes", since=since, until=since).filter(pl.col("token_id") == token_id)
+    states = collect(contents, "keyframes", rows.select(pl.col("state").cast(pl.String)))["state"]
+    return since if "verified" in states else None
+
+
+def fitted_minutes(contents: Contents, token_id: str, since: int | None, until: int) -> list[int]:
+    """List the ends, within two times, of minutes in which hashes fitted, of whole books too, which no row tells."""
+    rows = contents.scan("checks", since=since, until=until - MINUTE).filter(pl.col("token_id") == token_id)
+    fitted = rows.filter(pl.col("hash_verified") > 0).select(pl.col("ts_recv").dt.epoch("ns") + MINUTE)
+    return cast("list[int]", collect(contents, "checks", fitted)["ts_recv"].to_list())
+
+
+def _established(contents: Contents, token_id: str, since: int | None, time: int) -> int | None:
+    """Find out when, other than with a level change, hashes were last known to fit since the keyframes before."""
+    keyframe = _keyframe_verified(contents, token_id, since)
+    return max(
+        [*([] if keyframe is None else [keyframe]), *fitted_minutes(contents, token_id, since, time)], default=None
+    )
+
+
+def _levels(base: BaseRow, applied: pl.DataFrame) -> Levels:
+    sides = {
+        "bid": dict(zip(base.bid_prices, base.bid_sizes, strict=True)),
+        "ask": dict(zip(base.ask_prices, base.ask_sizes, strict=True)),
+    }
+    newest = applied.select("side", "price", "size").unique(["side", "price"], keep="last")
+    for side, price, size in newest.iter_rows():
+        sides[side][price] = size
+    return Levels(
+        bids=_ordered(sides["bid"].items(), sign=-1),
+        asks=_ordered(sides["ask"].items(), sign=1),
+    )
+
+
+def _ordered(levels: Iterable[tuple[float, float]], *, sign: int) -> list[tuple[float, float]]:
+    return sorted((level for level in levels if level[1]), key=lambda level: sign * level[0])
+
+
+def recorded(found: Made | str, about: RecordedBook, last: RecordedBook | None) -> RecordedBook:
+    """Fill in what was made, or why nothing could be, with the last book that could be trusted."""
+    if isinstance(found, str):
+        return msgspec.structs.replace(about, quality="stale", why=found, last_known=last)
+    return msgspec.structs.replace(
+        about,
+        market=found.market or about.market,
+        quality=found.quality,
+        why=found.why,
+        proved=None if found.proved is None else moment(found.proved),
+        ts_event=None if found.ts_event is None else moment(found.ts_event),
+        ts_recv=moment(found.ts_recv),
+        levels=found.levels,
+    )

@@ -1,0 +1,255 @@
+"""How good a recording is: what can be trusted, what is missing, what was proved, and how late it came."""
+
+from collections.abc import Iterator
+from typing import cast
+
+import msgspec
+import polars as pl
+
+from pmlive.integrity import Counts
+from pmlive.recording.contents import Contents, collect
+from pmlive.recording.faults import Fault, faults
+from pmlive.recording.known import Known
+from pmlive.recording.mirror import Mirror, mirror
+from pmlive.recording.pages import html, text
+from pmlive.recording.times import moment
+from pmlive.recording.trust import Span, Timeline
+from pmlive.store import FileProblem, verify_files
+
+__all__ = ["Latency", "Quality", "TokenQuality", "quality"]
+
+_MINUTE = 60_000_000_000
+_COUNTED = ("book_deltas", "book_snapshots", "trades")
+
+
+class TokenQuality(msgspec.Struct, frozen=True, kw_only=True):
+    """One token: the share of the time it was followed in which its book could be trusted, and its checks."""
+
+    token_id: str
+    label: str
+    coverage: float
+    followed: float
+    trusted: float
+    checks: Counts
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds from the venue's time of a level change to its arrival; both clocks' offset is in them."""
+
+    changes: int
+    median: float | None
+    p95: float | None
+    p99: float | None
+    most: float | None
+
+
+class Quality(msgspec.Struct, frozen=True, kw_only=True):
+    """The quality of a recording.
+
+    Attributes:
+        path: the folder.
+        first_time: when the first record came, in nanoseconds since 1970.
+        last_time: when the last one came.
+        coverage: the share of the time that tokens were followed in which their books could be trusted.
+        tokens: each token by itself.
+        faults: what befell the recording, each fault once.
+        checks: the outcomes of all checks of books.
+        latency: how late level changes came.
+        rates: rows of level changes, whole books and trades per ``minute``.
+        skipped: level changes that were not applied: they came early, late, or while there was no book to trust.
+        skipped_in_gaps: how many of those came in gaps.
+        mirror: whether the two books of a market mirror each other, as they should.
+        distrust: ``token_id`` and ``minute`` of each minute in which a book could not be trusted throughout.
+        damaged: sealed files that are not what they were.
+        unsealed: records that are in the log alone.
+    """
+
+    path: str
+    first_time: int | None
+    last_time: int | None
+    coverage: float | None
+    tokens: list[TokenQuality]
+    faults: list[Fault]
+    checks: Counts
+    latency: Latency
+    rates: pl.DataFrame
+    skipped: int
+    skipped_in_gaps: int
+    mirror: Mirror
+    distrust: pl.DataFrame
+    damaged: list[FileProblem]
+    unsealed: int
+
+    @property
+    def mismatches(self) -> int:
+        """Count the checks that found a book wrong."""
+        return self.checks.hash_mismatch + self.checks.bbo_mismatch + self.checks.snapshot_mismatch
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether nothing was missed, found wrong or damaged."""
+        return not (self.faults or self.mismatches or self.damaged)
+
+    def to_dict(self) -> dict[str, object]:
+        """Give everything as JSON can hold it, times as ISO text."""
+        plain = cast(
+            "dict[str, object]",
+            msgspec.to_builtins({name: getattr(self, name) for name in ("path", "coverage", "tokens", "checks")}),
+        )
+        more = {name: getattr(self, name) for name in ("latency", "mirror", "damaged", "unsealed")}
+        return plain | {
+            "ok": self.ok,
+            "first_time": _iso(self.first_time),
+            "last_time": _iso(self.last_time),
+            "faults": [_fault(fault) for fault in self.faults],
+            "rates": self.rates.with_columns(pl.col("minute").dt.to_string("iso:strict")).to_dicts(),
+            "skipped": {"all": self.skipped, "in_gaps": self.skipped_in_gaps},
+            "distrust": self.distrust.with_columns(pl.col("minute").dt.to_string("iso:strict")).to_dicts(),
+            **cast("dict[str, object]", msgspec.to_builtins(more)),
+        }
+
+    def __repr__(self) -> str:
+        """Write a page."""
+        return text(self.to_dict())
+
+    def _repr_html_(self) -> str:
+        return html(self.to_dict())
+
+
+def _fault(fault: Fault) -> dict[str, object]:
+    told = cast("dict[str, object]", msgspec.to_builtins(fault))
+    return told | {"started": _iso(fault.started), "ended": _iso(fault.ended)}
+
+
+def _iso(time: int | None) -> str | None:
+    return None if time is None else moment(time).isoformat()
+
+
+def quality(known: Known) -> Quality:
+    """Find out how good a recording is, as far as its files can be read."""
+    damaged = verify_files(known.contents.folder)
+    known = known.without({one.path for one in damaged})
+    contents = known.contents
+    tokens = list(_tokens(known))
+    followed = sum(token.followed for token in tokens)
+    skipped = _skipped(known)
+    total = Counts()
+    for token in tokens:
+        total.add(token.checks)
+    return Quality(
+        path=str(contents.folder),
+        first_time=contents.first_recv(),
+        last_time=contents.last_recv(),
+        coverage=sum(token.trusted for token in tokens) / followed if followed else None,
+        tokens=tokens,
+        faults=faults(known.doubts.all),
+        checks=total,
+        latency=_latency(contents),
+        rates=_rates(contents),
+        skipped=skipped[0],
+        skipped_in_gaps=skipped[1],
+        mirror=mirror(known),
+        distrust=_distrust(known),
+        damaged=damaged,
+        unsealed=len(contents.records()),
+    )
+
+
+def _tokens(known: Known) -> Iterator[TokenQuality]:
+    names = Counts.names()
+    sums = known.contents.scan("checks").group_by("token_id").agg(pl.col(*names).cast(pl.Int64).sum())
+    checks = {
+        str(row.pop("token_id")): msgspec.convert(row, type=Counts)
+        for row in collect(known.contents, "checks", sums).iter_rows(named=True)
+    }
+    for token_id in sorted(known.timelines.keys() | checks.keys()):
+        timeline = known.timelines.get(token_id)
+        followed = [] if timeline is None else _followed(timeline)
+        long = sum(span.end - span.start for span in followed)
+        trusted = 0 if timeline is None else sum(span.end - span.start for span in timeline.spans())
+        yield TokenQuality(
+            token_id=token_id,
+            label=known.names.label(token_id),
+            coverage=trusted / long if long else 0.0,
+            followed=long / 1e9,
+            trusted=trusted / 1e9,
+            checks=checks.get(token_id, Counts()),
+        )
+
+
+def _followed(timeline: Timeline) -> list[Span]:
+    """List when a book was wanted: from the first that is known of it until it was let go, pauses included."""
+    found: list[Span] = []
+    own = [doubt.started for doubt in timeline.doubts if doubt.token_id is not None]
+    start: int | None = min([*own[:1], *(event.recv for event in timeline.events[:1])], default=None)
+    for event in timeline.events:
+        gone = event.kind in ("let go", "absent")
+        if gone and start is not None:
+            found.append(Span(start, max(start, event.recv)))
+            start = None
+        elif not gone and start is None:
+            start = event.recv
+    if start is not None:
+        found.append(Span(start, max(start, timeline.end)))
+    return found
+
+
+def _latency(contents: Contents) -> Latency:
+    late = (pl.col("ts_recv") - pl.col("ts_event")).dt.total_nanoseconds() / 1e6
+    told = contents.scan("book_deltas").select(
+        changes=pl.len(),
+        median=late.median(),
+        p95=late.quantile(0.95),
+        p99=late.quantile(0.99),
+        most=late.max(),
+    )
+    return msgspec.convert(collect(contents, "book_deltas", told).row(0, named=True), type=Latency)
+
+
+def _rates(contents: Contents) -> pl.DataFrame:
+    minute = pl.col("ts_recv").dt.truncate("1m").alias("minute")
+    parts = [
+        collect(contents, table, contents.scan(table).group_by(minute).agg(pl.len().cast(pl.Int64).alias("rows")))
+        .with_columns(table=pl.lit(table))
+        .select("minute", "table", "rows")
+        for table in _COUNTED
+    ]
+    wide = pl.concat(parts).pivot("table", on_columns=_COUNTED, index="minute", values="rows")
+    return wide.with_columns(pl.col(_COUNTED).fill_null(0)).sort("minute")
+
+
+def _skipped(known: Known) -> tuple[int, int]:
+    """Count the changes that were not applied, and those of them that came in gaps."""
+    rows = known.contents.scan("book_deltas").filter(pl.col("check").cast(pl.String) == "skipped")
+    found = collect(known.contents, "book_deltas", rows.select("token_id", pl.col("ts_recv").dt.epoch("ns")))
+    inside = 0
+    for (token_id,), part in found.group_by("token_id"):
+        timeline = known.timelines.get(str(token_id))
+        if timeline is not None:
+            inside += sum(timeline.doubt(recv) is not None for recv in part["ts_recv"])
+    return found.height, inside
+
+
+def _distrust(known: Known) -> pl.DataFrame:
+    """List the minutes, of the time that a token was followed, in which its book could not be trusted throughout."""
+    tokens: list[str] = []
+    minutes: list[int] = []
+    for token_id, timeline in sorted(known.timelines.items()):
+        found: set[int] = set()
+        for followed in _followed(timeline):
+            found |= set(_minutes(followed, timeline.spans()))
+        tokens += [token_id] * len(found)
+        minutes += sorted(found)
+    schema = {"token_id": pl.String, "minute": pl.Int64}
+    frame = pl.DataFrame({"token_id": tokens, "minute": minutes}, schema=schema)
+    return frame.with_columns(pl.col("minute").cast(pl.Datetime("ns", "UTC")))
+
+
+def _minutes(followed: Span, trusted: list[Span]) -> Iterator[int]:
+    """Give the minutes of what is followed and not trusted."""
+    start = followed.start
+    for span in [*trusted, Span(followed.end, followed.end)]:
+        end = min(span.start, followed.end)
+        if end > start:
+            yield from range(start // _MINUTE * _MINUTE, end, _MINUTE)
+        start = max(start, span.end)

@@ -1,0 +1,223 @@
+"""When each token's book could be trusted, and where a book can be made from."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, TypeAlias, cast
+
+import msgspec
+import polars as pl
+
+from pmlive.recording.contents import Contents, at, collect
+from pmlive.recording.doubts import ENDLESS, Doubt, Doubts
+from pmlive.recording.notes import Notes
+
+__all__ = ["Event", "Span", "Timeline", "Window", "keyframe_times", "timelines"]
+
+# ``keyframe`` and ``book`` are rows that a book can be made from; after the others there is none.
+Kind: TypeAlias = Literal["keyframe", "book", "untrusted", "absent", "restart", "let go"]
+
+_BASES = ("keyframe", "book")
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """A moment at which a token's book begins to be trusted, or ceases to be."""
+
+    recv: int
+    seq: int
+    conn: int
+    kind: Kind
+
+    @property
+    def begins(self) -> bool:
+        """Tell whether a book can be made from here."""
+        return self.kind in _BASES
+
+
+class Span(msgspec.Struct, frozen=True, gc=False):
+    """An interval, its end excluded, in which a book could be trusted."""
+
+    start: int
+    end: int
+
+
+class Window(msgspec.Struct, frozen=True):
+    """The times of the last keyframes up to a time and of the first after it, None where there are none."""
+
+    since: int | None
+    until: int | None
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """One token's events in order, and what follows from them and its gaps."""
+
+    token_id: str
+    events: list[Event]
+    doubts: list[Doubt]
+    end: int
+
+    def last(self, time: int) -> Event | None:
+        """Give the last event up to a time."""
+        before = bisect_right(self.events, time, key=lambda event: event.recv)
+        return self.events[before - 1] if before else None
+
+    def let_go(self, event: Event) -> int | None:
+        """Give the number from which on the token was new, if it was let go right before an event."""
+        before = self.events[: self.events.index(event)]
+        return before[-1].seq if before and before[-1].kind == "let go" else None
+
+    def doubt(self, time: int) -> Doubt | None:
+        """Find the gap that a time lies in, if any; of several the one that began first."""
+        event = self.last(time)
+        conn = 0 if event is None else event.conn
+        return next((one for one in self.doubts if one.covers(time) and one.concerns(conn)), None)
+
+    def spans(self) -> list[Span]:
+        """List the intervals in which the book could be trusted."""
+        return list(_joined(span for held in self._held() for span in self._without_doubts(*held)))
+
+    def _held(self) -> Iterator[tuple[Event, int]]:
+        for event, following in zip(self.events, [*self.events[1:], None], strict=True):
+            end = self.end if following is None else following.recv
+            if event.begins and end > event.recv:
+                yield event, end
+
+    def _without_doubts(self, event: Event, end: int) -> Iterator[Span]:
+        start = event.recv
+        for doubt in self.doubts:
+            if doubt.until <= start or doubt.until == doubt.started or not doubt.concerns(event.conn):
+                continue
+            if doubt.started >= end:
+                break
+            if doubt.started > start:
+                yield Span(start, doubt.started)
+            start = max(start, doubt.until)
+        if start < end:
+            yield Span(start, end)
+
+
+def _joined(spans: Iterable[Span]) -> Iterator[Span]:
+    last: Span | None = None
+    for span in spans:
+        if last is not None and span.start <= last.end:
+            last = Span(last.start, max(last.end, span.end))
+            continue
+        if last is not None:
+            yield last
+        last = span
+    if last is not None:
+        yield last
+
+
+def keyframe_times(contents: Contents, known: dict[str, list[int]]) -> list[int]:
+    """List when keyframes were written; ``known`` remembers what had to be read for it."""
+    times: list[int] = []
+    for file in contents.files("keyframes"):
+        if file.first_time == file.last_time:
+            times.append(file.first_time)
+            continue
+        if file.path not in known:
+            lone = contents.scan("keyframes", since=file.first_time, until=file.last_time)
+            known[file.path] = _times(collect(contents, "keyframes", lone.select("ts_recv")))
+        times += known[file.path]
+    for rows in contents.rows("keyframes"):
+        times += _times(rows)
+    return sorted(set(times))
+
+
+def _times(frame: pl.DataFrame) -> list[int]:
+    return cast("list[int]", frame["ts_recv"].unique().dt.epoch("ns").to_list())
+
+
+def timelines(
+    contents: Contents,
+    doubts: Doubts,
+    notes: Notes,
+    times: Sequence[int],
+    *,
+    within: Window,
+    token_id: str | None = None,
+) -> dict[str, Timeline]:
+    """Find out, for one token or all, when books could be trusted in a part of the recording that keyframes delimit."""
+    events = _events(contents, doubts, within, token_id)
+    inside = [
+        time
+        for time in times
+        if (within.since is None or time >= within.since) and (within.until is None or time <= within.until)
+    ]
+    last = contents.last_recv()
+    end = ENDLESS if last is None else last + 1
+    if within.until is not None:
+        end = min(end, within.until)
+    return {
+        each: _timeline(contents, notes, Timeline(each, _complete(its, inside, doubts), doubts.of(each), end))
+        for each, its in events.items()
+    }
+
+
+def _events(contents: Contents, doubts: Doubts, within: Window, token_id: str | None) -> dict[str, list[Event]]:
+    columns = ("token_id", pl.col("ts_recv").dt.epoch("ns"), "seq", "conn")
+    keyframes = contents.scan("keyframes", since=within.since, until=within.until)
+    books = contents.scan("book_snapshots", since=within.since, until=within.until)
+    if token_id is not None:
+        keyframes, books = (frame.filter(pl.col("token_id") == token_id) for frame in (keyframes, books))
+    trusted = pl.col("state").cast(pl.String).is_in(["verified", "unverifiable"])
+    kind = pl.when(trusted).then(pl.lit("keyframe")).otherwise(pl.lit("untrusted")).alias("kind")
+    ends = doubts.frame.lazy().filter(pl.col("token_id").is_not_null()).select("token_id", ts_recv="ended").unique()
+    opening = books.filter("opening").select(*columns, kind=pl.lit("book"))
+    regained = books.filter(~pl.col("opening")).join(ends, on=["token_id", "ts_recv"], how="semi")
+    found = [
+        collect(contents, "keyframes", keyframes.select(*columns, kind)),
+        collect(contents, "book_snapshots", opening),
+        collect(contents, "book_snapshots", regained.select(*columns, kind=pl.lit("book"))),
+    ]
+    events: dict[str, list[Event]] = {}
+    for token, recv, seq, conn, name in pl.concat(found).sort("ts_recv", "seq").iter_rows():
+        events.setdefault(token, []).append(Event(recv, seq, conn, name))
+    return events
+
+
+def _complete(events: list[Event], times: Sequence[int], doubts: Doubts) -> list[Event]:
+    """Add where the token was missing among the keyframes, and where another run began, knowing nothing of it."""
+    there = {event.recv for event in events if event.kind in ("keyframe", "untrusted")}
+    first = events[0].recv
+    missing = [Event(time, 0, 0, "absent") for time in times if time not in there and time > first]
+    restarts = [Event(time, 0, 0, "restart") for time in doubts.restarts if time > first]
+    return sorted([*events, *missing, *restarts], key=lambda event: (event.recv, event.seq))
+
+
+def _timeline(contents: Contents, notes: Notes, draft: Timeline) -> Timeline:
+    """Add where the token was let go on purpose, which the raw records alone tell."""
+    added: list[Event] = []
+    for event, following in zip(draft.events, [*draft.events[1:], None], strict=True):
+        until = draft.end if following is None else following.recv
+        if event.begins and event.recv < until - 1 and not _goes_on(event, following):
+            added += _let_go(contents, notes, draft, event, until)
+    if not added:
+        return draft
+    events = sorted([*draft.events, *added], key=lambda event: (event.recv, event.seq))
+    return Timeline(draft.token_id, events, draft.doubts, draft.end)
+
+
+def _goes_on(event: Event, following: Event | None) -> bool:
+    """Tell whether the next event shows for sure that the token was followed all the time."""
+    return following is not None and following.kind in ("keyframe", "untrusted") and following.conn == event.conn
+
+
+def _let_go(contents: Contents, notes: Notes, draft: Timeline, event: Event, until: int) -> list[Event]:
+    found = notes.between(contents, event.recv, until)
+    if found is not None:
+        gone = (one for one in found if one.seq > event.seq and one.concerns(draft.token_id, event.conn))
+        return [Event(one.recv, one.seq, event.conn, "let go") for one in gone][:1]
+    if any(event.recv <= doubt.started <= until <= doubt.until for doubt in draft.doubts if doubt.token_id is not None):
+        return []
+    # Nobody can tell any more when it was, so trust ends with the last that came.
+    return [Event(_last_row(contents, draft.token_id, event.recv, until) + 1, 0, event.conn, "let go")]
+
+
+def _last_row(contents: Contents, token_id: str, since: int, until: int) -> int:
+    newest = since
+    for table in ("book_deltas", "book_snapshots", "trades"):
+        rows = contents.scan(table, since=since).filter(pl.col("token_id") == token_id, pl.col("ts_recv") < at(until))
+        found = collect(contents, table, rows.select(pl.col("ts_recv").max().dt.epoch("ns"))).item()
+        newest = max(newest, found or 0)
+    return newest

@@ -1,0 +1,191 @@
+"""Whether a recording is what it says it is: its files, its raw records, and the tables made of them."""
+
+from collections.abc import Iterator
+from html import escape
+
+import msgspec
+import polars as pl
+
+from pmlive.errors import StoreError
+from pmlive.integrity import Counts
+from pmlive.markets import clean
+from pmlive.pipeline.journal import rebuild
+from pmlive.recording.contents import Contents, collect
+from pmlive.recording.known import Known
+from pmlive.recording.rebuilding import tables_of
+from pmlive.recording.times import said
+from pmlive.store import Record, SealedFile, verify_files
+from pmlive.store.tail import read_raw
+from pmlive.tables import STORED
+
+__all__ = ["Finding", "Verification", "verify"]
+
+_RESTORE = "restore the file from a copy"
+_REBUILD = "keep the folder, and make its tables anew with rebuild(into=...)"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is not as it should be: in which file or table, what it is, and what to do."""
+
+    where: str
+    what: str
+    advice: str
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What was checked of a recording, and what was found wrong.
+
+    ``unchecked`` says what could not be checked, such as tables whose raw records were given up.
+    """
+
+    path: str
+    files: int
+    segments: int
+    records: int
+    rows: int
+    gaps: int
+    checks: Counts
+    findings: list[Finding]
+    unchecked: list[str]
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether nothing was found wrong."""
+        return not self.findings
+
+    def to_dict(self) -> dict[str, object]:
+        """Give everything as JSON can hold it."""
+        return {"ok": self.ok, **msgspec.to_builtins(self)}
+
+    def __repr__(self) -> str:
+        """Write what was checked and found."""
+        return "\n".join(self._lines())
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
+
+    def _lines(self) -> Iterator[str]:
+        yield f"{self.path}: {'sound' if self.ok else f'{len(self.findings)} findings'}"
+        segments = f"{self.records:,} raw records in {self.segments} segments"
+        yield f"checked    {self.files} files, {segments}, {self.rows:,} rows"
+        passed = self.checks.hash_verified + self.checks.bbo_ok + self.checks.snapshot_ok
+        failed = self.checks.hash_mismatch + self.checks.bbo_mismatch + self.checks.snapshot_mismatch
+        yield f"books      {passed:,} checks passed, {failed:,} failed, {self.gaps} gaps, all told in the tables"
+        for finding in self.findings:
+            yield f"wrong      {finding.where}: {finding.what}; {finding.advice}"
+        for text in self.unchecked:
+            yield f"unchecked  {text}"
+
+
+def verify(known: Known) -> Verification:
+    """Check everything that can be checked, one segment after the other."""
+    contents = known.contents
+    damaged = [Finding(where=one.path, what=one.problem, advice=_RESTORE) for one in verify_files(contents.folder)]
+    bad = {finding.where for finding in damaged}
+    work = _Work(contents, bad)
+    readable = known.without(bad)
+    findings = [*damaged, *work.segments(), *_log(contents), *_holes(readable)]
+    return Verification(
+        path=str(contents.folder),
+        files=len(contents.manifest.files),
+        segments=len(contents.files("raw")) + len(contents.unsealed),
+        records=work.records + len(contents.records()),
+        rows=work.rows,
+        gaps=readable.doubts.frame.height,
+        checks=_checks(readable.contents),
+        findings=findings,
+        unchecked=list(_unchecked(contents, bad)),
+    )
+
+
+class _Work:
+    """Goes through the sealed segments."""
+
+    def __init__(self, contents: Contents, bad: set[str]) -> None:
+        self._contents = contents
+        self._bad = bad
+        self.unreadable = [file for file in contents.manifest.files if file.path in bad]
+        self.records = self.rows = 0
+
+    def segments(self) -> Iterator[Finding]:
+        files = self._contents.files("raw")
+        stops = [*(file.first_seq for file in files[1:]), None]
+        for file, stop in zip(files, stops, strict=False):
+            if file.path not in self._bad:
+                yield from self._segment(file, stop)
+
+    def _segment(self, file: SealedFile, stop: int | None) -> Iterator[Finding]:
+        try:
+            made = tables_of(rebuild(self._counted(file)))
+        except (StoreError, msgspec.MsgspecError, LookupError, ValueError) as error:
+            yield Finding(where=file.path, what=f"its records cannot be decoded: {clean(str(error))}", advice=_RESTORE)
+            return
+        for table in STORED:
+            if any(one.table == table and _overlaps(one, file, stop) for one in self.unreadable):
+                continue
+            stored = self._stored(table, file, stop)
+            self.rows += stored.height
+            problem = _difference(made[table], stored)
+            if problem is not None:
+                yield Finding(where=f"{table}, {said(file.first_time)}", what=problem, advice=_REBUILD)
+
+    def _counted(self, file: SealedFile) -> Iterator[Record]:
+        for record in read_raw(self._contents.folder, file):
+            self.records += 1
+            yield record
+
+    def _stored(self, table: str, file: SealedFile, stop: int | None) -> pl.DataFrame:
+        rows = self._contents.scan_sealed(table, file.first_seq, stop)
+        return collect(self._contents, table, rows).sort("seq")
+
+
+def _overlaps(one: SealedFile, file: SealedFile, stop: int | None) -> bool:
+    return one.last_seq >= file.first_seq and (stop is None or one.first_seq < stop)
+
+
+def _difference(made: pl.DataFrame, stored: pl.DataFrame) -> str | None:
+    if made.equals(stored):
+        return None
+    lost = made.join(stored, on="seq", how="anti").height
+    more = stored.join(made, on="seq", how="anti").height
+    both = made.join(stored.select("seq"), on="seq", how="semi"), stored.join(made.select("seq"), on="seq", how="semi")
+    changed = 0
+    if both[0].height == both[1].height:
+        changed = sum(one != other for one, other in zip(both[0].iter_rows(), both[1].iter_rows(), strict=True))
+    return f"{lost} rows of its raw records are missing, {more} are too many, {changed} differ"
+
+
+def _log(contents: Contents) -> Iterator[Finding]:
+    for segment in contents.unsealed:
+        if segment.damaged:
+            yield Finding(
+                where=f"the log, segment {segment.number}",
+                what=f"{segment.damaged} bytes are damaged",
+                advice="record into the folder again, which seals the rest and notes the gap",
+            )
+
+
+def _holes(known: Known) -> Iterator[Finding]:
+    told = {(doubt.started, doubt.cause) for doubt in known.doubts.all if doubt.token_id is None}
+    for hole in known.contents.manifest.holes:
+        if (hole.started, hole.cause) not in told:
+            yield Finding(where="gaps", what=f"the hole since {said(hole.started)} is not told", advice=_REBUILD)
+
+
+def _checks(contents: Contents) -> Counts:
+    sums = contents.scan("checks").select(pl.col(*Counts.names()).cast(pl.UInt64).sum())
+    return msgspec.convert(collect(contents, "checks", sums).row(0, named=True), type=Counts)
+
+
+def _unchecked(contents: Contents, bad: set[str]) -> Iterator[str]:
+    raw = contents.files("raw")
+    first = min((file.first_seq for file in raw), default=None)
+    tables = [file for file in contents.manifest.files if file.table != "raw"]
+    early = [file for file in tables if first is None or file.first_seq < first]
+    if early:
+        until = said(max(file.last_time for file in early))
+        yield f"{len(early)} files of tables up to {until}: their raw records were given up"
+    if any(file.path in bad for file in raw):
+        yield "the tables of damaged raw records"
+    if contents.unsealed:
+        yield f"{len(contents.records()):,} records that are in the log alone, which the next recorder seals"

@@ -1,0 +1,213 @@
+"""Merging: neighbouring small files of a table become one, and no reader loses a row or sees it twice.
+
+A merge goes in this order, and a crash between any two steps loses and doubles nothing:
+
+1. the merged file is written under ``merged/``, out of sight of whoever reads ``TABLE/*/*.parquet``: aside, synced,
+   read back, renamed;
+2. one change of the manifest lists it in place of its inputs: *from here on it counts*. The inputs stay where they are;
+   the manifest remembers since when they are replaced;
+3. after a time of grace, in which frames that were scanned before 2 find their files, the manifest says that the
+   inputs are going; the merged file gets its name under ``TABLE/``, the inputs are removed, and the manifest says so.
+   Who reads by names sees either the inputs or the merged file, save in the instant between; after a crash just then,
+   whoever opens the recording for writing next finishes it first;
+4. the name under ``merged/`` stays for another time of grace, for frames that were scanned between 2 and 3.
+
+So there are no two moments between which a path that a reader was given vanishes before the grace is over, and names
+alone never show a row twice. Raw frames are not merged.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import PurePosixPath
+
+import msgspec
+
+from pmlive.errors import StoreError
+from pmlive.store import _files
+from pmlive.store.manifest import RAW, Manifest, Replaced, SealedFile
+from pmlive.store.staging import MERGED, Work, discard, is_ours, publish, stage_table
+
+__all__ = ["Limits", "exchange", "finish", "is_waiting", "merge", "plan"]
+
+_SECOND = 1_000_000_000
+# Since when inputs are replaced that are being removed.
+_GOING = 0
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What is merged: as many neighbours as this, or as old; into a file no larger than that."""
+
+    files: int = 8
+    seconds: float = 3600.0
+    rows: int = 2_000_000
+    bytes: int = 64 << 20
+
+
+def plan(manifest: Manifest, limits: Limits, *, boundary: int = 0) -> list[list[SealedFile]]:
+    """Choose the files to merge, those of one merge together; none with numbers on both sides of ``boundary``."""
+    if not limits.files:
+        return []
+    tables = sorted({file.table for file in manifest.files} - {RAW})
+    days = (list(day) for table in tables for _, day in groupby(manifest.of(table), key=_day))
+    return [run.files for day in days for run in _runs(day, limits, boundary) if run.is_worth_it(limits)]
+
+
+def _day(file: SealedFile) -> str:
+    return PurePosixPath(file.path).parent.name
+
+
+class _Run:
+    """Neighbours that fit into one file; ``full`` once the next one does not."""
+
+    def __init__(self) -> None:
+        self.files: list[SealedFile] = []
+        self.full = False
+
+    def takes(self, file: SealedFile, limits: Limits, boundary: int) -> bool:
+        if not self.files:
+            return True
+        last = self.files[-1]
+        if file.first_seq < last.last_seq or last.first_seq < boundary <= file.first_seq:
+            return False
+        everything = [*self.files, file]
+        self.full = (
+            sum(one.rows for one in everything) > limits.rows or sum(one.bytes for one in everything) > limits.bytes
+        )
+        return not self.full
+
+    def is_worth_it(self, limits: Limits) -> bool:
+        if not self.files[1:]:
+            return False
+        span = self.files[-1].last_time - self.files[0].first_time
+        return self.full or len(self.files) >= limits.files or span >= limits.seconds * _SECOND
+
+
+def _runs(day: Iterable[SealedFile], limits: Limits, boundary: int) -> Iterator[_Run]:
+    run = _Run()
+    for file in day:
+        large = file.rows > limits.rows // 2 or file.bytes > limits.bytes // 2
+        waiting = is_waiting(file.path)
+        if large or waiting or not run.takes(file, limits, boundary):
+            run.full = run.full or large
+            yield run
+            run = _Run()
+        if not large and not waiting:
+            run.files.append(file)
+    yield run
+
+
+def merge(inputs: list[SealedFile], work: Work, *, now: int) -> None:
+    """Merge files, which then wait for ``exchange``.
+
+    Raises:
+        OSError: the disk did not take it; nothing has changed.
+        StoreError: an input is damaged, or what was read back is not what was written; nothing has changed.
+    """
+    from pmlive.store import parquet
+
+    first, last = inputs[0], inputs[-1]
+    encoded = parquet.merged(first.table, (_contents(file, work) for file in inputs))
+    if encoded.rows != sum(file.rows for file in inputs):
+        raise StoreError(f"{first.path!r} and those after it have {encoded.rows} rows, not those that are listed")
+    name = f"{first.first_time}-{work.run}-{first.first_seq}to{last.last_seq}.parquet"
+    path = f"{MERGED}/{first.table}/{_day(first)}/{name}"
+    staged = stage_table(work.folder, path, first.table, encoded)
+    try:
+        work.step(f"wrote merged {first.table}")
+        publish([staged], work)
+    except Exception:
+        discard([staged])
+        raise
+    work.step("before the manifest lists the merged file")
+    replaced = [Replaced(path=file.path, by=path, since=now) for file in inputs]
+    work.catalogue.change(lambda manifest: _with(manifest, inputs, [staged.file], replaced))
+    work.step("after the manifest lists the merged file")
+
+
+def _with(manifest: Manifest, gone: list[SealedFile], new: list[SealedFile], replaced: list[Replaced]) -> Manifest:
+    rest = manifest.without(gone)
+    return msgspec.structs.replace(rest, files=[*rest.files, *new], replaced=[*rest.replaced, *replaced])
+
+
+def _contents(file: SealedFile, work: Work) -> bytes:
+    try:
+        data = (work.folder / file.path).read_bytes()
+    except FileNotFoundError as error:
+        raise StoreError(f"{file.path!r} is missing and is not merged; repair the recording") from error
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise StoreError(f"{file.path!r} is damaged and is not merged; repair the recording")
+    return data
+
+
+def exchange(work: Work, *, now: int, grace: float) -> None:
+    """Put merged files in the place of inputs whose grace is over, and remove names that nobody has any more.
+
+    Raises:
+        OSError: the disk refused; this can be done again.
+    """
+    for file in [file for file in work.catalogue.manifest.files if is_waiting(file.path)]:
+        inputs = [old for old in work.catalogue.manifest.replaced if old.by == file.path]
+        if all(_is_over(old, now, grace) for old in inputs):
+            _put_in_place(file, inputs, work, now)
+    manifest = work.catalogue.manifest
+    listed = {file.path for file in manifest.files}
+    for old in manifest.replaced:
+        if (is_waiting(old.path) or old.by not in listed) and _is_over(old, now, grace):
+            _forget(old, work)
+
+
+def finish(work: Work, *, now: int) -> None:
+    """Finish what a crash interrupted.
+
+    Raises:
+        OSError: the disk refused; this can be done again.
+    """
+    exchange(work, now=now, grace=math.inf)
+
+
+def _is_over(old: Replaced, now: int, grace: float) -> bool:
+    return old.since == _GOING or now - old.since >= grace * _SECOND
+
+
+def is_waiting(path: str) -> bool:
+    """Say whether a merged file is out of sight."""
+    return path.startswith(f"{MERGED}/")
+
+
+def _put_in_place(file: SealedFile, inputs: list[Replaced], work: Work, now: int) -> None:
+    path = file.path.removeprefix(f"{MERGED}/")
+    final = work.folder / path
+    going = [msgspec.structs.replace(old, since=_GOING) for old in inputs]
+    work.catalogue.change(lambda manifest: _with(_without(manifest, inputs), [], [], going))
+    work.step("after the manifest says that inputs are going")
+    _files.make_folder(final.parent)
+    _files.link(work.folder / file.path, final)
+    work.step("linked a merged file")
+    for old in inputs:
+        _remove(old.path, work)
+    _files.sync_folder(final.parent)
+    work.step("removed the inputs")
+    shown = msgspec.structs.replace(file, path=path)
+    waiting = Replaced(path=file.path, by=path, since=now)
+    work.catalogue.change(lambda manifest: _with(_without(manifest, going), [file], [shown], [waiting]))
+    work.step("after the manifest lists the name in sight")
+
+
+def _forget(old: Replaced, work: Work) -> None:
+    work.catalogue.change(lambda manifest: _without(manifest, [old]))
+    work.step("before a name is removed")
+    _remove(old.path, work)
+    for folder in list((work.folder / old.path).parents)[:3]:
+        _files.remove_empty(folder)
+
+
+def _without(manifest: Manifest, gone: list[Replaced]) -> Manifest:
+    return msgspec.structs.replace(manifest, replaced=[old for old in manifest.replaced if old not in gone])
+
+
+def _remove(path: str, work: Work) -> None:
+    # A manifest may come from a stranger.
+    if is_ours(path):
+        _files.remove(work.folder / path)

@@ -1,0 +1,211 @@
+"""Repair of a recording: damaged tables are made again from their raw frames, and of damaged frames the rest is kept.
+
+Each file is repaired by itself, so a crash leaves a recording that can be repaired again: the new file is written
+aside, synced, read back and renamed to a name of its own; the damaged one is given the name ``NAME.damaged-RUN``, which
+nothing removes; one change of the manifest lists the new one in its place, and the old name is removed.
+
+Rows that cannot be made again, because their frames are damaged or were given up, are a hole in the manifest. Frames
+that are lost are a ``gap`` record among those that are left; tables that were made of them and are whole stay.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from pmlive.errors import StoreError
+from pmlive.events import Gap
+from pmlive.store import _files, raw
+from pmlive.store.manifest import RAW, Manifest, SealedFile
+from pmlive.store.merging import is_waiting
+from pmlive.store.opening import locked
+from pmlive.store.reader import problem_of
+from pmlive.store.salvage import salvage
+from pmlive.store.seal import Rebuild, tables_of
+from pmlive.store.staging import MERGED, Staged, Step, Work, dated, discard, publish, stage_raw, stage_table
+
+__all__ = ["RepairReport", "Repaired", "repair"]
+
+
+class Repaired(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was damaged or missing, and what became of it.
+
+    ``rows`` are those that there are now and ``lost`` those that there are not any more; of frames (``raw``),
+    ``damaged`` is the bytes that are no good. ``path`` is None when nothing was left, ``kept`` is where the damaged
+    file is now.
+    """
+
+    table: str
+    was: str
+    problem: str
+    path: str | None
+    kept: str | None
+    rows: int
+    lost: int
+    damaged: int = 0
+
+
+class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found and done: ``checked`` files, of which ``repaired`` were not what they were."""
+
+    checked: int
+    repaired: list[Repaired]
+
+    @property
+    def lost(self) -> int:
+        """Count the rows and frames that are gone."""
+        return sum(one.lost for one in self.repaired)
+
+    @property
+    def damaged(self) -> int:
+        """Count the bytes of frames that are no good."""
+        return sum(one.damaged for one in self.repaired)
+
+
+def repair(
+    folder: Path,
+    *,
+    rebuild: Rebuild,
+    clock: Callable[[], int] = time.time_ns,
+    step: Step = lambda _: None,
+) -> RepairReport:
+    """Check every sealed file of a recording that nobody records, and repair those that are not what they were.
+
+    Raises:
+        StoreError: it is no recording, it is being recorded, or the disk refused; then it can be repaired again.
+    """
+    with locked(folder, now=clock(), step=step) as work:
+        try:
+            return _Repair(work, rebuild).run()
+        except OSError as error:
+            raise StoreError(f"{str(folder)!r} cannot be repaired: {error}; try again on a disk that works") from error
+
+
+class _Repair:
+    """One pass over the files: frames first, since tables are made of them."""
+
+    def __init__(self, work: Work, rebuild: Rebuild) -> None:
+        self._work = work
+        self._rebuild = rebuild
+        self._number = 0
+        self._made: tuple[SealedFile, dict[str, list[pl.DataFrame]]] | None = None
+
+    def run(self) -> RepairReport:
+        listed = self._work.catalogue.manifest.files
+        files = sorted(listed, key=lambda file: (file.table != RAW, file.first_seq))
+        problems = [(file, problem) for file in files if (problem := problem_of(self._work.folder, file)) is not None]
+        repaired = [self._frames(*one) if one[0].table == RAW else self._rows(*one) for one in problems]
+        return RepairReport(checked=len(files), repaired=repaired)
+
+    def _frames(self, file: SealedFile, problem: str) -> Repaired:
+        left = salvage(self._bytes(file), file)
+        path = self._path(RAW, file, raw.SUFFIX)
+        staged = stage_raw(self._work.folder, path, raw.renumber(left.reading.blocks))
+        self._work.step("wrote frames")
+        kept = self._exchange(file, staged, hole=None)
+        return Repaired(
+            table=RAW,
+            was=file.path,
+            problem=problem,
+            path=path,
+            kept=kept,
+            rows=file.rows - left.missing,
+            lost=left.missing,
+            damaged=left.damaged,
+        )
+
+    def _rows(self, file: SealedFile, problem: str) -> Repaired:
+        path = self._path(file.table, file, ".parquet")
+        staged = self._rebuilt(file, path)
+        rows = 0 if staged is None else staged.file.rows
+        lost = max(file.rows - rows, 0)
+        detail = f"{lost} rows of {file.table} were damaged and cannot be made again"
+        hole = Gap(started=file.first_time, ended=file.last_time, cause="disk", detail=detail) if lost else None
+        self._work.step(f"wrote {file.table}")
+        kept = self._exchange(file, staged, hole=hole)
+        return Repaired(
+            table=file.table,
+            was=file.path,
+            problem=problem,
+            path=None if staged is None else path,
+            kept=kept,
+            rows=rows,
+            lost=lost,
+        )
+
+    def _rebuilt(self, file: SealedFile, path: str) -> Staged | None:
+        from pmlive.store import parquet
+
+        segments = _segments(self._work.catalogue.manifest, file)
+        frames = [frame for segment in segments for frame in self._tables(segment).get(file.table, ())]
+        if not frames:
+            return None
+        rows = parquet.join(file.table, frames).filter(pl.col("seq").is_between(file.first_seq, file.last_seq))
+        if not rows.height:
+            return None
+        return stage_table(self._work.folder, path, file.table, parquet.encode(file.table, rows))
+
+    def _tables(self, segment: SealedFile) -> dict[str, list[pl.DataFrame]]:
+        # Several files of one segment are often damaged together.
+        if self._made is None or self._made[0] != segment:
+            self._made = (segment, tables_of(raw.read(self._work.folder / segment.path), self._rebuild))
+        return self._made[1]
+
+    def _bytes(self, file: SealedFile) -> bytes:
+        try:
+            return (self._work.folder / file.path).read_bytes()
+        except OSError:
+            return b""  # what cannot be read is lost, and the problem says why
+
+    def _path(self, table: str, file: SealedFile, suffix: str) -> str:
+        self._number += 1
+        path = dated(table, file.first_time, f"{file.first_time}-{self._work.run}-{self._number:06d}{suffix}")
+        return f"{MERGED}/{path}" if is_waiting(file.path) else path
+
+    def _exchange(self, old: SealedFile, staged: Staged | None, *, hole: Gap | None) -> str | None:
+        new = [] if staged is None else [staged]
+        try:
+            publish(new, self._work)
+            kept = self._keep(self._work.folder / old.path)
+        except Exception:
+            discard(new)
+            raise
+        self._work.step("before the manifest lists the repaired file")
+        listed = [one.file for one in new]
+        self._work.catalogue.change(lambda manifest: _with(manifest, old, listed, hole))
+        self._work.step("after the manifest lists the repaired file")
+        _files.remove(self._work.folder / old.path)
+        return kept
+
+    def _keep(self, path: Path) -> str | None:
+        if not path.exists():
+            return None
+        # An earlier repair may have come just so far.
+        kept = next(path.parent.glob(f"{path.name}.damaged-*"), None)
+        if kept is None:
+            kept = path.with_name(f"{path.name}.damaged-{self._work.run}")
+            _files.link(path, kept)
+            _files.sync_folder(kept.parent)
+        return kept.relative_to(self._work.folder).as_posix()
+
+
+def _with(manifest: Manifest, old: SealedFile, new: Sequence[SealedFile], hole: Gap | None) -> Manifest:
+    holes = manifest.holes if hole is None else [*manifest.holes, hole]
+    replaced = [
+        msgspec.structs.replace(one, by=new[0].path) if new and one.by == old.path else one for one in manifest.replaced
+    ]
+    files = [*manifest.without([old]).files, *new]
+    return msgspec.structs.replace(manifest, files=files, holes=holes, replaced=replaced)
+
+
+def _segments(manifest: Manifest, file: SealedFile) -> list[SealedFile]:
+    # Rows of a record are numbered from its number on, so those of a segment lie below the first of the next.
+    frames = manifest.of(RAW)
+    following = [*(after.first_seq for after in frames[1:]), file.last_seq + 1]
+    return [
+        one
+        for one, after in zip(frames, following, strict=False)
+        if one.first_seq <= file.last_seq and file.first_seq < max(after, one.first_seq + 1)
+    ]

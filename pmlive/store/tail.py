@@ -1,0 +1,105 @@
+"""What a recording holds at one moment: its manifest, and the records that are not sealed yet."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from pmlive.errors import StoreError
+from pmlive.store import raw, wal
+from pmlive.store.log import Record
+from pmlive.store.manifest import MANIFEST, Manifest, SealedFile, read_manifest
+
+__all__ = ["Stamp", "Tail", "Unsealed", "log_files", "read_raw", "read_tail", "stamp"]
+
+# Differs whenever a recording has grown.
+Stamp: TypeAlias = tuple[int, ...]
+
+
+class Unsealed(msgspec.Struct, frozen=True, kw_only=True):
+    """A segment of the log; ``size`` and ``number`` tell whether it is the one that was seen before."""
+
+    number: int
+    size: int
+    records: list[Record]
+    torn: int = 0
+    damaged: int = 0
+
+
+class Tail(msgspec.Struct, frozen=True, kw_only=True):
+    """A manifest, and the segments of the log that it does not list."""
+
+    manifest: Manifest
+    segments: list[Unsealed]
+
+
+def stamp(folder: Path) -> Stamp:
+    """Tell, without reading it, whether a recording is as it was: equal stamps mean that nothing was added.
+
+    Raises:
+        StoreError: the folder is not a recording.
+    """
+    try:
+        found = (folder / MANIFEST).stat()
+    except OSError as error:
+        raise StoreError(f"{str(folder)!r} is not a recording: it has no {MANIFEST}") from error
+    sizes: list[int] = []
+    for number, files in wal.segments(folder).items():
+        for path in files:
+            with suppress(FileNotFoundError):
+                sizes += [number, path.stat().st_size]
+    return (found.st_ino, found.st_mtime_ns, found.st_size, *sizes)
+
+
+def read_tail(folder: Path) -> Tail:
+    """Read the manifest and what is in the log beyond it, so that they belong together.
+
+    Raises:
+        StoreError: the folder is not a recording.
+    """
+    # A segment may be sealed and removed while its files are read: then the manifest has moved on, and once more.
+    while True:
+        manifest = read_manifest(folder)
+        with suppress(FileNotFoundError):
+            left = {
+                number: [path.read_bytes() for path in files]
+                for number, files in wal.segments(folder).items()
+                if number > manifest.sealed
+            }
+            if read_manifest(folder).sealed == manifest.sealed:
+                return Tail(manifest=manifest, segments=list(_segments(left)))
+
+
+def read_raw(folder: Path, file: SealedFile) -> Iterator[Record]:
+    """Yield the records of a sealed file once its checksum was found right.
+
+    Raises:
+        StoreError: it is damaged, or cannot be read.
+    """
+    path = folder / file.path
+    try:
+        raw.check(path, file.sha256)
+        yield from raw.read(path)
+    except OSError as error:
+        raise StoreError(f"{file.table} file {file.path!r} cannot be read: {error.strerror}") from error
+
+
+def _segments(left: dict[int, list[bytes]]) -> Iterator[Unsealed]:
+    contents = list(left.items())
+    for position, (number, segment) in enumerate(contents):
+        following = contents[position + 1][1] if position + 1 < len(contents) else ()
+        reading = wal.read(segment, following=following)
+        yield Unsealed(
+            number=number,
+            size=sum(map(len, segment)),
+            records=list(reading.records()),
+            torn=reading.torn,
+            damaged=reading.damaged,
+        )
+
+
+def log_files(folder: Path, manifest: Manifest) -> list[Path]:
+    """List the files of the log that a manifest does not count as sealed."""
+    return [path for number, files in wal.segments(folder).items() if number > manifest.sealed for path in files]

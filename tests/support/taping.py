@@ -1,0 +1,80 @@
+"""A random story that is recorded into a folder, in as many segments and runs as a test wants."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+from storing import fast
+from support.night import Night, now
+from support.story import Story
+
+from pmlive.pipeline.journal import rebuild
+from pmlive.store import Record, Recorder
+
+__all__ = ["TOKENS", "Tape", "told"]
+
+TOKENS = ("11", "12", "21", "22")
+
+
+class Tape:
+    """Records one run; ``records`` are those that it logged."""
+
+    def __init__(self, folder: Path, random: Random, *, at: float = 0, conn: int = 1) -> None:
+        self.recorder = Recorder(folder, rebuild=rebuild, options=fast())
+        self.records: list[Record] = []
+        night = Night()
+        self.story = Story(random, night, at=at, conn=conn)
+        night.pipeline.seq = self.recorder.next_seq
+        self._log([night.journal.beginning(now(at))])
+        night.journal.keep = self._keep
+        if self.recorder.last_recv is not None:
+            night.gap(at, "restart", since=(self.recorder.last_recv - now(0)) / 1e6, ended=at)
+        self.story.begin()
+
+    def _keep(self, record: Record) -> None:
+        self._log([record])
+
+    def _log(self, records: Sequence[Record]) -> None:
+        self.records += records
+        for record in records:
+            self.recorder.log(record)
+
+    def steps(self, count: int) -> None:
+        """Let things happen."""
+        for _ in range(count):
+            self.story.step()
+        self._flush()
+
+    def cut(self) -> None:
+        """End a segment and begin the next."""
+        night = self.story.night
+        night.note(self.story.at, "cut", b"", 0)
+        self._flush()
+        keyframes = night.journal.keyframes(now(self.story.at))
+        self.records += keyframes
+        self.recorder.cut(keyframes)
+        self.story.at += 0.5
+
+    def end(self) -> None:
+        """End the run as a manager does."""
+        night = self.story.night
+        night.end(self.story.at)
+        self._log(night.journal.keyframes(now(self.story.at)))
+        self._flush()
+        self.recorder.close()
+
+    def _flush(self) -> None:
+        for table, frame in self.story.night.pipeline.drain().items():
+            if table != "depth":
+                self.recorder.rows(table, frame)
+
+
+def told(folder: Path, seed: int, *, segments: int = 3, steps: int = 40) -> list[Record]:
+    """Record a story in one run, and give its records."""
+    tape = Tape(folder, Random(seed))
+    for _ in range(segments - 1):
+        tape.steps(steps)
+        tape.cut()
+    tape.steps(steps)
+    tape.end()
+    return tape.records
