@@ -3,9 +3,11 @@
 import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Literal
 
 import polars as pl
 
+from pmlive.digest import Digest
 from pmlive.events import Cause, Channel, Event, Gap
 from pmlive.feed import Connection
 from pmlive.pipeline import Pipeline
@@ -24,12 +26,23 @@ _UNHEARD = 1_000_000_000
 class Desk:
     """The pipeline with what feeds on it: rolling frames, and a recorder when there is one."""
 
-    def __init__(self, *, clock: Callable[[], int], rows: int, age: timedelta, depth: int) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], int],
+        rows: int,
+        age: timedelta,
+        depth: int,
+        made: Literal["all", "rolling"] = "rolling",
+    ) -> None:
         self.clock = clock
         self._rows, self._age = rows, age
-        self.pipeline = Pipeline(depth=depth, storing=False)
+        # Which rows are made while nothing is recorded.
+        self._made: Literal["all", "rolling"] = made
+        self.pipeline = Pipeline(depth=depth, storing=made == "all")
         self.journal = Journal(self.pipeline)
         self.recorder: Recorder | None = None
+        self.digest: Digest | None = None
         self.frames = {name: Rolling(name, rows=rows, age=age) for name in ROLLING}
         self.on_rows: Callable[[dict[str, pl.DataFrame]], None] | None = None
         self.listened: Callable[[], bool] = bool
@@ -89,6 +102,8 @@ class Desk:
                 self.frames[table].extend(frame)
             if self.recorder is not None and table in STORED:
                 self.recorder.rows(table, frame)
+            if self.digest is not None and table in STORED:
+                self.digest.add(table, frame)
         if frames and self.on_rows is not None:
             self.on_rows(frames)
         self._report_unknown()
@@ -162,7 +177,7 @@ class Desk:
                 recorder.log(record)
         self.flush()
         self.recorder, self.journal.keep = None, None
-        self.pipeline.store("rolling")
+        self.pipeline.store(self._made)
         return recorder
 
     # --- a recording that is played ---
@@ -174,6 +189,10 @@ class Desk:
             self.flush()
             self.recorder.cut([])
 
+    def prove(self) -> None:
+        """Digest every table from now on."""
+        self.digest = Digest()
+
     def replayed(self, now: int) -> None:
         """Note that there are no more records; what a run left open when it was killed ends with them."""
         if not self.pipeline.ended:
@@ -183,5 +202,6 @@ class Desk:
     def forget(self) -> None:
         """Be as if nothing had come: what comes next begins by telling what the books are."""
         self.pipeline.forget()
+        self.digest = None
         self.frames = {name: Rolling(name, rows=self._rows, age=self._age) for name in ROLLING}
         self._flushed = 0

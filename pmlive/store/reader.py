@@ -56,8 +56,8 @@ class FileProblem(msgspec.Struct, frozen=True):
 def records(folder: Path, *, since: int | None = None) -> Iterator[Record]:
     """Yield every record in order of arrival: the sealed ones, then those in the log.
 
-    What is damaged is passed over, and a ``gap`` record stands in its place. With ``since`` (nanoseconds since 1970) they
-    begin with the last segment that began by then: it tells first what the books were.
+    What is damaged is passed over, and a ``gap`` record stands in its place. With ``since`` (nanoseconds since 1970)
+    they begin with the last segment that began by then: it tells first what the books were.
 
     Raises:
         StoreError: the folder is not a recording.
