@@ -3,14 +3,13 @@
 import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Literal
 
 import polars as pl
 
 from pmlive.digest import Digest
 from pmlive.events import Cause, Channel, Event, Gap
 from pmlive.feed import Connection
-from pmlive.pipeline import Pipeline
+from pmlive.pipeline import Making, Pipeline
 from pmlive.pipeline.journal import Closed, Journal, Opened
 from pmlive.store import Record, Recorder
 from pmlive.tables import ROLLING, STORED, Rolling
@@ -33,13 +32,13 @@ class Desk:
         rows: int,
         age: timedelta,
         depth: int,
-        made: Literal["all", "rolling"] = "rolling",
+        making: Making = "rolling",
     ) -> None:
         self.clock = clock
         self._rows, self._age = rows, age
         # Which rows are made while nothing is recorded.
-        self._made: Literal["all", "rolling"] = made
-        self.pipeline = Pipeline(depth=depth, storing=made == "all")
+        self._unkept: Making = making
+        self.pipeline = Pipeline(depth=depth, making=making)
         self.journal = Journal(self.pipeline)
         self.recorder: Recorder | None = None
         self.digest: Digest | None = None
@@ -139,7 +138,7 @@ class Desk:
         self.flush()
         self.pipeline.seq = recorder.next_seq
         self.recorder = recorder
-        self.pipeline.store("all")
+        self.pipeline.make("all")
         for record in [self.journal.beginning(now), *self.journal.keyframes(now)]:
             recorder.log(record)
         self.journal.keep = recorder.log
@@ -177,7 +176,7 @@ class Desk:
                 recorder.log(record)
         self.flush()
         self.recorder, self.journal.keep = None, None
-        self.pipeline.store(self._made)
+        self.pipeline.make(self._unkept if self.digest is None else "all")
         return recorder
 
     # --- a recording that is played ---
@@ -190,7 +189,8 @@ class Desk:
             self.recorder.cut([])
 
     def prove(self) -> None:
-        """Digest every table from now on."""
+        """Make every table from now on, and digest it."""
+        self.pipeline.make("all")
         self.digest = Digest()
 
     def replayed(self, now: int) -> None:

@@ -34,8 +34,8 @@ class Played:
         self, timeline: Timeline, markets: Sequence[Market], options: Options, *, speed: Speed, paused: bool
     ) -> None:
         self.player = Player(timeline, self, speed=speed, paused=paused)
-        # All rows are made, so that they have the numbers that they have in the recording.
-        self.desk = Desk(clock=self.clock, rows=options.rows, age=options.age, depth=options.depth, made="all")
+        # Rows have the numbers that they have in the recording.
+        self.desk = Desk(clock=self.clock, rows=options.rows, age=options.age, depth=options.depth, making="numbered")
         self.catalogue = RecordedNames(markets)
         self.errors: dict[Channel, PmliveError] = {}
         self.settled: set[str] = set()

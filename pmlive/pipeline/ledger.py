@@ -22,7 +22,10 @@ class Ledger:
     def delta(  # a row has many columns
         self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int, *, check: Check
     ) -> int:
-        """Write a level change, with what its check is unless it is judged later; give the number of its row."""
+        """Write a level change, with what its check is unless it is judged later; give the number of its row, or -1."""
+        if not self._sheets.storing:
+            self._sheets.seq += 1
+            return -1
         number, bid, ask = self._deltas.count, change.best_bid, change.best_ask
         row = self._deltas.pack(
             self._sheets.seq,
@@ -55,6 +58,8 @@ class Ledger:
             ladders = (bids.keys[:], bids.sizes[:], asks.keys[:], asks.sizes[:])
             values = (token.id, event.market, *ladders, event.hash, token.conn != conn, tick, last)
             self._sheets.put("book_snapshots", epoch_ns(event.timestamp), recv, conn, values)
+        elif self._sheets.numbering:
+            self._sheets.seq += 1
 
     def top(self, token: Token, timestamp: int, recv: int) -> None:
         """Write the top of a book, unless it is as it was."""

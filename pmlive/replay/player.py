@@ -17,6 +17,8 @@ Speed: TypeAlias = float | Literal["max"]
 # How long records are taken in one go, and how often the clock is looked at meanwhile.
 _GO = 20_000_000
 _LOOK = 64
+# While records are always due, how often to do what is done now and then.
+_TURN = 250_000_000
 # How long to wait for whoever takes the records, and at most for the next one, in seconds.
 _FULL = 0.02
 _NAP = 0.05
@@ -79,11 +81,12 @@ class Player:
         self.failed: Exception | None = None
         self._records: Iterator[Record] = timeline.records()
         self._next: Record | None = None
-        # The time that playing has come to, and when (by ``clock``) it was there.
+        # The time that playing has come to; and a time that it had come to, with when (by ``clock``) that was.
         self._at = timeline.first
-        self._since = clock()
+        self._anchor = (self._at, clock())
         # Everything up to this time is played at once, also while paused.
         self._sought: int | None = None
+        self._turned = clock()
         self._woken = asyncio.Event()
         self._rested = asyncio.Event()
 
@@ -94,9 +97,9 @@ class Player:
         """The time of the recording that playing has come to, in nanoseconds since 1970."""
         if self.paused or self.finished or self._sought is not None or self._speed == math.inf:
             return self._at
-        due = self._at + int((self._clock() - self._since) * self._speed)
         # Never past a record that has not been taken, or what is judged by the clock would be judged without it.
-        return min(due, self.timeline.last if self._next is None else max(self._next.recv, self._at))
+        following = self.timeline.last if self._next is None else self._next.recv
+        return max(self._at, min(int(self._due()), following))
 
     @property
     def speed(self) -> Speed:
@@ -122,7 +125,7 @@ class Player:
 
     def resume(self) -> None:
         """Go on from where it stands."""
-        self._since = self._clock()
+        self._hold()
         self.paused = False
         self._wake()
 
@@ -137,21 +140,22 @@ class Player:
         first, last = self.timeline.first, self.timeline.last
         if not first - _NEARLY <= at <= last + _NEARLY:
             raise ValueError(f"the recording has no time {_text(at)}; it goes from {_text(first)} to {_text(last)}")
-        at = min(max(at, first), last)
+        self._sought = min(max(at, first), last)
         self.paused = self.paused or self._speed == math.inf
-        self._records, self._next = self.timeline.records(at), None
-        self._stage.restart()
         self.finished = False
+        self._records, self._next = self.timeline.records(self._sought), None
         # Time goes with what is taken until it is there: nothing is judged by a clock that runs ahead of the records.
-        self._sought, self._at = at, first
+        self._at = first
+        self._stage.restart()
         self._wake()
 
     def step(self, frames: int = 1) -> int:
         """Take so many frames, paused or not, with what was noted between them; tell how many there were."""
         taken = 0
-        while taken < frames and self._peek() is not None:
-            taken += self._take_next() in _FRAMES
-        self._since = self._clock()
+        while taken < frames and (record := self._peek()) is not None:
+            self._take(record)
+            taken += record.kind in _FRAMES
+        self._hold()
         self._stage.turn()
         return taken
 
@@ -195,39 +199,41 @@ class Player:
             self._woken.clear()
 
     def _go(self) -> float | None:
-        """Play what is due; tell how long to wait for more, None until woken."""
+        """Play what is due, for a moment; tell how long to wait for more, None until woken."""
         if self.failed is not None or self.finished or (self.paused and self._sought is None):
             return None
         if not self._stage.has_room():
             return _FULL
         until = self._clock() + _GO
         while self._clock() < until:
+            limit = self._due() if self._sought is None else self._sought
             for _ in range(_LOOK):
                 record = self._peek()
                 if record is None:
                     return self._end()
-                if not self._is_due(record):
+                if record.recv > limit:
                     return self._wait_for(record)
-                self._take_next()
-        self._stage.turn()
+                self._take(record)
+        if self._clock() - self._turned >= _TURN:
+            self._turned = self._clock()
+            self._stage.turn()
         return 0.0
 
-    def _is_due(self, record: Record) -> bool:
-        if self._sought is not None:
-            return record.recv <= self._sought
-        return self._speed == math.inf or record.recv <= self._at + (self._clock() - self._since) * self._speed
+    def _due(self) -> float:
+        """Give the time up to which records are due."""
+        at, since = self._anchor
+        return at + (self._clock() - since) * self._speed
 
     def _wait_for(self, record: Record) -> float | None:
         if self._sought is not None:
-            self._at, self._sought, self._since = self._sought, None, self._clock()
+            self._at, self._sought = self._sought, None
+            self._hold()
             self._stage.turn()
             return None if self.paused else 0.0
         self._stage.turn()
-        due = (record.recv - self._at) / self._speed - (self._clock() - self._since)
-        return min(max(due / 1e9, 0.001), _NAP)
+        return min(max((record.recv - self._due()) / self._speed / 1e9, 0.001), _NAP)
 
     def _end(self) -> None:
-        self._hold()
         self._sought = None
         self._at = max(self._at, self.timeline.last)
         self.finished = True
@@ -239,20 +245,14 @@ class Player:
             self._next = next(self._records, None)
         return self._next
 
-    def _take_next(self) -> str:
-        record, self._next = self._next, None
-        if record is None:
-            return ""
+    def _take(self, record: Record) -> None:
+        self._next = None
         self._stage.take(record)
-        if record.recv > self._at:
-            # The clock of playing goes by the recording's: what is late in being taken is not late in being due.
-            if self._speed != math.inf:
-                self._since += int((record.recv - self._at) / self._speed)
-            self._at = record.recv
-        return record.kind
+        self._at = max(self._at, record.recv)
 
     def _hold(self) -> None:
-        self._at, self._since = self.position, self._clock()
+        self._at = self.position
+        self._anchor = (self._at, self._clock())
 
     def _wake(self) -> None:
         self.failed = None
