@@ -98,6 +98,11 @@ class Replay(Manager):
         return self._played.player.finished
 
     @property
+    def failed(self) -> Exception | None:
+        """Why it cannot be played any further, None while it can."""
+        return self._played.player.failed
+
+    @property
     def speed(self) -> Speed:
         """Seconds of the recording in one second, or ``"max"``; may be set while it plays."""
         return self._played.player.speed
