@@ -101,6 +101,11 @@ def hashes(opening: Sequence[bytes]) -> Case:
     return _pipeline(opening, hashes=True, rate=_FLOOD)
 
 
+def paced_hashes(opening: Sequence[bytes]) -> Case:
+    """Do all of `paced` and verify every book hash."""
+    return _pipeline(opening, hashes=True, rate=_BUSY)
+
+
 def _pipeline(opening: Sequence[bytes], *, hashes: bool, rate: int) -> Case:
     from pmlive._wire import reader
     from pmlive.pipeline import Pipeline
