@@ -1,6 +1,6 @@
 """Rows on their way into frames: appended one at a time, taken all at once."""
 
-from itertools import chain
+from array import array
 from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
@@ -10,12 +10,14 @@ import polars as pl
 from pmlive.events import SECONDS_BELOW
 from pmlive.tables import LEVELS, SCHEMAS
 
-__all__ = ["PACKED", "Names", "Packed", "Rows"]
+__all__ = ["PACKED", "Names", "Packed", "Rows", "ladder"]
 
 _Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 # What nearly every message makes a row of is packed: bytes are the cheapest thing to keep, and to make columns of.
 PACKED: tuple[str, ...] = ("prices", "book_deltas")
+
+_DOUBLE = 8
 
 # Made of the best prices all at once when rows are taken: null where a side is empty, and rounded since prices have
 # at most four decimals and adding floats leaves dust.
@@ -40,7 +42,7 @@ _FORMS: dict[type[pl.DataType], _Form] = {
 
 
 class Rows:
-    """Rows of one table as one flat list of values: ``put(values)`` in the order of the columns."""
+    """Rows of one table as one flat list of values: ``put(values)`` in the order of the columns, lists packed."""
 
     __slots__ = ("_flat", "_schema", "put")
 
@@ -145,16 +147,19 @@ class Packed:
                 return pl.Series(values).cast(dtype)
 
 
+def ladder(numbers: list[float]) -> bytes:
+    """Pack the numbers of one list: lists of numbers that are kept cost the garbage collector ten times as much."""
+    return array("d", numbers).tobytes()
+
+
 def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
     if dtype != LEVELS:
         return pl.Series(name, values, dtype=dtype)
-    # Lists go through one flat array of equal parts: made one by one they cost four times as much.
-    width = max(map(len, values), default=0) or 1
-    ragged = any(len(each) < width for each in values)
-    padding = [None] * width
-    equal = ([*each, *padding[len(each) :]] for each in values) if ragged else values
-    flat = pl.Series(name, list(chain.from_iterable(equal)), pl.Float64)
+    # Lists are made of one matrix, filled up with NaN: made one by one they cost many times as much.
+    lengths = np.fromiter(map(len, values), np.int64, len(values)) // _DOUBLE
+    matrix = np.full((len(values), max(int(lengths.max(initial=0)), 1)), np.nan)
+    matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = np.frombuffer(b"".join(values))
     if name == "bid_prices":
-        flat = 0 - flat  # they come as a book sorts them, negated
-    lists = flat.reshape((len(values), width)).arr.to_list()
-    return lists.list.drop_nulls() if ragged else lists
+        matrix = 0 - matrix  # they come as a book sorts them, negated
+    flat = pl.Series(name, matrix.ravel(), nan_to_null=True)
+    return flat.reshape(matrix.shape).arr.to_list().list.drop_nulls()

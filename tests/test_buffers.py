@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pmlive.buffers import Names, Packed, Rows
+from pmlive.buffers import Names, Packed, Rows, ladder
 from pmlive.tables import SCHEMAS
 
 _NOON = 1_795_262_400_000_000_000
@@ -75,7 +75,7 @@ def test_an_empty_side_has_neither_mid_nor_spread() -> None:
 def test_rows_with_lists_keep_their_lengths() -> None:
     rows = Rows("depth")
     for bids in ([-0.4], [], [-0.4, -0.3, -0.2]):
-        rows.put((1, _NOON, _NOON, 1, "1", "0xa", bids, bids, [0.5], [9.0]))
+        rows.put((1, _NOON, _NOON, 1, "1", "0xa", *map(ladder, (bids, bids, [0.5], [9.0]))))
 
     frame = rows.take()
 

@@ -13,8 +13,8 @@ _PACKAGE = Path(__file__).parent.parent / "pmlive"
 _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 _LAYERS = (
-    ("errors", "events", "_wire", "book", "integrity", "_session"),
-    ("tables", "buffers", "pipeline", "store"),
+    ("errors", "events", "_wire", "book", "integrity", "times", "_session"),
+    ("tables", "buffers", "digest", "pipeline", "store"),
     ("feed", "replay", "markets", "settings", "credentials", "_wallet"),
     ("manager", "recording", "export", "captures"),
     ("widgets", "mcp", "cli"),

@@ -46,6 +46,20 @@ class Output:
             binary.write(line)
             binary.flush()
 
+    def line(self, text: str) -> None:
+        """Print one line of what goes on; programs are told at the end."""
+        if self.mode == "json":
+            return
+        with self._lock:
+            if self._shown:
+                sys.stderr.write(_CLEAR)
+                sys.stderr.flush()
+            sys.stdout.write(f"{_visible(text)}\n")
+            sys.stdout.flush()
+            if self._shown:
+                sys.stderr.write(self._shown)
+                sys.stderr.flush()
+
     def note(self, text: str) -> None:
         """Say something by the way."""
         with self._lock:

@@ -1,7 +1,8 @@
 """One object that streams, keeps, records and shows: the manager."""
 
 from pmlive.manager.core import Manager
+from pmlive.manager.replaying import Replay
 from pmlive.manager.subscriptions import CallbackType, Subscription, SubscriptionType
 from pmlive.manager.views import BookView
 
-__all__ = ["BookView", "CallbackType", "Manager", "Subscription", "SubscriptionType"]
+__all__ = ["BookView", "CallbackType", "Manager", "Replay", "Subscription", "SubscriptionType"]

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import polars as pl
 
+from pmlive.digest import Digest
 from pmlive.events import Cause, Channel, Event, Gap
 from pmlive.feed import Connection
-from pmlive.pipeline import Pipeline
+from pmlive.pipeline import Making, Pipeline
 from pmlive.pipeline.journal import Closed, Journal, Opened
 from pmlive.store import Record, Recorder
 from pmlive.tables import ROLLING, STORED, Rolling
@@ -24,12 +25,23 @@ _UNHEARD = 1_000_000_000
 class Desk:
     """The pipeline with what feeds on it: rolling frames, and a recorder when there is one."""
 
-    def __init__(self, *, clock: Callable[[], int], rows: int, age: timedelta, depth: int) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], int],
+        rows: int,
+        age: timedelta,
+        depth: int,
+        making: Making = "rolling",
+    ) -> None:
         self.clock = clock
         self._rows, self._age = rows, age
-        self.pipeline = Pipeline(depth=depth, storing=False)
+        # Which rows are made while nothing is recorded.
+        self._unkept: Making = making
+        self.pipeline = Pipeline(depth=depth, making=making)
         self.journal = Journal(self.pipeline)
         self.recorder: Recorder | None = None
+        self.digest: Digest | None = None
         self.frames = {name: Rolling(name, rows=rows, age=age) for name in ROLLING}
         self.on_rows: Callable[[dict[str, pl.DataFrame]], None] | None = None
         self.listened: Callable[[], bool] = bool
@@ -89,6 +101,8 @@ class Desk:
                 self.frames[table].extend(frame)
             if self.recorder is not None and table in STORED:
                 self.recorder.rows(table, frame)
+            if self.digest is not None and table in STORED:
+                self.digest.add(table, frame)
         if frames and self.on_rows is not None:
             self.on_rows(frames)
         self._report_unknown()
@@ -124,7 +138,7 @@ class Desk:
         self.flush()
         self.pipeline.seq = recorder.next_seq
         self.recorder = recorder
-        self.pipeline.store("all")
+        self.pipeline.make("all")
         for record in [self.journal.beginning(now), *self.journal.keyframes(now)]:
             recorder.log(record)
         self.journal.keep = recorder.log
@@ -162,7 +176,7 @@ class Desk:
                 recorder.log(record)
         self.flush()
         self.recorder, self.journal.keep = None, None
-        self.pipeline.store("rolling")
+        self.pipeline.make(self._unkept if self.digest is None else "all")
         return recorder
 
     # --- a recording that is played ---
@@ -174,6 +188,11 @@ class Desk:
             self.flush()
             self.recorder.cut([])
 
+    def prove(self) -> None:
+        """Make every table from now on, and digest it."""
+        self.pipeline.make("all")
+        self.digest = Digest()
+
     def replayed(self, now: int) -> None:
         """Note that there are no more records; what a run left open when it was killed ends with them."""
         if not self.pipeline.ended:
@@ -183,5 +202,6 @@ class Desk:
     def forget(self) -> None:
         """Be as if nothing had come: what comes next begins by telling what the books are."""
         self.pipeline.forget()
+        self.digest = None
         self.frames = {name: Rolling(name, rows=self._rows, age=self._age) for name in ROLLING}
         self._flushed = 0

@@ -1,4 +1,4 @@
-"""A recording as the source of a manager's rows: what was received is received again, and nobody is asked for anything."""
+"""A recording as the source of a manager's rows: what was received is received again, and nobody is asked."""
 
 import asyncio
 import logging
@@ -33,17 +33,9 @@ class Played:
     def __init__(
         self, timeline: Timeline, markets: Sequence[Market], options: Options, *, speed: Speed, paused: bool
     ) -> None:
-        self.player = Player(
-            timeline,
-            self._take,
-            restart=self._restart,
-            finish=self._finish,
-            turn=self._turn,
-            roomy=self._roomy,
-            speed=speed,
-            paused=paused,
-        )
-        self.desk = Desk(clock=self.clock, rows=options.rows, age=options.age, depth=options.depth)
+        self.player = Player(timeline, self, speed=speed, paused=paused)
+        # Rows have the numbers that they have in the recording.
+        self.desk = Desk(clock=self.clock, rows=options.rows, age=options.age, depth=options.depth, making="numbered")
         self.catalogue = RecordedNames(markets)
         self.errors: dict[Channel, PmliveError] = {}
         self.settled: set[str] = set()
@@ -57,23 +49,28 @@ class Played:
 
     # --- what the player tells ---
 
-    def _take(self, record: Record) -> None:
+    def take(self, record: Record) -> None:
+        """Take a record, as it was taken live."""
         if record.kind == "open":
             note = msgspec.json.decode(record.data, type=Opened)
             self._urls[note.channel] = note.url
             self._reconnects += note.replaces is not None
         self.desk.replay(record)
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
+        """Forget what was played."""
         self.desk.forget()
 
-    def _finish(self, now: int) -> None:
+    def finish(self, now: int) -> None:
+        """Note the end of the recording."""
         self.desk.replayed(now)
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Hand complete rows on."""
         self.desk.turn()
 
-    def _roomy(self) -> bool:
+    def has_room(self) -> bool:
+        """Tell whether a recorder of what is played keeps up."""
         recorder = self.desk.recorder
         return recorder is None or recorder.status().pending_bytes < _ROOM
 
@@ -94,7 +91,7 @@ class Played:
     def refresh(self) -> None:
         """Ask nobody: the recording tells what the books are."""
 
-    def follow(self, series: Series, add: Visit, drop: Visit) -> asyncio.Task[None]:
+    def follow(self, series: Series, add: Visit, _drop: Visit) -> asyncio.Task[None]:
         """Tell of the markets of a series that were recorded."""
 
         async def tell() -> None:
@@ -103,7 +100,7 @@ class Played:
 
         return self.spawn(tell())
 
-    def told_resolution(self, condition_id: str) -> bool:
+    def told_resolution(self, _condition_id: str) -> bool:
         """Say that nothing more is to be asked."""
         return True
 

@@ -67,11 +67,11 @@ class Source(Protocol):
         """Ask for every open book anew."""
         ...
 
-    def follow(self, series: Series, add: Visit, drop: Visit) -> "asyncio.Task[None]":
+    def follow(self, series: Series, add: Visit, drop: Visit, /) -> "asyncio.Task[None]":
         """Tell of each market of a series in its time."""
         ...
 
-    def told_resolution(self, condition_id: str) -> bool:
+    def told_resolution(self, condition_id: str, /) -> bool:
         """Tell whether a market's outcome is known already."""
         ...
 

@@ -8,6 +8,7 @@ anyone looked.
 
 from pmlive.pipeline.books import Books
 from pmlive.pipeline.core import Pipeline
+from pmlive.pipeline.sheets import Making
 from pmlive.pipeline.token import Token, TokenState
 
-__all__ = ["Books", "Pipeline", "Token", "TokenState"]
+__all__ = ["Books", "Making", "Pipeline", "Token", "TokenState"]

@@ -1,7 +1,7 @@
 """The pipeline: told what happened, it keeps the books and the rows."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -30,7 +30,7 @@ from pmlive.events import (
 from pmlive.pipeline import rows
 from pmlive.pipeline.books import Books
 from pmlive.pipeline.kinds import Kind, Kinds, Take
-from pmlive.pipeline.sheets import Sheets
+from pmlive.pipeline.sheets import Making, Sheets
 
 __all__ = ["Link", "Pipeline"]
 
@@ -53,12 +53,12 @@ class Pipeline:
     Args:
         depth: levels a side in the rows of ``depth``.
         hashes: whether the venue's book hashes are checked.
-        storing: whether rows are made of every level change and book, which only a recording has.
+        making: whether rows are made of every level change and book, which only a recording has.
     """
 
-    def __init__(self, *, depth: int = 10, hashes: bool = True, storing: bool = True) -> None:
+    def __init__(self, *, depth: int = 10, hashes: bool = True, making: Making = "all") -> None:
         self._depth = depth
-        self._sheets = Sheets(storing=storing)
+        self._sheets = Sheets(making=making)
         self.books = Books(self._sheets, refuse=self._refuse, hashes=hashes)
         self._pasts = self.books.pasts
         self.links: dict[int, Link] = {}
@@ -90,9 +90,9 @@ class Pipeline:
         """Give the number of messages by the name of their event."""
         return self._kinds.counts() | ({"malformed": self._malformed} if self._malformed else {})
 
-    def store(self, wanted: Literal["all", "rolling"]) -> None:
+    def make(self, making: Making) -> None:
         """Make rows of every level change and book from now on, or only those of the rolling frames."""
-        self._sheets.storing = wanted == "all"
+        self._sheets.make(making)
 
     # --- what happens, in order ---
 

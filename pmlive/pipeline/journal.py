@@ -55,8 +55,9 @@ def apply(pipeline: Pipeline, record: Record) -> None:
         return
     pipeline.tick(recv)
     pipeline.seq = record.seq
-    if kind in _FRAMES:
-        pipeline.received(conn, _wire.decode(_FRAMES[kind], record.data), recv, record.data)
+    read = _READERS.get(kind)
+    if read is not None:
+        pipeline.received(conn, read(record.data), recv, record.data)
     elif (note := _NOTES.get(kind)) is not None:
         note(pipeline, record)
     if kind != "end" and not (pipeline.ended and kind in _STATES):
@@ -123,7 +124,8 @@ def _link(pipeline: Pipeline, record: Record) -> None:
 # What is written of the whole state, where a segment begins and where a run ends.
 _STATES = ("state", "link")
 
-_FRAMES: dict[str, Channel] = {"market": "market", "user": "user", "realtime": "realtime", "prices": "prices"}
+_FRAMES: tuple[Channel, ...] = ("market", "user", "realtime", "prices")
+_READERS: dict[str, Callable[[str | bytes], list[Event]]] = {channel: _wire.reader(channel) for channel in _FRAMES}
 _NOTES: dict[str, Callable[[Pipeline, Record], None]] = {
     "open": _opened,
     "close": _closed,

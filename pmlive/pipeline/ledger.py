@@ -1,6 +1,7 @@
 """What books go through, as rows."""
 
 from pmlive.book import PRICES, SIZES, Book
+from pmlive.buffers import ladder
 from pmlive.events import BookSnapshot, Check, LevelChange, epoch_ns
 from pmlive.integrity import Counts
 from pmlive.pipeline.sheets import Sheets
@@ -22,7 +23,10 @@ class Ledger:
     def delta(  # a row has many columns
         self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int, *, check: Check
     ) -> int:
-        """Write a level change, with what its check is unless it is judged later; give the number of its row."""
+        """Write a level change, with what its check is unless it is judged later; give the number of its row, or -1."""
+        if not self._sheets.storing:
+            self._sheets.seq += 1
+            return -1
         number, bid, ask = self._deltas.count, change.best_bid, change.best_ask
         row = self._deltas.pack(
             self._sheets.seq,
@@ -51,10 +55,10 @@ class Ledger:
         tick = PRICES[event.tick_size] if event.tick_size else None
         last = PRICES[event.last_trade_price] if event.last_trade_price else None
         if self._sheets.storing:
-            bids, asks = book.bids, book.asks
-            ladders = (bids.keys[:], bids.sizes[:], asks.keys[:], asks.sizes[:])
-            values = (token.id, event.market, *ladders, event.hash, token.conn != conn, tick, last)
+            values = (token.id, event.market, *_ladders(book), event.hash, token.conn != conn, tick, last)
             self._sheets.put("book_snapshots", epoch_ns(event.timestamp), recv, conn, values)
+        elif self._sheets.numbering:
+            self._sheets.seq += 1
 
     def top(self, token: Token, timestamp: int, recv: int) -> None:
         """Write the top of a book, unless it is as it was."""
@@ -78,17 +82,14 @@ class Ledger:
 
         Such a row takes no number of its own: it is in no recording, and what is must be numbered the same without it.
         """
-        bids, asks = token.book.bids, token.book.asks
-        ladders = (bids.keys[:depth], bids.sizes[:depth], asks.keys[:depth], asks.sizes[:depth])
         common = (self._sheets.seq, epoch_ns(token.timestamp), at, token.conn)
-        self._sheets.rows["depth"].put((*common, token.id, token.market, *ladders))
+        self._sheets.rows["depth"].put((*common, token.id, token.market, *_ladders(token.book, depth)))
 
     def keyframe(self, token: Token, now: int) -> None:
         """Write a book and what is thought of it."""
-        bids, asks, gap = token.book.bids, token.book.asks, token.gap
-        ladders = (bids.keys[:], bids.sizes[:], asks.keys[:], asks.sizes[:])
+        gap = token.gap
         doubt = (None, None, None) if gap is None else (gap.started, gap.cause, gap.detail)
-        values = (token.id, token.market, *ladders, token.state, *doubt)
+        values = (token.id, token.market, *_ladders(token.book), token.state, *doubt)
         ts_event = epoch_ns(token.timestamp) if token.timestamp else None
         self._sheets.put("keyframes", ts_event, now, token.conn, values)
 
@@ -99,3 +100,8 @@ class Ledger:
             self._sheets.put("checks", None, minute, token.conn, (token.id, *values))
             token.total.add(token.counts)
             token.counts = Counts()
+
+
+def _ladders(book: Book, depth: int | None = None) -> tuple[bytes, ...]:
+    bids, asks = book.bids, book.asks
+    return tuple(map(ladder, (bids.keys[:depth], bids.sizes[:depth], asks.keys[:depth], asks.sizes[:depth])))

@@ -1,24 +1,35 @@
 """The rows under way, numbered in order of arrival."""
 
 from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 import polars as pl
 
 from pmlive.buffers import PACKED, Names, Packed, Rows
 from pmlive.tables import SCHEMAS
 
-__all__ = ["Sheets"]
+__all__ = ["Making", "Sheets"]
+
+# Rows of level changes and books are in recordings only: "all" makes them, "rolling" does not, and "numbered" does not
+# either but gives the others the numbers that they would have among them.
+Making: TypeAlias = Literal["all", "rolling", "numbered"]
 
 
 class Sheets:
     """One buffer of rows per table, and the number that the next row or frame gets."""
 
-    def __init__(self, *, storing: bool = True) -> None:
+    def __init__(self, *, making: Making = "all") -> None:
         self.seq = 1
-        self.storing = storing
+        self.make(making)
         self.names = Names()
         self.prices, self.book_deltas = self.packed = [Packed(name, self.names) for name in PACKED]
         self.rows = {name: Rows(name) for name in SCHEMAS if name not in PACKED}
+
+    def make(self, making: Making) -> None:
+        """Make rows of so much from now on."""
+        # Whether rows are made of level changes and books, and whether these take numbers.
+        self.storing = making == "all"
+        self.numbering = making != "rolling"
 
     def put(self, table: str, ts_event: int | None, recv: int, conn: int, values: Iterable[object]) -> None:
         """Append one row."""

@@ -4,23 +4,52 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Literal, TypeAlias
+from datetime import UTC, datetime
+from typing import Literal, Protocol, TypeAlias
 
 from pmlive.replay.timeline import Timeline
 from pmlive.store import Record
 
-__all__ = ["Player", "Speed"]
+__all__ = ["Player", "Speed", "Stage"]
 
 Speed: TypeAlias = float | Literal["max"]
 
 # How long records are taken in one go, and how often the clock is looked at meanwhile.
 _GO = 20_000_000
 _LOOK = 64
+# While records are always due, how often to do what is done now and then.
+_TURN = 250_000_000
 # How long to wait for whoever takes the records, and at most for the next one, in seconds.
 _FULL = 0.02
 _NAP = 0.05
+# A time that was rounded may lie so far outside a recording.
+_NEARLY = 1_000_000_000
 # Kinds of record that a step counts: what came over a socket.
 _FRAMES = frozenset({"market", "user", "realtime", "prices"})
+
+
+class Stage(Protocol):
+    """Where records are played to."""
+
+    def take(self, record: Record) -> None:
+        """Take a record whose time has come."""
+        ...
+
+    def restart(self) -> None:
+        """Forget everything: the next records are not those that follow the last one."""
+        ...
+
+    def finish(self, now: int) -> None:
+        """Note that there are no more records, at the time of the last."""
+        ...
+
+    def turn(self) -> None:
+        """Do what is done now and then."""
+        ...
+
+    def has_room(self) -> bool:
+        """Tell whether more can be taken now."""
+        ...
 
 
 class Player:
@@ -28,34 +57,23 @@ class Player:
 
     Args:
         timeline: what is played.
-        take: is told each record when its time has come.
-        restart: is told that the next records are not those that follow the last one.
-        finish: is told the time of the last record when there are no more.
-        turn: is called after each few records.
-        roomy: whether more can be taken now.
+        stage: where it is played to.
         speed: seconds of the recording in one second; ``"max"`` plays as fast as records can be taken.
         paused: whether to wait for ``resume``.
+        clock: nanoseconds that pass.
     """
 
     def __init__(
         self,
         timeline: Timeline,
-        take: Callable[[Record], None],
+        stage: Stage,
         *,
-        restart: Callable[[], None],
-        finish: Callable[[int], None],
-        turn: Callable[[], None],
-        roomy: Callable[[], bool],
         speed: Speed = 1.0,
         paused: bool = False,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.timeline = timeline
-        self._take = take
-        self._restart = restart
-        self._finish = finish
-        self._turn = turn
-        self._roomy = roomy
+        self._stage = stage
         self._clock = clock
         self._speed = _number(speed)
         self.paused = paused
@@ -63,11 +81,12 @@ class Player:
         self.failed: Exception | None = None
         self._records: Iterator[Record] = timeline.records()
         self._next: Record | None = None
-        # The time that playing has come to, and when (by ``clock``) it was there.
+        # The time that playing has come to; and a time that it had come to, with when (by ``clock``) that was.
         self._at = timeline.first
-        self._since = clock()
+        self._anchor = (self._at, clock())
         # Everything up to this time is played at once, also while paused.
         self._sought: int | None = None
+        self._turned = clock()
         self._woken = asyncio.Event()
         self._rested = asyncio.Event()
 
@@ -78,17 +97,21 @@ class Player:
         """The time of the recording that playing has come to, in nanoseconds since 1970."""
         if self.paused or self.finished or self._sought is not None or self._speed == math.inf:
             return self._at
-        due = self._at + int((self._clock() - self._since) * self._speed)
         # Never past a record that has not been taken, or what is judged by the clock would be judged without it.
-        return min(due, self.timeline.last if self._next is None else max(self._next.recv, self._at))
+        following = self.timeline.last if self._next is None else self._next.recv
+        return max(self._at, min(int(self._due()), following))
 
     @property
     def speed(self) -> Speed:
         """Seconds of the recording in one second, or ``"max"``."""
         return "max" if self._speed == math.inf else self._speed
 
-    @speed.setter
-    def speed(self, speed: Speed) -> None:
+    def set_speed(self, speed: Speed) -> None:
+        """Play faster or slower from now on.
+
+        Raises:
+            ValueError: it is neither "max" nor more than nothing.
+        """
         number = _number(speed)
         self._hold()
         self._speed = number
@@ -102,31 +125,38 @@ class Player:
 
     def resume(self) -> None:
         """Go on from where it stands."""
-        self._since = self._clock()
+        self._hold()
         self.paused = False
         self._wake()
 
     def seek(self, at: int) -> None:
         """Go to a time: what the books were comes from the last place before it where they were written down.
 
+        What is played as fast as can be stands still there, or it would be over before anybody looked.
+
         Raises:
             ValueError: the recording has no such time.
         """
-        if not self.timeline.first <= at <= self.timeline.last:
-            raise ValueError(f"{at} is not between the first and the last record, {self.timeline.first} and {self.timeline.last}")
-        self._records, self._next = self.timeline.records(at), None
-        self._restart()
+        first, last = self.timeline.first, self.timeline.last
+        if not first - _NEARLY <= at <= last + _NEARLY:
+            raise ValueError(f"the recording has no time {_text(at)}; it goes from {_text(first)} to {_text(last)}")
+        self._sought = min(max(at, first), last)
+        self.paused = self.paused or self._speed == math.inf
         self.finished = False
-        self._sought = self._at = at
+        self._records, self._next = self.timeline.records(self._sought), None
+        # Time goes with what is taken until it is there: nothing is judged by a clock that runs ahead of the records.
+        self._at = first
+        self._stage.restart()
         self._wake()
 
     def step(self, frames: int = 1) -> int:
         """Take so many frames, paused or not, with what was noted between them; tell how many there were."""
         taken = 0
-        while taken < frames and self._peek() is not None:
-            taken += self._take_next() in _FRAMES
-        self._since = self._clock()
-        self._turn()
+        while taken < frames and (record := self._peek()) is not None:
+            self._take(record)
+            taken += record.kind in _FRAMES
+        self._hold()
+        self._stage.turn()
         return taken
 
     async def rested(self) -> None:
@@ -138,6 +168,17 @@ class Player:
         await self._rested.wait()
         if self.failed is not None:
             raise self.failed
+
+    async def arrived(self) -> None:
+        """Wait until it is where it was sent.
+
+        Raises:
+            PmliveError: the recording could not be played as far.
+        """
+        while self._sought is not None:
+            if self.failed is not None:
+                raise self.failed
+            await asyncio.sleep(0.001)
 
     # --- the clockwork ---
 
@@ -158,63 +199,60 @@ class Player:
             self._woken.clear()
 
     def _go(self) -> float | None:
-        """Play what is due; tell how long to wait for more, None until woken."""
+        """Play what is due, for a moment; tell how long to wait for more, None until woken."""
         if self.failed is not None or self.finished or (self.paused and self._sought is None):
             return None
-        if not self._roomy():
+        if not self._stage.has_room():
             return _FULL
         until = self._clock() + _GO
         while self._clock() < until:
+            limit = self._due() if self._sought is None else self._sought
             for _ in range(_LOOK):
                 record = self._peek()
                 if record is None:
                     return self._end()
-                if not self._is_due(record):
+                if record.recv > limit:
                     return self._wait_for(record)
-                self._take_next()
-        self._turn()
+                self._take(record)
+        if self._clock() - self._turned >= _TURN:
+            self._turned = self._clock()
+            self._stage.turn()
         return 0.0
 
-    def _is_due(self, record: Record) -> bool:
-        if self._sought is not None:
-            return record.recv <= self._sought
-        return self._speed == math.inf or record.recv <= self._at + (self._clock() - self._since) * self._speed
+    def _due(self) -> float:
+        """Give the time up to which records are due."""
+        at, since = self._anchor
+        return at + (self._clock() - since) * self._speed
 
     def _wait_for(self, record: Record) -> float | None:
-        self._turn()
         if self._sought is not None:
-            self._at, self._sought, self._since = self._sought, None, self._clock()
+            self._at, self._sought = self._sought, None
+            self._hold()
+            self._stage.turn()
             return None if self.paused else 0.0
-        due = (record.recv - self._at) / self._speed - (self._clock() - self._since)
-        return min(max(due / 1e9, 0.001), _NAP)
+        self._stage.turn()
+        return min(max((record.recv - self._due()) / self._speed / 1e9, 0.001), _NAP)
 
     def _end(self) -> None:
-        self._hold()
         self._sought = None
         self._at = max(self._at, self.timeline.last)
         self.finished = True
-        self._finish(self._at)
-        self._turn()
+        self._stage.finish(self._at)
+        self._stage.turn()
 
     def _peek(self) -> Record | None:
         if self._next is None:
             self._next = next(self._records, None)
         return self._next
 
-    def _take_next(self) -> str:
-        record, self._next = self._next, None
-        if record is None:
-            return ""
-        self._take(record)
-        if self._sought is None and record.recv > self._at:
-            # The clock of playing goes by the recording's: what is late in being taken is not late in being due.
-            if self._speed != math.inf:
-                self._since += int((record.recv - self._at) / self._speed)
-            self._at = record.recv
-        return record.kind
+    def _take(self, record: Record) -> None:
+        self._next = None
+        self._stage.take(record)
+        self._at = max(self._at, record.recv)
 
     def _hold(self) -> None:
-        self._at, self._since = self.position, self._clock()
+        self._at = self.position
+        self._anchor = (self._at, self._clock())
 
     def _wake(self) -> None:
         self.failed = None
@@ -238,6 +276,10 @@ def _number(speed: Speed) -> float:
     """
     if speed == "max":
         return math.inf
-    if isinstance(speed, bool) or not isinstance(speed, int | float) or not 0 < speed < math.inf:
+    if isinstance(speed, str) or not 0 < speed < math.inf:
         raise ValueError(f"speed {speed!r} is neither 'max' nor a number above 0, such as 1 or 60")
     return float(speed)
+
+
+def _text(nanoseconds: int) -> str:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat()

@@ -35,7 +35,7 @@ class Timeline:
             self._refuse_doubles()
 
     def records(self, since: int | None = None) -> Iterator[Record]:
-        """Yield the records; those that come before ``since`` (nanoseconds since 1970) tell what the books were then."""
+        """Yield the records; what comes before ``since`` (nanoseconds since 1970) tells what the books were then."""
         if len(self.folders) == 1:
             return records(self.folders[0], since=since)
         voices = Voices()
@@ -64,7 +64,9 @@ class Timeline:
 def _span(folder: Path) -> tuple[int, int]:
     found = span(folder)
     if found is None:
-        raise StoreError(f"{str(folder)!r} holds no raw frames, so there is nothing to replay; its tables can be scanned")
+        raise StoreError(
+            f"{str(folder)!r} holds no raw frames, so there is nothing to replay; its tables can be scanned"
+        )
     return found
 
 
@@ -77,5 +79,3 @@ def _tokens(folder: Path) -> set[str]:
 
 def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType]  # as JSON has it
-
-

@@ -101,12 +101,17 @@ def hashes(opening: Sequence[bytes]) -> Case:
     return _pipeline(opening, hashes=True, rate=_FLOOD)
 
 
+def paced_hashes(opening: Sequence[bytes]) -> Case:
+    """Do all of `paced` and verify every book hash."""
+    return _pipeline(opening, hashes=True, rate=_BUSY)
+
+
 def _pipeline(opening: Sequence[bytes], *, hashes: bool, rate: int) -> Case:
     from pmlive._wire import reader
     from pmlive.pipeline import Pipeline
     from pmlive.tables import ROLLING, Rolling
 
-    pipeline = Pipeline(hashes=hashes, storing=False)
+    pipeline = Pipeline(hashes=hashes, making="rolling")
     pipeline.opened(_CONN, "market", _token_ids(opening), _START)
     read, received, now = reader("market"), pipeline.received, count(_START, _SECOND // rate).__next__
     rolling = {table: Rolling(table, rows=_ROLLING_ROWS, age=_ROLLING_AGE) for table in ROLLING}

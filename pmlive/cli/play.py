@@ -1,0 +1,189 @@
+"""``pmlive replay``: a recording, played in the terminal."""
+
+import time
+from argparse import ArgumentTypeError, Namespace
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from pmlive.cli.options import Places, add_command, amount
+from pmlive.cli.output import Output
+from pmlive.cli.signals import Stop
+from pmlive.cli.text import counted, duration, lines_of, moment
+from pmlive.integrity import Counts
+from pmlive.manager import Replay
+from pmlive.replay import Speed
+
+__all__ = ["add"]
+
+_INTERVAL = 0.2
+
+
+class _Books(msgspec.Struct):
+    tokens: int
+    trusted: int
+    checks: Counts
+    duplicates: int
+
+
+class Played(msgspec.Struct, kw_only=True):
+    """What was played: ``seconds`` are of the wall, ``messages`` by kind, ``gaps`` rows of that table."""
+
+    folders: list[str]
+    first_time: datetime
+    last_time: datetime
+    position: datetime
+    finished: bool
+    seconds: float
+    messages: dict[str, int]
+    trades: int
+    gaps: int
+    books: _Books
+
+
+def add(places: Places) -> None:
+    """Add the command."""
+    command = add_command(
+        places,
+        "replay",
+        _replay,
+        summary="Play a recording in the terminal",
+        more="Books are proved anew on the way. The exit code is 1 if there are gaps or mismatches.",
+    )
+    command.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a recording; several are merged by time")
+    command.add_argument(
+        "--speed", type=_speed, default=1.0, metavar="X", help="times as fast as it was, or max (default: 1)"
+    )
+    command.add_argument("--from", dest="start", metavar="TIME", help="begin there, such as 2026-11-23T02:14:07Z")
+
+
+def _speed(text: str) -> Speed:
+    try:
+        return "max" if text == "max" else amount(text)
+    except ArgumentTypeError:
+        raise ArgumentTypeError(f"{text!r} is neither max nor a number above 0") from None
+
+
+def _replay(options: Namespace, out: Output, stop: Stop) -> int:
+    began = time.monotonic()
+    with Replay(options.folders, speed=options.speed, paused=True) as replay:
+        if options.start is not None:
+            replay.seek(options.start)
+        tape = _Tape(replay) if out.mode == "text" and options.speed != "max" else None
+        replay.resume()
+        while not (stop.wished or replay.finished):
+            stop.wait(_INTERVAL)
+            _show(replay, out, tape)
+            if replay.failed is not None:
+                raise replay.failed
+        _show(replay, out, tape)
+        played = _played(replay, time.monotonic() - began)
+    out.end_progress()
+    out.result(played, "\n".join(_lines(played)))
+    return int(played.gaps > 0 or _mismatches(played) > 0)
+
+
+class _Tape:
+    """The trades and gaps that were not shown yet, as lines."""
+
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+        self._labels = {token: market.label(token) for market in replay.markets for token in market.token_ids}
+        self._shown = {"trades": 0, "gaps": 0}
+
+    def lines(self) -> list[str]:
+        """Give new lines in order of arrival."""
+        found: list[tuple[int, str]] = []
+        for table, write in (("trades", self._trade), ("gaps", self._gap)):
+            frame = getattr(self._replay, table).filter(pl.col("seq") > self._shown[table])
+            found += [(row["seq"], write(row)) for row in frame.iter_rows(named=True)]
+            self._shown[table] = max([self._shown[table], *frame["seq"]])
+        return [line for _, line in sorted(found)]
+
+    def _trade(self, row: dict[str, object]) -> str:
+        what = f"{row['side'] or 'trade':<5} {row['size']:>12,.2f} at {row['price']:.4g}"
+        return f"{_clock(row['ts_recv'])}  {what}  {self._label(row['token_id'])}"
+
+    def _gap(self, row: dict[str, object]) -> str:
+        ended = "it is open" if row["ended"] is None else f"until {_clock(row['ended'])}"
+        return f"{_clock(row['started'])}  gap   {row['cause']}, {ended}  {self._label(row['token_id'])}"
+
+    def _label(self, token_id: object) -> str:
+        return "(the whole connection)" if token_id is None else self._labels.get(str(token_id), f"token {token_id}")
+
+
+def _show(replay: Replay, out: Output, tape: _Tape | None) -> None:
+    for line in tape.lines() if tape is not None else ():
+        out.line(line)
+    played = _played(replay, 0)
+    parts = [
+        moment(played.position),
+        f"{_share(played):.0%}",
+        counted(sum(played.messages.values()), "message"),
+        f"{played.books.trusted} of {counted(played.books.tokens, 'book')} trusted",
+        counted(played.gaps, "gap"),
+    ]
+    out.progress("  ".join(parts))
+
+
+def _played(replay: Replay, seconds: float) -> Played:
+    status = replay.status()
+    statistics = msgspec.convert(status["statistics"], type=_Statistics)
+    return Played(
+        folders=msgspec.convert(status["replay"], type=_Replay).folders,
+        first_time=replay.first_time,
+        last_time=replay.last_time,
+        position=replay.position,
+        finished=replay.finished,
+        seconds=seconds,
+        messages=statistics.events_by_type,
+        trades=replay.trades.height,
+        gaps=replay.gaps.height,
+        books=msgspec.convert(status["books"], type=_Books),
+    )
+
+
+class _Statistics(msgspec.Struct):
+    events_by_type: dict[str, int]
+
+
+class _Replay(msgspec.Struct):
+    folders: list[str]
+
+
+def _share(played: Played) -> float:
+    whole = (played.last_time - played.first_time).total_seconds()
+    return (played.position - played.first_time).total_seconds() / whole if whole else 1.0
+
+
+def _mismatches(played: Played) -> int:
+    checks = played.books.checks
+    return checks.hash_mismatch + checks.bbo_mismatch + checks.snapshot_mismatch
+
+
+def _lines(played: Played) -> list[str]:
+    checks, length = played.books.checks, (played.position - played.first_time).total_seconds()
+    whole = "all of it" if played.finished else f"{_share(played):.0%} of it"
+    total = sum(played.messages.values())
+    kinds = [f"{number:,} {name}" for name, number in sorted(played.messages.items())]
+    return [
+        *lines_of(
+            "played", [f"{whole}: {duration(length)} in {duration(played.seconds)}, up to {moment(played.position)}"]
+        ),
+        *lines_of("messages", [f"{total:,}: {', '.join(kinds)}"]),
+        *lines_of(
+            "proved",
+            [
+                f"{checks.hash_verified:,} book hashes verified, {checks.hash_unverifiable:,} could not be",
+                f"{checks.bbo_ok:,} best prices and {checks.snapshot_ok:,} whole books as stated",
+                f"{_mismatches(played):,} mismatches",
+            ],
+        ),
+        *lines_of("missed", [counted(played.gaps, "gap")]),
+    ]
+
+
+def _clock(time_: object) -> str:
+    return moment(time_)[11:] if isinstance(time_, datetime) else str(time_)

@@ -1,0 +1,191 @@
+"""A recording as a manager: the object that a researcher held live, at any time and speed."""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pmlive.digest import Digest
+from pmlive.manager.core import Manager
+from pmlive.manager.engine import Engine, Options
+from pmlive.manager.mailbox import Handler
+from pmlive.manager.played import Played
+from pmlive.manager.resolve import Wanted
+from pmlive.replay import Speed, Timeline, recorded_markets
+from pmlive.settings import Venue
+from pmlive.times import instant
+
+__all__ = ["Replay"]
+
+
+class Replay(Manager):
+    """Play recordings: frames, books, subscriptions and status are those of a ``Manager`` at that time.
+
+    What was received goes through the code that it went through live, so a replay from the beginning gives the very
+    rows that were recorded. Nobody is asked for anything, and no credentials are needed. Subscriptions choose what
+    callbacks and readers get; frames and books hold everything that was recorded.
+
+    Args:
+        folders: a recording, or several that are merged by receive time.
+        speed: seconds of the recording in one second; ``"max"`` plays all before it returns, unless ``paused``.
+        paused: whether to wait for ``resume``, ``step`` or ``seek``.
+        prove: whether to make every table of a recording and digest it, for ``digest()``.
+        notification_callback: gets updates as dictionaries, for subscriptions of callback type ``notification``.
+        log_callback: the same for callback type ``log``.
+        rows: the most rows a rolling frame keeps.
+        age: the oldest rows it keeps, by receive time.
+        depth: levels a side in ``depth``.
+
+    Raises:
+        StoreError: a folder is no recording, or has no raw frames.
+        ValueError: the speed is none.
+    """
+
+    def __init__(  # noqa: PLR0913  # each is by name, and has a default
+        self,
+        folders: Path | Sequence[Path],
+        *,
+        speed: Speed = 1.0,
+        paused: bool = False,
+        prove: bool = False,
+        notification_callback: Handler | None = None,
+        log_callback: Handler | None = None,
+        rows: int = 200_000,
+        age: timedelta = timedelta(hours=6),
+        depth: int = 10,
+    ) -> None:
+        timeline = Timeline([folders] if isinstance(folders, Path) else folders)
+        markets = [market for folder in timeline.folders for market in recorded_markets(folder)]
+        options = Options(rows=rows, age=age, depth=depth)
+        self._played = Played(timeline, markets, options, speed=speed, paused=True)
+        self._begin(
+            Engine(Venue(), None, options, lambda _: self._played),
+            {"notification": notification_callback, "log": log_callback},
+        )
+        self._engine.call(lambda: self._engine.learn(Wanted([], markets)))
+        if prove:
+            self._engine.call(self._played.desk.prove)
+        if not paused:
+            self.resume()
+            if self._played.player.speed == "max":
+                self.wait()
+
+    # --- where it stands ---
+
+    @property
+    def position(self) -> datetime:
+        """The time of the recording that playing has come to."""
+        return _time(self._engine.call(lambda: self._played.player.position))
+
+    @property
+    def first_time(self) -> datetime:
+        """The time of the first record."""
+        return _time(self._played.player.timeline.first)
+
+    @property
+    def last_time(self) -> datetime:
+        """The time of the last record."""
+        return _time(self._played.player.timeline.last)
+
+    @property
+    def paused(self) -> bool:
+        """Whether it stands still until ``resume``."""
+        return self._played.player.paused
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything was played."""
+        return self._played.player.finished
+
+    @property
+    def failed(self) -> Exception | None:
+        """Why it cannot be played any further, None while it can."""
+        return self._played.player.failed
+
+    @property
+    def speed(self) -> Speed:
+        """Seconds of the recording in one second, or ``"max"``; may be set while it plays."""
+        return self._played.player.speed
+
+    @speed.setter
+    def speed(self, speed: Speed) -> None:
+        self._engine.call(lambda: self._played.player.set_speed(speed))
+
+    # --- moving ---
+
+    def pause(self) -> None:
+        """Stand still."""
+        self._engine.call(self._played.player.pause)
+
+    def resume(self) -> None:
+        """Go on."""
+        self._engine.call(self._played.player.resume)
+
+    def seek(self, at: str | datetime | int) -> None:
+        """Go to a time of the recording, back or forth, and stand or play on as before; at ``"max"`` it stands.
+
+        Books are then what they were. Frames hold what came since the last place before where the books were written
+        down, at most five minutes.
+
+        Args:
+            at: ISO 8601 text (UTC where it says no zone), a datetime, or nanoseconds since 1970.
+
+        Raises:
+            ValueError: the recording has no such time, or what is played is being recorded.
+        """
+        if self._recorder is not None:
+            raise ValueError("what is played is being recorded, so it cannot jump; call stop_recording first")
+        time = instant(at)
+        self._engine.call(lambda: self._played.player.seek(time))
+        self._engine.wait(self._played.player.arrived())
+
+    def step(self, frames: int = 1) -> int:
+        """Take the next frames that were received, and stand still; tell how many there were.
+
+        Raises:
+            ValueError: fewer than one.
+        """
+        if frames < 1:
+            raise ValueError(f"a step takes 1 frame or more; got {frames}")
+        self.pause()
+        return self._engine.call(lambda: self._played.player.step(frames))
+
+    def wait(self) -> None:
+        """Wait until it stands still: everything was played, or somebody paused it.
+
+        Raises:
+            PmliveError: the recording could not be played to its end.
+        """
+        self._engine.wait(self._played.player.rested())
+
+    def digest(self) -> str:
+        """Give the fingerprint of all tables, books among them, that were made so far.
+
+        After a whole replay it is that of the recording (``Recording.digest``), and of a recording made of the replay.
+
+        Raises:
+            ValueError: the replay was not made with ``prove=True``, or was sent to another time since.
+        """
+        return self._engine.call(self._digested)
+
+    def _digested(self) -> str:
+        self._played.desk.flush()
+        digest: Digest | None = self._played.desk.digest
+        if digest is None:
+            raise ValueError("there is no digest: make the replay with prove=True, and play it from the beginning")
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        """Say what is played and how far, in one line."""
+        timeline, names = (
+            self._played.player.timeline,
+            ", ".join(str(folder) for folder in self._played.player.timeline.folders),
+        )
+        whole = max(timeline.last - timeline.first, 1)
+        share = (self._played.player.position - timeline.first) / whole
+        state = "finished" if self.finished else "paused" if self.paused else f"speed {self.speed}"
+        return f"<Replay of {names}, {math.floor(100 * share)} % played, {state}>"
+
+
+def _time(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)

@@ -1,0 +1,79 @@
+"""Random nights, recorded into folders: with cuts, and with runs that end, are killed, or begin again."""
+
+import shutil
+from pathlib import Path
+from random import Random
+
+from support.night import NOON, Night, now
+from support.story import Story
+from support.waiting import wait_until
+
+from pmlive.digest import Digest
+from pmlive.pipeline.journal import rebuild
+from pmlive.store import Recorder, RecorderOptions, scan
+from pmlive.tables import STORED
+
+__all__ = ["digest_of", "record_story", "recover"]
+
+_OPTIONS = RecorderOptions(commit=0.002, sync=0.05, retry=0.02, patience=0.3)
+
+
+def record_story(
+    folder: Path, seed: int, *, steps: int = 60, cuts: int = 2, killed: bool = False, at: float = 0, conn: int = 1
+) -> Story:
+    """Record a random story, or go on with a folder by one; a killed run does not say that it ends."""
+    random = Random(seed)
+    recorder = Recorder(folder, rebuild=rebuild, options=_OPTIONS, clock=lambda: NOON)
+    story = Story(random, at=at, conn=conn)
+    night = story.night
+    night.pipeline.seq = recorder.next_seq
+    night.journal.keep = recorder.log
+    recorder.log(night.journal.beginning(now(at)))
+    story.begin()
+    for number in range(1, steps + 1):
+        story.step()
+        if number % (steps // (cuts + 1) + 1) == 0:
+            night.note(story.at, "cut", b"", 0)
+            _hand_over(night, recorder)
+            recorder.cut(night.journal.keyframes(now(story.at)))
+    if killed:
+        _hand_over(night, recorder)
+        _kill(recorder, folder)
+    else:
+        story.at += random.choice((0, 5, 150, 61_000))
+        night.end(story.at)
+        for record in night.journal.keyframes(now(story.at)):
+            recorder.log(record)
+        _hand_over(night, recorder)
+        recorder.close()
+    return story
+
+
+def _kill(recorder: Recorder, folder: Path) -> None:
+    """Leave the folder as a process that is killed leaves it: what came after the last write never came."""
+    assert recorder.flush(10)
+    copy = folder.with_name(f"{folder.name} as it was")
+    wait_until(lambda: not recorder.status().pending_bytes)
+    shutil.copytree(folder, copy)
+    recorder.close()
+    shutil.rmtree(folder)
+    copy.rename(folder)
+
+
+def recover(folder: Path) -> None:
+    """Finish what a killed run left, as the next start does."""
+    Recorder(folder, rebuild=rebuild, options=_OPTIONS).close()
+
+
+def _hand_over(night: Night, recorder: Recorder) -> None:
+    for table, frame in night.pipeline.drain().items():
+        if table in STORED:
+            recorder.rows(table, frame)
+
+
+def digest_of(folder: Path) -> str:
+    """Give the fingerprint of what is filed."""
+    digest = Digest()
+    for table in STORED:
+        digest.add(table, scan(folder, table).collect())
+    return digest.hexdigest()
