@@ -1,31 +1,84 @@
-"""Times as people write them."""
+"""Times and intervals as people give them, in nanoseconds since 1970."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
-__all__ = ["instant"]
+__all__ = ["Interval", "Time", "interval", "moment", "nanoseconds", "said"]
+
+# ISO text (UTC where it names no zone), a datetime (UTC where it has no zone), or nanoseconds since 1970.
+Time: TypeAlias = str | datetime | int
+# Such as "500ms", "1s", "5m", "1h", "1d", or a timedelta.
+Interval: TypeAlias = str | timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_FRACTION = re.compile(r"\.(\d{1,9})\d*")
+_INTERVAL = re.compile(r"(\d+)(ms|s|m|h|d)")
+_UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
 
 
-def instant(time: str | datetime | int) -> int:
-    """Read a time as nanoseconds since 1970: ISO 8601 text (UTC where it names no zone), a datetime, or such a number.
-
-    >>> instant("2026-11-23T02:14:07Z"), instant("2026-11-23 02:14:07.5"), instant(1795400047000000000)
-    (1795400047000000000, 1795400047500000000, 1795400047000000000)
+def nanoseconds(time: Time) -> int:
+    """Read a time.
 
     Raises:
-        TypeError: it is none of these.
+        TypeError: it is neither text, nor a datetime, nor a whole number.
         ValueError: the text is no time.
+
+    >>> nanoseconds("1970-01-01T00:00:01.000000002Z")
+    1000000002
     """
-    if isinstance(time, bool) or not isinstance(time, str | datetime | int):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
-        raise TypeError(f"a time is ISO 8601 text, a datetime or nanoseconds since 1970; got {type(time).__name__}")
-    if isinstance(time, int):
+    if isinstance(time, int) and not isinstance(time, bool):
         return time
-    if isinstance(time, str):
-        try:
-            time = datetime.fromisoformat(time.strip())
-        except ValueError:
-            raise ValueError(f"{time[:60]!r} is not a time; expected one like 2026-11-23T02:14:07Z") from None
-    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // _MICROSECOND * 1000
+    if isinstance(time, datetime):
+        return _of(time)
+    if not isinstance(time, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"a time is ISO text, a datetime or nanoseconds since 1970; got {type(time).__name__}")
+    fraction = _FRACTION.search(time)
+    try:
+        whole = datetime.fromisoformat(_FRACTION.sub("", time).strip())
+    except ValueError as error:
+        raise ValueError(f"{time[:60]!r} is no time; write it as 2026-11-23T02:14:07Z") from error
+    return _of(whole) + (int(fraction[1].ljust(9, "0")) if fraction else 0)
+
+
+def _of(time: datetime) -> int:
+    since = (time if time.tzinfo is not None else time.replace(tzinfo=UTC)) - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1_000
+
+
+def moment(time: int) -> datetime:
+    """Give a time as a datetime, which is exact to the microsecond."""
+    return _EPOCH + timedelta(microseconds=time // 1_000)
+
+
+def said(time: int) -> str:
+    """Write a time for people.
+
+    >>> said(1_500_000_000)
+    '1970-01-01 00:00:01.500'
+    """
+    return f"{moment(time):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+
+
+def interval(every: Interval) -> int:
+    """Read the length of an interval.
+
+    Raises:
+        TypeError: it is neither text nor a timedelta.
+        ValueError: it is not above zero, or the text is none.
+
+    >>> interval("1m30s")
+    90000000000
+    """
+    if isinstance(every, timedelta):
+        length = (every.days * 86_400 + every.seconds) * 10**9 + every.microseconds * 1_000
+    elif isinstance(every, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        parts = _INTERVAL.findall(every)
+        if "".join(number + unit for number, unit in parts) != every or not parts:
+            raise ValueError(f"{every[:30]!r} is no interval; write it as 500ms, 1s, 5m, 1h or 1d")
+        length = sum(int(number) * _UNITS[unit] for number, unit in parts)
+    else:
+        raise TypeError(f"an interval is text such as '1s' or a timedelta; got {type(every).__name__}")
+    if length <= 0:
+        raise ValueError(f"an interval must be longer than nothing; got {every!r}")
+    return length

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from support.feed import QUICK
 from support.live import address
-from support.shelf import digest_of, record_story, recover
+from support.shelf import record_story, recover
 from support.waiting import wait_until
 
 import pmlive as pm
@@ -83,8 +83,8 @@ def test_live_and_replay_and_the_replay_of_a_replay_have_one_digest(
     with playing(shelf / "again", speed="max", prove=True) as second:
         assert second.digest() == digest
 
-    assert digest_of(shelf / "night") == digest
-    assert digest_of(shelf / "again") == digest
+    assert pm.open_recording(shelf / "night").digest() == digest
+    assert pm.open_recording(shelf / "again").digest() == digest
 
 
 def test_a_manager_and_its_replay_have_one_digest(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_manager_and_its_replay_have_one_digest(tmp_path: Path) -> None:
             wait_until(lambda heard=heard: live.prices.height > heard + 100, 15)
 
     with playing(tmp_path / "night", speed="max", prove=True) as replay:
-        assert replay.digest() == digest_of(tmp_path / "night")
+        assert replay.digest() == pm.open_recording(tmp_path / "night").digest()
         assert replay.gaps.height == scan(tmp_path / "night", "gaps").collect().height > 0
 
 
@@ -129,7 +129,7 @@ def test_a_killed_run_is_played_to_where_it_was_killed(tmp_path: Path) -> None:
         digest = replay.digest()
 
     recover(tmp_path / "night")
-    assert digest_of(tmp_path / "night") == digest
+    assert pm.open_recording(tmp_path / "night").digest() == digest
 
 
 # --- the same object ---

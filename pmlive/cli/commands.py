@@ -5,11 +5,7 @@ import traceback
 from argparse import Namespace
 from collections.abc import Sequence
 
-<<<<<<< HEAD
-from pmlive.cli import browse, demo, doctor, examine, export, logs, record, simulate
-=======
-from pmlive.cli import browse, demo, doctor, logs, play, record, simulate
->>>>>>> replay
+from pmlive.cli import browse, demo, doctor, examine, export, logs, play, record, simulate
 from pmlive.cli.options import Parser, parser
 from pmlive.cli.output import Output, quiet_broken_pipe
 from pmlive.cli.signals import Stop
@@ -17,11 +13,7 @@ from pmlive.errors import PmliveError
 
 __all__ = ["run"]
 
-<<<<<<< HEAD
-_GROUPS = (demo, record, browse, examine, export, simulate, doctor)
-=======
-_GROUPS = (demo, record, browse, play, simulate, doctor)
->>>>>>> replay
+_GROUPS = (demo, record, browse, examine, play, export, simulate, doctor)
 
 
 def run(arguments: Sequence[str] | None, stop: Stop) -> int:

@@ -13,7 +13,7 @@ from pmlive.manager.played import Played
 from pmlive.manager.resolve import Wanted
 from pmlive.replay import Speed, Timeline, recorded_markets
 from pmlive.settings import Venue
-from pmlive.times import instant
+from pmlive.times import Time, nanoseconds
 
 __all__ = ["Replay"]
 
@@ -121,7 +121,7 @@ class Replay(Manager):
         """Go on."""
         self._engine.call(self._played.player.resume)
 
-    def seek(self, at: str | datetime | int) -> None:
+    def seek(self, at: Time) -> None:
         """Go to a time of the recording, back or forth, and stand or play on as before; at ``"max"`` it stands.
 
         Books are then what they were. Frames hold what came since the last place before where the books were written
@@ -135,7 +135,7 @@ class Replay(Manager):
         """
         if self._recorder is not None:
             raise ValueError("what is played is being recorded, so it cannot jump; call stop_recording first")
-        time = instant(at)
+        time = nanoseconds(at)
         self._engine.call(lambda: self._played.player.seek(time))
         self._engine.wait(self._played.player.arrived())
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import msgspec
 import polars as pl
 
+from pmlive.digest import Digest
 from pmlive.errors import PmliveError, StoreError
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
@@ -16,7 +17,7 @@ from pmlive.store import Manifest, Record, SealedFile
 from pmlive.store.tail import Stamp, Unsealed, read_tail, stamp
 from pmlive.tables import SCHEMAS, STORED
 
-__all__ = ["Contents", "Shelf", "at", "check_table", "collect", "laid_out"]
+__all__ = ["Contents", "Shelf", "at", "check_table", "collect", "digest", "laid_out"]
 
 logger = logging.getLogger(__name__)
 
@@ -195,3 +196,18 @@ def collect(contents: Contents, table: str, frame: pl.LazyFrame) -> pl.DataFrame
 def at(time: int) -> pl.Expr:
     """Write a time (nanoseconds since 1970) into an expression."""
     return pl.lit(time).cast(pl.Datetime("ns", "UTC"))
+
+
+def digest(contents: Contents) -> str:
+    """Give the fingerprint of every table, file by file, so that a day fits into memory.
+
+    Raises:
+        StoreError: a file is damaged.
+    """
+    found = Digest()
+    for table in STORED:
+        for file in contents.files(table):
+            found.add(table, collect(contents, table, contents.scan_sealed(table, file.first_seq, file.last_seq + 1)))
+        for rows in contents.rows(table):
+            found.add(table, rows)
+    return found.hexdigest()

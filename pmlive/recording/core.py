@@ -8,18 +8,20 @@ from typing import overload
 import msgspec
 import polars as pl
 
+from pmlive.manager import Replay
 from pmlive.recording.books import RecordedBook
-from pmlive.recording.contents import check_table
+from pmlive.recording.contents import check_table, digest
 from pmlive.recording.depth import depth
 from pmlive.recording.grids import Grid
 from pmlive.recording.known import Knowing, Known
 from pmlive.recording.quality import Quality, quality
 from pmlive.recording.rebuilding import rebuilt, rebuilt_into
 from pmlive.recording.summary import RecordedMarket, RecordingSummary, info
-from pmlive.recording.times import Interval, Time, interval, moment, nanoseconds
 from pmlive.recording.tops import bars, prices, sampled
 from pmlive.recording.verifying import Verification, verify
+from pmlive.replay import Speed
 from pmlive.tables import STORED
+from pmlive.times import Interval, Time, interval, moment, nanoseconds
 
 __all__ = ["Recording", "open_recording"]
 
@@ -233,6 +235,37 @@ class Recording:
             return rebuilt(self.folder)
         rebuilt_into(self._knowing.now().contents, Path(into))
         return Recording(Path(into))
+
+    # --- again ---
+
+    def replay(
+        self, *others: "str | Path | Recording", speed: Speed = 1.0, paused: bool = False, prove: bool = False
+    ) -> Replay:
+        """Play it: the object is the ``Manager`` that recorded it, and has its frames, books, subscriptions and status.
+
+        Args:
+            others: further recordings, merged with this one by receive time.
+            speed: seconds of the recording in one second; ``"max"`` plays all before it returns, unless ``paused``.
+            paused: whether to wait for ``resume``, ``step`` or ``seek``.
+            prove: whether to make every table on the way, so that ``Replay.digest`` can be compared with ``digest``.
+
+        Raises:
+            StoreError: there are no raw frames, or two recordings hold the same token at the same time.
+            ValueError: the speed is none.
+        """
+        folders = [other.folder if isinstance(other, Recording) else Path(other) for other in others]
+        return Replay([self.folder, *folders], speed=speed, paused=paused, prove=prove)
+
+    def digest(self) -> str:
+        """Give the fingerprint of all tables, books among them: 64 hexadecimal digits.
+
+        It does not depend on how rows are filed. A whole replay has the same, and so has a recording that is made of
+        the replay.
+
+        Raises:
+            StoreError: a table cannot be read.
+        """
+        return digest(self._knowing.now().contents)
 
     # --- what it looks like ---
 

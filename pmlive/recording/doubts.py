@@ -10,8 +10,8 @@ import polars as pl
 from pmlive.events import Cause
 from pmlive.markets import clean
 from pmlive.recording.contents import Contents, collect
-from pmlive.recording.times import said
 from pmlive.tables import SCHEMAS
+from pmlive.times import said
 
 __all__ = ["ENDLESS", "Doubt", "Doubts", "known_gaps"]
 

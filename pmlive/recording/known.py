@@ -15,8 +15,8 @@ from pmlive.recording.moments import Made, made, recorded, stale_why
 from pmlive.recording.naming import Names
 from pmlive.recording.notes import Notes
 from pmlive.recording.summary import markets_of
-from pmlive.recording.times import moment
 from pmlive.recording.trust import Timeline, Window, keyframe_times, timelines
+from pmlive.times import moment
 
 __all__ = ["Knowing", "Known"]
 

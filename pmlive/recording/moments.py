@@ -8,8 +8,8 @@ import polars as pl
 
 from pmlive.recording.books import Levels, RecordedBook, RecordedQuality
 from pmlive.recording.contents import Contents, at, collect
-from pmlive.recording.times import moment, said
 from pmlive.recording.trust import Event, Timeline
+from pmlive.times import moment, said
 
 __all__ = [
     "LOOKBACK",

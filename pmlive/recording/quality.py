@@ -12,9 +12,9 @@ from pmlive.recording.faults import Fault, faults
 from pmlive.recording.known import Known
 from pmlive.recording.mirror import Mirror, mirror
 from pmlive.recording.pages import html, text
-from pmlive.recording.times import moment
 from pmlive.recording.trust import Span, Timeline
 from pmlive.store import FileProblem, verify_files
+from pmlive.times import moment
 
 __all__ = ["Latency", "Quality", "TokenQuality", "quality"]
 

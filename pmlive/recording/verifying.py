@@ -13,10 +13,10 @@ from pmlive.pipeline.journal import rebuild
 from pmlive.recording.contents import Contents, collect
 from pmlive.recording.known import Known
 from pmlive.recording.rebuilding import tables_of
-from pmlive.recording.times import said
 from pmlive.store import Record, SealedFile, verify_files
 from pmlive.store.tail import read_raw
 from pmlive.tables import STORED
+from pmlive.times import said
 
 __all__ = ["Finding", "Verification", "verify"]
 

@@ -8,12 +8,11 @@ from support.night import NOON, Night, now
 from support.story import Story
 from support.waiting import wait_until
 
-from pmlive.digest import Digest
 from pmlive.pipeline.journal import rebuild
-from pmlive.store import Recorder, RecorderOptions, scan
+from pmlive.store import Recorder, RecorderOptions
 from pmlive.tables import STORED
 
-__all__ = ["digest_of", "record_story", "recover"]
+__all__ = ["record_story", "recover"]
 
 _OPTIONS = RecorderOptions(commit=0.002, sync=0.05, retry=0.02, patience=0.3)
 
@@ -69,11 +68,3 @@ def _hand_over(night: Night, recorder: Recorder) -> None:
     for table, frame in night.pipeline.drain().items():
         if table in STORED:
             recorder.rows(table, frame)
-
-
-def digest_of(folder: Path) -> str:
-    """Give the fingerprint of what is filed."""
-    digest = Digest()
-    for table in STORED:
-        digest.add(table, scan(folder, table).collect())
-    return digest.hexdigest()
