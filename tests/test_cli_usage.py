@@ -12,7 +12,10 @@ from commands import run
 from pmlive import __version__
 from pmlive.cli import main
 
-COMMANDS = ["demo", "record", "search", "ls", "info", "sim", "doctor"]
+COMMANDS = [
+    *("demo", "record", "search", "ls", "info", "verify", "quality", "book", "replay", "export", "import"),
+    *("repair", "compact", "sim", "doctor"),
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -26,6 +26,21 @@ def _words(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
+def test_others_read_a_recording_as_its_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", _DATA, re.DOTALL)
+    monkeypatch.chdir(_ROOT)
+
+    for line in (line for line in example.splitlines() if "sample" in line):
+        there: dict[str, object] = {}
+        exec(compile("\n".join([*_imports(example), f"found = {line}"]), "data/README.md", "exec"), there)  # noqa: S102
+
+        assert there["found"] is not None
+
+
+def _imports(example: str) -> list[str]:
+    return [line for line in example.splitlines() if line.startswith("import")]
+
+
 @pytest.mark.parametrize("example", _EXAMPLES, ids=lambda example: example.splitlines()[0])
 def test_an_example_of_the_readme_runs(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

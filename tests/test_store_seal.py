@@ -2,13 +2,15 @@ import json
 import logging
 import random
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
+import polars as pl
 import pytest
 import zstandard
-from storing import NOON, SECOND, CrashAt, CrashError, feed, logged, rebuild, record, recording, stored, wait
+from storing import NOON, SECOND, CrashAt, CrashError, fast, feed, logged, rebuild, record, recording, stored, wait
 
 from pmlive.errors import StoreError
 from pmlive.store import Record, Recorder, read_manifest, records, scan, verify_files
@@ -162,6 +164,62 @@ def test_a_log_that_cannot_be_decoded_is_kept(tmp_path: Path) -> None:
     assert sorted(path.read_bytes() for path in (tmp_path / "wal").iterdir()) == before
     with recording(tmp_path):
         assert stored(tmp_path) == [*range(1, 150)]
+
+
+def test_a_log_too_large_to_wait_for_is_sealed_while_recording_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pmlive.store.opening._SOON", 0)
+    _leave_log(tmp_path)
+    may_decode = threading.Event()
+
+    def patient(given: Iterable[Record]) -> dict[str, pl.DataFrame]:
+        may_decode.wait(10)
+        return rebuild(given)
+
+    recorder = Recorder(tmp_path, rebuild=patient, options=fast())
+    first = recorder.next_seq
+    assert first >= 150
+    assert recorder.recovery.records == 100
+    assert recorder.last_recv == record(149).recv
+    feed(recorder, range(first, first + 50))
+    assert recorder.flush(10)
+    assert logged(tmp_path) == [*range(1, 150), *range(first, first + 50)]
+    may_decode.set()
+    recorder.close()
+
+    assert logged(tmp_path) == stored(tmp_path) == [*range(1, 150), *range(first, first + 50)]
+    assert verify_files(tmp_path) == []
+
+
+def test_a_large_log_that_cannot_be_decoded_is_set_aside_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pmlive.store.opening._SOON", 0)
+    _leave_log(tmp_path)
+    before = sorted(path.read_bytes() for path in (tmp_path / "wal").iterdir())
+
+    def refuse(given: Iterable[Record]) -> dict[str, pl.DataFrame]:
+        kept = list(given)
+        if kept[0].seq < 150:
+            raise KeyError("conn")
+        return rebuild(kept)
+
+    recorder = Recorder(tmp_path, rebuild=refuse, options=fast())
+    first = recorder.next_seq
+    feed(recorder, range(first, first + 50))
+    wait(lambda: len(read_manifest(tmp_path).holes) == 2)
+    recorder.close()
+
+    assert stored(tmp_path) == [*range(1, 50), *range(first, first + 50)]
+    assert sorted(path.read_bytes() for path in (tmp_path / "wal").glob("*.undecodable-*")) == before
+    holes = read_manifest(tmp_path).holes
+    assert [(hole.started, hole.ended) for hole in holes] == [
+        (record(50).recv, record(99).recv),
+        (record(100).recv, record(149).recv),
+    ]
+    assert all("cannot be decoded" in hole.detail for hole in holes)
+    assert "cannot be decoded" in caplog.text
 
 
 def test_sealed_files_without_a_manifest_are_not_touched(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import traceback
 from argparse import Namespace
 from collections.abc import Sequence
 
-from pmlive.cli import browse, demo, doctor, examine, export, logs, play, record, simulate
+from pmlive.cli import browse, demo, doctor, examine, export, logs, mend, play, record, simulate
 from pmlive.cli.options import Parser, parser
 from pmlive.cli.output import Output, quiet_broken_pipe
 from pmlive.cli.signals import Stop
@@ -13,7 +13,7 @@ from pmlive.errors import PmliveError
 
 __all__ = ["run"]
 
-_GROUPS = (demo, record, browse, examine, play, export, simulate, doctor)
+_GROUPS = (demo, record, browse, examine, play, export, mend, simulate, doctor)
 
 
 def run(arguments: Sequence[str] | None, stop: Stop) -> int:

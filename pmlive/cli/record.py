@@ -4,6 +4,7 @@ import asyncio
 import shlex
 from argparse import Namespace
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from pmlive import Manager
@@ -40,6 +41,9 @@ def add(places: Places) -> None:
     )
     command.add_argument("--out", type=Path, metavar="DIR", help="where to (default: a new folder with the others)")
     command.add_argument("--seconds", type=amount, metavar="N", help="how long to record (default: until Ctrl-C)")
+    command.add_argument(
+        "--keep-raw", type=amount, metavar="HOURS", help="keep raw frames for so long; tables stay (default: for ever)"
+    )
     add_venue(command)
 
 
@@ -60,7 +64,8 @@ def _run(venue: Venue, named: Sequence[str], options: Namespace, out: Output, st
         live.watch(wanted)
 
     with stop.held():
-        run = record(venue, options.out, begin, out, stop, seconds=options.seconds)
+        keep = None if options.keep_raw is None else timedelta(hours=options.keep_raw)
+        run = record(venue, options.out, begin, out, stop, seconds=options.seconds, keep_raw=keep)
         title = f"recorded {counted(len(run.markets), 'market')} for {duration(run.seconds)}"
         out.result(run, run_text(run, title, ["", *lines_of("next", [f"pmlive info {shlex.quote(run.folder)}"])]))
     return 1 if run.found and not stop.wished else 0

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from pmlive import Manager
@@ -24,6 +25,7 @@ def record(
     stop: Stop,
     *,
     seconds: float | None,
+    keep_raw: timedelta | None = None,
 ) -> Run:
     """Record what ``begin`` subscribes to, until it is time or a signal comes; call it while signals are held.
 
@@ -34,7 +36,7 @@ def record(
     """
     began = time.monotonic()
     with Manager(venue) as live:
-        where = live.record(folder)
+        where = live.record(folder, keep_raw=keep_raw)
         before = read_manifest(where)
         begin(live)
         out.note(f"recording into {where}" + ("" if seconds else "; Ctrl-C ends it"))

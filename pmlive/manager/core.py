@@ -23,7 +23,7 @@ from pmlive.markets import Market
 from pmlive.pipeline import Token
 from pmlive.pipeline.journal import rebuild
 from pmlive.settings import Variables, Venue, data_dir
-from pmlive.store import Recorder
+from pmlive.store import Recorder, RecorderOptions
 
 if TYPE_CHECKING:
     from pmlive.sim import SimulatedVenue
@@ -179,19 +179,27 @@ class Manager(Subscriber):
 
     # --- recording ---
 
-    def record(self, folder: str | Path | None = None) -> Path:
+    def record(self, folder: str | Path | None = None, *, keep_raw: timedelta | None = None) -> Path:
         """Write everything from now on into a folder, going on with what it holds; give the folder.
+
+        Args:
+            folder: a new folder of ``PMLIVE_DATA_DIR`` by default.
+            keep_raw: how long raw frames are kept, for ever by default. Tables stay; what has no raw frames any more
+                cannot be replayed or decoded anew.
 
         Raises:
             StoreError: the folder cannot be written, is another's, or another process records into it.
         """
         if self._recorder is not None:
             raise ValueError(f"already recording into {self._recorder.folder}; call stop_recording first")
+        if keep_raw is not None and keep_raw <= timedelta(0):
+            raise ValueError(f"keep_raw must be longer than nothing; got {keep_raw}")
         self._engine.refuse_closed()
         # It weighs 40 MB and nothing else needs it; the first sealing is no time to find out that it is missing.
         import_module("pmlive.store.parquet")
         where = Path(folder) if folder is not None else data_dir() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        recorder = Recorder(where, rebuild=rebuild)
+        options = RecorderOptions(keep_raw=None if keep_raw is None else keep_raw.total_seconds())
+        recorder = Recorder(where, rebuild=rebuild, options=options)
         try:
             self._engine.call(partial(self._engine.record, recorder))
         except BaseException:

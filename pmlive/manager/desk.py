@@ -148,7 +148,8 @@ class Desk:
     def _note_restart(self, last: int, now: int) -> None:
         """The folder was recorded into before: nothing was kept since."""
         detail = "the recording was continued by another run"
-        self.gap(Gap(started=last, cause="restart", ended=now, detail=detail))
+        # The clock may have been set back between the runs.
+        self.gap(Gap(started=min(last, now), cause="restart", ended=max(last, now), detail=detail))
 
     def tend(self) -> None:
         """Cut the recording when it is time, and note what the recorder could not keep."""

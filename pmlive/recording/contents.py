@@ -189,7 +189,9 @@ def collect(contents: Contents, table: str, frame: pl.LazyFrame) -> pl.DataFrame
         return frame.collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         said = clean(str(error))
-        message = f"table {table!r} of {str(contents.folder)!r} cannot be read ({said}); restore its files from a copy"
+        message = (
+            f"table {table!r} of {str(contents.folder)!r} cannot be read ({said}); make them anew with: pmlive repair"
+        )
         raise StoreError(message) from error
 
 

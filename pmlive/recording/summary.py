@@ -244,7 +244,7 @@ def _read(path: Path, table: str, frame: pl.LazyFrame) -> pl.DataFrame:
         return frame.collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         message = (
-            f"table {table!r} of {str(path)!r} cannot be read ({clean(str(error))}); restore its files from a copy"
+            f"table {table!r} of {str(path)!r} cannot be read ({clean(str(error))}); make them anew with: pmlive repair"
         )
         raise StoreError(message) from error
 

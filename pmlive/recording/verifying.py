@@ -20,7 +20,7 @@ from pmlive.times import said
 
 __all__ = ["Finding", "Verification", "verify"]
 
-_RESTORE = "restore the file from a copy"
+_RESTORE = "restore the file from a copy, or run: pmlive repair"
 _REBUILD = "keep the folder, and make its tables anew with rebuild(into=...)"
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,11 @@ __all__ = ["Opened", "Recovery", "locked", "open_folder"]
 
 logger = logging.getLogger(__name__)
 
+# So many bytes of log are decoded within a second; nobody waits for more before recording goes on.
+_SOON = 4 << 20
+# More than the rows that one record and the end of a run make: numbers that are free whatever the log decodes to.
+_ROOM = 1 << 20
+
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     """What the log of an earlier run still had: ``torn`` and ``damaged`` are bytes."""
@@ -30,11 +35,15 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """A folder that may be recorded into."""
+    """A folder that may be recorded into, from a number and a segment on; ``waiting`` is to be sealed first."""
 
     lock: _files.FolderLock
     sealing: Sealing
     recovery: Recovery
+    waiting: list[Segment]
+    next_seq: int
+    last_recv: int | None
+    next_segment: int
 
     @property
     def catalogue(self) -> Catalogue:
@@ -43,7 +52,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_folder(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: Step) -> Opened:
-    """Create or check a folder, lock it, and seal what an earlier run left in the log.
+    """Create or check a folder, lock it, and see to what an earlier run left in the log.
 
     Raises:
         StoreError: somebody else's folder, or recorded by another process, or not writable; nothing is left behind.
@@ -99,7 +108,7 @@ def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[
         )
         sweep(folder, catalogue.manifest)
         finish(sealing, now=clock())
-        return Opened(lock=lock, sealing=sealing, recovery=_recover(sealing))
+        return _recover(sealing, lock)
     except BaseException:
         lock.forget()
         raise
@@ -125,25 +134,53 @@ def _undo(made: list[Path]) -> None:
         path.rmdir()
 
 
-def _recover(sealing: Sealing) -> Recovery:
-    left = wal.segments(sealing.folder)
-    found = Recovery()
-    for number, files in left.items():
-        following = next((later for other, later in left.items() if other > number), ())
-        found = _add(found, _seal(Segment(number=number, files=files, following=following), sealing))
-    if found.damaged:
+def _recover(sealing: Sealing, lock: _files.FolderLock) -> Opened:
+    """Seal what is left if that is soon done; else tell where to go on, and leave it to be sealed meanwhile."""
+    left, last = list(_left(sealing.folder)), sealing.catalogue.manifest
+    recovery = Recovery()
+    for _, reading in left:
+        recovery = _add(recovery, reading)
+    if recovery.damaged:
         logger.warning(
-            "recording %r: %d bytes of the log are damaged; that is a gap; see wal/*.damaged-%s",
+            "recording %r: %d bytes of the log are damaged; that is a gap; see wal/*.damaged-*",
             str(sealing.folder),
-            found.damaged,
-            sealing.run,
+            recovery.damaged,
         )
-    return found
+    waiting = [segment for segment, _ in left]
+    if sum(len(block.payload) for _, reading in left for block in reading.blocks) <= _SOON:
+        for segment in waiting:
+            _seal(segment, sealing)
+        waiting, last = [], sealing.catalogue.manifest
+    blocks = [block for _, reading in left for block in reading.blocks] if waiting else []
+    return Opened(
+        lock=lock,
+        sealing=sealing,
+        recovery=recovery,
+        waiting=waiting,
+        next_seq=max([last.next_seq, *(block.last_seq + _ROOM for block in blocks)]),
+        last_recv=blocks[-1].last_recv if blocks else last.last_recv,
+        next_segment=max([last.sealed, *(segment.number for segment in waiting)]) + 1,
+    )
 
 
-def _seal(segment: Segment, sealing: Sealing) -> wal.Reading:
+def _left(folder: Path) -> Iterator[tuple[Segment, wal.Reading]]:
+    """Look through the segments that are not sealed, without decoding them."""
+    left = list(wal.segments(folder).items())
+    for position, (number, files) in enumerate(left):
+        following = left[position + 1][1] if position + 1 < len(left) else ()
+        contents = [path.read_bytes() for path in files]
+        reading = wal.read(contents, following=[path.read_bytes() for path in following])
+        blocks = reading.blocks
+        times = (blocks[0].first_recv, blocks[-1].last_recv) if blocks else (0, 0)
+        yield (
+            Segment(number=number, files=files, following=following, first_recv=times[0], last_recv=times[1]),
+            reading,
+        )
+
+
+def _seal(segment: Segment, sealing: Sealing) -> None:
     try:
-        return seal(segment, sealing) or wal.Reading(blocks=[])
+        seal(segment, sealing)
     except (OSError, StoreError):
         raise
     except Exception as error:

@@ -1,7 +1,6 @@
 """Reading a recording, also while it is being written: no lock is taken and nothing is changed."""
 
 import logging
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -72,8 +71,9 @@ def records(folder: Path, *, since: int | None = None) -> Iterator[Record]:
         StoreError: the folder is not a recording.
     """
     parts = _parts(folder)
-    first = 0 if since is None else bisect_right([part.first_time for part in parts], since) - 1
-    for part in parts[max(first, 0) :]:
+    # A clock that was set back between two runs makes times that do not rise: the last such segment is meant.
+    begun = [number for number, part in enumerate(parts) if since is not None and part.first_time <= since]
+    for part in parts[begun[-1] if begun else 0 :]:
         yield from part.records()
 
 
@@ -84,7 +84,7 @@ def span(folder: Path) -> tuple[int, int] | None:
         StoreError: the folder is not a recording.
     """
     parts = _parts(folder)
-    return (parts[0].first_time, max(part.last_time for part in parts)) if parts else None
+    return (min(part.first_time for part in parts), max(part.last_time for part in parts)) if parts else None
 
 
 def scan(folder: Path, table: str) -> pl.LazyFrame:

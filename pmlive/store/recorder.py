@@ -80,8 +80,8 @@ class Recorder:
         self._lock, self._catalogue = opened.lock, opened.catalogue
         self.folder = folder
         self.recovery: Recovery = opened.recovery
-        self.next_seq: int = self._catalogue.manifest.next_seq
-        self.last_recv: int | None = self._catalogue.manifest.last_recv
+        self.next_seq: int = opened.next_seq
+        self.last_recv: int | None = opened.last_recv
         upkeep = Upkeep(opened.sealing, options, clock=clock)
         self._sealer = Sealer(opened.sealing, retry=options.retry, lost=self._note_lost, tend=upkeep.turn)
         self._packer = Packer(rows_memory=options.rows_memory)
@@ -93,7 +93,10 @@ class Recorder:
             lock=self._lock,
             timing=Timing(commit=options.commit, sync=options.sync, retry=options.retry),
             clock=clock,
+            segment=opened.next_segment,
         )
+        for segment in opened.waiting:
+            self._sealer.give(segment)
         self._reset()
         _files.forget_after_fork(self)
         self._sealer.start()
@@ -264,8 +267,7 @@ class Recorder:
     def _detail(self) -> str:
         return f"{self._dropped} records were not kept since the recording was opened"
 
-    def _note_lost(self, segment: Segment) -> None:
-        detail = "files of the log were removed before they were sealed"
+    def _note_lost(self, segment: Segment, detail: str) -> None:
         between = (segment.first_recv, segment.last_recv)
         gap = Gap(started=min(between), ended=max(between), cause="disk", detail=detail)
         self._catalogue.add_hole(gap)

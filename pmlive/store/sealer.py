@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from pmlive.errors import StoreError
+from pmlive.store import _files
 from pmlive.store.seal import Sealing, Segment, seal
 from pmlive.store.trouble import Trouble
 
@@ -21,7 +23,7 @@ class Sealer:
     """
 
     def __init__(
-        self, sealing: Sealing, *, retry: float, lost: Callable[[Segment], None], tend: Callable[[], bool]
+        self, sealing: Sealing, *, retry: float, lost: Callable[[Segment, str], None], tend: Callable[[], bool]
     ) -> None:
         self._sealing = sealing
         self._retry = retry
@@ -83,18 +85,27 @@ class Sealer:
     def _seal(self, segment: Segment) -> None:
         unsealed = segment.number > self._sealing.catalogue.manifest.sealed
         if unsealed and self._sealing.folder.is_dir() and not all(path.exists() for path in segment.files):
-            self._lost(segment)
+            self._lost(segment, "files of the log were removed before they were sealed")
             return
         try:
             seal(segment, self._sealing)
-        except OSError:
+        except (OSError, StoreError):
             raise
-        except Exception:
+        except Exception as error:
+            if segment.held is None or segment.held.frames is None:
+                self._set_aside(segment, error)
+                return
             # Rows that cannot be stored as they are can be made again.
-            if segment.held is not None:
-                segment.held.give_up()
+            segment.held.give_up()
             raise
         self.sealed += 1
         self._untended = True
         if segment.held is not None:
             segment.held.give_up()
+
+    def _set_aside(self, segment: Segment, error: Exception) -> None:
+        """Keep a log that cannot be decoded, out of the way of what came after it."""
+        for path in segment.files:
+            _files.replace(path, path.with_name(f"{path.name}.undecodable-{self._sealing.run}"))
+        _files.sync_folder(segment.files[0].parent)
+        self._lost(segment, f"the log cannot be decoded ({error}); it is kept as wal/*.undecodable-{self._sealing.run}")

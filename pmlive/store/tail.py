@@ -82,6 +82,10 @@ def read_raw(folder: Path, file: SealedFile) -> Iterator[Record]:
     try:
         raw.check(path, file.sha256)
         yield from raw.read(path)
+    except FileNotFoundError as error:
+        # What was given up meanwhile, as the recorder was told to, is not missing.
+        if file in read_manifest(folder).files:
+            raise StoreError(f"{file.table} file {file.path!r} is missing") from error
     except OSError as error:
         raise StoreError(f"{file.table} file {file.path!r} cannot be read: {error.strerror}") from error
 

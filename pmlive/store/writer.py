@@ -53,6 +53,7 @@ class LogWriter:
         lock: _files.FolderLock,
         timing: Timing,
         clock: Callable[[], int],
+        segment: int,
     ) -> None:
         self._packer = packer
         self._catalogue = catalogue
@@ -68,7 +69,7 @@ class LogWriter:
         self._unsynced: list[bytes] = []
         self._file: WalFile | None = None
         self._files: list[Path] = []
-        self._segment = catalogue.manifest.sealed + 1
+        self._segment = segment
         self._part = 0
         self._retry_at = 0.0
         self._checked_at = self._synced_at = self._clear_at = time.monotonic()
