@@ -177,7 +177,8 @@ def _distrusted(page: _Page) -> list[str]:
     if not page.distrust:
         return ["no minute"]
     minutes = sorted({one["minute"] for one in page.distrust})
-    return [f"{len(page.distrust):,} minutes of a token, in {len(minutes):,} minutes from {_moment(minutes[0])} on"]
+    tokens = len({one["token_id"] for one in page.distrust})
+    return [f"{len(minutes):,} minutes from {_moment(minutes[0])} on, of {tokens:,} tokens"]
 
 
 def _moment(time: str | None) -> str:
