@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 from recorded import frames
 from support.venue import START, Venue
 
+import pmlive as pm
 from pmlive import StoreError
 from pmlive.captures import import_capture
 from pmlive.captures.lines import read_line
@@ -510,3 +511,19 @@ def test_the_progress_is_told(tmp_path: Path) -> None:
     )
 
     assert seen == [(0, None), (0, 2)]
+
+
+@pytest.mark.parametrize("source", ["netqo-2026-08-14", "polybot-2025-12-23", "polypy-2025-10-23", "polypy-2024-11-30"])
+def test_real_captures_are_verified_and_replayed_like_our_own(source: str, tmp_path: Path) -> None:
+    """The frames are those of ``tests/frames``, whose sources are named there."""
+    capture = tmp_path / "capture.jsonl"
+    told = [frame["frame"] for frame in frames(source).values() if frame["channel"] == "market" and frame["real"]]
+    capture.write_text("\n".join(json.dumps({"raw": text}) for text in told))
+
+    import_capture(capture, tmp_path / "night")
+
+    night = pm.open_recording(tmp_path / "night")
+    assert night.verify().ok
+    with night.replay(speed="max", prove=True) as again:
+        assert again.digest() == night.digest()
+        assert again.prices.height == night.scan("prices").collect().height > 0

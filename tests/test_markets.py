@@ -215,3 +215,11 @@ def test_a_market_is_short_to_read_and_survives_json() -> None:
         "'Yes/No', 'won by Yes')"
     )
     assert msgspec.json.decode(msgspec.json.encode(market), type=Market) == market
+
+
+def test_a_token_whose_outcome_has_no_name_is_named_by_its_first_digits() -> None:
+    """Captures of others name a market and its tokens, and nothing else."""
+    nameless = Market(condition_id="0xab", token_ids=["1234567890" * 3, "2"])
+
+    assert nameless.label("1234567890" * 3) == "0xab - token 12345678…"
+    assert nameless.label("2") == "0xab - token 2…"

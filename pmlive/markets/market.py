@@ -11,6 +11,7 @@ __all__ = ["FeeSchedule", "Market"]
 
 _REPR_LENGTH = 60
 _LABEL_LENGTH = 80
+_DIGITS = 8
 
 
 class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,14 +69,15 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
         return dict(zip(self.outcomes, self.token_ids, strict=False))
 
     def outcome_of(self, token_id: str) -> str:
-        """Name the outcome that a token stands for.
+        """Name the outcome that a token stands for, or the token by its first digits where outcomes have no names.
 
         Raises:
             UnknownMarketError: the token is not of this market.
         """
         if token_id not in self.token_ids:
             raise UnknownMarketError(f"token {token_id[:100]!r} is not of {self._name}; its tokens: {self.token_ids}")
-        return self.outcomes[self.token_ids.index(token_id)]
+        named = dict(zip(self.token_ids, self.outcomes, strict=False))
+        return named.get(token_id, f"token {token_id[:_DIGITS]}…")
 
     def token_of(self, outcome: str) -> str:
         """Give the token of an outcome, whatever the case its name is written in.
