@@ -67,7 +67,8 @@ SCHEMAS: dict[str, pl.Schema] = {
         | {"hash": pl.String, "opening": pl.Boolean, "tick_size": pl.Float64, "last_trade_price": pl.Float64}
     ),
     # Every book as the recorder had it where a part of the recording begins and where a run ends: a reader can begin at
-    # any of them. A ``stale`` book is not to be trusted, ``none`` had not come.
+    # any of them. A ``stale`` book is not to be trusted, ``none`` had not come. One that stands ``alone`` is what
+    # became of a book that came whole but was older than changes that had come before it.
     "keyframes": pl.Schema(
         _COMMON
         | _TOKEN
@@ -77,6 +78,7 @@ SCHEMAS: dict[str, pl.Schema] = {
             "since": _TIME,
             "cause": _CAUSE,
             "detail": pl.String,
+            "alone": pl.Boolean,
         }
     ),
     "book_deltas": pl.Schema(

@@ -155,11 +155,13 @@ class Books:
             )
         token.awaited = 0
         self.judge.snapshot(token, event)
-        if not is_newest:
-            self._catch_up(token)
+        is_ahead = not is_newest and self._catch_up(token)
         token.proved = recv
         self.trust.regain(token, recv)
         self._ledger.top(token, event.timestamp, recv)
+        if is_ahead:
+            # No other row tells what the book is now.
+            self._ledger.keyframe(token, recv, alone=True)
         self._touch(token)
 
     def _touch(self, token: Token) -> None:
@@ -168,8 +170,8 @@ class Books:
             token.changed = True
             self._changed.append(token)
 
-    def _catch_up(self, token: Token) -> None:
-        """Apply what came before the snapshot but is newer: it was asked for by REST while the stream went on."""
+    def _catch_up(self, token: Token) -> bool:
+        """Apply what came before the snapshot but is newer, if anything is: REST was asked while the stream went on."""
         since = token.timestamp
         newer = self.pasts[token.conn].since(token.id, since) + [each for each in token.held if each[0] > since]
         token.held.clear()
@@ -177,6 +179,7 @@ class Books:
         for timestamp, side, price, size in sorted(newer, key=itemgetter(0)):
             token.book.put(SIDES[side], price, size)
             token.timestamp = timestamp
+        return bool(newer)
 
     def tick_size(self, event: TickSizeChange) -> None:
         """Take a new price grid, which the next hashes cover."""
@@ -228,13 +231,13 @@ class Books:
 
     def save(self, token: Token, now: int) -> TokenState:
         """Write down a token, for a reader that begins here, and its row."""
-        self._ledger.keyframe(token, now)
+        self._ledger.keyframe(token, now, alone=False)
         return token.save()
 
     def load(self, state: TokenState, now: int) -> None:
         """Go on with a token from what was written down, unless it is known; write its row."""
         token = self.tokens.get(state.token_id) or self._add(Token.load(state))
-        self._ledger.keyframe(token, now)
+        self._ledger.keyframe(token, now, alone=False)
 
     def _place(self, token: Token, market: str) -> None:
         token.market, token.market_number = market, self._sheets.names[market]

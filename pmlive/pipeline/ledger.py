@@ -85,11 +85,11 @@ class Ledger:
         common = (self._sheets.seq, epoch_ns(token.timestamp), at, token.conn)
         self._sheets.rows["depth"].put((*common, token.id, token.market, *_ladders(token.book, depth)))
 
-    def keyframe(self, token: Token, now: int) -> None:
-        """Write a book and what is thought of it."""
+    def keyframe(self, token: Token, now: int, *, alone: bool) -> None:
+        """Write a book and what is thought of it, with all others or alone."""
         gap = token.gap
         doubt = (None, None, None) if gap is None else (gap.started, gap.cause, gap.detail)
-        values = (token.id, token.market, *_ladders(token.book), token.state, *doubt)
+        values = (token.id, token.market, *_ladders(token.book), token.state, *doubt, alone)
         ts_event = epoch_ns(token.timestamp) if token.timestamp else None
         self._sheets.put("keyframes", ts_event, now, token.conn, values)
 

@@ -10,7 +10,7 @@ from pmlive.recording.contents import collect
 from pmlive.recording.grids import Flags, Grid, within
 from pmlive.recording.known import Known
 from pmlive.recording.ladders import Changes, Ladders, Resets, Whole, lists
-from pmlive.recording.moments import LOOKBACK, MINUTE, BaseRow, base_row, changes_of, fitted_minutes, put_on
+from pmlive.recording.moments import MINUTE, BaseRow, base_row, changes_of, fitted_minutes, put_on
 from pmlive.recording.trust import Event, Timeline
 
 __all__ = ["depth"]
@@ -46,11 +46,11 @@ class _Stream:
         first, last = int(grid.starts[0]), int(grid.lasts[-1])
         events = list(_beginnings(timeline.events, first, last))
         since = min([first, *(event.recv for event in events[:1])])
-        self._changes = changes_of(known.contents, timeline.token_id, since - LOOKBACK, last)
+        self._changes = changes_of(known.contents, timeline.token_id, since, last)
         self._sets = np.array(known.times, dtype=np.int64)
         self._told = np.isin(self._sets, _verified_keyframes(known, timeline.token_id, last))
         self._minutes = fitted_minutes(known.contents, timeline.token_id, None, last)
-        parts = list(_parts(known, timeline, events, self._changes))
+        parts = list(_parts(known, events, self._changes))
         self._resets = Resets(_starts([part.height for part in parts]), np.zeros(len(parts), dtype=np.int64))
         self._rows = pl.concat(parts) if parts else _EMPTY
 
@@ -125,17 +125,16 @@ def _verified_keyframes(known: Known, token_id: str, until: int) -> list[int]:
     return cast("list[int]", collect(known.contents, "keyframes", told)["ts_recv"].to_list())
 
 
-def _parts(known: Known, timeline: Timeline, events: Sequence[Event], changes: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def _parts(known: Known, events: Sequence[Event], changes: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Lay out each whole book, and the changes that come on top of it until another whole one comes."""
     seq, recv = changes["seq"].to_numpy(), changes["ts_recv"].dt.epoch("ns").to_numpy()
     for event, following in zip(events, [*events[1:], None], strict=False):
         base = base_row(known.contents, event)
-        start = np.searchsorted(recv, event.recv - (LOOKBACK if event.kind == "book" else 0))
+        start = np.searchsorted(recv, event.recv)
         stop = len(seq) if following is None else int(np.searchsorted(seq, following.seq))
         mine = changes.slice(int(start), max(0, stop - int(start)))
-        applied = put_on(mine, event, base.ts_event, let_go=timeline.let_go(event)).select(
-            # What came before the snapshot counts from there on.
-            recv=pl.col("ts_recv").dt.epoch("ns").clip(event.recv),
+        applied = put_on(mine, event).select(
+            recv=pl.col("ts_recv").dt.epoch("ns"),
             bid=pl.col("side").cast(pl.String) == "bid",
             price="price",
             size="size",

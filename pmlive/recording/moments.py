@@ -12,7 +12,6 @@ from pmlive.recording.trust import Event, Timeline
 from pmlive.times import moment, said
 
 __all__ = [
-    "LOOKBACK",
     "MINUTE",
     "BaseRow",
     "Made",
@@ -26,8 +25,6 @@ __all__ = [
     "told",
 ]
 
-# A snapshot that was asked for by REST may be older than changes that came before it: so far back they are looked for.
-LOOKBACK = 600_000_000_000
 MINUTE = 60_000_000_000
 
 _CHANGES = ("seq", "ts_event", "ts_recv", "conn", "side", "price", "size", "check")
@@ -64,27 +61,16 @@ def changes_of(contents: Contents, token_id: str, since: int | None, until: int)
 
 def base_row(contents: Contents, event: Event) -> BaseRow:
     """Read the whole book that an event begins with."""
-    table = "keyframes" if event.kind == "keyframe" else "book_snapshots"
+    table = "book_snapshots" if event.kind == "book" else "keyframes"
     rows = contents.scan(table, since=event.recv, until=event.recv).filter(pl.col("seq") == event.seq)
     ladders = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
     found = collect(contents, table, rows.select("market", pl.col("ts_event").dt.epoch("ns"), *ladders))
     return msgspec.convert(found.row(0, named=True), type=BaseRow)
 
 
-def put_on(changes: pl.DataFrame, event: Event, ts_event: int | None, *, let_go: int | None = None) -> pl.DataFrame:
-    """List the changes that make a book of a whole one, in the order in which they are put on it.
-
-    Those that came before a snapshot and are newer than it by the venue's time come first, unless the token was let go
-    and nothing came since (``let_go`` is the number from which on). Skipped ones are left out.
-    """
-    later = changes.filter(pl.col("seq") > event.seq, pl.col("check").cast(pl.String) != "skipped")
-    if event.kind == "keyframe" or ts_event is None:
-        return later
-    newer = pl.col("ts_event") > at(ts_event)
-    earlier = changes.filter(pl.col("seq") < event.seq, pl.col("conn") == event.conn, newer)
-    if not earlier.height or (let_go is not None and not (earlier["seq"] >= let_go).any()):
-        return later
-    return pl.concat([earlier.sort("ts_event", "seq"), later])
+def put_on(changes: pl.DataFrame, event: Event) -> pl.DataFrame:
+    """List the changes that make a book of a whole one, in the order in which they are put on it."""
+    return changes.filter(pl.col("seq") > event.seq, pl.col("check").cast(pl.String) != "skipped")
 
 
 def made(contents: Contents, timeline: Timeline, since: int | None, time: int) -> Made | str:
@@ -92,10 +78,9 @@ def made(contents: Contents, timeline: Timeline, since: int | None, time: int) -
     event, doubt = timeline.last(time), timeline.doubt(time)
     if doubt is not None or event is None or not event.begins or time >= timeline.end:
         return stale_why(timeline, time)
-    before = event.recv - LOOKBACK if event.kind == "book" else event.recv
-    changes = changes_of(contents, timeline.token_id, min(before, event.recv if since is None else since), time)
+    changes = changes_of(contents, timeline.token_id, since, time)
     base = base_row(contents, event)
-    applied = put_on(changes, event, base.ts_event, let_go=timeline.let_go(event))
+    applied = put_on(changes, event)
     heard = changes if since is None else changes.filter(pl.col("ts_recv") >= at(since))
     established = _established(contents, timeline.token_id, since, time)
     quality, why, proved = told(timeline, heard, established=established, time=time)

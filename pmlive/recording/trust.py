@@ -13,10 +13,11 @@ from pmlive.recording.notes import Notes
 
 __all__ = ["Event", "Span", "Timeline", "Window", "keyframe_times", "timelines"]
 
-# ``keyframe`` and ``book`` are rows that a book can be made from; after the others there is none.
-Kind: TypeAlias = Literal["keyframe", "book", "untrusted", "absent", "restart", "let go"]
+# ``keyframe``, ``lone`` (a keyframe of one token) and ``book`` are rows that a book can be made from; after the others
+# there is none.
+Kind: TypeAlias = Literal["keyframe", "lone", "book", "untrusted", "absent", "restart", "let go"]
 
-_BASES = ("keyframe", "book")
+_BASES = ("keyframe", "lone", "book")
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -59,11 +60,6 @@ class Timeline(msgspec.Struct, frozen=True):
         """Give the last event up to a time."""
         before = bisect_right(self.events, time, key=lambda event: event.recv)
         return self.events[before - 1] if before else None
-
-    def let_go(self, event: Event) -> int | None:
-        """Give the number from which on the token was new, if it was let go right before an event."""
-        before = self.events[: self.events.index(event)]
-        return before[-1].seq if before and before[-1].kind == "let go" else None
 
     def doubt(self, time: int) -> Doubt | None:
         """Find the gap that a time lies in, if any; of several the one that began first."""
@@ -112,12 +108,9 @@ def keyframe_times(contents: Contents, known: dict[str, list[int]]) -> list[int]
     """List when keyframes were written; ``known`` remembers what had to be read for it."""
     times: list[int] = []
     for file in contents.files("keyframes"):
-        if file.first_time == file.last_time:
-            times.append(file.first_time)
-            continue
         if file.path not in known:
-            lone = contents.scan("keyframes", since=file.first_time, until=file.last_time)
-            known[file.path] = _times(collect(contents, "keyframes", lone.select("ts_recv")))
+            rows = contents.scan_sealed("keyframes", file.first_seq, file.last_seq + 1)
+            known[file.path] = _times(collect(contents, "keyframes", rows.select("ts_recv", "alone")))
         times += known[file.path]
     for rows in contents.rows("keyframes"):
         times += _times(rows)
@@ -125,7 +118,7 @@ def keyframe_times(contents: Contents, known: dict[str, list[int]]) -> list[int]
 
 
 def _times(frame: pl.DataFrame) -> list[int]:
-    return cast("list[int]", frame["ts_recv"].unique().dt.epoch("ns").to_list())
+    return cast("list[int]", frame.filter(~pl.col("alone"))["ts_recv"].unique().dt.epoch("ns").to_list())
 
 
 def timelines(
@@ -161,10 +154,16 @@ def _events(contents: Contents, doubts: Doubts, within: Window, token_id: str | 
     if token_id is not None:
         keyframes, books = (frame.filter(pl.col("token_id") == token_id) for frame in (keyframes, books))
     trusted = pl.col("state").cast(pl.String).is_in(["verified", "unverifiable"])
-    kind = pl.when(trusted).then(pl.lit("keyframe")).otherwise(pl.lit("untrusted")).alias("kind")
-    ends = doubts.frame.lazy().filter(pl.col("token_id").is_not_null()).select("token_id", ts_recv="ended").unique()
+    whole = pl.when(trusted).then(pl.lit("keyframe")).otherwise(pl.lit("untrusted"))
+    kind = pl.when("alone").then(pl.lit("lone")).otherwise(whole).alias("kind")
+    ends = (
+        doubts.frame.lazy().filter(pl.col("token_id").is_not_null()).select("token_id", ts_recv="ended", written="seq")
+    )
     opening = books.filter("opening").select(*columns, kind=pl.lit("book"))
-    regained = books.filter(~pl.col("opening")).join(ends, on=["token_id", "ts_recv"], how="semi")
+    # Of several books of one moment, the one that ended a gap is the last before the gap's own row.
+    ending = books.join(ends, on=["token_id", "ts_recv"]).filter(pl.col("seq") < pl.col("written"))
+    last = ending.filter(pl.col("seq") == pl.col("seq").max().over("token_id", "written"))
+    regained = last.filter(~pl.col("opening")).unique(["token_id", "seq"])
     found = [
         collect(contents, "keyframes", keyframes.select(*columns, kind)),
         collect(contents, "book_snapshots", opening),

@@ -165,7 +165,12 @@ def _keyframes(books: Ladders, seq: int, at: int) -> pl.DataFrame:
     sides = {"bid_prices": prices[::2], "bid_sizes": sizes[::2], "ask_prices": prices[1::2], "ask_sizes": sizes[1::2]}
     columns = {name: lists(values) for name, values in sides.items()}
     frame = pl.DataFrame({"seq": np.arange(seq, seq + len(_TOKENS)), "token_id": _TOKENS, **columns})
-    return _typed("keyframes", frame.with_columns(ts_recv=pl.lit(at), ts_event=pl.lit(at), state=pl.lit("verified")))
+    return _typed(
+        "keyframes",
+        frame.with_columns(
+            ts_recv=pl.lit(at), ts_event=pl.lit(at), state=pl.lit("verified"), alone=pl.lit(value=False)
+        ),
+    )
 
 
 def _snapshots(keyframes: pl.DataFrame, seq: int, at: int) -> pl.DataFrame:
