@@ -124,4 +124,3 @@ def test_what_is_to_be_done_at_the_end_is_done_before_everything_ends() -> None:
 @pytest.mark.parametrize(("token_id", "label"), [("12", "token 12"), ("7" * 70 + "1234567", "token 777777…234567")])
 def test_a_nameless_token_is_shown_by_its_ends(token_id: str, label: str) -> None:
     assert short_label(token_id) == label
-
