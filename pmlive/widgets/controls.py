@@ -5,7 +5,8 @@
 # pyright: reportUnknownLambdaType=false
 # pyright: reportMissingTypeStubs=false
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import TypedDict, cast
@@ -19,6 +20,8 @@ from pmlive.widgets.errands import Errands
 from pmlive.widgets.painter import painter_of
 
 __all__ = ["MarketSearch", "ReplayControls", "TokenPicker"]
+
+logger = logging.getLogger(__name__)
 
 _SPEEDS = (1.0, 5.0, 20.0, 60.0, 300.0, 1000.0)
 _FOUND = 50
@@ -34,6 +37,7 @@ class _Controls(ipywidgets.HBox):
     """A row of controls that is kept up to date by the painter."""
 
     _every = 0.25
+    _problem = ""
     # Until it is made: what fails to be made is closed, too, when Python lets go of it.
     _closed = True
 
@@ -59,7 +63,10 @@ class _Controls(ipywidgets.HBox):
         raise NotImplementedError
 
     def fail(self, error: Exception) -> None:
-        """Stay as it is: the charts say what is wrong."""
+        """Stay as it is, and say so once."""
+        if repr(error) != self._problem:
+            self._problem = repr(error)
+            logger.error("controls could not be brought up to date", exc_info=error)
 
     def close(self) -> None:
         """Let go; again does nothing."""
@@ -88,8 +95,11 @@ class TokenPicker(_Controls):
     def __init__(self, manager: Manager, on_pick: Callable[[str], object]) -> None:
         self._on_pick = on_pick
         self._labels: dict[str, str] = {}
+        self._wish: str | None = None
+        self._picked: str | None = None
+        self._listing = False
         self._list = ipywidgets.Dropdown(options=[], description="market", layout={"width": "420px"})
-        self._list.observe(self._picked, names="value")
+        self._list.observe(self._changed, names="value")
         super().__init__(manager, [self._list])
 
     @property
@@ -98,23 +108,34 @@ class TokenPicker(_Controls):
         return cast("str | None", self._list.value)
 
     def pick(self, token_id: str) -> None:
-        """Show that a token is picked, if it is on the list."""
-        if token_id in self._labels:
-            self._list.value = token_id
+        """Show that a token is picked, as soon as it is on the list."""
+        self._wish = token_id
 
     def paint(self, glance: Glance, now: float) -> None:
         """List what is watched now."""
         del now
-        if glance.labels == self._labels:
-            return
-        picked, self._labels = self.token_id, dict(glance.labels)
-        with self._list.hold_trait_notifications():
-            self._list.options = [(label, token_id) for token_id, label in glance.labels.items()]
-            self._list.value = picked if picked in glance.labels else next(iter(glance.labels), None)
+        if glance.labels != self._labels:
+            self._list_anew(glance.labels)
+        if self._wish in self._labels:
+            self._list.value, self._wish = self._wish, None
 
-    def _picked(self, change: Change) -> None:
-        if isinstance(change["new"], str):
-            self._on_pick(change["new"])
+    def _list_anew(self, labels: Mapping[str, str]) -> None:
+        self._labels = dict(labels)
+        # A new list picks what it likes, until it is told what was picked.
+        self._listing = True
+        self._list.options = [(label, token_id) for token_id, label in labels.items()]
+        self._list.value = self._picked if self._picked in labels else next(iter(labels), None)
+        self._listing = False
+        self._pick(self.token_id)
+
+    def _changed(self, change: Change) -> None:
+        if not self._listing:
+            self._pick(change["new"])
+
+    def _pick(self, token_id: object) -> None:
+        if isinstance(token_id, str) and token_id != self._picked:
+            self._picked = token_id
+            self._on_pick(token_id)
 
 
 class ReplayControls(_Controls):

@@ -52,6 +52,8 @@ class Dashboard(ipywidgets.VBox):
         self.recording = RecordingPanel(manager)
         self.search = MarketSearch(manager, self._show_market)
         self.picker = TokenPicker(manager, self.show)
+        if self.price.token_id is not None:
+            self.picker.pick(self.price.token_id)
         self.controls = ReplayControls(manager) if isinstance(manager, Replay) else None
         self._window = ipywidgets.Dropdown(options=_WINDOWS, value=300.0, description="last", layout={"width": "210px"})
         self._window.observe(self._window_set, names="value")
