@@ -89,13 +89,17 @@ def test_a_second_dashboard_of_a_manager_closes_the_first() -> None:
     assert repr(second).endswith(", closed>")
 
 
-def test_a_closed_dashboard_leaves_no_thread_of_its_own() -> None:
+def test_a_closed_dashboard_leaves_no_thread_and_no_widget_behind(page: Page) -> None:
+    """A page that is loaded again shows no widget at all if one that is open has a part that is closed."""
     with sample() as replay:
         dashboard = replay.dashboard()
         dashboard.close()
         dashboard.close()
 
         assert "pmlive charts" not in [thread.name for thread in threading.enumerate()]
+        assert len(page.comms) > 40
+        left = [comm.sent[0][1] for comm in page.comms.values() if comm.sent[-1][0] != "comm_close"]
+        assert left == []
 
 
 def test_a_dashboard_is_a_figure_without_a_front_end_and_after_its_end() -> None:
@@ -342,7 +346,7 @@ def test_what_is_displayed_has_a_picture_and_becomes_one(tmp_path: Path) -> None
         assert len(shown.outputs) == 6
         assert all(output.update for output in shown.outputs[3:])
         assert frozen == {frozenset({"image/png", "text/plain"}), frozenset({"text/html", "text/plain"})}
-        png = base64.b64decode(cast("str", shown.outputs[-1].data["image/png"]))
+        png = base64.b64decode(cast("str", shown.outputs[3].data["image/png"]))
         assert png.startswith(b"\x89PNG")
 
 

@@ -18,6 +18,7 @@ from pmlive.manager.glance import Asked, Glance
 from pmlive.markets import Market
 from pmlive.widgets.errands import Errands
 from pmlive.widgets.painter import painter_of
+from pmlive.widgets.parts import close_parts
 
 __all__ = ["MarketSearch", "ReplayControls", "TokenPicker"]
 
@@ -75,6 +76,7 @@ class _Controls(ipywidgets.HBox):
         self._closed = True
         self._painter.remove(self)
         super().close()
+        close_parts(self)
 
     def __repr__(self) -> str:
         """Say what it is."""
@@ -267,6 +269,11 @@ class MarketSearch(ipywidgets.VBox):
 
     def _tell(self, said: str) -> None:
         self._said.value = said
+
+    def close(self) -> None:
+        """Let go; again does nothing."""
+        super().close()
+        close_parts(self)
 
     def __repr__(self) -> str:
         """Say what was found."""

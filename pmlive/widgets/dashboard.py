@@ -18,6 +18,7 @@ from pmlive.widgets.charts import DepthChart, HeatMap, PriceChart
 from pmlive.widgets.controls import Change, MarketSearch, ReplayControls, TokenPicker
 from pmlive.widgets.figures import new_figure, png
 from pmlive.widgets.panels import Ladder, RecordingPanel, StatusPanel, Tape
+from pmlive.widgets.parts import close_parts
 from pmlive.widgets.shown import Shown, png_bundle, widget_bundle
 
 __all__ = ["Dashboard"]
@@ -74,9 +75,9 @@ class Dashboard(ipywidgets.VBox):
         return made
 
     def _rows(self) -> list[object]:
-        half, controls = {"width": "50%"}, [] if self.controls is None else [self.controls]
+        controls = [] if self.controls is None else [self.controls]
         for one in (self.depth, self.ladder, self.tape):
-            one.layout = half
+            one.layout.width = "50%"
         return [
             self.search,
             ipywidgets.HBox([self.picker, self._window]),
@@ -84,7 +85,7 @@ class Dashboard(ipywidgets.VBox):
             self.price,
             ipywidgets.HBox([self.depth, self.ladder]),
             self.heat,
-            ipywidgets.HBox([self.tape, ipywidgets.VBox([self.status, self.recording], layout=half)]),
+            ipywidgets.HBox([self.tape, ipywidgets.VBox([self.status, self.recording], layout={"width": "50%"})]),
         ]
 
     def show(self, token_id: str) -> None:
@@ -110,14 +111,10 @@ class Dashboard(ipywidgets.VBox):
         if self._closed:
             return
         self._closed = True
-        controls = () if self.controls is None else (self.controls,)
-        for one in (self.price, self.depth, self.heat, self.ladder, self.tape, self.status, self.recording):
-            one.close()
-        for one in (self.search, self.picker, *controls):
-            one.close()
         if self._shown:
             self._shown.freeze(png_bundle(png(self.figure()), repr(self)))
         super().close()
+        close_parts(self)
 
     def _show_market(self, market: Market) -> None:
         if market.token_ids:

@@ -126,10 +126,10 @@ def _end(now: float, times: Numbers) -> float:
 
 
 def _finish(axes: Axes, view: PriceView | HeatView, now: float, times: Numbers) -> None:
-    """Shade what cannot be trusted, and show the time that was asked for."""
-    first = now - view["window"] if view["window"] else float(times[0]) if len(times) else now - 1000
+    """Shade what cannot be trusted, and show the time that was asked for, but none before there was anything."""
+    first = min(float(times[0]) if len(times) else now, now - 1000)
+    begin, end = _dates(np.array([max(first, now - view["window"]) if view["window"] else first, now]))
     _shade(axes, view, now)
-    begin, end = _dates(np.array([first, max(now, first + 1)]))
     axes.set_xlim(begin, end)
     axes.set_xlabel("UTC")
 

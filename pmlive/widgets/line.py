@@ -6,6 +6,7 @@ kernel that is busy with a cell cannot hear them; so silence is no reason to sto
 all, a whole is sent now and then, for a view that came to be after the first messages.
 """
 
+import math
 import threading
 from collections import deque
 from collections.abc import Collection, Mapping
@@ -21,8 +22,8 @@ Kind: TypeAlias = Literal["whole", "append"]
 # A browser that draws what was sent more than a second ago is given less, down to a message each two seconds.
 _LATE = 1.0
 _SLOWEST = 2.0
-# How often everything is sent to whoever has not spoken yet.
-_KEYFRAME = 5.0
+# When everything is sent to whoever has not spoken yet: soon, for a view is made within a second, and then less often.
+_KEYFRAMES = (0.5, 5.0)
 # Ticks come a little early or late.
 _SLACK = 0.005
 
@@ -56,7 +57,8 @@ class Line:
         self._views: dict[str, bool] = {}
         self._wanted = False
         self._last: Packed | None = None
-        self._last_at = self._whole_at = -_KEYFRAME
+        self._last_at = self._whole_at = -math.inf
+        self._keyframe = _KEYFRAMES[0] / 2
         self._heard = False
         self._sent: deque[tuple[int, float]] = deque(maxlen=256)
 
@@ -101,11 +103,12 @@ class Line:
     def take_wish(self, now: float) -> bool:
         """Tell whether the next message is to be a whole; what is wished later is for the one after it."""
         wanted, self._wanted = self._wanted, False
-        return wanted or (not self._heard and now - self._whole_at >= _KEYFRAME)
+        return wanted or (not self._heard and now - self._whole_at >= self._keyframe)
 
     def whole(self, view: View, now: float) -> tuple[Message, bytes]:
         """Say everything."""
         self._last, self._whole_at = pack(view, without=self._grows), now
+        self._keyframe = min(2 * self._keyframe, _KEYFRAMES[1])
         return self._said("whole", pack(view), now)
 
     def append(self, view: View, now: float) -> tuple[Message, bytes] | None:

@@ -18,6 +18,7 @@ from pmlive.manager import Manager
 from pmlive.manager.glance import Asked, Glance, Mark
 from pmlive.widgets.line import Line, Message
 from pmlive.widgets.painter import FASTEST, painter_of
+from pmlive.widgets.parts import close_parts
 from pmlive.widgets.shown import Bundle, Shown, widget_bundle
 from pmlive.widgets.views import View
 
@@ -147,6 +148,7 @@ class LiveWidget(anywidget.AnyWidget):
         if self._shown:
             self._shown.freeze(self._still(self._kept))
         super().close()
+        close_parts(self)
 
     def _last_look(self) -> View:
         try:

@@ -151,10 +151,9 @@ function lines(pen, text, width) {
   return found.slice(0, 6);
 }
 
-// The span of time to show: the last `window` milliseconds, or everything.
+// The span of time to show: the last `window` milliseconds or everything, but no time before there was anything.
 function span(state, times) {
-  const last = times.length ? times[times.length - 1] : 0;
-  const now = Math.max(state.values.now, last);
-  const first = times.length ? times[0] : now - 1000;
-  return { from: state.values.window ? now - state.values.window : Math.min(first, now - 1000), now };
+  const now = Math.max(state.values.now, times.length ? times[times.length - 1] : 0);
+  const first = Math.min(times.length ? times[0] : now, now - 1000);
+  return { from: state.values.window ? Math.max(first, now - state.values.window) : first, now };
 }
