@@ -121,6 +121,20 @@ def test_what_is_to_be_done_at_the_end_is_done_before_everything_ends() -> None:
     assert heights == [176]
 
 
+def test_what_fails_at_the_end_keeps_nothing_from_ending(caplog: pytest.LogCaptureFixture) -> None:
+    manager = Replay(pm.sample(), paused=True)
+    done: list[str] = []
+    manager.at_close(lambda: done.append("first"))
+    manager.at_close(lambda: 1 / 0)
+
+    manager.close()
+
+    assert done == ["first"]
+    assert "before a manager closes failed" in caplog.text
+    with pytest.raises(pm.FeedError, match="closed"):
+        _ = manager.trades
+
+
 @pytest.mark.parametrize(("token_id", "label"), [("12", "token 12"), ("7" * 70 + "1234567", "token 777777…234567")])
 def test_a_nameless_token_is_shown_by_its_ends(token_id: str, label: str) -> None:
     assert short_label(token_id) == label

@@ -3,7 +3,7 @@
 import struct
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import cast
@@ -18,7 +18,7 @@ from support.waiting import wait_until
 
 import pmlive as pm
 from pmlive.manager import Manager, Replay
-from pmlive.manager.glance import Glance
+from pmlive.manager.glance import Asked, Glance, Mark
 from pmlive.sim import SimulatedVenue
 from pmlive.widgets import DepthChart, HeatMap, Ladder, PriceChart, RecordingPanel, StatusPanel, Tape
 from pmlive.widgets.charts import Chart
@@ -283,6 +283,34 @@ class Broken(Panel):
 
     def __init__(self, manager: Manager) -> None:
         super().__init__(manager, rate=30)
+
+
+class Astray(Panel):
+    """A panel that asks for what there is not after the first time."""
+
+    asked = 0
+
+    def __init__(self, manager: Manager) -> None:
+        super().__init__(manager, rate=30)
+
+    def _asked(self, marks: Mapping[str, Mark | None]) -> Asked:
+        self.asked += 1
+        return Asked(tables=marks if self.asked == 1 else {"nothing": None})
+
+    def _page(self, glance: Glance) -> str:
+        return str(glance.now)
+
+
+def test_who_asks_for_what_there_is_not_is_told_alone(page: Page, caplog: pytest.LogCaptureFixture) -> None:
+    with watching() as (sim, manager):
+        astray, chart = Astray(manager), PriceChart(manager, sim.markets[0].token_ids[0], rate=30)
+        wait_until(lambda: page.of(astray).messages and len(page.of(chart).messages) > 5)
+
+        assert [message["text"] for message, _ in page.of(astray).messages] == [
+            "this could not be drawn: KeyError: 'nothing'"
+        ]
+        assert "problem" not in [message["kind"] for message, _ in page.of(chart).messages]
+        assert len(caplog.records) == 1
 
 
 def test_an_error_is_shown_once_under_what_was_drawn_and_the_others_go_on(

@@ -1,5 +1,6 @@
 """What a manager gives to those who look at it: glances, and the widgets."""
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pmlive.widgets import Dashboard
 
 __all__ = ["Viewer"]
+
+logger = logging.getLogger(__name__)
 
 
 class Viewer(Subscriber):
@@ -62,7 +65,11 @@ class Viewer(Subscriber):
 
     def _end_viewing(self) -> None:
         while self._endings:
-            self._endings.pop()()
+            try:
+                self._endings.pop()()
+            except Exception:
+                # No chart may keep a recording from being sealed.
+                logger.exception("what was to be done before a manager closes failed")
 
 
 def _said(market: Market) -> str:

@@ -62,7 +62,7 @@ def draw_price(axes: Axes, view: PriceView) -> None:
         )
     _finish(axes, view, now, view["times"])
     axes.set_ylabel("price, $ a share")
-    axes.legend(loc="upper left", ncols=3, fontsize=8, frameon=False)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False)
     _title(axes, view["label"], view["doubt"])
 
 

@@ -98,11 +98,15 @@ class Line:
 
     def wish(self) -> None:
         """Let the next message be a whole."""
-        self._wanted = True
+        with self._lock:
+            self._wanted = True
 
     def take_wish(self, now: float) -> bool:
         """Tell whether the next message is to be a whole; what is wished later is for the one after it."""
-        wanted, self._wanted = self._wanted, False
+        # Also when no message comes of it, for nothing changed or it failed, the next one keeps its distance.
+        self._last_at = now
+        with self._lock:
+            wanted, self._wanted = self._wanted, False
         return wanted or (not self._heard and now - self._whole_at >= self._keyframe)
 
     def whole(self, view: View, now: float) -> tuple[Message, bytes]:

@@ -104,6 +104,7 @@ class LiveWidget(anywidget.AnyWidget):
 
     def fail(self, error: Exception) -> None:
         """Show why it could not be drawn, under what was drawn before."""
+        self._line.wish()
         problem = f"this could not be drawn: {type(error).__name__}: {error}"
         if problem != self._problem:
             logger.error("a widget could not be drawn", exc_info=error)

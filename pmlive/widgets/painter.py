@@ -3,7 +3,7 @@
 import contextvars
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -89,16 +89,29 @@ class Painter:
 
     def _draw(self, due: Sequence[Painted], now: float) -> bool:
         """Draw what is due; False once there is nothing to look at any more."""
+        asked = [painted.asks(now) for painted in due]
         try:
-            glances = self._manager.glance([painted.asks(now) for painted in due])
+            glances = self._manager.glance(asked)
         except FeedError:
             return False
+        except Exception:  # noqa: BLE001  # it is shown where it belongs: in the one that asked for it
+            for painted, its in zip(due, asked, strict=True):
+                _paint(painted, partial(self._see, its), now)
+            return True
         for painted, glance in zip(due, glances, strict=True):
-            try:
-                painted.paint(glance, now)
-            except Exception as error:  # noqa: BLE001  # it is shown where the drawing would be
-                painted.fail(error)
+            _paint(painted, lambda seen=glance: seen, now)
         return True
+
+    def _see(self, asked: Asked) -> Glance:
+        (glance,) = self._manager.glance([asked])
+        return glance
+
+
+def _paint(painted: Painted, see: Callable[[], Glance], now: float) -> None:
+    try:
+        painted.paint(see(), now)
+    except Exception as error:  # noqa: BLE001  # it is shown where the drawing would be
+        painted.fail(error)
 
 
 _painters: dict[Manager, Painter] = {}
