@@ -72,6 +72,11 @@ def __getattr__(name: str) -> object:
     return getattr(import_module(_LAZY[name]), name)
 
 
+def load_ipython_extension(shell: object) -> None:
+    """Add the magic ``%pmlive`` to a notebook: ``%load_ext pmlive``."""
+    import_module("pmlive.widgets.magic").load(shell)
+
+
 def __dir__() -> list[str]:
     """List the public names."""
     return __all__

@@ -241,11 +241,14 @@ class Rolling:
         self._height = 0
         # Of the last chunks, how many are not joined yet.
         self._loose = 0
+        # How many rows ever came.
+        self.came = 0
 
     def extend(self, frame: pl.DataFrame) -> None:
         """Add newer rows."""
         self._chunks.append(frame)
         self._height += frame.height
+        self.came += frame.height
         self._loose += 1
         if self._loose == _JOINED:
             self._chunks[-_JOINED:] = [pl.concat(self._chunks[-_JOINED:], rechunk=True)]
@@ -262,3 +265,14 @@ class Rolling:
         whole = pl.concat(self._chunks, rechunk=True).tail(self._rows).filter(pl.col("ts_recv") >= oldest)
         self._chunks, self._height, self._loose = [whole], whole.height, 0
         return whole
+
+    def since(self, came: int) -> pl.DataFrame:
+        """Give the rows that came after the first so many, at the cost of these alone; fewer if some are gone."""
+        missing, found = self.came - came, 0
+        chunks: list[pl.DataFrame] = []
+        for chunk in reversed(self._chunks):
+            if found >= missing:
+                break
+            chunks.append(chunk)
+            found += chunk.height
+        return pl.concat([self._schema.to_frame(), *reversed(chunks)]).tail(missing)

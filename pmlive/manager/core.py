@@ -16,8 +16,8 @@ from pmlive.errors import BookError, UnknownMarketError
 from pmlive.feed import Policy
 from pmlive.manager.engine import Engine, Options
 from pmlive.manager.mailbox import Handler
-from pmlive.manager.subscribing import Subscriber
 from pmlive.manager.subscriptions import CallbackType, Subscription
+from pmlive.manager.viewer import Viewer
 from pmlive.manager.views import AwaitedError, BookView, status, view
 from pmlive.markets import Market
 from pmlive.pipeline import Token
@@ -33,7 +33,7 @@ __all__ = ["Manager"]
 _LOOK_AGAIN = 0.02
 
 
-class Manager(Subscriber):
+class Manager(Viewer):
     """Stream markets, keep proven books and rolling frames, and record them.
 
     Everything live happens in a thread of its own, started on first use; each method is plain, works in a script, in
@@ -222,6 +222,7 @@ class Manager(Subscriber):
 
     def close(self) -> None:
         """Seal the recording and end every connection; again does nothing."""
+        self._end_viewing()
         self.stop_recording()
         self._engine.close()
         if self.sim is not None:

@@ -43,6 +43,8 @@ class Desk:
         self.recorder: Recorder | None = None
         self.digest: Digest | None = None
         self.frames = {name: Rolling(name, rows=rows, age=age) for name in ROLLING}
+        # How often the frames began anew, so that whoever follows them knows.
+        self.era = 0
         self.on_rows: Callable[[dict[str, pl.DataFrame]], None] | None = None
         self.listened: Callable[[], bool] = bool
         self._flushed = 0
@@ -205,4 +207,5 @@ class Desk:
         self.pipeline.forget()
         self.digest = None
         self.frames = {name: Rolling(name, rows=self._rows, age=self._age) for name in ROLLING}
+        self.era += 1
         self._flushed = 0

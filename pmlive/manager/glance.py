@@ -1,0 +1,119 @@
+"""What somebody who looks at a manager sees at one moment; each visit to the feed thread fetches all of it."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import polars as pl
+
+from pmlive.errors import BookError
+from pmlive.manager.engine import Engine
+from pmlive.manager.views import BookView, status, view
+
+__all__ = ["Asked", "Glance", "Mark", "News", "glance", "short_label"]
+
+
+# So many digits of either end of a token id are shown.
+_END = 6
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """How far a table was read: so many rows, in this era of the frames (a replay that jumps begins another)."""
+
+    era: int
+    rows: int
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked for: rows of tables, a token's book, the status.
+
+    Of a table, the rows from a mark on, the last so many, or all of them.
+    """
+
+    tables: Mapping[str, Mark | int | None] = {}
+    token_id: str | None = None
+    depth: int | None = None
+    status: bool = False
+
+
+class News(msgspec.Struct, frozen=True):
+    """Rows of a table up to a mark; ``whole`` where they are all there are and not only those since the last mark."""
+
+    frame: pl.DataFrame
+    mark: Mark
+    whole: bool
+
+
+class Glance(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen at ``now`` (nanoseconds since 1970; of the recording, where one is played).
+
+    Without ``book``, ``doubt`` says why. ``labels`` names every token that is wanted or has a book.
+    """
+
+    now: int
+    news: dict[str, News]
+    gaps: pl.DataFrame
+    labels: dict[str, str]
+    book: BookView | None = None
+    doubt: str = ""
+    status: dict[str, object] | None = None
+
+
+def glance(engine: Engine, asked: Sequence[Asked]) -> list[Glance]:
+    """Look for several at once; in the feed thread."""
+    gaps = engine.started().desk.frame("gaps")
+    labels = _labels(engine)
+    described = _described(engine) if any(each.status for each in asked) else None
+    return [_glance(engine, each, gaps, labels, described) for each in asked]
+
+
+def short_label(token_id: str) -> str:
+    """Name a token that nothing is known of, by the ends of its 77 digits."""
+    return f"token {token_id}" if len(token_id) <= 2 * _END else f"token {token_id[:_END]}…{token_id[-_END:]}"
+
+
+def _glance(
+    engine: Engine, asked: Asked, gaps: pl.DataFrame, labels: dict[str, str], described: dict[str, object] | None
+) -> Glance:
+    book, doubt = (None, "") if asked.token_id is None else _book(engine, asked.token_id, asked.depth, labels)
+    return Glance(
+        now=engine.started().clock(),
+        news={table: _news(engine, table, mark) for table, mark in asked.tables.items()},
+        gaps=gaps,
+        labels=labels,
+        book=book,
+        doubt=doubt,
+        status=described if asked.status else None,
+    )
+
+
+def _news(engine: Engine, table: str, since: Mark | int | None) -> News:
+    desk = engine.started().desk
+    rolling = desk.frames[table]
+    if isinstance(since, int):
+        return News(rolling.since(rolling.came - since), Mark(desk.era, rolling.came), whole=True)
+    if since is None or since.era != desk.era:
+        return News(desk.frame(table), Mark(desk.era, rolling.came), whole=True)
+    return News(rolling.since(since.rows), Mark(desk.era, rolling.came), whole=False)
+
+
+def _labels(engine: Engine) -> dict[str, str]:
+    source, wants = engine.started(), engine.registry.wants
+    books = source.desk.pipeline.books.tokens
+    known = [token_id for market in engine.markets.values() for token_id in market.token_ids]
+    shown = [token_id for token_id in known if source.recorded or token_id in books or wants("market", token_id)]
+    return {token_id: engine.labels.get(token_id) or short_label(token_id) for token_id in (*shown, *books)}
+
+
+def _described(engine: Engine) -> dict[str, object]:
+    return status(engine.source, list(engine.registry.active.values()), running=engine.runner.running)
+
+
+def _book(engine: Engine, token_id: str, depth: int | None, labels: dict[str, str]) -> tuple[BookView | None, str]:
+    token = engine.token(token_id)
+    if token is None:
+        over = token_id in engine.started().settled
+        return None, "the market was resolved; it has no book any more" if over else "no book of it has come yet"
+    try:
+        return view(token, labels.get(token_id) or short_label(token_id), depth), ""
+    except BookError as error:
+        return None, str(error)

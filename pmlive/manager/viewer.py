@@ -1,0 +1,77 @@
+"""What a manager gives to those who look at it: glances, and the widgets."""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from pmlive.manager.engine import Engine
+from pmlive.manager.glance import Asked, Glance, glance
+from pmlive.manager.mailbox import Handler
+from pmlive.manager.subscribing import Subscriber
+from pmlive.manager.subscriptions import CallbackType
+from pmlive.markets import Market, find
+
+if TYPE_CHECKING:
+    from pmlive.manager.core import Manager
+    from pmlive.widgets import Dashboard
+
+__all__ = ["Viewer"]
+
+logger = logging.getLogger(__name__)
+
+
+class Viewer(Subscriber):
+    """The side of a manager that charts see."""
+
+    def __init__(self, engine: Engine, handlers: dict[CallbackType, Handler | None]) -> None:
+        super().__init__(engine, handlers)
+        self._endings: list[Callable[[], object]] = []
+
+    def dashboard(self, token_id: str | None = None, *, rate: float = 10.0) -> "Dashboard":
+        """Show live charts, tables and, for a replay, its controls; the dashboard shown before is closed.
+
+        Args:
+            token_id: the token to begin with, by default the first that is watched.
+            rate: the most drawings a second of each chart, 30 at most.
+
+        Raises:
+            ImportError: the extra ``pmlive[jupyter]`` is not installed.
+        """
+        kind = cast("type[Dashboard]", import_module("pmlive.widgets").Dashboard)
+        return kind.of(cast("Manager", self), token_id, rate=rate)
+
+    def find(self, text: str) -> list[Market]:
+        """Find what a text means at this manager's venue, as ``pmlive.find`` does; in a replay, what was recorded.
+
+        Raises:
+            ValueError: the text cannot name a market.
+            UnknownMarketError: the venue does not know the id, the slug or the address.
+            FeedError: the venue cannot be asked.
+        """
+        if not self._engine.call(self._engine.started).recorded:
+            return find(text, self._engine.venue)
+        words = text.casefold().split()
+        return [market for market in self._engine.markets.values() if all(word in _said(market) for word in words)]
+
+    def glance(self, asked: Sequence[Asked]) -> list[Glance]:
+        """See what several ask for, all at one moment and in one visit to the feed thread."""
+        return self._engine.call(partial(glance, self._engine, asked))
+
+    def at_close(self, ending: Callable[[], object]) -> None:
+        """Do something before everything ends; charts take their last picture then."""
+        self._endings.append(ending)
+
+    def _end_viewing(self) -> None:
+        while self._endings:
+            try:
+                self._endings.pop()()
+            except Exception:
+                # No chart may keep a recording from being sealed.
+                logger.exception("what was to be done before a manager closes failed")
+
+
+def _said(market: Market) -> str:
+    names = (market.question, market.slug, market.event_slug, market.condition_id, *market.outcomes, *market.token_ids)
+    return " ".join(names).casefold()

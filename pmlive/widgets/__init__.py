@@ -1,0 +1,60 @@
+"""Live charts, tables and controls for notebooks, each usable alone, and together as a dashboard."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pmlive.widgets.charts import DepthChart, HeatMap, PriceChart
+    from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker
+    from pmlive.widgets.dashboard import Dashboard
+    from pmlive.widgets.panels import Ladder, RecordingPanel, StatusPanel, Tape
+
+__all__ = [
+    "Dashboard",
+    "DepthChart",
+    "HeatMap",
+    "Ladder",
+    "MarketSearch",
+    "PriceChart",
+    "RecordingPanel",
+    "ReplayControls",
+    "StatusPanel",
+    "Tape",
+    "TokenPicker",
+]
+
+# Loaded when first used: the magic needs neither ipywidgets nor matplotlib, which take a second.
+_LAZY = {
+    "Dashboard": "dashboard",
+    "DepthChart": "charts",
+    "HeatMap": "charts",
+    "Ladder": "panels",
+    "MarketSearch": "controls",
+    "PriceChart": "charts",
+    "RecordingPanel": "panels",
+    "ReplayControls": "controls",
+    "StatusPanel": "panels",
+    "Tape": "panels",
+    "TokenPicker": "controls",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module.
+
+    Raises:
+        ImportError: the extra ``pmlive[jupyter]`` is not installed.
+    """
+    if name not in _LAZY:
+        raise AttributeError(f"module 'pmlive.widgets' has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"pmlive.widgets.{_LAZY[name]}"), name)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{name} needs {error.name}, which is not installed; run: pip install 'pmlive[jupyter]'"
+        ) from error
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

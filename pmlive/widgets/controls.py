@@ -1,0 +1,291 @@
+"""The controls: which token is shown, how a replay plays, and a box to find markets with."""
+
+# ipywidgets says nothing of its types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false
+# pyright: reportMissingTypeStubs=false
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from html import escape
+from typing import TypedDict, cast
+
+import ipywidgets
+
+from pmlive.manager import Manager, Replay
+from pmlive.manager.glance import Asked, Glance
+from pmlive.markets import Market
+from pmlive.widgets.errands import Errands
+from pmlive.widgets.painter import painter_of
+from pmlive.widgets.parts import close_parts
+
+__all__ = ["MarketSearch", "ReplayControls", "TokenPicker"]
+
+logger = logging.getLogger(__name__)
+
+_SPEEDS = (1.0, 5.0, 20.0, 60.0, 300.0, 1000.0)
+_FOUND = 50
+
+
+class Change(TypedDict):
+    """What traitlets tells of a value that changed."""
+
+    new: object
+
+
+class _Controls(ipywidgets.HBox):
+    """A row of controls that is kept up to date by the painter."""
+
+    _every = 0.25
+    _problem = ""
+    # Until it is made: what fails to be made is closed, too, when Python lets go of it.
+    _closed = True
+
+    def __init__(self, manager: Manager, children: Sequence[object]) -> None:
+        self.manager = manager
+        self._drawn = 0.0
+        super().__init__(children=children, layout={"flex_flow": "row wrap"})
+        self._painter = painter_of(manager)
+        self._painter.add(self)
+        self._closed = False
+
+    def due(self, now: float) -> bool:
+        """Tell whether to look again."""
+        return now - self._drawn >= self._every
+
+    def asks(self, now: float) -> Asked:
+        """Say what is needed."""
+        self._drawn = now
+        return Asked()
+
+    def paint(self, glance: Glance, now: float) -> None:
+        """Show how it is."""
+        raise NotImplementedError
+
+    def fail(self, error: Exception) -> None:
+        """Stay as it is, and say so once."""
+        if repr(error) != self._problem:
+            self._problem = repr(error)
+            logger.error("controls could not be brought up to date", exc_info=error)
+
+    def close(self) -> None:
+        """Let go; again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._painter.remove(self)
+        super().close()
+        close_parts(self)
+
+    def __repr__(self) -> str:
+        """Say what it is."""
+        return f"<{type(self).__name__}{', closed' if self._closed else ''}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(repr(self))}</p>"
+
+
+class TokenPicker(_Controls):
+    """A list of what is watched, by question and outcome.
+
+    Args:
+        manager: whose tokens.
+        on_pick: is given the id of the token that was picked.
+    """
+
+    def __init__(self, manager: Manager, on_pick: Callable[[str], object]) -> None:
+        self._on_pick = on_pick
+        self._labels: dict[str, str] = {}
+        self._wish: str | None = None
+        self._picked: str | None = None
+        self._listing = False
+        self._list = ipywidgets.Dropdown(options=[], description="market", layout={"width": "420px"})
+        self._list.observe(self._changed, names="value")
+        super().__init__(manager, [self._list])
+
+    @property
+    def token_id(self) -> str | None:
+        """The token that is picked."""
+        return cast("str | None", self._list.value)
+
+    def pick(self, token_id: str) -> None:
+        """Show that a token is picked, as soon as it is on the list."""
+        self._wish = token_id
+
+    def paint(self, glance: Glance, now: float) -> None:
+        """List what is watched now."""
+        del now
+        if glance.labels != self._labels:
+            self._list_anew(glance.labels)
+        if self._wish in self._labels:
+            self._list.value, self._wish = self._wish, None
+
+    def _list_anew(self, labels: Mapping[str, str]) -> None:
+        self._labels = dict(labels)
+        # A new list picks what it likes, until it is told what was picked.
+        self._listing = True
+        self._list.options = [(label, token_id) for token_id, label in labels.items()]
+        self._list.value = self._picked if self._picked in labels else next(iter(labels), None)
+        self._listing = False
+        self._pick(self.token_id)
+
+    def _changed(self, change: Change) -> None:
+        if not self._listing:
+            self._pick(change["new"])
+
+    def _pick(self, token_id: object) -> None:
+        if isinstance(token_id, str) and token_id != self._picked:
+            self._picked = token_id
+            self._on_pick(token_id)
+
+
+class ReplayControls(_Controls):
+    """Play, pause, step, speed, and a slider to go to any time of a recording.
+
+    Args:
+        replay: what is played.
+    """
+
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+        self._first = replay.first_time
+        seconds = (replay.last_time - replay.first_time).total_seconds()
+        self._play = ipywidgets.Button(icon="play", tooltip="play or pause", layout={"width": "44px"})
+        self._step = ipywidgets.Button(icon="step-forward", tooltip="the next frame", layout={"width": "44px"})
+        speeds: list[tuple[str, object]] = [*((f"{speed:g}x", speed) for speed in _SPEEDS), ("max", "max")]
+        self._speed = ipywidgets.Dropdown(options=_with(speeds, replay.speed), layout={"width": "90px"})
+        self._slider = ipywidgets.FloatSlider(
+            min=0.0,
+            max=max(seconds, 0.001),
+            step=0.1,
+            readout=False,
+            continuous_update=False,
+            layout={"width": "460px"},
+        )
+        self._time, self._problem = ipywidgets.Label(), ipywidgets.Label()
+        self._shown = 0.0
+        self._errands = Errands(self._tell)
+        self._show(replay.position, paused=replay.paused, finished=replay.finished, speed=replay.speed)
+        self._play.on_click(lambda _: self._errands.do(self._toggle))
+        self._step.on_click(lambda _: self._errands.do(replay.step))
+        self._speed.observe(self._speed_set, names="value")
+        self._slider.observe(self._slid, names="value")
+        children = [self._play, self._step, self._speed, self._slider, self._time, self._problem]
+        super().__init__(replay, children)
+
+    def paint(self, glance: Glance, now: float) -> None:
+        """Show how far it has come."""
+        del now
+        replay = self._replay
+        at = datetime.fromtimestamp(glance.now / 1e9, UTC)
+        self._show(at, paused=replay.paused, finished=replay.finished, speed=replay.speed)
+
+    def _show(self, at: datetime, *, paused: bool, finished: bool, speed: object) -> None:
+        # What is set here comes back as a change, which must not be taken for a wish of the user's.
+        self._shown = round(min(max((at - self._first).total_seconds(), 0.0), float(self._slider.max)), 3)
+        self._slider.value = self._shown
+        self._time.value = f"{at:%Y-%m-%d %H:%M:%S} UTC{', finished' if finished else ''}"
+        self._play.icon = "play" if paused or finished else "pause"
+        if self._speed.value != speed:
+            self._speed.options = _with(list(self._speed.options), speed)
+            self._speed.value = speed
+
+    def _toggle(self) -> None:
+        if self._replay.finished:
+            self._replay.seek(self._replay.first_time)
+            self._replay.resume()
+        elif self._replay.paused:
+            self._replay.resume()
+        else:
+            self._replay.pause()
+
+    def _speed_set(self, change: Change) -> None:
+        speed = change["new"]
+        if speed != self._replay.speed and (speed == "max" or isinstance(speed, float)):
+            self._errands.do(lambda: setattr(self._replay, "speed", speed))
+
+    def _slid(self, change: Change) -> None:
+        to = change["new"]
+        if isinstance(to, float) and to != self._shown:
+            self._errands.do(lambda: self._replay.seek(self._first + timedelta(seconds=to)))
+
+    def _tell(self, problem: str) -> None:
+        self._problem.value = problem
+
+
+class MarketSearch(ipywidgets.VBox):
+    """A box to find markets with; one that is picked is watched (in a replay, where all are, it is only shown).
+
+    Args:
+        manager: who looks, and watches.
+        on_pick: is given the market that was picked.
+    """
+
+    def __init__(self, manager: Manager, on_pick: Callable[[Market], object] = lambda _: None) -> None:
+        self.manager = manager
+        self._on_pick = on_pick
+        self._found: list[Market] = []
+        self._text = ipywidgets.Text(placeholder="words, address, slug or id", continuous_update=False)
+        self._find = ipywidgets.Button(description="find", layout={"width": "70px"})
+        self._list = ipywidgets.Dropdown(options=[], layout={"width": "420px", "display": "none"})
+        self._watch = ipywidgets.Button(description="watch", layout={"width": "70px", "display": "none"})
+        self._said = ipywidgets.Label()
+        self._errands = Errands(self._tell)
+        self._find.on_click(lambda _: self.find(str(self._text.value)))
+        self._text.observe(lambda change: self.find(str(change["new"])), names="value")
+        self._watch.on_click(lambda _: self.pick(self._list.value))
+        row = ipywidgets.HBox([self._text, self._find, self._list, self._watch], layout={"flex_flow": "row wrap"})
+        super().__init__([row, self._said])
+
+    @property
+    def found(self) -> list[Market]:
+        """The markets that were found last."""
+        return list(self._found)
+
+    def find(self, text: str) -> None:
+        """Look for markets, and list them when they are found."""
+        if text.strip():
+            self._errands.do(lambda: self._list_found(text))
+
+    def pick(self, number: int | None) -> None:
+        """Watch one of the markets that were found."""
+        if number is not None:
+            market = self._found[number]
+            self._errands.do(lambda: self._add(market))
+
+    def _list_found(self, text: str) -> None:
+        self._tell("looking …")
+        self._found = self.manager.find(text)[:_FOUND]
+        self._list.options = [(market.question or market.slug, at) for at, market in enumerate(self._found)]
+        for control in (self._list, self._watch):
+            control.layout.display = None if self._found else "none"
+        self._tell(f"{len(self._found)} found" if self._found else f"nothing is called {text[:60]!r}")
+
+    def _add(self, market: Market) -> None:
+        if not isinstance(self.manager, Replay):
+            self.manager.watch(market)
+        self._on_pick(market)
+
+    def _tell(self, said: str) -> None:
+        self._said.value = said
+
+    def close(self) -> None:
+        """Let go; again does nothing."""
+        super().close()
+        close_parts(self)
+
+    def __repr__(self) -> str:
+        """Say what was found."""
+        return f"<MarketSearch, {len(self._found)} found>"
+
+    def _repr_html_(self) -> str:
+        items = "".join(f"<li>{escape(market.question or market.slug)}</li>" for market in self._found)
+        return f"<p>{escape(repr(self))}</p><ul>{items}</ul>"
+
+
+def _with(options: list[tuple[str, object]], speed: object) -> list[tuple[str, object]]:
+    """Have a speed among the choices."""
+    if any(value == speed for _, value in options):
+        return options
+    return [(f"{speed}x", speed), *options]

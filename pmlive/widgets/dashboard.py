@@ -1,0 +1,145 @@
+"""The dashboard: charts, tables and controls of one manager, in one place."""
+
+# ipywidgets says nothing of its types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportMissingTypeStubs=false
+
+import threading
+from functools import partial
+from html import escape
+from typing import cast
+
+import ipywidgets
+from matplotlib.figure import Figure
+
+from pmlive.manager import Manager, Replay
+from pmlive.markets import Market
+from pmlive.widgets.charts import DepthChart, HeatMap, PriceChart
+from pmlive.widgets.controls import Change, MarketSearch, ReplayControls, TokenPicker
+from pmlive.widgets.figures import new_figure, png
+from pmlive.widgets.panels import Ladder, RecordingPanel, StatusPanel, Tape
+from pmlive.widgets.parts import close_parts
+from pmlive.widgets.shown import Shown, png_bundle, widget_bundle
+
+__all__ = ["Dashboard"]
+
+_WINDOWS = (("1 minute", 60.0), ("5 minutes", 300.0), ("1 hour", 3600.0), ("everything", 0.0))
+
+
+_opening = threading.Lock()
+_dashboards: "dict[Manager, Dashboard]" = {}
+
+
+class Dashboard(ipywidgets.VBox):
+    """Everything that a manager has to show; ``close()`` leaves a picture of it in the notebook.
+
+    Args:
+        manager: whose.
+        token_id: the token to begin with, by default the first that is watched.
+        rate: the most drawings a second of each chart, 30 at most.
+    """
+
+    # Until it is made: what fails to be made is closed, too, when Python lets go of it.
+    _closed = True
+
+    def __init__(self, manager: Manager, token_id: str | None = None, *, rate: float = 10.0) -> None:
+        self.manager = manager
+        self.price = PriceChart(manager, token_id, rate=rate)
+        self.depth = DepthChart(manager, token_id, rate=rate)
+        self.heat = HeatMap(manager, token_id, rate=min(rate, 2.0))
+        self.ladder = Ladder(manager, token_id, rate=min(rate, 5.0))
+        self.tape = Tape(manager, rate=min(rate, 4.0))
+        self.status = StatusPanel(manager)
+        self.recording = RecordingPanel(manager)
+        self.search = MarketSearch(manager, self._show_market)
+        self.picker = TokenPicker(manager, self.show)
+        if self.price.token_id is not None:
+            self.picker.pick(self.price.token_id)
+        self.controls = ReplayControls(manager) if isinstance(manager, Replay) else None
+        self._window = ipywidgets.Dropdown(options=_WINDOWS, value=300.0, description="last", layout={"width": "210px"})
+        self._window.observe(self._window_set, names="value")
+        self._shown = Shown()
+        super().__init__(self._rows())
+        self._closed = False
+
+    @classmethod
+    def of(cls, manager: Manager, token_id: str | None = None, *, rate: float = 10.0) -> "Dashboard":
+        """Show a manager's dashboard in place of the one that it had before, which is closed."""
+        made = cls(manager, token_id, rate=rate)
+        with _opening:
+            before, _dashboards[manager] = _dashboards.get(manager), made
+        if before is None:
+            manager.at_close(partial(_end, manager))
+        else:
+            before.close()
+        return made
+
+    def _rows(self) -> list[object]:
+        controls = [] if self.controls is None else [self.controls]
+        for one in (self.depth, self.ladder, self.tape):
+            one.layout.width = "50%"
+        return [
+            self.search,
+            ipywidgets.HBox([self.picker, self._window]),
+            *controls,
+            self.price,
+            ipywidgets.HBox([self.depth, self.ladder]),
+            self.heat,
+            ipywidgets.HBox([self.tape, ipywidgets.VBox([self.status, self.recording], layout={"width": "50%"})]),
+        ]
+
+    def show(self, token_id: str) -> None:
+        """Show another token in all charts."""
+        for one in (self.price, self.depth, self.heat, self.ladder):
+            one.token_id = token_id
+
+    def figure(self) -> Figure:
+        """Draw price, liquidity and depth as they are now as one matplotlib figure."""
+        charts = (self.price, self.heat, self.depth)
+        figure, axes = new_figure(len(charts))
+        for chart, its in zip(charts, axes, strict=True):
+            chart.draw_on(its)
+        return figure
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is drawn no more."""
+        return self._closed
+
+    def close(self) -> None:
+        """Draw no more, and leave a picture where it was shown; again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._shown:
+            self._shown.freeze(png_bundle(png(self.figure()), repr(self)))
+        super().close()
+        close_parts(self)
+
+    def _show_market(self, market: Market) -> None:
+        if market.token_ids:
+            self.show(market.token_ids[0])
+            self.picker.pick(market.token_ids[0])
+
+    def _window_set(self, change: Change) -> None:
+        window = cast("float", change["new"]) or None
+        self.price.window = self.heat.window = window
+
+    def _ipython_display_(self, **_: object) -> None:
+        """Display it with a picture for those who cannot run it; of a closed one the picture alone."""
+        still = png_bundle(png(self.figure()), repr(self))
+        alive = {} if self._closed else widget_bundle(cast("str", self.model_id))
+        self._shown.publish(alive | still)
+
+    def __repr__(self) -> str:
+        """Say whose it is, in one line."""
+        return f"<Dashboard of {self.manager!r}{', closed' if self._closed else ''}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(repr(self))}</p>"
+
+
+def _end(manager: Manager) -> None:
+    with _opening:
+        last = _dashboards.pop(manager)
+    last.close()

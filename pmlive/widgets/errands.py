@@ -1,0 +1,58 @@
+"""What buttons ask for, done in a thread: a notebook that waits for nothing stays awake."""
+
+import contextvars
+import logging
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import TypeAlias
+
+from pmlive.errors import PmliveError
+
+__all__ = ["Errands"]
+
+logger = logging.getLogger(__name__)
+
+Errand: TypeAlias = Callable[[], object]
+
+
+class Errands:
+    """Does one thing after another in a thread that is there while there is something to do.
+
+    Args:
+        tell: is given what went wrong, and nothing ("") before the next errand.
+    """
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        self._tell = tell
+        self._errands: SimpleQueue[Errand] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._busy = False
+
+    def do(self, errand: Errand) -> None:
+        """Do something, soon."""
+        with self._lock:
+            self._errands.put(errand)
+            if self._busy:
+                return
+            self._busy = True
+        run = contextvars.copy_context().run
+        threading.Thread(target=run, args=(self._run,), name="pmlive errands", daemon=True).start()
+
+    def _run(self) -> None:
+        while (errand := self._next()) is not None:
+            self._tell("")
+            try:
+                errand()
+            except (PmliveError, ValueError) as error:
+                self._tell(str(error))
+            except Exception as error:
+                logger.exception("what a button asked for failed")
+                self._tell(f"{type(error).__name__}: {error}")
+
+    def _next(self) -> Errand | None:
+        with self._lock:
+            if self._errands.empty():
+                self._busy = False
+                return None
+            return self._errands.get()

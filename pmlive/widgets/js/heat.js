@@ -1,0 +1,74 @@
+// Liquidity over time: each slice of time shows how much rested at each price, darker where it is more.
+
+const HEIGHT = 260;
+
+// Slices hold until the next; one that came again, with the same time, counts as it came last.
+function slicesOf(state, from, now) {
+  const times = state.array("times");
+  const columns = state.columns("prices");
+  const [prices, sizes] = [state.array("prices"), state.array("sizes")];
+  const found = [];
+  for (let at = 0; at < times.length; at += 1) {
+    const until = at + 1 < times.length ? times[at + 1] : now;
+    if (until <= from || until === times[at]) continue;
+    const [begin, end] = [at * columns, (at + 1) * columns];
+    found.push({ time: times[at], until, prices: prices.subarray(begin, end), sizes: sizes.subarray(begin, end) });
+  }
+  return found;
+}
+
+function extent(slices) {
+  let [low, high, most, tick] = [Infinity, -Infinity, 1, 0.01];
+  for (const { prices, sizes } of slices) {
+    for (let at = 0; at < prices.length; at += 1) {
+      if (Number.isNaN(prices[at])) continue;
+      low = Math.min(low, prices[at]);
+      high = Math.max(high, prices[at]);
+      most = Math.max(most, sizes[at]);
+      const step = Math.abs(prices[at] - prices[at - 1]);
+      if (step > 1e-6 && step < tick) tick = step;
+    }
+  }
+  return low > high ? { low: 0, high: 1, most, tick } : { low: low - tick, high: high + tick, most, tick };
+}
+
+function drawSlices({ pen, paint }, slices, { most, tick }, x, y) {
+  // Whole pixels: colours that let others through must not overlap.
+  for (const { time, until, prices, sizes } of slices) {
+    const left = Math.round(x(time));
+    const width = Math.round(x(until)) - left;
+    for (let at = 0; at < prices.length; at += 1) {
+      if (Number.isNaN(prices[at])) continue;
+      // Sizes differ by powers of ten.
+      pen.globalAlpha = 0.08 + (0.92 * Math.log1p(sizes[at])) / Math.log1p(most);
+      pen.fillStyle = at < prices.length / 2 ? paint.bid : paint.ask;
+      const top = Math.round(y(prices[at] + tick / 2));
+      pen.fillRect(left, top, width, Math.max(1, Math.round(y(prices[at] - tick / 2)) - top));
+    }
+  }
+  pen.globalAlpha = 1;
+}
+
+function drawHeat(sheet, state) {
+  if (state.number < 0) return;
+  const { from, now } = span(state, state.array("times"));
+  const slices = slicesOf(state, from, now);
+  const reach = extent(slices);
+  const x = scale(from, now, sheet.area.left, sheet.area.right);
+  const y = scale(reach.low, reach.high, sheet.area.bottom, sheet.area.top);
+  drawAxes(sheet, x, y, timeTicks(from, now), ticks(reach.low, reach.high), clockText);
+  inside(sheet, () => {
+    drawSlices(sheet, slices, reach, x, y);
+    sheet.pen.fillStyle = sheet.paint.paper;
+    shadeGaps(sheet, state, x, now);
+  });
+  drawHead(sheet, state.values.label, `most ${Math.round(reach.most)} shares at a price   UTC`);
+  drawDoubt(sheet, state.values.doubt);
+}
+
+export default {
+  render({ model, el }) {
+    const fresh = canvasIn(el, HEIGHT);
+    return follow(model, el, (state) => drawHeat(fresh(), state));
+  },
+};

@@ -1,0 +1,62 @@
+"""Event loops within event loops, for users whose own cells call ``asyncio.run``; pmlive itself needs none.
+
+``nest-asyncio`` 1.6.0 loses the cells that are queued behind such a call under ipykernel 7.3 and later: they stay
+``[*]`` while the kernel idles. Its maintained continuation, ``nest-asyncio2``, does not from 1.7.4 on; earlier ones do.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import cast
+
+__all__ = ["nest", "refusal"]
+
+_NEEDED = (1, 7, 4)
+_LOSES_CELLS = (7, 3)
+
+
+def nest() -> str:
+    """Let ``asyncio.run`` work in cells, and say so.
+
+    Raises:
+        RuntimeError: that cannot be done safely; the message says why, and what to do.
+    """
+    found = {name: _installed(name) for name in ("nest-asyncio2", "nest-asyncio", "ipykernel")}
+    reason = refusal(found, patched=hasattr(asyncio, "_nest_patched") and not hasattr(asyncio, "_nest_asyncio2"))
+    if reason:
+        raise RuntimeError(reason)
+    cast("Callable[[], None]", import_module("nest_asyncio2").apply)()
+    return f"nest-asyncio2 {found['nest-asyncio2']} is applied: asyncio.run works in cells of this kernel"
+
+
+def refusal(found: dict[str, str | None], *, patched: bool) -> str:
+    """Say why loops are not to be nested, nothing ("") if they may be.
+
+    Args:
+        found: the versions that are installed of ``nest-asyncio2``, ``nest-asyncio`` and ``ipykernel``.
+        patched: whether the original ``nest-asyncio`` was applied already.
+    """
+    new, old, kernel = (found[name] for name in ("nest-asyncio2", "nest-asyncio", "ipykernel"))
+    loses = kernel is not None and _numbers(kernel) >= _LOSES_CELLS
+    why = f"nest-asyncio {old or ''} loses queued cells under ipykernel {kernel}: they stay [*] while the kernel idles"
+    install = "run: pip install 'nest-asyncio2>=1.7.4', restart the kernel, and run %pmlive nest again"
+    if patched and loses:
+        return f"{why}; it was applied in this kernel: restart the kernel, and run %pmlive nest in its place"
+    if new is None:
+        return f"{why}; {install}" if old and loses else f"nest-asyncio2 is not installed; {install}"
+    if _numbers(new) < _NEEDED:
+        return f"nest-asyncio2 {new} loses queued cells, as 1.7.4 does not any more; {install}"
+    return ""
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])

@@ -1,0 +1,388 @@
+"""The dashboard and its controls, as a user moves them, and what a notebook keeps of it."""
+
+import base64
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol, cast
+
+import comm
+import ipywidgets  # pyright: ignore[reportMissingTypeStubs]
+import pytest
+from support.feed import QUICK
+from support.live import address
+from support.page import Page
+from support.waiting import wait_until
+
+import pmlive as pm
+from pmlive.manager import Manager, Replay
+from pmlive.sim import SimulatedVenue
+from pmlive.widgets import Dashboard, MarketSearch, ReplayControls, TokenPicker
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Page:
+    """Open widgets on a page that keeps what it is sent."""
+    opened = Page()
+    monkeypatch.setattr(comm, "create_comm", opened.create_comm)
+    return opened
+
+
+@contextmanager
+def sample(*, paused: bool = True) -> Generator[Replay]:
+    """Stand at the beginning of the sample recording, or play it to its end."""
+    before = set(threading.enumerate())
+    with Replay(pm.sample(), speed="max" if not paused else 1.0, paused=paused) as replay:
+        yield replay
+    wait_until(lambda: set(threading.enumerate()) <= before, what="that no thread is left")
+
+
+def parts(widget: object, kind: type[object]) -> list[object]:
+    """Find the controls of a kind, at any depth."""
+    children = cast("list[object]", getattr(widget, "children", []))
+    return [one for one in children if isinstance(one, kind)] + [part for one in children for part in parts(one, kind)]
+
+
+def text_of(widget: object) -> str:
+    """Join what the labels say."""
+    return " ".join(str(getattr(label, "value", "")) for label in parts(widget, ipywidgets.Label))
+
+
+def value_of(widget: object) -> object:
+    return getattr(widget, "value", None)
+
+
+# --- the dashboard ---
+
+
+def test_a_dashboard_shows_one_token_in_all_its_charts() -> None:
+    with sample(paused=False) as replay:
+        dashboard = replay.dashboard()
+        token = replay.markets[2].token_ids[1]
+
+        dashboard.show(token)
+
+        charts = (dashboard.price, dashboard.depth, dashboard.heat, dashboard.ladder)
+        assert {chart.token_id for chart in charts} == {token}
+        for chart in charts:
+            wait_until(lambda one=chart: "London on New Year's Eve? - No" in one.label)
+
+
+def test_a_second_dashboard_of_a_manager_closes_the_first() -> None:
+    with sample() as replay:
+        first = replay.dashboard()
+
+        second = replay.dashboard(replay.markets[1].token_ids[0], rate=5)
+
+        assert first.closed
+        assert first.price.closed
+        assert not second.closed
+        assert second.price.token_id == replay.markets[1].token_ids[0]
+    assert second.closed
+    assert repr(second).endswith(", closed>")
+
+
+def test_a_closed_dashboard_leaves_no_thread_and_no_widget_behind(page: Page) -> None:
+    """A page that is loaded again shows no widget at all if one that is open has a part that is closed."""
+    with sample() as replay:
+        dashboard = replay.dashboard()
+        dashboard.close()
+        dashboard.close()
+
+        assert "pmlive charts" not in [thread.name for thread in threading.enumerate()]
+        assert len(page.comms) > 40
+        left = [comm.sent[0][1] for comm in page.comms.values() if comm.sent[-1][0] != "comm_close"]
+        assert left == []
+
+
+def test_a_dashboard_is_a_figure_without_a_front_end_and_after_its_end() -> None:
+    with sample(paused=False) as replay:
+        dashboard = Dashboard(replay)
+        assert len(dashboard.figure().axes) == 3
+        assert repr(dashboard).startswith("<Dashboard of <Replay of ")
+        dashboard.close()
+
+        titles = [axes.get_title(loc="left") for axes in dashboard.figure().axes]
+
+    assert titles == ["Will the Fed cut rates by 25 bps in December? - Yes"] * 3
+
+
+def test_a_dashboard_of_a_live_manager_has_no_controls_of_a_replay() -> None:
+    with SimulatedVenue(markets=1, rate=0) as sim, Manager(address(sim), policy=QUICK) as manager:
+        manager.watch(sim.markets[0].slug)
+
+        assert manager.dashboard().controls is None
+
+
+def test_a_dashboard_with_a_rate_that_cannot_be_kept_is_refused() -> None:
+    with sample() as replay, pytest.raises(ValueError, match="between 0 and 30"):
+        replay.dashboard(rate=60)
+
+
+def test_the_window_is_that_of_both_charts_over_time() -> None:
+    with sample() as replay:
+        dashboard = replay.dashboard()
+        window = next(one for one in parts(dashboard, ipywidgets.Dropdown) if value_of(one) == 300.0)
+
+        setattr(window, "value", 0.0)  # noqa: B010  # ipywidgets says nothing of its types
+
+        assert (dashboard.price.window, dashboard.heat.window) == (None, None)
+
+
+# --- the controls of a replay ---
+
+
+def controls_of(replay: Replay) -> tuple[ReplayControls, list[object], object, object]:
+    controls = ReplayControls(replay)
+    (slider,) = parts(controls, ipywidgets.FloatSlider)
+    (speed,) = parts(controls, ipywidgets.Dropdown)
+    return controls, parts(controls, ipywidgets.Button), slider, speed
+
+
+def test_a_replay_is_played_and_paused(page: Page) -> None:
+    with sample() as replay:
+        _, (play, _), slider, _ = controls_of(replay)
+
+        page.of(play).say(event="click")
+        wait_until(lambda: not replay.paused)
+        wait_until(lambda: getattr(play, "icon", "") == "pause")
+        wait_until(lambda: cast("float", value_of(slider)) > 0.5)
+        page.of(play).say(event="click")
+
+        wait_until(lambda: replay.paused)
+        wait_until(lambda: getattr(play, "icon", "") == "play")
+
+
+def test_a_replay_goes_where_the_slider_is_put(page: Page) -> None:
+    with sample() as replay:
+        controls, _, slider, _ = controls_of(replay)
+
+        page.of(slider).set(value=40.0)
+
+        wait_until(lambda: replay.position == replay.first_time + timedelta(seconds=40))
+        wait_until(lambda: f"{replay.position:%H:%M:%S}" in text_of(controls))
+        assert replay.paused
+
+
+def test_the_slider_that_follows_a_replay_sends_it_nowhere() -> None:
+    with sample() as replay:
+        _, _, slider, _ = controls_of(replay)
+        replay.speed = 20
+        replay.resume()
+
+        wait_until(lambda: cast("float", value_of(slider)) > 5)
+        replay.pause()
+
+        wait_until(
+            lambda: value_of(slider) == pytest.approx((replay.position - replay.first_time).total_seconds(), abs=1e-3)
+        )
+
+
+def test_a_replay_takes_the_speed_that_is_chosen_and_shows_one_that_was_set() -> None:
+    with sample() as replay:
+        _, _, _, speed = controls_of(replay)
+
+        setattr(speed, "value", 60.0)  # noqa: B010  # ipywidgets says nothing of its types
+        wait_until(lambda: replay.speed == 60)
+
+        replay.speed = 7
+        wait_until(lambda: value_of(speed) == 7)
+
+
+def test_a_replay_takes_one_frame_at_a_step(page: Page) -> None:
+    with sample() as replay:
+        _, (_, step), _, _ = controls_of(replay)
+        before = replay.position
+
+        page.of(step).say(event="click")
+
+        wait_until(lambda: replay.position > before)
+
+
+def test_a_finished_replay_is_played_again_from_the_beginning(page: Page) -> None:
+    with sample(paused=False) as replay:
+        replay.speed = 1
+        _, (play, _), _, _ = controls_of(replay)
+
+        page.of(play).say(event="click")
+
+        wait_until(lambda: not replay.finished and not replay.paused)
+        assert replay.position < replay.last_time
+
+
+def test_what_a_control_cannot_do_is_said_beside_it(page: Page, tmp_path: Path) -> None:
+    with sample() as replay:
+        controls, _, slider, _ = controls_of(replay)
+        replay.record(tmp_path / "copy")
+
+        page.of(slider).set(value=40.0)
+
+        wait_until(lambda: "call stop_recording first" in text_of(controls))
+
+
+# --- picking and finding ---
+
+
+def test_the_list_of_tokens_follows_what_is_watched(page: Page) -> None:
+    picked: list[str] = []
+    with SimulatedVenue(markets=2, rate=0) as sim, Manager(address(sim), policy=QUICK) as manager:
+        first, second = sim.markets
+        picker = TokenPicker(manager, picked.append)
+        assert picker.token_id is None
+
+        manager.watch(first.slug)
+        wait_until(lambda: picker.token_id == first.token_ids[0])
+        manager.watch(second.slug)
+        (choice,) = parts(picker, ipywidgets.Dropdown)
+        wait_until(lambda: len(cast("list[object]", getattr(choice, "options", []))) == 4)
+        assert picker.token_id == first.token_ids[0]
+
+        page.of(choice).set(index=3)
+
+        wait_until(lambda: picked == [first.token_ids[0], second.token_ids[1]])
+
+
+def test_a_market_that_is_found_and_picked_is_watched() -> None:
+    picked: list[str] = []
+    with SimulatedVenue(markets=2, rate=0) as sim, Manager(address(sim), policy=QUICK) as manager:
+        market = sim.markets[1]
+        search = MarketSearch(manager, lambda found: picked.append(found.slug))
+        search.find(market.slug)
+        wait_until(lambda: [found.slug for found in search.found] == [market.slug])
+
+        search.pick(0)
+
+        wait_until(lambda: picked == [market.slug])
+        assert [subscription.type for subscription in manager.subscriptions] == ["watch"]
+
+
+def test_a_market_of_a_replay_is_found_among_the_recorded_and_shown() -> None:
+    with sample() as replay:
+        dashboard = replay.dashboard()
+        dashboard.search.find("harbour seals")
+        wait_until(lambda: dashboard.search.found)
+
+        dashboard.search.pick(0)
+
+        wait_until(lambda: "Harbour Seals" in dashboard.price.label)
+        wait_until(lambda: dashboard.picker.token_id == dashboard.price.token_id)
+        assert replay.subscriptions == []
+
+
+@pytest.mark.parametrize(("text", "said"), [("nobody asked this", "nothing is called"), ("0x12", "0x12")])
+def test_a_search_that_finds_nothing_says_so(text: str, said: str) -> None:
+    with SimulatedVenue(markets=1, rate=0) as sim, Manager(address(sim), policy=QUICK) as manager:
+        search = MarketSearch(manager)
+
+        search.find(text)
+
+        wait_until(lambda: said in text_of(search))
+        assert search.found == []
+
+
+def test_no_thread_is_left_of_a_search() -> None:
+    with sample() as replay:
+        search = MarketSearch(replay)
+        search.find("fed")
+        wait_until(lambda: search.found)
+        wait_until(lambda: "pmlive errands" not in [thread.name for thread in threading.enumerate()])
+
+
+# --- what a notebook keeps ---
+
+
+class Output(Protocol):
+    """Something that a cell showed, or showed in place of something else."""
+
+    data: dict[str, object]
+    update: bool
+
+
+class Captured(Protocol):
+    """What cells showed so far."""
+
+    outputs: list[Output]
+
+
+@contextmanager
+def notebook(folder: Path) -> Generator[Captured]:
+    """Collect what cells show."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IPYTHONDIR", str(folder))
+        InteractiveShell.instance()
+        try:
+            with capture_output() as captured:
+                yield cast("Captured", captured)
+        finally:
+            InteractiveShell.clear_instance()
+
+
+def show(widget: object) -> None:
+    cast("type[object]", getattr(widget, "_ipython_display_"))()  # noqa: B009  # what a notebook calls
+
+
+def test_what_is_displayed_has_a_picture_and_becomes_one(tmp_path: Path) -> None:
+    with notebook(tmp_path) as shown, sample(paused=False) as replay:
+        dashboard = replay.dashboard()
+        show(dashboard)
+        show(dashboard.price)
+        show(dashboard.tape)
+        alive = [set(output.data) for output in shown.outputs]
+        assert alive == [{WIDGET, "image/png", "text/plain"}] * 2 + [{WIDGET, "text/html", "text/plain"}]
+
+        dashboard.close()
+
+        frozen = {frozenset(output.data) for output in shown.outputs[3:]}
+        assert len(shown.outputs) == 6
+        assert all(output.update for output in shown.outputs[3:])
+        assert frozen == {frozenset({"image/png", "text/plain"}), frozenset({"text/html", "text/plain"})}
+        png = base64.b64decode(cast("str", shown.outputs[3].data["image/png"]))
+        assert png.startswith(b"\x89PNG")
+
+
+def test_a_closed_chart_is_displayed_as_a_picture(tmp_path: Path) -> None:
+    with notebook(tmp_path) as shown, sample(paused=False) as replay:
+        dashboard = replay.dashboard()
+        dashboard.close()
+        show(dashboard.price)
+
+    assert set(shown.outputs[0].data) == {"image/png", "text/plain"}
+
+
+# --- without the extra ---
+
+
+def test_without_the_extra_the_dashboard_says_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['anywidget'] = None\n"
+        "import pmlive\nfrom pmlive.manager import Replay\n"
+        "with Replay(pmlive.sample(), paused=True) as replay:\n"
+        "    try:\n        replay.dashboard()\n    except ImportError as error:\n        print(error)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True, timeout=30, env=dict(os.environ)
+    )
+
+    assert "needs anywidget, which is not installed; run: pip install 'pmlive[jupyter]'" in done.stdout
+
+
+def test_a_manager_alone_imports_no_widget() -> None:
+    heavy = {"anywidget", "ipywidgets", "matplotlib", "IPython"}
+    program = f"import sys, pmlive.manager; print(sorted({heavy!r} & set(sys.modules)))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True, timeout=30, env=dict(os.environ)
+    )
+
+    assert done.stdout.strip() == "[]"

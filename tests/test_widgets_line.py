@@ -1,0 +1,148 @@
+"""What a widget says to its views and when, with an invented clock."""
+
+import numpy as np
+import pytest
+from support.page import Follower
+
+from pmlive.widgets.line import Line, Message
+from pmlive.widgets.packing import pack
+from pmlive.widgets.views import View
+
+
+def view(*times: float, label: str = "A", shaded: float = 0.0) -> View:
+    return {"label": label, "times": np.array(times), "gaps": np.array([shaded])}
+
+
+def opened(*, every: float = 0.1) -> tuple[Line, Follower]:
+    line = Line(["times"], every=every)
+    message, buffer = line.whole(view(1.0), 0.0)
+    return line, Follower({**message, "buffer": buffer})
+
+
+def take(follower: Follower, said: tuple[Message, bytes] | None) -> None:
+    assert said is not None
+    follower.take(*said)
+
+
+def test_arrays_that_grow_are_added_to_and_the_others_replaced() -> None:
+    line, follower = opened()
+
+    take(follower, line.append(view(2.0, 3.0, shaded=5.0), 0.1))
+    take(follower, line.append(view(label="B", shaded=6.0), 0.2))
+
+    assert follower.arrays == {"times": [1.0, 2.0, 3.0], "gaps": [6.0]}
+    assert follower.values == {"label": "B"}
+    assert follower.missed == 0
+
+
+def test_nothing_is_said_when_nothing_changed() -> None:
+    line, _ = opened()
+
+    assert line.append(view(), 0.1) is None
+    assert line.append(view(shaded=1.0), 0.2) is not None
+    assert line.append(view(shaded=1.0), 0.3) is None
+
+
+def test_a_view_that_missed_a_message_gets_everything() -> None:
+    line, follower = opened()
+    line.append(view(2.0), 0.1)
+    take(follower, line.append(view(3.0), 0.2))
+    assert follower.missed == 1
+
+    line.heard({"kind": "look"}, 0.3)
+
+    assert line.due(0.3)
+    assert line.take_wish(0.3)
+    take(follower, line.whole(view(1.0, 2.0, 3.0), 0.3))
+    take(follower, line.append(view(4.0), 0.4))
+    assert follower.arrays["times"] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_wish_that_comes_while_one_is_fulfilled_is_not_lost() -> None:
+    line, _ = opened()
+    line.heard({"kind": "seen", "number": 1}, 0.0)
+    line.wish()
+    assert line.take_wish(0.1)
+
+    line.wish()
+    line.whole(view(1.0), 0.1)
+
+    assert line.take_wish(0.2)
+    assert not line.take_wish(0.3)
+
+
+def test_messages_keep_their_distance() -> None:
+    line, _ = opened(every=0.1)
+
+    assert not line.due(0.05)
+    assert line.due(0.1)
+    line.append(view(), 0.1)
+    assert not line.due(0.15)
+
+
+def test_nothing_is_due_while_nobody_looks() -> None:
+    line, _ = opened()
+    line.heard({"kind": "visible", "view": "a", "visible": True}, 0.0)
+    line.heard({"kind": "visible", "view": "b", "visible": False}, 0.0)
+    assert line.due(1.0)
+
+    line.heard({"kind": "visible", "view": "a", "visible": False}, 1.0)
+    assert not line.due(2.0)
+
+    line.heard({"kind": "visible", "view": "b", "visible": True}, 2.0)
+    assert line.due(2.0)
+
+
+def test_a_browser_that_lags_is_given_less_until_it_has_caught_up() -> None:
+    line, _ = opened(every=0.1)
+    for number in range(1, 31):
+        line.append(view(float(number)), number / 10)
+
+    line.heard({"kind": "seen", "number": 5}, 3.0)
+    assert line.every == 0.2
+    for _ in range(10):
+        line.heard({"kind": "seen", "number": 6}, 3.0)
+    assert line.every == 2.0
+
+    for _ in range(10):
+        line.heard({"kind": "seen", "number": 31}, 3.1)
+    assert line.every == 0.1
+
+
+def test_silence_is_no_reason_to_stop_but_everything_is_said_again() -> None:
+    """A kernel that runs a cell hears no view; one that came late has missed what was sent before."""
+    line, _ = opened()
+
+    said: list[float] = []
+    for tenth in range(200):
+        if line.take_wish(tenth / 10):
+            line.whole(view(1.0), tenth / 10)
+            said.append(tenth / 10)
+    assert said == [0.5, 1.5, 3.5, 7.5, 12.5, 17.5]
+    line.heard({"kind": "seen", "number": 2}, 20.0)
+    assert not line.take_wish(60.0)
+    assert line.due(61.0)
+
+
+@pytest.mark.parametrize(
+    "content", [{}, {"kind": "dance"}, {"kind": "seen", "number": "five"}, {"kind": "visible", "view": 3}]
+)
+def test_what_is_no_message_is_ignored(content: dict[str, object]) -> None:
+    line, _ = opened()
+
+    line.heard(content, 0.0)
+
+    assert line.watched
+    assert line.every == 0.1
+
+
+def test_a_view_is_packed_into_values_and_one_buffer() -> None:
+    packed = pack({"label": "A", "times": np.array([1.0, 2.0]), "prices": np.array([[1.0, np.nan]])})
+
+    assert packed["values"] == {"label": "A"}
+    assert packed["arrays"] == [("times", 2, 1), ("prices", 1, 2)]
+    assert len(packed["buffer"]) == 4 * 8
+
+
+def test_an_array_without_rows_keeps_its_columns() -> None:
+    assert pack({"prices": np.empty((0, 20))})["arrays"] == [("prices", 0, 20)]

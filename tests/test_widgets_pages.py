@@ -1,0 +1,225 @@
+"""Tables as HTML and charts as pictures, also of titles that were written to harm."""
+
+import struct
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from pmlive.manager import BookView
+from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
+from pmlive.widgets.pages import ladder_page, recording_page, status_page, tape_page
+from pmlive.widgets.views import DepthView, HeatView, PriceView, RecordingView, StatusView, depth_view
+from pmlive.widgets.views.status import ConnectionView, SubscriptionView
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'><script>x</script> $\\frac{1}{0}$ \N{PILE OF POO} \N{HIRAGANA LETTER A}"
+_TAGS = {"div", "b", "table", "tr", "th", "td"}
+
+
+class Reader(HTMLParser):
+    """Reads a page as a browser does, and keeps its tags, the names of their attributes, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def book() -> BookView:
+    now = datetime.now(UTC)
+    levels = {"bids": [(0.4, 10.0)], "asks": [(0.6, 1.0), (0.7, 2.0)]}
+    return BookView(token_id="1", market="", label=HOSTILE, state="verified", ts_event=now, ts_recv=now, **levels)
+
+
+def status(**changes: object) -> StatusView:
+    view: StatusView = {
+        "now": "2026-11-25 12:00:00",
+        "playing": HOSTILE,
+        "connections": {HOSTILE: ConnectionView(connected=False, url=HOSTILE, open=0, sockets=1, error=HOSTILE)},
+        "subscriptions": [SubscriptionView(HOSTILE, 3, 7, 0)],
+        "events": 12345,
+        "rate": None,
+        "lag": 0.0125,
+        "tokens": 2,
+        "trusted": 1,
+        "verified": 3,
+        "unverifiable": 4,
+        "mismatches": 5,
+        "open_gaps": 1,
+        "gaps": 2,
+        "last_gap": HOSTILE,
+    }
+    return view | changes  # pyright: ignore[reportReturnType]  # the names are those of the view
+
+
+RECORDING: RecordingView = {
+    "recording": True,
+    "folder": HOSTILE,
+    "rows": {HOSTILE: 5},
+    "frames": 9,
+    "bytes": 1_234_567,
+    "files": 2,
+    "waiting": 12,
+    "lag": 0.5,
+    "dropped": 4,
+    "trouble": HOSTILE,
+    "free": 5_000_000_000,
+}
+
+PAGES = {
+    "ladder": ladder_page(depth_view(book(), label=HOSTILE)),
+    "stale ladder": ladder_page(depth_view(None, label=HOSTILE, doubt=HOSTILE)),
+    "tape": tape_page(
+        {
+            "label": HOSTILE,
+            "times": ["12:00:00"],
+            "labels": [HOSTILE],
+            "prices": [0.5],
+            "sizes": [3.0],
+            "sides": ["sell"],
+        }
+    ),
+    "status": status_page(status()),
+    "recording": recording_page(RECORDING),
+}
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES.keys())
+def test_text_of_strangers_is_text_and_no_markup(page: str) -> None:
+    read = Reader(page)
+
+    assert read.tags <= _TAGS
+    assert read.attributes <= {"style", "colspan"}
+    assert HOSTILE in read.text
+
+
+def test_a_ladder_shows_asks_above_bids_around_the_middle() -> None:
+    text = Reader(PAGES["ladder"]).text
+
+    assert text.index("0.7") < text.index("0.6") < text.index("mid 0.5, spread 0.2") < text.index("0.4")
+
+
+def test_a_ladder_of_an_empty_side_has_no_middle() -> None:
+    view = depth_view(BookView(**{**_fields(book()), "bids": []}), label="A")  # pyright: ignore[reportArgumentType]
+
+    assert "one side is empty" in Reader(ladder_page(view)).text
+
+
+def _fields(given: BookView) -> dict[str, object]:
+    return {name: getattr(given, name) for name in given.__struct_fields__}
+
+
+def test_a_book_that_is_not_to_be_trusted_has_no_levels_but_a_reason() -> None:
+    text = Reader(ladder_page(depth_view(None, label="A", doubt="lost since noon"))).text
+
+    assert "lost since noon" in text
+    assert "shares" not in text
+
+
+def test_status_tells_numbers_with_units() -> None:
+    text = Reader(PAGES["status"]).text
+
+    for said in ("12,345; ? a second", "0.013 s from", "1 of 2 books trusted", "5 mismatches", "2, 1 open"):
+        assert said in text
+
+
+def test_a_recording_tells_bytes_as_people_read_them() -> None:
+    text = Reader(PAGES["recording"]).text
+
+    assert "1.2 MB in 2 files" in text
+    assert "12 B, 0.5 s" in text
+    assert "5.0 GB free" in text
+    assert "4 frames" in text
+
+
+# --- pictures ---
+
+
+def price(times: list[float], *, doubt: str = "") -> PriceView:
+    some = np.array(times)
+    return {
+        "label": HOSTILE,
+        "doubt": doubt,
+        "now": 5000.0,
+        "window": 0.0,
+        "times": some,
+        "bids": some / 10_000,
+        "asks": np.full(len(some), np.nan),
+        "mids": np.full(len(some), np.nan),
+        "trade_times": some,
+        "trade_prices": some / 10_000,
+        "trade_sizes": some,
+        "trade_buys": np.ones(len(some)),
+        "gap_starts": np.array([1500.0]),
+        "gap_ends": np.array([np.nan]),
+        "gap_causes": ["disconnect"],
+    }
+
+
+def heat(slices: int) -> HeatView:
+    return {
+        "label": HOSTILE,
+        "doubt": "",
+        "now": 5000.0,
+        "window": 0.0,
+        "slice": 1000.0,
+        "times": np.arange(slices, dtype=np.float64) * 1000,
+        "prices": np.full((slices, 20), 0.5),
+        "sizes": np.ones((slices, 20)),
+        "gap_starts": np.array([]),
+        "gap_ends": np.array([]),
+        "gap_causes": [],
+    }
+
+
+def size(picture: bytes) -> tuple[int, int]:
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    return struct.unpack(">II", picture[16:24])
+
+
+@pytest.mark.parametrize("view", [price([1000.0, 2000.0]), price([]), price([1000.0], doubt=HOSTILE)])
+def test_a_price_chart_is_drawn_whatever_its_title_and_however_little_there_is(view: PriceView) -> None:
+    figure, (axes,) = new_figure()
+    draw_price(axes, view)
+
+    assert size(png(figure)) == (900, 290)
+    assert "$\\frac{1}{0}$" in axes.get_title(loc="left")
+
+
+def test_gaps_are_shaded_to_the_end_of_the_chart_while_they_last() -> None:
+    _, (axes,) = new_figure()
+    draw_price(axes, price([1000.0, 2000.0]))
+
+    (shade,) = axes.patches
+    left, right = axes.get_xlim()
+    box = shade.get_extents().transformed(axes.transData.inverted())
+    assert left < box.x0 < box.x1
+    assert box.x1 == pytest.approx(right)
+
+
+@pytest.mark.parametrize("slices", [0, 1, 4])
+def test_a_heat_map_is_drawn_of_as_many_slices_as_there_are(slices: int) -> None:
+    figure, (axes,) = new_figure()
+    draw_heat(axes, heat(slices))
+
+    assert len(axes.images) == (2 if slices else 0)
+    assert size(png(figure)) == (900, 290)
+
+
+@pytest.mark.parametrize("view", [depth_view(book(), label=HOSTILE), depth_view(None, label="A", doubt="lost")])
+def test_depth_is_drawn_or_the_reason_why_not(view: DepthView) -> None:
+    figure, (axes,) = new_figure()
+    draw_depth(axes, view)
+
+    assert size(png(figure)) == (900, 290)
+    assert [text.get_text() for text in axes.texts] == (["lost"] if view["doubt"] else [])
