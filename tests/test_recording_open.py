@@ -218,7 +218,7 @@ def test_a_recording_tells_what_it_holds() -> None:
     assert "4 markets" in repr(night)
     assert night.to_dict()["folder"] == str(pm.sample())
     assert json.dumps(night.to_dict())
-    assert night.info().frames == 3696
+    assert night.info().frames == sum(1 for _ in records(pm.sample())) > 1000
     assert "keyframes" in night.tables
     assert len(night.markets) == 4
 
