@@ -85,6 +85,12 @@ class Pipeline:
     def seq(self, value: int) -> None:
         self._sheets.seq = max(self._sheets.seq, value)
 
+    def at(self, seq: int, now: int) -> None:
+        """Note the number and the time at which the next thing happened, as it was written down."""
+        if now >= self._next:
+            self.tick(now)
+        self._sheets.seq = max(self._sheets.seq, seq)
+
     @property
     def counts(self) -> dict[str, int]:
         """Give the number of messages by the name of their event."""

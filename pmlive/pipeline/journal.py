@@ -53,12 +53,14 @@ def apply(pipeline: Pipeline, record: Record) -> None:
     if kind == "begin":
         pipeline.restart()
         return
-    pipeline.tick(recv)
-    pipeline.seq = record.seq
+    pipeline.at(record.seq, recv)
     read = _READERS.get(kind)
     if read is not None:
         pipeline.received(conn, read(record.data), recv, record.data)
-    elif (note := _NOTES.get(kind)) is not None:
+        pipeline.told(recv)
+        return
+    note = _NOTES.get(kind)
+    if note is not None:
         note(pipeline, record)
     if kind != "end" and not (pipeline.ended and kind in _STATES):
         pipeline.told(recv)

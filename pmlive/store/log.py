@@ -101,17 +101,16 @@ def take_entries(text: bytes) -> tuple[list[Record], int]:
         StoreError: the text is something else.
     """
     records: list[Record] = []
-    position = 0
-    while (end := text.find(b"\n", position)) >= 0:
+    position, size, find = 0, len(text), text.find
+    while (end := find(b"\n", position)) >= 0:
         try:
             seq, recv, conn, kind, length = text[position:end].split(b" ")
             stop = end + 1 + int(length)
-            record = Record(int(seq), int(recv), int(conn), kind.decode(), text[end + 1 : stop])
+            if stop >= size:
+                break
+            records.append(Record(int(seq), int(recv), int(conn), kind.decode(), text[end + 1 : stop]))
         except ValueError as error:
             raise StoreError(f"no record at byte {position}: {text[position:end][:60]!r}") from error
-        if stop >= len(text):
-            break
-        records.append(record)
         position = stop + 1
     return records, position
 
