@@ -73,6 +73,8 @@ def test_a_dashboard_shows_one_token_in_all_its_charts() -> None:
         assert {chart.token_id for chart in charts} == {token}
         for chart in charts:
             wait_until(lambda one=chart: "London on New Year's Eve? - No" in one.label)
+        wait_until(lambda: dashboard.picker.token_id == token)
+        assert {chart.token_id for chart in charts} == {token}
 
 
 def test_a_second_dashboard_of_a_manager_closes_the_first() -> None:

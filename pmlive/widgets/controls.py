@@ -97,7 +97,9 @@ class TokenPicker(_Controls):
     def __init__(self, manager: Manager, on_pick: Callable[[str], object]) -> None:
         self._on_pick = on_pick
         self._labels: dict[str, str] = {}
-        self._wish: str | None = None
+        # What is to be shown as picked, and the last such wish that was fulfilled: each wish is a list of its own.
+        self._wish: list[str] = []
+        self._fulfilled = self._wish
         self._picked: str | None = None
         self._listing = False
         self._list = ipywidgets.Dropdown(options=[], description="market", layout={"width": "420px"})
@@ -110,16 +112,19 @@ class TokenPicker(_Controls):
         return cast("str | None", self._list.value)
 
     def pick(self, token_id: str) -> None:
-        """Show that a token is picked, as soon as it is on the list."""
-        self._wish = token_id
+        """Show that a token is picked, as soon as it is on the list; whoever says so is not told."""
+        self._wish = [token_id]
 
     def paint(self, glance: Glance, now: float) -> None:
         """List what is watched now."""
         del now
+        wish = self._wish
+        if wish is not self._fulfilled and wish[0] in glance.labels:
+            self._fulfilled, self._picked = wish, wish[0]
         if glance.labels != self._labels:
             self._list_anew(glance.labels)
-        if self._wish in self._labels:
-            self._list.value, self._wish = self._wish, None
+        elif self._picked in self._labels and self.token_id != self._picked:
+            self._list.value = self._picked
 
     def _list_anew(self, labels: Mapping[str, str]) -> None:
         self._labels = dict(labels)

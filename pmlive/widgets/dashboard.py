@@ -90,6 +90,7 @@ class Dashboard(ipywidgets.VBox):
 
     def show(self, token_id: str) -> None:
         """Show another token in all charts."""
+        self.picker.pick(token_id)
         for one in (self.price, self.depth, self.heat, self.ladder):
             one.token_id = token_id
 
