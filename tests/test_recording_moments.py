@@ -78,7 +78,7 @@ def test_a_book_is_the_one_that_the_pipeline_had(seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(seeds)
 def test_a_book_is_the_one_that_the_pipeline_had_in_long_nights(seed: int) -> None:
     random = Random(seed)
