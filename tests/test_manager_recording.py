@@ -303,3 +303,23 @@ def test_a_night_of_random_faults_is_told_in_full(tmp_path: Path) -> None:
         again = stored(rebuild(records(tmp_path / "night")))
         for name in STORED:
             assert_frame_equal(table(tmp_path / "night", name).sort("seq"), again[name])
+
+
+def test_a_second_recording_of_one_manager_ends_as_the_first_does(tmp_path: Path) -> None:
+    """Found by reading: what had ended once was taken for ended, and its last counts and books were not written."""
+    with SimulatedVenue(markets=1, rate=0, duplicates=0) as sim, managing(sim) as manager:
+        manager.watch(sim.markets[0].slug)
+        until_trusted(manager, 2)
+        for name in ("first", "second"):
+            manager.record(tmp_path / name)
+            steps(sim, manager, 3)
+            manager.stop_recording()
+
+    for name in ("first", "second"):
+        night = pm.open_recording(tmp_path / name)
+        assert night.verify().ok
+        assert [record.kind for record in records(tmp_path / name) if record.kind in ("begin", "end")] == [
+            "begin",
+            "end",
+        ]
+        assert night.scan("checks").collect()["hash_verified"].sum() > 0

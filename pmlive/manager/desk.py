@@ -141,6 +141,8 @@ class Desk:
         self.pipeline.seq = recorder.next_seq
         self.recorder = recorder
         self.pipeline.make("all")
+        # It may have ended with an earlier recording.
+        self.pipeline.ended = False
         for record in [self.journal.beginning(now), *self.journal.keyframes(now)]:
             recorder.log(record)
         self.journal.keep = recorder.log

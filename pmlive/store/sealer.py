@@ -105,7 +105,8 @@ class Sealer:
 
     def _set_aside(self, segment: Segment, error: Exception) -> None:
         """Keep a log that cannot be decoded, out of the way of what came after it."""
+        # The gap is told first: a crash in between must not leave a log that nobody reads and nobody misses.
+        self._lost(segment, f"the log cannot be decoded ({error}); it is kept as wal/*.undecodable-{self._sealing.run}")
         for path in segment.files:
             _files.replace(path, path.with_name(f"{path.name}.undecodable-{self._sealing.run}"))
         _files.sync_folder(segment.files[0].parent)
-        self._lost(segment, f"the log cannot be decoded ({error}); it is kept as wal/*.undecodable-{self._sealing.run}")
