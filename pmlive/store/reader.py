@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from pmlive.store import raw, wal
 from pmlive.store.log import Record
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, SealedFile, read_manifest
 from pmlive.store.salvage import salvage
+from pmlive.store.tail import read_log
 from pmlive.tables import SCHEMAS
 
 __all__ = [
@@ -146,7 +146,7 @@ class _Part(msgspec.Struct, frozen=True):
 
 
 def _parts(folder: Path) -> list[_Part]:
-    manifest, left = _snapshot(folder)
+    manifest, left = read_log(folder)
     sealed = [_Part(file.first_time, file.last_time, partial(_sealed, folder, file)) for file in manifest.of(RAW)]
     contents = list(left.values())
     for position, segment in enumerate(contents):
@@ -156,20 +156,6 @@ def _parts(folder: Path) -> list[_Part]:
             blocks = reading.blocks
             sealed.append(_Part(blocks[0].first_recv, blocks[-1].last_recv, reading.records))
     return sealed
-
-
-def _snapshot(folder: Path) -> tuple[Manifest, dict[int, list[bytes]]]:
-    # A segment may be sealed and removed while its files are read: then the manifest has moved on, and once more.
-    while True:
-        manifest = read_manifest(folder)
-        with suppress(FileNotFoundError):
-            left = {
-                number: [path.read_bytes() for path in files]
-                for number, files in wal.segments(folder).items()
-                if number > manifest.sealed
-            }
-            if read_manifest(folder).sealed == manifest.sealed:
-                return manifest, left
 
 
 def _sealed(folder: Path, file: SealedFile) -> Iterator[Record]:

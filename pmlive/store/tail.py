@@ -12,7 +12,7 @@ from pmlive.store import raw, wal
 from pmlive.store.log import Record
 from pmlive.store.manifest import MANIFEST, Manifest, SealedFile, read_manifest
 
-__all__ = ["Stamp", "Tail", "Unsealed", "log_files", "read_raw", "read_tail", "stamp"]
+__all__ = ["Stamp", "Tail", "Unsealed", "log_files", "read_log", "read_raw", "read_tail", "stamp"]
 
 # Differs whenever a recording has grown.
 Stamp: TypeAlias = tuple[int, ...]
@@ -53,8 +53,8 @@ def stamp(folder: Path) -> Stamp:
     return (found.st_ino, found.st_mtime_ns, found.st_size, *sizes)
 
 
-def read_tail(folder: Path) -> Tail:
-    """Read the manifest and what is in the log beyond it, so that they belong together.
+def read_log(folder: Path) -> tuple[Manifest, dict[int, list[bytes]]]:
+    """Read the manifest, and the files of the log beyond it by segment, so that they belong together.
 
     Raises:
         StoreError: the folder is not a recording.
@@ -69,7 +69,17 @@ def read_tail(folder: Path) -> Tail:
                 if number > manifest.sealed
             }
             if read_manifest(folder).sealed == manifest.sealed:
-                return Tail(manifest=manifest, segments=list(_segments(left)))
+                return manifest, left
+
+
+def read_tail(folder: Path) -> Tail:
+    """Read the manifest and what is in the log beyond it.
+
+    Raises:
+        StoreError: the folder is not a recording.
+    """
+    manifest, left = read_log(folder)
+    return Tail(manifest=manifest, segments=list(_segments(left)))
 
 
 def read_raw(folder: Path, file: SealedFile) -> Iterator[Record]:
