@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -15,6 +15,7 @@ from pmlive.feed import Clock, Connection, Policy, Pool
 from pmlive.manager.desk import Desk
 from pmlive.manager.follow import follow
 from pmlive.manager.source import Visit
+from pmlive.manager.tasks import Tasks
 from pmlive.markets import Catalogue, Series
 from pmlive.pipeline import Token
 from pmlive.settings import Venue
@@ -77,7 +78,8 @@ class Live:
         self._witnessed: dict[str, int] = {}
         self._checked = 0
         self._unmet_after = (timing or {}).get("market", Timing()).opening
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
+        self.spawn = self._tasks.spawn
 
     # --- what the connections tell ---
 
@@ -170,25 +172,10 @@ class Live:
         """Tell of the present and next market of a series, and of those that ended."""
         return self.spawn(follow(series, self.catalogue, add, drop))
 
-    def spawn(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """Run something beside the sockets; it is cancelled when the feed ends."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a task of the feed failed", exc_info=error)
-
     async def stop(self) -> None:
         """End every connection and task."""
         await self.pool.stop()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.cancel()
         await self.catalogue.close()
 
     def _ask_for_snapshots(self) -> None:

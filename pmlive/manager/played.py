@@ -1,8 +1,7 @@
 """A recording as the source of a manager's rows: what was received is received again, and nobody is asked."""
 
 import asyncio
-import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -12,6 +11,7 @@ from pmlive.events import Channel
 from pmlive.manager.desk import Desk
 from pmlive.manager.engine import Options
 from pmlive.manager.source import Visit
+from pmlive.manager.tasks import Tasks
 from pmlive.markets import Market, Series
 from pmlive.pipeline.journal import Opened
 from pmlive.replay import Player, RecordedNames, Speed, Timeline
@@ -19,7 +19,6 @@ from pmlive.store import Record
 
 __all__ = ["Played"]
 
-logger = logging.getLogger(__name__)
 
 # A recorder of what is played may have so many bytes to write; then playing waits.
 _ROOM = 16 << 20
@@ -41,7 +40,8 @@ class Played:
         self.settled: set[str] = set()
         self._urls: dict[Channel, str] = {}
         self._reconnects = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
+        self.spawn = self._tasks.spawn
 
     def clock(self) -> int:
         """Give the time of the recording."""
@@ -110,24 +110,9 @@ class Played:
         """Play, until cancelled."""
         await self.player.run()
 
-    def spawn(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """Run something beside; it is cancelled when playing ends."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a task of the replay failed", exc_info=error)
-
     async def stop(self) -> None:
         """End everything."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.cancel()
 
     # --- what is told of it ---
 
