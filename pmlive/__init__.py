@@ -17,7 +17,7 @@ from pmlive.errors import (
 if TYPE_CHECKING:
     from pmlive.credentials import Credentials
     from pmlive.feed import Policy
-    from pmlive.manager import BookView, Manager, Subscription
+    from pmlive.manager import BookView, Manager, Subscription, close_all, managers
     from pmlive.markets import Market, find
     from pmlive.recording import RecordedBook, Recording, open_recording, recordings, sample
     from pmlive.settings import Venue
@@ -39,7 +39,9 @@ __all__ = [
     "Subscription",
     "UnknownMarketError",
     "Venue",
+    "close_all",
     "find",
+    "managers",
     "open_recording",
     "recordings",
     "sample",
@@ -58,7 +60,9 @@ _LAZY = {
     "Recording": "pmlive.recording",
     "Subscription": "pmlive.manager",
     "Venue": "pmlive.settings",
+    "close_all": "pmlive.manager",
     "find": "pmlive.markets",
+    "managers": "pmlive.manager",
     "open_recording": "pmlive.recording",
     "recordings": "pmlive.recording",
     "sample": "pmlive.recording",

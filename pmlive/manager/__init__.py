@@ -1,8 +1,9 @@
 """One object that streams, keeps, records and shows: the manager."""
 
 from pmlive.manager.core import Manager
+from pmlive.manager.holdings import close_all, managers
 from pmlive.manager.replaying import Replay
 from pmlive.manager.subscriptions import CallbackType, Subscription, SubscriptionType
 from pmlive.manager.views import BookView
 
-__all__ = ["BookView", "CallbackType", "Manager", "Replay", "Subscription", "SubscriptionType"]
+__all__ = ["BookView", "CallbackType", "Manager", "Replay", "Subscription", "SubscriptionType", "close_all", "managers"]

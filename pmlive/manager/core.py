@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -15,15 +14,15 @@ from pmlive.credentials import Credentials
 from pmlive.errors import BookError, UnknownMarketError
 from pmlive.feed import Policy
 from pmlive.manager.engine import Engine, Options
+from pmlive.manager.holdings import Holdings
 from pmlive.manager.mailbox import Handler
 from pmlive.manager.subscriptions import CallbackType, Subscription
 from pmlive.manager.viewer import Viewer
 from pmlive.manager.views import AwaitedError, BookView, status, view
 from pmlive.markets import Market
 from pmlive.pipeline import Token
-from pmlive.pipeline.journal import rebuild
-from pmlive.settings import Variables, Venue, data_dir
-from pmlive.store import Recorder, RecorderOptions
+from pmlive.settings import Variables, Venue
+from pmlive.store import RecorderOptions
 
 if TYPE_CHECKING:
     from pmlive.sim import SimulatedVenue
@@ -38,7 +37,8 @@ class Manager(Viewer):
 
     Everything live happens in a thread of its own, started on first use; each method is plain, works in a script, in
     a cell, with a running event loop and without, and may be called from any thread. Frames are copies of what is
-    there.
+    there. A manager that nothing refers to any more, neither a variable nor a chart, closes itself, as does one that
+    is open at the end of the program.
 
     Args:
         venue: the real venue by default; ``"sim"`` starts a simulated one, which needs no network; or other addresses.
@@ -87,7 +87,7 @@ class Manager(Viewer):
     ) -> None:
         super().__init__(engine, handlers)
         self.sim = sim
-        self._recorder: Recorder | None = None
+        self._holdings = Holdings(self, engine, sim)
 
     # --- what is there ---
 
@@ -182,51 +182,36 @@ class Manager(Viewer):
     def record(self, folder: str | Path | None = None, *, keep_raw: timedelta | None = None) -> Path:
         """Write everything from now on into a folder, going on with what it holds; give the folder.
 
+        Asked again for what it does already, it goes on. What is recorded is sealed at the end of the program, too, and
+        before SIGTERM ends it, unless the program handles that signal itself.
+
         Args:
-            folder: a new folder of ``PMLIVE_DATA_DIR`` by default.
+            folder: a new folder of ``PMLIVE_DATA_DIR`` by default, or the one that is being recorded into.
             keep_raw: how long raw frames are kept, for ever by default. Tables stay; what has no raw frames any more
                 cannot be replayed or decoded anew.
 
         Raises:
-            StoreError: the folder cannot be written, is another's, or another process records into it.
+            StoreError: the folder cannot be written, is another's, or is being recorded by another manager.
+            ValueError: it records already, into another folder or with another ``keep_raw``.
         """
-        if self._recorder is not None:
-            raise ValueError(f"already recording into {self._recorder.folder}; call stop_recording first")
         if keep_raw is not None and keep_raw <= timedelta(0):
             raise ValueError(f"keep_raw must be longer than nothing; got {keep_raw}")
         self._engine.refuse_closed()
         # It weighs 40 MB and nothing else needs it; the first sealing is no time to find out that it is missing.
         import_module("pmlive.store.parquet")
-        where = Path(folder) if folder is not None else data_dir() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         options = RecorderOptions(keep_raw=None if keep_raw is None else keep_raw.total_seconds())
-        recorder = Recorder(where, rebuild=rebuild, options=options)
-        try:
-            self._engine.call(partial(self._engine.record, recorder))
-        except BaseException:
-            recorder.close()
-            raise
-        self._recorder = recorder
-        return where
+        return self._holdings.record(None if folder is None else Path(folder), options)
 
     def stop_recording(self) -> None:
         """Seal the recording; streaming goes on."""
-        recorder, self._recorder = self._recorder, None
-        if recorder is None:
-            return
-        try:
-            self._engine.call(self._engine.end_recording)
-        finally:
-            recorder.close()
+        self._holdings.stop_recording()
 
     # --- the end ---
 
     def close(self) -> None:
         """Seal the recording and end every connection; again does nothing."""
         self._end_viewing()
-        self.stop_recording()
-        self._engine.close()
-        if self.sim is not None:
-            self.sim.stop()
+        self._holdings.close()
 
     def __enter__(self) -> Self:
         """Use the manager in a block and close it after."""

@@ -57,9 +57,9 @@ class Replay(Manager):
         timeline = Timeline([folders] if isinstance(folders, Path) else folders)
         markets = [market for folder in timeline.folders for market in recorded_markets(folder)]
         options = Options(rows=rows, age=age, depth=depth)
-        self._played = Played(timeline, markets, options, speed=speed, paused=True)
+        self._played = played = Played(timeline, markets, options, speed=speed, paused=True)
         self._begin(
-            Engine(Venue(), None, options, lambda _: self._played),
+            Engine(Venue(), None, options, lambda _: played),
             {"notification": notification_callback, "log": log_callback},
         )
         self._engine.call(lambda: self._engine.learn(Wanted([], markets)))
@@ -133,7 +133,7 @@ class Replay(Manager):
         Raises:
             ValueError: the recording has no such time, or what is played is being recorded.
         """
-        if self._recorder is not None:
+        if self._holdings.recorder is not None:
             raise ValueError("what is played is being recorded, so it cannot jump; call stop_recording first")
         time = nanoseconds(at)
         self._engine.call(lambda: self._played.player.seek(time))

@@ -65,10 +65,14 @@ class Runner:
             self._thread.join(timeout=10)
 
     def _result(self, coroutine: Coroutine[object, object, T]) -> T:
+        asked = self._submit(coroutine)
         try:
-            return self._submit(coroutine).result()
+            return asked.result()
         except CancelledError:
             raise FeedError("this manager was closed meanwhile; make another") from None
+        finally:
+            # Whoever was interrupted waits for it no more; of what is done there is nothing to cancel.
+            asked.cancel()
 
     def _submit(self, coroutine: Coroutine[object, object, T]) -> "Future[T]":
         # Under the lock, so that what is submitted before the stop is begun before the stop.

@@ -59,9 +59,15 @@ class Viewer(Subscriber):
         """See what several ask for, all at one moment and in one visit to the feed thread."""
         return self._engine.call(partial(glance, self._engine, asked))
 
-    def at_close(self, ending: Callable[[], object]) -> None:
-        """Do something before everything ends; charts take their last picture then."""
+    def at_close(self, ending: Callable[[], object]) -> Callable[[], None]:
+        """Do something before everything ends; charts take their last picture then. Give what calls it off."""
         self._endings.append(ending)
+
+        def call_off() -> None:
+            if ending in self._endings:
+                self._endings.remove(ending)
+
+        return call_off
 
     def _end_viewing(self) -> None:
         while self._endings:

@@ -5,7 +5,6 @@
 # pyright: reportMissingTypeStubs=false
 
 import threading
-from functools import partial
 from html import escape
 from typing import cast
 
@@ -27,6 +26,7 @@ _WINDOWS = (("1 minute", 60.0), ("5 minutes", 300.0), ("1 hour", 3600.0), ("ever
 
 
 _opening = threading.Lock()
+# Those that managers have now.
 _dashboards: "dict[Manager, Dashboard]" = {}
 
 
@@ -60,6 +60,8 @@ class Dashboard(ipywidgets.VBox):
         self._window.observe(self._window_set, names="value")
         self._shown = Shown()
         super().__init__(self._rows())
+        # Before the charts are closed one by one, the picture of all of them is taken.
+        self._call_off = manager.at_close(self.close)
         self._closed = False
 
     @classmethod
@@ -68,9 +70,7 @@ class Dashboard(ipywidgets.VBox):
         made = cls(manager, token_id, rate=rate)
         with _opening:
             before, _dashboards[manager] = _dashboards.get(manager), made
-        if before is None:
-            manager.at_close(partial(_end, manager))
-        else:
+        if before is not None:
             before.close()
         return made
 
@@ -112,6 +112,10 @@ class Dashboard(ipywidgets.VBox):
         if self._closed:
             return
         self._closed = True
+        self._call_off()
+        with _opening:
+            if _dashboards.get(self.manager) is self:
+                del _dashboards[self.manager]
         if self._shown:
             self._shown.freeze(png_bundle(png(self.figure()), repr(self)))
         super().close()
@@ -138,9 +142,3 @@ class Dashboard(ipywidgets.VBox):
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(repr(self))}</p>"
-
-
-def _end(manager: Manager) -> None:
-    with _opening:
-        last = _dashboards.pop(manager)
-    last.close()

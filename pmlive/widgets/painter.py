@@ -3,12 +3,14 @@
 import contextvars
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
 from pmlive.errors import FeedError
 from pmlive.manager import Manager
+from pmlive.manager.ending import the_end
 from pmlive.manager.glance import Asked, Glance
 
 __all__ = ["Painted", "Painter", "painter_of"]
@@ -45,7 +47,8 @@ class Painter:
     """Draws the widgets of one manager in a thread, which is there while there are any."""
 
     def __init__(self, manager: Manager) -> None:
-        self._manager = manager
+        # What is drawn keeps the manager; a painter with nothing to draw does not.
+        self._manager = weakref.ref(manager)
         self._lock = threading.Lock()
         self._painted: list[Painted] = []
         self._ended = threading.Event()
@@ -80,31 +83,36 @@ class Painter:
             painted.close()
 
     def _run(self, ended: threading.Event) -> None:
-        while not ended.wait(1 / FASTEST):
+        while not ended.wait(1 / FASTEST) and not the_end.is_set():
             now = time.monotonic()
             due = [painted for painted in tuple(self._painted) if painted.due(now)]
             if due and not self._draw(due, now):
-                self.close()
-                return
+                break
+        if not ended.is_set() and not the_end.is_set():
+            self.close()
 
     def _draw(self, due: Sequence[Painted], now: float) -> bool:
         """Draw what is due; False once there is nothing to look at any more."""
+        manager = self._manager()
+        if manager is None:
+            return False
         asked = [painted.asks(now) for painted in due]
         try:
-            glances = self._manager.glance(asked)
+            glances = manager.glance(asked)
         except FeedError:
             return False
         except Exception:  # noqa: BLE001  # it is shown where it belongs: in the one that asked for it
             for painted, its in zip(due, asked, strict=True):
-                _paint(painted, partial(self._see, its), now)
+                _paint(painted, partial(_see, manager, its), now)
             return True
         for painted, glance in zip(due, glances, strict=True):
             _paint(painted, lambda seen=glance: seen, now)
         return True
 
-    def _see(self, asked: Asked) -> Glance:
-        (glance,) = self._manager.glance([asked])
-        return glance
+
+def _see(manager: Manager, asked: Asked) -> Glance:
+    (glance,) = manager.glance([asked])
+    return glance
 
 
 def _paint(painted: Painted, see: Callable[[], Glance], now: float) -> None:
@@ -114,7 +122,7 @@ def _paint(painted: Painted, see: Callable[[], Glance], now: float) -> None:
         painted.fail(error)
 
 
-_painters: dict[Manager, Painter] = {}
+_painters: "weakref.WeakKeyDictionary[Manager, Painter]" = weakref.WeakKeyDictionary()
 _making = threading.Lock()
 
 
@@ -124,11 +132,5 @@ def painter_of(manager: Manager) -> Painter:
         painter = _painters.get(manager)
         if painter is None:
             painter = _painters[manager] = Painter(manager)
-            manager.at_close(partial(_end, manager))
+            manager.at_close(painter.close)
         return painter
-
-
-def _end(manager: Manager) -> None:
-    with _making:
-        painter = _painters.pop(manager)
-    painter.close()

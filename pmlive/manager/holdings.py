@@ -1,0 +1,211 @@
+"""What a manager holds, and how it is given back: when it is closed, or when nothing refers to it any more.
+
+Threads, sockets and a locked folder would outlive the cell that made them each time that it is run again. So they know
+nothing of their manager, and are closed once it is gone. That may begin anywhere, also in the middle of other code,
+so it is done in a thread of its own; a Ctrl-C while it is waited for leaves nothing half done.
+"""
+
+import gc
+import logging
+import os
+import threading
+import weakref
+from concurrent.futures import Future, wait
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pmlive.errors import FeedError, StoreError
+from pmlive.manager.ending import before_the_end, in_thread
+from pmlive.manager.engine import Engine
+from pmlive.pipeline.journal import rebuild
+from pmlive.settings import data_dir
+from pmlive.store import Recorder, RecorderOptions
+
+if TYPE_CHECKING:
+    from pmlive.manager.core import Manager
+    from pmlive.sim import SimulatedVenue
+
+__all__ = ["Holdings", "close_all", "make_way", "managers"]
+
+logger = logging.getLogger(__name__)
+
+# All that were not given back yet.
+_held: "set[Holdings]" = set()
+
+
+class Holdings:
+    """The engine of a manager, its recording and its simulated venue."""
+
+    def __init__(self, manager: "Manager", engine: Engine, sim: "SimulatedVenue | None") -> None:
+        self.manager = weakref.ref(manager)
+        self.recorder: Recorder | None = None
+        self._engine = engine
+        self._sim = sim
+        self._options: RecorderOptions | None = None
+        # Where is recorded, until that is sealed.
+        self._folder: Path | None = None
+        self._lock = threading.RLock()
+        self._sealed: Future[None] | None = None
+        self._ended: Future[None] | None = None
+        self._pid = os.getpid()
+        _held.add(self)
+        # The end of the program closes them in its own way.
+        weakref.finalize(manager, self._forgotten).atexit = False
+        before_the_end(_close_at_the_end)
+
+    @property
+    def ending(self) -> bool:
+        """Whether they are being given back."""
+        return self._ended is not None
+
+    @property
+    def ours(self) -> bool:
+        """Whether they are of this process, and not of the one that it was forked from."""
+        return self._pid == os.getpid()
+
+    def records_into(self, folder: Path) -> bool:
+        """Tell whether this is where is recorded, or sealed."""
+        return self._folder == folder.resolve()
+
+    def record(self, folder: Path | None, options: RecorderOptions) -> Path:
+        """Record from now on, into a new folder by default; asked for what it does already, go on.
+
+        Raises:
+            FeedError: it was closed meanwhile.
+            StoreError: the folder cannot be recorded into.
+            ValueError: it records something else.
+        """
+        where = in_thread(lambda: self._record(folder, options)).result()
+        # A recorder closes itself at the end of the program, too, but then the recording does not say how it ended.
+        before_the_end(_close_at_the_end)
+        return where
+
+    def _record(self, folder: Path | None, options: RecorderOptions) -> Path:
+        with self._lock:
+            if self.ending:
+                raise FeedError("this manager was closed; make another")
+            recorder = self.recorder
+            if recorder is None:
+                recorder = self._begin(folder or data_dir() / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", options)
+            elif options != self._options or not (folder is None or self.records_into(folder)):
+                raise ValueError(f"already recording into {recorder.folder}; call stop_recording first")
+            return recorder.folder
+
+    def _begin(self, folder: Path, options: RecorderOptions) -> Recorder:
+        make_way(folder)
+        recorder = Recorder(folder, rebuild=rebuild, options=options)
+        try:
+            self._engine.call(partial(self._engine.record, recorder))
+        except BaseException:
+            recorder.close()
+            raise
+        self.recorder, self._options, self._folder = recorder, options, folder.resolve()
+        return recorder
+
+    def stop_recording(self) -> None:
+        """Seal the recording; where somebody else does already, wait for that."""
+        with self._lock:
+            recorder, self.recorder = self.recorder, None
+            if recorder is not None:
+                self._sealed = in_thread(partial(self._seal, recorder))
+            sealed = self._sealed
+        if sealed is not None:
+            wait([sealed])
+        if sealed is not None and recorder is not None:
+            sealed.result()
+
+    def close(self) -> None:
+        """Give everything back; again waits until that is done."""
+        self._give_back().result()
+
+    def wait(self) -> None:
+        """Wait until everything was given back."""
+        wait([self._give_back()])
+
+    def _give_back(self) -> "Future[None]":
+        with self._lock:
+            if self._ended is None:
+                self._ended = Future()
+                in_thread(self._end).add_done_callback(partial(_settle, self._ended))
+            return self._ended
+
+    def _forgotten(self) -> None:
+        self._give_back().add_done_callback(_report)
+
+    def _seal(self, recorder: Recorder) -> None:
+        try:
+            self._engine.call(self._engine.end_recording)
+        finally:
+            recorder.close()
+            self._folder = None
+
+    def _end(self) -> None:
+        with ExitStack() as ending:
+            ending.callback(_held.discard, self)
+            if self._sim is not None:
+                ending.callback(self._sim.stop)
+            ending.callback(self._engine.close)
+            self.stop_recording()
+
+
+def managers() -> "list[Manager]":
+    """List the managers and replays of this process that are open."""
+    there = [held.manager() for held in _ours() if not held.ending]
+    return [manager for manager in there if manager is not None]
+
+
+def close_all() -> None:
+    """Close every manager and replay of this process, also those that no variable holds any more."""
+    for manager in managers():
+        manager.close()
+
+
+def make_way(folder: Path) -> None:
+    """See that no other manager of this process records into a folder; one that nobody has any more is waited for.
+
+    Raises:
+        StoreError: somebody still has the other manager.
+    """
+    if any(held.records_into(folder) and not held.ending for held in _ours()):
+        # What refers only to itself is there until it is looked for.
+        gc.collect()
+    for held in _ours():
+        if held.records_into(folder):
+            if not held.ending:
+                raise StoreError(_refusal(held, folder))
+            held.wait()
+
+
+def _ours() -> list[Holdings]:
+    return [held for held in tuple(_held) if held.ours]
+
+
+def _refusal(held: Holdings, folder: Path) -> str:
+    return (
+        f"{os.fspath(folder)!r} is being recorded by another manager of this process, {held.manager()!r}; close it "
+        "(pm.managers() lists those that are open, pm.close_all() closes them) or choose another folder"
+    )
+
+
+def _settle(ended: "Future[None]", done: "Future[None]") -> None:
+    if (error := done.exception()) is None:
+        ended.set_result(None)
+    else:
+        ended.set_exception(error)
+
+
+def _report(ended: "Future[None]") -> None:
+    if (error := ended.exception()) is not None:
+        logger.error("a manager that nothing refers to any more could not be closed", exc_info=error)
+
+
+def _close_at_the_end() -> None:
+    for held in _ours():
+        try:
+            held.close()
+        except Exception:
+            # The others are to be closed all the same.
+            logger.exception("a manager could not be closed at the end of the program")
