@@ -21,6 +21,7 @@ from pmlive.manager import Manager, Replay
 from pmlive.sim import SimulatedVenue
 from pmlive.store import records
 from pmlive.store.faults import injected
+from pmlive.widgets import StatusPanel
 
 
 @contextmanager
@@ -110,7 +111,7 @@ def test_a_replay_that_nothing_refers_to_is_closed() -> None:
 def test_what_shows_a_manager_keeps_it_until_it_is_closed() -> None:
     with venue() as sim:
         live = made(sim)
-        dashboard, status = live.dashboard(), pm.widgets.StatusPanel(live)
+        dashboard, status = live.dashboard(), StatusPanel(live)
         del live
         assert len(pm.managers()) == 1
         assert dashboard.manager.status()["background_task"] == {"running": True, "task_exists": True}
@@ -148,7 +149,7 @@ def test_a_manager_that_is_told_to_record_again_goes_on(tmp_path: Path) -> None:
     with venue() as sim, recording(sim, tmp_path / "night") as live:
         assert live.record(tmp_path / "night") == live.record() == tmp_path / "night"
 
-        with pytest.raises(ValueError, match="already recording into .*night; call stop_recording first"):
+        with pytest.raises(ValueError, match=r"already recording into .*night; call stop_recording first"):
             live.record(tmp_path / "other")
         with pytest.raises(ValueError, match="already recording into"):
             live.record(tmp_path / "night", keep_raw=timedelta(days=1))
@@ -217,15 +218,15 @@ live = run()
 {rest}
 """
 
+KILL = "os.kill(os.getpid(), signal.SIGTERM)\nwhile True: time.sleep(0.1)"
 ENDINGS = {
     "by itself": ("", 0),
     "by sys.exit": ("sys.exit(3)", 3),
     "by an exception": ("raise ValueError('no')", 1),
-    "by SIGTERM": ("os.kill(os.getpid(), signal.SIGTERM)\nwhile True: time.sleep(0.1)", -signal.SIGTERM),
+    "by SIGTERM": (KILL, -signal.SIGTERM),
     "by SIGTERM while it calls": ("os.kill(os.getpid(), signal.SIGTERM)\nwhile True: live.status()", -signal.SIGTERM),
     "by SIGTERM that it handles": (
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\nrun.again = pm.Manager(venue='sim')\n"
-        "os.kill(os.getpid(), signal.SIGTERM)\nwhile True: time.sleep(0.1)",
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\nagain = pm.Manager()\n" + KILL,
         5,
     ),
 }

@@ -1,4 +1,4 @@
-"""A notebook's side of a kernel: cells are run in a process of their own, and what they show is kept; no wait is endless."""
+"""A notebook's side of a kernel: cells run in a process of their own, what they show is kept, no wait is endless."""
 
 # jupyter_client's own annotations are partial.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -15,13 +15,11 @@ from typing import TypeAlias, cast
 
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
+from support.page import Follower
 
 __all__ = ["Cell", "Kernel", "kernel"]
 
 _PATIENCE = 45.0
-# Dots and colours are for people.
-_PLAIN = "%colors nocolor\n%config InteractiveShell.ast_node_interactivity = 'last_expr'"
-
 Message: TypeAlias = dict[str, object]
 
 
@@ -53,6 +51,13 @@ class Kernel:
         """Ask for a cell to be run, behind those that were asked for before."""
         return self._client.execute(code, store_history=True, stop_on_error=False)
 
+    def wait_for(self, text: str, asked: str, seconds: float = _PATIENCE) -> None:
+        """Wait until a cell has printed something."""
+        until = time.monotonic() + seconds
+        while text not in self._cell(asked, "").text:
+            assert time.monotonic() < until, f"a cell did not print {text!r} within {seconds} s"
+            self.hear(0.5)
+
     def end(self, asked: str, seconds: float = _PATIENCE) -> Cell:
         """Wait until a cell was run; give what it showed."""
         until = time.monotonic() + seconds
@@ -78,6 +83,19 @@ class Kernel:
         until = time.monotonic() + seconds
         while not self.value(f"bool({condition})"):
             assert time.monotonic() < until, f"{condition} did not come true within {seconds} s"
+
+    def follow(self, model_id: str) -> Follower:
+        """Follow a chart as a view of it does, by what was heard so far."""
+        while self.hear(0.0):
+            pass
+        opening, *later = [each for each in self.messages if _content(each).get("comm_id") == model_id]
+        state = cast("dict[str, dict[str, object]]", cast("Message", _content(opening)["data"])["state"])
+        follower = Follower({**state["picture"], "buffer": _buffer(opening)})
+        for message in later:
+            said = cast("Message", cast("Message", _content(message)["data"]).get("content") or {})
+            if said.get("kind") in ("whole", "append"):
+                follower.take(said, _buffer(message))
+        return follower
 
     # --- what notebooks do beside running cells ---
 
@@ -134,6 +152,10 @@ def _kind(message: Message) -> str:
 
 def _content(message: Message) -> Message:
     return cast("Message", message["content"])
+
+
+def _buffer(message: Message) -> bytes:
+    return b"".join(bytes(part) for part in cast("list[memoryview]", message["buffers"]))
 
 
 def _connected(manager: KernelManager) -> BlockingKernelClient:
