@@ -22,8 +22,8 @@ from pmlive.manager.glance import Asked, Glance, Mark
 from pmlive.sim import SimulatedVenue
 from pmlive.widgets import DepthChart, HeatMap, Ladder, PriceChart, RecordingPanel, StatusPanel, Tape
 from pmlive.widgets.charts import Chart
+from pmlive.widgets.drawn import Drawn
 from pmlive.widgets.figures import png
-from pmlive.widgets.live import LiveWidget
 from pmlive.widgets.panels import Panel
 
 CHARTS: list[Callable[[Manager], Chart]] = [PriceChart, DepthChart, HeatMap]
@@ -58,7 +58,7 @@ def sample(*, paused: bool = False) -> Generator[Replay]:
     wait_until(lambda: set(threading.enumerate()) <= before, what="that no thread is left")
 
 
-def followed(page: Page, widget: LiveWidget) -> Follower:
+def followed(page: Page, widget: Drawn) -> Follower:
     """Follow a widget from its first message on."""
     _, opening, buffers = page.of(widget).sent[0]
     picture = dict(cast("dict[str, dict[str, object]]", opening["state"])["picture"])
@@ -74,7 +74,7 @@ def until_drawn(comm: PageComm, times: int) -> None:
     wait_until(lambda: len(comm.messages) >= there + times)
 
 
-def draw(widget: LiveWidget) -> None:
+def draw(widget: Drawn) -> None:
     """Draw a widget once, as the painter does."""
     now = time.monotonic()
     (glance,) = widget.manager.glance([widget.asks(now)])
@@ -359,7 +359,7 @@ def test_a_chart_is_a_figure_without_a_front_end_and_after_its_end(make: Callabl
 
 
 @pytest.mark.parametrize("make", [*CHARTS, *PANELS])
-def test_a_widget_is_closed_once_and_leaves_no_thread(make: Callable[[Manager], LiveWidget]) -> None:
+def test_a_widget_is_closed_once_and_leaves_no_thread(make: Callable[[Manager], Drawn]) -> None:
     with sample() as replay:
         widget = make(replay)
         assert "pmlive charts" in [thread.name for thread in threading.enumerate()]

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from pmlive.manager.engine import Engine
 from pmlive.manager.glance import Asked, Glance, glance
@@ -29,18 +29,21 @@ class Viewer(Subscriber):
         super().__init__(engine, handlers)
         self._endings: list[Callable[[], object]] = []
 
-    def dashboard(self, token_id: str | None = None, *, rate: float = 10.0) -> "Dashboard":
+    def dashboard(
+        self, token_id: str | None = None, *, rate: float = 10.0, charts: Literal["canvas", "image"] = "canvas"
+    ) -> "Dashboard":
         """Show live charts, tables and, for a replay, its controls; the dashboard shown before is closed.
 
         Args:
             token_id: the token to begin with, by default the first that is watched.
             rate: the most drawings a second of each chart, 30 at most.
+            charts: ``"image"`` for front ends that load no script of ours; see ``pmlive.widgets.plain``.
 
         Raises:
             ImportError: the extra ``pmlive[jupyter]`` is not installed.
         """
         kind = cast("type[Dashboard]", import_module("pmlive.widgets").Dashboard)
-        return kind.of(cast("Manager", self), token_id, rate=rate)
+        return kind.of(cast("Manager", self), token_id, rate=rate, charts=charts)
 
     def find(self, text: str) -> list[Market]:
         """Find what a text means at this manager's venue, as ``pmlive.find`` does; in a replay, what was recorded.

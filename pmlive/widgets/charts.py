@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 
 from pmlive.manager import Manager, Replay
 from pmlive.manager.glance import Asked, Glance, Mark, short_label
+from pmlive.widgets.drawn import Drawn
 from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
 from pmlive.widgets.live import LiveWidget, script
 from pmlive.widgets.shown import Bundle, png_bundle
 from pmlive.widgets.views import DepthView, HeatView, PriceView, View, depth_view, heat_view, price_view
 
-__all__ = ["Chart", "DepthChart", "HeatMap", "OfToken", "PriceChart"]
+__all__ = ["Chart", "Depth", "DepthChart", "Heat", "HeatMap", "OfToken", "Price", "PriceChart"]
 
 # A manager that keeps what is newer than six hours has not more to show, in seconds.
 _EVERYTHING = 6 * 3600.0
@@ -23,7 +24,7 @@ _SLICES = 600
 _NOTHING = "no market is watched yet"
 
 
-class OfToken(LiveWidget):
+class OfToken(Drawn):
     """A widget that shows one token, which may be changed while it is shown.
 
     Args:
@@ -44,7 +45,7 @@ class OfToken(LiveWidget):
     @token_id.setter
     def token_id(self, token_id: str | None) -> None:
         self._token_id = token_id
-        self._line.wish()
+        self._anew()
 
     @property
     def label(self) -> str:
@@ -118,23 +119,15 @@ class _OverTime(Chart):
     @window.setter
     def window(self, window: float | None) -> None:
         self._window = _checked(window)
-        self._line.wish()
+        self._anew()
 
     def _asked(self, marks: Mapping[str, Mark | None]) -> Asked:
         return Asked(tables=marks, token_id=self._token_id)
 
 
-class PriceChart(_OverTime):
-    """Best bid and ask, the band between them, their middle, trades as marks, and gaps shaded.
+class Price(_OverTime):
+    """The prices of a token, whatever they are shown with."""
 
-    Args:
-        manager: whose token.
-        token_id: the token, by default the first that is watched.
-        window: how many of the last seconds are shown, None for everything.
-        rate: the most drawings a second, 30 at most.
-    """
-
-    _esm = script("link", "axes", "price")
     _tables: ClassVar[tuple[str, ...]] = ("prices", "trades")
     _grows: ClassVar[tuple[str, ...]] = (
         "times",
@@ -165,8 +158,8 @@ class PriceChart(_OverTime):
         draw_price(axes, cast("PriceView", view))
 
 
-class HeatMap(_OverTime):
-    """How much rested at each price over time.
+class PriceChart(Price, LiveWidget):
+    """Best bid and ask, the band between them, their middle, trades as marks, and gaps shaded.
 
     Args:
         manager: whose token.
@@ -175,7 +168,12 @@ class HeatMap(_OverTime):
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script("link", "axes", "heat")
+    _esm = script("link", "axes", "price")
+
+
+class Heat(_OverTime):
+    """The liquidity of a token, whatever it is shown with."""
+
     _tables: ClassVar[tuple[str, ...]] = ("depth",)
     _grows: ClassVar[tuple[str, ...]] = ("times", "prices", "sizes")
 
@@ -208,16 +206,21 @@ class HeatMap(_OverTime):
         draw_heat(axes, cast("HeatView", view))
 
 
-class DepthChart(Chart):
-    """Cumulative depth: how many shares rest up to each price.
+class HeatMap(Heat, LiveWidget):
+    """How much rested at each price over time.
 
     Args:
         manager: whose token.
         token_id: the token, by default the first that is watched.
+        window: how many of the last seconds are shown, None for everything.
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script("link", "axes", "depth")
+    _esm = script("link", "axes", "heat")
+
+
+class Depth(Chart):
+    """The book of a token, whatever it is shown with."""
 
     def _asked(self, marks: Mapping[str, Mark | None]) -> Asked:
         return Asked(tables=marks, token_id=self._token_id)
@@ -228,6 +231,18 @@ class DepthChart(Chart):
 
     def _draw(self, axes: Axes, view: View) -> None:
         draw_depth(axes, cast("DepthView", view))
+
+
+class DepthChart(Depth, LiveWidget):
+    """Cumulative depth: how many shares rest up to each price.
+
+    Args:
+        manager: whose token.
+        token_id: the token, by default the first that is watched.
+        rate: the most drawings a second, 30 at most.
+    """
+
+    _esm = script("link", "axes", "depth")
 
 
 def _second(now: int) -> float:

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from pmlive.manager import Manager, Replay
 from pmlive.markets import Market
-from pmlive.widgets.charts import DepthChart, HeatMap, PriceChart
 from pmlive.widgets.controls import Change, MarketSearch, ReplayControls, TokenPicker
 from pmlive.widgets.figures import new_figure, png
-from pmlive.widgets.panels import Ladder, RecordingPanel, StatusPanel, Tape
+from pmlive.widgets.kits import Made, kit_of
+from pmlive.widgets.painter import painter_of
 from pmlive.widgets.parts import close_parts
 from pmlive.widgets.shown import Shown, png_bundle, widget_bundle
 
@@ -37,20 +37,25 @@ class Dashboard(ipywidgets.VBox):
         manager: whose.
         token_id: the token to begin with, by default the first that is watched.
         rate: the most drawings a second of each chart, 30 at most.
+        charts: ``"canvas"``, or ``"image"`` for front ends that load no script of ours: charts are pictures then, drawn
+            in the kernel at most five times a second, and tables HTML.
     """
 
     # Until it is made: what fails to be made is closed, too, when Python lets go of it.
     _closed = True
 
-    def __init__(self, manager: Manager, token_id: str | None = None, *, rate: float = 10.0) -> None:
+    def __init__(
+        self, manager: Manager, token_id: str | None = None, *, rate: float = 10.0, charts: Made = "canvas"
+    ) -> None:
+        kit = kit_of(charts)
         self.manager = manager
-        self.price = PriceChart(manager, token_id, rate=rate)
-        self.depth = DepthChart(manager, token_id, rate=rate)
-        self.heat = HeatMap(manager, token_id, rate=min(rate, 2.0))
-        self.ladder = Ladder(manager, token_id, rate=min(rate, 5.0))
-        self.tape = Tape(manager, rate=min(rate, 4.0))
-        self.status = StatusPanel(manager)
-        self.recording = RecordingPanel(manager)
+        self.price = kit.price(manager, token_id, rate=kit.rate(rate))
+        self.depth = kit.depth(manager, token_id, rate=kit.rate(rate))
+        self.heat = kit.heat(manager, token_id, rate=min(rate, 2.0))
+        self.ladder = kit.ladder(manager, token_id, rate=min(rate, 5.0))
+        self.tape = kit.tape(manager, rate=min(rate, 4.0))
+        self.status = kit.status(manager)
+        self.recording = kit.recording(manager)
         self.search = MarketSearch(manager, self._show_market)
         self.picker = TokenPicker(manager, self.show)
         if self.price.token_id is not None:
@@ -65,9 +70,11 @@ class Dashboard(ipywidgets.VBox):
         self._closed = False
 
     @classmethod
-    def of(cls, manager: Manager, token_id: str | None = None, *, rate: float = 10.0) -> "Dashboard":
+    def of(
+        cls, manager: Manager, token_id: str | None = None, *, rate: float = 10.0, charts: Made = "canvas"
+    ) -> "Dashboard":
         """Show a manager's dashboard in place of the one that it had before, which is closed."""
-        made = cls(manager, token_id, rate=rate)
+        made = cls(manager, token_id, rate=rate, charts=charts)
         with _opening:
             before, _dashboards[manager] = _dashboards.get(manager), made
         if before is not None:
@@ -101,6 +108,14 @@ class Dashboard(ipywidgets.VBox):
         for chart, its in zip(charts, axes, strict=True):
             chart.draw_on(its)
         return figure
+
+    def draw_for(self, seconds: float) -> None:
+        """Draw in this cell for a while; only where what a thread draws is not shown, as on Colab, is that needed."""
+        painter_of(self.manager).draw_for(seconds)
+
+    async def draw_for_async(self, seconds: float) -> None:
+        """Draw in this cell for a while, as ``draw_for``, and let other tasks of its loop run meanwhile."""
+        await painter_of(self.manager).draw_for_async(seconds)
 
     @property
     def closed(self) -> bool:

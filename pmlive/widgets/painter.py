@@ -1,10 +1,12 @@
 """The thread that draws a manager's widgets: one for all of them, so that nothing else writes to any."""
 
+import asyncio
 import contextvars
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
@@ -53,46 +55,84 @@ class Painter:
         self._painted: list[Painted] = []
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        # How many draw in their own threads.
+        self._guests = 0
 
     def add(self, painted: Painted) -> None:
         """Draw one more."""
         with self._lock:
             self._painted.append(painted)
-            if self._thread is None:
-                self._ended = ended = threading.Event()
-                # Some kernels find the cell that output belongs to by the context, so the thread takes it along.
-                run = contextvars.copy_context().run
-                self._thread = threading.Thread(target=run, args=(self._run, ended), name="pmlive charts", daemon=True)
-                self._thread.start()
+            self._start()
 
     def remove(self, painted: Painted) -> None:
         """Draw one no more; with the last, the thread ends."""
         with self._lock:
             if painted in self._painted:
                 self._painted.remove(painted)
-            if self._painted or self._thread is None:
-                return
-            thread, self._thread = self._thread, None
-            self._ended.set()
-        if thread is not threading.current_thread():
-            thread.join(timeout=5)
+            thread = None if self._painted else self._let_go()
+        _join(thread)
 
     def close(self) -> None:
         """Close all that is drawn."""
         for painted in tuple(self._painted):
             painted.close()
 
+    def draw_for(self, seconds: float) -> None:
+        """Draw in the caller's thread for a while, and not in one of its own."""
+        with self._here():
+            until = time.monotonic() + seconds
+            while (left := until - time.monotonic()) > 0 and self._turn():
+                time.sleep(min(1 / FASTEST, left))
+
+    async def draw_for_async(self, seconds: float) -> None:
+        """Draw in the caller's event loop for a while, and not in a thread."""
+        with self._here():
+            until = time.monotonic() + seconds
+            while (left := until - time.monotonic()) > 0 and self._turn():  # noqa: ASYNC110  # it waits for the clock
+                await asyncio.sleep(min(1 / FASTEST, left))
+
+    @contextmanager
+    def _here(self) -> Generator[None]:
+        """Leave the drawing to the caller."""
+        with self._lock:
+            self._guests += 1
+            thread = self._let_go()
+        _join(thread)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._guests -= 1
+                if self._painted:
+                    self._start()
+
+    def _start(self) -> None:
+        if self._thread is None and not self._guests:
+            self._ended = ended = threading.Event()
+            # Some kernels find the cell that output belongs to by the context, so the thread takes it along.
+            run = contextvars.copy_context().run
+            self._thread = threading.Thread(target=run, args=(self._run, ended), name="pmlive charts", daemon=True)
+            self._thread.start()
+
+    def _let_go(self) -> threading.Thread | None:
+        thread, self._thread = self._thread, None
+        self._ended.set()
+        return thread
+
     def _run(self, ended: threading.Event) -> None:
         while not ended.wait(1 / FASTEST) and not the_end.is_set():
-            now = time.monotonic()
-            due = [painted for painted in tuple(self._painted) if painted.due(now)]
-            if due and not self._draw(due, now):
+            if not self._turn():
                 break
         if not ended.is_set() and not the_end.is_set():
             self.close()
 
-    def _draw(self, due: Sequence[Painted], now: float) -> bool:
+    def _turn(self) -> bool:
         """Draw what is due; False once there is nothing to look at any more."""
+        now = time.monotonic()
+        due = [painted for painted in tuple(self._painted) if painted.due(now)]
+        return not due or self._draw(due, now)
+
+    def _draw(self, due: Sequence[Painted], now: float) -> bool:
         manager = self._manager()
         if manager is None:
             return False
@@ -108,6 +148,11 @@ class Painter:
         for painted, glance in zip(due, glances, strict=True):
             _paint(painted, lambda seen=glance: seen, now)
         return True
+
+
+def _join(thread: threading.Thread | None) -> None:
+    if thread is not None and thread is not threading.current_thread():
+        thread.join(timeout=5)
 
 
 def _see(manager: Manager, asked: Asked) -> Glance:

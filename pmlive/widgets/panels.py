@@ -8,12 +8,24 @@ from typing import cast
 from pmlive.manager import Manager
 from pmlive.manager.glance import Asked, Glance, Mark
 from pmlive.widgets.charts import OfToken
+from pmlive.widgets.drawn import Drawn
 from pmlive.widgets.live import LiveWidget, script
 from pmlive.widgets.pages import ladder_page, recording_page, status_page, tape_page
 from pmlive.widgets.shown import Bundle
 from pmlive.widgets.views import View, depth_view, recording_view, status_view, tape_view
 
-__all__ = ["Ladder", "Panel", "RecordingPanel", "StatusPanel", "Tape"]
+__all__ = [
+    "Ladder",
+    "Levels",
+    "Panel",
+    "Recording",
+    "RecordingPanel",
+    "Status",
+    "StatusPanel",
+    "Table",
+    "Tape",
+    "Trades",
+]
 
 _ESM = script("link", "panel")
 # The rate of messages is that of the last so many drawings.
@@ -23,10 +35,8 @@ _NEWEST = 2000
 _TRADES = 30
 
 
-class Panel(LiveWidget):
-    """A table of what a manager has now."""
-
-    _esm = _ESM
+class Table(Drawn):
+    """A table of what a manager has now, whatever it is shown with."""
 
     def _page(self, glance: Glance) -> str:
         """Make the HTML."""
@@ -46,13 +56,14 @@ class Panel(LiveWidget):
         return str(self._look()["html"])
 
 
-class StatusPanel(Panel):
-    """Connections, subscriptions, rate, lag, checks and gaps.
+class Panel(Table, LiveWidget):
+    """A table that a script of ours shows."""
 
-    Args:
-        manager: whose status.
-        rate: the most drawings a second.
-    """
+    _esm = _ESM
+
+
+class Status(Table):
+    """How the feed is, whatever that is shown with."""
 
     def __init__(self, manager: Manager, *, rate: float = 1.0) -> None:
         self._counted: deque[tuple[int, int]] = deque(maxlen=_RATED)
@@ -75,13 +86,8 @@ class StatusPanel(Panel):
             self._counted.append((now, events))
 
 
-class RecordingPanel(Panel):
-    """What was written: rows, bytes, files, and the space that is left on the disk.
-
-    Args:
-        manager: whose recording.
-        rate: the most drawings a second.
-    """
+class Recording(Table):
+    """What was written, whatever that is shown with."""
 
     def __init__(self, manager: Manager, *, rate: float = 1.0) -> None:
         super().__init__(manager, rate=rate)
@@ -96,14 +102,8 @@ class RecordingPanel(Panel):
         return recording_page(recording_view(status, free=free))
 
 
-class Tape(Panel):
-    """The last trades of everything that is watched.
-
-    Args:
-        manager: whose trades.
-        token_id: the trades of one token alone.
-        rate: the most drawings a second.
-    """
+class Trades(Table):
+    """The last trades, whatever that is shown with."""
 
     def __init__(self, manager: Manager, token_id: str | None = None, *, rate: float = 4.0) -> None:
         self.token_id = token_id
@@ -116,14 +116,8 @@ class Tape(Panel):
         return tape_page(tape_view(glance.news["trades"].frame, glance.labels, token_id=self.token_id, most=_TRADES))
 
 
-class Ladder(OfToken, Panel):
-    """The best levels of a book.
-
-    Args:
-        manager: whose token.
-        token_id: the token, by default the first that is watched.
-        rate: the most drawings a second.
-    """
+class Levels(OfToken, Table):
+    """The best levels, whatever that is shown with."""
 
     def __init__(self, manager: Manager, token_id: str | None = None, *, rate: float = 5.0) -> None:
         super().__init__(manager, token_id, rate=rate)
@@ -135,6 +129,44 @@ class Ladder(OfToken, Panel):
         label, doubt = self._named(glance, self._chosen(glance))
         page = ladder_page(depth_view(glance.book, label=label, doubt=doubt))
         return {"label": label, "html": page}
+
+
+class StatusPanel(Status, Panel):
+    """Connections, subscriptions, rate, lag, checks and gaps.
+
+    Args:
+        manager: whose status.
+        rate: the most drawings a second.
+    """
+
+
+class RecordingPanel(Recording, Panel):
+    """What was written: rows, bytes, files, and the space that is left on the disk.
+
+    Args:
+        manager: whose recording.
+        rate: the most drawings a second.
+    """
+
+
+class Tape(Trades, Panel):
+    """The last trades of everything that is watched.
+
+    Args:
+        manager: whose trades.
+        token_id: the trades of one token alone.
+        rate: the most drawings a second.
+    """
+
+
+class Ladder(Levels, Panel):
+    """The best levels of a book.
+
+    Args:
+        manager: whose token.
+        token_id: the token, by default the first that is watched.
+        rate: the most drawings a second.
+    """
 
 
 def _free(folder: str) -> int | None:

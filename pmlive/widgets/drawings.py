@@ -1,0 +1,214 @@
+"""What is drawn of a view on matplotlib axes, made once and moved after: to make it anew takes longer than to draw it.
+
+A drawing says how far its axes should reach; whoever has the axes decides.
+"""
+
+# matplotlib's stubs leave the types of data open.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.dates import date2num
+from matplotlib.lines import Line2D
+
+from pmlive.widgets.views import DepthView, HeatView, Numbers, PriceView, View
+from pmlive.widgets.views.common import GapView
+from pmlive.widgets.views.heat import LEVELS
+
+__all__ = ["DepthDrawing", "Drawing", "Extent", "HeatDrawing", "PriceDrawing"]
+
+_BID, _ASK, _MID, _GAP = "#0f8a6d", "#cf3f55", "#3267c8", "#f58c00"
+# A chart is about twice as many pixels wide; of more points than three for each two, most are drawn over each other.
+_COLUMNS = 400
+# Prices that stand still are shown this far around.
+_LEAST = 0.005
+
+
+class Extent(NamedTuple):
+    """How far axes reach, in numbers of matplotlib's where they are times."""
+
+    left: float
+    right: float
+    low: float
+    high: float
+
+
+class Drawing(ABC):
+    """What moves on axes; the rest of them is made with it and stands still."""
+
+    def __init__(self, artists: Sequence[Artist]) -> None:
+        self.artists = artists
+
+    @abstractmethod
+    def show(self, view: View) -> Extent:
+        """Show a view; tell how far it reaches."""
+
+
+class _OverTime(Drawing):
+    """A drawing over time, with gaps shaded."""
+
+    def __init__(self, axes: Axes, artists: Sequence[Artist]) -> None:
+        self._gaps = PolyCollection([], color=_GAP, alpha=0.22, linewidth=0, label="gaps")
+        self._gaps.set_transform(axes.get_xaxis_transform())
+        axes.add_collection(self._gaps, autolim=False)
+        axes.xaxis_date("UTC")
+        axes.set_xlabel("UTC")
+        axes.set_ylabel("price, $ a share")
+        super().__init__([*artists, self._gaps])
+
+    def _shade(self, view: GapView, now: float) -> None:
+        starts, ends = _dates(view["gap_starts"]), _dates(np.nan_to_num(view["gap_ends"], nan=now))
+        boxes = [[(start, 0), (start, 1), (end, 1), (end, 0)] for start, end in zip(starts, ends, strict=True)]
+        self._gaps.set_verts(cast("Sequence[Numbers]", boxes))
+
+    def _extent(self, view: PriceView | HeatView, now: float, prices: Sequence[Numbers]) -> Extent:
+        """Reach over the time that was asked for, but not to before there was anything."""
+        first = min(float(view["times"][0]) if len(view["times"]) else now, now - 1000)
+        begin = max(first, now - view["window"]) if view["window"] else first
+        left, right = _dates(np.array([begin, now]))
+        there = np.concatenate([each[np.isfinite(each)] for each in prices])
+        low, high = (float(there.min()), float(there.max())) if len(there) else (0.0, 1.0)
+        return Extent(float(left), float(right), low - _LEAST, high + _LEAST)
+
+
+class PriceDrawing(_OverTime):
+    """Best prices, the band between them, trades and gaps."""
+
+    def __init__(self, axes: Axes) -> None:
+        self._band = PolyCollection([], color=_MID, alpha=0.12, linewidth=0, antialiased=False)
+        axes.add_collection(self._band, autolim=False)
+        self._lines = [_step(axes, name, colour) for name, colour in (("bid", _BID), ("ask", _ASK), ("mid", _MID))]
+        self._trades = [axes.scatter([], [], c=colour, marker=mark, zorder=3) for colour, mark in _TAKERS]
+        super().__init__(axes, [self._band, *self._lines, *self._trades])
+        axes.legend(handles=self._lines, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False)
+
+    def show(self, view: View) -> Extent:
+        """Show prices, which hold until the next ones, and the last until now."""
+        its = cast("PriceView", view)
+        now = _end(its["now"], its["times"])
+        kept = _drawn(its["times"], its["bids"], its["asks"])
+        times = _dates(np.append(its["times"][kept], np.full_like(its["times"][-1:], now)))
+        prices = [np.append(each[kept], each[-1:]) for each in (its["bids"], its["asks"], its["mids"])]
+        self._band.set_verts(_between(times, prices[0], prices[1]))
+        for line, each in zip(self._lines, prices, strict=True):
+            line.set_data(times, each)
+        self._show_trades(its)
+        self._shade(its, now)
+        return self._extent(its, now, [*prices[:2], its["trade_prices"]])
+
+    def _show_trades(self, view: PriceView) -> None:
+        times, sizes = _dates(view["trade_times"]), 8 + 12 * np.log10(1 + view["trade_sizes"])
+        for buys, marks in zip((1.0, 0.0), self._trades, strict=True):
+            which = view["trade_buys"] == buys
+            marks.set_offsets(np.column_stack([times[which], view["trade_prices"][which]]))
+            marks.set_sizes(sizes[which])
+
+
+_TAKERS = ((_BID, "^"), (_ASK, "v"))
+
+
+class DepthDrawing(Drawing):
+    """How many shares rest up to each price."""
+
+    def __init__(self, axes: Axes) -> None:
+        self._areas = [PolyCollection([], color=colour, alpha=0.25, linewidth=0) for colour in (_BID, _ASK)]
+        for area in self._areas:
+            axes.add_collection(area, autolim=False)
+        self._lines = [_step(axes, name, colour) for name, colour in (("bid", _BID), ("ask", _ASK))]
+        axes.set_xlabel("price, $ a share")
+        axes.set_ylabel("shares up to it")
+        super().__init__([*self._areas, *self._lines])
+
+    def show(self, view: View) -> Extent:
+        """Show a book."""
+        its = cast("DepthView", view)
+        sides = ((its["bid_prices"], its["bid_totals"]), (its["ask_prices"], its["ask_totals"]))
+        for area, line, (prices, totals) in zip(self._areas, self._lines, sides, strict=True):
+            area.set_verts(_between(prices, np.zeros_like(totals), totals))
+            line.set_data(prices, totals)
+        prices, totals = (np.concatenate(both) for both in zip(*sides, strict=True))
+        if not len(prices):
+            return Extent(0.0, 1.0, 0.0, 1.0)
+        return Extent(float(prices.min()), float(prices.max()), 0.0, float(totals.max()))
+
+
+class HeatDrawing(_OverTime):
+    """How much rested at each price over time."""
+
+    def __init__(self, axes: Axes) -> None:
+        empty = np.zeros((1, 1, 4), dtype=np.uint8)
+        self._image = axes.imshow(empty, origin="lower", aspect="auto", interpolation="none")
+        super().__init__(axes, [self._image])
+
+    def show(self, view: View) -> Extent:
+        """Show slices as evenly spaced columns, each as it was last."""
+        its = cast("HeatView", view)
+        now = _end(its["now"], its["times"])
+        self._shade(its, now)
+        extent = self._extent(its, now, [its["prices"].ravel()])
+        self._image.set_visible(len(its["times"]) > 0)
+        if not len(its["times"]):
+            return extent
+        ticks = np.diff(np.unique(its["prices"][np.isfinite(its["prices"])].round(6)))
+        tick = float(ticks.min()) if len(ticks) else 0.01
+        low, high = extent.low + _LEAST, extent.high - _LEAST
+        columns = np.arange(its["times"][0], now + its["slice"], its["slice"])
+        shown = np.searchsorted(its["times"], columns, side="right") - 1
+        self._image.set_data(_coloured(its["prices"][shown], its["sizes"][shown], low, high, tick))
+        first, last = _dates(columns[[0, -1]] + [0, its["slice"]])
+        self._image.set_extent((float(first), float(last), low - tick / 2, high + tick / 2))
+        return extent._replace(low=low - tick / 2, high=high + tick / 2)
+
+
+def _coloured(prices: Numbers, sizes: Numbers, low: float, high: float, tick: float) -> Numbers:
+    """Spread levels over the rows of a picture, one a tick: bids in greens, asks in reds."""
+    picture = np.zeros((round((high - low) / tick) + 1, len(prices), 4), dtype=np.uint8)
+    largest = np.log1p(np.nanmax(sizes, initial=0.0)) or 1.0
+    for half, colours in ((slice(0, LEVELS), "Greens"), (slice(LEVELS, None), "Reds")):
+        column, level = np.nonzero(np.isfinite(prices[:, half]))
+        row = np.rint((prices[:, half][column, level] - low) / tick).astype(int)
+        picture[row, column] = colormaps[colours](np.log1p(sizes[:, half][column, level]) / largest, bytes=True)
+    return cast("Numbers", picture)
+
+
+def _step(axes: Axes, name: str, colour: str) -> Line2D:
+    line = Line2D([], [], drawstyle="steps-post", color=colour, linewidth=1, label=name)
+    axes.add_line(line)
+    return line
+
+
+def _between(at: Numbers, low: Numbers, high: Numbers) -> list[Numbers]:
+    """Outline what is between two stepped lines, as far as both are there."""
+    there = np.isfinite(low) & np.isfinite(high)
+    begins, ends = np.flatnonzero(np.diff(np.concatenate([[0], there, [0]]).astype(int))).reshape(-1, 2).T
+    outlines: list[Numbers] = []
+    for begin, end in zip(begins, ends, strict=True):
+        x = np.repeat(at[begin : end + 1], 2)[1:-1] if end < len(at) else np.repeat(at[begin:end], 2)[1:]
+        top, bottom = (np.repeat(each[begin:end], 2)[: len(x)] for each in (high, low))
+        outlines.append(cast("Numbers", np.column_stack([np.append(x, x[::-1]), np.append(top, bottom[::-1])])))
+    return outlines
+
+
+def _drawn(times: Numbers, lows: Numbers, highs: Numbers) -> "np.ndarray[tuple[int, ...], np.dtype[np.intp]]":
+    """Choose the points that can be told apart: of each two columns of pixels the last, the lowest and the highest."""
+    if len(times) <= 3 * _COLUMNS:
+        return np.arange(len(times))
+    column = ((times - times[0]) * (_COLUMNS / max(float(times[-1] - times[0]), 1.0))).astype(int)
+    last = np.flatnonzero(np.diff(column, append=-1))
+    outer = [np.lexsort(keys)[np.append(0, last[:-1] + 1)] for keys in ((lows, column), (-highs, column))]
+    return np.unique(np.concatenate([last, *outer]))
+
+
+def _end(now: float, times: Numbers) -> float:
+    return max(now, float(times[-1])) if len(times) else now
+
+
+def _dates(times: Numbers) -> Numbers:
+    return cast("Numbers", date2num(times.astype("datetime64[ms]")))

@@ -1,0 +1,334 @@
+"""The charts and tables made of Jupyter's own widgets, for front ends that load no script of ours."""
+
+import asyncio
+import struct
+import threading
+from collections.abc import Callable
+from io import BytesIO
+from typing import TypeAlias, cast
+
+import comm
+import numpy as np
+import pytest
+from PIL import Image
+from support.page import Page
+from support.waiting import wait_until
+from test_widgets_live import draw, sample, watching
+
+from pmlive.manager import Manager
+from pmlive.manager.glance import Glance
+from pmlive.widgets import plain
+from pmlive.widgets.drawings import PriceDrawing
+from pmlive.widgets.easel import Easel
+from pmlive.widgets.figures import new_figure
+from pmlive.widgets.views import View
+
+CHARTS: list[Callable[[Manager], plain.Picture]] = [plain.PriceChart, plain.DepthChart, plain.HeatMap]
+PANELS: list[Callable[[Manager], plain.Page]] = [
+    plain.Ladder,
+    plain.Tape,
+    plain.StatusPanel,
+    plain.RecordingPanel,
+]
+Pixels: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+OF_JUPYTER = {"@jupyter-widgets/base", "@jupyter-widgets/controls"}
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Page:
+    """Open widgets on a page that keeps what it is sent."""
+    opened = Page()
+    monkeypatch.setattr(comm, "create_comm", opened.create_comm)
+    return opened
+
+
+def value_of(page: Page, widget: object) -> object:
+    """Give the value that a front end has of a widget."""
+    sent = page.of(widget).sent
+    value: object = None
+    for _, data, buffers in sent:
+        state = cast("dict[str, object]", data.get("state", {}))
+        if "value" in state or ["value"] in cast("list[object]", data.get("buffer_paths", [])):
+            value = state.get("value") or b"".join(buffers)
+    return value
+
+
+def pixels(picture: bytes) -> Pixels:
+    return np.asarray(Image.open(BytesIO(picture)).convert("RGB"))
+
+
+def alike(one: Pixels, other: Pixels) -> bool:
+    """Tell whether two pictures are the same but for the choice of their colours."""
+    return int(np.abs(one.astype(int) - other.astype(int)).max()) < 20
+
+
+def until_sent(page: Page, widget: object, times: int) -> None:
+    """Wait for so many more messages."""
+    there = len(page.of(widget).sent)
+    wait_until(lambda: len(page.of(widget).sent) >= there + times)
+
+
+# --- what a browser gets ---
+
+
+def test_a_dashboard_of_pictures_asks_for_no_script_but_jupyter_s_own(page: Page) -> None:
+    with sample() as replay:
+        dashboard = replay.dashboard(charts="image")
+
+        opened = [cast("dict[str, dict[str, object]]", each.sent[0][1])["state"] for each in page.comms.values()]
+        modules = {
+            str(state[name]) for state in opened for name in ("_model_module", "_view_module") if state.get(name)
+        }
+        assert modules == OF_JUPYTER
+        assert {type(one).__module__ for one in (dashboard.price, dashboard.tape)} == {"pmlive.widgets.plain"}
+        assert len(dashboard.figure().axes) == 3
+    assert dashboard.closed
+
+
+def test_a_dashboard_of_anything_else_is_refused() -> None:
+    with sample() as replay, pytest.raises(ValueError, match="neither 'canvas' nor 'image'"):
+        replay.dashboard(charts="svg")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("make", CHARTS)
+def test_a_chart_is_a_png_from_the_first_moment_on(page: Page, make: Callable[[Manager], plain.Picture]) -> None:
+    with sample() as replay:
+        chart = make(replay)
+
+        picture = cast("bytes", value_of(page, chart))
+
+        assert struct.unpack(">II", picture[16:24]) == (900, 290)
+        assert (pixels(picture).min(axis=2) < 200).sum() > 3000
+
+
+def test_a_picture_grows_as_the_market_does(page: Page) -> None:
+    with watching() as (sim, manager):
+        chart = plain.PriceChart(manager, sim.markets[0].token_ids[0], rate=30)
+        before = value_of(page, chart)
+
+        until_sent(page, chart, 5)
+
+        assert value_of(page, chart) != before
+
+
+def test_pages_have_what_tables_have(page: Page) -> None:
+    with sample() as replay:
+        said = [str(value_of(page, make(replay))) for make in PANELS]
+
+    assert "Will the Fed cut rates by 25 bps in December? - Yes" in said[0]
+    assert "8 of 8 books trusted" in said[2]
+    assert "nothing is recorded" in said[3]
+
+
+def test_what_stands_still_is_not_sent_again(page: Page) -> None:
+    with sample() as replay:
+        widgets = [make(replay) for make in (*CHARTS, *PANELS)]
+        sent = [len(page.of(widget).sent) for widget in widgets]
+
+        for widget in widgets:
+            draw(widget)
+
+        assert [len(page.of(widget).sent) for widget in widgets] == sent
+
+
+def test_another_token_is_drawn_next(page: Page) -> None:
+    with sample() as replay:
+        chart = plain.PriceChart(replay, replay.markets[0].token_ids[0], rate=30)
+        before = value_of(page, chart)
+
+        chart.token_id = replay.markets[1].token_ids[0]
+        until_sent(page, chart, 1)
+
+        assert value_of(page, chart) != before
+        assert chart.label != "Will the Fed cut rates by 25 bps in December? - Yes"
+
+
+class Broken(plain.Page):
+    """A page that cannot be made after the first time."""
+
+    drawn = 0
+
+    def _page(self, glance: Glance) -> str:
+        del glance
+        self.drawn += 1
+        if self.drawn > 1:
+            raise ValueError("<b>no</b>")
+        return "first"
+
+
+class BrokenPicture(plain.DepthChart):
+    """A picture that cannot be made after the first time."""
+
+    drawn = 0
+
+    def _view(self, glance: Glance) -> View:
+        self.drawn += 1
+        if self.drawn > 1:
+            raise ValueError("no")
+        return super()._view(glance)
+
+
+def test_an_error_is_shown_under_a_table_and_on_a_picture(page: Page, caplog: pytest.LogCaptureFixture) -> None:
+    with watching() as (_, manager):
+        broken, picture = Broken(manager, rate=30), BrokenPicture(manager, rate=30)
+
+        wait_until(lambda: "ValueError: &lt;b&gt;no&lt;/b&gt;" in str(value_of(page, broken)))
+        wait_until(lambda: (pixels(cast("bytes", value_of(page, picture)))[100] == 0xE0).mean() > 0.3)
+        assert str(value_of(page, broken)).startswith("first<p style=")
+        assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("make", [*CHARTS, *PANELS])
+def test_it_is_closed_and_leaves_no_thread(make: Callable[[Manager], plain.Plain]) -> None:
+    with sample() as replay:
+        widget = make(replay)
+        widget.close()
+
+        assert "pmlive charts" not in [thread.name for thread in threading.enumerate()]
+        assert "closed" in repr(widget)
+
+
+# --- drawing in a cell ---
+
+
+class Noting(plain.StatusPanel):
+    """A page that notes which threads make it."""
+
+    def __init__(self, manager: Manager) -> None:
+        self.makers: set[str] = set()
+        super().__init__(manager, rate=30)
+
+    def _page(self, glance: Glance) -> str:
+        self.makers.add(threading.current_thread().name)
+        return super()._page(glance)
+
+
+def makers_within(noting: Noting, work: Callable[[], object]) -> set[str]:
+    noting.makers.clear()
+    work()
+    return set(noting.makers)
+
+
+def test_a_cell_draws_by_itself_for_as_long_as_it_is_told_to(page: Page) -> None:
+    with watching() as (_, manager):
+        dashboard, noting = manager.dashboard(charts="image"), Noting(manager)
+        assert makers_within(noting, lambda: until_sent(page, noting, 1)) == {"pmlive charts"}
+
+        assert makers_within(noting, lambda: dashboard.draw_for(1.0)) == {"MainThread"}
+        assert makers_within(noting, lambda: asyncio.run(dashboard.draw_for_async(1.0))) == {"MainThread"}
+
+        noting.makers.clear()
+        wait_until(lambda: noting.makers == {"pmlive charts"})
+
+
+def test_drawing_in_a_cell_ends_with_the_manager(page: Page) -> None:
+    with watching() as (_, manager):
+        dashboard = manager.dashboard(charts="image")
+        until_sent(page, dashboard.price, 1)
+        ender = threading.Timer(0.3, manager.close)
+        ender.start()
+
+        dashboard.draw_for(30.0)
+
+        ender.join()
+        assert dashboard.closed
+
+
+# --- the easel ---
+
+
+def view(now: float, price: float = 0.5) -> View:
+    times = np.arange(now - 5000.0, now, 100.0)
+    prices = np.full_like(times, price)
+    return {
+        "label": "A",
+        "doubt": "",
+        "now": now,
+        "window": 10_000.0,
+        "times": times,
+        "bids": prices - 0.01,
+        "asks": prices + 0.01,
+        "mids": prices,
+        "trade_times": times[:3],
+        "trade_prices": prices[:3],
+        "trade_sizes": np.ones(3),
+        "trade_buys": np.ones(3),
+        "gap_starts": times[:1],
+        "gap_ends": times[1:2],
+        "gap_causes": ["silence"],
+    }
+
+
+def test_nothing_is_left_of_what_was_drawn_before() -> None:
+    easel = Easel(PriceDrawing, over_time=True)
+    first = easel.draw(view(1e9))
+
+    second = easel.draw(view(1e9, 0.504))
+
+    assert second != first
+    assert easel.draw(view(1e9)) == first
+
+
+def test_what_stands_still_is_drawn_anew_when_it_changes() -> None:
+    easel = Easel(PriceDrawing, over_time=True)
+    first = pixels(easel.draw(view(1e9)))
+
+    renamed = pixels(easel.draw({**view(1e9), "label": "B"}))
+    doubted = pixels(easel.draw({**view(1e9), "doubt": "lost"}))
+
+    assert (renamed[:30] != first[:30]).any()
+    assert alike(renamed[40:], first[40:])
+    assert (doubted[100] == 0xE0).mean() > 0.3
+
+
+def test_axes_follow_what_is_shown() -> None:
+    easel = Easel(PriceDrawing, over_time=True)
+    here = easel.draw(view(1e9, 0.5))
+
+    easel.draw(view(1e9 + 60_000, 0.7))
+    moved = pixels(easel.draw(view(1e9 + 60_000, 0.7)))
+
+    again = pixels(here)
+    # The same picture but for the numbers beside the axes.
+    assert alike(moved[40:230, 90:880], again[40:230, 90:880])
+    assert not alike(moved, again)
+
+
+def test_a_spike_among_very_many_points_is_seen() -> None:
+    def spiked(price: float) -> View:
+        times = np.linspace(0.0, 300_000.0, 20_000)
+        asks = np.full_like(times, 0.51)
+        asks[9_001] = price
+        empty = np.array([])
+        return {
+            **view(300_000.0),
+            "window": 300_000.0,
+            "times": times,
+            "bids": np.full_like(times, 0.49),
+            "asks": asks,
+            "mids": np.full_like(times, 0.5),
+            "trade_times": empty,
+            "trade_prices": empty,
+            "trade_sizes": empty,
+            "trade_buys": empty,
+        }
+
+    drawing = PriceDrawing(new_figure()[1][0])
+
+    assert drawing.show(spiked(0.9)).high == pytest.approx(0.905)
+    assert len(drawing.artists) == 7
+    assert Easel(PriceDrawing, over_time=True).draw(spiked(0.9)) != Easel(PriceDrawing, over_time=True).draw(
+        spiked(0.51)
+    )
+
+
+def test_a_side_that_is_empty_for_a_while_is_a_hole_in_the_band() -> None:
+    its = dict(view(1e9))
+    bids = np.array(its["bids"])
+    bids[10:20] = np.nan
+    axes = new_figure()[1][0]
+
+    PriceDrawing(axes).show({**its, "bids": bids})
+
+    before, after = [np.asarray(path.vertices)[:, 0] for path in axes.collections[0].get_paths()]
+    assert before.max() < after.min()
