@@ -3,9 +3,11 @@
 import struct
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from typing import cast
 
 import numpy as np
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 from pmlive.manager import BookView
 from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
@@ -194,6 +196,14 @@ def test_a_price_chart_is_drawn_whatever_its_title_and_however_little_there_is(v
 
     assert size(png(figure)) == (900, 290)
     assert "$\\frac{1}{0}$" in axes.get_title(loc="left")
+
+
+def test_a_figure_is_a_picture_in_a_notebook_that_has_not_heard_of_pyplot() -> None:
+    figure, _ = new_figure()
+
+    shown = DisplayFormatter().format(figure)[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+    assert size(cast("dict[str, bytes]", shown)["image/png"]) == (900, 290)
 
 
 def test_gaps_are_shaded_to_the_end_of_the_chart_while_they_last() -> None:

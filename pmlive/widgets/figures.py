@@ -1,6 +1,7 @@
 """The charts as matplotlib figures, for papers and for notebooks that are read without a kernel.
 
-A figure has a canvas of its own and pyplot knows nothing of it, so figures can be made in any thread.
+A figure has a canvas of its own and pyplot knows nothing of it, so figures can be made in any thread; a notebook shows
+them all the same.
 """
 
 # matplotlib's stubs leave the types of data open.
@@ -22,7 +23,7 @@ from pmlive.widgets.views import DepthView, HeatView, Numbers, PriceView
 from pmlive.widgets.views.common import GapView
 from pmlive.widgets.views.heat import LEVELS
 
-__all__ = ["draw_depth", "draw_heat", "draw_price", "new_figure", "png"]
+__all__ = ["Drawn", "draw_depth", "draw_heat", "draw_price", "new_figure", "png"]
 
 _BID, _ASK, _MID, _GAP = "#2e7d32", "#c62828", "#1565c0", "#ff9800"
 _DPI = 100
@@ -30,9 +31,16 @@ _DPI = 100
 _drawing = threading.Lock()
 
 
+class Drawn(Figure):
+    """A figure that notebooks show as a picture, which they do to pyplot's alone otherwise."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
 def new_figure(rows: int = 1) -> tuple[Figure, list[Axes]]:
     """Make a figure of charts under each other."""
-    figure = Figure(figsize=(9, 2.9 * rows), dpi=_DPI, layout="constrained")
+    figure = Drawn(figsize=(9, 2.9 * rows), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, [figure.add_subplot(rows, 1, row + 1) for row in range(rows)]
 
@@ -62,7 +70,7 @@ def draw_price(axes: Axes, view: PriceView) -> None:
         )
     _finish(axes, view, now, view["times"])
     axes.set_ylabel("price, $ a share")
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False)
+    _legend(axes, 3)
     _title(axes, view["label"], view["doubt"])
 
 
@@ -74,6 +82,7 @@ def draw_depth(axes: Axes, view: DepthView) -> None:
     ):
         axes.fill_between(prices, totals, step="post", color=colour, alpha=0.25)
         axes.step(prices, totals, where="post", color=colour, linewidth=1, label=name)
+    _legend(axes, 2)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("price, $ a share")
     axes.set_ylabel("shares up to it")
@@ -87,6 +96,7 @@ def draw_heat(axes: Axes, view: HeatView) -> None:
         _draw_slices(axes, view, now)
     _finish(axes, view, now, view["times"])
     axes.set_ylabel("price, $ a share")
+    axes.set_title("darker: more shares, log scale", fontsize=8, loc="right")
     _title(axes, view["label"], view["doubt"])
 
 
@@ -138,6 +148,11 @@ def _shade(axes: Axes, view: GapView, now: float) -> None:
     ends = np.where(np.isnan(view["gap_ends"]), now, view["gap_ends"])
     for start, end in zip(_dates(view["gap_starts"]), _dates(ends), strict=True):
         axes.axvspan(start, end, color=_GAP, alpha=0.22, linewidth=0)
+
+
+def _legend(axes: Axes, columns: int) -> None:
+    """Name the colours above the chart, where the title leaves room."""
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=columns, fontsize=8, frameon=False)
 
 
 def _title(axes: Axes, label: str, doubt: str) -> None:
