@@ -1,7 +1,7 @@
 """Run the notebooks from top to bottom in fresh kernels, and write them with what they show.
 
-``python -m tests.run_notebooks`` runs all, ``python -m tests.run_notebooks 00 04`` those whose names begin so. What is of one
-run or one computer alone (times of execution, ids of widgets, names of folders) is left out.
+``python -m tests.run_notebooks`` runs all, ``python -m tests.run_notebooks 00 04`` those whose names begin so. What is
+of one run or one computer alone (times of execution, ids of widgets, names of folders) is left out.
 """
 
 import argparse

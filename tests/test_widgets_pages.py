@@ -3,7 +3,7 @@
 import struct
 from datetime import UTC, datetime
 from html.parser import HTMLParser
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -215,6 +215,38 @@ def test_gaps_are_shaded_to_the_end_of_the_chart_while_they_last() -> None:
     box = shade.get_extents().transformed(axes.transData.inverted())
     assert left < box.x0 < box.x1
     assert box.x1 == pytest.approx(right)
+
+
+def gap(ended: float) -> dict[str, object]:
+    return {"gap_starts": np.array([1500.0]), "gap_ends": np.array([ended]), "gap_causes": ["disconnect"]}
+
+
+@pytest.mark.parametrize(
+    ("ended", "held"),
+    [
+        # When it ended the top was as before, so no row tells of it.
+        (3000.0, {1000: 0.1, 1500: None, 3000: 0.1, 4000: 0.4, 5000: 0.4}),
+        (np.nan, {1000: 0.1, 1500: None, 4000: None, 5000: None}),
+    ],
+)
+def test_no_line_is_drawn_through_a_gap(ended: float, held: dict[int, float | None]) -> None:
+    _, (axes,) = new_figure()
+
+    draw_price(axes, price([1000.0, 4000.0]) | gap(ended))  # pyright: ignore[reportArgumentType]  # names of the view
+
+    line = next(line for line in axes.lines if line.get_label() == "bid")
+    bids = np.asarray(line.get_ydata(orig=True), dtype=np.float64)
+    assert [None if np.isnan(bid) else round(float(bid), 6) for bid in bids] == list(held.values())
+
+
+def test_a_heat_map_is_blank_in_a_gap() -> None:
+    _, (axes,) = new_figure()
+
+    draw_heat(axes, heat(4) | gap(2500.0))  # pyright: ignore[reportArgumentType]  # the names are those of the view
+
+    image = np.ma.masked_invalid(cast("Any", axes.images[0].get_array()))
+    # A slice is blank if the gap has its beginning.
+    assert np.ma.getmaskarray(image).all(axis=0).tolist() == [False, False, True, False, False, False]
 
 
 @pytest.mark.parametrize("slices", [0, 1, 4])

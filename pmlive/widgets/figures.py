@@ -10,6 +10,7 @@ them all the same.
 import threading
 from functools import cache
 from io import BytesIO
+from textwrap import fill
 from typing import cast
 
 import numpy as np
@@ -27,6 +28,8 @@ __all__ = ["Drawn", "draw_depth", "draw_heat", "draw_price", "new_figure", "png"
 
 _BID, _ASK, _MID, _GAP = "#2e7d32", "#c62828", "#1565c0", "#ff9800"
 _DPI = 100
+# Letters in a line of what is said across a chart.
+_LINE = 100
 # Of several threads that draw at once, fonts are not safe.
 _drawing = threading.Lock()
 
@@ -56,9 +59,8 @@ def png(figure: Figure) -> bytes:
 def draw_price(axes: Axes, view: PriceView) -> None:
     """Draw prices, trades and gaps."""
     now = _end(view["now"], view["times"])
-    # The last prices hold until now.
-    times = _dates(np.append(view["times"], np.full_like(view["times"][-1:], now)))
-    bids, asks, mids = (np.append(prices, prices[-1:]) for prices in (view["bids"], view["asks"], view["mids"]))
+    held, (bids, asks, mids) = _held(view, now)
+    times = _dates(held)
     axes.fill_between(times, bids, asks, step="post", color=_MID, alpha=0.12, linewidth=0)
     for name, prices, colour in (("bid", bids, _BID), ("ask", asks, _ASK), ("mid", mids, _MID)):
         axes.step(times, prices, where="post", color=colour, linewidth=1, label=name)
@@ -72,6 +74,22 @@ def draw_price(axes: Axes, view: PriceView) -> None:
     axes.set_ylabel("price, $ a share")
     _legend(axes, 3)
     _title(axes, view["label"], view["doubt"])
+
+
+def _held(view: PriceView, now: float) -> tuple[Numbers, list[Numbers]]:
+    """Give when and what bid, ask and middle were: each holds until the next, the last until now, and none in a gap."""
+    times = np.unique(np.concatenate([view["times"], view["gap_starts"], view["gap_ends"], [now]]))
+    times = times[np.isfinite(times)]
+    # Before the first there is none, which is the one appended.
+    last = np.searchsorted(view["times"], times, side="right") - 1
+    untold = _in_gaps(view, times)
+    prices = [np.append(view[name], np.nan)[last] for name in ("bids", "asks", "mids")]
+    return times, [np.where(untold, np.nan, each) for each in prices]
+
+
+def _in_gaps(view: GapView, times: Numbers) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    ends = np.where(np.isnan(view["gap_ends"]), np.inf, view["gap_ends"])
+    return np.logical_or.reduce((times >= view["gap_starts"][:, None]) & (times < ends[:, None]), axis=0)
 
 
 def draw_depth(axes: Axes, view: DepthView) -> None:
@@ -110,8 +128,10 @@ def _draw_slices(axes: Axes, view: HeatView, now: float) -> None:
     axes.xaxis_date("UTC")
     spanned = _dates(columns[[0, -1]] + [0, view["slice"]])
     first, last = cast("list[float]", date2num(spanned))
+    untold = _in_gaps(view, columns)
     for half, colours in ((slice(0, LEVELS), "Greens"), (slice(LEVELS, None), "Reds")):
         grid = _grid(view["prices"][shown, half], view["sizes"][shown, half], low, high, tick)
+        grid[:, untold] = np.nan
         axes.imshow(
             np.log1p(grid),
             extent=(first, last, low - tick / 2, high + tick / 2),
@@ -160,7 +180,12 @@ def _title(axes: Axes, label: str, doubt: str) -> None:
     axes.set_title(_printable(label), fontsize=10, loc="left", parse_math=False)
     if doubt:
         axes.set_facecolor("#e0e0e0")
-        axes.text(0.5, 0.5, _printable(doubt), transform=axes.transAxes, ha="center", wrap=True, parse_math=False)
+        said = fill(_printable(doubt), _LINE)
+        paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+        told = axes.text(0.5, 0.5, said, transform=axes.transAxes, ha="center", va="center", fontsize=9, bbox=paper)
+        told.set_parse_math(False)
+        # It is as wide as it is; the chart is not to shrink for it.
+        told.set_in_layout(False)
 
 
 def _dates(times: Numbers) -> np.ndarray[tuple[int, ...], np.dtype[np.datetime64]]:
