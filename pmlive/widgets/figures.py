@@ -11,7 +11,7 @@ import threading
 from functools import cache
 from io import BytesIO
 from textwrap import fill
-from typing import cast
+from typing import TypeAlias, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,9 +24,13 @@ from pmlive.widgets.views import DepthView, HeatView, Numbers, PriceView
 from pmlive.widgets.views.common import GapView
 from pmlive.widgets.views.heat import LEVELS
 
-__all__ = ["Drawn", "draw_depth", "draw_heat", "draw_price", "new_figure", "png"]
+Dates: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.datetime64]]
+
+__all__ = ["LOST", "TRUSTED", "Drawn", "draw_depth", "draw_heat", "draw_price", "new_figure", "png", "printable"]
 
 _BID, _ASK, _MID, _GAP = "#2e7d32", "#c62828", "#1565c0", "#ff9800"
+# What was known well, and what was not.
+TRUSTED, LOST = "#7da7d9", _GAP
 _DPI = 100
 # Letters in a line of what is said across a chart.
 _LINE = 100
@@ -41,9 +45,9 @@ class Drawn(Figure):
         return png(self)
 
 
-def new_figure(rows: int = 1) -> tuple[Figure, list[Axes]]:
-    """Make a figure of charts under each other."""
-    figure = Drawn(figsize=(9, 2.9 * rows), dpi=_DPI, layout="constrained")
+def new_figure(rows: int = 1, *, height: float = 2.9) -> tuple[Figure, list[Axes]]:
+    """Make a figure of charts under each other, each so many inches high."""
+    figure = Drawn(figsize=(9, height * rows), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, [figure.add_subplot(rows, 1, row + 1) for row in range(rows)]
 
@@ -59,11 +63,10 @@ def png(figure: Figure) -> bytes:
 def draw_price(axes: Axes, view: PriceView) -> None:
     """Draw prices, trades and gaps."""
     now = _end(view["now"], view["times"])
-    held, (bids, asks, mids) = _held(view, now)
-    times = _dates(held)
-    axes.fill_between(times, bids, asks, step="post", color=_MID, alpha=0.12, linewidth=0)
+    times, (bids, asks, mids) = _corners(view, now)
+    axes.fill_between(times, bids, asks, color=_MID, alpha=0.12, linewidth=0)
     for name, prices, colour in (("bid", bids, _BID), ("ask", asks, _ASK), ("mid", mids, _MID)):
-        axes.step(times, prices, where="post", color=colour, linewidth=1, label=name)
+        axes.plot(times, prices, color=colour, linewidth=1, label=name)
     for buys, colour, mark in ((1.0, _BID, "^"), (0.0, _ASK, "v")):
         which = view["trade_buys"] == buys
         sizes = 8 + 12 * np.log10(1 + view["trade_sizes"][which])
@@ -76,15 +79,15 @@ def draw_price(axes: Axes, view: PriceView) -> None:
     _title(axes, view["label"], view["doubt"])
 
 
-def _held(view: PriceView, now: float) -> tuple[Numbers, list[Numbers]]:
-    """Give when and what bid, ask and middle were: each holds until the next, the last until now, and none in a gap."""
+def _corners(view: PriceView, now: float) -> tuple[Dates, list[Numbers]]:
+    """Give bid, ask and middle where their lines turn: each holds until the next, the last until now, none in a gap."""
     times = np.unique(np.concatenate([view["times"], view["gap_starts"], view["gap_ends"], [now]]))
     times = times[np.isfinite(times)]
     # Before the first there is none, which is the one appended.
     last = np.searchsorted(view["times"], times, side="right") - 1
     untold = _in_gaps(view, times)
-    prices = [np.append(view[name], np.nan)[last] for name in ("bids", "asks", "mids")]
-    return times, [np.where(untold, np.nan, each) for each in prices]
+    prices = [np.where(untold, np.nan, np.append(view[name], np.nan)[last]) for name in ("bids", "asks", "mids")]
+    return _dates(np.repeat(times, 2)[1:]), [np.repeat(each, 2)[:-1] for each in prices]
 
 
 def _in_gaps(view: GapView, times: Numbers) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -177,10 +180,10 @@ def _legend(axes: Axes, columns: int) -> None:
 
 def _title(axes: Axes, label: str, doubt: str) -> None:
     # Titles are strangers' text: no formulas are read out of them.
-    axes.set_title(_printable(label), fontsize=10, loc="left", parse_math=False)
+    axes.set_title(printable(label), fontsize=10, loc="left", parse_math=False)
     if doubt:
         axes.set_facecolor("#e0e0e0")
-        said = fill(_printable(doubt), _LINE)
+        said = fill(printable(doubt), _LINE)
         paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85}
         told = axes.text(0.5, 0.5, said, transform=axes.transAxes, ha="center", va="center", fontsize=9, bbox=paper)
         told.set_parse_math(False)
@@ -188,7 +191,7 @@ def _title(axes: Axes, label: str, doubt: str) -> None:
         told.set_in_layout(False)
 
 
-def _dates(times: Numbers) -> np.ndarray[tuple[int, ...], np.dtype[np.datetime64]]:
+def _dates(times: Numbers) -> Dates:
     return times.astype("datetime64[ms]")
 
 
@@ -197,6 +200,6 @@ def _drawable() -> frozenset[int]:
     return frozenset(get_font(findfont(FontProperties())).get_charmap())
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Put a mark in place of letters that the font does not have."""
     return "".join(letter if ord(letter) in _drawable() else "\N{WHITE SQUARE}" for letter in text)
