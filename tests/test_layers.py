@@ -27,8 +27,8 @@ _USES_APART = {
     "sim": {"manager", "widgets", "mcp", "cli"},
     "analysis": {"manager", "recording", "widgets", "mcp", "cli"},
 }
-# A manager's `dashboard()` names what it shows, for type checkers; it imports it when it is called.
-_NAMED_ABOVE = {("manager/viewer.py", "widgets")}
+# A manager's `dashboard()` and a quality's `figure()` name what they show for type checkers, and import it when called.
+_NAMED_ABOVE = {("manager/viewer.py", "widgets"), ("recording/quality.py", "widgets")}
 # Entry points that only gather or start the others.
 _ENTRY = {"__init__", "__main__"}
 

@@ -725,6 +725,15 @@ def test_the_simulated_venue_needs_no_network_and_ends_with_its_manager() -> Non
     wait_until(lambda: threading.active_count() == before)
 
 
+def test_the_real_venue_by_name_is_that_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PMLIVE_CLOB_WS_URL", "ws://127.0.0.1:9/ws")
+
+    with Manager(venue="polymarket") as named, Manager() as default:
+        assert named.sim is None
+        assert repr(named) == "<Manager of wss://ws-subscriptions-clob.polymarket.com/ws, 0 subscriptions>"
+        assert "ws://127.0.0.1:9/ws" in repr(default)
+
+
 def test_a_venue_that_takes_no_more_connections_is_asked_again() -> None:
     with SimulatedVenue(markets=1, rate=50, limits=Limits(connections=1)) as sim, managing(sim) as manager:
         manager.subscribe_activity(sim.markets[0].event_slug)

@@ -165,6 +165,29 @@ def test_gaps_apart_are_faults_apart_and_their_time_is_not_covered() -> None:
     assert found.distrust.rows() == [("1", found.distrust["minute"][0])]
 
 
+def test_the_time_that_a_token_was_followed_is_cut_where_trust_begins_or_ends() -> None:
+    found = gapped(("disk", 2000, 3000, None), ("silence", 7000, 7500, "1")).intervals
+
+    cuts = found.select(pl.col("start", "end").dt.epoch("ns") - NOON, "trusted").rows()
+    assert found["token_id"].unique().to_list() == ["1"]
+    assert cuts == [
+        (0, 2 * S, True),
+        (2 * S, 3 * S, False),
+        (3 * S, 7 * S, True),
+        (7 * S, 7 * S + S // 2, False),
+        (7 * S + S // 2, 10 * S + 1, True),
+    ]
+
+
+def test_coverage_is_the_trusted_share_of_the_intervals() -> None:
+    found = pm.open_recording(pm.sample()).quality()
+
+    long = (pl.col("end") - pl.col("start")).dt.total_nanoseconds()
+    trusted, whole = found.intervals.select(long.filter(pl.col("trusted")).sum(), whole=long.sum()).row(0)
+    assert found.coverage == pytest.approx(trusted / whole)
+    assert len(json.loads(json.dumps(found.to_dict()))["intervals"]) == found.intervals.height
+
+
 def test_changes_that_were_not_applied_are_counted_apart_from_those_in_gaps(tmp_path: Path) -> None:
     night, venue = Night(), Venue()
     night.open(0, 1, ["1"])

@@ -3,9 +3,11 @@
 import struct
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 from pmlive.manager import BookView
 from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
@@ -196,6 +198,14 @@ def test_a_price_chart_is_drawn_whatever_its_title_and_however_little_there_is(v
     assert "$\\frac{1}{0}$" in axes.get_title(loc="left")
 
 
+def test_a_figure_is_a_picture_in_a_notebook_that_has_not_heard_of_pyplot() -> None:
+    figure, _ = new_figure()
+
+    shown = DisplayFormatter().format(figure)[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+    assert size(cast("dict[str, bytes]", shown)["image/png"]) == (900, 290)
+
+
 def test_gaps_are_shaded_to_the_end_of_the_chart_while_they_last() -> None:
     _, (axes,) = new_figure()
     draw_price(axes, price([1000.0, 2000.0]))
@@ -205,6 +215,38 @@ def test_gaps_are_shaded_to_the_end_of_the_chart_while_they_last() -> None:
     times = np.asarray(shade.vertices)[:, 0]
     assert left < times.min() < times.max()
     assert times.max() == pytest.approx(right)
+
+
+def gap(ended: float) -> dict[str, object]:
+    return {"gap_starts": np.array([1500.0]), "gap_ends": np.array([ended]), "gap_causes": ["disconnect"]}
+
+
+@pytest.mark.parametrize(
+    ("ended", "held"),
+    [
+        # When it ended the top was as before, so no row tells of it.
+        (3000.0, {1000: 0.1, 1500: None, 3000: 0.1, 4000: 0.4, 5000: 0.4}),
+        (np.nan, {1000: 0.1, 1500: None, 4000: None, 5000: None}),
+    ],
+)
+def test_no_line_is_drawn_through_a_gap(ended: float, held: dict[int, float | None]) -> None:
+    _, (axes,) = new_figure()
+
+    draw_price(axes, price([1000.0, 4000.0]) | gap(ended))  # pyright: ignore[reportArgumentType]  # names of the view
+
+    line = next(line for line in axes.lines if line.get_label() == "bid")
+    bids = np.asarray(line.get_ydata(orig=True), dtype=np.float64)
+    assert [None if np.isnan(bid) else round(float(bid), 6) for bid in bids] == list(held.values())
+
+
+def test_a_heat_map_is_blank_in_a_gap() -> None:
+    _, (axes,) = new_figure()
+
+    draw_heat(axes, heat(4) | gap(2500.0))  # pyright: ignore[reportArgumentType]  # the names are those of the view
+
+    opacity = np.asarray(cast("Any", axes.images[0].get_array()))[..., 3]
+    # A slice is blank if the gap has its beginning.
+    assert (opacity == 0).all(axis=0).tolist() == [False, False, True, False, False, False]
 
 
 @pytest.mark.parametrize("slices", [0, 1, 4])

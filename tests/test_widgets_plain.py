@@ -278,7 +278,7 @@ def test_what_stands_still_is_drawn_anew_when_it_changes() -> None:
 
     assert (renamed[:30] != first[:30]).any()
     assert alike(renamed[40:], first[40:])
-    assert (doubted[100] == 0xE0).mean() > 0.3
+    assert (doubted[60] == 0xE0).mean() > 0.3
 
 
 def test_axes_follow_what_is_shown() -> None:

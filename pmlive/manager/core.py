@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 import polars as pl
 
@@ -17,11 +17,12 @@ from pmlive.manager.engine import Engine, Options
 from pmlive.manager.holdings import Holdings
 from pmlive.manager.mailbox import Handler
 from pmlive.manager.subscriptions import CallbackType, Subscription
+from pmlive.manager.venues import VenueName, venue_meant
 from pmlive.manager.viewer import Viewer
 from pmlive.manager.views import AwaitedError, BookView, status, view
 from pmlive.markets import Market
 from pmlive.pipeline import Token
-from pmlive.settings import Variables, Venue
+from pmlive.settings import Venue
 from pmlive.store import RecorderOptions
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Manager(Viewer):
     is open at the end of the program.
 
     Args:
-        venue: the real venue by default; ``"sim"`` starts a simulated one, which needs no network; or other addresses.
+        venue: ``"sim"`` starts a simulated one, which needs no network; ``"polymarket"`` is the real one, whatever the
+            environment says; or other addresses. By default those of the environment, else Polymarket's.
         credentials: the user's, for orders and trades; by default the environment's, looked for when they are needed.
         notification_callback: gets updates as dictionaries, for subscriptions of callback type ``notification``.
         log_callback: the same for callback type ``log``; both may be coroutine functions.
@@ -53,7 +55,7 @@ class Manager(Viewer):
 
     def __init__(
         self,
-        venue: Venue | Literal["sim"] | None = None,
+        venue: Venue | VenueName | None = None,
         *,
         credentials: Credentials | None = None,
         notification_callback: Handler | None = None,
@@ -67,16 +69,8 @@ class Manager(Viewer):
         for handler in (notification_callback, log_callback):
             if handler is not None and not callable(handler):
                 raise TypeError(f"a callback must be a function; got {type(handler).__name__}")
-        sim: SimulatedVenue | None = None
-        if venue == "sim":
-            sim, venue = _simulated()
-        elif isinstance(venue, str):
-            raise ValueError(f"venue {venue!r} is not 'sim'; for other addresses give a pmlive.Venue")
-        elif venue is not None and not isinstance(venue, Venue):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"venue must be 'sim' or a pmlive.Venue; got {type(venue).__name__}")
-        engine = Engine(
-            venue or Venue.from_environment(), credentials, Options(rows=rows, age=age, depth=depth, policy=policy)
-        )
+        sim, addresses = venue_meant(venue)
+        engine = Engine(addresses, credentials, Options(rows=rows, age=age, depth=depth, policy=policy))
         self._begin(engine, {"notification": notification_callback, "log": log_callback}, sim)
 
     def _begin(
@@ -279,12 +273,3 @@ def _check(*, rows: object, depth: object, age: object) -> None:
         raise TypeError(f"age must be a timedelta; got {type(age).__name__}")
     if age <= timedelta(0):
         raise ValueError(f"age must be longer than nothing; got {age}")
-
-
-def _simulated() -> "tuple[SimulatedVenue, Venue]":
-    """Start a simulated venue in this process."""
-    from pmlive.sim import SimulatedVenue  # a server, needed by nobody else
-
-    sim = SimulatedVenue()
-    sim.start()
-    return sim, Venue.from_environment(Variables(sim.environment()))

@@ -1,7 +1,8 @@
 """How good a recording is: what can be trusted, what is missing, what was proved, and how late it came."""
 
 from collections.abc import Iterator
-from typing import cast
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 import polars as pl
@@ -9,16 +10,18 @@ import polars as pl
 from pmlive.integrity import Counts
 from pmlive.recording.contents import Contents, collect
 from pmlive.recording.faults import Fault, faults
+from pmlive.recording.following import distrust, followed, intervals
 from pmlive.recording.known import Known
 from pmlive.recording.mirror import Mirror, mirror
 from pmlive.recording.pages import html, text
-from pmlive.recording.trust import Span, Timeline
 from pmlive.store import FileProblem, verify_files
 from pmlive.times import moment
 
+if TYPE_CHECKING:
+    from pmlive.widgets.coverage import Figure
+
 __all__ = ["Latency", "Quality", "TokenQuality", "quality"]
 
-_MINUTE = 60_000_000_000
 _COUNTED = ("book_deltas", "book_snapshots", "trades")
 
 
@@ -59,6 +62,8 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
         skipped: level changes that were not applied: they came early, late, or while there was no book to trust.
         skipped_in_gaps: how many of those came in gaps.
         mirror: whether the two books of a market mirror each other, as they should.
+        intervals: ``token_id``, ``start``, ``end`` and ``trusted``: the time that each token was followed, cut where
+            trust in its book begins or ends.
         distrust: ``token_id`` and ``minute`` of each minute in which a book could not be trusted throughout.
         damaged: sealed files that are not what they were.
         unsealed: records that are in the log alone.
@@ -76,6 +81,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int
     skipped_in_gaps: int
     mirror: Mirror
+    intervals: pl.DataFrame
     distrust: pl.DataFrame
     damaged: list[FileProblem]
     unsealed: int
@@ -104,9 +110,18 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
             "faults": [_fault(fault) for fault in self.faults],
             "rates": self.rates.with_columns(pl.col("minute").dt.to_string("iso:strict")).to_dicts(),
             "skipped": {"all": self.skipped, "in_gaps": self.skipped_in_gaps},
+            "intervals": self.intervals.with_columns(pl.col("start", "end").dt.to_string("iso:strict")).to_dicts(),
             "distrust": self.distrust.with_columns(pl.col("minute").dt.to_string("iso:strict")).to_dicts(),
             **cast("dict[str, object]", msgspec.to_builtins(more)),
         }
+
+    def figure(self) -> "Figure":
+        """Draw when each token was followed and could be trusted, and what befell the recording.
+
+        Raises:
+            ImportError: the extra ``pmlive[jupyter]`` is not installed.
+        """
+        return cast("Figure", import_module("pmlive.widgets").coverage_figure(self))
 
     def __repr__(self) -> str:
         """Write a page."""
@@ -131,7 +146,7 @@ def quality(known: Known) -> Quality:
     known = known.without({one.path for one in damaged})
     contents = known.contents
     tokens = list(_tokens(known))
-    followed = sum(token.followed for token in tokens)
+    long = sum(token.followed for token in tokens)
     skipped = _skipped(known)
     total = Counts()
     for token in tokens:
@@ -140,7 +155,7 @@ def quality(known: Known) -> Quality:
         path=str(contents.folder),
         first_time=contents.first_recv(),
         last_time=contents.last_recv(),
-        coverage=sum(token.trusted for token in tokens) / followed if followed else None,
+        coverage=sum(token.trusted for token in tokens) / long if long else None,
         tokens=tokens,
         faults=faults(known.doubts.all),
         checks=total,
@@ -149,7 +164,8 @@ def quality(known: Known) -> Quality:
         skipped=skipped[0],
         skipped_in_gaps=skipped[1],
         mirror=mirror(known),
-        distrust=_distrust(known),
+        intervals=intervals(known.timelines),
+        distrust=distrust(known.timelines),
         damaged=damaged,
         unsealed=len(contents.records()),
     )
@@ -164,8 +180,8 @@ def _tokens(known: Known) -> Iterator[TokenQuality]:
     }
     for token_id in sorted(known.timelines.keys() | checks.keys()):
         timeline = known.timelines.get(token_id)
-        followed = [] if timeline is None else _followed(timeline)
-        long = sum(span.end - span.start for span in followed)
+        wanted = [] if timeline is None else followed(timeline)
+        long = sum(span.end - span.start for span in wanted)
         trusted = 0 if timeline is None else sum(span.end - span.start for span in timeline.spans())
         yield TokenQuality(
             token_id=token_id,
@@ -175,23 +191,6 @@ def _tokens(known: Known) -> Iterator[TokenQuality]:
             trusted=trusted / 1e9,
             checks=checks.get(token_id, Counts()),
         )
-
-
-def _followed(timeline: Timeline) -> list[Span]:
-    """List when a book was wanted: from the first that is known of it until it was let go, pauses included."""
-    found: list[Span] = []
-    own = [doubt.started for doubt in timeline.doubts if doubt.token_id is not None]
-    start: int | None = min([*own[:1], *(event.recv for event in timeline.events[:1])], default=None)
-    for event in timeline.events:
-        gone = event.kind in ("let go", "absent")
-        if gone and start is not None:
-            found.append(Span(start, max(start, event.recv)))
-            start = None
-        elif not gone and start is None:
-            start = event.recv
-    if start is not None:
-        found.append(Span(start, max(start, timeline.end)))
-    return found
 
 
 def _latency(contents: Contents) -> Latency:
@@ -228,28 +227,3 @@ def _skipped(known: Known) -> tuple[int, int]:
         if timeline is not None:
             inside += sum(timeline.doubt(recv) is not None for recv in part["ts_recv"])
     return found.height, inside
-
-
-def _distrust(known: Known) -> pl.DataFrame:
-    """List the minutes, of the time that a token was followed, in which its book could not be trusted throughout."""
-    tokens: list[str] = []
-    minutes: list[int] = []
-    for token_id, timeline in sorted(known.timelines.items()):
-        found: set[int] = set()
-        for followed in _followed(timeline):
-            found |= set(_minutes(followed, timeline.spans()))
-        tokens += [token_id] * len(found)
-        minutes += sorted(found)
-    schema = {"token_id": pl.String, "minute": pl.Int64}
-    frame = pl.DataFrame({"token_id": tokens, "minute": minutes}, schema=schema)
-    return frame.with_columns(pl.col("minute").cast(pl.Datetime("ns", "UTC")))
-
-
-def _minutes(followed: Span, trusted: list[Span]) -> Iterator[int]:
-    """Give the minutes of what is followed and not trusted."""
-    start = followed.start
-    for span in [*trusted, Span(followed.end, followed.end)]:
-        end = min(span.start, followed.end)
-        if end > start:
-            yield from range(start // _MINUTE * _MINUTE, end, _MINUTE)
-        start = max(start, span.end)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pmlive.widgets.charts import DepthChart, HeatMap, PriceChart
     from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker
+    from pmlive.widgets.coverage import coverage_figure
     from pmlive.widgets.dashboard import Dashboard
     from pmlive.widgets.panels import Ladder, RecordingPanel, StatusPanel, Tape
 
@@ -21,6 +22,7 @@ __all__ = [
     "StatusPanel",
     "Tape",
     "TokenPicker",
+    "coverage_figure",
 ]
 
 # Loaded when first used: the magic needs neither ipywidgets nor matplotlib, which take a second.
@@ -36,6 +38,7 @@ _LAZY = {
     "StatusPanel": "panels",
     "Tape": "panels",
     "TokenPicker": "controls",
+    "coverage_figure": "coverage",
 }
 
 

@@ -90,12 +90,11 @@ class PriceDrawing(_OverTime):
         axes.legend(handles=self._lines, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False)
 
     def show(self, view: View) -> Extent:
-        """Show prices, which hold until the next ones, and the last until now."""
+        """Show prices, which hold until the next ones, the last until now, and none in a gap."""
         its = cast("PriceView", view)
         now = _end(its["now"], its["times"])
-        kept = _drawn(its["times"], its["bids"], its["asks"])
-        times = _dates(np.append(its["times"][kept], np.full_like(its["times"][-1:], now)))
-        prices = [np.append(each[kept], each[-1:]) for each in (its["bids"], its["asks"], its["mids"])]
+        corners, prices = _corners(its, now)
+        times = _dates(corners)
         self._band.set_verts(_between(times, prices[0], prices[1]))
         for line, each in zip(self._lines, prices, strict=True):
             line.set_data(times, each)
@@ -148,7 +147,7 @@ class HeatDrawing(_OverTime):
         super().__init__(axes, [self._image])
 
     def show(self, view: View) -> Extent:
-        """Show slices as evenly spaced columns, each as it was last."""
+        """Show slices as evenly spaced columns, each as it was last, and none in a gap."""
         its = cast("HeatView", view)
         now = _end(its["now"], its["times"])
         self._shade(its, now)
@@ -161,7 +160,8 @@ class HeatDrawing(_OverTime):
         low, high = extent.low + _LEAST, extent.high - _LEAST
         columns = np.arange(its["times"][0], now + its["slice"], its["slice"])
         shown = np.searchsorted(its["times"], columns, side="right") - 1
-        self._image.set_data(_coloured(its["prices"][shown], its["sizes"][shown], low, high, tick))
+        prices = np.where(_in_gaps(its, columns)[:, None], np.nan, its["prices"][shown])
+        self._image.set_data(_coloured(prices, its["sizes"][shown], low, high, tick))
         first, last = _dates(columns[[0, -1]] + [0, its["slice"]])
         self._image.set_extent((float(first), float(last), low - tick / 2, high + tick / 2))
         return extent._replace(low=low - tick / 2, high=high + tick / 2)
@@ -182,6 +182,22 @@ def _step(axes: Axes, name: str, colour: str) -> Line2D:
     line = Line2D([], [], drawstyle="steps-post", color=colour, linewidth=1, label=name)
     axes.add_line(line)
     return line
+
+
+def _corners(view: PriceView, now: float) -> tuple[Numbers, list[Numbers]]:
+    """Give the times at which lines may turn, those of gaps among them, and bid, ask and middle from each on."""
+    kept = _drawn(view["times"], view["bids"], view["asks"])
+    times = np.unique(np.concatenate([view["times"][kept], view["gap_starts"], view["gap_ends"], [now]]))
+    times = times[np.isfinite(times)]
+    # Before the first there is none, which is the one appended.
+    last = np.searchsorted(view["times"], times, side="right") - 1
+    untold = _in_gaps(view, times)
+    return times, [np.where(untold, np.nan, np.append(view[name], np.nan)[last]) for name in ("bids", "asks", "mids")]
+
+
+def _in_gaps(view: GapView, times: Numbers) -> "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]":
+    ends = np.where(np.isnan(view["gap_ends"]), np.inf, view["gap_ends"])
+    return np.logical_or.reduce((times >= view["gap_starts"][:, None]) & (times < ends[:, None]), axis=0)
 
 
 def _between(at: Numbers, low: Numbers, high: Numbers) -> list[Numbers]:

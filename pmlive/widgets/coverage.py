@@ -1,0 +1,85 @@
+"""When the tokens of a recording were followed and could be trusted, as a matplotlib figure."""
+
+# matplotlib's stubs leave the types of data open.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from typing import Literal, cast
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateFormatter, AutoDateLocator, date2num
+from matplotlib.figure import Figure
+
+from pmlive.recording.faults import Fault
+from pmlive.recording.quality import Quality, TokenQuality
+from pmlive.widgets.figures import LOST, TRUSTED, new_figure, printable
+
+__all__ = ["Figure", "coverage_figure"]
+
+# The tokens that are drawn, those least covered first, and the faults that are named, the longest first.
+_TOKENS = 40
+_NAMED = 6
+_LABEL = 56
+_THICK = 0.7
+
+
+def coverage_figure(quality: Quality) -> Figure:
+    """Draw a bar for each token, with what befell the recording above them."""
+    tokens = sorted(quality.tokens, key=lambda token: (token.coverage, token.label))[:_TOKENS]
+    figure, (axes,) = new_figure(height=1.1 + 0.26 * max(3, len(tokens)))
+    for row, token in enumerate(tokens):
+        its = quality.intervals.filter(pl.col("token_id") == token.token_id)
+        for trusted, colour in ((True, TRUSTED), (False, LOST)):
+            _draw_spans(axes, row, its.filter(pl.col("trusted") == trusted), colour)
+    _label(axes, tokens)
+    first, last = quality.first_time or 0, quality.last_time or 1
+    axes.set_xlim(_date(first), _date(last))
+    for fault in sorted(quality.faults, key=_length, reverse=True)[:_NAMED]:
+        _name(axes, fault, side="left" if fault.started < (first + last) / 2 else "right")
+    return figure
+
+
+def _draw_spans(axes: Axes, row: int, spans: pl.DataFrame, colour: str) -> None:
+    starts, ends = (spans[name].to_numpy().astype("datetime64[us]") for name in ("start", "end"))
+    axes.barh(np.full(len(starts), row), ends - starts, left=starts, height=_THICK, color=colour, linewidth=0)
+
+
+def _label(axes: Axes, tokens: list[TokenQuality]) -> None:
+    axes.xaxis.set_major_locator(locator := AutoDateLocator(maxticks=6))
+    axes.xaxis.set_major_formatter(AutoDateFormatter(locator))
+    axes.tick_params(axis="x", labelsize=8)
+    axes.set_ylim(len(tokens) - 0.4, -0.6)
+    names = [f"{_shortened(token.label)}  {token.coverage:.1%}" for token in tokens]
+    axes.set_yticks(range(len(tokens)), names, fontsize=8, parse_math=False)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.set_xlabel("UTC; blue: the book could be trusted, orange: it could not", fontsize=9)
+
+
+def _name(axes: Axes, fault: Fault, *, side: Literal["left", "right"]) -> None:
+    length = "no known end" if fault.ended is None else f"{_length(fault) / 1e9:.1f} s"
+    axes.annotate(
+        f"{fault.cause}, {length}",
+        (_date(fault.started), 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha=side,
+        fontsize=8,
+    )
+
+
+def _date(time: int) -> float:
+    return cast("float", date2num(np.datetime64(time // 1000, "us")))
+
+
+def _length(fault: Fault) -> int:
+    """Give its nanoseconds; one without an end is the longest."""
+    return 2**63 if fault.ended is None else fault.ended - fault.started
+
+
+def _shortened(label: str) -> str:
+    question, _, outcome = printable(label).rpartition(" - ")
+    room = _LABEL - len(outcome)
+    return f"{question if len(question) <= room else f'{question[: room - 1].rstrip()}…'} - {outcome}"
