@@ -50,7 +50,7 @@ from pmlive.analysis.impact import (
     with_mids,
 )
 from pmlive.analysis.ladders import ladder_measures, quote_measures, slippage_by_dollars, slippage_by_shares
-from pmlive.analysis.leadlag import HayashiYoshida, hayashi_yoshida, lead_lag
+from pmlive.analysis.leadlag import HayashiYoshida, cross_correlation, hayashi_yoshida, lead_lag
 from pmlive.analysis.volatility import (
     Scale,
     bipower_variation,
@@ -86,6 +86,7 @@ __all__ = [
     "brier_skill",
     "broken",
     "calibration",
+    "cross_correlation",
     "depth_within",
     "drop_touched",
     "episodes",
