@@ -44,7 +44,7 @@ def decided_events(
     *,
     seed: int = 7,
     hours: int = 192,
-    start: int = 1_793_000_000_000_000_000,
+    start: int = 1_793_059_200_000_000_000,
     stretch: float = 1.0,
 ) -> tuple[list[Quote], list[Decided]]:
     """Make so many events of two to six outcomes with a quote of every Yes each hour, and how they ended.
