@@ -52,7 +52,7 @@ DOCUMENTS = {
     f"/markets/slug/{CLOSED['slug']}": CLOSED,
     "/markets/1557558": OPEN,
     # Five-minute slugs are known as events only (pmxt#836).
-    f"/events/slug/{OPEN['slug']}": {"slug": OPEN["slug"], "title": OPEN["question"], "markets": [OPEN]},
+    f"/events/slug/{OPEN['slug']}": OPEN["events"][0] | {"markets": [OPEN]},
     f"/events/slug/{EVENT_SLUG}": EVENT,
     f"/markets/{CLOB['condition_id']}": CLOB,
     f"/markets-by-token/{CLOB_TOKEN}": {"condition_id": CLOB["condition_id"]},

@@ -50,7 +50,8 @@ from pmlive.analysis.impact import (
     with_mids,
 )
 from pmlive.analysis.ladders import ladder_measures, quote_measures, slippage_by_dollars, slippage_by_shares
-from pmlive.analysis.leadlag import HayashiYoshida, hayashi_yoshida, lead_lag
+from pmlive.analysis.leadlag import HayashiYoshida, cross_correlation, hayashi_yoshida, lead_lag
+from pmlive.analysis.recalibration import CalibrationSlope, calibration_slope
 from pmlive.analysis.volatility import (
     Scale,
     bipower_variation,
@@ -64,6 +65,7 @@ from pmlive.analysis.vpin import vpin
 
 __all__ = [
     "Calibration",
+    "CalibrationSlope",
     "Depth",
     "EventWindow",
     "Every",
@@ -86,6 +88,8 @@ __all__ = [
     "brier_skill",
     "broken",
     "calibration",
+    "calibration_slope",
+    "cross_correlation",
     "depth_within",
     "drop_touched",
     "episodes",

@@ -11,14 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pmlive.analysis._scored import Forecasts, Outcomes, pairs
 from pmlive.analysis._time import TIME, Every, as_of, positive
 from pmlive.analysis.gaps import mark
 
 __all__ = ["Calibration", "brier", "brier_skill", "calibration", "forecasts", "log_loss", "reliability_table"]
-
-# Numbers between 0 and 1, and what came of them: 0 or 1.
-Forecasts: TypeAlias = pl.Series | Sequence[float]
-Outcomes: TypeAlias = pl.Series | Sequence[float] | Sequence[int]
 
 _Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -55,7 +52,7 @@ def brier(forecast: Forecasts, outcome: Outcomes) -> float:
         ValueError: there are none, they differ in number, a forecast is not in [0, 1] or an outcome neither 0 nor 1. A
             market that was settled half and half, or had no mid, has to be left out knowingly.
     """
-    p, y = _pairs(forecast, outcome)
+    p, y = pairs(forecast, outcome)
     return float(np.mean((p - y) ** 2))
 
 
@@ -67,7 +64,7 @@ def log_loss(forecast: Forecasts, outcome: Outcomes) -> float:
     Raises:
         ValueError: as ``brier``.
     """
-    p, y = _pairs(forecast, outcome)
+    p, y = pairs(forecast, outcome)
     clipped = np.clip(p, _NEAREST, 1 - _NEAREST)
     return float(-np.mean(y * np.log(clipped) + (1 - y) * np.log(1 - clipped)))
 
@@ -80,7 +77,7 @@ def brier_skill(forecast: Forecasts, outcome: Outcomes) -> float | None:
     Raises:
         ValueError: as ``brier``.
     """
-    _, y = _pairs(forecast, outcome)
+    _, y = pairs(forecast, outcome)
     uncertainty = float(np.mean(y) * (1 - np.mean(y)))
     return 1 - brier(forecast, outcome) / uncertainty if uncertainty else None
 
@@ -96,7 +93,7 @@ def calibration(forecast: Forecasts, outcome: Outcomes, *, bins: int = 10) -> Ca
     Raises:
         ValueError: as ``brier``; or ``bins`` is below 1.
     """
-    p, y = _pairs(forecast, outcome)
+    p, y = pairs(forecast, outcome)
     at = _bins(p, bins)
     count = np.bincount(at, minlength=bins)
     size = np.maximum(count, 1)
@@ -134,7 +131,7 @@ def reliability_table(
     >>> table.select("bin", "n", "forecast", "outcome").head(2).rows()
     [(0, 1, 0.125, 0.0), (1, 2, 0.3125, 0.5)]
     """
-    p, y = _pairs(forecast, outcome)
+    p, y = pairs(forecast, outcome)
     names = pl.Series(range(len(p))) if events is None else pl.Series(events)
     if len(names) != len(p):
         raise ValueError(f"{len(p)} forecasts have {len(names)} events; one each is needed")
@@ -171,17 +168,6 @@ def forecasts(
     read = as_of(instants, prices, {"forecast": "mid"}).with_columns(start=pl.col("ts_recv"), end=pl.col("ts_recv"))
     marked = mark(read, gaps, conns=prices, measured=("forecast",), touched="flag")
     return marked.select("token_id", "horizon", "ts_recv", "forecast", "outcome", "touched")
-
-
-def _pairs(forecast: Forecasts, outcome: Outcomes) -> tuple[_Floats, _Floats]:
-    p, y = (pl.Series(each, dtype=pl.Float64, strict=False).to_numpy() for each in (forecast, outcome))
-    if len(p) != len(y) or not len(p):
-        raise ValueError(f"{len(p)} forecasts and {len(y)} outcomes; as many of both are needed, and at least one")
-    if wrong := int(np.sum(~((p >= 0) & (p <= 1)))):
-        raise ValueError(f"{wrong} of {len(p)} forecasts are missing or not between 0 and 1; leave them out first")
-    if wrong := int(np.sum(~((y == 0) | (y == 1)))):
-        raise ValueError(f"{wrong} of {len(y)} outcomes are neither 0 nor 1; leave them out first")
-    return p, y
 
 
 def _bins(p: _Floats, bins: int) -> npt.NDArray[np.int64]:

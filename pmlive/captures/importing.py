@@ -13,6 +13,7 @@ from pmlive.captures.survey import Key, Progress, survey, tokens_of
 from pmlive.errors import StoreError
 from pmlive.events import Cause, Channel, Event, Malformed, Unknown
 from pmlive.export.aside import new_folder
+from pmlive.markets import Market, described
 from pmlive.pipeline import Pipeline
 from pmlive.pipeline.journal import Closed, Journal, Opened, rebuild
 from pmlive.store import Recorder, RecorderOptions, recordings
@@ -35,14 +36,23 @@ def import_capture(
     folder: str | Path,
     *,
     channel: Channel = "market",
+    markets: Sequence[Market] = (),
+    level: int = 1,
     progress: Progress = lambda _lines, _total: None,
 ) -> ImportReport:
     """Make a recording of captured frames, one a line, in a new folder.
 
     A line is a frame as received or an envelope around one (JSON, or as Python prints it); files may be compressed
-    (``.gz``, ``.zst``) and are merged by their receive times. ``channel`` is that of frames whose envelope names none.
-    Books begin at each ``book``, as they do live. Everything is one connection unless envelopes name several or tell
-    of one that broke. ``progress`` is told now and then how many lines were taken, of how many.
+    (``.gz``, ``.zst``) and are merged by their receive times. Books begin at each ``book``, as they do live. Everything
+    is one connection unless envelopes name several or tell of one that broke.
+
+    Args:
+        source: a file, or several.
+        folder: where the recording is made.
+        channel: that of frames whose envelope names none.
+        markets: names of tokens and fees, which no capture has.
+        level: how hard zstd tries on raw frames, from 1 to 19: the hardest saves a sixth of the space.
+        progress: is told now and then how many lines were taken, of how many.
 
     Raises:
         StoreError: a file cannot be read, none of them has a frame, or the folder has something in it.
@@ -52,21 +62,21 @@ def import_capture(
         raise ValueError(f"no channel {channel!r}; there are {', '.join(_CHANNELS)}")
     sources = [Path(source)] if isinstance(source, str | Path) else [Path(each) for each in source]
     found = survey(sources, channel, progress)
-    with new_folder(Path(folder)) as aside, _recorder(aside, found.began) as running:
+    with new_folder(Path(folder)) as aside, _recorder(aside, found.began, level) as running:
         for index, timed in enumerate(merged(sources, channel)):
             running.take(timed)
             for key in found.ended.get(index, ()):
                 running.finish(key)
             if index % _TOLD_EVERY == 0:
                 progress(index, found.lines)
-        running.end()
+        running.end(markets)
     return running.report(Path(folder), sources)
 
 
 @contextmanager
-def _recorder(folder: Path, began: int) -> Generator["_Running"]:
+def _recorder(folder: Path, began: int, level: int) -> Generator["_Running"]:
     """Record into a folder, and see to it that the recorder is closed before the folder is given its name."""
-    running = _Running(folder, began)
+    running = _Running(folder, began, msgspec.structs.replace(_OPTIONS, raw_level=level))
     try:
         yield running
     finally:
@@ -77,12 +87,12 @@ def _recorder(folder: Path, began: int) -> Generator["_Running"]:
 class _Running:
     """Tells a journal what a capture says, at the times that it says."""
 
-    def __init__(self, folder: Path, began: int) -> None:
+    def __init__(self, folder: Path, began: int, options: RecorderOptions) -> None:
         self._now = self._began = began
         self._count = Counters()
         self._pipeline = Pipeline()
         self._journal = Journal(self._pipeline)
-        self.recorder = Recorder(folder, rebuild=rebuild, options=_OPTIONS, clock=lambda: self._now)
+        self.recorder = Recorder(folder, rebuild=rebuild, options=options, clock=lambda: self._now)
         # The number of each connection that is open; broken ones that none has taken the place of yet.
         self._open: dict[Key, int] = {}
         self._broken: dict[Channel, list[int]] = {}
@@ -214,14 +224,15 @@ class _Running:
         if self.recorder.status().pending_bytes >= _MOST_PENDING and not self.recorder.flush(_PATIENCE):
             raise StoreError(f"the recording cannot be written: {self.recorder.status().trouble or 'the disk is slow'}")
 
-    def end(self) -> None:
-        """Write what is open."""
+    def end(self, markets: Sequence[Market]) -> None:
+        """Write what is open, and the names of the markets that are known."""
         self._journal.note("end", 0, b"", self._now)
         for record in self._journal.keyframes(self._now):
             self.recorder.log(record)
         self._hand_on()
         self.recorder.markets(
             [{"condition_id": market, "token_ids": tokens} for market, tokens in self._markets.items()]
+            + [described(market) for market in markets if market.condition_id in self._markets]
         )
 
     def check(self) -> None:

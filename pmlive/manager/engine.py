@@ -20,7 +20,7 @@ from pmlive.manager.resolve import MarketId, Wanted, resolve
 from pmlive.manager.runner import Runner
 from pmlive.manager.source import Source
 from pmlive.manager.subscriptions import Registry, Subscription
-from pmlive.markets import Catalogue, Market, Series
+from pmlive.markets import Catalogue, Market, Series, described
 from pmlive.pipeline import Token
 from pmlive.settings import Venue
 from pmlive.store import Recorder
@@ -30,21 +30,6 @@ __all__ = ["Engine", "Options", "live_feed"]
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-# What a recording's manifest tells of a market.
-_DESCRIBED = (
-    "condition_id",
-    "slug",
-    "event_slug",
-    "question",
-    "outcomes",
-    "token_ids",
-    "tick_size",
-    "min_order_size",
-    "neg_risk",
-    "end_date",
-    "fees",
-)
 
 # How often markets that are past their end are looked up, in case the socket never tells the outcome.
 _POLL = 60.0
@@ -229,10 +214,7 @@ class Engine:
 
     def described(self) -> list[dict[str, object]]:
         """Describe the markets for a recording's manifest."""
-        return [
-            msgspec.to_builtins({name: getattr(market, name) for name in _DESCRIBED})
-            for market in self.markets.values()
-        ]
+        return [described(market) for market in self.markets.values()]
 
     async def _look_up(self, token_ids: Sequence[str]) -> None:
         try:

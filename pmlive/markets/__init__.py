@@ -3,7 +3,7 @@
 from pmlive.markets.catalogue import Catalogue
 from pmlive.markets.finding import find
 from pmlive.markets.http import Policy
-from pmlive.markets.market import FeeSchedule, Market
+from pmlive.markets.market import FeeSchedule, Market, described
 from pmlive.markets.references import Reference, reference
 from pmlive.markets.series import Series
 from pmlive.markets.text import clean
@@ -18,6 +18,7 @@ __all__ = [
     "Series",
     "clean",
     "clob_market",
+    "described",
     "find",
     "gamma_event",
     "gamma_market",

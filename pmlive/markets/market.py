@@ -7,11 +7,27 @@ import msgspec
 
 from pmlive.errors import UnknownMarketError
 
-__all__ = ["FeeSchedule", "Market"]
+__all__ = ["FeeSchedule", "Market", "described"]
 
 _REPR_LENGTH = 60
 _LABEL_LENGTH = 80
 _DIGITS = 8
+
+# What a recording's manifest tells of a market.
+_DESCRIBED = (
+    "condition_id",
+    "slug",
+    "event_slug",
+    "question",
+    "outcomes",
+    "token_ids",
+    "tick_size",
+    "min_order_size",
+    "neg_risk",
+    "neg_risk_augmented",
+    "end_date",
+    "fees",
+)
 
 
 class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +51,8 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
 
     ``token_ids`` and ``outcome_prices`` are in the order of ``outcomes``. A market that was just created may have no
     tokens yet. Texts are cleaned, and still untrusted. Tick and order sizes are the venue's decimal text; prices are
-    dollars per share. ``winner`` is an outcome, or None while there is none or where the venue settled by a split.
+    dollars per share. The event of a market that is ``neg_risk_augmented`` may get outcomes that it does not name yet.
+    ``winner`` is an outcome, or None while there is none or where the venue settled by a split.
     """
 
     condition_id: str = ""
@@ -50,6 +67,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     tick_size: str | None = None
     min_order_size: str | None = None
     neg_risk: bool | None = None
+    neg_risk_augmented: bool | None = None
     fees: FeeSchedule | None = None
     active: bool = True
     closed: bool = False
@@ -120,6 +138,11 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
         lines += [(f"token of {outcome}", token_id) for outcome, token_id in self.tokens.items()]
         rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in lines)
         return f"<table><caption>{escape(self.question)}</caption>{rows}</table>"
+
+
+def described(market: Market) -> dict[str, object]:
+    """Describe a market as the manifest of a recording does, in what JSON can hold."""
+    return msgspec.to_builtins({name: getattr(market, name) for name in _DESCRIBED})
 
 
 def _shortened(text: str, length: int) -> str:

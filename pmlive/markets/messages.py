@@ -34,11 +34,12 @@ class Fees(msgspec.Struct, rename="camel"):
     rebate_rate: Number = None
 
 
-class EventName(msgspec.Struct):
+class EventName(msgspec.Struct, rename="camel"):
     """What Gamma's markets say of their event."""
 
     slug: str | None = None
     title: str | None = None
+    neg_risk_augmented: bool | None = None
 
 
 class GammaMarket(msgspec.Struct, rename="camel"):
@@ -72,11 +73,12 @@ class GammaMarket(msgspec.Struct, rename="camel"):
     liquidity: Number = None
 
 
-class GammaEvent(msgspec.Struct):
+class GammaEvent(msgspec.Struct, rename="camel"):
     """An event of Gamma's, with its markets."""
 
     slug: str | None = None
     title: str | None = None
+    neg_risk_augmented: bool | None = None
     markets: list[msgspec.Raw] | None = None
 
 

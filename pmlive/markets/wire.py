@@ -53,6 +53,7 @@ def gamma_market(data: bytes | str, *, event: messages.EventName | None = None) 
             tick_size=_decimal_text(told.order_price_min_tick_size),
             min_order_size=_decimal_text(told.order_min_size),
             neg_risk=told.neg_risk,
+            neg_risk_augmented=event.neg_risk_augmented,
             fees=_fees(told),
             active=told.active is not False,
             closed=closed,
@@ -143,7 +144,7 @@ def _decoded(data: bytes | str, kind: type[T]) -> T:
 
 
 def _of_event(event: messages.GammaEvent) -> list[Market]:
-    return _readable(event.markets or [], messages.EventName(event.slug, event.title))
+    return _readable(event.markets or [], messages.EventName(event.slug, event.title, event.neg_risk_augmented))
 
 
 def _readable(items: Sequence[msgspec.Raw], event: messages.EventName | None) -> list[Market]:

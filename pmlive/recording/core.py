@@ -276,7 +276,7 @@ class Recording:
             "folder": str(self.folder),
             "first_time": None if first is None else first.isoformat(),
             "last_time": None if last is None else last.isoformat(),
-            "markets": [msgspec.structs.asdict(market) for market in self.markets],
+            "markets": [msgspec.to_builtins(market) for market in self.markets],
             "tables": self._heights(),
             "gaps": self.gaps.height,
         }

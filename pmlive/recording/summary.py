@@ -13,7 +13,7 @@ import polars as pl
 from pmlive.errors import StoreError
 from pmlive.events import Cause
 from pmlive.integrity import Counts
-from pmlive.markets import clean
+from pmlive.markets import FeeSchedule, Market, clean
 from pmlive.settings import data_dir
 from pmlive.store import Manifest, RecordingInfo, SealedFile, read_manifest, scan
 from pmlive.store import recordings as listed
@@ -32,11 +32,15 @@ __all__ = [
 
 _PACKAGE = Path(__file__).parent.parent
 # In an installed package, and in a source checkout.
-_SAMPLES = (_PACKAGE / "_data" / "sample", _PACKAGE.parent / "data" / "sample")
+_DATA = (_PACKAGE / "_data", _PACKAGE.parent / "data")
+_SAMPLES = {"": "sample", "evening": "samples/evening", "updown": "samples/updown"}
 
 
 class RecordedMarket(msgspec.Struct, frozen=True, kw_only=True):
-    """A market as the recording names it; texts are cleaned, and still untrusted."""
+    """A market as the recording names it; texts are cleaned, and still untrusted.
+
+    What is None was not known when it was recorded; ``fees`` are those of that time.
+    """
 
     condition_id: str = ""
     slug: str = ""
@@ -44,6 +48,20 @@ class RecordedMarket(msgspec.Struct, frozen=True, kw_only=True):
     question: str = ""
     outcomes: list[str] = []
     token_ids: list[str] = []
+    tick_size: str | None = None
+    min_order_size: str | None = None
+    neg_risk: bool | None = None
+    neg_risk_augmented: bool | None = None
+    end_date: datetime | None = None
+    fees: FeeSchedule | None = None
+
+    def token_of(self, outcome: str) -> str:
+        """Give the token of an outcome, whatever the case its name is written in.
+
+        Raises:
+            UnknownMarketError: the market has no such outcome.
+        """
+        return Market(slug=self.slug, outcomes=self.outcomes, token_ids=self.token_ids).token_of(outcome)
 
 
 class RecordedGap(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,17 +147,26 @@ def recordings(root: str | Path | None = None) -> list[RecordingInfo]:
     return listed(data_dir() if root is None else Path(root))
 
 
-def sample() -> Path:
-    """Name the folder of the recording that comes with pmlive: four simulated markets, with a disconnection.
+def sample(name: str = "") -> Path:
+    """Name the folder of a recording that comes with pmlive.
+
+    Args:
+        name: by default a minute and a half of four simulated markets, with a disconnection. ``"evening"``: an hour of
+            seven simulated markets of three events, with news, fees and gaps. ``"updown"``: eighty minutes of
+            five-minute markets on the price of Bitcoin; reference prices and outcomes are real, books simulated.
 
     Raises:
+        ValueError: there is no sample of this name.
         StoreError: this installation has none.
     """
-    for folder in _SAMPLES:
+    if name not in _SAMPLES:
+        raise ValueError(f"no sample {name!r}; there are {', '.join(map(repr, _SAMPLES))}")
+    folders = [data / _SAMPLES[name] for data in _DATA]
+    for folder in folders:
         if (folder / "manifest.json").is_file():
             return folder
     raise StoreError(
-        f"the sample recording is not installed: neither {str(_SAMPLES[0])!r} nor {str(_SAMPLES[1])!r} has it; "
+        f"the sample recording is not installed: neither {str(folders[0])!r} nor {str(folders[1])!r} has it; "
         "install pmlive from its wheel or its repository, or make a recording with: pmlive demo"
     )
 
@@ -191,7 +218,8 @@ def markets_of(path: Path, manifest: Manifest) -> list[RecordedMarket]:
     except msgspec.ValidationError as error:
         raise StoreError(f"the markets in the manifest of {str(path)!r} cannot be read ({error})") from error
     return [
-        RecordedMarket(
+        msgspec.structs.replace(
+            market,
             condition_id=clean(market.condition_id),
             slug=clean(market.slug),
             event_slug=clean(market.event_slug),

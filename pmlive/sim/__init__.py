@@ -20,20 +20,25 @@
 ============== =====================================================================================================
 """
 
-from pmlive.sim._catalogue import HOSTILE_TITLE, Market
+from pmlive.sim._beliefs import Beliefs
+from pmlive.sim._catalogue import HOSTILE_TITLE, Market, event_markets, rolling_market
 from pmlive.sim._credentials import Credentials
 from pmlive.sim._faults import Fault, FaultChannel, FaultKind
+from pmlive.sim._histories import Decided, Quote, decided_events
 from pmlive.sim._hub import Dial, Limits
 from pmlive.sim._orders import OrderStory
 from pmlive.sim._outlet import Connection
 from pmlive.sim._script import Script, write_script
 from pmlive.sim._server import Urls
+from pmlive.sim._tape import Tape
 from pmlive.sim._venue import SimulatedVenue
 
 __all__ = [
     "HOSTILE_TITLE",
+    "Beliefs",
     "Connection",
     "Credentials",
+    "Decided",
     "Dial",
     "Fault",
     "FaultChannel",
@@ -41,8 +46,13 @@ __all__ = [
     "Limits",
     "Market",
     "OrderStory",
+    "Quote",
     "Script",
     "SimulatedVenue",
+    "Tape",
     "Urls",
+    "decided_events",
+    "event_markets",
+    "rolling_market",
     "write_script",
 ]

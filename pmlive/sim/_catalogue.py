@@ -1,7 +1,7 @@
 """The simulated markets' names and numbers, all from the seed."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, islice
 from random import Random
 from typing import Literal
@@ -10,7 +10,7 @@ import msgspec
 
 from pmlive.sim._text import ONE
 
-__all__ = ["HOSTILE_TITLE", "Market", "markets", "rolling_market"]
+__all__ = ["HOSTILE_TITLE", "Market", "event_markets", "markets", "rolling_market"]
 
 # What a market's author could write to harm a page, a terminal, a path or an agent.
 HOSTILE_TITLE = (
@@ -70,6 +70,7 @@ class Market(_Identity, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ("Simulated",)
     series: str = ""
     fee_rate: float = 0.0
+    augmented: bool = False
     start: int | None = None
     end: int | None = None
 
@@ -94,6 +95,22 @@ def markets(number: int, *, seed: int, titles: Literal["plain", "hostile"] = "pl
         at = min(1, number - 1)
         made[at] = msgspec.structs.replace(made[at], question=HOSTILE_TITLE, group_title=HOSTILE_TITLE)
     return made
+
+
+def event_markets(
+    title: str, questions: Mapping[str, str], *, seed: int, fee_rate: float = 0.0, augmented: bool = False
+) -> list[Market]:
+    """Make the markets of an event of one's own: a question for each label, and more than one is a neg-risk event.
+
+    An ``augmented`` event may have outcomes that no market names yet.
+
+    >>> event = event_markets("Who wins?", {"Ada": "Will Ada win?", "Bob": "Will Bob win?"}, seed=7, fee_rate=0.04)
+    >>> [(market.slug, market.neg_risk, market.group_title) for market in event]
+    [('will-ada-win', True, 'Ada'), ('will-bob-win', True, 'Bob')]
+    """
+    siblings = [(question, label) for label, question in questions.items()]
+    made = [_market(f"{seed}", each, event_title=title, siblings=siblings, label=label) for each, label in siblings]
+    return [msgspec.structs.replace(market, fee_rate=fee_rate, augmented=augmented) for market in made]
 
 
 def _endless(seed: int) -> Iterator[Market]:

@@ -192,6 +192,7 @@ def _event_head(market: Market, *, closed: bool) -> dict[str, object]:
         "restricted": True,
         "enableOrderBook": True,
         "negRisk": market.neg_risk,
+        "negRiskAugmented": market.augmented,
         "commentCount": 0,
     }
     if market.series:

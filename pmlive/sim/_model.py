@@ -1,8 +1,10 @@
 """How one simulated market moves: a probability that drifts, jumps at news and ends at 0 or 1, and orders around it.
 
-Everything is decided by the market's own seed and by the number of steps taken; the time only goes into the messages.
+Everything is decided by the market's own seed and by the number of steps taken; the time only goes into the messages,
+and into what somebody else believes, where a market follows that.
 """
 
+from collections.abc import Callable
 from math import exp
 from random import Random
 
@@ -24,14 +26,18 @@ _MOST_LEVELS, _FEW_LEVELS = 60, 10
 
 
 class Model:
-    """One market that moves a step at a time; each step is one or more messages, to be sent in their order."""
+    """One market that moves a step at a time; each step is one or more messages, to be sent in their order.
 
-    def __init__(self, market: Market, *, depth: int, now: int) -> None:
+    ``belief`` tells the chance of the first outcome at a time in milliseconds; without it the chance wanders by itself.
+    """
+
+    def __init__(self, market: Market, *, depth: int, now: int, belief: Callable[[int], float] | None = None) -> None:
         self.state = State(market, now=now)
         self.winner: int | None = None
         self.closed = 0
         # The latest time in any message: times do not go back when the clock does.
         self._now = now
+        self._belief = belief
         self._depth = min(depth, _MOST_LEVELS)
         self._rng = Random(market.seed)
         self._score = self._rng.gauss(0, 1.3)
@@ -50,6 +56,8 @@ class Model:
     @property
     def probability(self) -> float:
         """Give the chance of the first outcome that orders gather around."""
+        if self._belief is not None:
+            return self._belief(self._now)
         logit = max(-9.0, min(9.0, self._score * self._urgency))
         return 1 / (1 + exp(-logit))
 
@@ -63,12 +71,17 @@ class Model:
         self._now = max(now, self._now)
         self._urgency = max(1 - progress, 0.02) ** -0.5
         self._drift()
-        messages = self._refine(self._now) or self._act(self._now)
-        tops = self._tops()
-        if tops != self._shown and self._rng.random() < _TOP_TOLD:
-            messages += [self.state.best_bid_ask(outcome, now=self.state.changed) for outcome in (0, 1)]
-        self._shown = tops
-        return messages
+        return self._with_tops(self._refine(self._now) or self._act(self._now))
+
+    def requote(self, now: int) -> list[Message]:
+        """Let makers follow what is believed at once: nobody pays more than the chance, and somebody just less."""
+        if self.closed:
+            return []
+        self._now = max(now, self._now)
+        refined = self._refine(self._now)
+        levels = [level for outcome in (0, 1) for level in self._leave(outcome)]
+        levels += [level for outcome in (0, 1) for level in self._come(outcome)]
+        return self._with_tops(refined + (self._changed(levels, self._now) if levels else []))
 
     def close(self, now: int) -> list[Message]:
         """Take every order away, as happens when a market has ended."""
@@ -86,8 +99,29 @@ class Model:
         if self.winner is not None:
             return []
         messages = self.close(now)
-        self.winner = int(self._score < 0) if winner is None else winner
+        self.winner = int(self.probability < 1 / 2) if winner is None else winner
         return [*messages, self.state.market_resolved(self.winner, now=max(now, self.closed))]
+
+    def _with_tops(self, messages: list[Message]) -> list[Message]:
+        tops = self._tops()
+        if tops != self._shown and self._rng.random() < _TOP_TOLD:
+            messages += [self.state.best_bid_ask(outcome, now=self.state.changed) for outcome in (0, 1)]
+        self._shown = tops
+        return messages
+
+    def _leave(self, outcome: int) -> list[tuple[int, int]]:
+        fair, buyers = self._fair(outcome), self.state.book.buyers[outcome]
+        late = [price for price in buyers.prices if price > fair]
+        for price in late:
+            buyers.put(price, 0)
+        return [(outcome, price) for price in late]
+
+    def _come(self, outcome: int) -> list[tuple[int, int]]:
+        near, buyers = self._near(outcome), self.state.book.buyers[outcome]
+        if not buyers.best < near < ONE - self.state.book.buyers[1 - outcome].best:
+            return []
+        buyers.put(near, self._amount())
+        return [(outcome, near)]
 
     def _drift(self) -> None:
         self._score += self._rng.gauss(0, _DRIFT)
