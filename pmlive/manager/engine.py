@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import msgspec
+import polars as pl
 
 from pmlive._session import Timing
 from pmlive.credentials import Credentials
@@ -16,6 +17,7 @@ from pmlive.feed import Policy
 from pmlive.manager.deliver import deliver
 from pmlive.manager.follow import resolution
 from pmlive.manager.live import Doubts, Live
+from pmlive.manager.news import News
 from pmlive.manager.resolve import MarketId, Wanted, resolve
 from pmlive.manager.runner import Runner
 from pmlive.manager.source import Source
@@ -76,6 +78,7 @@ class Engine:
         self.options = options
         self._make = make or live_feed
         self.registry = Registry()
+        self.news = News()
         self.source: Source | None = None
         self.markets: dict[str, Market] = {}
         self.labels: dict[str, str] = {}
@@ -135,6 +138,7 @@ class Engine:
     async def _end(self) -> None:
         for subscription in list(self.registry.active.values()):
             subscription.close()
+        self.news.close()
         if self.source is not None:
             await self.source.stop()
 
@@ -154,11 +158,10 @@ class Engine:
         self.refuse_closed()
         if self.source is None:
             self.source = source = self._make(self)
-            books = source.desk.pipeline.books
-            source.desk.on_rows = lambda frames: deliver(
-                self.registry.active.values(), frames, self.labels, books.take_heard()
+            source.desk.on_rows = self._hand_out
+            source.desk.listened = lambda: (
+                self.news.listened() or any(one.mailboxes for one in self.registry.active.values())
             )
-            source.desk.listened = lambda: any(one.mailboxes for one in self.registry.active.values())
             source.spawn(source.run())
             source.spawn(self._poll())
         return self.source
@@ -233,6 +236,13 @@ class Engine:
             msgspec.to_builtins({name: getattr(market, name) for name in _DESCRIBED})
             for market in self.markets.values()
         ]
+
+    def _hand_out(self, frames: dict[str, pl.DataFrame]) -> None:
+        pipeline = self.started().desk.pipeline
+        subscriptions, heard = self.registry.active.values(), pipeline.books.take_heard()
+        deliver(subscriptions, frames, self.labels, heard, everybodys=self.news.mailboxes())
+        if self.news.listened():
+            self.news.gaps(pipeline.open_gaps(), frames.get("gaps"), self.labels)
 
     async def _look_up(self, token_ids: Sequence[str]) -> None:
         try:

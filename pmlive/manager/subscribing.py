@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from pmlive.credentials import Credentials
@@ -173,6 +173,16 @@ class Subscriber:
         """
         named = subscription_id.id if isinstance(subscription_id, Subscription) else subscription_id
         self._engine.call(partial(self._engine.remove, named))
+
+    def listen(self, handler: Handler) -> Callable[[], None]:
+        """Give a function every update of every subscription, and each gap when it begins and when it ends.
+
+        It is called away from the feed, as ``on_event`` is: when it is slow, newer prices replace older ones. Call
+        what is returned to hear no more.
+        """
+        consumer = Consumer(handler, self._caller_loop if inspect.iscoroutinefunction(handler) else None)
+        self._engine.call(partial(self._engine.news.add, consumer))
+        return partial(self._engine.news.remove, consumer)
 
     def _subscribe_user(
         self,
