@@ -8,12 +8,10 @@ from typing import cast
 
 import polars as pl
 import pytest
-from support.live import address
 from support.toolkit import Bench, benched
 from support.waiting import wait_until
 
 import pmlive as pm
-from pmlive.mcp.toolkit import Toolkit
 from pmlive.sim import SimulatedVenue
 
 Rows = list[dict[str, object]]
@@ -204,9 +202,8 @@ def test_titles_of_strangers_are_only_where_they_are_marked(tool: str) -> None:
 
 
 def _told_of(tool: str, *, hostile: bool) -> object:
-    with SimulatedVenue(markets=1, rate=0, hostile_titles=hostile) as sim, pm.Manager(address(sim)) as live:
-        bench = Bench(live, Toolkit(live), sim)
-        condition_id = sim.markets[0].condition_id
+    with benched(sim=SimulatedVenue(markets=1, rate=0, hostile_titles=hostile)) as bench:
+        condition_id = bench.markets[0].condition_id
         if tool == "find_markets":
             return _unmarked(bench.call(tool, query=condition_id))
         told = bench.call("subscribe_market_resolution", market_ids=[condition_id])

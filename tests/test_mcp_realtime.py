@@ -4,13 +4,10 @@ import json
 from typing import cast
 
 import pytest
-from support.live import address
-from support.toolkit import Bench, benched
+from support.toolkit import benched
 from support.waiting import wait_until
 
-import pmlive as pm
 from pmlive.credentials import Credentials
-from pmlive.mcp.toolkit import Toolkit
 from pmlive.sim import SimulatedVenue
 
 Rows = list[dict[str, object]]
@@ -46,8 +43,7 @@ def test_markets_are_named_in_any_way_and_come_back_with_their_tokens(named: str
 
 
 def test_all_five_subscriptions_get_events_and_are_counted_alike_everywhere() -> None:
-    with SimulatedVenue(story_every=0.5) as sim, pm.Manager(address(sim), credentials=USER) as live:
-        bench = Bench(live, Toolkit(live), sim)
+    with benched(sim=SimulatedVenue(story_every=0.5), credentials=USER) as bench:
         first, second = bench.markets[:2]
         ids = [
             bench.call("subscribe_market_prices", market_ids=[first.slug])["subscription_id"],
@@ -127,10 +123,7 @@ def test_a_cursor_gives_each_event_once_and_in_order() -> None:
 
 
 def test_events_that_left_the_ring_are_a_gap_and_not_silence() -> None:
-    with pm.Manager("sim") as live:
-        assert live.sim is not None
-        kit = Toolkit(live, events=2)
-        bench = Bench(live, kit)
+    with benched(events=2) as bench:
         bench.call("subscribe_orderbook_updates", token_ids=bench.markets[0].token_ids)
         wait_until(lambda: cast("int", bench.call("get_realtime_status")["cursor"]) > 4)
 
@@ -138,7 +131,6 @@ def test_events_that_left_the_ring_are_a_gap_and_not_silence() -> None:
 
         assert heard["gap"] is True
         assert len(rows(heard, "events")) == 2
-        kit.close()
 
 
 def test_a_cursor_of_another_run_is_a_gap() -> None:

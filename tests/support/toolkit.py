@@ -1,11 +1,12 @@
 """A toolkit on the simulated venue, called as a server would call it."""
 
+import json
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import cast
 
-import anyio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from support.live import address
 from support.waiting import wait_until
 
 import pmlive as pm
@@ -19,19 +20,20 @@ __all__ = ["Bench", "benched"]
 class Bench:
     """A toolkit with its manager and venue."""
 
-    def __init__(self, live: pm.Manager, kit: Toolkit, sim: SimulatedVenue | None = None) -> None:
+    def __init__(self, live: pm.Manager, kit: Toolkit, sim: SimulatedVenue, portal: BlockingPortal) -> None:
         self.live = live
         self.kit = kit
-        self.sim = sim or cast("SimulatedVenue", live.sim)
-        self.markets = self.sim.markets
+        self.sim = sim
+        self.markets = sim.markets
+        self._portal = portal
 
     def answer(self, name: str, arguments: Mapping[str, object] | None = None) -> Answer:
         """Call a tool."""
+        return self._portal.call(self.kit.call, name, arguments or {})
 
-        async def call() -> Answer:
-            return await self.kit.call(name, arguments or {})
-
-        return anyio.run(call)
+    def read(self, uri: str) -> dict[str, object]:
+        """Read a resource."""
+        return json.loads(self._portal.call(self.kit.read, uri))
 
     def call(self, name: str, **arguments: object) -> dict[str, object]:
         """Call a tool that is expected to answer."""
@@ -59,10 +61,12 @@ class Bench:
 
 
 @contextmanager
-def benched(recordings: Path | None = None, **options: object) -> Generator[Bench]:
-    with pm.Manager("sim", **options) as live:  # pyright: ignore[reportArgumentType]
-        kit = Toolkit(live, recordings)
-        try:
-            yield Bench(live, kit)
-        finally:
-            kit.close()
+def benched(
+    recordings: Path | None = None, *, sim: SimulatedVenue | None = None, events: int = 1000, **options: object
+) -> Generator[Bench]:
+    """Make a toolkit, of a simulated venue of its own unless one is given; ``options`` are the manager's."""
+    with ExitStack() as stack:
+        venue = stack.enter_context(SimulatedVenue() if sim is None else sim)
+        live = stack.enter_context(pm.Manager(address(venue), **options))  # pyright: ignore[reportArgumentType]
+        kit = stack.enter_context(closing(Toolkit(live, recordings, events=events)))
+        yield Bench(live, kit, venue, stack.enter_context(start_blocking_portal()))
