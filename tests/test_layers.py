@@ -27,8 +27,8 @@ _USES_APART = {
     "sim": {"manager", "widgets", "mcp", "cli"},
     "analysis": {"manager", "recording", "widgets", "mcp", "cli"},
 }
-# A manager's `dashboard()` names what it shows, for type checkers; it imports it when it is called.
-_NAMED_ABOVE = {("manager/viewer.py", "widgets")}
+# A manager's `dashboard()` and `serve_mcp()` name what they give, for type checkers; they import it when called.
+_NAMED_ABOVE = {("manager/viewer.py", "widgets"), ("manager/viewer.py", "mcp")}
 # Entry points that only gather or start the others.
 _ENTRY = {"__init__", "__main__"}
 

@@ -108,7 +108,7 @@ class Toy:
     async def read(self, uri: str) -> str:
         if uri == "polymarket://book/broken":
             raise RuntimeError("a secret-canary from within")
-        if uri != STATUS and not uri.startswith("polymarket://book/"):
+        if uri.endswith("/missing") or not uri.startswith((STATUS, "polymarket://book/")):
             raise LookupError("nothing of this name")
         return f'{{"of":"{uri.rpartition("/")[2]}"}}'
 
