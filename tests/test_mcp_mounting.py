@@ -1,8 +1,6 @@
 """Our tools in servers that others wrote."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Literal, TypeAlias
 
 import mcp_types as types
 import pytest
@@ -10,15 +8,12 @@ from mcp.client import Client
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
-from mcp.shared.exceptions import MCPError
+from support.mcp import Era, asking, eras, refusal, text_of
 from support.toy import STATUS, Toy
 
 from pmlive import Manager
 from pmlive.mcp import mount, tools
 from pmlive.mcp.mounting import Tools, add_to
-
-Era: TypeAlias = Literal["legacy", "2026-07-28"]
-eras = pytest.mark.parametrize("era", ["legacy", "2026-07-28"])
 
 
 def host() -> MCPServer:
@@ -29,20 +24,6 @@ def host() -> MCPServer:
         return f"theirs {number}"
 
     return server
-
-
-def asking(server: MCPServer | Server[object], era: Era, ask: Callable[[Client], Awaitable[None]]) -> None:
-    async def connected() -> None:
-        async with asyncio.timeout(20), Client(server, mode=era) as client:
-            await ask(client)
-
-    asyncio.run(connected())
-
-
-def text_of(result: types.CallToolResult) -> str:
-    (content,) = result.content
-    assert isinstance(content, types.TextContent)
-    return content.text
 
 
 @eras
@@ -122,9 +103,8 @@ def test_resources_and_their_templates_are_read_in_a_high_level_server(era: Era)
             (content,) = (await client.read_resource(uri)).contents
             assert isinstance(content, types.TextResourceContents)
             assert (content.text, content.mime_type) == (f'{{"of":"{of}"}}', "application/json")
-        with pytest.raises(MCPError) as refused:
-            await client.read_resource("polymarket://book/missing")
-        assert refused.value.error.code == types.INVALID_PARAMS
+        error = await refusal(client.read_resource("polymarket://book/missing"))
+        assert error.code == types.INVALID_PARAMS
 
     asking(server, era, ask)
 
@@ -154,9 +134,7 @@ def test_names_that_are_there_are_left_alone_and_nothing_is_added() -> None:
         add_to(server, Toy())
 
     assert [tool.name for tool in asyncio.run(server.list_tools())] == ["theirs", "wait"]
-    result = asyncio.run(server.call_tool("wait", {}))
-    assert isinstance(result, types.CallToolResult)
-    assert text_of(result) == "theirs"
+    assert text_of(asyncio.run(server.call_tool("wait", {}))) == "theirs"
 
 
 def test_mounting_works_where_a_loop_is_running() -> None:

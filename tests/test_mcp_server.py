@@ -2,37 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Literal, TypeAlias
 
 import mcp_types as types
 import pytest
 from mcp.client import Client
-from mcp.shared.exceptions import MCPError
+from mcp.shared.subscriptions import ResourceUpdated
+from support.mcp import Era, asking, eras, heard, refusal, set_level, unwatch, watch
 from support.toy import STATUS, Toy, change
 from support.waiting import until
 
 from pmlive.mcp.server import server
 
-Era: TypeAlias = Literal["legacy", "2026-07-28"]
 BOOK = "polymarket://book/t1"
-
-eras = pytest.mark.parametrize("era", ["legacy", "2026-07-28"])
-
-
-def asking(era: Era, ask: Callable[[Client], Awaitable[None]], toy: Toy | None = None) -> None:
-    async def connected() -> None:
-        async with asyncio.timeout(20), Client(server(toy or Toy()), mode=era) as client:
-            await ask(client)
-
-    asyncio.run(connected())
-
-
-async def refusal(asked: Awaitable[object]) -> types.ErrorData:
-    with pytest.raises(MCPError) as refused:
-        await asked
-    return refused.value.error
 
 
 @eras
@@ -47,7 +28,7 @@ def test_tools_are_listed_with_all_that_is_known_of_them(era: Era) -> None:
             title="Echo", read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
         )
 
-    asking(era, ask)
+    asking(server(Toy()), era, ask)
 
 
 @eras
@@ -58,7 +39,7 @@ def test_an_answer_is_an_object_and_the_same_in_text(era: Era) -> None:
         assert result.structured_content == {"said": "hello"}
         assert [type(each) for each in result.content] == [types.TextContent]
 
-    asking(era, ask)
+    asking(server(Toy()), era, ask)
 
 
 @eras
@@ -69,7 +50,7 @@ def test_a_failure_says_what_to_do(era: Era) -> None:
         assert result.structured_content is None
         assert result.content == [types.TextContent(text="give text, and nothing else")]
 
-    asking(era, ask)
+    asking(server(Toy()), era, ask)
 
 
 @eras
@@ -82,7 +63,7 @@ def test_a_fault_is_told_in_the_log_and_not_to_the_client(era: Era, caplog: pyte
         assert error.code == types.INTERNAL_ERROR
         assert "canary" not in str(error)
 
-    asking(era, ask)
+    asking(server(Toy()), era, ask)
     assert [record.exc_info is not None for record in caplog.records if record.levelno == logging.ERROR] == [True] * 2
 
 
@@ -100,7 +81,7 @@ def test_what_is_not_there_is_an_error_of_the_protocol_without_what_was_asked(er
             assert error.code == types.INVALID_PARAMS
             assert "canary" not in f"{error.message} {error.data}"
 
-    asking(era, ask)
+    asking(server(Toy()), era, ask)
 
 
 @eras
@@ -117,21 +98,21 @@ def test_resources_templates_and_prompts_are_listed_and_read(era: Era) -> None:
         (message,) = (await client.get_prompt("night", {"recording": "tonight"})).messages
         assert message.content == types.TextContent(text="Tell of tonight.")
 
-    asking(era, ask)
+    asking(server(Toy()), era, ask)
 
 
 @eras
 def test_a_long_call_tells_how_far_it_is(era: Era) -> None:
     told: list[tuple[float, float | None, str | None]] = []
 
-    async def progress(done: float, total: float | None, message: str | None) -> None:
-        told.append((done, total, message))
+    async def progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
 
     async def ask(client: Client) -> None:
         await client.call_tool("wait", {"seconds": 2}, progress_callback=progress)
         await until(lambda: len(told) == 2)
 
-    asking(era, ask)
+    asking(server(Toy()), era, ask)
     assert told == [(1.0, 2.0, "waiting"), (2.0, 2.0, "waiting")]
 
 
@@ -142,52 +123,33 @@ def test_the_newer_era_is_told_how_long_a_list_holds() -> None:
         read = await client.read_resource(STATUS)
         assert (read.ttl_ms, read.cache_scope) == (0, "private")
 
-    asking("2026-07-28", ask)
+    asking(server(Toy()), "2026-07-28", ask)
 
 
-@asynccontextmanager
-async def told(toy: Toy, logs: list[types.LoggingMessageNotificationParams], uris: list[str]) -> AsyncGenerator[Client]:
-    """Connect a client of the older era that notes what it is told."""
-
-    async def log(params: types.LoggingMessageNotificationParams) -> None:
-        logs.append(params)
-
-    async def message(message: object) -> None:
-        if isinstance(message, types.ResourceUpdatedNotification):
-            uris.append(message.params.uri)
-
-    async with asyncio.timeout(20):
-        client = Client(server(toy), mode="legacy", logging_callback=log, message_handler=message)
-        async with client:
-            yield client
-
-
-@pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")
 def test_an_older_client_is_told_of_the_resources_that_it_subscribed() -> None:
     async def connected() -> None:
         toy, uris = Toy(), list[str]()
-        async with told(toy, [], uris) as client:
-            await client.subscribe_resource(BOOK)
+        async with heard(server(toy), [], uris) as client:
+            await watch(client, BOOK)
             toy.happens(change(1, STATUS, BOOK))
             await until(lambda: uris == [BOOK])
-            await client.unsubscribe_resource(BOOK)
-            await client.subscribe_resource(STATUS)
+            await unwatch(client, BOOK)
+            await watch(client, STATUS)
             toy.happens(change(2, STATUS, BOOK, urgent=True))
             await until(lambda: uris == [BOOK, STATUS])
 
     asyncio.run(connected())
 
 
-@pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")
 def test_an_older_client_gets_updates_as_log_messages_from_the_level_that_it_set() -> None:
     async def connected() -> None:
         toy, logs = Toy(), list[types.LoggingMessageNotificationParams]()
-        async with told(toy, logs, []) as client:
+        async with heard(server(toy), logs, []) as client:
             await until(lambda: toy.listeners)
             await client.list_tools()
             toy.happens(change(1), change(2, callback_type="log"))
             await until(lambda: len(logs) == 2)
-            await client.set_logging_level("notice")
+            await set_level(client, "notice")
             toy.happens(change(3), change(4, urgent=True))
             await until(lambda: len(logs) == 3)
         assert [(each.logger, each.level) for each in logs] == [
@@ -207,10 +169,10 @@ def test_a_newer_client_is_told_on_the_stream_that_it_opened() -> None:
         async with client.listen(resource_subscriptions=[BOOK]) as stream:
             toy.happens(change(1, STATUS, BOOK))
             async for event in stream:
-                assert event == (type(event)(BOOK))
+                assert event == ResourceUpdated(BOOK)
                 return
 
-    asking("2026-07-28", ask, toy)
+    asking(server(toy), "2026-07-28", ask)
 
 
 @eras
@@ -223,7 +185,7 @@ def test_updates_that_asked_for_the_log_are_in_it(era: Era, caplog: pytest.LogCa
         await until(lambda: len(caplog.records) > 0)
 
     with caplog.at_level(logging.INFO, "pmlive.mcp.updates"):
-        asking(era, ask, toy)
+        asking(server(toy), era, ask)
     assert ['"number": 2' in record.getMessage() for record in caplog.records] == [True]
 
 
@@ -234,16 +196,15 @@ def test_a_toolkit_is_listened_to_for_as_long_as_somebody_is_served() -> None:
         await client.list_tools()
         assert len(toy.listeners) == 1
 
-    asking("legacy", ask, toy)
+    asking(server(toy), "legacy", ask)
     assert toy.listeners == []
 
 
-@pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")
 def test_nobody_watches_more_than_a_thousand_resources() -> None:
     async def ask(client: Client) -> None:
         for number in range(1000):
-            await client.subscribe_resource(f"polymarket://book/{number}")
-        error = await refusal(client.subscribe_resource(BOOK))
+            await watch(client, f"polymarket://book/{number}")
+        error = await refusal(watch(client, BOOK))
         assert error.code == types.INVALID_PARAMS
 
-    asking("legacy", ask)
+    asking(server(Toy()), "legacy", ask)
