@@ -18,7 +18,7 @@ from pmlive.mcp.toolkit import Toolkit
 if TYPE_CHECKING:
     from pmlive.manager import Manager
 
-__all__ = ["Served", "serve"]
+__all__ = ["Served", "Site", "serve"]
 
 _HOST = "127.0.0.1"
 _PATH = "/mcp"
@@ -36,13 +36,12 @@ _opening = threading.Lock()
 class Served:
     """A manager that MCP clients of this computer can reach; ``url`` is what to tell them."""
 
-    def __init__(self, toolkit: Toolkit, listener: socket.socket) -> None:
-        self.port: int = listener.getsockname()[1]
-        self.url = f"http://{_HOST}:{self.port}{_PATH}"
-        self.closed = False
+    def __init__(self, toolkit: Toolkit, port: int) -> None:
         self._toolkit = toolkit
-        self._site = _Site(server(toolkit), listener)
-        self._site.start()
+        self._site = Site(server(toolkit), port)
+        self.url = self._site.url
+        self.port = self._site.port
+        self.closed = False
 
     def close(self) -> None:
         """Serve no more; the manager goes on. Again does nothing."""
@@ -76,45 +75,46 @@ def serve(manager: "Manager", port: int = 0, *, recordings: str | Path | None = 
     with _opening:
         served = _all.get(manager)
         if served is None:
-            listener = _listening(port)
-            served = _all[manager] = Served(
-                Toolkit(manager, None if recordings is None else Path(recordings)), listener
-            )
+            served = _all[manager] = _served(manager, port, None if recordings is None else Path(recordings))
             manager.at_close(served.close)
         elif port not in (0, served.port):
             raise ValueError(f"this manager is served at {served.url} already; close that to serve it at {port}")
     return served
 
 
-def _listening(port: int) -> socket.socket:
-    """Listen before anything else, so that a client can come as soon as the address is known."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _served(manager: "Manager", port: int, recordings: Path | None) -> Served:
+    toolkit = Toolkit(manager, recordings)
     try:
-        listener.bind((_HOST, port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise OSError(
-            f"port {port} cannot be had ({error.strerror}); give another, or none for any that is free"
-        ) from error
-    return listener
+        return Served(toolkit, port)
+    except BaseException:
+        toolkit.close()
+        raise
 
 
-class _Site:
-    """An HTTP server in a thread with a loop of its own, which no cell of a notebook can hold up."""
+class Site:
+    """An HTTP server in a thread with a loop of its own, which no cell of a notebook can hold up.
 
-    def __init__(self, made: Server[Pushes], listener: socket.socket) -> None:
+    Args:
+        made: what is served.
+        port: by default one that is free.
+
+    Raises:
+        OSError: the port cannot be had.
+    """
+
+    def __init__(self, made: Server[Pushes], port: int) -> None:
+        # It listens before it serves, so that a client can come as soon as the address is known.
+        self._listener = _listening(port)
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://{_HOST}:{self.port}{_PATH}"
         self._made = made
-        self._listener = listener
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="pmlive mcp", daemon=True)
-
-    def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
+        """End every stream, and serve no more."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join(_PATIENCE)
@@ -144,3 +144,17 @@ class _Site:
             if listening is not None and isinstance(listening.handler, ListenHandler):
                 listening.handler.close()
         site.should_exit = True
+
+
+def _listening(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((_HOST, port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise OSError(
+            f"port {port} cannot be had ({error.strerror}); give another, or none for any that is free"
+        ) from error
+    return listener

@@ -28,6 +28,7 @@ __all__ = [
     "ENVELOPE",
     "Era",
     "Lines",
+    "Log",
     "asking",
     "eras",
     "heard",

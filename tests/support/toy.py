@@ -37,12 +37,17 @@ def _tool(name: str, properties: dict[str, object], *required: str) -> Described
 
 
 def change(
-    number: int = 0, *uris: str, table: str = "trades", callback_type: str = "notification", urgent: bool = False
+    number: int = 0,
+    *uris: str,
+    table: str = "trades",
+    callback_type: str = "notification",
+    urgent: bool = False,
+    padding: int = 0,
 ) -> Change:
     """Make a change of one subscription; ``number`` tells it from others."""
     return Change(
         uris=uris or (STATUS,),
-        update={"subscription_id": "s1", "table": table, "token_id": "t1", "number": number},
+        update={"subscription_id": "s1", "table": table, "token_id": "t1", "number": number, "more": "x" * padding},
         callback_type="log" if callback_type == "log" else "notification",
         urgent=urgent,
     )
