@@ -59,12 +59,15 @@ async def _run(wire: Wire, load: Callable[[], "Kit | None"], stop: Callable[[], 
     serving = asyncio.ensure_future(_Pipe(writer).serve(wire, load))
     while not (serving.done() or writer.broken or stop()):
         await asyncio.wait({serving}, timeout=_LOOK)
-    if not serving.done():
-        writer.broken = True
-        serving.cancel()
-        await asyncio.wait({serving}, timeout=_PATIENCE)
-    if serving.done() and not serving.cancelled():
-        serving.result()
+    if serving.done():
+        return serving.result()
+    writer.broken = True
+    serving.cancel()
+    await asyncio.wait({serving}, timeout=_PATIENCE)
+    if serving.done() and not serving.cancelled() and (error := serving.exception()) is not None:
+        # The SDK is taken by surprise when its pipes are cut.
+        logger.debug("what was going on was cut off: %r", error)
+    return None
 
 
 class _Pipe:

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
 from queue import SimpleQueue
 from typing import NamedTuple
 
@@ -67,7 +68,7 @@ class Lines:
                 if len(rest) > _LONGEST_LINE:
                     rest, too_long = b"", True
             self._put(None)
-        except RuntimeError:  # the loop has ended, and nobody listens
+        except (RuntimeError, CancelledError):  # the loop has ended, and nobody listens
             return
 
     def _chunk(self) -> bytes:
