@@ -14,7 +14,7 @@ from pmlive.cli import main
 
 COMMANDS = [
     *("demo", "record", "search", "ls", "info", "verify", "quality", "book", "replay", "export", "import"),
-    *("repair", "compact", "sim", "doctor"),
+    *("repair", "compact", "mcp", "sim", "doctor"),
 ]
 
 

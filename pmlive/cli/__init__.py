@@ -4,7 +4,8 @@ Exit codes: 0 for success, also after Ctrl-C and SIGTERM, which seal what is ope
 bad usage or a recording that cannot be used. Results go to the standard output, everything else to the standard error.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 
 from pmlive.cli.signals import Stop
 
@@ -16,8 +17,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Stop() as stop:
         try:
             # After the signals are listened to: a program that is ended while it loads shows no traceback either.
-            from pmlive.cli.commands import run
-
+            run = _command(sys.argv[1:] if arguments is None else arguments)
             return run(arguments, stop)
         except KeyboardInterrupt:  # nothing is open where a signal comes as an exception
             return 0
+
+
+def _command(arguments: Sequence[str]) -> Callable[[Sequence[str] | None, Stop], int]:
+    """Load all commands, or the one whose first word a program waits for."""
+    if list(arguments[:1]) == ["mcp"]:
+        from pmlive.cli import mcp
+
+        return mcp.run
+    from pmlive.cli.commands import run
+
+    return run

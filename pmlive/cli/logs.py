@@ -2,8 +2,11 @@
 
 import logging
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from queue import Full, Queue
+from threading import Event, Thread
+from typing import Literal, TypeAlias
 
 from pmlive.cli.output import Output
 from pmlive.settings import SECRET_NAMES, Variables
@@ -11,15 +14,35 @@ from pmlive.settings import SECRET_NAMES, Variables
 __all__ = ["shown"]
 
 # A simulated venue in this process says each connection's beginning and end, which is the demo's own business.
-_LEVELS = {"pmlive": logging.WARNING, "websockets.server": logging.WARNING, "asyncio": logging.ERROR}
+# Updates of the MCP server appear where a client asked for the log.
+_LEVELS = {
+    "pmlive": logging.WARNING,
+    "pmlive.mcp.updates": logging.INFO,
+    "mcp": logging.WARNING,
+    "websockets.server": logging.WARNING,
+    "asyncio": logging.ERROR,
+}
+_MOST_ASIDE = 1_000
+_LAST_WORDS = 0.5
 # Shorter values are words that a message may hold for other reasons.
 _SECRET_FROM = 6
 
 
+Manner: TypeAlias = Literal["here", "aside"]
+
+
 @contextmanager
-def shown(out: Output, *, verbose: bool) -> Generator[None]:
-    """Show the log and Python's warnings in this block, one plain line each."""
-    handler = _Handler(out, verbose=verbose)
+def shown(out: Output, *, verbose: bool, manner: Manner = "here") -> Generator[None]:
+    """Show the log and Python's warnings in this block, one plain line each.
+
+    Args:
+        out: where to.
+        verbose: show what happens as well, and where what failed did.
+        manner: ``aside`` is for a program that reads the log as it likes: in a thread of its own, which drops and
+            counts what is not read; with what failed goes where, as nobody is there to ask again with ``-v``.
+    """
+    aside = _Aside(out.note) if manner == "aside" else None
+    handler = _Handler(aside or out.note, tracebacks=verbose or aside is not None, flush=aside.flush if aside else None)
     levels = _LEVELS | ({"pmlive": logging.INFO} if verbose else {})
     before = {name: (logging.getLogger(name).level, logging.getLogger(name).propagate) for name in levels}
     for name, level in levels.items():
@@ -30,6 +53,7 @@ def shown(out: Output, *, verbose: bool) -> Generator[None]:
             handler.secrets = _secrets()
             yield
     finally:
+        handler.flush()
         for name, (level, propagate) in before.items():
             logging.getLogger(name).removeHandler(handler)
             logging.getLogger(name).setLevel(level)
@@ -43,17 +67,24 @@ def _direct(logger: logging.Logger, handler: logging.Handler, level: int) -> Non
 
 
 class _Handler(logging.Handler):
-    def __init__(self, out: Output, *, verbose: bool) -> None:
+    def __init__(
+        self, say: Callable[[str], object], *, tracebacks: bool, flush: Callable[[], object] | None = None
+    ) -> None:
         super().__init__()
         self.secrets: list[str] = []
-        self._out = out
-        self._verbose = verbose
+        self._say = say
+        self._tracebacks = tracebacks
+        self._flush = flush
+
+    def flush(self) -> None:
+        if self._flush is not None:
+            self._flush()
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         if record.exc_info is not None and record.exc_info[1] is not None:
             text += f": {record.exc_info[1]!r}"
-            if self._verbose:
+            if self._tracebacks:
                 text += f"\n{logging.Formatter().formatException(record.exc_info)}"
         self.line(record.levelname.lower(), text)
 
@@ -64,7 +95,43 @@ class _Handler(logging.Handler):
     def line(self, level: str, text: str) -> None:
         for secret in self.secrets:
             text = text.replace(secret, "***")
-        self._out.note(f"pmlive: {level}: {text}")
+        self._say(f"pmlive: {level}: {text}")
+
+
+class _Aside:
+    """Says things in a thread of its own; what there is no room for is dropped and counted."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+        self._waiting: Queue[str | Event] = Queue(_MOST_ASIDE)
+        self._dropped = 0
+        Thread(target=self._run, name="pmlive log", daemon=True).start()
+
+    def __call__(self, text: str) -> None:
+        try:
+            self._waiting.put_nowait(text)
+        except Full:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """Wait until everything is said, but not for somebody who does not listen."""
+        said = Event()
+        try:
+            self._waiting.put(said, timeout=_LAST_WORDS)
+        except Full:
+            return
+        said.wait(_LAST_WORDS)
+
+    def _run(self) -> None:
+        while True:
+            next_ = self._waiting.get()
+            if isinstance(next_, Event):
+                next_.set()
+                continue
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                self._say(f"pmlive: warning: {dropped} lines of the log before this one are not shown")
+            self._say(next_)
 
 
 def _secrets() -> list[str]:

@@ -1,11 +1,11 @@
 """Counting and handing out what subscriptions get, from rows that are complete: never on the hot path."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
 
-from pmlive.manager.mailbox import Update
+from pmlive.manager.mailbox import Mailbox, Update
 from pmlive.manager.subscriptions import TABLES, Subscription, SubscriptionType
 
 __all__ = ["deliver"]
@@ -21,15 +21,21 @@ def deliver(
     frames: Mapping[str, pl.DataFrame],
     labels: Mapping[str, str],
     heard: Mapping[str, int],
+    *,
+    everybodys: Sequence[Mailbox] = (),
 ) -> None:
-    """Give each subscription its share of new rows; ``heard`` counts the new messages of each token."""
+    """Give each subscription its share of new rows; ``heard`` counts the new messages of each token.
+
+    The mailboxes that are ``everybodys`` get what any subscription gets.
+    """
     for subscription in subscriptions:
         if subscription.type in _BY_MESSAGE:
             subscription.count(sum(heard.get(token_id, 0) for token_id in subscription.keys))
         else:
             _count(subscription, frames)
-        if subscription.mailboxes:
-            _hand_out(subscription, frames, labels)
+        mailboxes = (*subscription.mailboxes, *everybodys)
+        if mailboxes:
+            _hand_out(subscription, frames, labels, mailboxes)
 
 
 def _mine(subscription: Subscription, frame: pl.DataFrame, column: str) -> pl.DataFrame:
@@ -48,7 +54,12 @@ def _count(subscription: Subscription, frames: Mapping[str, pl.DataFrame]) -> No
         subscription.count(_mine(subscription, frames[table], column).height)
 
 
-def _hand_out(subscription: Subscription, frames: Mapping[str, pl.DataFrame], labels: Mapping[str, str]) -> None:
+def _hand_out(
+    subscription: Subscription,
+    frames: Mapping[str, pl.DataFrame],
+    labels: Mapping[str, str],
+    mailboxes: Sequence[Mailbox],
+) -> None:
     tables, column = TABLES[subscription.type]
     for table in tables:
         if table not in frames:
@@ -58,8 +69,9 @@ def _hand_out(subscription: Subscription, frames: Mapping[str, pl.DataFrame], la
             mine = mine.unique("token_id", keep="last", maintain_order=True)
         for row in mine.iter_rows(named=True):
             update = _update(subscription, table, row, labels)
-            for mailbox in tuple(subscription.mailboxes):
-                mailbox.put(update, key=(table, row["token_id"]) if table in _NEWEST else None)
+            key = (subscription.id, table, row["token_id"]) if table in _NEWEST else None
+            for mailbox in mailboxes:
+                mailbox.put(update, key=key)
 
 
 def _update(subscription: Subscription, table: str, row: dict[str, object], labels: Mapping[str, str]) -> Update:

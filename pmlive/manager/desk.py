@@ -105,7 +105,7 @@ class Desk:
                 self.recorder.rows(table, frame)
             if self.digest is not None and table in STORED:
                 self.digest.add(table, frame)
-        if frames and self.on_rows is not None:
+        if self.on_rows is not None and (frames or self.listened()):
             self.on_rows(frames)
         self._report_unknown()
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import msgspec
+import polars as pl
 
 from pmlive._session import Timing
 from pmlive.credentials import Credentials
@@ -16,6 +17,7 @@ from pmlive.feed import Policy
 from pmlive.manager.deliver import deliver
 from pmlive.manager.follow import resolution
 from pmlive.manager.live import Doubts, Live
+from pmlive.manager.news import News
 from pmlive.manager.resolve import MarketId, Wanted, resolve
 from pmlive.manager.runner import Runner
 from pmlive.manager.source import Source
@@ -61,6 +63,7 @@ class Engine:
         self.options = options
         self._make = make or live_feed
         self.registry = Registry()
+        self.news = News()
         self.source: Source | None = None
         self.markets: dict[str, Market] = {}
         self.labels: dict[str, str] = {}
@@ -120,6 +123,7 @@ class Engine:
     async def _end(self) -> None:
         for subscription in list(self.registry.active.values()):
             subscription.close()
+        self.news.close()
         if self.source is not None:
             await self.source.stop()
 
@@ -139,11 +143,10 @@ class Engine:
         self.refuse_closed()
         if self.source is None:
             self.source = source = self._make(self)
-            books = source.desk.pipeline.books
-            source.desk.on_rows = lambda frames: deliver(
-                self.registry.active.values(), frames, self.labels, books.take_heard()
+            source.desk.on_rows = self._hand_out
+            source.desk.listened = lambda: (
+                self.news.listened() or any(one.mailboxes for one in self.registry.active.values())
             )
-            source.desk.listened = lambda: any(one.mailboxes for one in self.registry.active.values())
             source.spawn(source.run())
             source.spawn(self._poll())
         return self.source
@@ -215,6 +218,13 @@ class Engine:
     def described(self) -> list[dict[str, object]]:
         """Describe the markets for a recording's manifest."""
         return [described(market) for market in self.markets.values()]
+
+    def _hand_out(self, frames: dict[str, pl.DataFrame]) -> None:
+        pipeline = self.started().desk.pipeline
+        subscriptions, heard = self.registry.active.values(), pipeline.books.take_heard()
+        deliver(subscriptions, frames, self.labels, heard, everybodys=self.news.mailboxes())
+        if self.news.listened():
+            self.news.gaps(pipeline.open_gaps(), frames.get("gaps"), self.labels)
 
     async def _look_up(self, token_ids: Sequence[str]) -> None:
         try:

@@ -203,6 +203,7 @@ class Live:
     def connections(self) -> dict[str, object]:
         """Describe the connections."""
         clob = self._described(("market", "user"))
+        clob["user_connected"] = any(one.connected for one in self.pool.of("user"))
         clob["authenticated"] = any(one.connected and one.session.useful for one in self.pool.of("user"))
         return {"clob": clob, "realtime": self._described(("realtime", "prices"))}
 

@@ -120,7 +120,9 @@ class Played:
         """Describe the connections as they were at this time of the recording."""
         clob = self._described(("market", "user"))
         links = self.desk.pipeline.links.values()
-        clob["authenticated"] = any(link.channel == "user" and link.gap is None for link in links)
+        clob["user_connected"] = clob["authenticated"] = any(
+            link.channel == "user" and link.gap is None for link in links
+        )
         return {"clob": clob, "realtime": self._described(("realtime", "prices"))}
 
     def _described(self, channels: tuple[Channel, ...]) -> dict[str, object]:

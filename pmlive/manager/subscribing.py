@@ -2,11 +2,11 @@
 
 import asyncio
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from pmlive.credentials import Credentials
-from pmlive.errors import AuthError
+from pmlive.errors import AuthError, PmliveError
 from pmlive.events import Channel
 from pmlive.manager.engine import Engine
 from pmlive.manager.mailbox import Consumer, Handler
@@ -26,6 +26,11 @@ class Subscriber:
             self._caller_loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
             self._caller_loop = None
+
+    @property
+    def max_depth(self) -> int:
+        """The most levels a side that rows of ``depth`` and updates of books hold."""
+        return self._engine.options.depth
 
     def watch(
         self,
@@ -173,6 +178,20 @@ class Subscriber:
         """
         named = subscription_id.id if isinstance(subscription_id, Subscription) else subscription_id
         self._engine.call(partial(self._engine.remove, named))
+
+    def trouble(self, subscription: Subscription) -> PmliveError | None:
+        """Tell why nothing comes for a subscription any more, such as refused credentials; None while it may."""
+        return self._engine.call(lambda: self._engine.started().errors.get(subscription.channel))
+
+    def listen(self, handler: Handler) -> Callable[[], None]:
+        """Give a function every update of every subscription, and each gap when it begins and when it ends.
+
+        It is called away from the feed, as ``on_event`` is: when it is slow, newer prices replace older ones. Call
+        what is returned to hear no more.
+        """
+        consumer = Consumer(handler, self._caller_loop if inspect.iscoroutinefunction(handler) else None)
+        self._engine.call(partial(self._engine.news.add, consumer))
+        return partial(self._engine.news.remove, consumer)
 
     def _subscribe_user(
         self,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from pmlive.manager.engine import Engine
@@ -15,6 +16,7 @@ from pmlive.markets import Market, find
 
 if TYPE_CHECKING:
     from pmlive.manager.core import Manager
+    from pmlive.mcp.http import Served
     from pmlive.widgets import Dashboard
 
 __all__ = ["Viewer"]
@@ -44,6 +46,21 @@ class Viewer(Subscriber):
         """
         kind = cast("type[Dashboard]", import_module("pmlive.widgets").Dashboard)
         return kind.of(cast("Manager", self), token_id, rate=rate, charts=charts)
+
+    def serve_mcp(self, port: int = 0, *, recordings: str | Path | None = None) -> "Served":
+        """Let Claude and other MCP clients of this computer use this manager; the same again if they may already.
+
+        Args:
+            port: by default one that is free.
+            recordings: the folder of recordings that they may ask of, by default the one where recordings go.
+
+        Raises:
+            ImportError: the extra ``pmlive[mcp]`` is not installed.
+            OSError: the port cannot be had.
+            ValueError: the manager is served already, at another port.
+        """
+        serve = cast("Callable[..., Served]", import_module("pmlive.mcp").serve)
+        return serve(self, port, recordings=recordings)
 
     def find(self, text: str) -> list[Market]:
         """Find what a text means at this manager's venue, as ``pmlive.find`` does; in a replay, what was recorded.

@@ -142,7 +142,7 @@ def _connections(source: Source | None) -> dict[str, object]:
     if source is not None:
         return source.connections()
     nothing = {"connected": False, "url": None, "open": 0, "sockets": 0, "error": None, "given_up": False}
-    return {"clob": nothing | {"authenticated": False}, "realtime": dict(nothing)}
+    return {"clob": nothing | {"user_connected": False, "authenticated": False}, "realtime": dict(nothing)}
 
 
 def _statistics(source: Source | None) -> dict[str, object]:

@@ -108,6 +108,14 @@ class Recording:
         """Summarise what the recording holds."""
         return info(self.folder)
 
+    def token(self, named: str, outcome: str | None = None) -> str:
+        """Find the token that a token id, an outcome alone, or a slug or condition id with an outcome means.
+
+        Raises:
+            UnknownMarketError: no such token was recorded, or several are meant.
+        """
+        return self._knowing.now().names.token(named, outcome)
+
     # --- books ---
 
     def book_at(self, token: str, t: Time, outcome: str | None = None) -> RecordedBook:

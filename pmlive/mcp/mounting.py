@@ -1,0 +1,235 @@
+"""The same tools in somebody else's server: added to a high-level one, or given as a list to a low-level one.
+
+Nothing of the host is patched, and only what the SDK offers to everybody is used. How pushes are sent is decided where
+a server is made, so there are none here: callers follow with a cursor.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar, cast
+
+import mcp_types as types
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ResourceNotFoundError
+from mcp.shared.uri_template import UriTemplate
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, create_model
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from pmlive.mcp.described import Described, Kit, Progress
+from pmlive.mcp.server import called, result_of, tool_of
+from pmlive.mcp.toolkit import Toolkit
+
+if TYPE_CHECKING:
+    from pmlive.manager import Manager
+
+__all__ = ["Tools", "add_to", "mount", "tools"]
+
+T = TypeVar("T")
+
+
+class Tools(list[types.Tool]):
+    """The tools of a manager as a low-level server lists them; ``call`` answers for them."""
+
+    def __init__(self, kit: Kit) -> None:
+        super().__init__(map(tool_of, kit.tools))
+        self._kit = kit
+
+    def names(self) -> list[str]:
+        """List the names that ``call`` answers for."""
+        return [tool.name for tool in self]
+
+    async def call(
+        self, name: str, arguments: Mapping[str, object] | None = None, progress: Progress | None = None
+    ) -> types.CallToolResult:
+        """Call a tool; what goes wrong in it is a result, too.
+
+        Args:
+            name: one of ``names()``.
+            arguments: what the tool is given.
+            progress: is told how long was waited, such as ``context.session.report_progress``.
+
+        Raises:
+            LookupError: there is no such tool.
+        """
+        return result_of(await called(self._kit, name, arguments or {}, progress))
+
+
+def tools(manager: "Manager", *, recordings: str | Path | None = None) -> Tools:
+    """Give the tools of a manager for a low-level server of your own.
+
+    Args:
+        manager: what they subscribe with and ask; it stays yours to close.
+        recordings: the folder of recordings that may be asked of, by default the one where recordings go.
+    """
+    return Tools(_toolkit(manager, recordings))
+
+
+def mount(server: MCPServer, manager: "Manager", *, recordings: str | Path | None = None) -> None:
+    """Add the tools and resources of a manager to a high-level server of your own.
+
+    Args:
+        server: where to; what it has already stays as it is.
+        manager: what they subscribe with and ask; it stays yours to close.
+        recordings: the folder of recordings that may be asked of, by default the one where recordings go.
+
+    Raises:
+        ValueError: the server has some of them already; nothing was added.
+    """
+    toolkit = _toolkit(manager, recordings)
+    try:
+        add_to(server, toolkit)
+    except BaseException:
+        toolkit.close()
+        raise
+
+
+def add_to(server: MCPServer, kit: Kit) -> None:
+    """Add tools and resources to a server.
+
+    Raises:
+        ValueError: the server has some of them already; nothing was added.
+    """
+    if there := _there(server, kit):
+        raise ValueError(
+            f"this server has {', '.join(there)} already; nothing was added, so rename yours or leave ours"
+        )
+    for tool in kit.tools:
+        listed = tool_of(tool)
+        server.add_tool(
+            _function(tool, kit),
+            name=tool.name,
+            title=tool.title,
+            description=tool.description,
+            annotations=listed.annotations,
+        )
+    for each in kit.resources:
+        add = server.resource(
+            each.uri, name=each.name, title=each.title, description=each.description, mime_type=each.mime_type
+        )
+        add(_reader(kit, each.name, UriTemplate.parse(each.uri)))
+    for each in kit.templates:
+        add = server.resource(
+            each.uri_template, name=each.name, title=each.title, description=each.description, mime_type=each.mime_type
+        )
+        add(_reader(kit, each.name, UriTemplate.parse(each.uri_template)))
+
+
+def _toolkit(manager: "Manager", recordings: str | Path | None) -> Toolkit:
+    toolkit = Toolkit(manager, None if recordings is None else Path(recordings))
+    manager.at_close(toolkit.close)
+    return toolkit
+
+
+def _there(server: MCPServer, kit: Kit) -> list[str]:
+    """Name what a server has of a toolkit."""
+
+    async def listed() -> set[str]:
+        mine = {tool.name for tool in await server.list_tools()}
+        mine |= {str(each.uri) for each in await server.list_resources()}
+        return mine | {each.uri_template for each in await server.list_resource_templates()}
+
+    ours = [tool.name for tool in kit.tools]
+    ours += [each.uri for each in kit.resources] + [each.uri_template for each in kit.templates]
+    mine = _now(listed())
+    return [name for name in ours if name in mine]
+
+
+def _now(asked: Coroutine[object, object, T]) -> T:
+    """Wait for what the SDK only gives to coroutines, also where a loop is running."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, asked).result()
+
+
+def _function(tool: Described, kit: Kit) -> Callable[..., object]:
+    """Give a function with the signature that a high-level server reads a tool's schemas from."""
+    name = tool.name
+
+    async def function(context: Context, **arguments: object) -> types.CallToolResult:
+        given = _given(context, name)
+        return result_of(await called(kit, name, arguments if given is None else given, _progress(context)))
+
+    properties = cast("dict[str, JsonSchemaValue]", tool.input_schema.get("properties", {}))
+    required = cast("list[str]", tool.input_schema.get("required", []))
+    parameters = [
+        Parameter(each, Parameter.KEYWORD_ONLY, annotation=Annotated[object, _Anything(schema, each in required)])
+        for each, schema in properties.items()
+    ]
+    said = create_model(f"{name}_answer", __base__=_Said)
+    said.schema_told = tool.output_schema
+    return _signed(function, name, parameters, Annotated[types.CallToolResult, said])
+
+
+def _signed(
+    function: Callable[..., object], name: str, parameters: list[Parameter], returns: object = str
+) -> Callable[..., object]:
+    """Give a function the name and the signature that a high-level server is to see."""
+    for attribute, value in (("__name__", name), ("__signature__", Signature(parameters, return_annotation=returns))):
+        setattr(function, attribute, value)
+    return function
+
+
+class _Anything:
+    """A parameter whose schema is ours and whose value is let through: we judge it ourselves, in our own words."""
+
+    def __init__(self, schema: JsonSchemaValue, required: bool) -> None:  # noqa: FBT001  # it is what it says
+        self._schema = schema
+        self._required = required
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Take anything, also nothing; what is wrapped counts as required in the schema."""
+        anything = core_schema.with_default_schema(core_schema.any_schema(), default_factory=_nothing)
+        return core_schema.chain_schema([anything]) if self._required else anything
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Give the schema."""
+        return dict(self._schema)
+
+
+def _nothing() -> None:
+    """Stand for what was not given."""
+
+
+class _Said(BaseModel):
+    """An answer whose schema is ours."""
+
+    model_config = ConfigDict(extra="allow")
+    schema_told: ClassVar[JsonSchemaValue]
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Give the schema."""
+        return dict(cls.schema_told)
+
+
+def _given(context: Context, name: str) -> Mapping[str, object] | None:
+    """Give the arguments as they came, also those that the signature does not have; None where none came."""
+    try:
+        params = context.request_context.params or {}
+    except ValueError:  # somebody calls the tool outside of any request
+        return None
+    return cast("Mapping[str, object]", params.get("arguments") or {}) if params.get("name") == name else None
+
+
+def _progress(context: Context) -> Progress | None:
+    try:
+        return context.request_context.session.report_progress
+    except ValueError:
+        return None
+
+
+def _reader(kit: Kit, name: str, template: UriTemplate) -> Callable[..., object]:
+    """Give a function that reads a kind of resource, with the parameters that its address has."""
+
+    async def read(**values: str) -> str:
+        try:
+            return await kit.read(template.expand(values))
+        except LookupError as error:
+            raise ResourceNotFoundError("there is no such resource") from error
+
+    parameters = [Parameter(each, Parameter.KEYWORD_ONLY, annotation=str) for each in template.variable_names]
+    read.__annotations__ = {each.name: str for each in parameters} | {"return": str}
+    return _signed(read, name, parameters)

@@ -1,0 +1,265 @@
+"""The seven tools of the live feed, which run in worker threads and do what a notebook would do."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, cast
+
+from pmlive.errors import BookError, PmliveError, UnknownMarketError
+from pmlive.manager import BookView, CallbackType, Manager, Subscription
+from pmlive.mcp.answers import RefusalError, Status, Subscribed, Unsubscribed, asked
+from pmlive.mcp.asks import GetStatus, SubscribeBooks, SubscribeMarkets, SubscribeUser, Unsubscribe
+from pmlive.mcp.events import concerns, concise, detailed
+from pmlive.mcp.naming import Directory
+from pmlive.mcp.ring import Past, Ring
+from pmlive.mcp.texts import Row, plain, utc_now
+
+__all__ = ["Realtime", "doubt", "tell_book"]
+
+# So many tokens are described in an answer, and so long is waited for the first book of all of them, in seconds.
+_DESCRIBED = 10
+_PATIENCE = 2.0
+# A venue that refuses credentials says nothing but ends the connection: one that lasts so long was not refused, and
+# after so long nothing is known. In seconds.
+_ACCEPTED = 1.5
+_JUDGED = 9.0
+_LOOK_AGAIN = 0.05
+
+_Made: TypeAlias = tuple[Subscription, CallbackType, int | None]
+
+
+def doubt(manager: Manager, token_id: str) -> str:
+    """Say why a book cannot be trusted, in our own words."""
+    gaps = manager.gaps
+    for gap in gaps.filter(gaps["ended"].is_null()).iter_rows(named=True):
+        if gap["token_id"] in (None, token_id):
+            return f"stale: {gap['cause']} since {gap['started'].isoformat(timespec='milliseconds')}"
+    return "stale: its first book has not come yet"
+
+
+def tell_book(view: BookView, depth: int | None) -> Row:
+    """Tell the top of a book, and so many levels."""
+    top: Row = {"trust": view.state, "best_bid": view.best_bid, "best_ask": view.best_ask, "mid": view.mid}
+    if depth is not None:
+        top |= {"bids": [list(level) for level in view.bids], "asks": [list(level) for level in view.asks]}
+    return top
+
+
+class Realtime:
+    """Subscriptions that were made by tools, and the status of all.
+
+    Args:
+        manager: whose.
+        ring: the events that came.
+    """
+
+    def __init__(self, manager: Manager, ring: Ring) -> None:
+        self._manager = manager
+        self._ring = ring
+        self._made: dict[str, _Made] = {}
+        self._making = threading.Lock()
+
+    def callback_type(self, subscription_id: object) -> CallbackType | None:
+        """Tell where the updates of a subscription go; None if no tool made it."""
+        made = self._made.get(str(subscription_id))
+        return None if made is None else made[1]
+
+    # --- subscribing ---
+
+    def subscribe_market_prices(self, ask: SubscribeMarkets) -> Subscribed:
+        """Subscribe to prices and trades."""
+        return self._subscribe(
+            lambda: self._manager.subscribe_market_prices(ask.market_ids, ask.callback_type), ask.callback_type
+        )
+
+    def subscribe_orderbook_updates(self, ask: SubscribeBooks) -> Subscribed:
+        """Subscribe to books."""
+        depth = min(ask.depth, self._manager.max_depth)
+        return self._subscribe(
+            lambda: self._manager.subscribe_orderbook_updates(ask.token_ids, depth, ask.callback_type),
+            ask.callback_type,
+            depth=depth,
+        )
+
+    def subscribe_market_resolution(self, ask: SubscribeMarkets) -> Subscribed:
+        """Subscribe to outcomes."""
+        return self._subscribe(
+            lambda: self._manager.subscribe_market_resolution(ask.market_ids, ask.callback_type), ask.callback_type
+        )
+
+    def subscribe_user_orders(self, ask: SubscribeUser) -> Subscribed:
+        """Subscribe to the user's orders."""
+        return self._subscribe_user(
+            lambda: self._manager.subscribe_user_orders(ask.market_ids, ask.callback_type), ask.callback_type
+        )
+
+    def subscribe_user_trades(self, ask: SubscribeUser) -> Subscribed:
+        """Subscribe to the user's trades."""
+        return self._subscribe_user(
+            lambda: self._manager.subscribe_user_trades(ask.market_ids, ask.callback_type), ask.callback_type
+        )
+
+    def unsubscribe_realtime(self, ask: Unsubscribe) -> Unsubscribed:
+        """End a subscription."""
+        active = {one.id: one for one in self._manager.subscriptions}
+        subscription = active.get(ask.subscription_id)
+        if subscription is None:
+            raise RefusalError(
+                f"there is no such subscription, {len(active)} are active; pass a whole id of subscriptions.active in "
+                "get_realtime_status"
+            )
+        received = subscription.events_received
+        self._manager.unsubscribe(subscription)
+        self._made.pop(subscription.id, None)
+        return Unsubscribed(
+            as_of=utc_now(),
+            trust="ended; tokens that others want go on",
+            subscription_id=subscription.id,
+            events_received=received,
+            active=len(active) - 1,
+        )
+
+    def _subscribe_user(self, make: Callable[[], Subscription], callback_type: CallbackType) -> Subscribed:
+        return self._subscribe(make, callback_type, judge=self._judge_credentials)
+
+    def _subscribe(
+        self,
+        make: Callable[[], Subscription],
+        callback_type: CallbackType,
+        *,
+        depth: int | None = None,
+        judge: Callable[[Subscription], None] | None = None,
+    ) -> Subscribed:
+        cursor = self._ring.newest
+        subscription, created = self._only_one(make, callback_type, depth)
+        if judge is not None:
+            judge(subscription)
+        names = Directory(self._manager.markets)
+        token_ids = subscription.keys if subscription.channel == "market" else names.of(subscription.keys)
+        tokens = self._described(token_ids, names, depth, books=subscription.channel == "market")
+        doubted = sum(str(token.get("trust", "")).startswith("stale") for token in tokens)
+        return Subscribed(
+            as_of=utc_now(),
+            trust=f"{len(tokens) - doubted} of {len(tokens)} books trusted" if tokens else "nothing came yet",
+            subscription_id=subscription.id,
+            created=created,
+            type=subscription.type,
+            callback_type=callback_type,
+            tokens=tokens,
+            tokens_total=len(token_ids),
+            depth=depth,
+            cursor=cursor,
+        )
+
+    def _only_one(
+        self, make: Callable[[], Subscription], callback_type: CallbackType, depth: int | None
+    ) -> tuple[Subscription, bool]:
+        """Subscribe, or give the equal subscription that a tool made before."""
+        with self._making:
+            try:
+                made = make()
+            except (PmliveError, ValueError) as error:
+                raise asked(error) from error
+            active = {one.id for one in self._manager.subscriptions}
+            self._made = {id_: one for id_, one in self._made.items() if id_ in active}
+            for before, its_callback, its_depth in self._made.values():
+                if _equal(before, made) and (its_callback, its_depth) == (callback_type, depth):
+                    self._manager.unsubscribe(made)
+                    return before, False
+            self._made[made.id] = (made, callback_type, depth)
+            return made, True
+
+    def _judge_credentials(self, subscription: Subscription) -> None:
+        """Wait until the venue has refused the credentials, or has not.
+
+        Raises:
+            RefusalError: it has.
+        """
+        began = time.monotonic()
+        connected = None
+        while time.monotonic() - began < _JUDGED:
+            if self._manager.trouble(subscription) is not None:
+                self._manager.unsubscribe(subscription)
+                self._made.pop(subscription.id, None)
+                raise RefusalError(
+                    "the venue refused the credentials: it ended every connection right after them; check "
+                    "POLYMARKET_API_KEY, POLYMARKET_SECRET and POLYMARKET_PASSPHRASE and start the server again"
+                )
+            clob = cast("dict[str, dict[str, object]]", self._manager.status()["connections"])["clob"]
+            connected = (connected or time.monotonic()) if clob["user_connected"] else None
+            if clob["authenticated"] or (connected is not None and time.monotonic() - connected >= _ACCEPTED):
+                return
+            time.sleep(_LOOK_AGAIN)
+
+    def _described(self, token_ids: Sequence[str], names: Directory, depth: int | None, *, books: bool) -> list[Row]:
+        until = time.monotonic() + _PATIENCE
+        rows: list[Row] = []
+        for token_id in token_ids[:_DESCRIBED]:
+            row = names.token(token_id)
+            if books:
+                row |= self._top(token_id, depth, max(0.0, until - time.monotonic()))
+            rows.append(row)
+        return rows
+
+    def _top(self, token_id: str, depth: int | None, patience: float) -> Row:
+        try:
+            return tell_book(self._manager.book(token_id, depth=depth, patience=patience), depth)
+        except (BookError, UnknownMarketError):
+            return {"trust": doubt(self._manager, token_id)}
+
+    # --- status ---
+
+    def concerned(self, ask: GetStatus) -> Callable[[Row], bool]:
+        """Give what tells whether an event is to be in an answer.
+
+        Raises:
+            RefusalError: there is no such subscription.
+        """
+        if ask.subscription_id is None:
+            return lambda _event: True
+        for subscription in self._manager.subscriptions:
+            if subscription.id == ask.subscription_id:
+                return concerns(subscription.id, subscription.keys)
+        raise RefusalError("there is no such subscription any more; leave subscription_id out to see those that are")
+
+    def get_realtime_status(self, ask: GetStatus) -> Status:
+        """Describe connections, subscriptions and numbers, and what came after a cursor."""
+        wanted = self.concerned(ask)
+        status = cast("dict[str, Row]", plain(self._manager.status()))
+        if ask.subscription_id is not None:
+            active = cast("list[Row]", status["subscriptions"]["active"])
+            status["subscriptions"]["active"] = [one for one in active if one["id"] == ask.subscription_id]
+        newest = self._ring.newest
+        past = Past([], newest, gap=False, more=False)
+        if ask.since is not None:
+            past = self._ring.since(ask.since, ask.limit, wanted)
+        events, tokens = detailed(past), []
+        if ask.detail == "concise":
+            events, tokens = concise(past, Directory(self._manager.markets))
+        return Status(
+            as_of=utc_now(),
+            trust=_trust(status),
+            **{
+                name: status[name]
+                for name in ("connections", "subscriptions", "statistics", "background_task", "books")
+            },
+            recording=status["recording"] or None,
+            replay=status["replay"] or None,
+            cursor=past.cursor,
+            gap=past.gap,
+            more=past.more,
+            events=events,
+            tokens=tokens,
+        )
+
+
+def _equal(one: Subscription, other: Subscription) -> bool:
+    return (one.type, sorted(one.keys), one.selects) == (other.type, sorted(other.keys), other.selects)
+
+
+def _trust(status: dict[str, Row]) -> str:
+    books, connections = status["books"], cast("dict[str, Row]", status["connections"])
+    if not books or not books["tokens"]:
+        return "no book yet"
+    told = f"{books['trusted']} of {books['tokens']} books trusted, {books['open_gaps']} gaps open"
+    return told if connections["clob"]["connected"] else f"not connected, data is missing now; {told}"
