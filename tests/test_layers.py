@@ -27,8 +27,8 @@ _USES_APART = {
     "sim": {"manager", "widgets", "mcp", "cli"},
     "analysis": {"manager", "recording", "widgets", "mcp", "cli"},
 }
-# A manager's `dashboard()` and `serve_mcp()` and a quality's `figure()` name what they give for type checkers, and import
-# it when they are called.
+# A manager's `dashboard()` and `serve_mcp()` and a quality's `figure()` name what they give for type checkers, and
+# import it when they are called.
 _NAMED_ABOVE = {("manager/viewer.py", "widgets"), ("manager/viewer.py", "mcp"), ("recording/quality.py", "widgets")}
 # Entry points that only gather or start the others.
 _ENTRY = {"__init__", "__main__"}

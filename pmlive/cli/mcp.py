@@ -31,6 +31,10 @@ def run(arguments: Sequence[str] | None, stop: Stop) -> int:
     return running.run([add], arguments, stop)
 
 
+# Clients may ask for so many levels of a book, and rows of these take a kilobyte or three.
+_DEPTH, _ROWS = 100, 20_000
+
+
 def add(places: Places) -> None:
     """Add the command."""
     command = add_command(
@@ -72,7 +76,7 @@ def _mcp(options: Namespace, out: Output, stop: Stop) -> int:
     wire = claim()
     with stop.held():
         run_stdio(wire, partial(_opened, options), lambda: stop.wished)
-    _leave()
+    return _leave()
 
 
 @contextmanager
@@ -80,7 +84,7 @@ def _opened(options: Namespace) -> "Generator[Toolkit]":
     from pmlive.manager import Manager
     from pmlive.mcp.toolkit import Toolkit
 
-    with Manager(options.venue) as manager:
+    with Manager(options.venue, depth=_DEPTH, rows=_ROWS) as manager:
         if options.record is not None:
             manager.record(options.record if options.record.parts else None)
         toolkit = Toolkit(manager, options.recordings)

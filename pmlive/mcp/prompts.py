@@ -33,8 +33,8 @@ PROMPTS = [
 _TEXTS = {
     "review_recording": (
         "Review the recording {recording}. Call get_recording_quality for it first. Then say, in this order: what "
-        "share of the time its books can be trusted; each fault with its interval and cause; whether hashes, best prices "
-        "and fresh snapshots agreed; how late messages came; and which minutes to leave out of an analysis. For a fault "
+        "share of the time its books can be trusted; each fault with its interval and cause; whether hashes, best "
+        "prices and fresh snapshots agreed; how late messages came; and which minutes to leave out. For a fault "
         "longer than ten seconds, look with query_recording at prices just before and just after it, and say what may "
         "have been missed. State numbers with units, and what you could not find out."
     ),
