@@ -25,14 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["add", "run"]
 
+# Clients may ask for so many levels of a book, and rows of these take a kilobyte or three.
+_DEPTH, _ROWS = 100, 20_000
+
 
 def run(arguments: Sequence[str] | None, stop: Stop) -> int:
     """Run this command without loading the others."""
     return running.run([add], arguments, stop)
-
-
-# Clients may ask for so many levels of a book, and rows of these take a kilobyte or three.
-_DEPTH, _ROWS = 100, 20_000
 
 
 def add(places: Places) -> None:
