@@ -198,6 +198,21 @@ def test_makers_who_follow_a_belief_quote_it_at_once(tmp_path: Path) -> None:
     assert events["winning_outcome"].to_list() == ["Down"]
 
 
+def test_makers_who_leave_open_the_spread(tmp_path: Path) -> None:
+    tape, made = Tape(seed=7, depth=8), market()
+    tape.add(made, _AT)
+    tape.withdraw(made.slug, _AT + 1000, levels=3)
+    tape.withdraw(made.slug, _AT + 2000, levels=50)
+    tape.step(made.slug, _AT + 3000)
+
+    night = recorded(tape, tmp_path)
+
+    before, after, last = (night.book_at(made.token_ids[0], (_AT + at) * 1_000_000) for at in (900, 1900, 2900))
+    assert after.bids == before.bids[3:]
+    assert after.asks == before.asks[3:]
+    assert (last.bids, last.asks) == (before.bids[-1:], before.asks[-1:])
+
+
 def test_frames_of_other_sources_are_put_in_their_place(tmp_path: Path) -> None:
     tape, made = Tape(seed=7), market()
     tape.add(made, _AT)

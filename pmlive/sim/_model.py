@@ -83,6 +83,18 @@ class Model:
         levels += [level for outcome in (0, 1) for level in self._come(outcome)]
         return self._with_tops(refined + (self._changed(levels, self._now) if levels else []))
 
+    def withdraw(self, now: int, levels: int) -> list[Message]:
+        """Let makers leave until they know more: the best levels of both sides go, but never all."""
+        if self.closed:
+            return []
+        self._now = max(now, self._now)
+        best = [
+            (outcome, price) for outcome in (0, 1) for price in self.state.book.buyers[outcome].prices[1:][-levels:]
+        ]
+        for outcome, price in best:
+            self.state.book.buyers[outcome].put(price, 0)
+        return self._with_tops(self._changed(best, self._now) if best else [])
+
     def close(self, now: int) -> list[Message]:
         """Take every order away, as happens when a market has ended."""
         if self.closed:

@@ -63,6 +63,11 @@ class Tape:
         self._pass(at)
         self._tell(self._models[slug].requote(at))
 
+    def withdraw(self, slug: str, at: int, *, levels: int = 3) -> None:
+        """Let the makers of a market leave until they know more: so many of the best levels a side go."""
+        self._pass(at)
+        self._tell(self._models[slug].withdraw(at, levels))
+
     def close(self, slug: str, at: int) -> None:
         """Take away all orders of a market."""
         self._pass(at)
