@@ -14,11 +14,12 @@ from pmlive.settings import data_dir
 __all__ = ["Library"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_SAMPLE = "sample"
+# What comes with pmlive, by the names that callers use.
+_SAMPLES = {"sample": "", "sample-evening": "evening", "sample-updown": "updown"}
 
 
 class Library:
-    """The recordings in a folder, the one that the manager is making, and the sample that comes with pmlive.
+    """The recordings in a folder, the one that the manager is making, and the samples that come with pmlive.
 
     Args:
         manager: whose recording is among them while it is made.
@@ -37,7 +38,7 @@ class Library:
         listed = [Path(info.path).resolve() for info in recordings(root)] if root.is_dir() else []
         made = self._made()
         folders = [path for path in listed if root in (path, path.parent)] + ([made] if made else [])
-        return self._sample() | {path.name: path for path in folders if _NAME.fullmatch(path.name)}
+        return _samples() | {path.name: path for path in folders if _NAME.fullmatch(path.name)}
 
     def open(self, name: str) -> Recording:
         """Open a recording, or give the one that is open.
@@ -59,8 +60,9 @@ class Library:
         recording = cast("dict[str, object] | None", self._manager.status()["recording"])
         return None if recording is None else Path(str(recording["folder"])).resolve()
 
-    def _sample(self) -> dict[str, Path]:
-        try:
-            return {_SAMPLE: sample()}
-        except StoreError:
-            return {}
+
+def _samples() -> dict[str, Path]:
+    try:
+        return {known: sample(name) for known, name in _SAMPLES.items()}
+    except StoreError:
+        return {}
