@@ -38,7 +38,8 @@ class Library:
         listed = [Path(info.path).resolve() for info in recordings(root)] if root.is_dir() else []
         made = self._made()
         folders = [path for path in listed if root in (path, path.parent)] + ([made] if made else [])
-        return _samples() | {path.name: path for path in folders if _NAME.fullmatch(path.name)}
+        others = {name: path for name, path in _samples().items() if path.resolve() not in folders}
+        return others | {path.name: path for path in folders if _NAME.fullmatch(path.name)}
 
     def open(self, name: str) -> Recording:
         """Open a recording, or give the one that is open.
