@@ -97,8 +97,8 @@ class Painter:
         with self._lock:
             self._guests += 1
             thread = self._let_go()
-        _join(thread)
         try:
+            _join(thread)
             yield
         finally:
             with self._lock:

@@ -9,6 +9,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import cast
 
 import numpy as np
@@ -18,7 +19,8 @@ from pmlive.manager import Manager, Replay
 from pmlive.widgets import plain
 from pmlive.widgets.drawings import PriceDrawing
 from pmlive.widgets.easel import Easel
-from pmlive.widgets.views import View
+from pmlive.widgets.figures import draw_price, new_figure, png
+from pmlive.widgets.views import PriceView, View
 
 from . import figures
 
@@ -26,6 +28,7 @@ _UPDATES = 200
 _EVERY_MS = 250.0
 _WINDOW_MS = 300_000.0
 _FRAMES = 5
+_FIGURES = 20
 _MADE: dict[str, Callable[[Manager], plain.Plain]] = {
     "price": lambda replay: plain.PriceChart(replay, window=None),
     "depth": plain.DepthChart,
@@ -42,6 +45,7 @@ def main() -> None:
     figures.add_options(parser)
     options = parser.parse_args()
     rows = [(f"{points:,} prices, {points // 20:,} trades, generated", *_drawn(points)) for points in (1_000, 10_000)]
+    rows.append(("1,000 prices, 50 trades, as a figure", *_figured(1_000)))
     rows += [(f"{name} of the sample", *_updated(make)) for name, make in _MADE.items()]
     head = ("what is drawn", "ms of processor an update, mean", "median", "most", "kB an update")
     made_with = figures.setting("matplotlib", "pillow", "numpy")
@@ -53,6 +57,17 @@ def _drawn(points: int) -> tuple[str, ...]:
     for view in _views(points):
         began = time.process_time()
         sizes.append(len(easel.draw(view)))
+        costs.append(time.process_time() - began)
+    return _told(costs, sizes)
+
+
+def _figured(points: int) -> tuple[str, ...]:
+    costs, sizes = list[float](), list[int]()
+    for view in islice(_views(points), _FIGURES):
+        began = time.process_time()
+        figure, (axes,) = new_figure()
+        draw_price(axes, cast("PriceView", view))
+        sizes.append(len(png(figure)))
         costs.append(time.process_time() - began)
     return _told(costs, sizes)
 
