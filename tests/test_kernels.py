@@ -3,9 +3,9 @@
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
-import ipykernel
 import pytest
 from support.audit import Audit
 from support.kernel import Kernel, kernel
@@ -15,6 +15,7 @@ import pmlive as pm
 from pmlive.sim import SimulatedVenue
 from pmlive.store import records
 
+KERNEL = tuple(int(number) for number in version("ipykernel").split(".")[:2])
 IMPORTS = "import asyncio, gc, os, threading, time\nimport pmlive as pm"
 # What belongs to the kernel itself.
 OURS = "sorted(thread.name for thread in threading.enumerate() if thread.name.startswith('pmlive'))"
@@ -137,6 +138,37 @@ def test_a_cell_that_is_busy_for_ten_seconds_loses_nothing(notebook: Kernel, tmp
     busy(notebook, tmp_path / "night", 10)
 
 
+# --- pictures that the kernel draws ---
+
+
+def pictures(notebook: Kernel) -> int:
+    """Count what was drawn and sent so far."""
+    while notebook.hear(0.0):
+        pass
+    return sum(message["msg_type"] == "comm_msg" and bool(message["buffers"]) for message in notebook.messages)
+
+
+def test_pictures_are_drawn_while_a_cell_is_busy_and_by_a_cell_that_draws(notebook: Kernel) -> None:
+    for cell in CELLS:
+        notebook.run(cell)
+    notebook.run("dashboard = live.dashboard(charts='image')\ndashboard")
+    before = pictures(notebook)
+    notebook.run("end = time.monotonic() + 1.5\nwhile time.monotonic() < end: sum(range(1000))")
+    busy = pictures(notebook)
+
+    notebook.run("dashboard.draw_for(1)")
+    notebook.run("await dashboard.draw_for_async(1)")
+    drawn = pictures(notebook)
+    asked = notebook.begin("print('begun', flush=True); dashboard.draw_for(600)")
+    notebook.wait_for("begun", asked)
+    notebook.interrupt()
+
+    assert notebook.end(asked).error == "KeyboardInterrupt: "
+    assert before < busy < drawn
+    notebook.wait_until("'pmlive charts' in [thread.name for thread in threading.enumerate()]")
+    assert notebook.value("dashboard.closed") is False
+
+
 # --- cells that are run again ---
 
 CELLS = (
@@ -224,7 +256,7 @@ def test_loops_are_nested_when_a_notebook_asks_for_it_and_no_queued_cell_is_lost
         assert isinstance(notebook.value("asyncio.run(look())"), float)
 
 
-@pytest.mark.skipif(ipykernel.version_info < (7, 3), reason="earlier kernels lose no cells to it")
+@pytest.mark.skipif(KERNEL < (7, 3), reason="earlier kernels lose no cells to it")
 def test_the_original_nesting_is_refused_with_the_reason(tmp_path: Path) -> None:
     told = tmp_path / "nest_asyncio-1.6.0.dist-info"
     told.mkdir()

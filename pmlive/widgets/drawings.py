@@ -6,6 +6,7 @@ A drawing says how far its axes should reach; whoever has the axes decides.
 # matplotlib's stubs leave the types of data open.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple, cast
@@ -85,8 +86,8 @@ class PriceDrawing(_OverTime):
         self._band = PolyCollection([], color=_MID, alpha=0.12, linewidth=0, antialiased=False)
         axes.add_collection(self._band, autolim=False)
         self._lines = [_step(axes, name, colour) for name, colour in (("bid", _BID), ("ask", _ASK), ("mid", _MID))]
-        self._trades = [axes.scatter([], [], c=colour, marker=mark, zorder=3) for colour, mark in _TAKERS]
-        super().__init__(axes, [self._band, *self._lines, *self._trades])
+        self._trades = [[_marks(axes, taker, size) for size in _MARKS] for taker in _TAKERS]
+        super().__init__(axes, [self._band, *self._lines, *itertools.chain(*self._trades)])
         axes.legend(handles=self._lines, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False)
 
     def show(self, view: View) -> Extent:
@@ -103,14 +104,23 @@ class PriceDrawing(_OverTime):
         return self._extent(its, now, [*prices[:2], its["trade_prices"]])
 
     def _show_trades(self, view: PriceView) -> None:
-        times, sizes = _dates(view["trade_times"]), 8 + 12 * np.log10(1 + view["trade_sizes"])
-        for buys, marks in zip((1.0, 0.0), self._trades, strict=True):
-            which = view["trade_buys"] == buys
-            marks.set_offsets(np.column_stack([times[which], view["trade_prices"][which]]))
-            marks.set_sizes(sizes[which])
+        times, sizes = _dates(view["trade_times"]), np.digitize(view["trade_sizes"], _LARGER)
+        for buys, takers in zip((1.0, 0.0), self._trades, strict=True):
+            for size, marks in enumerate(takers):
+                which = (view["trade_buys"] == buys) & (sizes == size)
+                marks.set_data(times[which], view["trade_prices"][which])
 
 
 _TAKERS = ((_BID, "^"), (_ASK, "v"))
+# Marks of one size are drawn at once; a trade of so many shares or more has the next larger one.
+_MARKS, _LARGER = (3.8, 5.2, 6.8), (10.0, 1000.0)
+
+
+def _marks(axes: Axes, taker: tuple[str, str], size: float) -> Line2D:
+    colour, mark = taker
+    marks = Line2D([], [], linestyle="none", marker=mark, color=colour, markersize=size, markeredgewidth=0, zorder=3)
+    axes.add_line(marks)
+    return marks
 
 
 class DepthDrawing(Drawing):

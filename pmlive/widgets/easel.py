@@ -22,8 +22,8 @@ __all__ = ["Easel", "settled"]
 # Left, bottom, width and height of the axes: to find out what the labels need takes longer than all the rest.
 _PLACE = (0.085, 0.17, 0.905, 0.72)
 # The axes reach a little further than what is shown, so that they can stand still for a while: ahead by a share of the
-# time, and of prices to either side.
-_AHEAD, _AROUND = 1 / 30, 0.1
+# time, at least some seconds (in days, as matplotlib counts), and of prices to either side.
+_AHEAD, _AT_LEAST, _AROUND = 1 / 20, 5 / 86_400, 0.1
 # An eighth of the bytes of all colours, and sooner packed; nobody sees it in lines and shades of three colours.
 _COLOURS, _OCTREE = 64, 2
 _PACKING = 1
@@ -42,7 +42,7 @@ class Easel:
         self._canvas = FigureCanvasAgg(self._figure)
         self._axes = self._figure.add_axes(_PLACE)
         self._drawing = make(self._axes)
-        self._pads = (0.0, _AHEAD) if over_time else (_AROUND, _AROUND)
+        self._over_time = over_time
         self._extent: Extent | None = None
         self._still: tuple[object, ...] = ()
         self._background: object = None
@@ -71,10 +71,12 @@ class Easel:
 
     def _settle(self, wanted: Extent) -> Extent:
         before = self._extent or _NOWHERE
-        left, right = settled((before.left, before.right), (wanted.left, wanted.right), self._pads)
+        wide, tall = wanted.right - wanted.left, wanted.high - wanted.low
+        beside = (0.0, max(_AHEAD * wide, _AT_LEAST)) if self._over_time else (_AROUND * wide, _AROUND * wide)
         # There are no fewer shares than none.
-        pads = (_AROUND if wanted.low else 0.0, _AROUND)
-        low, high = settled((before.low, before.high), (wanted.low, wanted.high), pads)
+        around = (_AROUND * tall if wanted.low else 0.0, _AROUND * tall)
+        left, right = settled((before.left, before.right), (wanted.left, wanted.right), beside)
+        low, high = settled((before.low, before.high), (wanted.low, wanted.high), around)
         return Extent(left, right, low, high)
 
 
@@ -87,16 +89,15 @@ def settled(before: tuple[float, float], wanted: tuple[float, float], pads: tupl
     Args:
         before: how far they reach.
         wanted: how far they should.
-        pads: shares of the length that they reach further, once they must move.
+        pads: how much further they reach at either end, once they must move.
 
-    >>> settled((0.0, 1.2), (0.0, 1.1), (0.0, 0.1)), settled((0.0, 1.2), (0.5, 1.5), (0.0, 0.1))
-    ((0.0, 1.2), (0.5, 1.6))
+    >>> settled((0.0, 12.0), (0.0, 11.0), (0.0, 1.0)), settled((0.0, 12.0), (5.0, 15.0), (0.0, 1.0))
+    ((0.0, 12.0), (5.0, 16.0))
     """
     low, high = wanted
-    length = high - low
-    if before[0] <= low and high <= before[1] and before[1] - before[0] <= length * (1 + 3 * sum(pads)):
+    if before[0] <= low and high <= before[1] and before[1] - before[0] <= high - low + 3 * sum(pads):
         return before
-    return low - pads[0] * length, high + pads[1] * length
+    return low - pads[0], high + pads[1]
 
 
 def _png(pixels: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> bytes:

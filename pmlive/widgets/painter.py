@@ -81,14 +81,14 @@ class Painter:
         """Draw in the caller's thread for a while, and not in one of its own."""
         with self._here():
             until = time.monotonic() + seconds
-            while (left := until - time.monotonic()) > 0 and self._turn():
+            while (left := until - time.monotonic()) > 0 and self._painted and self._turn():
                 time.sleep(min(1 / FASTEST, left))
 
     async def draw_for_async(self, seconds: float) -> None:
         """Draw in the caller's event loop for a while, and not in a thread."""
         with self._here():
             until = time.monotonic() + seconds
-            while (left := until - time.monotonic()) > 0 and self._turn():  # noqa: ASYNC110  # it waits for the clock
+            while (left := until - time.monotonic()) > 0 and self._painted and self._turn():  # noqa: ASYNC110  # it waits for the clock
                 await asyncio.sleep(min(1 / FASTEST, left))
 
     @contextmanager
@@ -97,8 +97,8 @@ class Painter:
         with self._lock:
             self._guests += 1
             thread = self._let_go()
-        _join(thread)
         try:
+            _join(thread)
             yield
         finally:
             with self._lock:
