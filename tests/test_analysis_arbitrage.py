@@ -6,7 +6,7 @@ from analysing import gaps, golden, ms, quotes, times
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmlive.analysis import episodes, mirror, neg_risk_sums, set_sums
+from pmlive.analysis import arbitrages, episodes, mirror, neg_risk_sums, set_sums
 from pmlive.markets import FeeSchedule
 
 _GOLDEN = golden("arb")
@@ -200,3 +200,36 @@ def test_wrong_tokens_and_missing_fees_are_refused() -> None:
         set_sums(rows, ["a", "b"], fees={"a": _FREE, "b": FeeSchedule(enabled=True)})
     with pytest.raises(ValueError, match="there are 2 and 1"):
         neg_risk_sums(rows, yes=["a", "b"], no=["c"], fees={})
+
+
+def test_arbitrages_are_what_a_set_can_be_bought_for_below_what_it_pays() -> None:
+    """Asks of 0.47 and 0.5 for 40 ms, 20 sets of them: 3 cents a set before fees of 0.07, and -0.49 after."""
+    rows = pl.concat(
+        [
+            quotes([(0, 0.40, 50, 0.52, 50), (60, 0.40, 50, 0.47, 50), (100, 0.40, 50, 0.52, 50)], token_id="yes"),
+            quotes([(0, 0.40, 50, 0.50, 20), (200, 0.40, 50, 0.50, 20)], token_id="no"),
+        ]
+    )
+    sums = set_sums(rows, ["yes", "no"], fees={"yes": _CRYPTO, "no": _CRYPTO})
+
+    (found,) = arbitrages(sums, "gross").to_dicts()
+
+    assert (found["trade"], found["duration_ms"], found["cut"]) == ("buy", 40.0, False)
+    assert (found["peak"], found["size"], found["dollars"]) == pytest.approx((0.03, 20.0, 0.6))
+    assert arbitrages(sums).height == 0
+
+
+def test_an_event_has_two_arbitrages_and_no_sale() -> None:
+    rows = pl.concat(
+        [still("yes-a", 0.2, 0.4), still("yes-b", 0.2, 0.5), still("no-a", 0.3, 0.45), still("no-b", 0.3, 0.5)]
+    )
+    free = dict.fromkeys(["yes-a", "yes-b", "no-a", "no-b"], _FREE)
+    later = rows.with_columns(ts_recv=pl.col("ts_recv") + pl.duration(nanoseconds=1_000_000_000))
+
+    sums = neg_risk_sums(pl.concat([rows, later]), yes=["yes-a", "yes-b"], no=["no-a", "no-b"], fees=free)
+
+    found = arbitrages(sums)
+    assert found["trade"].to_list() == ["yes_buy", "no_buy"]
+    assert found["peak"].to_list() == pytest.approx([0.1, 0.05])
+    with pytest.raises(ValueError, match="edge is 'gross' or 'net'"):
+        arbitrages(sums, "best")  # pyright: ignore[reportArgumentType]  # what is refused

@@ -8,7 +8,7 @@ empty there is no mid, and nothing is made up.
 
 from pmlive.analysis._fit import Fit
 from pmlive.analysis._time import Every
-from pmlive.analysis.arbitrage import FeesByToken, episodes, mirror, neg_risk_sums, set_sums
+from pmlive.analysis.arbitrage import Edge, FeesByToken, arbitrages, episodes, mirror, neg_risk_sums, set_sums
 from pmlive.analysis.bars import quote_bars, trade_bars
 from pmlive.analysis.book import (
     Depth,
@@ -67,6 +67,7 @@ __all__ = [
     "Calibration",
     "CalibrationSlope",
     "Depth",
+    "Edge",
     "EventWindow",
     "Every",
     "Fees",
@@ -83,6 +84,7 @@ __all__ = [
     "Touched",
     "align",
     "amihud",
+    "arbitrages",
     "bipower_variation",
     "brier",
     "brier_skill",

@@ -8,7 +8,7 @@ that is out of line is a late or broken book until proven otherwise.
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import add
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import polars as pl
 
@@ -16,9 +16,11 @@ from pmlive.analysis._time import TIME, as_of, first_time, last_time, ordered
 from pmlive.analysis.fees import Fees, fee_per_share
 from pmlive.analysis.gaps import touched_by
 
-__all__ = ["FeesByToken", "episodes", "mirror", "neg_risk_sums", "set_sums"]
+__all__ = ["Edge", "FeesByToken", "arbitrages", "episodes", "mirror", "neg_risk_sums", "set_sums"]
 
 FeesByToken: TypeAlias = Mapping[str, Fees]
+# What is left of a set before fees, or after them.
+Edge: TypeAlias = Literal["gross", "net"]
 
 # Prices have at most four decimals; what sums of floats have beyond these is dust.
 _DECIMALS = 12
@@ -135,6 +137,29 @@ def episodes(steps: pl.DataFrame, value: str, *, above: float = 0.0, size: str |
         )
         .select("start", "end", "peak", "size", "cut", duration_ms=length / 1e6)
     )
+
+
+def arbitrages(sums: pl.DataFrame, edge: Edge = "net") -> pl.DataFrame:
+    """List the times at which a whole set could be bought for less than it pays, in what ``set_sums`` made.
+
+    What ``neg_risk_sums`` made is taken, too, and then there are two trades. Sales are not listed: to sell every Yes is
+    to buy every No, on the venue's one book of both.
+
+    Returns ``trade`` (``buy``; ``yes_buy`` or ``no_buy``) and the columns of ``episodes``, with ``peak`` in dollars a
+    set and ``size`` in sets, and ``dollars``, which is ``peak * size``: all that could be made at that moment, at the
+    best prices.
+
+    Raises:
+        ValueError: ``edge`` is not one of its two words.
+    """
+    if edge not in {"gross", "net"}:
+        raise ValueError(f"edge is 'gross' or 'net', not {edge!r}")
+    trades = [name.removesuffix("_gross") for name in sums.columns if name.endswith("buy_gross")]
+    found = [
+        episodes(sums, f"{trade}_{edge}", size=f"{trade}_size").select(pl.lit(trade).alias("trade"), pl.all())
+        for trade in trades
+    ]
+    return pl.concat(found).with_columns(dollars=pl.col("peak") * pl.col("size"))
 
 
 def _sums(
