@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Helpers and benchmarks hold no tests, and some need what the tests do not.
-collect_ignore = ["benchmarks", "support"]
+collect_ignore = ["benchmarks", "conformance", "support"]
 
 # The machine may be busy with other work, so no single example has a deadline; each test has a time-out instead.
 settings.register_profile("pmlive", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

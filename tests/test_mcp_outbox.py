@@ -10,6 +10,14 @@ from pmlive.mcp.outbox import Outbox, Told, Update
 BOOK = "polymarket://book/t1"
 
 
+def everything(change: Change) -> bool:
+    return bool(change.update)
+
+
+def nothing(change: Change) -> bool:
+    return not change
+
+
 def taken(outbox: Outbox, now: float) -> list[Told]:
     return list(outbox.take(now))
 
@@ -19,7 +27,7 @@ def numbers(told: list[Told]) -> list[object]:
 
 
 def test_a_change_is_told_at_once_when_nothing_was_told_for_a_while() -> None:
-    outbox = Outbox(None)
+    outbox = Outbox(None, everything)
 
     assert outbox.put(change(1), now=10.0)
     told = taken(outbox, 10.0)
@@ -30,7 +38,7 @@ def test_a_change_is_told_at_once_when_nothing_was_told_for_a_while() -> None:
 
 
 def test_a_resource_is_told_twice_a_second_at_most() -> None:
-    outbox = Outbox(None, updates=False)
+    outbox = Outbox(None, nothing)
 
     times: list[float] = []
     for tenth in range(21):
@@ -41,7 +49,7 @@ def test_a_resource_is_told_twice_a_second_at_most() -> None:
 
 
 def test_the_last_change_is_never_left_untold() -> None:
-    outbox = Outbox(None, updates=False)
+    outbox = Outbox(None, nothing)
     outbox.put(change(1), now=0.0)
     taken(outbox, 0.0)
 
@@ -53,7 +61,7 @@ def test_the_last_change_is_never_left_untold() -> None:
 
 
 def test_what_is_urgent_is_told_at_once_with_all_that_waits() -> None:
-    outbox = Outbox(None)
+    outbox = Outbox(None, everything)
     outbox.put(change(1), now=0.0)
     taken(outbox, 0.0)
     outbox.put(change(2), now=0.1)
@@ -65,7 +73,7 @@ def test_what_is_urgent_is_told_at_once_with_all_that_waits() -> None:
 
 
 def test_resources_have_paces_of_their_own() -> None:
-    outbox = Outbox(None, updates=False)
+    outbox = Outbox(None, nothing)
     outbox.put(change(1, STATUS), now=0.0)
     taken(outbox, 0.0)
 
@@ -75,14 +83,14 @@ def test_resources_have_paces_of_their_own() -> None:
 
 
 def test_only_what_is_watched_is_told() -> None:
-    outbox = Outbox({BOOK}, updates=False)
+    outbox = Outbox({BOOK}, nothing)
     outbox.put(change(1, STATUS, BOOK), now=0.0)
 
     assert taken(outbox, 0.0) == [BOOK]
 
 
 def test_what_is_forgotten_is_not_told() -> None:
-    outbox = Outbox({BOOK}, updates=False)
+    outbox = Outbox({BOOK}, nothing)
     outbox.put(change(1, BOOK), now=0.0)
     outbox.forget(BOOK)
 
@@ -91,7 +99,7 @@ def test_what_is_forgotten_is_not_told() -> None:
 
 
 def test_of_prices_the_newest_is_enough_and_trades_are_told_one_by_one() -> None:
-    outbox = Outbox(())
+    outbox = Outbox((), everything)
     for number in range(4):
         outbox.put(change(number, table="prices" if number % 2 else "trades"), now=0.0)
 
@@ -99,7 +107,7 @@ def test_of_prices_the_newest_is_enough_and_trades_are_told_one_by_one() -> None
 
 
 def test_a_reader_that_is_too_slow_is_told_how_much_it_missed() -> None:
-    outbox = Outbox((), most=3)
+    outbox = Outbox((), everything, most=3)
     for number in range(10):
         outbox.put(change(number), now=0.0)
 
@@ -110,7 +118,7 @@ def test_a_reader_that_is_too_slow_is_told_how_much_it_missed() -> None:
 
 
 def test_a_change_without_an_event_is_of_resources_alone() -> None:
-    outbox = Outbox(None)
+    outbox = Outbox(None, everything)
     outbox.put(Change(uris=(STATUS,), update=None, callback_type=None, urgent=False), now=0.0)
 
     assert taken(outbox, 0.0) == [STATUS]
@@ -118,7 +126,7 @@ def test_a_change_without_an_event_is_of_resources_alone() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=40))
 def test_nothing_waits_longer_than_half_a_second(steps: list[tuple[int, bool]]) -> None:
-    outbox = Outbox(None)
+    outbox = Outbox(None, everything)
     now = 0.0
     for number, (hundredths, urgent) in enumerate(steps):
         now += hundredths / 100

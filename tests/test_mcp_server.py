@@ -7,7 +7,7 @@ import mcp_types as types
 import pytest
 from mcp.client import Client
 from mcp.shared.subscriptions import ResourceUpdated
-from support.mcp import Era, asking, eras, heard, refusal, set_level, unwatch, watch
+from support.mcp import Era, Log, asking, eras, heard, refusal, set_level, unwatch, watch
 from support.toy import STATUS, Toy, change
 from support.waiting import until
 
@@ -72,7 +72,6 @@ def test_what_is_not_there_is_an_error_of_the_protocol_without_what_was_asked(er
     async def ask(client: Client) -> None:
         for asked in (
             client.call_tool("canary", {}),
-            client.read_resource("polymarket://canary/1"),
             client.get_prompt("canary"),
             client.get_prompt("night", {"canary": "x"}),
             client.list_tools(cursor="canary"),
@@ -80,6 +79,10 @@ def test_what_is_not_there_is_an_error_of_the_protocol_without_what_was_asked(er
             error = await refusal(asked)
             assert error.code == types.INVALID_PARAMS
             assert "canary" not in f"{error.message} {error.data}"
+        error = await refusal(client.read_resource("polymarket://canary/1"))
+        assert error.code == types.INVALID_PARAMS
+        assert "canary" not in error.message
+        assert error.data == {"uri": "polymarket://canary/1"}  # the protocol wants it
 
     asking(server(Toy()), era, ask)
 
@@ -143,7 +146,7 @@ def test_an_older_client_is_told_of_the_resources_that_it_subscribed() -> None:
 
 def test_an_older_client_gets_updates_as_log_messages_from_the_level_that_it_set() -> None:
     async def connected() -> None:
-        toy, logs = Toy(), list[types.LoggingMessageNotificationParams]()
+        toy, logs = Toy(), list[Log]()
         async with heard(server(toy), logs, []) as client:
             await until(lambda: toy.listeners)
             await client.list_tools()
@@ -173,6 +176,18 @@ def test_a_newer_client_is_told_on_the_stream_that_it_opened() -> None:
                 return
 
     asking(server(toy), "2026-07-28", ask)
+
+
+def test_what_no_tool_subscribed_is_no_log_message_unless_it_is_urgent() -> None:
+    async def connected() -> None:
+        toy, logs, uris = Toy(), list[Log](), list[str]()
+        async with heard(server(toy), logs, uris) as client:
+            await watch(client, STATUS)
+            toy.happens(change(1, callback_type=None), change(2, callback_type=None, urgent=True))
+            await until(lambda: uris == [STATUS] and logs)
+        assert [(each.logger, each.data["number"]) for each in logs] == [("pmlive.notification", 2)]
+
+    asyncio.run(connected())
 
 
 @eras

@@ -1,6 +1,6 @@
 """What one reader has still to be told: each resource once, updates that are old news not at all, and at which pace."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -31,15 +31,21 @@ class Outbox:
 
     Args:
         uris: the resources whose changes are told, or None for all of them.
+        updates: tells whether the event of a change is told, too.
         every: seconds between two tellings of a resource, and of updates that are not urgent.
         most: the most updates that wait.
     """
 
     def __init__(
-        self, uris: Container[str] | None, *, updates: bool = True, every: float = _EVERY, most: int = _MOST_UPDATES
+        self,
+        uris: Container[str] | None,
+        updates: Callable[[Change], bool],
+        *,
+        every: float = _EVERY,
+        most: int = _MOST_UPDATES,
     ) -> None:
         self._watched = uris
-        self._takes_updates = updates
+        self._takes = updates
         self._every = every
         self._most = most
         self._told: dict[str, float] = {}
@@ -56,7 +62,7 @@ class Outbox:
         for uri in change.uris:
             if self._watched is None or uri in self._watched:
                 self._mark(uri, now if change.urgent else self._told.get(uri, now - self._every) + self._every)
-        if change.update is not None and self._takes_updates:
+        if change.update is not None and self._takes(change):
             self._keep(change, now)
         after = self.due_at()
         return after is not None and (before is None or after < before)

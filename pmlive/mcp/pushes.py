@@ -74,7 +74,7 @@ class Session:
         self._connection = connection
         self.uris: set[str] = set()
         self.level: LoggingLevel = "info"
-        self.reader = Reader(Outbox(self.uris), self._tell)
+        self.reader = Reader(Outbox(self.uris, _is_message), self._tell)
 
     def unwatch(self, uri: str) -> None:
         """Tell nothing more of a resource."""
@@ -111,8 +111,8 @@ class Pushes:
         self._loop = asyncio.get_running_loop()
         self._arrived: list[Change] = []
         self._arriving = threading.Lock()
-        self._start(Reader(Outbox(None, updates=False), self._publish))
-        self._start(Reader(Outbox(()), _note))
+        self._start(Reader(Outbox(None, lambda _: False), self._publish))
+        self._start(Reader(Outbox((), lambda change: change.callback_type == "log"), _note))
 
     def arrived(self, change: Change) -> None:
         """Take a change in, from any thread."""
@@ -169,8 +169,13 @@ async def pushing(listen: Listen, bus: InMemorySubscriptionBus) -> AsyncGenerato
             group.cancel_scope.cancel()
 
 
+def _is_message(change: Change) -> bool:
+    """Tell whether a client gets the event itself: of what clients subscribed, and of what everybody must know."""
+    return change.callback_type is not None or change.urgent
+
+
 async def _note(told: Told) -> None:
-    if isinstance(told, str) or told.change.callback_type != "log":
+    if isinstance(told, str):
         return
     if told.missed:
         logger.warning("%d updates before this one are not shown", told.missed)

@@ -169,9 +169,9 @@ class _Asked:
         try:
             text = await self._toolkit.read(params.uri)
         except LookupError as error:
-            raise _refused(
-                "there is no such resource; resources/list and resources/templates/list name them"
-            ) from error
+            # The one place where what was asked is said again: the protocol wants the address beside the message.
+            message = "there is no such resource; resources/list and resources/templates/list name them"
+            raise MCPError(types.INVALID_PARAMS, message, {"uri": params.uri}) from error
         content = types.TextResourceContents(uri=params.uri, mime_type="application/json", text=text)
         return types.ReadResourceResult(contents=[content])
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from pmlive.mcp.card import INSTRUCTIONS
 from pmlive.mcp.described import (
@@ -40,7 +41,7 @@ def change(
     number: int = 0,
     *uris: str,
     table: str = "trades",
-    callback_type: str = "notification",
+    callback_type: Literal["notification", "log"] | None = "notification",
     urgent: bool = False,
     padding: int = 0,
 ) -> Change:
@@ -48,7 +49,7 @@ def change(
     return Change(
         uris=uris or (STATUS,),
         update={"subscription_id": "s1", "table": table, "token_id": "t1", "number": number, "more": "x" * padding},
-        callback_type="log" if callback_type == "log" else "notification",
+        callback_type=callback_type,
         urgent=urgent,
     )
 
