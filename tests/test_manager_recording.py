@@ -98,6 +98,19 @@ def test_a_clean_run_is_kept_to_the_last_change_with_no_gap_and_no_mismatch(tmp_
         assert len(final) == 6
 
 
+def test_a_recording_that_begins_later_counts_only_the_checks_of_what_it_has(tmp_path: Path) -> None:
+    with SimulatedVenue(markets=1, rate=0, duplicates=0) as sim, managing(sim) as manager:
+        manager.watch(sim.markets[0].slug)
+        until_trusted(manager, 2)
+        steps(sim, manager, 10)
+        manager.record(tmp_path / "night")
+        steps(sim, manager, 2)
+        manager.close()
+
+    compared = table(tmp_path / "night", "checks")["bbo_ok"].sum()
+    assert 0 < compared <= table(tmp_path / "night", "book_deltas").height
+
+
 FAULTS: dict[str, list[tuple[FaultKind, dict[str, object]]]] = {
     "drop": [("drop", {"channel": "market"})],
     "close": [("close", {"channel": "market", "number": 1000})],

@@ -54,7 +54,9 @@ def test_the_readme_shows_code_at_once_and_is_short() -> None:
     assert next(at for at, line in enumerate(lines, 1) if line.startswith("```")) <= 15
 
 
-@pytest.mark.parametrize("document", ["README.md", "data/README.md", "tests/benchmarks/README.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "data/README.md", "notebooks/README.md", "tests/benchmarks/README.md"]
+)
 def test_every_link_leads_somewhere(document: str) -> None:
     path = _ROOT / document
     for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):

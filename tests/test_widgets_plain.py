@@ -64,7 +64,7 @@ def alike(one: Pixels, other: Pixels) -> bool:
 
 def greyed(picture: Pixels) -> bool:
     """Tell whether a chart says that it cannot be trusted."""
-    return bool((np.abs(picture[100].astype(int) - 0xE0) < 8).mean() > 0.3)
+    return bool((np.abs(picture[60].astype(int) - 0xE0) < 8).mean() > 0.3)
 
 
 def until_sent(page: Page, widget: object, times: int) -> None:

@@ -136,7 +136,7 @@ class Desk:
     def record(self, recorder: Recorder) -> None:
         """Keep everything from now on, beginning with the present state."""
         now = self.clock()
-        self.pipeline.settle(now)
+        self.pipeline.begin(now)
         self.flush()
         self.pipeline.seq = recorder.next_seq
         self.recorder = recorder

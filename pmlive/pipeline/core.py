@@ -241,6 +241,11 @@ class Pipeline:
         for gap in self.open_gaps() + self.books.unmet(now):
             self.books.trust.write(gap, now, ended=None)
 
+    def begin(self, now: int) -> None:
+        """Settle and write what was counted so far, so that a recording that begins here counts its own checks."""
+        self.settle(now)
+        self.books.check_rows(self._minute)
+
     def settle(self, now: int) -> None:
         """Judge and show everything now, so that rows and state can be cut here."""
         self.tick(now)
