@@ -134,7 +134,7 @@ class PriceChart(_OverTime):
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script("link", "axes", "price")
+    _esm = script("link", "theme", "axes", "price")
     _tables: ClassVar[tuple[str, ...]] = ("prices", "trades")
     _grows: ClassVar[tuple[str, ...]] = (
         "times",
@@ -175,7 +175,7 @@ class HeatMap(_OverTime):
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script("link", "axes", "heat")
+    _esm = script("link", "theme", "axes", "heat")
     _tables: ClassVar[tuple[str, ...]] = ("depth",)
     _grows: ClassVar[tuple[str, ...]] = ("times", "prices", "sizes")
 
@@ -217,7 +217,7 @@ class DepthChart(Chart):
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script("link", "axes", "depth")
+    _esm = script("link", "theme", "axes", "depth")
 
     def _asked(self, marks: Mapping[str, Mark | None]) -> Asked:
         return Asked(tables=marks, token_id=self._token_id)

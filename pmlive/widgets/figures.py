@@ -24,7 +24,7 @@ from pmlive.widgets.views.heat import LEVELS
 
 __all__ = ["draw_depth", "draw_heat", "draw_price", "new_figure", "png"]
 
-_BID, _ASK, _MID, _GAP = "#2e7d32", "#c62828", "#1565c0", "#ff9800"
+_BID, _ASK, _MID, _GAP = "#0f8a6d", "#cf3f55", "#3267c8", "#f58c00"
 _DPI = 100
 # Of several threads that draw at once, fonts are not safe.
 _drawing = threading.Lock()

@@ -3,10 +3,12 @@
 # ipywidgets says nothing of its types.
 # pyright: reportUnknownMemberType=false
 
+import asyncio
 import logging
+import math
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import ClassVar, cast
 
@@ -25,6 +27,8 @@ from pmlive.widgets.views import View
 __all__ = ["LiveWidget", "script"]
 
 logger = logging.getLogger(__name__)
+
+_ASK_EVERY = 10.0
 
 
 def script(*names: str) -> str:
@@ -50,6 +54,7 @@ class LiveWidget(anywidget.AnyWidget):
             raise ValueError(f"rate {rate!r} is not between 0 and {FASTEST:g} drawings a second")
         self.manager = manager
         self._line = Line(self._grows, every=1 / rate)
+        self._ear = Ear(self._line.could_hear)
         self._whole = True
         self._problem = ""
         self._shown = Shown()
@@ -79,6 +84,7 @@ class LiveWidget(anywidget.AnyWidget):
 
     def due(self, now: float) -> bool:
         """Tell whether to draw now."""
+        self._ear.listen(now)
         return self._line.due(now)
 
     def asks(self, now: float) -> Asked:
@@ -98,9 +104,14 @@ class LiveWidget(anywidget.AnyWidget):
         elif (said := self._line.append(view, now)) is not None:
             message, buffer = said
         else:
+            self._remind(now)
             return
         self._problem = ""
         self.send(message, [buffer])
+
+    def _remind(self, now: float) -> None:
+        if (number := self._line.remind(now)) is not None:
+            self.send({"kind": "at", "number": number})
 
     def fail(self, error: Exception) -> None:
         """Show why it could not be drawn, under what was drawn before."""
@@ -164,6 +175,34 @@ class LiveWidget(anywidget.AnyWidget):
         still = self._still(self._look())
         alive = {} if self._closed else widget_bundle(cast("str", self.model_id))
         self._shown.publish(alive | still)
+
+
+class Ear:
+    """Finds out whether the kernel is free to hear what is said to it: its loop comes round, with what was said before.
+
+    Args:
+        free: is given the time when it was asked whether the kernel is free, once it was.
+    """
+
+    def __init__(self, free: Callable[[float], object]) -> None:
+        self._free = free
+        self._asked = -math.inf
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            # Nothing is known of a kernel without one.
+            self._loop = None
+
+    def listen(self, now: float) -> None:
+        """Ask now and then."""
+        if self._loop is None or now - self._asked < _ASK_EVERY:
+            return
+        self._asked = now
+        try:
+            self._loop.call_soon_threadsafe(self._free, now)
+        except RuntimeError:
+            # It has ended.
+            self._loop = None
 
 
 def _picture(message: Message, buffer: bytes) -> dict[str, object]:

@@ -15,12 +15,11 @@ from pmlive.widgets.views import View, depth_view, recording_view, status_view, 
 
 __all__ = ["Ladder", "Panel", "RecordingPanel", "StatusPanel", "Tape"]
 
-_ESM = script("link", "panel")
+_ESM = script("link", "theme", "panel")
 # The rate of messages is that of the last so many drawings.
 _RATED = 6
 # The rows that the lag is told by, and that the trades of one token are looked for in.
 _NEWEST = 2000
-_TRADES = 30
 
 
 class Panel(LiveWidget):
@@ -102,18 +101,20 @@ class Tape(Panel):
     Args:
         manager: whose trades.
         token_id: the trades of one token alone.
+        rows: the most trades that are shown.
         rate: the most drawings a second.
     """
 
-    def __init__(self, manager: Manager, token_id: str | None = None, *, rate: float = 4.0) -> None:
+    def __init__(self, manager: Manager, token_id: str | None = None, *, rows: int = 30, rate: float = 4.0) -> None:
         self.token_id = token_id
+        self._rows = rows
         super().__init__(manager, rate=rate)
 
     def _asked(self, marks: Mapping[str, Mark | None]) -> Asked:
-        return Asked(tables={**marks, "trades": _TRADES if self.token_id is None else _NEWEST})
+        return Asked(tables={**marks, "trades": self._rows if self.token_id is None else _NEWEST})
 
     def _page(self, glance: Glance) -> str:
-        return tape_page(tape_view(glance.news["trades"].frame, glance.labels, token_id=self.token_id, most=_TRADES))
+        return tape_page(tape_view(glance.news["trades"].frame, glance.labels, token_id=self.token_id, most=self._rows))
 
 
 class Ladder(OfToken, Panel):
