@@ -263,6 +263,8 @@ class MarketSearch(ipywidgets.VBox):
         self._tell("looking …")
         self._found = self.manager.find(text)[:_FOUND]
         self._list.options = [(market.question or market.slug, at) for at, market in enumerate(self._found)]
+        # A list that was empty picks nothing by itself.
+        self._list.index = 0 if self._found else None
         for control in (self._list, self._watch):
             control.layout.display = None if self._found else "none"
         self._tell(f"{len(self._found)} found" if self._found else f"nothing is called {text[:60]!r}")

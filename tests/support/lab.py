@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 __all__ = ["Server", "Watch", "chromium", "serving"]
 
@@ -83,17 +83,19 @@ class Watch:
     def __init__(self, page: "Page") -> None:
         self.errors: list[str] = []
         self.abroad: list[str] = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
         page.on("console", self._said)
-        page.on("request", self._asked)
+        page.on("request", lambda request: self._went(request.url))
         page.on("websocket", lambda one: self._went(one.url))
+
+    @property
+    def ours(self) -> list[str]:
+        """List what went wrong in widgets, whose scripts are in no file."""
+        return [error for error in self.errors if "blob:" in error or "widget" in error]
 
     def _said(self, message: "ConsoleMessage") -> None:
         if message.type == "error" and not any(words in message.text for words in _OF_JUPYTER):
-            self.errors.append(message.text)
-
-    def _asked(self, request: "Request") -> None:
-        self._went(request.url)
+            self.errors.append(f"{message.text}\n{message.location}")
 
     def _went(self, url: str) -> None:
         address = urlsplit(url)
@@ -102,12 +104,20 @@ class Watch:
 
 
 @contextmanager
-def serving(folder: Path) -> Generator[Server]:
+def serving(folder: Path, *options: str) -> Generator[Server]:
     """Run a Jupyter server until the end, with settings of its own."""
     notebooks, log = folder / "notebooks", folder / "server.log"
     notebooks.mkdir()
     port = _free_port()
-    command = [sys.executable, "-m", "jupyterlab", *_OPTIONS, f"--port={port}", f"--ServerApp.root_dir={notebooks}"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        *_OPTIONS,
+        *options,
+        f"--port={port}",
+        f"--ServerApp.root_dir={notebooks}",
+    ]
     with log.open("w") as said:
         process = subprocess.Popen(command, stdout=said, stderr=said, env=_environment(folder), cwd=notebooks)
         try:

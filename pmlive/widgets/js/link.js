@@ -47,6 +47,7 @@ class Series {
 class State {
   constructor() {
     this.number = -1;
+    this.sent = 0;
     this.values = {};
     this.series = {};
   }
@@ -58,6 +59,7 @@ class State {
       if (message.number !== this.number + 1) return false;
     }
     this.number = message.number;
+    this.sent = message.sent;
     this.values = message.values;
     let at = buffer.byteOffset;
     for (const [name, rows, columns] of message.arrays) {
@@ -108,7 +110,6 @@ class Follower {
   constructor({ say, later, warn }) {
     this.state = new State();
     this.lag = new Lag();
-    this.sent = 0;
     this.behind = false;
     this.say = say;
     this.later = later;
@@ -122,13 +123,18 @@ class Follower {
       if (message.number !== this.state.number) this.look();
     } else if (this.state.take(message, buffer)) {
       this.lag.came(message.sent, now);
-      this.sent = message.sent;
       this.behind = false;
       this.warn("");
       this.later();
     } else {
       this.look();
     }
+  }
+
+  // How late it is to draw now what came last.
+  late(now) {
+    const late = this.lag.of(this.state.sent, now);
+    return Number.isFinite(late) ? late : 0;
   }
 
   // Asks for everything, once, until it comes; `again` asks once more.
@@ -153,9 +159,18 @@ function follow(model, el, draw) {
   let frame = 0;
   let lastSeen = 0;
   let inView = true;
+  let ended = false;
 
   const seconds = () => performance.now() / 1000;
-  const say = (content) => model.send({ ...content, view });
+  const say = (content) => {
+    try {
+      if (!ended) model.send({ ...content, view });
+    } catch {
+      // The kernel was restarted, or ended: what is drawn stays, but it is not to be taken for what is now.
+      ended = true;
+      problem.textContent = "the kernel behind this has ended; run the cell again to go on";
+    }
+  };
   const later = () => {
     if (!frame) frame = requestAnimationFrame(paint);
   };
@@ -170,7 +185,7 @@ function follow(model, el, draw) {
     el.dataset.doubt = state.values.doubt || "";
     if (state.number < 0 || Date.now() - lastSeen < SEEN_EVERY) return;
     lastSeen = Date.now();
-    say({ kind: "seen", number: state.number, lag: follower.sent ? follower.lag.of(follower.sent, seconds()) : 0 });
+    say({ kind: "seen", number: state.number, lag: follower.late(seconds()) });
   };
   const receive = (message, buffers) => follower.receive(message, buffers[0], seconds());
   const visible = () => inView && !document.hidden;
@@ -203,6 +218,7 @@ function follow(model, el, draw) {
   again = setTimeout(lookAgain, wait);
   later();
   // For whoever looks into the page.
+  el.dataset.widget = model.get("_anywidget_id").split(".").pop();
   el.followed = state;
 
   return () => {
