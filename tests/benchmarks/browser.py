@@ -255,8 +255,8 @@ def _report(options: argparse.Namespace, first: Sequence[float], busy: Outcome, 
     made = figures.setting("jupyterlab", "ipykernel", "anywidget", "playwright")
     said = (
         f"{made}; {kinds} at {_RATE} updates a second, {busy.events:,.0f} messages a second received; load of the "
-        f"machine {busy.load:.1f}.\n\nFrom running the cell to all charts drawn: {first[0]:.2f} s with what is imported "
-        f"for the first time, {statistics.median(first[1:]):.2f} s after that (asked: 1.5)."
+        f"machine {busy.load:.1f}.\n\nFrom running the cell to all charts drawn: {first[0]:.2f} s with what is "
+        f"imported for the first time, {statistics.median(first[1:]):.2f} s after that (asked: 1.5)."
     )
     return f"{said}\n\n{figures.table(head, rows)}"
 

@@ -13,26 +13,25 @@ replay = pm.open_recording(pm.sample()).replay(paused=True)
 dash = replay.dashboard()
 dash
 """
-# Some other widget is sent 9,000 messages, 3,000 a second if the machine can, while the replay runs to its end.
+# Some other widget is sent 3,000 messages in a second, if the machine can, while the replay runs to its end.
 FLOOD = """
 import threading
 from datetime import timedelta
 import ipywidgets
 flooded = ipywidgets.IntText()
 def flood():
-    for tenth in range(30):
+    for tenth in range(10):
         until = time.monotonic() + 0.1
         for number in range(300):
             flooded.send({"number": number})
         time.sleep(max(0.0, until - time.monotonic()))
     open("flooded", "w").close()
 replay.seek(replay.last_time - timedelta(seconds=20))
-replay.speed = 7
+replay.speed = 10
 replay.resume()
 flooding = threading.Thread(target=flood)
 flooding.start()
 """
-SENT = 9_000
 MIDDLE = "replay.first_time + (replay.last_time - replay.first_time) / 2"
 # What the charts should show of the token that they show, from what the manager has.
 PRICES = """
@@ -79,11 +78,10 @@ def test_a_replay_goes_where_its_slider_is_put(notebook: Notebook) -> None:
 
 def test_a_flood_that_loses_messages_leaves_no_chart_wrong_and_no_cell_waiting(notebook: Notebook) -> None:
     """The server drops messages past its limit, whosever they are."""
-    before = received(notebook)
     notebook.run(1)
     notebook.until((notebook.server.folder / "flooded").exists, "that the flood is over")
     notebook.until(lambda: notebook.given("replay.finished"), "that the replay is at its end")
-    assert received(notebook) - before < SENT / 2
+    assert "IOPub message rate exceeded" in notebook.server.log.read_text()
 
     there = notebook.told(PRICES, dict[str, list[float]])
     chart, depth = notebook.widget("PriceChart"), notebook.widget("DepthChart")
@@ -95,7 +93,3 @@ def test_a_flood_that_loses_messages_leaves_no_chart_wrong_and_no_cell_waiting(n
     notebook.until(lambda: notebook.plain(ladder) == notebook.widget("Ladder").text, "that the ladder has, too")
     notebook.run(2)
     assert [notebook.prompt(cell) for cell in range(3)] == ["1", "2", "3"]
-
-
-def received(notebook: Notebook) -> int:
-    return int(notebook.page.evaluate("() => window.received.messages"))

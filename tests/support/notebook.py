@@ -19,7 +19,8 @@ T = TypeVar("T")
 # The colours of the light theme, as theme.js has them.
 COLOURS: Mapping[str, tuple[int, int, int]] = {"bid": (15, 138, 109), "ask": (207, 63, 85), "mid": (50, 103, 200)}
 SHOWN = ("PriceChart", "HeatMap", "DepthChart", "Ladder", "Tape", "StatusPanel", "RecordingPanel")
-_PATIENCE = 60.0
+# Waits end early; these are for a machine that has much else to do.
+_PATIENCE = 120.0
 _STEP = 100
 _numbers = count(1)
 
