@@ -25,7 +25,7 @@ __all__ = [
     "LOST",
     "SIZE",
     "TRUSTED",
-    "Drawn",
+    "ShownFigure",
     "draw_depth",
     "draw_heat",
     "draw_price",
@@ -48,7 +48,7 @@ DRAWING = threading.Lock()
 _ROOM = 0.04
 
 
-class Drawn(Figure):
+class ShownFigure(Figure):
     """A figure that notebooks show as a picture, which they do to pyplot's alone otherwise."""
 
     def _repr_png_(self) -> bytes:
@@ -57,7 +57,7 @@ class Drawn(Figure):
 
 def new_figure(rows: int = 1, *, height: float = SIZE[1]) -> tuple[Figure, list[Axes]]:
     """Make a figure of charts under each other, each so many inches high."""
-    figure = Drawn(figsize=(SIZE[0], height * rows), dpi=DPI, layout="constrained")
+    figure = ShownFigure(figsize=(SIZE[0], height * rows), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, [figure.add_subplot(rows, 1, row + 1) for row in range(rows)]
 
