@@ -107,7 +107,8 @@ class Picture(Plain, Chart, ipywidgets.Image):
         return self._easel.draw({**view, "doubt": problem} if problem else view)
 
     def _made_with(self) -> dict[str, object]:
-        return {"format": "png", "layout": {"width": "100%"}}
+        # Beside something higher it keeps its shape.
+        return {"format": "png", "layout": {"width": "100%", "object_fit": "contain", "align_self": "flex-start"}}
 
 
 class Page(Plain, Table, ipywidgets.HTML):

@@ -6,6 +6,7 @@ recording, which goes on by some frames from one update to the next.
 """
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -48,7 +49,7 @@ def main() -> None:
     rows.append(("1,000 prices, 50 trades, as a figure", *_figured(1_000)))
     rows += [(f"{name} of the sample", *_updated(make)) for name, make in _MADE.items()]
     head = ("what is drawn", "ms of processor an update, mean", "median", "most", "kB an update")
-    made_with = figures.setting("matplotlib", "pillow", "numpy")
+    made_with = f"{figures.setting('matplotlib', 'pillow', 'numpy')}; load of the machine {os.getloadavg()[0]:.1f}"
     figures.show("fallback", f"{made_with}:\n\n{figures.table(head, rows)}", options)
 
 
