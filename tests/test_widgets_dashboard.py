@@ -265,6 +265,18 @@ def test_a_market_that_is_found_and_picked_is_watched() -> None:
         assert [subscription.type for subscription in manager.subscriptions] == ["watch"]
 
 
+def test_the_first_that_is_found_is_watched_at_a_click(page: Page) -> None:
+    with SimulatedVenue(markets=2, rate=0) as sim, Manager(address(sim), policy=QUICK) as manager:
+        search = MarketSearch(manager)
+        search.find(sim.markets[1].slug)
+        wait_until(lambda: "1 found" in text_of(search))
+        _, watch = parts(search, ipywidgets.Button)
+
+        page.of(watch).say(event="click")
+
+        wait_until(lambda: [subscription.type for subscription in manager.subscriptions] == ["watch"])
+
+
 def test_a_market_of_a_replay_is_found_among_the_recorded_and_shown() -> None:
     with sample() as replay:
         dashboard = replay.dashboard()

@@ -49,7 +49,7 @@ def test_a_view_that_missed_a_message_gets_everything() -> None:
     take(follower, line.append(view(3.0), 0.2))
     assert follower.missed == 1
 
-    line.heard({"kind": "look"}, 0.3)
+    line.heard({"kind": "look", "view": "a"}, 0.3)
 
     assert line.due(0.3)
     assert line.take_wish(0.3)
@@ -60,7 +60,7 @@ def test_a_view_that_missed_a_message_gets_everything() -> None:
 
 def test_a_wish_that_comes_while_one_is_fulfilled_is_not_lost() -> None:
     line, _ = opened()
-    line.heard({"kind": "seen", "number": 1}, 0.0)
+    line.heard({"kind": "here", "view": "a"}, 0.0)
     line.wish()
     assert line.take_wish(0.1)
 
@@ -95,18 +95,66 @@ def test_nothing_is_due_while_nobody_looks() -> None:
 
 def test_a_browser_that_lags_is_given_less_until_it_has_caught_up() -> None:
     line, _ = opened(every=0.1)
-    for number in range(1, 31):
-        line.append(view(float(number)), number / 10)
 
-    line.heard({"kind": "seen", "number": 5}, 3.0)
+    line.heard({"kind": "seen", "view": "a", "number": 5, "lag": 1.5}, 3.0)
     assert line.every == 0.2
     for _ in range(10):
-        line.heard({"kind": "seen", "number": 6}, 3.0)
+        line.heard({"kind": "seen", "view": "a", "number": 6, "lag": 1.5}, 3.0)
     assert line.every == 2.0
 
     for _ in range(10):
-        line.heard({"kind": "seen", "number": 31}, 3.1)
+        line.heard({"kind": "seen", "view": "a", "number": 31, "lag": 0.02}, 3.1)
     assert line.every == 0.1
+
+
+def test_a_page_that_says_nothing_to_a_kernel_that_listens_is_gone() -> None:
+    """What is sent to nobody would be kept by the notebook's server."""
+    line, _ = opened()
+    line.heard({"kind": "visible", "view": "a", "visible": True}, 0.0)
+    line.heard({"kind": "here", "view": "a"}, 50.0)
+
+    assert line.due(10_000.0)
+    line.could_hear(100.0)
+    assert line.due(100.0)
+    line.could_hear(111.0)
+    assert not line.due(111.0)
+
+    line.heard({"kind": "here", "view": "a"}, 200.0)
+    assert line.due(200.0)
+
+
+def test_a_widget_that_no_page_has_shown_is_not_sent_for_long() -> None:
+    line, _ = opened()
+
+    line.could_hear(59.0)
+    assert line.due(59.0)
+    line.could_hear(61.0)
+    assert not line.due(61.0)
+
+
+def test_the_last_number_is_said_again_when_nothing_more_comes() -> None:
+    line, _ = opened()
+    line.append(view(2.0), 1.0)
+
+    said = [second for second in range(200) if line.remind(float(second)) == 2]
+
+    assert said == [3, 7, 15, 31, 63, 123, 183]
+    line.append(view(3.0), 200.0)
+    assert line.remind(201.9) is None
+    assert line.remind(202.0) == 3
+
+
+def test_what_does_not_grow_is_whole_each_time_and_misses_nothing() -> None:
+    line = Line()
+    message, buffer = line.whole({"sizes": np.array([1.0])}, 0.0)
+    follower = Follower({**message, "buffer": buffer})
+
+    line.append({"sizes": np.array([2.0])}, 0.1)
+    assert line.append({"sizes": np.array([2.0])}, 0.2) is None
+    take(follower, line.append({"sizes": np.array([3.0])}, 0.3))
+
+    assert follower.arrays == {"sizes": [3.0]}
+    assert follower.missed == 0
 
 
 def test_silence_is_no_reason_to_stop_but_everything_is_said_again() -> None:
@@ -119,7 +167,7 @@ def test_silence_is_no_reason_to_stop_but_everything_is_said_again() -> None:
             line.whole(view(1.0), tenth / 10)
             said.append(tenth / 10)
     assert said == [0.5, 1.5, 3.5, 7.5, 12.5, 17.5]
-    line.heard({"kind": "seen", "number": 2}, 20.0)
+    line.heard({"kind": "here", "view": "a"}, 20.0)
     assert not line.take_wish(60.0)
     assert line.due(61.0)
 

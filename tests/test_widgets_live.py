@@ -101,7 +101,7 @@ def test_a_browser_that_follows_a_live_chart_has_what_the_manager_has(page: Page
     with watching() as (sim, manager):
         token = sim.markets[0].token_ids[0]
         chart = PriceChart(manager, token, rate=30)
-        page.of(chart).say(kind="seen", number=1)
+        page.of(chart).say(kind="here", view="a")
         wait_until(lambda: len(followed(page, chart).arrays["times"]) > 30)
 
         there = followed(page, chart)
@@ -115,7 +115,7 @@ def test_a_browser_that_follows_a_live_chart_has_what_the_manager_has(page: Page
 def test_a_heat_map_grows_by_slices(page: Page) -> None:
     with watching() as (sim, manager):
         chart = HeatMap(manager, sim.markets[0].token_ids[0], rate=30, window=60)
-        page.of(chart).say(kind="seen", number=1)
+        page.of(chart).say(kind="here", view="a")
         wait_until(lambda: len(set(followed(page, chart).arrays["times"])) > 5)
 
         there = followed(page, chart)
@@ -127,10 +127,10 @@ def test_a_heat_map_grows_by_slices(page: Page) -> None:
 def test_a_browser_that_missed_a_message_asks_and_gets_everything(page: Page) -> None:
     with watching() as (sim, manager):
         chart = PriceChart(manager, sim.markets[0].token_ids[0], rate=30)
-        page.of(chart).say(kind="seen", number=1)
+        page.of(chart).say(kind="here", view="a")
         wait_until(lambda: len(page.of(chart).messages) > 3)
 
-        page.of(chart).say(kind="look")
+        page.of(chart).say(kind="look", view="a")
 
         wait_until(lambda: "whole" in [message["kind"] for message, _ in page.of(chart).messages])
         (whole, buffer) = next(each for each in page.of(chart).messages if each[0]["kind"] == "whole")
@@ -146,7 +146,7 @@ def test_what_stands_still_sends_nothing(page: Page) -> None:
     with sample() as replay:
         widgets = [make(replay) for make in (*CHARTS, *PANELS)]
         for widget in widgets:
-            page.of(widget).say(kind="seen", number=1)
+            page.of(widget).say(kind="here", view="a")
 
         for widget in widgets:
             draw(widget)
@@ -173,7 +173,7 @@ def test_nothing_is_sent_to_a_tab_that_is_hidden(page: Page) -> None:
 def test_a_chart_is_drawn_no_more_often_than_its_rate(page: Page) -> None:
     with watching(rate=500) as (sim, manager):
         chart = PriceChart(manager, sim.markets[0].token_ids[0], rate=5)
-        page.of(chart).say(kind="seen", number=1)
+        page.of(chart).say(kind="here", view="a")
         began = time.monotonic()
 
         wait_until(lambda: len(page.of(chart).messages) >= 8)
@@ -184,7 +184,7 @@ def test_a_chart_is_drawn_no_more_often_than_its_rate(page: Page) -> None:
 def test_the_picture_is_not_sent_beside_the_messages(page: Page) -> None:
     with watching() as (sim, manager):
         chart = PriceChart(manager, sim.markets[0].token_ids[0], rate=30)
-        page.of(chart).say(kind="look")
+        page.of(chart).say(kind="look", view="a")
         wait_until(lambda: "whole" in [message["kind"] for message, _ in page.of(chart).messages])
 
         assert not [state for state in page.of(chart).states if "picture" in state]
@@ -194,7 +194,7 @@ def test_the_picture_is_not_sent_beside_the_messages(page: Page) -> None:
 def test_a_replay_that_jumps_is_shown_anew(page: Page) -> None:
     with sample() as replay:
         chart = PriceChart(replay, rate=30)
-        page.of(chart).say(kind="seen", number=1)
+        page.of(chart).say(kind="here", view="a")
         before = len(followed(page, chart).arrays["times"])
 
         replay.seek(replay.first_time + timedelta(seconds=30))
@@ -207,7 +207,7 @@ def test_another_token_and_another_window_are_shown_from_the_next_drawing_on(pag
     with sample() as replay:
         yes, no = replay.markets[1].token_ids
         chart = PriceChart(replay, yes, rate=30)
-        page.of(chart).say(kind="seen", number=1)
+        page.of(chart).say(kind="here", view="a")
 
         chart.token_id = no
         wait_until(lambda: str(followed(page, chart).values["label"]).endswith("- No"))

@@ -168,7 +168,7 @@ class PriceChart(Price, LiveWidget):
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script("link", "axes", "price")
+    _esm = script("link", "theme", "axes", "price")
 
 
 class Heat(_OverTime):
@@ -216,7 +216,7 @@ class HeatMap(Heat, LiveWidget):
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script("link", "axes", "heat")
+    _esm = script("link", "theme", "axes", "heat")
 
 
 class Depth(Chart):

@@ -102,7 +102,7 @@ class TokenPicker(_Controls):
         self._fulfilled = self._wish
         self._picked: str | None = None
         self._listing = False
-        self._list = ipywidgets.Dropdown(options=[], description="market", layout={"width": "420px"})
+        self._list = ipywidgets.Dropdown(options=[], layout={"width": "400px"})
         self._list.observe(self._changed, names="value")
         super().__init__(manager, [self._list])
 
@@ -231,7 +231,7 @@ class MarketSearch(ipywidgets.VBox):
         self.manager = manager
         self._on_pick = on_pick
         self._found: list[Market] = []
-        self._text = ipywidgets.Text(placeholder="words, address, slug or id", continuous_update=False)
+        self._text = ipywidgets.Text(placeholder="find: words, address, slug or id", continuous_update=False)
         self._find = ipywidgets.Button(description="find", layout={"width": "70px"})
         self._list = ipywidgets.Dropdown(options=[], layout={"width": "420px", "display": "none"})
         self._watch = ipywidgets.Button(description="watch", layout={"width": "70px", "display": "none"})
@@ -240,8 +240,8 @@ class MarketSearch(ipywidgets.VBox):
         self._find.on_click(lambda _: self.find(str(self._text.value)))
         self._text.observe(lambda change: self.find(str(change["new"])), names="value")
         self._watch.on_click(lambda _: self.pick(self._list.value))
-        row = ipywidgets.HBox([self._text, self._find, self._list, self._watch], layout={"flex_flow": "row wrap"})
-        super().__init__([row, self._said])
+        row = [self._text, self._find, self._list, self._watch, self._said]
+        super().__init__([ipywidgets.HBox(row, layout={"flex_flow": "row wrap"})])
 
     @property
     def found(self) -> list[Market]:
@@ -263,6 +263,8 @@ class MarketSearch(ipywidgets.VBox):
         self._tell("looking …")
         self._found = self.manager.find(text)[:_FOUND]
         self._list.options = [(market.question or market.slug, at) for at, market in enumerate(self._found)]
+        # A list that was empty picks nothing by itself.
+        self._list.index = 0 if self._found else None
         for control in (self._list, self._watch):
             control.layout.display = None if self._found else "none"
         self._tell(f"{len(self._found)} found" if self._found else f"nothing is called {text[:60]!r}")

@@ -5,6 +5,7 @@
 # pyright: reportMissingTypeStubs=false
 
 import threading
+from collections.abc import Sequence
 from html import escape
 from typing import cast
 
@@ -23,6 +24,8 @@ from pmlive.widgets.shown import Shown, png_bundle, widget_bundle
 __all__ = ["Dashboard"]
 
 _WINDOWS = (("1 minute", 60.0), ("5 minutes", 300.0), ("1 hour", 3600.0), ("everything", 0.0))
+# As many as there is room for beside the status.
+_TRADES = 16
 
 
 _opening = threading.Lock()
@@ -53,7 +56,7 @@ class Dashboard(ipywidgets.VBox):
         self.depth = kit.depth(manager, token_id, rate=kit.rate(rate))
         self.heat = kit.heat(manager, token_id, rate=min(rate, 2.0))
         self.ladder = kit.ladder(manager, token_id, rate=min(rate, 5.0))
-        self.tape = kit.tape(manager, rate=min(rate, 4.0))
+        self.tape = kit.tape(manager, rows=_TRADES, rate=min(rate, 4.0))
         self.status = kit.status(manager)
         self.recording = kit.recording(manager)
         self.search = MarketSearch(manager, self._show_market)
@@ -61,7 +64,7 @@ class Dashboard(ipywidgets.VBox):
         if self.price.token_id is not None:
             self.picker.pick(self.price.token_id)
         self.controls = ReplayControls(manager) if isinstance(manager, Replay) else None
-        self._window = ipywidgets.Dropdown(options=_WINDOWS, value=300.0, description="last", layout={"width": "210px"})
+        self._window = ipywidgets.Dropdown(options=_WINDOWS, value=300.0, layout={"width": "110px"})
         self._window.observe(self._window_set, names="value")
         self._shown = Shown()
         super().__init__(self._rows())
@@ -83,16 +86,12 @@ class Dashboard(ipywidgets.VBox):
 
     def _rows(self) -> list[object]:
         controls = [] if self.controls is None else [self.controls]
-        for one in (self.depth, self.ladder, self.tape):
-            one.layout.width = "50%"
+        said = _column([self.status, self.recording], "300px")
         return [
-            self.search,
-            ipywidgets.HBox([self.picker, self._window]),
+            ipywidgets.HBox([self.picker, self._window, self.search], layout={"flex_flow": "row wrap"}),
             *controls,
-            self.price,
-            ipywidgets.HBox([self.depth, self.ladder]),
-            self.heat,
-            ipywidgets.HBox([self.tape, ipywidgets.VBox([self.status, self.recording], layout={"width": "50%"})]),
+            _beside(_column([self.price, self.heat], "560px", 5.0), _column([self.depth, self.ladder], "300px", 3.0)),
+            _beside(_column([self.tape], "560px", 5.0), said),
         ]
 
     def show(self, token_id: str) -> None:
@@ -157,3 +156,14 @@ class Dashboard(ipywidgets.VBox):
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(repr(self))}</p>"
+
+
+def _beside(*columns: object) -> ipywidgets.HBox:
+    """Put columns beside each other, and under each other where there is no room."""
+    return ipywidgets.HBox(columns, layout={"flex_flow": "row wrap", "width": "100%"})
+
+
+def _column(parts: Sequence[object], least: str, share: float = 3.0) -> ipywidgets.VBox:
+    """Put widgets under each other, as wide as their share of the room, at least so wide."""
+    layout = {"flex": f"{share:g} 1 {least}", "min_width": "0", "overflow": "hidden"}
+    return ipywidgets.VBox(parts, layout=layout)

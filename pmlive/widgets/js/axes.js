@@ -1,26 +1,15 @@
 // What the charts have in common: a canvas that fits its place, scales, axes, shaded gaps, and the grey of doubt.
 
-const EDGE = { top: 26, right: 12, bottom: 22, left: 46 };
+// The same for all charts over time, so that one under another has its times under those of the other.
+const EDGE = { top: 30, right: 50, bottom: 22, left: 46 };
 const FONT = "11px system-ui, sans-serif";
+const TITLE_FONT = "600 12px system-ui, sans-serif";
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400].map((s) => s * 1000);
-
-function colours(el) {
-  const style = getComputedStyle(el);
-  const themed = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
-  return {
-    text: themed("--jp-ui-font-color1", "#222222"),
-    quiet: themed("--jp-ui-font-color2", "#777777"),
-    grid: themed("--jp-border-color2", "#e0e0e0"),
-    paper: themed("--jp-layout-color0", "#ffffff"),
-    bid: "#2e7d32",
-    ask: "#c62828",
-    mid: "#1565c0",
-    gap: "rgba(255, 152, 0, 0.22)",
-  };
-}
+// The least room between two marks of an axis.
+const APART = { x: 90, y: 36 };
 
 // Makes a canvas in `el`, and gives a function that clears it and says what can be drawn on, at its size of now.
-function canvasIn(el, height) {
+function canvasIn(el, height, right = EDGE.right) {
   const canvas = document.createElement("canvas");
   canvas.style.cssText = `display: block; width: 100%; height: ${height}px;`;
   el.append(canvas);
@@ -35,7 +24,8 @@ function canvasIn(el, height) {
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, width, height);
     pen.font = FONT;
-    const area = { left: EDGE.left, top: EDGE.top, right: width - EDGE.right, bottom: height - EDGE.bottom };
+    pen.lineJoin = "round";
+    const area = { left: EDGE.left, top: EDGE.top, right: width - right, bottom: height - EDGE.bottom };
     return { pen, area, width, height, paint: colours(el) };
   };
 }
@@ -45,42 +35,66 @@ function scale(from, to, start, end) {
   return (value) => start + ((value - from) / span) * (end - start);
 }
 
-// Finds some 6 round values between two; also of prices, so of steps 1, 2 or 5 times a power of ten.
-function ticks(from, to) {
-  const rough = (to - from) / 6 || 1;
+// Finds round values between two, so many pixels apart at least; they are steps of 1, 2 or 5 times a power of ten.
+function ticks(from, to, pixels, apart = APART.y) {
+  const rough = (to - from) / Math.max(1, Math.floor(pixels / apart)) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((times) => times * power).find((one) => one >= rough);
+  const step = [1, 2, 5, 10].map((times) => times * power).find((one) => one >= rough * (1 - 1e-9));
   const found = [];
-  for (let value = Math.ceil(from / step) * step; value <= to + step * 1e-6; value += step) found.push(value);
+  for (let value = Math.ceil(from / step - 1e-9) * step; value <= to + step * 1e-6; value += step) found.push(value);
   return { found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
 
-function timeTicks(from, to) {
-  const step = STEPS.find((one) => (to - from) / one <= 8) || (to - from) / 8;
+// Times are shown in UTC, as frames have them.
+function timeTicks(from, to, pixels) {
+  const most = Math.max(1, Math.floor(pixels / APART.x));
+  const step = STEPS.find((one) => (to - from) / one <= most) || (to - from) / most;
   const found = [];
   for (let time = Math.ceil(from / step) * step; time <= to; time += step) found.push(time);
-  return found;
+  const [begin, end] = step >= 86400000 ? [5, 10] : [11, step >= 60000 ? 16 : 19];
+  return { found, text: (time) => new Date(time).toISOString().slice(begin, end) };
 }
 
-// Times are shown in UTC, as frames have them.
-const clockText = (time) => new Date(time).toISOString().slice(11, 19);
+// Prices are cents, or finer where the market's ticks are.
+function priceText(price, digits = 0) {
+  const rounded = Math.round(price * 1e6) / 1e6;
+  return rounded.toFixed(Math.max(2, digits, (String(rounded).split(".")[1] || "").length));
+}
 
-function drawHead({ pen, area, width, paint }, label, note) {
+function countText(count) {
+  return count >= 10000 ? `${Math.round(count / 100) / 10}k` : String(Math.round(count * 100) / 100);
+}
+
+// The name of the chart and of the market on the left, and notes in their colours on the right.
+function drawHead({ pen, width, paint }, title, label, notes) {
+  const y = 17;
+  const right = width - 4;
+  let at = right;
   pen.textAlign = "right";
-  pen.fillStyle = paint.quiet;
-  pen.fillText(note, width - EDGE.right, 16);
+  for (const [text, colour] of [...notes].reverse()) {
+    pen.fillStyle = colour || paint.quiet;
+    pen.fillText(text, at, y);
+    at -= pen.measureText(text).width + 12;
+  }
   pen.textAlign = "left";
   pen.fillStyle = paint.text;
-  pen.fillText(shortened(pen, label, width - area.left - pen.measureText(note).width - 24), area.left, 16);
+  pen.font = TITLE_FONT;
+  pen.fillText(title, 4, y);
+  const from = 4 + pen.measureText(title).width + 10;
+  pen.font = FONT;
+  pen.fillStyle = paint.quiet;
+  pen.fillText(shortened(pen, label, at - from - 12), from, y);
 }
 
 function shortened(pen, text, width) {
+  if (pen.measureText(text).width <= width) return text;
   let shown = text;
-  while (shown.length > 4 && pen.measureText(shown).width > width) shown = `${shown.slice(0, -4).trimEnd()}…`;
-  return shown;
+  while (shown && pen.measureText(`${shown}…`).width > width) shown = shown.slice(0, -1).trimEnd();
+  return shown && `${shown}…`;
 }
 
-function drawAxes(sheet, x, y, xs, ys, textOf) {
+// `xs` and `ys` are the marks of the axes, with the text of each.
+function drawAxes(sheet, x, y, xs, ys) {
   const { pen, area, paint } = sheet;
   pen.lineWidth = 1;
   pen.strokeStyle = paint.grid;
@@ -88,20 +102,21 @@ function drawAxes(sheet, x, y, xs, ys, textOf) {
   pen.textAlign = "right";
   for (const value of ys.found) {
     line(pen, area.left, y(value), area.right, y(value));
-    pen.fillText(value.toFixed(ys.digits), area.left - 5, y(value) + 4);
+    pen.fillText(ys.text(value), area.left - 6, y(value) + 4);
   }
   pen.textAlign = "center";
-  for (const value of xs) {
-    const text = textOf(value);
+  for (const value of xs.found) {
+    const half = pen.measureText(xs.text(value)).width / 2;
     line(pen, x(value), area.top, x(value), area.bottom);
-    pen.fillText(text, Math.min(x(value), area.right + EDGE.right - pen.measureText(text).width / 2), area.bottom + 15);
+    pen.fillText(xs.text(value), Math.min(Math.max(x(value), half), sheet.width - half), area.bottom + 15);
   }
 }
 
+// Lines one pixel wide are sharp between pixels.
 function line(pen, x0, y0, x1, y1) {
   pen.beginPath();
-  pen.moveTo(x0, y0);
-  pen.lineTo(x1, y1);
+  pen.moveTo(Math.round(x0) + 0.5, Math.round(y0) + 0.5);
+  pen.lineTo(Math.round(x1) + 0.5, Math.round(y1) + 0.5);
   pen.stroke();
 }
 
@@ -127,17 +142,19 @@ function shadeGaps({ pen, area, paint }, state, x, now) {
 }
 
 // A book that cannot be trusted greys the chart, which says why.
-function drawDoubt({ pen, area, width, paint }, doubt) {
+function drawDoubt({ pen, area, paint }, doubt) {
   if (!doubt) return;
   pen.save();
-  pen.globalAlpha = 0.72;
-  pen.fillStyle = paint.paper;
+  pen.globalAlpha = 0.78;
+  pen.fillStyle = paint.doubt;
   pen.fillRect(area.left, area.top, area.right - area.left, area.bottom - area.top);
   pen.restore();
+  const texts = lines(pen, doubt, area.right - area.left - 40);
   pen.textAlign = "center";
   pen.fillStyle = paint.text;
-  lines(pen, doubt, area.right - area.left - 40).forEach((text, at) => {
-    pen.fillText(text, width / 2, (area.top + area.bottom) / 2 + 15 * at);
+  texts.forEach((text, at) => {
+    const y = (area.top + area.bottom) / 2 + 15 * (at - (texts.length - 1) / 2) + 4;
+    pen.fillText(text, (area.left + area.right) / 2, y);
   });
 }
 

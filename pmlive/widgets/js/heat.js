@@ -37,10 +37,11 @@ function drawSlices({ pen, paint }, slices, { most, tick }, x, y) {
   for (const { time, until, prices, sizes } of slices) {
     const left = Math.round(x(time));
     const width = Math.round(x(until)) - left;
+    if (width < 1) continue;
     for (let at = 0; at < prices.length; at += 1) {
       if (Number.isNaN(prices[at])) continue;
       // Sizes differ by powers of ten.
-      pen.globalAlpha = 0.08 + (0.92 * Math.log1p(sizes[at])) / Math.log1p(most);
+      pen.globalAlpha = 0.06 + 0.94 * Math.sqrt(sizes[at] / most);
       pen.fillStyle = at < prices.length / 2 ? paint.bid : paint.ask;
       const top = Math.round(y(prices[at] + tick / 2));
       pen.fillRect(left, top, width, Math.max(1, Math.round(y(prices[at] - tick / 2)) - top));
@@ -51,18 +52,24 @@ function drawSlices({ pen, paint }, slices, { most, tick }, x, y) {
 
 function drawHeat(sheet, state) {
   if (state.number < 0) return;
+  const { area, paint } = sheet;
   const { from, now } = span(state, state.array("times"));
   const slices = slicesOf(state, from, now);
   const reach = extent(slices);
-  const x = scale(from, now, sheet.area.left, sheet.area.right);
-  const y = scale(reach.low, reach.high, sheet.area.bottom, sheet.area.top);
-  drawAxes(sheet, x, y, timeTicks(from, now), ticks(reach.low, reach.high), clockText);
+  const x = scale(from, now, area.left, area.right);
+  const y = scale(reach.low, reach.high, area.bottom, area.top);
+  const ys = ticks(reach.low, reach.high, area.bottom - area.top);
+  drawAxes(sheet, x, y, timeTicks(from, now, area.right - area.left), { ...ys, text: (one) => priceText(one, ys.digits) });
   inside(sheet, () => {
     drawSlices(sheet, slices, reach, x, y);
-    sheet.pen.fillStyle = sheet.paint.paper;
     shadeGaps(sheet, state, x, now);
   });
-  drawHead(sheet, state.values.label, `most ${Math.round(reach.most)} shares at a price   UTC`);
+  drawHead(sheet, "Liquidity", state.values.label, [
+    ["bids", paint.bid],
+    ["asks", paint.ask],
+    [`darkest: ${countText(Math.round(reach.most))} shares`],
+    ["$ a share, UTC"],
+  ]);
   drawDoubt(sheet, state.values.doubt);
 }
 

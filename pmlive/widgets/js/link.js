@@ -1,11 +1,14 @@
 // How a view in the browser follows its widget in the kernel.
 //
-// The widget numbers what it sends: a "whole" has everything, an "append" only what came since the number before.
-// A view that missed one asks for a whole ("look"). Once a second it says how far it has drawn ("seen"), and it says
-// when it comes into sight or leaves it ("visible"), so that nothing is sent that nobody looks at.
+// The widget numbers what it sends: a "whole" has everything, an "append" only what came since the number before, and
+// "at" says again which number was the last, for whoever missed that one. A view that missed one asks for a whole
+// ("look") until it gets it. It says how late it draws ("seen"), when it comes into sight or leaves it ("visible"), so
+// that nothing is sent that nobody looks at, and now and then that it is still there ("here").
 
 const SEEN_EVERY = 1000;
-const LOOK_EVERY = 1000;
+const HERE_EVERY = 10000;
+const LOOK_AGAIN = [1000, 8000];
+const LAG_WITHIN = 30;
 
 // Rows that came so far, in one array with room at its end, so that adding some does not copy all.
 class Series {
@@ -44,6 +47,7 @@ class Series {
 class State {
   constructor() {
     this.number = -1;
+    this.sent = 0;
     this.values = {};
     this.series = {};
   }
@@ -55,6 +59,7 @@ class State {
       if (message.number !== this.number + 1) return false;
     }
     this.number = message.number;
+    this.sent = message.sent;
     this.values = message.values;
     let at = buffer.byteOffset;
     for (const [name, rows, columns] of message.arrays) {
@@ -79,48 +84,112 @@ class State {
   }
 }
 
+// How late messages come, in seconds. The clocks of kernel and browser have nothing to do with each other, so the
+// message that was the quickest of the last half minute or so counts as one that took no time.
+class Lag {
+  constructor() {
+    this.quickest = [Infinity, Infinity];
+    this.since = -Infinity;
+  }
+
+  came(sent, now) {
+    if (now - this.since > LAG_WITHIN) {
+      this.quickest = [this.quickest[1], Infinity];
+      this.since = now;
+    }
+    this.quickest[1] = Math.min(this.quickest[1], now - sent);
+  }
+
+  of(sent, now) {
+    return now - sent - Math.min(...this.quickest);
+  }
+}
+
+// What follows a widget, but for the page that it is in: `say` sends, `later` has it drawn, `warn` shows a problem.
+class Follower {
+  constructor({ say, later, warn }) {
+    this.state = new State();
+    this.lag = new Lag();
+    this.behind = false;
+    this.say = say;
+    this.later = later;
+    this.warn = warn;
+  }
+
+  receive(message, buffer, now) {
+    if (message.kind === "problem") {
+      this.warn(message.text);
+    } else if (message.kind === "at") {
+      if (message.number !== this.state.number) this.look();
+    } else if (this.state.take(message, buffer)) {
+      this.lag.came(message.sent, now);
+      this.behind = false;
+      this.warn("");
+      this.later();
+    } else {
+      this.look();
+    }
+  }
+
+  // How late it is to draw now what came last.
+  late(now) {
+    const late = this.lag.of(this.state.sent, now);
+    return Number.isFinite(late) ? late : 0;
+  }
+
+  // Asks for everything, once, until it comes; `again` asks once more.
+  look() {
+    if (this.behind) return;
+    this.behind = true;
+    this.say({ kind: "look" });
+  }
+
+  again() {
+    if (this.behind) this.say({ kind: "look" });
+    return this.behind;
+  }
+}
+
 // Keeps a view drawn: calls `draw(state)` in the next animation frame after something came. Gives the way to end it.
 function follow(model, el, draw) {
-  const state = new State();
   const view = Math.random().toString(36).slice(2);
   const problem = document.createElement("div");
   problem.style.cssText = "color: var(--jp-error-color1, #c62828); font-size: 12px;";
   el.append(problem);
   let frame = 0;
   let lastSeen = 0;
-  let lastLook = 0;
   let inView = true;
+  let ended = false;
+
+  const seconds = () => performance.now() / 1000;
+  const say = (content) => {
+    try {
+      if (!ended) model.send({ ...content, view });
+    } catch {
+      // The kernel was restarted, or ended: what is drawn stays, but it is not to be taken for what is now.
+      ended = true;
+      problem.textContent = "the kernel behind this has ended; run the cell again to go on";
+    }
+  };
+  const later = () => {
+    if (!frame) frame = requestAnimationFrame(paint);
+  };
+  const follower = new Follower({ say, later, warn: (text) => (problem.textContent = text) });
+  const { state } = follower;
 
   const paint = () => {
     frame = 0;
     draw(state);
     el.dataset.draws = String(Number(el.dataset.draws || 0) + 1);
     el.dataset.number = String(state.number);
-    if (Date.now() - lastSeen >= SEEN_EVERY) {
-      lastSeen = Date.now();
-      model.send({ kind: "seen", number: state.number });
-    }
+    el.dataset.doubt = state.values.doubt || "";
+    if (state.number < 0 || Date.now() - lastSeen < SEEN_EVERY) return;
+    lastSeen = Date.now();
+    say({ kind: "seen", number: state.number, lag: follower.late(seconds()) });
   };
-  const later = () => {
-    if (!frame) frame = requestAnimationFrame(paint);
-  };
-  const look = () => {
-    if (Date.now() - lastLook < LOOK_EVERY) return;
-    lastLook = Date.now();
-    model.send({ kind: "look" });
-  };
-  const receive = (message, buffers) => {
-    if (message.kind === "problem") {
-      problem.textContent = message.text;
-      return;
-    }
-    problem.textContent = "";
-    if (state.take(message, buffers[0])) later();
-    else look();
-  };
-  const tell = () => {
-    model.send({ kind: "visible", view, visible: inView && !document.hidden });
-  };
+  const receive = (message, buffers) => follower.receive(message, buffers[0], seconds());
+  const visible = () => inView && !document.hidden;
+  const tell = () => say({ kind: "visible", visible: visible() });
   const sight = new IntersectionObserver((entries) => {
     const now = entries[entries.length - 1].isIntersecting;
     if (now !== inView) {
@@ -129,6 +198,14 @@ function follow(model, el, draw) {
     }
   });
   const size = new ResizeObserver(later);
+  const endTheme = onTheme(later);
+  const here = setInterval(() => visible() && say({ kind: "here" }), HERE_EVERY);
+  let wait = LOOK_AGAIN[0];
+  let again = 0;
+  const lookAgain = () => {
+    wait = follower.again() ? Math.min(2 * wait, LOOK_AGAIN[1]) : LOOK_AGAIN[0];
+    again = setTimeout(lookAgain, wait);
+  };
 
   const picture = model.get("picture");
   if (picture && picture.buffer) state.take(picture, picture.buffer);
@@ -137,15 +214,22 @@ function follow(model, el, draw) {
   sight.observe(el);
   size.observe(el);
   tell();
-  look();
+  follower.look();
+  again = setTimeout(lookAgain, wait);
   later();
+  // For whoever looks into the page.
+  el.dataset.widget = model.get("_anywidget_id").split(".").pop();
+  el.followed = state;
 
   return () => {
     cancelAnimationFrame(frame);
+    clearTimeout(again);
+    clearInterval(here);
     sight.disconnect();
     size.disconnect();
+    endTheme();
     document.removeEventListener("visibilitychange", tell);
     model.off("msg:custom", receive);
-    model.send({ kind: "visible", view, visible: false });
+    say({ kind: "visible", visible: false });
   };
 }

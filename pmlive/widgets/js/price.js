@@ -1,6 +1,6 @@
 // Best bid and ask with the band between them, their middle, trades as marks, and gaps shaded.
 
-const HEIGHT = 260;
+const HEIGHT = 300;
 
 // The first index whose price still holds at a time.
 function firstAt(times, from) {
@@ -29,43 +29,65 @@ function range(state, start, from) {
   return [Math.max(0, low - margin), Math.min(1, high + margin)];
 }
 
-// Each price holds until the next; where there is none the line is broken.
-function steps(pen, times, prices, start, now, x, y) {
-  pen.beginPath();
+// What prices do in one column of pixels each: where they come in, how far they go, and where they leave. However many
+// prices there are, no more is drawn than can be seen. Columns without a price, where a side is empty, are left out, and
+// the next one begins a new line.
+function columnsOf(times, prices, start, x) {
+  const found = [];
+  let column = null;
   let broken = true;
   for (let at = start; at < times.length; at += 1) {
-    if (Number.isNaN(prices[at])) {
+    const price = prices[at];
+    const pixel = Math.round(x(times[at]));
+    if (Number.isNaN(price)) {
+      if (!broken) found.push({ pixel, end: true });
       broken = true;
+      column = null;
       continue;
     }
-    const until = at + 1 < times.length ? times[at + 1] : now;
-    if (broken) pen.moveTo(x(times[at]), y(prices[at]));
-    else pen.lineTo(x(times[at]), y(prices[at]));
-    pen.lineTo(x(until), y(prices[at]));
+    if (column && column.pixel === pixel) {
+      column.low = Math.min(column.low, price);
+      column.high = Math.max(column.high, price);
+      column.last = price;
+    } else {
+      column = { pixel, first: price, low: price, high: price, last: price, begins: broken, end: false };
+      found.push(column);
+    }
     broken = false;
   }
+  return found;
+}
+
+// Each price holds until the next; where there is none the line is broken.
+function steps(pen, columns, until, y) {
+  pen.beginPath();
+  let last = null;
+  for (const { pixel, first, low, high, last: leaves, begins, end } of columns) {
+    if (last !== null && !begins) pen.lineTo(pixel, y(last));
+    last = end ? null : leaves;
+    if (end) continue;
+    if (begins) pen.moveTo(pixel, y(first));
+    if (low !== high) {
+      pen.lineTo(pixel, y(low));
+      pen.lineTo(pixel, y(high));
+    }
+    pen.lineTo(pixel, y(leaves));
+  }
+  if (last !== null) pen.lineTo(until, y(last));
   pen.stroke();
 }
 
-function drawBand(sheet, state, times, start, now, x, y) {
-  const [bids, asks] = [state.array("bids"), state.array("asks")];
-  sheet.pen.fillStyle = "rgba(21, 101, 192, 0.12)";
-  for (let at = start; at < times.length; at += 1) {
-    if (Number.isNaN(bids[at]) || Number.isNaN(asks[at])) continue;
-    const until = at + 1 < times.length ? times[at + 1] : now;
-    sheet.pen.fillRect(x(times[at]), y(asks[at]), x(until) - x(times[at]), y(bids[at]) - y(asks[at]));
-  }
-}
-
-function drawLines(sheet, state, times, start, now, x, y) {
-  for (const [name, colour, width] of [
-    ["bids", sheet.paint.bid, 1],
-    ["asks", sheet.paint.ask, 1],
-    ["mids", sheet.paint.mid, 1.5],
-  ]) {
-    sheet.pen.strokeStyle = colour;
-    sheet.pen.lineWidth = width;
-    steps(sheet.pen, times, state.array(name), start, now, x, y);
+// The band is between the last bid and the last ask of each column, where there are both.
+function drawBand({ pen, paint }, times, bids, asks, start, until, x, y) {
+  pen.fillStyle = paint.band;
+  let from = null;
+  for (let at = start; at <= times.length; at += 1) {
+    const pixel = at < times.length ? Math.round(x(times[at])) : until;
+    if (from !== null && pixel > from) {
+      const [bid, ask] = [bids[at - 1], asks[at - 1]];
+      if (bid <= ask) pen.fillRect(from, y(ask), pixel - from, y(bid) - y(ask));
+    }
+    from = pixel;
   }
 }
 
@@ -85,28 +107,56 @@ function drawTrades({ pen, paint }, state, from, x, y) {
   });
 }
 
+// The last prices stand at the right of the chart, beside where they are; two that are close make room for each other.
+function drawTags({ pen, area }, tags, y) {
+  pen.textAlign = "left";
+  let above = Infinity;
+  for (const [price, colour] of tags) {
+    if (Number.isNaN(price)) continue;
+    above = Math.min(y(price) + 4, above - 12);
+    pen.fillStyle = colour;
+    pen.fillText(priceText(price), area.right + 5, above);
+  }
+}
+
 function lastOf(numbers) {
-  const last = numbers[numbers.length - 1];
-  return numbers.length && !Number.isNaN(last) ? String(Math.round(last * 1e6) / 1e6) : "none";
+  return numbers.length ? numbers[numbers.length - 1] : NaN;
 }
 
 function drawPrice(sheet, state) {
   if (state.number < 0) return;
-  const times = state.array("times");
+  const { pen, area, paint } = sheet;
+  const [times, bids, asks, mids] = ["times", "bids", "asks", "mids"].map((name) => state.array(name));
   const { from, now } = span(state, times);
   const start = firstAt(times, from);
   const [low, high] = range(state, start, from);
-  const x = scale(from, now, sheet.area.left, sheet.area.right);
-  const y = scale(low, high, sheet.area.bottom, sheet.area.top);
-  drawAxes(sheet, x, y, timeTicks(from, now), ticks(low, high), clockText);
+  const x = scale(from, now, area.left, area.right);
+  const y = scale(low, high, area.bottom, area.top);
+  const ys = ticks(low, high, area.bottom - area.top);
+  drawAxes(sheet, x, y, timeTicks(from, now, area.right - area.left), { ...ys, text: (one) => priceText(one, ys.digits) });
   inside(sheet, () => {
-    drawBand(sheet, state, times, start, now, x, y);
-    drawLines(sheet, state, times, start, now, x, y);
+    drawBand(sheet, times, bids, asks, start, area.right, x, y);
+    for (const [prices, colour, width] of [
+      [bids, paint.bid, 1.25],
+      [asks, paint.ask, 1.25],
+      [mids, paint.mid, 1.5],
+    ]) {
+      pen.strokeStyle = colour;
+      pen.lineWidth = width;
+      steps(pen, columnsOf(times, prices, start, x), area.right, y);
+    }
     drawTrades(sheet, state, from, x, y);
     shadeGaps(sheet, state, x, now);
   });
-  drawHead(sheet, state.values.label, `bid ${lastOf(state.array("bids"))}   ask ${lastOf(state.array("asks"))}   UTC`);
+  drawPriceHead(sheet, state, { bid: lastOf(bids), mid: lastOf(mids), ask: lastOf(asks) }, y);
   drawDoubt(sheet, state.values.doubt);
+}
+
+function drawPriceHead(sheet, state, last, y) {
+  const { paint } = sheet;
+  const said = (name) => [`${name} ${Number.isNaN(last[name]) ? "none" : priceText(last[name])}`, paint[name]];
+  drawHead(sheet, "Price", state.values.label, [said("bid"), said("mid"), said("ask"), ["$ a share, UTC"]]);
+  drawTags(sheet, ["bid", "mid", "ask"].map((name) => [last[name], paint[name]]), y);
 }
 
 export default {

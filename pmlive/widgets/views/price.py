@@ -6,7 +6,7 @@ from pmlive.widgets.views.common import GapView, Numbers, gap_view, milliseconds
 
 __all__ = ["PriceView", "price_view"]
 
-_POINTS = 20_000
+_POINTS = 50_000
 _TRADES = 5_000
 
 

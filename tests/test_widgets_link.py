@@ -1,0 +1,104 @@
+"""How a view in the browser follows its widget: the script itself, run by Node, against the kernel's side."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.page import Follower
+
+from pmlive.widgets.line import Line, Message
+from pmlive.widgets.views import View
+
+CAPACITY = 5
+
+
+class Step(NamedTuple):
+    """Rows that come, what else is shown, and whether the message of it arrives."""
+
+    rows: int
+    label: str
+    arrives: bool
+
+
+def said(line: Line, view: View, now: float, *, whole: bool) -> tuple[Message, bytes] | None:
+    return line.whole(view, now) if whole else line.append(view, now)
+
+
+def view(times: list[float], label: str) -> View:
+    matrix = np.array([[time, -time] for time in times]).reshape(-1, 2)
+    return {"label": label, "times": np.array(times), "ladders": matrix, "shaded": np.array([float(len(label))])}
+
+
+steps = st.lists(st.builds(Step, st.integers(0, 7), st.sampled_from(["A", "Bee"]), st.booleans()), max_size=12)
+
+
+@settings(max_examples=150)
+@given(steps)
+def test_whatever_is_lost_a_view_has_what_the_kernel_has_once_it_is_quiet(steps: list[Step]) -> None:
+    line = Line(["times", "ladders"], capacity=CAPACITY)
+    there: list[float] = [0.0]
+    message, buffer = line.whole(view(there, "A"), 0.0)
+    follower = Follower({**message, "buffer": buffer})
+    line.heard({"kind": "here", "view": "a"}, 0.0)
+    label = "A"
+
+    for at, step in enumerate(steps, 1):
+        new, label = [float(len(there) + row) for row in range(step.rows)], step.label
+        there += new
+        whole = line.take_wish(float(at))
+        told = said(line, view(there if whole else new, label), float(at), whole=whole)
+        if told is not None and step.arrives:
+            follower.take(*told)
+        if follower.behind:
+            line.heard({"kind": "look", "view": "a"}, float(at))
+
+    quiet = 100.0
+    follower.take({"kind": "at", "number": line.remind(quiet)})
+    if follower.behind:
+        follower.take(*line.whole(view(there, label), quiet))
+
+    assert follower.number == line.number
+    assert follower.values == {"label": label}
+    kept = there[-CAPACITY:]
+    assert follower.arrays["times"] == kept
+    assert follower.arrays["ladders"] == [number for time in kept for number in (time, -time)]
+    assert follower.arrays["shaded"] == [float(len(label))]
+
+
+def test_many_rows_are_kept_in_order_and_no_more_than_fit() -> None:
+    line = Line(["times"], capacity=3000)
+    message, buffer = line.whole({"times": np.empty(0)}, 0.0)
+    follower = Follower({**message, "buffer": buffer})
+
+    for at in range(40):
+        follower.take(*(line.append({"times": np.arange(250.0) + 250 * at}, float(at)) or pytest.fail("nothing said")))
+
+    assert follower.arrays["times"] == list(np.arange(7000.0, 10000.0))
+
+
+def test_a_view_that_missed_messages_asks_once() -> None:
+    line = Line(["times"])
+    message, buffer = line.whole({"times": np.array([1.0])}, 0.0)
+    follower = Follower({**message, "buffer": buffer})
+    line.append({"times": np.array([2.0])}, 1.0)
+
+    for at in range(3):
+        follower.take(*(line.append({"times": np.array([3.0 + at])}, 2.0 + at) or pytest.fail("nothing said")))
+
+    assert follower.missed == 1
+    assert follower.arrays["times"] == [1.0]
+
+
+def test_a_problem_is_shown_until_something_is_drawn_again() -> None:
+    line = Line(["times"])
+    message, buffer = line.whole({"times": np.array([1.0])}, 0.0)
+    follower = Follower({**message, "buffer": buffer})
+
+    follower.take({"kind": "problem", "text": "it could not be drawn"})
+    assert follower.problem == "it could not be drawn"
+    assert follower.arrays["times"] == [1.0]
+
+    follower.take(*line.whole({"times": np.array([1.0, 2.0])}, 1.0))
+    assert follower.problem == ""
