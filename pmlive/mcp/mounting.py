@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar, cast
 
 import mcp_types as types
+from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
+from mcp.shared.exceptions import MCPError
 from mcp.shared.uri_template import UriTemplate
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, create_model
 from pydantic.json_schema import JsonSchemaValue
@@ -56,6 +58,24 @@ class Tools(list[types.Tool]):
             LookupError: there is no such tool.
         """
         return result_of(await called(self._kit, name, arguments or {}, progress))
+
+    async def on_list_tools(self, context: object, params: object) -> types.ListToolsResult:
+        """Handle ``tools/list`` in a low-level server that has no tools of its own."""
+        del context, params
+        return types.ListToolsResult(tools=self)
+
+    async def on_call_tool(
+        self, context: ServerRequestContext[object], params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
+        """Handle ``tools/call`` in a low-level server that has no tools of its own.
+
+        Raises:
+            MCPError: there is no such tool.
+        """
+        try:
+            return await self.call(params.name, params.arguments, context.session.report_progress)
+        except LookupError as error:
+            raise MCPError(types.INVALID_PARAMS, str(error)) from error
 
 
 def tools(manager: "Manager", *, recordings: str | Path | None = None) -> Tools:
