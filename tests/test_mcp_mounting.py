@@ -8,6 +8,7 @@ from mcp.client import Client
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
+from mcp.shared.exceptions import MCPError
 from support.mcp import Era, asking, eras, refusal, text_of
 from support.toy import STATUS, Toy
 
@@ -167,6 +168,20 @@ def test_a_low_level_server_lists_and_calls_them(era: Era) -> None:
         assert text_of(await client.call_tool("theirs", {})) == "theirs"
 
     asking(Server[object]("theirs", on_list_tools=listed, on_call_tool=call), era, ask)
+
+
+@eras
+def test_a_low_level_server_without_tools_of_its_own_takes_our_handlers(era: Era) -> None:
+    ours = Tools(Toy())
+
+    async def ask(client: Client) -> None:
+        assert [tool.name for tool in (await client.list_tools()).tools] == ["echo", "wait", "break"]
+        assert (await client.call_tool("echo", {"text": "hello"})).structured_content == {"said": "hello"}
+        with pytest.raises(MCPError, match="there is no such tool"):
+            await client.call_tool("theirs", {})
+
+    server = Server[object]("theirs", on_list_tools=ours.on_list_tools, on_call_tool=ours.on_call_tool)
+    asking(server, era, ask)
 
 
 def test_a_name_that_is_not_ours_is_said_to_the_server_that_asked() -> None:
