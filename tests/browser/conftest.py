@@ -12,8 +12,8 @@ from support.notebook import Desk, counting
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-# A server drops what comes faster than 1,000 messages a second; here it is a fifth of that: charts stay well below it, and
-# a flood exceeds it on any machine.
+# A server drops what comes faster than 1,000 messages a second; here it is a fifth of that, which charts stay well
+# below and a flood exceeds on any machine.
 _LIMIT = "--ZMQChannelsWebsocketConnection.iopub_msg_rate_limit=200"
 _FOLDER = Path(os.environ.get("PMLIVE_ARTIFACTS", Path(__file__).parents[2] / ".artifacts")) / "browser"
 

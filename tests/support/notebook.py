@@ -146,6 +146,8 @@ class Notebook:
         for cell in cells:
             number = self.start(cell)
             self.until(lambda at=number: self._answer(at) is not None, f"that cell {cell} ends")
+            wrong = [one for one in self.outputs(cell) if one["output_type"] == "error"]
+            assert not wrong, wrong
 
     def start(self, cell: int) -> int:
         """Let a cell begin to run."""

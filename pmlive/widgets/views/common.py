@@ -6,7 +6,7 @@ from typing import TypeAlias, TypedDict
 import numpy as np
 import polars as pl
 
-__all__ = ["GapView", "Numbers", "View", "gap_view", "milliseconds", "numbers", "of_token"]
+__all__ = ["GapView", "Numbers", "View", "gap_view", "milliseconds", "number", "rows"]
 
 # Times are milliseconds since 1970, as browsers count them; what is null in a frame is NaN in an array.
 Numbers: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -29,25 +29,34 @@ def gap_view(gaps: pl.DataFrame, token_id: str) -> GapView:
 
     A connection that is lost is a gap of each token on it, too; one of another channel does not concern the token.
     """
+    if gaps.is_empty():
+        return {"gap_starts": np.empty(0), "gap_ends": np.empty(0), "gap_causes": []}
     everything = pl.col("token_id").is_null() & (pl.col("conn") == 0)
-    its = gaps.filter((pl.col("token_id") == token_id) | everything).tail(_SHADED)
+    its = rows(
+        gaps,
+        (pl.col("token_id") == token_id) | everything,
+        _SHADED,
+        milliseconds("started"),
+        milliseconds("ended"),
+        pl.col("cause").cast(pl.String),
+    )
     return {
-        "gap_starts": milliseconds(its["started"]),
-        "gap_ends": milliseconds(its["ended"]),
-        "gap_causes": its["cause"].cast(pl.String).to_list(),
+        "gap_starts": its["started"].to_numpy(),
+        "gap_ends": its["ended"].to_numpy(),
+        "gap_causes": its["cause"].to_list(),
     }
 
 
-def of_token(frame: pl.DataFrame, token_id: str, most: int) -> pl.DataFrame:
-    """Take the last rows of a token."""
-    return frame.filter(pl.col("token_id") == token_id).tail(most)
+def rows(frame: pl.DataFrame, which: pl.Expr, most: int, *columns: pl.Expr) -> pl.DataFrame:
+    """Take the last rows of some, in one query: a chart's rows are few, and each query costs more than they do."""
+    return frame.lazy().filter(which).tail(most).select(columns).collect()
 
 
-def milliseconds(times: pl.Series) -> Numbers:
+def milliseconds(name: str) -> pl.Expr:
     """Turn times into milliseconds since 1970."""
-    return numbers(times.to_physical() / 1e6)
+    return pl.col(name).to_physical() / 1e6
 
 
-def numbers(column: pl.Series) -> Numbers:
-    """Turn a column into an array."""
-    return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+def number(name: str) -> pl.Expr:
+    """Turn a column into numbers."""
+    return pl.col(name).cast(pl.Float64)

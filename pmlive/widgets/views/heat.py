@@ -1,9 +1,8 @@
 """The liquidity of a token over time: how much rested at each price, in slices of time."""
 
-import numpy as np
 import polars as pl
 
-from pmlive.widgets.views.common import GapView, Numbers, gap_view, of_token
+from pmlive.widgets.views.common import GapView, Numbers, gap_view
 
 __all__ = ["LEVELS", "HeatView", "heat_view"]
 
@@ -13,6 +12,7 @@ _ROWS = 50_000
 # The best levels of a side that are shown; so many columns its half of a row has, whatever the book.
 LEVELS = 10
 _SIDES = ("bid", "ask")
+_BEST = list(range(LEVELS))
 
 
 class HeatView(GapView):
@@ -44,26 +44,31 @@ def heat_view(  # each is by name
     doubt: str = "",
 ) -> HeatView:
     """Show the last ladders of a token."""
-    its = of_token(depth, token_id, _ROWS)
-    slices = (its["ts_recv"].dt.epoch("ms") // slice_ms * slice_ms).alias("slice")
-    last = its.with_columns(slices).unique("slice", keep="last", maintain_order=True).tail(_SLICES)
+    slices = (pl.col("ts_recv").dt.epoch("ms") // slice_ms * slice_ms).alias("slice")
+    last = (
+        depth.lazy()
+        .filter(pl.col("token_id") == token_id)
+        .tail(_ROWS)
+        .with_columns(slices)
+        .unique("slice", keep="last", maintain_order=True)
+        .tail(_SLICES)
+        .select(pl.col("slice").cast(pl.Float64), _matrix("prices"), _matrix("sizes"))
+        .collect()
+    )
     return {
         "label": label,
         "doubt": doubt,
         "now": now,
         "window": window,
         "slice": float(slice_ms),
-        "times": last["slice"].cast(pl.Float64).to_numpy(),
-        "prices": np.hstack([_matrix(last[f"{side}_prices"]) for side in _SIDES]),
-        "sizes": np.hstack([_matrix(last[f"{side}_sizes"]) for side in _SIDES]),
+        "times": last["slice"].to_numpy(),
+        "prices": last["prices"].to_numpy(),
+        "sizes": last["sizes"].to_numpy(),
         **gap_view(gaps, token_id),
     }
 
 
-def _matrix(ladders: pl.Series) -> Numbers:
-    """Lay out lists of different lengths as rows of one array."""
-    best = ladders.list.head(LEVELS)
-    lengths = best.list.len().to_numpy()
-    matrix = np.full((len(lengths), LEVELS), np.nan)
-    matrix[np.arange(LEVELS) < lengths[:, None]] = best.filter(best.list.len() > 0).explode().to_numpy()
-    return matrix
+def _matrix(what: str) -> pl.Expr:
+    """Lay out the lists of both sides, of different lengths, as rows of one array."""
+    sides = [pl.col(f"{side}_{what}").list.gather(_BEST, null_on_oob=True) for side in _SIDES]
+    return pl.concat_list(sides).list.to_array(len(_SIDES) * LEVELS).alias(what)

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from pmlive.widgets.views.common import GapView, Numbers, gap_view, milliseconds, numbers, of_token
+from pmlive.widgets.views.common import GapView, Numbers, gap_view, milliseconds, number, rows
 
 __all__ = ["PriceView", "price_view"]
 
@@ -44,20 +44,22 @@ def price_view(  # each is by name
     doubt: str = "",
 ) -> PriceView:
     """Show the last prices and trades of a token; times are in milliseconds."""
-    its = of_token(prices, token_id, _POINTS)
-    traded = of_token(trades, token_id, _TRADES)
+    its = pl.col("token_id") == token_id
+    quoted = rows(prices, its, _POINTS, milliseconds("ts_recv"), *map(number, ("best_bid", "best_ask", "mid")))
+    bought = (pl.col("side") == "buy").cast(pl.Float64)
+    traded = rows(trades, its, _TRADES, milliseconds("ts_recv"), *map(number, ("price", "size")), bought)
     return {
         "label": label,
         "doubt": doubt,
         "now": now,
         "window": window,
-        "times": milliseconds(its["ts_recv"]),
-        "bids": numbers(its["best_bid"]),
-        "asks": numbers(its["best_ask"]),
-        "mids": numbers(its["mid"]),
-        "trade_times": milliseconds(traded["ts_recv"]),
-        "trade_prices": numbers(traded["price"]),
-        "trade_sizes": numbers(traded["size"]),
-        "trade_buys": numbers(traded["side"] == "buy"),
+        "times": quoted["ts_recv"].to_numpy(),
+        "bids": quoted["best_bid"].to_numpy(),
+        "asks": quoted["best_ask"].to_numpy(),
+        "mids": quoted["mid"].to_numpy(),
+        "trade_times": traded["ts_recv"].to_numpy(),
+        "trade_prices": traded["price"].to_numpy(),
+        "trade_sizes": traded["size"].to_numpy(),
+        "trade_buys": traded["side"].to_numpy(),
         **gap_view(gaps, token_id),
     }
