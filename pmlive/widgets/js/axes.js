@@ -133,12 +133,17 @@ function inside({ pen, area }, draw) {
 function shadeGaps({ pen, area, paint }, state, x, now) {
   const starts = state.array("gap_starts");
   const ends = state.array("gap_ends");
+  const over = (draw) => {
+    for (let at = 0; at < starts.length; at += 1) {
+      const left = x(starts[at]);
+      const right = x(Number.isNaN(ends[at]) ? now : ends[at]);
+      draw(left, area.top, Math.max(right - left, 1), area.bottom - area.top);
+    }
+  };
+  // Nothing is known of what was there: lines that were drawn through it go.
+  over((...box) => pen.clearRect(...box));
   pen.fillStyle = paint.gap;
-  for (let at = 0; at < starts.length; at += 1) {
-    const end = Number.isNaN(ends[at]) ? now : ends[at];
-    const left = x(starts[at]);
-    pen.fillRect(left, area.top, Math.max(x(end) - left, 1), area.bottom - area.top);
-  }
+  over((...box) => pen.fillRect(...box));
 }
 
 // A book that cannot be trusted greys the chart, which says why.

@@ -145,8 +145,8 @@ function drawPrice(sheet, state) {
       pen.lineWidth = width;
       steps(pen, columnsOf(times, prices, start, x), area.right, y);
     }
-    drawTrades(sheet, state, from, x, y);
     shadeGaps(sheet, state, x, now);
+    drawTrades(sheet, state, from, x, y);
   });
   drawPriceHead(sheet, state, { bid: lastOf(bids), mid: lastOf(mids), ask: lastOf(asks) }, y);
   drawDoubt(sheet, state.values.doubt);
