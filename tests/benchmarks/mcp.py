@@ -1,0 +1,214 @@
+"""Ask a manager that takes 5,000 messages a second, from eight callers at once, and time how long hosts wait at first.
+
+The venue, the manager and the callers are a process each. A caller asks again as soon as it is answered, which is as
+much as a server of one core can be asked, or at its own pace, which is what models do.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from itertools import product
+from typing import Literal, NamedTuple
+
+import msgspec
+
+import pmlive as pm
+from pmlive.mcp import Toolkit
+
+from . import figures
+from .load import Served, served, wait
+
+_CALLERS = 8
+# Seconds between two questions of a caller; 0 is as soon as it is answered.
+_PACES = {0.0: "at once", 0.25: "4 a second each"}
+_RATE = 5_000
+_SECONDS = 5.0
+_SERVED = 600
+_STARTS = 5
+_PATIENCE = 60.0
+_ERAS: tuple[Literal["legacy", "2026-07-28"], ...] = ("legacy", "2026-07-28")
+
+
+class Waits(msgspec.Struct):
+    """How long callers waited, in seconds."""
+
+    seconds: list[float]
+
+
+class Statistics(msgspec.Struct):
+    """What the manager says that it has received."""
+
+    total_events: int
+
+
+class Asked(NamedTuple):
+    """What is asked, and how it is told of in the table."""
+
+    tool: str
+    arguments: dict[str, object]
+    words: str
+
+
+def main() -> None:
+    """Print the figures."""
+    options = _options()
+    if options.call:
+        asyncio.run(_call(*options.call))
+        return
+    with served("--seconds", str(_SERVED), "--rate", str(_RATE)) as venue:
+        rows = _calls(venue)
+    head = (
+        "asked",
+        "over",
+        "asking again",
+        "calls a second",
+        "median, ms",
+        "99 of 100 within, ms",
+        "messages a second meanwhile",
+    )
+    made_with = figures.setting("mcp", "pydantic", "uvicorn")
+    figures.show("mcp", f"{made_with}:\n\n{figures.table(head, rows)}\n\n{_starts()}", options)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.mcp", description=__doc__)
+    parser.add_argument("--call", nargs=5, metavar=("URL", "ERA", "TOOL", "ARGUMENTS", "PACE"), help=argparse.SUPPRESS)
+    figures.add_options(parser)
+    return parser.parse_args()
+
+
+def _calls(venue: Served) -> list[tuple[object, ...]]:
+    with pm.Manager(venue=venue.venue, rows=20_000) as live:
+        live.subscribe_orderbook_updates(venue.token_ids)
+        url = live.serve_mcp().url
+        wait(lambda: _messages(live) > _RATE, patience=_PATIENCE)
+        asked = (
+            Asked("get_realtime_status", {}, "status"),
+            Asked("get_book", {"token": venue.token_ids[0]}, "book"),
+        )
+        ways: dict[str, Callable[[Asked, float], Waits]] = {"no transport": partial(_direct, live)}
+        ways |= {f"HTTP, {era}": partial(_apart, url, era) for era in _ERAS}
+        return [_timed(live, way, one, pace) for one, pace, way in product(asked, _PACES, ways.items())]
+
+
+def _timed(
+    live: pm.Manager, way: tuple[str, Callable[[Asked, float], Waits]], asked: Asked, pace: float
+) -> tuple[object, ...]:
+    over, call = way
+    before, began = _messages(live), time.monotonic()
+    waits = sorted(call(asked, pace).seconds)
+    rate = (_messages(live) - before) / (time.monotonic() - began)
+    speed = (
+        f"{len(waits) / _SECONDS:.0f}",
+        f"{statistics.median(waits) * 1e3:.1f}",
+        f"{waits[int(len(waits) * 0.99)] * 1e3:.0f}",
+        f"{rate:,.0f}",
+    )
+    return (asked.words, over, _PACES[pace], *speed)
+
+
+def _messages(live: pm.Manager) -> int:
+    return msgspec.convert(live.status()["statistics"], Statistics).total_events
+
+
+def _direct(live: pm.Manager, asked: Asked, pace: float) -> Waits:
+    """Call in this process, without a client."""
+    toolkit = Toolkit(live)
+
+    async def ask() -> bool:
+        return (await toolkit.call(asked.tool, asked.arguments)).failed
+
+    try:
+        return asyncio.run(_repeated([ask] * _CALLERS, pace))
+    finally:
+        toolkit.close()
+
+
+def _apart(url: str, era: str, asked: Asked, pace: float) -> Waits:
+    """Call from a process of its own."""
+    words = [url, era, asked.tool, json.dumps(asked.arguments), str(pace)]
+    done = subprocess.run(
+        [sys.executable, "-m", f"{__package__}.mcp", "--call", *words], stdout=subprocess.PIPE, check=True
+    )
+    return msgspec.json.decode(done.stdout, type=Waits)
+
+
+async def _call(url: str, era: Literal["legacy", "2026-07-28"], tool: str, arguments: str, pace: str) -> None:
+    # It says much when it is closed in the middle of a stream.
+    logging.getLogger("mcp").setLevel(logging.CRITICAL)
+    from mcp.client import Client  # the callers' own, which the manager's process does without
+
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(Client(url, mode=era)) for _ in range(_CALLERS)]
+        given: dict[str, object] = json.loads(arguments)
+
+        async def ask(client: Client) -> bool:
+            return bool((await client.call_tool(tool, given)).is_error)
+
+        waits = await _repeated([partial(ask, client) for client in clients], float(pace))
+    sys.stdout.buffer.write(msgspec.json.encode(waits))
+
+
+async def _repeated(asking: list[Callable[[], Awaitable[bool]]], pace: float) -> Waits:
+    """Let callers ask and ask again for some seconds, not all at the same moment if they have a pace."""
+    seconds: list[float] = []
+    end = time.perf_counter() + _SECONDS
+
+    async def caller(number: int, ask: Callable[[], Awaitable[bool]]) -> None:
+        await asyncio.sleep(pace * number / len(asking))
+        while (began := time.perf_counter()) < end:
+            failed = await ask()
+            seconds.append(time.perf_counter() - began)
+            if failed:
+                raise RuntimeError("a call failed, which would count as fast")
+            await asyncio.sleep(max(0.0, began + pace - time.perf_counter()))
+
+    await asyncio.gather(*(caller(number, ask) for number, ask in enumerate(asking)))
+    return Waits(seconds)
+
+
+def _starts() -> str:
+    """Time what a host waits for when it starts the server: its greeting, and the list of tools."""
+    times = [_start() for _ in range(_STARTS)]
+    rows = [
+        (what, f"{statistics.median(one[place] for one in times):.2f}")
+        for place, what in enumerate(("first reply", "list of tools", "end, after the pipe is closed"))
+    ]
+    return figures.table(("the program is started, and gives", "seconds, median of 5"), rows)
+
+
+def _start() -> tuple[float, float, float]:
+    began = time.monotonic()
+    command = [sys.executable, "-m", "pmlive", "mcp", "--venue", "sim"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        client = {"name": "benchmark", "version": "1"}
+        greeting = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}
+        said = [
+            {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": greeting},
+            {"jsonrpc": "2.0", "method": "notifications/initialized"},
+            {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
+        ]
+        process.stdin.write(b"".join(json.dumps(each).encode() + b"\n" for each in said))
+        process.stdin.flush()
+        process.stdout.readline()
+        first = time.monotonic() - began
+        process.stdout.readline()
+        listed = time.monotonic() - began
+        ending = time.monotonic()
+        process.stdin.close()
+        process.wait(_PATIENCE)
+        return first, listed, time.monotonic() - ending
+
+
+if __name__ == "__main__":
+    main()
