@@ -72,7 +72,7 @@ def _mcp(options: Namespace, out: Output, stop: Stop) -> int:
     wire = claim()
     with stop.held():
         run_stdio(wire, partial(_opened, options), lambda: stop.wished)
-    _leave()
+    return _leave()
 
 
 @contextmanager
