@@ -24,7 +24,7 @@ from pmlive.widgets.parts import close_parts
 from pmlive.widgets.shown import Bundle, Shown, widget_bundle
 from pmlive.widgets.views import View
 
-__all__ = ["LiveWidget", "script"]
+__all__ = ["Ear", "LiveWidget", "script"]
 
 logger = logging.getLogger(__name__)
 
