@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from support.waiting import wait_until
 
 import pmlive as pm
 from pmlive.manager import Manager, Replay
+from pmlive.manager.glance import Asked
 from pmlive.sim import SimulatedVenue
 from pmlive.widgets import Dashboard, MarketSearch, ReplayControls, TokenPicker
 
@@ -171,6 +172,20 @@ def test_a_replay_goes_where_the_slider_is_put(page: Page) -> None:
         wait_until(lambda: replay.position == replay.first_time + timedelta(seconds=40))
         wait_until(lambda: f"{replay.position:%H:%M:%S}" in text_of(controls))
         assert replay.paused
+
+
+def test_the_slider_stays_where_it_was_put_while_the_replay_goes_there(page: Page) -> None:
+    with sample() as replay:
+        controls, _, slider, _ = controls_of(replay)
+        (before,) = replay.glance([Asked()])
+        moved: list[object] = []
+        observe = cast("Callable[..., None]", getattr(slider, "observe"))  # noqa: B009  # ipywidgets has no types
+        observe(lambda _: (moved.append(value_of(slider)), controls.paint(before, 0.0)), names="value")
+
+        page.of(slider).set(value=40.0)
+
+        wait_until(lambda: replay.position == replay.first_time + timedelta(seconds=40))
+        assert 0.0 not in moved
 
 
 def test_the_slider_that_follows_a_replay_sends_it_nowhere() -> None:

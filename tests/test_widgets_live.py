@@ -1,5 +1,6 @@
 """Live widgets against the simulated venue and the sample recording, followed as a browser follows them."""
 
+import asyncio
 import struct
 import threading
 import time
@@ -24,6 +25,7 @@ from pmlive.widgets import DepthChart, HeatMap, Ladder, PriceChart, RecordingPan
 from pmlive.widgets.charts import Chart
 from pmlive.widgets.drawn import Drawn
 from pmlive.widgets.figures import png
+from pmlive.widgets.live import Ear
 from pmlive.widgets.panels import Panel
 
 CHARTS: list[Callable[[Manager], Chart]] = [PriceChart, DepthChart, HeatMap]
@@ -264,6 +266,43 @@ def test_a_recording_is_shown_while_it_is_made(page: Page, tmp_path: "pytest.Tem
 
         wait_until(lambda: "night" in str(followed(page, panel).values["html"]))
         wait_until(lambda: "GB free" in str(followed(page, panel).values["html"]))
+
+
+def test_a_kernel_is_known_to_listen_once_its_loop_comes_round() -> None:
+    free: list[float] = []
+
+    async def cell() -> Ear:
+        ear = Ear(free.append)
+        ear.listen(0.0)
+        assert free == []
+        await asyncio.sleep(0)
+        ear.listen(9.0)
+        ear.listen(10.0)
+        await asyncio.sleep(0)
+        return ear
+
+    ended = asyncio.run(cell())
+    ended.listen(100.0)
+
+    assert free == [0.0, 10.0]
+
+
+def test_nothing_is_known_of_a_kernel_without_a_loop() -> None:
+    free: list[float] = []
+
+    Ear(free.append).listen(0.0)
+
+    assert free == []
+
+
+def test_a_chart_that_stands_still_says_its_number_again(page: Page) -> None:
+    with sample() as replay:
+        chart = PriceChart(replay)
+        page.of(chart).say(kind="here", view="a")
+
+        wait_until(lambda: page.of(chart).messages, 20)
+
+        assert page.of(chart).messages[0][0] == {"kind": "at", "number": 1}
 
 
 # --- what goes wrong ---

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pmlive.widgets.charts import DepthChart, HeatMap, PriceChart
-    from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker
+    from pmlive.widgets.controls import ReplayControls, TokenPicker
     from pmlive.widgets.coverage import coverage_figure
     from pmlive.widgets.dashboard import Dashboard
     from pmlive.widgets.panels import Ladder, RecordingPanel, StatusPanel, Tape
+    from pmlive.widgets.search import MarketSearch
 
 __all__ = [
     "Dashboard",
@@ -31,7 +32,7 @@ _LAZY = {
     "DepthChart": "charts",
     "HeatMap": "charts",
     "Ladder": "panels",
-    "MarketSearch": "controls",
+    "MarketSearch": "search",
     "PriceChart": "charts",
     "RecordingPanel": "panels",
     "ReplayControls": "controls",

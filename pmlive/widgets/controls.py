@@ -1,4 +1,4 @@
-"""The controls: which token is shown, how a replay plays, and a box to find markets with."""
+"""The controls: which token is shown, and how a replay plays."""
 
 # ipywidgets says nothing of its types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -6,6 +6,7 @@
 # pyright: reportMissingTypeStubs=false
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -15,17 +16,15 @@ import ipywidgets
 
 from pmlive.manager import Manager, Replay
 from pmlive.manager.glance import Asked, Glance
-from pmlive.markets import Market
 from pmlive.widgets.errands import Errands
 from pmlive.widgets.painter import painter_of
 from pmlive.widgets.parts import close_parts
 
-__all__ = ["MarketSearch", "ReplayControls", "TokenPicker"]
+__all__ = ["Change", "ReplayControls", "TokenPicker"]
 
 logger = logging.getLogger(__name__)
 
 _SPEEDS = (1.0, 5.0, 20.0, 60.0, 300.0, 1000.0)
-_FOUND = 50
 
 
 class Change(TypedDict):
@@ -84,6 +83,22 @@ class _Controls(ipywidgets.HBox):
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(repr(self))}</p>"
+
+
+class _Slider(ipywidgets.FloatSlider):
+    """A slider that is moved by the user and by the painter, one at a time.
+
+    What a thread sets while another takes what a page says would be told as one change, and the first be lost.
+    """
+
+    def __init__(self, **options: object) -> None:
+        self.lock = threading.RLock()
+        super().__init__(**options)
+
+    def set_state(self, sync_data: dict[str, object]) -> None:
+        """Take what a page says."""
+        with self.lock:
+            super().set_state(sync_data)
 
 
 class TokenPicker(_Controls):
@@ -160,7 +175,7 @@ class ReplayControls(_Controls):
         self._step = ipywidgets.Button(icon="step-forward", tooltip="the next frame", layout={"width": "44px"})
         speeds: list[tuple[str, object]] = [*((f"{speed:g}x", speed) for speed in _SPEEDS), ("max", "max")]
         self._speed = ipywidgets.Dropdown(options=_with(speeds, replay.speed), layout={"width": "90px"})
-        self._slider = ipywidgets.FloatSlider(
+        self._slider = _Slider(
             min=0.0,
             max=max(seconds, 0.001),
             step=0.1,
@@ -187,14 +202,19 @@ class ReplayControls(_Controls):
         self._show(at, paused=replay.paused, finished=replay.finished, speed=replay.speed)
 
     def _show(self, at: datetime, *, paused: bool, finished: bool, speed: object) -> None:
-        # What is set here comes back as a change, which must not be taken for a wish of the user's.
-        self._shown = round(min(max((at - self._first).total_seconds(), 0.0), float(self._slider.max)), 3)
-        self._slider.value = self._shown
+        if not self._errands.busy:
+            self._move(round(min(max((at - self._first).total_seconds(), 0.0), float(self._slider.max)), 3))
         self._time.value = f"{at:%Y-%m-%d %H:%M:%S} UTC{', finished' if finished else ''}"
         self._play.icon = "play" if paused or finished else "pause"
         if self._speed.value != speed:
             self._speed.options = _with(list(self._speed.options), speed)
             self._speed.value = speed
+
+    def _move(self, to: float) -> None:
+        # What is set here comes back as a change, which must not be taken for a wish of the user's.
+        with self._slider.lock:
+            self._shown = to
+            self._slider.value = to
 
     def _toggle(self) -> None:
         if self._replay.finished:
@@ -217,78 +237,6 @@ class ReplayControls(_Controls):
 
     def _tell(self, problem: str) -> None:
         self._problem.value = problem
-
-
-class MarketSearch(ipywidgets.VBox):
-    """A box to find markets with; one that is picked is watched (in a replay, where all are, it is only shown).
-
-    Args:
-        manager: who looks, and watches.
-        on_pick: is given the market that was picked.
-    """
-
-    def __init__(self, manager: Manager, on_pick: Callable[[Market], object] = lambda _: None) -> None:
-        self.manager = manager
-        self._on_pick = on_pick
-        self._found: list[Market] = []
-        self._text = ipywidgets.Text(placeholder="find: words, address, slug or id", continuous_update=False)
-        self._find = ipywidgets.Button(description="find", layout={"width": "70px"})
-        self._list = ipywidgets.Dropdown(options=[], layout={"width": "420px", "display": "none"})
-        self._watch = ipywidgets.Button(description="watch", layout={"width": "70px", "display": "none"})
-        self._said = ipywidgets.Label()
-        self._errands = Errands(self._tell)
-        self._find.on_click(lambda _: self.find(str(self._text.value)))
-        self._text.observe(lambda change: self.find(str(change["new"])), names="value")
-        self._watch.on_click(lambda _: self.pick(self._list.value))
-        row = [self._text, self._find, self._list, self._watch, self._said]
-        super().__init__([ipywidgets.HBox(row, layout={"flex_flow": "row wrap"})])
-
-    @property
-    def found(self) -> list[Market]:
-        """The markets that were found last."""
-        return list(self._found)
-
-    def find(self, text: str) -> None:
-        """Look for markets, and list them when they are found."""
-        if text.strip():
-            self._errands.do(lambda: self._list_found(text))
-
-    def pick(self, number: int | None) -> None:
-        """Watch one of the markets that were found."""
-        if number is not None:
-            market = self._found[number]
-            self._errands.do(lambda: self._add(market))
-
-    def _list_found(self, text: str) -> None:
-        self._tell("looking …")
-        self._found = self.manager.find(text)[:_FOUND]
-        self._list.options = [(market.question or market.slug, at) for at, market in enumerate(self._found)]
-        # A list that was empty picks nothing by itself.
-        self._list.index = 0 if self._found else None
-        for control in (self._list, self._watch):
-            control.layout.display = None if self._found else "none"
-        self._tell(f"{len(self._found)} found" if self._found else f"nothing is called {text[:60]!r}")
-
-    def _add(self, market: Market) -> None:
-        if not isinstance(self.manager, Replay):
-            self.manager.watch(market)
-        self._on_pick(market)
-
-    def _tell(self, said: str) -> None:
-        self._said.value = said
-
-    def close(self) -> None:
-        """Let go; again does nothing."""
-        super().close()
-        close_parts(self)
-
-    def __repr__(self) -> str:
-        """Say what was found."""
-        return f"<MarketSearch, {len(self._found)} found>"
-
-    def _repr_html_(self) -> str:
-        items = "".join(f"<li>{escape(market.question or market.slug)}</li>" for market in self._found)
-        return f"<p>{escape(repr(self))}</p><ul>{items}</ul>"
 
 
 def _with(options: list[tuple[str, object]], speed: object) -> list[tuple[str, object]]:

@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 
 from pmlive.manager import Manager, Replay
 from pmlive.markets import Market
-from pmlive.widgets.controls import Change, MarketSearch, ReplayControls, TokenPicker
+from pmlive.widgets.controls import Change, ReplayControls, TokenPicker
 from pmlive.widgets.figures import new_figure, png
 from pmlive.widgets.kits import Made, kit_of
 from pmlive.widgets.painter import painter_of
 from pmlive.widgets.parts import close_parts
+from pmlive.widgets.search import MarketSearch
 from pmlive.widgets.shown import Shown, png_bundle, widget_bundle
 
 __all__ = ["Dashboard"]
@@ -160,7 +161,7 @@ class Dashboard(ipywidgets.VBox):
 
 def _beside(*columns: object) -> ipywidgets.HBox:
     """Put columns beside each other, and under each other where there is no room."""
-    return ipywidgets.HBox(columns, layout={"flex_flow": "row wrap", "width": "100%"})
+    return ipywidgets.HBox(columns, layout={"flex_flow": "row wrap", "width": "100%", "grid_gap": "0 20px"})
 
 
 def _column(parts: Sequence[object], least: str, share: float = 3.0) -> ipywidgets.VBox:

@@ -29,6 +29,11 @@ class Errands:
         self._lock = threading.Lock()
         self._busy = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being done, or waits for it."""
+        return self._busy
+
     def do(self, errand: Errand) -> None:
         """Do something, soon."""
         with self._lock:

@@ -19,7 +19,7 @@ from pmlive.widgets.drawn import Drawn, marks_of
 from pmlive.widgets.line import Line, Message
 from pmlive.widgets.views import View
 
-__all__ = ["LiveWidget", "script"]
+__all__ = ["Ear", "LiveWidget", "script"]
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ def main() -> None:
     """Show a dashboard for some minutes, cut its connection once, and keep its picture in both themes."""
     _TO.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server, chromium() as browser:
-        desk = Desk(counting(browser, width=1440, height=1500), server)
+        desk = Desk(counting(browser, width=1580, height=1500), server)
         desk.begin()
         notebook = desk.open(_SHOW.strip())
         desk.page.evaluate("async () => { await jupyterapp.commands.execute('application:toggle-left-area'); }")

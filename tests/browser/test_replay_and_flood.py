@@ -42,7 +42,7 @@ book = replay.book(token)
 print(json.dumps({
     "bids": its["best_bid"].to_list(),
     "asks": its["best_ask"].to_list(),
-    "times": (its["ts_recv"].to_physical() / 1e6).to_list(),
+    "times": list(its["ts_recv"].to_physical().to_numpy() / 1e6),
     "bid_prices": [price for price, _ in book.bids],
 }))
 """
@@ -74,6 +74,17 @@ def test_a_replay_goes_where_its_slider_is_put(notebook: Notebook) -> None:
     notebook.until(lambda: 0 < len(chart.arrays["times"]) < halfway, "that the chart goes back, too")
     page.mouse.click(slider["x"] + slider["width"] * 3 / 4, slider["y"] + slider["height"] / 2)
     notebook.until(lambda: len(chart.arrays["times"]) > halfway, "that the chart goes on")
+
+
+def test_a_chart_that_stands_still_follows_the_theme(notebook: Notebook) -> None:
+    chart = notebook.widget("PriceChart")
+    theme = "(theme) => { jupyterapp.commands.execute('apputils:change-theme', { theme }); }"
+
+    notebook.page.evaluate(theme, "JupyterLab Dark")
+    notebook.until(lambda: chart.pixels("dark bid") > 100, "that the colours are those of the dark theme")
+
+    notebook.page.evaluate(theme, "JupyterLab Light")
+    notebook.until(lambda: chart.pixels("bid") > 100, "that the colours are those of the light theme")
 
 
 def test_a_flood_that_loses_messages_leaves_no_chart_wrong_and_no_cell_waiting(notebook: Notebook) -> None:

@@ -1,6 +1,6 @@
 """Cells that the notebooks of the browser's tests have in common, and how to wait for what they show."""
 
-from support.notebook import COLOURS, Notebook
+from support.notebook import Notebook
 
 __all__ = ["BEGIN", "SHOW", "assert_the_same", "until_coloured"]
 
@@ -23,7 +23,7 @@ dash
 def until_coloured(notebook: Notebook, name: str = "PriceChart", *, least: int = 100) -> None:
     """Wait until a chart has the colours of bids, asks and, of prices, their middle."""
     drawn = notebook.widget(name)
-    for colour in COLOURS if name == "PriceChart" else ("bid", "ask"):
+    for colour in ("bid", "ask", "mid") if name == "PriceChart" else ("bid", "ask"):
         notebook.until(lambda of=colour: drawn.pixels(of) > least, f"that {name} has the {colour} drawn")
 
 

@@ -16,8 +16,13 @@ __all__ = ["COLOURS", "SHOWN", "Desk", "Notebook", "Widget", "counting", "until"
 
 T = TypeVar("T")
 
-# The colours of the light theme, as theme.js has them.
-COLOURS: Mapping[str, tuple[int, int, int]] = {"bid": (15, 138, 109), "ask": (207, 63, 85), "mid": (50, 103, 200)}
+# The colours of the light theme and one of the dark, as theme.js has them.
+COLOURS: Mapping[str, tuple[int, int, int]] = {
+    "bid": (15, 138, 109),
+    "ask": (207, 63, 85),
+    "mid": (50, 103, 200),
+    "dark bid": (62, 207, 159),
+}
 SHOWN = ("PriceChart", "HeatMap", "DepthChart", "Ladder", "Tape", "StatusPanel", "RecordingPanel")
 # Waits end early; these are for a machine that has much else to do.
 _PATIENCE = 120.0

@@ -1,6 +1,7 @@
 // Liquidity over time: each slice of time shows how much rested at each price, darker where it is more.
 
 const HEIGHT = 260;
+const FARTHEST = 0.005;
 
 // Slices hold until the next; one that came again, with the same time, counts as it came last.
 function slicesOf(state, from, now) {
@@ -17,19 +18,23 @@ function slicesOf(state, from, now) {
   return found;
 }
 
+// The prices to show are those of all but the farthest levels: one at 0.99 would leave no room for the others.
 function extent(slices) {
-  let [low, high, most, tick] = [Infinity, -Infinity, 1, 0.01];
+  const levels = [];
+  let [most, tick] = [1, 0.01];
   for (const { prices, sizes } of slices) {
     for (let at = 0; at < prices.length; at += 1) {
       if (Number.isNaN(prices[at])) continue;
-      low = Math.min(low, prices[at]);
-      high = Math.max(high, prices[at]);
+      levels.push(prices[at]);
       most = Math.max(most, sizes[at]);
       const step = Math.abs(prices[at] - prices[at - 1]);
       if (step > 1e-6 && step < tick) tick = step;
     }
   }
-  return low > high ? { low: 0, high: 1, most, tick } : { low: low - tick, high: high + tick, most, tick };
+  if (!levels.length) return { low: 0, high: 1, most, tick };
+  const sorted = Float64Array.from(levels).sort();
+  const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
+  return { low: at(FARTHEST) - tick, high: at(1 - FARTHEST) + tick, most, tick };
 }
 
 function drawSlices({ pen, paint }, slices, { most, tick }, x, y) {

@@ -6,7 +6,7 @@ from typing import TypeAlias, TypedDict
 import numpy as np
 import polars as pl
 
-__all__ = ["GapView", "Numbers", "View", "gap_view", "milliseconds", "number", "rows"]
+__all__ = ["GapView", "Numbers", "View", "gap_view", "milliseconds", "nanoseconds", "number", "rows"]
 
 # Times are milliseconds since 1970, as browsers count them; what is null in a frame is NaN in an array.
 Numbers: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -36,13 +36,13 @@ def gap_view(gaps: pl.DataFrame, token_id: str) -> GapView:
         gaps,
         (pl.col("token_id") == token_id) | everything,
         _SHADED,
-        milliseconds("started"),
-        milliseconds("ended"),
+        nanoseconds("started"),
+        nanoseconds("ended"),
         pl.col("cause").cast(pl.String),
     )
     return {
-        "gap_starts": its["started"].to_numpy(),
-        "gap_ends": its["ended"].to_numpy(),
+        "gap_starts": milliseconds(its["started"]),
+        "gap_ends": milliseconds(its["ended"]),
         "gap_causes": its["cause"].to_list(),
     }
 
@@ -52,9 +52,14 @@ def rows(frame: pl.DataFrame, which: pl.Expr, most: int, *columns: pl.Expr) -> p
     return frame.lazy().filter(which).tail(most).select(columns).collect()
 
 
-def milliseconds(name: str) -> pl.Expr:
-    """Turn times into milliseconds since 1970."""
-    return pl.col(name).to_physical() / 1e6
+def nanoseconds(name: str) -> pl.Expr:
+    """Turn times into nanoseconds since 1970."""
+    return pl.col(name).to_physical()
+
+
+def milliseconds(column: pl.Series) -> Numbers:
+    """Turn nanoseconds into milliseconds since 1970; a time is the same number whatever rows it comes with."""
+    return column.to_numpy() / 1e6
 
 
 def number(name: str) -> pl.Expr:

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from pmlive.widgets.views.common import GapView, Numbers, gap_view, milliseconds, number, rows
+from pmlive.widgets.views.common import GapView, Numbers, gap_view, milliseconds, nanoseconds, number, rows
 
 __all__ = ["PriceView", "price_view"]
 
@@ -45,19 +45,19 @@ def price_view(  # each is by name
 ) -> PriceView:
     """Show the last prices and trades of a token; times are in milliseconds."""
     its = pl.col("token_id") == token_id
-    quoted = rows(prices, its, _POINTS, milliseconds("ts_recv"), *map(number, ("best_bid", "best_ask", "mid")))
+    quoted = rows(prices, its, _POINTS, nanoseconds("ts_recv"), *map(number, ("best_bid", "best_ask", "mid")))
     bought = (pl.col("side") == "buy").cast(pl.Float64)
-    traded = rows(trades, its, _TRADES, milliseconds("ts_recv"), *map(number, ("price", "size")), bought)
+    traded = rows(trades, its, _TRADES, nanoseconds("ts_recv"), *map(number, ("price", "size")), bought)
     return {
         "label": label,
         "doubt": doubt,
         "now": now,
         "window": window,
-        "times": quoted["ts_recv"].to_numpy(),
+        "times": milliseconds(quoted["ts_recv"]),
         "bids": quoted["best_bid"].to_numpy(),
         "asks": quoted["best_ask"].to_numpy(),
         "mids": quoted["mid"].to_numpy(),
-        "trade_times": traded["ts_recv"].to_numpy(),
+        "trade_times": milliseconds(traded["ts_recv"]),
         "trade_prices": traded["price"].to_numpy(),
         "trade_sizes": traded["size"].to_numpy(),
         "trade_buys": traded["side"].to_numpy(),
