@@ -1,6 +1,6 @@
 """Rows on their way into frames: appended one at a time, taken all at once."""
 
-from array import array
+from functools import lru_cache
 from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
@@ -31,14 +31,16 @@ class _Form(NamedTuple):
     array: str
 
 
+# Native, aligned, and ended on a multiple of eight: so both pack fastest, and agree on where each value is.
 _FORMS: dict[type[pl.DataType], _Form] = {
-    pl.UInt64: _Form("Q", "=u8"),
-    pl.Datetime: _Form("q", "=i8"),
-    pl.UInt32: _Form("I", "=u4"),
-    pl.Float64: _Form("d", "=f8"),
-    pl.String: _Form("I", "=u4"),
-    pl.Enum: _Form("B", "=u1"),
+    pl.UInt64: _Form("Q", "u8"),
+    pl.Datetime: _Form("q", "i8"),
+    pl.UInt32: _Form("I", "u4"),
+    pl.Float64: _Form("d", "f8"),
+    pl.String: _Form("I", "u4"),
+    pl.Enum: _Form("B", "u1"),
 }
+_ENDED = "0Q"
 
 
 class Rows:
@@ -88,19 +90,20 @@ class Packed:
     it was sent.
     """
 
-    __slots__ = ("_buffer", "_dtype", "_offsets", "_schema", "_taken", "names", "pack", "put", "words")
+    __slots__ = ("_buffer", "_dtype", "_offsets", "_schema", "_taken", "_width", "names", "pack", "put", "words")
 
     def __init__(self, table: str, names: Names) -> None:
         self._schema = SCHEMAS[table]
         given = {name: dtype for name, dtype in self._schema.items() if name not in _DERIVED}
         forms = {name: _FORMS[type(dtype)] for name, dtype in given.items()}
-        self._dtype = np.dtype([(name, form.array) for name, form in forms.items()])
+        self._dtype = np.dtype([(name, form.array) for name, form in forms.items()], align=True)
+        self._width = self._dtype.itemsize
         self.names = names
         self._offsets = {name: field[1] for name, field in (self._dtype.fields or {}).items()}
         self._buffer = bytearray()
         # How many rows were taken before those that are here.
         self._taken = 0
-        self.pack = Struct("=" + "".join(form.letter for form in forms.values())).pack
+        self.pack = Struct("".join(form.letter for form in forms.values()) + _ENDED).pack
         self.put = self._buffer.extend
         self.words = {
             name: {word: number for number, word in enumerate(dtype.categories)}
@@ -109,21 +112,21 @@ class Packed:
         }
 
     def __len__(self) -> int:
-        return len(self._buffer) // self._dtype.itemsize
+        return len(self._buffer) // self._width
 
     @property
     def count(self) -> int:
         """The number that the next row gets, counted from the start."""
-        return self._taken + len(self)
+        return self._taken + len(self._buffer) // self._width
 
     def amend(self, number: int, column: str, word: str) -> None:
         """Set a word in a row that is still here."""
-        at = (number - self._taken) * self._dtype.itemsize + self._offsets[column]
+        at = (number - self._taken) * self._width + self._offsets[column]
         self._buffer[at] = self.words[column][word]
 
     def take(self, before: int | None = None) -> pl.DataFrame:
         """Give up the rows numbered below ``before``, all by default."""
-        end = len(self._buffer) if before is None else (before - self._taken) * self._dtype.itemsize
+        end = len(self._buffer) if before is None else (before - self._taken) * self._width
         rows = np.frombuffer(self._buffer[:end], dtype=self._dtype)
         del self._buffer[:end]
         self._taken += len(rows)
@@ -149,7 +152,12 @@ class Packed:
 
 def ladder(numbers: list[float]) -> bytes:
     """Pack the numbers of one list: lists of numbers that are kept cost the garbage collector ten times as much."""
-    return array("d", numbers).tobytes()
+    return _doubles(len(numbers)).pack(*numbers)
+
+
+@lru_cache(maxsize=1024)
+def _doubles(amount: int) -> Struct:
+    return Struct(f"{amount}d")
 
 
 def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:

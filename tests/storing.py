@@ -31,6 +31,11 @@ def record(number: int, *, kind: str = "market", size: int = 20) -> Record:
     return Record(number, NOON + number * 1_000_000, 1, kind, b'{"n": %d}'.ljust(size) % number)
 
 
+def earlier_entry(item: Record) -> bytes:
+    """Write a record as the first versions did."""
+    return b"%d %d %d %b %d\n%b\n" % (item.seq, item.recv, item.conn, item.kind.encode(), len(item.data), item.data)
+
+
 def rebuild(given: Iterable[Record]) -> dict[str, pl.DataFrame]:
     """Make a trade of each frame of the market channel, and a row of each gap."""
     kept = list(given)

@@ -6,7 +6,7 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from storing import record
+from storing import earlier_entry, record
 
 from pmlive.errors import StoreError
 from pmlive.store.log import (
@@ -15,7 +15,7 @@ from pmlive.store.log import (
     Record,
     decode_entries,
     encode_block,
-    encode_entry,
+    encode_entries,
     read_blocks,
     take_entries,
 )
@@ -50,7 +50,16 @@ def _gaps(reading: Reading) -> list[int]:
 
 @given(st.lists(_records, max_size=20))
 def test_entries_come_back_as_they_were(given_records: list[Record]) -> None:
-    assert decode_entries(b"".join(map(encode_entry, given_records))) == given_records
+    assert decode_entries(encode_entries(given_records)) == given_records
+
+
+@given(st.lists(st.tuples(st.booleans(), st.lists(_records, max_size=5)), max_size=5))
+def test_entries_of_earlier_versions_come_back_beside_others(parts: list[tuple[bool, list[Record]]]) -> None:
+    text = b"".join(
+        b"".join(map(earlier_entry, given_records)) if earlier else encode_entries(given_records)
+        for earlier, given_records in parts
+    )
+    assert decode_entries(text) == [item for _, given_records in parts for item in given_records]
 
 
 @given(st.lists(st.lists(_records, min_size=1, max_size=5), max_size=5))
@@ -61,19 +70,29 @@ def test_blocks_come_back_as_they_were(batches: list[list[Record]]) -> None:
 
 @given(st.lists(_records, min_size=1, max_size=5), st.integers(0, 400))
 def test_entries_can_be_taken_from_any_part_of_a_text(given_records: list[Record], size: int) -> None:
-    text = b"".join(map(encode_entry, given_records))[:size]
+    for written in ([encode_entries([item]) for item in given_records], list(map(earlier_entry, given_records))):
+        text = b"".join(written)[:size]
 
-    whole, used = take_entries(text)
+        whole, used = take_entries(text)
 
-    assert whole == given_records[: len(whole)]
-    assert b"".join(map(encode_entry, whole)) == text[:used]
+        assert whole == given_records[: len(whole)]
+        assert b"".join(written[: len(whole)]) == text[:used]
+
+
+def test_of_entries_that_are_listed_together_none_is_taken_before_all_are_there() -> None:
+    text = encode_entries([record(1), record(2)])
+    assert take_entries(text[:-1]) == ([], 0)
+    assert [item.seq for item in take_entries(text)[0]] == [1, 2]
 
 
 def test_text_that_is_no_entry_is_refused() -> None:
     with pytest.raises(StoreError, match="no record at byte 0"):
         decode_entries(b"hello\n")
+    for listed in (b"[[1]]\n", b"[[1],[1],[1],[],[0]]\n\n", b'[[1],[1],[1],["a"],[-99]]\n\n', b"1 1 1 a -99\n\n"):
+        with pytest.raises(StoreError, match="no record at byte 0"):
+            decode_entries(listed)
     with pytest.raises(StoreError, match="left over"):
-        decode_entries(encode_entry(record(1))[:-1])
+        decode_entries(encode_entries([record(1)])[:-1])
 
 
 def test_a_log_cut_at_any_byte_gives_every_block_before_it() -> None:

@@ -7,13 +7,25 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from storing import Clock, CrashAt, CrashError, fast, feed, in_sight, logged, rebuild, record, recording, stored
+from storing import (
+    Clock,
+    CrashAt,
+    CrashError,
+    earlier_entry,
+    fast,
+    feed,
+    in_sight,
+    logged,
+    rebuild,
+    record,
+    recording,
+    stored,
+)
 
 from pmlive.errors import StoreError
 from pmlive.store import RepairReport, compact, read_manifest, records, scan, verify_files
 from pmlive.store import repair as repair_with
 from pmlive.store.faults import injected
-from pmlive.store.log import encode_entry
 from pmlive.store.manifest import MANIFEST
 
 
@@ -230,7 +242,7 @@ def test_frames_of_earlier_versions_are_read_and_lost_whole_when_they_are_damage
     manifest = (tmp_path / MANIFEST).read_text()
     path = _paths(tmp_path, "raw")[1]
     file = read_manifest(tmp_path).of("raw")[1]
-    entries = b"".join(map(encode_entry, list(records(tmp_path))[10:20]))
+    entries = b"".join(map(earlier_entry, list(records(tmp_path))[10:20]))
     path.write_bytes(zstandard.ZstdCompressor(write_checksum=True).compress(entries))
     manifest = manifest.replace(file.sha256, hashlib.sha256(path.read_bytes()).hexdigest())
     (tmp_path / MANIFEST).write_text(manifest)

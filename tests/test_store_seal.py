@@ -10,11 +10,25 @@ import msgspec
 import polars as pl
 import pytest
 import zstandard
-from storing import NOON, SECOND, CrashAt, CrashError, fast, feed, logged, rebuild, record, recording, stored, wait
+from storing import (
+    NOON,
+    SECOND,
+    CrashAt,
+    CrashError,
+    earlier_entry,
+    fast,
+    feed,
+    logged,
+    rebuild,
+    record,
+    recording,
+    stored,
+    wait,
+)
 
 from pmlive.errors import StoreError
 from pmlive.store import Record, Recorder, read_manifest, records, scan, verify_files
-from pmlive.store.log import encode_block
+from pmlive.store.log import Block, decode_entries, encode_block, read_blocks
 from pmlive.store.manifest import MANIFEST
 
 
@@ -34,6 +48,14 @@ def _leave_log(folder: Path) -> None:
     (folder / f"wal/{number:06d}.wal").write_bytes(first)
     (folder / f"wal/{number:06d}.1.wal").write_bytes(first + b"".join(rest))
     (folder / f"wal/{number + 1:06d}.wal").write_bytes(b"".join(_blocks(100, 150)) + b"\x5e\x2a\x4d\x18half a head")
+
+
+def _earlier_blocks(first: int, last: int) -> Iterator[bytes]:
+    """Write the blocks of ``_blocks`` as the first versions did."""
+    for block in read_blocks(b"".join(_blocks(first, last))):
+        assert isinstance(block, Block)
+        entries = b"".join(map(earlier_entry, decode_entries(block.entries())))
+        yield msgspec.structs.replace(block, payload=zstandard.ZstdCompressor().compress(entries)).encode()
 
 
 def _reopen(folder: Path, step: CrashAt) -> Recorder:
@@ -134,6 +156,16 @@ def test_a_log_cut_at_any_byte_is_recovered_up_to_there(tmp_path: Path) -> None:
             kept = sum(end <= size for end in ends) - 1
             assert recorder.recovery.torn == size - ends[kept]
         assert logged(folder) == stored(folder) == [*range(1, kept * 7 + 1)]
+
+
+def test_a_log_that_an_earlier_version_left_is_sealed(tmp_path: Path) -> None:
+    (tmp_path / "wal").mkdir()
+    (tmp_path / "wal/000001.wal").write_bytes(b"".join(_earlier_blocks(1, 50)))
+
+    with recording(tmp_path) as recorder:
+        feed(recorder, range(recorder.next_seq, 100))
+
+    assert logged(tmp_path) == stored(tmp_path) == [*range(1, 100)]
 
 
 def test_a_large_log_is_recovered_block_by_block(tmp_path: Path) -> None:

@@ -49,8 +49,12 @@ class Played:
 
     # --- what the player tells ---
 
-    def take(self, record: Record) -> None:
-        """Take a record, as it was taken live."""
+    def take(self, frames: Sequence[Record]) -> None:
+        """Take frames, as they were taken live."""
+        self.desk.journal.replay_frames(frames)
+
+    def note(self, record: Record) -> None:
+        """Take a note of what happened besides, as it was taken live."""
         if record.kind == "open":
             note = msgspec.json.decode(record.data, type=Opened)
             self._urls[note.channel] = note.url

@@ -47,7 +47,7 @@ class Books:
 
     def price_change(self, event: PriceChange, conn: int, recv: int) -> None:  # noqa: C901  # calls cost more than they hold
         """Apply level changes, which nearly everything is: what is usual is all here, and what is not is elsewhere."""
-        timestamp, tokens, numbering = event.timestamp, self.tokens, self._sheets.numbering
+        timestamp, tokens, sheets = event.timestamp, self.tokens, self._sheets
         for change in event.changes:
             token = tokens.get(change.token_id)
             if token is None:
@@ -71,7 +71,8 @@ class Books:
             token.messages += 1
             if not token.changed:
                 self._touch(token)
-            row = self._ledger.delta(token, change, timestamp, conn, recv, check=token.check) if numbering else -1
+            row = self._ledger.delta(token, change, timestamp, conn, recv, check=token.check) if sheets.storing else -1
+            sheets.seq += sheets.numbers
             if token.gap is not None:
                 token.hold((timestamp, change.side, change.price, change.size))
                 continue
@@ -101,9 +102,10 @@ class Books:
             self._place(token, event.market)
         is_early = token.conn != conn
         is_past = not is_early and (event.timestamp < token.covered or self.pasts[conn].overtakes(event, change))
-        if self._sheets.numbering:
+        if self._sheets.storing:
             check: Check = "skipped" if is_early or is_past else token.check
             self._ledger.delta(token, change, event.timestamp, conn, recv, check=check)
+        self._sheets.seq += self._sheets.numbers
         self.early, self.late = self.early + is_early, self.late + (not is_early)
         if is_early or token.gap is not None:
             token.hold((event.timestamp, change.side, change.price, change.size))

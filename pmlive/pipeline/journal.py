@@ -17,7 +17,7 @@ from pmlive.pipeline.token import TokenState
 from pmlive.store.log import Record
 from pmlive.tables import STORED
 
-__all__ = ["Closed", "Journal", "LinkState", "Opened", "apply", "rebuild"]
+__all__ = ["Closed", "Journal", "LinkState", "Opened", "apply", "apply_frames", "rebuild"]
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -49,21 +49,29 @@ class LinkState(msgspec.Struct, frozen=True):
 
 def apply(pipeline: Pipeline, record: Record) -> None:
     """Tell a pipeline what a record says."""
-    kind, conn, recv = record.kind, record.conn, record.recv
+    kind, recv = record.kind, record.recv
+    if kind in _READERS:
+        apply_frames(pipeline, [record])
+        return
     if kind == "begin":
         pipeline.restart()
         return
     pipeline.at(record.seq, recv)
-    read = _READERS.get(kind)
-    if read is not None:
-        pipeline.received(conn, read(record.data), recv, record.data)
-        pipeline.told(recv)
-        return
     note = _NOTES.get(kind)
     if note is not None:
         note(pipeline, record)
     if kind != "end" and not (pipeline.ended and kind in _STATES):
         pipeline.told(recv)
+
+
+def apply_frames(pipeline: Pipeline, frames: Sequence[Record]) -> None:
+    """Tell a pipeline frames in a row, at least one."""
+    at, received = pipeline.at, pipeline.received
+    for frame in frames:
+        data, recv = frame.data, frame.recv
+        at(frame.seq, recv)
+        received(frame.conn, _READERS[frame.kind](data), recv, data)
+    pipeline.told(frames[-1].recv)
 
 
 def _opened(pipeline: Pipeline, record: Record) -> None:
@@ -178,6 +186,13 @@ class Journal:
         if self.keep is not None:
             self.keep(record)
         apply(self.pipeline, record)
+
+    def replay_frames(self, frames: Sequence[Record]) -> None:
+        """Take frames in a row, at least one, as ``replay`` takes each."""
+        if self.keep is not None:
+            for frame in frames:
+                self.keep(frame)
+        apply_frames(self.pipeline, frames)
 
     def note(self, kind: str, conn: int, content: object, now: int) -> None:
         """Take something that happened besides frames; ``content`` is written as JSON, bytes as they are."""

@@ -23,10 +23,10 @@ class Ledger:
     def delta(  # a row has many columns
         self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int, *, check: Check
     ) -> int:
-        """Write a level change, with what its check is unless it is judged later; give the number of its row, or -1."""
-        if not self._sheets.storing:
-            self._sheets.seq += 1
-            return -1
+        """Write a level change, with what its check is unless it is judged later; give the number of its row.
+
+        The caller goes on to the next number of ``seq``, since level changes take numbers also where they make no rows.
+        """
         number, bid, ask = self._deltas.count, change.best_bid, change.best_ask
         row = self._deltas.pack(
             self._sheets.seq,
@@ -43,7 +43,6 @@ class Ledger:
             self._checks[check],
         )
         self._deltas.put(row)
-        self._sheets.seq += 1
         return number
 
     def snapshot(self, token: Token, event: BookSnapshot, book: Book, conn: int, recv: int) -> None:
@@ -57,8 +56,8 @@ class Ledger:
         if self._sheets.storing:
             values = (token.id, event.market, *_ladders(book), event.hash, token.conn != conn, tick, last)
             self._sheets.put("book_snapshots", epoch_ns(event.timestamp), recv, conn, values)
-        elif self._sheets.numbering:
-            self._sheets.seq += 1
+        else:
+            self._sheets.seq += self._sheets.numbers
 
     def top(self, token: Token, timestamp: int, recv: int) -> None:
         """Write the top of a book, unless it is as it was."""

@@ -27,9 +27,9 @@ class Sheets:
 
     def make(self, making: Making) -> None:
         """Make rows of so much from now on."""
-        # Whether rows are made of level changes and books, and whether these take numbers.
+        # Whether rows are made of level changes and books, and how many numbers each of these takes.
         self.storing = making == "all"
-        self.numbering = making != "rolling"
+        self.numbers = int(making != "rolling")
 
     def put(self, table: str, ts_event: int | None, recv: int, conn: int, values: Iterable[object]) -> None:
         """Append one row."""

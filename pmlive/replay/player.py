@@ -3,8 +3,11 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
+from operator import attrgetter
 from typing import Literal, Protocol, TypeAlias
 
 from pmlive.replay.timeline import Timeline
@@ -24,15 +27,21 @@ _FULL = 0.02
 _NAP = 0.05
 # A time that was rounded may lie so far outside a recording.
 _NEARLY = 1_000_000_000
-# Kinds of record that a step counts: what came over a socket.
+# Kinds of record that a step counts, and that are taken together: what came over a socket.
 _FRAMES = frozenset({"market", "user", "realtime", "prices"})
+
+_recv = attrgetter("recv")
 
 
 class Stage(Protocol):
     """Where records are played to."""
 
-    def take(self, record: Record) -> None:
-        """Take a record whose time has come."""
+    def take(self, frames: Sequence[Record]) -> None:
+        """Take frames in a row whose time has come, at least one."""
+        ...
+
+    def note(self, record: Record) -> None:
+        """Take a record of what happened besides frames."""
         ...
 
     def restart(self) -> None:
@@ -80,7 +89,8 @@ class Player:
         self.finished = False
         self.failed: Exception | None = None
         self._records: Iterator[Record] = timeline.records()
-        self._next: Record | None = None
+        # Those that come next, some of them at a time.
+        self._ahead: deque[Record] = deque()
         # The time that playing has come to; and a time that it had come to, with when (by ``clock``) that was.
         self._at = timeline.first
         self._anchor = (self._at, clock())
@@ -98,7 +108,7 @@ class Player:
         if self.paused or self.finished or self._sought is not None or self._speed == math.inf:
             return self._at
         # Never past a record that has not been taken, or what is judged by the clock would be judged without it.
-        following = self.timeline.last if self._next is None else self._next.recv
+        following = self._ahead[0].recv if self._ahead else self.timeline.last
         return max(self._at, min(int(self._due()), following))
 
     @property
@@ -143,7 +153,8 @@ class Player:
         self._sought = min(max(at, first), last)
         self.paused = self.paused or self._speed == math.inf
         self.finished = False
-        self._records, self._next = self.timeline.records(self._sought), None
+        self._records = self.timeline.records(self._sought)
+        self._ahead.clear()
         # Time goes with what is taken until it is there: nothing is judged by a clock that runs ahead of the records.
         self._at = first
         self._stage.restart()
@@ -152,9 +163,8 @@ class Player:
     def step(self, frames: int = 1) -> int:
         """Take so many frames, paused or not, with what was noted between them; tell how many there were."""
         taken = 0
-        while taken < frames and (record := self._peek()) is not None:
-            self._take(record)
-            taken += record.kind in _FRAMES
+        while taken < frames and self._peek() is not None:
+            taken += self._take(math.inf, most=frames - taken)
         self._hold()
         self._stage.turn()
         return taken
@@ -207,13 +217,12 @@ class Player:
         until = self._clock() + _GO
         while self._clock() < until:
             limit = self._due() if self._sought is None else self._sought
-            for _ in range(_LOOK):
-                record = self._peek()
-                if record is None:
-                    return self._end()
-                if record.recv > limit:
-                    return self._wait_for(record)
-                self._take(record)
+            record = self._peek()
+            if record is None:
+                return self._end()
+            if record.recv > limit:
+                return self._wait_for(record)
+            self._take(limit, most=_LOOK)
         if self._clock() - self._turned >= _TURN:
             self._turned = self._clock()
             self._stage.turn()
@@ -241,14 +250,23 @@ class Player:
         self._stage.turn()
 
     def _peek(self) -> Record | None:
-        if self._next is None:
-            self._next = next(self._records, None)
-        return self._next
+        if not self._ahead:
+            self._ahead.extend(islice(self._records, _LOOK))
+        return self._ahead[0] if self._ahead else None
 
-    def _take(self, record: Record) -> None:
-        self._next = None
-        self._stage.take(record)
-        self._at = max(self._at, record.recv)
+    def _take(self, limit: float, *, most: int) -> int:
+        """Take the next record, with the frames that follow a frame and are due; tell how many frames it were."""
+        record = self._ahead.popleft()
+        if record.kind not in _FRAMES:
+            self._stage.note(record)
+            self._at = max(self._at, record.recv)
+            return 0
+        ahead, frames = self._ahead, [record]
+        while ahead and len(frames) < most and ahead[0].kind in _FRAMES and ahead[0].recv <= limit:
+            frames.append(ahead.popleft())
+        self._stage.take(frames)
+        self._at = max(self._at, *map(_recv, frames))
+        return len(frames)
 
     def _hold(self) -> None:
         self._at = self.position

@@ -1,13 +1,17 @@
 """The log: records, and the blocks that keep them through any crash.
 
-A block is a header and a zstd frame of entries; an entry is a line ``seq recv conn kind length``, the exact bytes,
+A block is a header and a zstd frame of entries: a line of JSON with what is known of each, then the exact bytes of each
 and a line end. The header is a zstd *skippable frame*, so ``zstdcat`` reads a log as it is. A checksum covers header
 and frame: a block is whole or it is not there. Blocks of a segment are numbered from 0, so a missing one is noticed,
 and one that was written twice (after a failed sync) counts once.
+
+Entries of earlier versions each have a line ``seq recv conn kind length`` before their bytes, and are read, too.
 """
 
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise, repeat
+from operator import add, sub
 from zlib import crc32
 
 import msgspec
@@ -21,7 +25,7 @@ __all__ = [
     "Record",
     "decode_entries",
     "encode_block",
-    "encode_entry",
+    "encode_entries",
     "read_blocks",
     "take_entries",
 ]
@@ -80,6 +84,19 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return zstandard.ZstdDecompressor().decompress(self.payload)
 
 
+class _Listed(msgspec.Struct, frozen=True, array_like=True):
+    """What is known of entries, column by column; numbers that rise are written as steps."""
+
+    seqs: list[int]
+    recvs: list[int]
+    conns: list[int]
+    kinds: list[str]
+    sizes: list[int]
+
+
+_read_listed = msgspec.json.Decoder(_Listed).decode
+
+
 class Damage(msgspec.Struct, frozen=True, gc=False):
     """Bytes that are no block; ``tail`` when nothing good follows in the file."""
 
@@ -88,10 +105,17 @@ class Damage(msgspec.Struct, frozen=True, gc=False):
     tail: bool
 
 
-def encode_entry(record: Record) -> bytes:
-    """Write one record as text line, data, line end."""
-    data = record.data
-    return b"%d %d %d %s %d\n%s\n" % (record.seq, record.recv, record.conn, record.kind.encode(), len(data), data)
+def encode_entries(records: Sequence[Record]) -> bytes:
+    """Write records as text: the line that lists them, then the data of each and a line end."""
+    data = [record.data for record in records]
+    listed = _Listed(
+        _steps([record.seq for record in records]),
+        _steps([record.recv for record in records]),
+        [record.conn for record in records],
+        [record.kind for record in records],
+        list(map(len, data)),
+    )
+    return b"\n".join((msgspec.json.encode(listed), *data, b""))
 
 
 def take_entries(text: bytes) -> tuple[list[Record], int]:
@@ -101,18 +125,45 @@ def take_entries(text: bytes) -> tuple[list[Record], int]:
         StoreError: the text is something else.
     """
     records: list[Record] = []
-    position, size, find = 0, len(text), text.find
-    while (end := find(b"\n", position)) >= 0:
+    position, end = 0, text.find(b"\n")
+    while end >= 0:
         try:
-            seq, recv, conn, kind, length = text[position:end].split(b" ")
-            stop = end + 1 + int(length)
-            if stop >= size:
-                break
-            records.append(Record(int(seq), int(recv), int(conn), kind.decode(), text[end + 1 : stop]))
-        except ValueError as error:
+            taken = _take_listed if text.startswith(b"[", position) else _take_one
+            found, stop = taken(text, position, end)
+        except (ValueError, msgspec.MsgspecError) as error:
             raise StoreError(f"no record at byte {position}: {text[position:end][:60]!r}") from error
-        position = stop + 1
+        if stop > len(text):
+            break
+        records += found
+        position, end = stop, text.find(b"\n", stop)
     return records, position
+
+
+def _take_listed(text: bytes, start: int, end: int) -> tuple[Sequence[Record], int]:
+    """Read the entries that a line lists; return them, if all are there, and where they end."""
+    listed = _read_listed(text[start:end])
+    if len(set(map(len, msgspec.structs.astuple(listed)))) != 1 or min(listed.sizes, default=0) < 0:
+        raise ValueError("columns that do not belong together")
+    stops = list(accumulate(map(add, listed.sizes, repeat(1)), initial=end + 1))
+    if stops[-1] > len(text):
+        return (), stops[-1]
+    data = [text[begin : stop - 1] for begin, stop in pairwise(stops)]
+    seqs, recvs = accumulate(listed.seqs), accumulate(listed.recvs)
+    return list(map(Record, seqs, recvs, listed.conns, listed.kinds, data)), stops[-1]
+
+
+def _take_one(text: bytes, start: int, end: int) -> tuple[Sequence[Record], int]:
+    """Read an entry as earlier versions wrote it."""
+    seq, recv, conn, kind, length = text[start:end].split(b" ")
+    stop = end + 1 + int(length)
+    if stop <= end:
+        raise ValueError("a negative length")
+    return (Record(int(seq), int(recv), int(conn), kind.decode(), text[end + 1 : stop]),), stop + 1
+
+
+def _steps(numbers: list[int]) -> list[int]:
+    """Give the first of some numbers, and how much more each other is than the one before: small numbers pack well."""
+    return numbers[:1] + list(map(sub, numbers[1:], numbers))
 
 
 def decode_entries(text: bytes) -> list[Record]:
@@ -137,7 +188,7 @@ def encode_block(records: Sequence[Record], *, number: int, compressor: zstandar
         last_seq=last.seq,
         first_recv=first.recv,
         last_recv=last.recv,
-        payload=compressor.compress(b"".join(map(encode_entry, records))),
+        payload=compressor.compress(encode_entries(records)),
     )
     return block.encode()
 

@@ -83,14 +83,14 @@ class Packer:
         size = 0
         for _ in range(len(self.queue)):
             item = self.queue.popleft()
-            if isinstance(item, Rows):
-                self._held.add(item.table, item.frame)
-                continue
             if isinstance(item, Record):
                 batch.append(item)
                 size += len(item.data) + OVERHEAD
                 if size < _BLOCK_BYTES:
                     continue
+            elif isinstance(item, Rows):
+                self._held.add(item.table, item.frame)
+                continue
             self._pack(batch, size)
             batch, size = [], 0
             self._mark(item)

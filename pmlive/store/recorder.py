@@ -122,10 +122,11 @@ class Recorder:
     def log(self, record: Record) -> None:
         """Keep a record; the disk is somebody else's business."""
         size = len(record.data) + OVERHEAD
-        if self._hole is not None or self._packer.broken is not None or self._pending() + size > self._memory:
+        logged, packer = self._logged + size, self._packer
+        if self._hole is not None or packer.broken is not None or logged - packer.released > self._memory:
             self._drop(record)
             return
-        self._logged += size
+        self._logged = logged
         self._queue.append(record)
 
     def rows(self, table: str, frame: pl.DataFrame) -> None:

@@ -14,7 +14,7 @@ import zstandard
 
 from pmlive.events import Gap
 from pmlive.store import _files
-from pmlive.store.log import Block, Damage, Record, decode_entries, encode_entry, read_blocks
+from pmlive.store.log import Block, Damage, Record, decode_entries, encode_entries, read_blocks
 
 __all__ = ["LOST", "WAL", "Reading", "WalFile", "loss", "read", "segments"]
 
@@ -152,5 +152,5 @@ def loss(gap: Gap, *, seq: int, recv: int) -> Block:
         last_seq=seq,
         first_recv=recv,
         last_recv=recv,
-        payload=zstandard.ZstdCompressor().compress(encode_entry(record)),
+        payload=zstandard.ZstdCompressor().compress(encode_entries([record])),
     )
