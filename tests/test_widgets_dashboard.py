@@ -179,8 +179,13 @@ def test_the_slider_stays_where_it_was_put_while_the_replay_goes_there(page: Pag
         controls, _, slider, _ = controls_of(replay)
         (before,) = replay.glance([Asked()])
         moved: list[object] = []
+
+        def draw_meanwhile(_change: object) -> None:
+            moved.append(value_of(slider))
+            controls.paint(before, 0.0)
+
         observe = cast("Callable[..., None]", getattr(slider, "observe"))  # noqa: B009  # ipywidgets has no types
-        observe(lambda _: (moved.append(value_of(slider)), controls.paint(before, 0.0)), names="value")
+        observe(draw_meanwhile, names="value")
 
         page.of(slider).set(value=40.0)
 

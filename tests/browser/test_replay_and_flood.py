@@ -90,9 +90,10 @@ def test_a_chart_that_stands_still_follows_the_theme(notebook: Notebook) -> None
 def test_a_flood_that_loses_messages_leaves_no_chart_wrong_and_no_cell_waiting(notebook: Notebook) -> None:
     """The server drops messages past its limit, whosever they are."""
     notebook.run(1)
+    log = notebook.server.log
+    notebook.until(lambda: "IOPub message rate exceeded" in log.read_text(), "that the server drops messages")
     notebook.until((notebook.server.folder / "flooded").exists, "that the flood is over")
     notebook.until(lambda: notebook.given("replay.finished"), "that the replay is at its end")
-    assert "IOPub message rate exceeded" in notebook.server.log.read_text()
 
     there = notebook.told(PRICES, dict[str, list[float]])
     chart, depth = notebook.widget("PriceChart"), notebook.widget("DepthChart")

@@ -2,6 +2,7 @@
 
 import json
 import time
+from ast import literal_eval
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -44,15 +45,21 @@ window.WebSocket = class extends window.WebSocket {
 };
 """
 _KERNEL = "jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel"
+# What it prints comes with the reply, since a server may drop what comes otherwise.
 _ASK = f"""([id, code]) => {{
-  const future = {_KERNEL}.requestExecute({{ code, store_history: false, stop_on_error: false }});
-  let said = "";
-  future.onIOPub = ({{ header, content }}) => {{
-    if (header.msg_type === "stream") said += content.text;
-    if (header.msg_type === "error") said += `${{content.ename}}: ${{content.evalue}}`;
+  const said = "_said.getvalue()";
+  const future = {_KERNEL}.requestExecute({{ code, store_history: false, user_expressions: {{ said }} }});
+  future.onReply = ({{ content }}) => {{
+    const kept = content.user_expressions?.said?.data?.["text/plain"];
+    window.answers[id] = kept ?? JSON.stringify(`${{content.ename}}: ${{content.evalue}}`);
   }};
-  future.done.then(() => (window.answers[id] = said));
 }}"""
+_KEEP = """
+import contextlib as _contextlib, io as _io
+_said = _io.StringIO()
+with _contextlib.redirect_stdout(_said):
+    exec({code!r}, globals())
+"""
 _PIXELS = """([widget, colour]) => {
   const canvas = document.querySelectorAll(widget.selector)[widget.at]?.querySelector("canvas");
   if (!canvas || !canvas.width) return 0;
@@ -189,9 +196,9 @@ class Notebook:
     def ask(self, code: str) -> str:
         """Have the kernel run something beside the cells, and give what it printed."""
         number = next(_numbers)
-        self.page.evaluate(_ASK, [number, code])
+        self.page.evaluate(_ASK, [number, _KEEP.format(code=code)])
         self.until(lambda: self._answer(number) is not None, f"an answer to {code!r}")
-        return str(self._answer(number)).strip()
+        return str(literal_eval(str(self._answer(number)))).strip()
 
     def given(self, expression: str) -> object:
         """Give the value of an expression in the kernel."""
