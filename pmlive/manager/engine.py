@@ -220,7 +220,10 @@ class Engine:
         return [described(market) for market in self.markets.values()]
 
     def _hand_out(self, frames: dict[str, pl.DataFrame]) -> None:
-        pipeline = self.started().desk.pipeline
+        # Also while the manager is closing, when nothing is started any more.
+        if self.source is None:
+            return
+        pipeline = self.source.desk.pipeline
         subscriptions, heard = self.registry.active.values(), pipeline.books.take_heard()
         deliver(subscriptions, frames, self.labels, heard, everybodys=self.news.mailboxes())
         if self.news.listened():
