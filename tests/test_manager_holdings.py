@@ -160,11 +160,20 @@ def test_a_manager_that_is_told_to_record_again_goes_on(tmp_path: Path) -> None:
 # --- Ctrl-C ---
 
 
+@pytest.fixture
+def heeded() -> Generator[None]:
+    """Heed Ctrl-C also where the tests run in the background of a shell, which lets programs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt() -> None:
     """Press Ctrl-C."""
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
+@pytest.mark.usefixtures("heeded")
 def test_a_closing_that_is_interrupted_goes_on(tmp_path: Path) -> None:
     pressed: list[str] = []
 
@@ -185,6 +194,7 @@ def test_a_closing_that_is_interrupted_goes_on(tmp_path: Path) -> None:
     assert pm.open_recording(tmp_path / "night").verify().ok
 
 
+@pytest.mark.usefixtures("heeded")
 def test_a_recording_whose_beginning_is_interrupted_is_there_and_goes_on(tmp_path: Path) -> None:
     pressed: list[str] = []
 

@@ -46,7 +46,7 @@ def utc(time: datetime) -> str:
 def plain(row: Mapping[str, object]) -> Row:
     r"""Make a row of values that JSON can hold, its strangers' words marked and all text cleaned.
 
-    >>> plain({"price": 0.5, "outcome": "Yes\\n"})
+    >>> plain({"price": 0.5, "outcome": "Yes\n"})
     {'price': 0.5, 'untrusted_outcome': 'Yes'}
     """
     return {_named(name): _plain(name, value) for name, value in row.items()}
