@@ -242,7 +242,7 @@ class DepthChart(Depth, LiveWidget):
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script("link", "axes", "depth")
+    _esm = script("link", "theme", "axes", "depth")
 
 
 def _second(now: int) -> float:
