@@ -53,7 +53,6 @@ def record_with(folder: Path, kind: str, **options: object) -> tuple[Quality, in
         ("stall", {"channel": "market", "seconds": 0.15}, "mismatch", 4),
         ("garbage", {"detail": "json"}, "malformed", 2),
         ("garbage", {"detail": "nan"}, "malformed", 2),
-        ("lie_best", {}, "mismatch", 2),
         ("skip", {}, "mismatch", 2),
     ],
 )
