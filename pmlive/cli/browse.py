@@ -2,11 +2,12 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
+from pmlive import times
 from pmlive.cli.options import Places, add_command
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
@@ -104,7 +105,7 @@ def _listed_object(one: RecordingInfo) -> dict[str, object]:
 
 
 def _time(nanoseconds: int | None) -> datetime | None:
-    return None if nanoseconds is None else datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+    return None if nanoseconds is None else times.moment(nanoseconds)
 
 
 def _recording_row(one: RecordingInfo) -> Sequence[str]:

@@ -2,15 +2,15 @@
 
 import time
 from collections import deque
-from datetime import UTC, datetime
 
 import msgspec
 
 from pmlive import Manager
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
-from pmlive.cli.text import counted, duration, moment, size
+from pmlive.cli.text import counted, duration, size
 from pmlive.integrity import Counts
+from pmlive.times import said
 
 __all__ = ["trouble_of", "watch"]
 
@@ -73,7 +73,7 @@ def trouble_of(live: Manager) -> str | None:
     clob, recording = status.connections.clob, status.recording
     if recording.trouble is not None:
         synced = recording.last_sync
-        since = "the beginning" if synced is None else f"{moment(datetime.fromtimestamp(synced / 1e9, UTC))} UTC"
+        since = "the beginning" if synced is None else f"{said(synced)} UTC"
         return f"what was received since {since} may be lost: {recording.trouble}"
     return None if clob.connected else f"not connected to the venue at the end: {clob.error or 'still dialling'}"
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 
@@ -19,6 +19,7 @@ from pmlive.manager.tasks import Tasks
 from pmlive.markets import Catalogue, Series
 from pmlive.pipeline import Token
 from pmlive.settings import Venue
+from pmlive.times import moment
 
 __all__ = ["Doubts", "Live"]
 
@@ -226,7 +227,7 @@ class Live:
         return {
             "connection_errors": sum(one.errors for one in connections) + self.pool.past_errors,
             "reconnect_count": self.reconnects,
-            "last_reconnect": None if last is None else datetime.fromtimestamp(last / _S, UTC).isoformat(),
+            "last_reconnect": None if last is None else moment(last).isoformat(),
             "dials": sum(one.dials for one in connections) + self.pool.past_dials,
         }
 

@@ -1,13 +1,14 @@
 """Those who hear of everything: all updates, and gaps when they begin and when they end."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import cast
 
 import polars as pl
 
 from pmlive.events import Gap
 from pmlive.manager.mailbox import Consumer, Mailbox, Update
+from pmlive.times import moment
 
 __all__ = ["News"]
 
@@ -63,7 +64,7 @@ def _began(gap: Gap) -> Update:
         "table": "gaps",
         "state": "began",
         "token_id": gap.token_id,
-        "started": datetime.fromtimestamp(gap.started / 1e9, UTC).isoformat(),
+        "started": moment(gap.started).isoformat(),
         "ended": None,
         "cause": gap.cause,
         "detail": gap.detail,

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -16,6 +15,7 @@ from pmlive.markets import Market, Series
 from pmlive.pipeline.journal import Opened
 from pmlive.replay import Player, RecordedNames, Speed, Timeline
 from pmlive.store import Record
+from pmlive.times import moment
 
 __all__ = ["Played"]
 
@@ -149,15 +149,11 @@ class Played:
         """Tell how far the recording was played."""
         player = self.player
         return {
-            "position": _text(player.position),
-            "first": _text(player.timeline.first),
-            "last": _text(player.timeline.last),
+            "position": moment(player.position).isoformat(),
+            "first": moment(player.timeline.first).isoformat(),
+            "last": moment(player.timeline.last).isoformat(),
             "speed": player.speed,
             "paused": player.paused,
             "finished": player.finished,
             "folders": [str(folder) for folder in player.timeline.folders],
         }
-
-
-def _text(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat()

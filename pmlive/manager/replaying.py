@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from pmlive.digest import Digest
@@ -13,7 +13,7 @@ from pmlive.manager.played import Played
 from pmlive.manager.resolve import Wanted
 from pmlive.replay import Speed, Timeline, recorded_markets
 from pmlive.settings import Venue
-from pmlive.times import Time, nanoseconds
+from pmlive.times import Time, moment, nanoseconds
 
 __all__ = ["Replay"]
 
@@ -75,17 +75,17 @@ class Replay(Manager):
     @property
     def position(self) -> datetime:
         """The time of the recording that playing has come to."""
-        return _time(self._engine.call(lambda: self._played.player.position))
+        return moment(self._engine.call(lambda: self._played.player.position))
 
     @property
     def first_time(self) -> datetime:
         """The time of the first record."""
-        return _time(self._played.player.timeline.first)
+        return moment(self._played.player.timeline.first)
 
     @property
     def last_time(self) -> datetime:
         """The time of the last record."""
-        return _time(self._played.player.timeline.last)
+        return moment(self._played.player.timeline.last)
 
     @property
     def paused(self) -> bool:
@@ -185,7 +185,3 @@ class Replay(Manager):
         share = (self._played.player.position - timeline.first) / whole
         state = "finished" if self.finished else "paused" if self.paused else f"speed {self.speed}"
         return f"<Replay of {names}, {math.floor(100 * share)} % played, {state}>"
-
-
-def _time(nanoseconds: int) -> datetime:
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)

@@ -1,7 +1,7 @@
 """What a manager shows of itself: a book to look at, and its status."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from html import escape
 from typing import Literal, TypeAlias
 
@@ -14,6 +14,7 @@ from pmlive.integrity import Counts
 from pmlive.manager.source import Source
 from pmlive.manager.subscriptions import Subscription
 from pmlive.pipeline import Token
+from pmlive.times import moment
 
 __all__ = ["AwaitedError", "BookView", "status", "view"]
 
@@ -97,7 +98,7 @@ def view(token: Token, label: str, depth: int | None) -> BookView:
         BookError: the book cannot be trusted now.
     """
     if token.gap is not None:
-        since = _time(token.gap.started).isoformat(timespec="milliseconds")
+        since = moment(token.gap.started).isoformat(timespec="milliseconds")
         raise BookError(
             f"the book of {label} cannot be trusted since {since} ({token.gap.cause}: {token.gap.detail}); "
             "it is back after the next snapshot"
@@ -111,8 +112,8 @@ def view(token: Token, label: str, depth: int | None) -> BookView:
         bids=token.book.levels("bid", depth),
         asks=token.book.levels("ask", depth),
         state="verified" if token.proof.established else "unverifiable",
-        ts_event=_time(epoch_ns(token.timestamp)),
-        ts_recv=_time(token.heard),
+        ts_event=moment(epoch_ns(token.timestamp)),
+        ts_recv=moment(token.heard),
     )
 
 
@@ -177,7 +178,3 @@ def _recording(source: Source | None) -> object:
     if source is None or source.desk.recorder is None:
         return None
     return msgspec.to_builtins(source.desk.recorder.status())
-
-
-def _time(nanoseconds: int) -> datetime:
-    return datetime.fromtimestamp(nanoseconds / 1_000_000_000, UTC)

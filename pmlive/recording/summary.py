@@ -18,6 +18,7 @@ from pmlive.settings import data_dir
 from pmlive.store import Manifest, RecordingInfo, SealedFile, read_manifest, scan
 from pmlive.store import recordings as listed
 from pmlive.tables import STORED
+from pmlive.times import moment
 
 __all__ = [
     "RecordedGap",
@@ -202,8 +203,8 @@ def _tables(files: list[SealedFile]) -> Iterable[TableSummary]:
                 rows=sum(file.rows for file in its),
                 bytes=sum(file.bytes for file in its),
                 files=len(its),
-                first_time=_time(min(file.first_time for file in its)),
-                last_time=_time(max(file.last_time for file in its)),
+                first_time=moment(min(file.first_time for file in its)),
+                last_time=moment(max(file.last_time for file in its)),
             )
 
 
@@ -247,8 +248,8 @@ def _gaps(path: Path, manifest: Manifest, first_seq: int) -> list[RecordedGap]:
 
 
 def _hole(started: int, ended: int | None, cause: Cause, detail: str) -> RecordedGap:
-    until = None if ended is None else _time(ended)
-    return RecordedGap(started=_time(started), ended=until, cause=cause, token_id=None, detail=detail)
+    until = None if ended is None else moment(ended)
+    return RecordedGap(started=moment(started), ended=until, cause=cause, token_id=None, detail=detail)
 
 
 def _cleaned(gap: RecordedGap) -> RecordedGap:
@@ -275,7 +276,3 @@ def _read(path: Path, table: str, frame: pl.LazyFrame) -> pl.DataFrame:
             f"table {table!r} of {str(path)!r} cannot be read ({clean(str(error))}); make them anew with: pmlive repair"
         )
         raise StoreError(message) from error
-
-
-def _time(nanoseconds: int) -> datetime:
-    return datetime.fromtimestamp(nanoseconds // 1_000 / 1e6, UTC)

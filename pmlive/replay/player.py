@@ -5,13 +5,13 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from operator import attrgetter
 from typing import Literal, Protocol, TypeAlias
 
 from pmlive.replay.timeline import Timeline
 from pmlive.store import Record
+from pmlive.times import moment
 
 __all__ = ["Player", "Speed", "Stage"]
 
@@ -149,7 +149,8 @@ class Player:
         """
         first, last = self.timeline.first, self.timeline.last
         if not first - _NEARLY <= at <= last + _NEARLY:
-            raise ValueError(f"the recording has no time {_text(at)}; it goes from {_text(first)} to {_text(last)}")
+            wished, begin, end = (moment(time).isoformat() for time in (at, first, last))
+            raise ValueError(f"the recording has no time {wished}; it goes from {begin} to {end}")
         self._sought = min(max(at, first), last)
         self.paused = self.paused or self._speed == math.inf
         self.finished = False
@@ -297,7 +298,3 @@ def _number(speed: Speed) -> float:
     if isinstance(speed, str) or not 0 < speed < math.inf:
         raise ValueError(f"speed {speed!r} is neither 'max' nor a number above 0, such as 1 or 60")
     return float(speed)
-
-
-def _text(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat()

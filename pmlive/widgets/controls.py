@@ -8,7 +8,7 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from html import escape
 from typing import TypedDict, cast
 
@@ -16,6 +16,7 @@ import ipywidgets
 
 from pmlive.manager import Manager, Replay
 from pmlive.manager.glance import Asked, Glance
+from pmlive.times import moment
 from pmlive.widgets.errands import Errands
 from pmlive.widgets.painter import painter_of
 from pmlive.widgets.parts import close_parts
@@ -198,7 +199,7 @@ class ReplayControls(_Controls):
         """Show how far it has come."""
         del now
         replay = self._replay
-        at = datetime.fromtimestamp(glance.now / 1e9, UTC)
+        at = moment(glance.now)
         self._show(at, paused=replay.paused, finished=replay.finished, speed=replay.speed)
 
     def _show(self, at: datetime, *, paused: bool, finished: bool, speed: object) -> None:

@@ -32,7 +32,7 @@ replay.resume()
 flooding = threading.Thread(target=flood)
 flooding.start()
 """
-MIDDLE = "replay.first_time + (replay.last_time - replay.first_time) / 2"
+THERE = "abs((replay.position - replay.first_time) / (replay.last_time - replay.first_time) - {share}) < 0.03"
 # What the charts should show of the token that they show, from what the manager has.
 PRICES = """
 import json, polars as pl
@@ -57,23 +57,25 @@ def notebook(desk: Desk) -> Notebook:
 
 
 def test_a_replay_goes_where_its_slider_is_put(notebook: Notebook) -> None:
-    page, chart = notebook.page, notebook.widget("PriceChart")
+    chart = notebook.widget("PriceChart")
     assert len(chart.arrays["times"]) == 0
-    slider = page.locator(".widget-slider .noUi-target").bounding_box()
-    assert slider is not None
 
-    page.mouse.click(slider["x"] + slider["width"] / 2, slider["y"] + slider["height"] / 2)
-
-    notebook.until(
-        lambda: notebook.given(f"abs((replay.position - ({MIDDLE})).total_seconds()) < 3"), "that it is there"
-    )
+    put_slider(notebook, 1 / 2)
     until_coloured(notebook)
     halfway = len(chart.arrays["times"])
 
-    page.mouse.click(slider["x"] + slider["width"] / 4, slider["y"] + slider["height"] / 2)
+    put_slider(notebook, 1 / 4)
     notebook.until(lambda: 0 < len(chart.arrays["times"]) < halfway, "that the chart goes back, too")
-    page.mouse.click(slider["x"] + slider["width"] * 3 / 4, slider["y"] + slider["height"] / 2)
+    put_slider(notebook, 3 / 4)
     notebook.until(lambda: len(chart.arrays["times"]) > halfway, "that the chart goes on")
+
+
+def put_slider(notebook: Notebook, share: float) -> None:
+    """Click on the slider, and wait until the replay is there."""
+    slider = notebook.page.locator(".widget-slider .noUi-target").bounding_box()
+    assert slider is not None
+    notebook.page.mouse.click(slider["x"] + slider["width"] * share, slider["y"] + slider["height"] / 2)
+    notebook.until(lambda: notebook.given(THERE.format(share=share)), f"that it is at {share} of the recording")
 
 
 def test_a_chart_that_stands_still_follows_the_theme(notebook: Notebook) -> None:

@@ -6,7 +6,7 @@ from typing import TypeAlias, TypedDict
 import numpy as np
 import polars as pl
 
-__all__ = ["GapView", "Numbers", "View", "gap_view", "milliseconds", "nanoseconds", "number", "rows"]
+__all__ = ["GapView", "Numbers", "View", "columns", "gap_view", "milliseconds", "numbers"]
 
 # Times are milliseconds since 1970, as browsers count them; what is null in a frame is NaN in an array.
 Numbers: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -32,36 +32,31 @@ def gap_view(gaps: pl.DataFrame, token_id: str) -> GapView:
     if gaps.is_empty():
         return {"gap_starts": np.empty(0), "gap_ends": np.empty(0), "gap_causes": []}
     everything = pl.col("token_id").is_null() & (pl.col("conn") == 0)
-    its = rows(
-        gaps,
-        (pl.col("token_id") == token_id) | everything,
-        _SHADED,
-        nanoseconds("started"),
-        nanoseconds("ended"),
-        pl.col("cause").cast(pl.String),
+    its = (
+        gaps.lazy()
+        .filter((pl.col("token_id") == token_id) | everything)
+        .tail(_SHADED)
+        .select(pl.col("started", "ended").to_physical(), pl.col("cause").cast(pl.String))
+        .collect()
     )
     return {
-        "gap_starts": milliseconds(its["started"]),
-        "gap_ends": milliseconds(its["ended"]),
+        "gap_starts": its["started"].to_numpy() / 1e6,
+        "gap_ends": its["ended"].to_numpy() / 1e6,
         "gap_causes": its["cause"].to_list(),
     }
 
 
-def rows(frame: pl.DataFrame, which: pl.Expr, most: int, *columns: pl.Expr) -> pl.DataFrame:
-    """Take the last rows of some, in one query: a chart's rows are few, and each query costs more than they do."""
-    return frame.lazy().filter(which).tail(most).select(columns).collect()
+def columns(frame: pl.DataFrame, token_id: str, most: int, *names: str) -> list[pl.Series]:
+    """Take the last rows of a token; without a query, which costs some times as much as the few rows of a drawing."""
+    which = frame["token_id"] == token_id
+    return [frame[name].filter(which).tail(most) for name in names]
 
 
-def nanoseconds(name: str) -> pl.Expr:
-    """Turn times into nanoseconds since 1970."""
-    return pl.col(name).to_physical()
+def milliseconds(times: pl.Series) -> Numbers:
+    """Turn times, of which none is null, into milliseconds since 1970."""
+    return times.to_numpy().astype(np.int64) / 1e6
 
 
-def milliseconds(column: pl.Series) -> Numbers:
-    """Turn nanoseconds into milliseconds since 1970; a time is the same number whatever rows it comes with."""
-    return column.to_numpy() / 1e6
-
-
-def number(name: str) -> pl.Expr:
-    """Turn a column into numbers."""
-    return pl.col(name).cast(pl.Float64)
+def numbers(column: pl.Series) -> Numbers:
+    """Turn a column into an array."""
+    return column.cast(pl.Float64).to_numpy()

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from pmlive.widgets.views.common import GapView, Numbers, gap_view, milliseconds, nanoseconds, number, rows
+from pmlive.widgets.views.common import GapView, Numbers, columns, gap_view, milliseconds, numbers
 
 __all__ = ["PriceView", "price_view"]
 
@@ -44,22 +44,20 @@ def price_view(  # each is by name
     doubt: str = "",
 ) -> PriceView:
     """Show the last prices and trades of a token; times are in milliseconds."""
-    its = pl.col("token_id") == token_id
-    quoted = rows(prices, its, _POINTS, nanoseconds("ts_recv"), *map(number, ("best_bid", "best_ask", "mid")))
-    bought = (pl.col("side") == "buy").cast(pl.Float64)
-    traded = rows(trades, its, _TRADES, nanoseconds("ts_recv"), *map(number, ("price", "size")), bought)
+    times, bids, asks, mids = columns(prices, token_id, _POINTS, "ts_recv", "best_bid", "best_ask", "mid")
+    traded, at, sizes, sides = columns(trades, token_id, _TRADES, "ts_recv", "price", "size", "side")
     return {
         "label": label,
         "doubt": doubt,
         "now": now,
         "window": window,
-        "times": milliseconds(quoted["ts_recv"]),
-        "bids": quoted["best_bid"].to_numpy(),
-        "asks": quoted["best_ask"].to_numpy(),
-        "mids": quoted["mid"].to_numpy(),
-        "trade_times": milliseconds(traded["ts_recv"]),
-        "trade_prices": traded["price"].to_numpy(),
-        "trade_sizes": traded["size"].to_numpy(),
-        "trade_buys": traded["side"].to_numpy(),
+        "times": milliseconds(times),
+        "bids": numbers(bids),
+        "asks": numbers(asks),
+        "mids": numbers(mids),
+        "trade_times": milliseconds(traded),
+        "trade_prices": numbers(at),
+        "trade_sizes": numbers(sizes),
+        "trade_buys": numbers(sides == "buy"),
         **gap_view(gaps, token_id),
     }
