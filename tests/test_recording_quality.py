@@ -13,7 +13,7 @@ import pytest
 from support.night import MS, NOON, Night
 from support.taping import Tape
 from support.venue import Venue
-from test_manager_recording import managing, until_heard, until_struck, until_trusted
+from test_manager_recording import managing, steps, until_heard, until_struck, until_trusted
 from test_recording_moments import known
 
 import pmlive as pm
@@ -61,6 +61,28 @@ def test_a_fault_is_named_with_its_interval_and_nothing_else(
 ) -> None:
     found, before, after = record_with(tmp_path / "night", kind, **options)
 
+    _is_the_one_fault(found, cause, tokens, before, after)
+
+
+def test_a_lie_about_the_best_price_is_named_when_its_millisecond_is_past(tmp_path: Path) -> None:
+    # At a rate, another change of the same millisecond may take its place: states within one are nobody's to judge.
+    with SimulatedVenue(markets=2, rate=0, duplicates=0) as sim, managing(sim) as manager:
+        manager.record(tmp_path / "night")
+        manager.watch([market.slug for market in sim.markets])
+        until_trusted(manager, 4)
+        steps(sim, manager, 15, size=1)
+        before = time.time_ns()
+        fault = sim.fault("lie_best")
+        steps(sim, manager, 10, size=1)
+        after = time.time_ns()
+        until_struck(fault, 1)
+        until_trusted(manager, 4)
+        steps(sim, manager, 15, size=1)
+
+    _is_the_one_fault(pm.open_recording(tmp_path / "night").quality(), "mismatch", 2, before, after)
+
+
+def _is_the_one_fault(found: Quality, cause: Cause, tokens: int, before: int, after: int) -> None:
     assert causes(found) == [cause]
     (fault,) = found.faults
     assert len(fault.token_ids) <= tokens
