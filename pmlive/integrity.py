@@ -7,10 +7,11 @@ match by chance.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import product
+from operator import attrgetter
 from typing import Literal, Protocol, Self, TypeAlias
 
 import msgspec
@@ -176,19 +177,22 @@ class Counts:
     snapshot_ok: int = 0
     snapshot_mismatch: int = 0
 
-    def add(self, other: "Counts") -> None:
-        """Add another's numbers to these."""
-        for name in self.names():
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+    @classmethod
+    def total(cls, many: "Iterable[Counts]") -> "Counts":
+        """Add up the numbers of many."""
+        return cls(*map(sum, zip(*(each.values() for each in many), strict=True)))
 
     def values(self) -> tuple[int, ...]:
         """Give the numbers in the order of the columns."""
-        return tuple(getattr(self, name) for name in self.names())
+        return _numbers(self)
 
     @classmethod
     def names(cls) -> list[str]:
         """List the columns."""
         return [field.name for field in fields(cls)]
+
+
+_numbers: Callable[[Counts], tuple[int, ...]] = attrgetter(*Counts.names())
 
 
 class Proof(msgspec.Struct):

@@ -1,8 +1,14 @@
 """Listening to everything that a manager hands out."""
 
+import threading
+
+import polars as pl
 from support.waiting import wait_until
 
 import pmlive as pm
+from pmlive.manager.mailbox import Consumer
+from pmlive.manager.news import News
+from pmlive.manager.subscriptions import Subscription
 
 
 def test_a_listener_gets_what_any_subscription_gets() -> None:
@@ -54,8 +60,39 @@ def test_who_hears_no_more_holds_nothing_up() -> None:
         stop()
         stop()
 
+        # What was on its way is told yet.
+        wait_until(lambda: "pmlive consumer" not in {thread.name for thread in threading.enumerate()})
         before = len(heard)
         live.book(live.sim.markets[0].token_ids[0])
         live.sim.fault("drop", channel="market")
         wait_until(lambda: live.gaps.height)
-        assert len(heard) <= before + 1
+        assert len(heard) == before
+
+
+def test_of_many_books_the_newest_are_told_and_not_again_at_once() -> None:
+    tokens = [f"{number}" for number in range(100)]
+    subscription = Subscription("orderbook_updates", "market", tokens, selects=tokens)
+    news, heard = News(), list[dict[str, object]]()
+    news.add(Consumer(heard.append))
+
+    news.rows([subscription], {"depth": books(tokens, bid=0.1)}, {})
+    wait_until(lambda: len(heard) == 100)
+    news.rows([subscription], {"depth": books(tokens[:3], bid=0.2)}, {})
+    news.rows([subscription], {"depth": books(tokens[:2], bid=0.3)}, {})
+    assert len(heard) == 100
+
+    # A hundred updates were told: there is a fifth of a second until the next.
+    wait_until(lambda: news.rows([subscription], {}, {}) or len(heard) > 100)
+    wait_until(lambda: len(heard) == 103)
+    assert {update["token_id"]: update["bid_prices"] for update in heard[100:]} == {
+        "0": [0.3],
+        "1": [0.3],
+        "2": [0.2],
+    }
+    news.close()
+
+
+def books(tokens: list[str], bid: float) -> pl.DataFrame:
+    levels = [[bid]] * len(tokens)
+    sides = {f"{side}_{what}": levels for side in ("bid", "ask") for what in ("prices", "sizes")}
+    return pl.DataFrame({"token_id": tokens, **sides})

@@ -28,10 +28,7 @@ def same(night: Night, venue: Venue) -> bool:
 
 
 def counts(night: Night, token: str = "1") -> Counts:  # no secret
-    total = Counts()
-    total.add(night.token(token).total)
-    total.add(night.token(token).counts)
-    return total
+    return Counts.total((night.token(token).total, night.token(token).counts))
 
 
 def first_token(frame: str) -> str:

@@ -8,10 +8,10 @@ import polars as pl
 from pmlive.manager.mailbox import Mailbox, Update
 from pmlive.manager.subscriptions import TABLES, Subscription, SubscriptionType
 
-__all__ = ["deliver"]
+__all__ = ["NEWEST", "deliver", "hand_out"]
 
 # Of these tables, the newest row of each token is enough.
-_NEWEST = ("prices", "depth")
+NEWEST = frozenset({"prices", "depth"})
 # Subscriptions whose events are the messages of their tokens, most of which make no row that is handed out.
 _BY_MESSAGE: tuple[SubscriptionType, ...] = ("orderbook_updates", "watch")
 
@@ -21,21 +21,15 @@ def deliver(
     frames: Mapping[str, pl.DataFrame],
     labels: Mapping[str, str],
     heard: Mapping[str, int],
-    *,
-    everybodys: Sequence[Mailbox] = (),
 ) -> None:
-    """Give each subscription its share of new rows; ``heard`` counts the new messages of each token.
-
-    The mailboxes that are ``everybodys`` get what any subscription gets.
-    """
+    """Give each subscription its share of new rows; ``heard`` counts the new messages of each token."""
     for subscription in subscriptions:
         if subscription.type in _BY_MESSAGE:
             subscription.count(sum(heard.get(token_id, 0) for token_id in subscription.keys))
         else:
             _count(subscription, frames)
-        mailboxes = (*subscription.mailboxes, *everybodys)
-        if mailboxes:
-            _hand_out(subscription, frames, labels, mailboxes)
+        if subscription.mailboxes:
+            hand_out(subscription, frames, labels, tuple(subscription.mailboxes))
 
 
 def _mine(subscription: Subscription, frame: pl.DataFrame, column: str) -> pl.DataFrame:
@@ -54,24 +48,28 @@ def _count(subscription: Subscription, frames: Mapping[str, pl.DataFrame]) -> No
         subscription.count(_mine(subscription, frames[table], column).height)
 
 
-def _hand_out(
+def hand_out(
     subscription: Subscription,
     frames: Mapping[str, pl.DataFrame],
     labels: Mapping[str, str],
     mailboxes: Sequence[Mailbox],
-) -> None:
+) -> int:
+    """Leave a subscription's share of new rows in mailboxes; tell how many updates it was."""
+    given = 0
     tables, column = TABLES[subscription.type]
     for table in tables:
         if table not in frames:
             continue
         mine = _mine(subscription, frames[table], column)
-        if table in _NEWEST:
+        if table in NEWEST:
             mine = mine.unique("token_id", keep="last", maintain_order=True)
         for row in mine.iter_rows(named=True):
             update = _update(subscription, table, row, labels)
-            key = (subscription.id, table, row["token_id"]) if table in _NEWEST else None
+            key = (subscription.id, table, row["token_id"]) if table in NEWEST else None
             for mailbox in mailboxes:
                 mailbox.put(update, key=key)
+        given += mine.height
+    return given
 
 
 def _update(subscription: Subscription, table: str, row: dict[str, object], labels: Mapping[str, str]) -> Update:

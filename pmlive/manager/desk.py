@@ -33,9 +33,12 @@ class Desk:
         age: timedelta,
         depth: int,
         making: Making = "rolling",
+        fresh: int = 0,
     ) -> None:
         self.clock = clock
         self._rows, self._age = rows, age
+        # Counts that are so old, in nanoseconds, are still those of now.
+        self._fresh = fresh
         # Which rows are made while nothing is recorded.
         self._unkept: Making = making
         self.pipeline = Pipeline(depth=depth, making=making)
@@ -108,6 +111,11 @@ class Desk:
         if self.on_rows is not None and (frames or self.listened()):
             self.on_rows(frames)
         self._report_unknown()
+
+    def freshen(self) -> None:
+        """Hand complete rows on, if that was not done just now: many may ask for counts at once."""
+        if self.clock() - self._flushed >= self._fresh:
+            self.flush()
 
     def frame(self, table: str) -> pl.DataFrame:
         """Give the rolling rows of a table, the open gaps among those of ``gaps``."""

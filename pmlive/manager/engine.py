@@ -224,9 +224,10 @@ class Engine:
         if self.source is None:
             return
         pipeline = self.source.desk.pipeline
-        subscriptions, heard = self.registry.active.values(), pipeline.books.take_heard()
-        deliver(subscriptions, frames, self.labels, heard, everybodys=self.news.mailboxes())
+        subscriptions = self.registry.active.values()
+        deliver(subscriptions, frames, self.labels, pipeline.books.take_heard())
         if self.news.listened():
+            self.news.rows(subscriptions, frames, self.labels)
             self.news.gaps(pipeline.open_gaps(), frames.get("gaps"), self.labels)
 
     async def _look_up(self, token_ids: Sequence[str]) -> None:

@@ -26,6 +26,7 @@ __all__ = ["Doubts", "Live"]
 logger = logging.getLogger(__name__)
 
 _TICK = 0.1
+_FRESH = 50_000_000
 _S = 1_000_000_000
 
 
@@ -62,7 +63,7 @@ class Live:
     ) -> None:
         self.clock = Clock()
         self._doubts = doubts or Doubts()
-        self.desk = Desk(clock=self.clock, rows=rows, age=age, depth=depth)
+        self.desk = Desk(clock=self.clock, rows=rows, age=age, depth=depth, fresh=_FRESH)
         self.catalogue = catalogue
         self.urls: dict[Channel, str] = {
             "market": f"{venue.clob_ws}/market",

@@ -1,5 +1,6 @@
-"""Those who hear of everything: all updates, and gaps when they begin and when they end."""
+"""Those who hear of everything: updates of any subscription, and gaps when they begin and when they end."""
 
+import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import cast
@@ -7,10 +8,17 @@ from typing import cast
 import polars as pl
 
 from pmlive.events import Gap
+from pmlive.manager.deliver import NEWEST, hand_out
 from pmlive.manager.mailbox import Consumer, Mailbox, Update
+from pmlive.manager.subscriptions import Subscription
 from pmlive.times import moment
 
 __all__ = ["News"]
+
+# Prices and books of many tokens change faster than anybody reads: each update puts the next hand-out off by so many
+# seconds, but never for longer than the second.
+_PUT_OFF = 0.002
+_LONGEST = 1.0
 
 
 class News:
@@ -20,6 +28,9 @@ class News:
         # Replaced and never changed, so that one thread can read it while another adds.
         self._consumers: tuple[Consumer, ...] = ()
         self._open: set[Gap] = set()
+        # Rows of which the newest of each token are handed out when their time comes.
+        self._waiting: dict[str, list[pl.DataFrame]] = {}
+        self._due = 0.0
 
     def add(self, consumer: Consumer) -> None:
         """Let one more hear."""
@@ -29,6 +40,8 @@ class News:
         """Let one hear no more; again does nothing."""
         self._consumers = tuple(one for one in self._consumers if one is not consumer)
         consumer.mailbox.close()
+        if not self._consumers:
+            self._waiting = {}
 
     def listened(self) -> bool:
         """Tell whether anybody hears."""
@@ -37,6 +50,21 @@ class News:
     def mailboxes(self) -> list[Mailbox]:
         """List where updates go."""
         return [consumer.mailbox for consumer in self._consumers]
+
+    def rows(
+        self, subscriptions: Iterable[Subscription], frames: Mapping[str, pl.DataFrame], labels: Mapping[str, str]
+    ) -> None:
+        """Tell what subscriptions get, which of prices and books is the newest row of each token in its time."""
+        at_once = dict(frames)
+        for table in NEWEST & at_once.keys():
+            self._waiting.setdefault(table, []).append(at_once.pop(table))
+        now = time.monotonic()
+        if now >= self._due:
+            at_once |= {table: pl.concat(waiting) for table, waiting in self._waiting.items()}
+            self._waiting.clear()
+        given = sum(hand_out(one, at_once, labels, self.mailboxes()) for one in subscriptions)
+        if now >= self._due:
+            self._due = now + min(given * _PUT_OFF, _LONGEST)
 
     def gaps(self, still_open: Iterable[Gap], written: pl.DataFrame | None, labels: Mapping[str, str]) -> None:
         """Tell of gaps that began since the last call, and of those that ended."""

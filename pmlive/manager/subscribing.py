@@ -186,8 +186,9 @@ class Subscriber:
     def listen(self, handler: Handler) -> Callable[[], None]:
         """Give a function every update of every subscription, and each gap when it begins and when it ends.
 
-        It is called away from the feed, as ``on_event`` is: when it is slow, newer prices replace older ones. Call
-        what is returned to hear no more.
+        It is called away from the feed, as ``on_event`` is: when it is slow, newer prices replace older ones. Of prices
+        and books the newest of each token is given, once a second where tokens are many. Call what is returned to hear
+        no more.
         """
         consumer = Consumer(handler, self._caller_loop if inspect.iscoroutinefunction(handler) else None)
         self._engine.call(partial(self._engine.news.add, consumer))

@@ -120,7 +120,7 @@ def view(token: Token, label: str, depth: int | None) -> BookView:
 def status(source: Source | None, subscriptions: Sequence[Subscription], *, running: bool) -> dict[str, object]:
     """Describe connections, subscriptions and statistics, as JSON can hold it."""
     if source is not None:
-        source.desk.flush()
+        source.desk.freshen()
     by_type: dict[str, int] = {}
     for subscription in subscriptions:
         by_type[subscription.type] = by_type.get(subscription.type, 0) + 1
@@ -159,13 +159,11 @@ def _statistics(source: Source | None) -> dict[str, object]:
 
 def _books(source: Source) -> dict[str, object]:
     books = source.desk.pipeline.books
-    counts = Counts()
-    for token in books.tokens.values():
-        counts.add(token.total)
-        counts.add(token.counts)
+    tokens = books.tokens.values()
+    counts = Counts.total(each for token in tokens for each in (token.total, token.counts))
     return {
-        "tokens": len(books.tokens),
-        "trusted": sum(token.trusted() for token in books.tokens.values()),
+        "tokens": len(tokens),
+        "trusted": sum(token.trusted() for token in tokens),
         "open_gaps": len(source.desk.pipeline.open_gaps()),
         "checks": msgspec.to_builtins(counts),
         "duplicates": books.duplicates,

@@ -22,7 +22,9 @@ def clean(text: str, limit: int = 200) -> str:
     'Will X win?[2J'
     """
     # Nothing beyond this can be in the result unless most of it is invisible; it keeps hostile lengths cheap.
-    line = " ".join(_INVISIBLE.sub("", text[: 50 * limit]).split())
-    visible = "".join(letter for letter in line if unicodedata.category(letter) not in _REMOVED)
-    visible = " ".join(visible.split())
+    visible = " ".join(text[: 50 * limit].split())
+    if not (visible.isascii() and visible.isprintable()):
+        line = " ".join(_INVISIBLE.sub("", visible).split())
+        visible = "".join(letter for letter in line if unicodedata.category(letter) not in _REMOVED)
+        visible = " ".join(visible.split())
     return visible if len(visible) <= limit else f"{visible[: limit - 1].rstrip()}…"

@@ -5,6 +5,8 @@ from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
+from pmlive.mcp.texts import Row, plain
+
 __all__ = [
     "Answer",
     "Change",
@@ -83,9 +85,13 @@ class Change(Struct, frozen=True, kw_only=True):
     """What a client may want to be told of: resources that changed, and the event that changed them."""
 
     uris: tuple[str, ...]
-    update: dict[str, object] | None
+    update: Row | None
     callback_type: Literal["notification", "log"] | None
     urgent: bool
+
+    def told(self) -> Row | None:
+        """Give the event as clients may see it; few changes are told, so none is cleaned before."""
+        return None if self.update is None else plain(self.update)
 
 
 class Kit(Protocol):

@@ -8,7 +8,7 @@ import polars as pl
 
 from pmlive.errors import BookError, PmliveError, UnknownMarketError
 from pmlive.manager import Manager
-from pmlive.markets import Market
+from pmlive.markets import Market, clean
 from pmlive.mcp.answers import Book, Markets, Quality, RefusalError, Rows, asked
 from pmlive.mcp.asks import FindMarkets, GetBook, GetQuality, QueryRecording
 from pmlive.mcp.library import Library
@@ -65,10 +65,10 @@ class History:
         return self._live_book(ask)
 
     def _live_book(self, ask: GetBook) -> Book:
-        names = Directory(self._manager.markets)
         try:
             book = self._manager.book(ask.token, ask.outcome, depth=ask.depth, patience=_PATIENCE)
         except BookError:
+            names = Directory(self._manager.markets)
             token_id = names.find(ask.token, ask.outcome)
             return _book(names, token_id, utc_now(), doubt(self._manager, token_id))
         except UnknownMarketError as error:
@@ -76,7 +76,7 @@ class History:
                 "no such token is subscribed, or several are meant; call subscribe_orderbook_updates first, or give a "
                 "whole token id"
             ) from error
-        told = _book(names, book.token_id, utc_now(), book.state)
+        told = _empty(book.token_id, book.market, book.label, utc_now(), book.state)
         return _with_levels(told, book.bids, book.asks, book.ts_recv)
 
     def _recorded_book(self, ask: GetBook, recording: Recording) -> Book:
@@ -156,12 +156,16 @@ def _market(market: Market) -> Row:
 
 
 def _book(names: Directory, token_id: str, as_of: str, trust: str) -> Book:
+    return _empty(token_id, names.condition(token_id), names.label(token_id), as_of, trust)
+
+
+def _empty(token_id: str, condition_id: str, label: str, as_of: str, trust: str) -> Book:
     return Book(
         as_of=as_of,
         trust=trust,
         token_id=token_id,
-        condition_id=names.condition(token_id),
-        untrusted_label=names.label(token_id),
+        condition_id=condition_id,
+        untrusted_label=clean(label),
         best_bid=None,
         best_ask=None,
         mid=None,

@@ -124,8 +124,14 @@ class Site:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
+        # An answer is one JSON text: as a stream of one event it takes the server half as long again. Progress, which
+        # only a stream can carry, is told over stdio; no call waits longer than hosts do without it.
         app = self._made.streamable_http_app(
-            streamable_http_path=_PATH, host=_HOST, session_idle_timeout=_IDLE, max_sessions=_MOST_SESSIONS
+            streamable_http_path=_PATH,
+            host=_HOST,
+            json_response=True,
+            session_idle_timeout=_IDLE,
+            max_sessions=_MOST_SESSIONS,
         )
         # The log is the program's own, and signals are: in a thread that is not the main one, none is caught.
         config = uvicorn.Config(
@@ -147,7 +153,8 @@ class Site:
 
 
 def _listening(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # Only of a socket that says so does asyncio know that it is TCP, whose small answers are not to wait for others.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((_HOST, port))

@@ -53,29 +53,30 @@ class Outbox:
         self._updates: dict[object, Change] = {}
         self._updates_told = float("-inf")
         self._updates_due: float | None = None
+        # The earliest of the times at which something is to be told.
+        self._due: float | None = None
         self._missed = 0
         self._number = 0
 
     def put(self, change: Change, now: float) -> bool:
         """Leave a change; tell whether something is due earlier than before."""
-        before = self.due_at()
+        before = self._due
         for uri in change.uris:
             if self._watched is None or uri in self._watched:
                 self._mark(uri, now if change.urgent else self._told.get(uri, now - self._every) + self._every)
         if change.update is not None and self._takes(change):
             self._keep(change, now)
-        after = self.due_at()
-        return after is not None and (before is None or after < before)
+        return self._due is not None and (before is None or self._due < before)
 
     def forget(self, uri: str) -> None:
         """Tell nothing more of a resource."""
         self._waiting.pop(uri, None)
         self._told.pop(uri, None)
+        self._due = self._earliest()
 
     def due_at(self) -> float | None:
         """Give the time when something is to be told; None if nothing is."""
-        times = [*self._waiting.values(), *([] if self._updates_due is None else [self._updates_due])]
-        return min(times, default=None)
+        return self._due
 
     def take(self, now: float) -> Sequence[Told]:
         """Take what is to be told now."""
@@ -85,10 +86,20 @@ class Outbox:
         # Older tellings hold nothing up any more.
         self._told = {uri: told for uri, told in self._told.items() if told > now - self._every}
         self._told.update(dict.fromkeys(uris, now))
-        return [*uris, *self._take_updates(now)]
+        told = [*uris, *self._take_updates(now)]
+        self._due = self._earliest()
+        return told
 
     def _mark(self, uri: str, due: float) -> None:
         self._waiting[uri] = min(due, self._waiting.get(uri, due))
+        self._hasten(due)
+
+    def _hasten(self, due: float) -> None:
+        self._due = due if self._due is None else min(due, self._due)
+
+    def _earliest(self) -> float | None:
+        times = [*self._waiting.values(), *([] if self._updates_due is None else [self._updates_due])]
+        return min(times, default=None)
 
     def _keep(self, change: Change, now: float) -> None:
         key = self._key(change)
@@ -99,6 +110,7 @@ class Outbox:
             self._missed += 1
         due = now if change.urgent else max(now, self._updates_told + self._every)
         self._updates_due = due if self._updates_due is None else min(due, self._updates_due)
+        self._hasten(due)
 
     def _key(self, change: Change) -> object:
         update = change.update or {}

@@ -88,7 +88,7 @@ class Session:
             return
         if told.missed:
             await self._log("warning", told.change, {"type": "missed", "updates": told.missed})
-        await self._log("notice" if told.change.urgent else "info", told.change, told.change.update)
+        await self._log("notice" if told.change.urgent else "info", told.change, told.change.told())
 
     async def _log(self, level: LoggingLevel, change: Change, data: object) -> None:
         if _LEVELS.index(level) >= _LEVELS.index(self.level):
@@ -180,7 +180,7 @@ async def _note(told: Told) -> None:
     if told.missed:
         logger.warning("%d updates before this one are not shown", told.missed)
     # In a thread: whoever reads the log may be slow, too.
-    await anyio.to_thread.run_sync(logger.info, "%s", json.dumps(told.change.update))
+    await anyio.to_thread.run_sync(logger.info, "%s", json.dumps(told.change.told()))
 
 
 def _connection(session: ServerSession) -> Connection:

@@ -13,6 +13,7 @@ from pmlive.mcp.events import concerns, concise, detailed
 from pmlive.mcp.naming import Directory
 from pmlive.mcp.ring import Past, Ring
 from pmlive.mcp.texts import Row, plain, utc_now
+from pmlive.mcp.together import Together
 
 __all__ = ["Realtime", "doubt", "tell_book"]
 
@@ -58,6 +59,7 @@ class Realtime:
         self._ring = ring
         self._made: dict[str, _Made] = {}
         self._making = threading.Lock()
+        self._status = Together(self._tell_status)
 
     def callback_type(self, subscription_id: object) -> CallbackType | None:
         """Tell where the updates of a subscription go; None if no tool made it."""
@@ -225,10 +227,11 @@ class Realtime:
     def get_realtime_status(self, ask: GetStatus) -> Status:
         """Describe connections, subscriptions and numbers, and what came after a cursor."""
         wanted = self.concerned(ask)
-        status = cast("dict[str, Row]", plain(self._manager.status()))
+        status = self._status()
         if ask.subscription_id is not None:
             active = cast("list[Row]", status["subscriptions"]["active"])
-            status["subscriptions"]["active"] = [one for one in active if one["id"] == ask.subscription_id]
+            only = [one for one in active if one["id"] == ask.subscription_id]
+            status = status | {"subscriptions": status["subscriptions"] | {"active": only}}
         newest = self._ring.newest
         past = Past([], newest, gap=False, more=False)
         if ask.since is not None:
@@ -251,6 +254,9 @@ class Realtime:
             events=events,
             tokens=tokens,
         )
+
+    def _tell_status(self) -> dict[str, Row]:
+        return cast("dict[str, Row]", plain(self._manager.status()))
 
 
 def _equal(one: Subscription, other: Subscription) -> bool:

@@ -46,7 +46,7 @@ from pmlive.mcp.prompts import PROMPTS, fill
 from pmlive.mcp.realtime import Realtime
 from pmlive.mcp.resources import RESOURCES, TEMPLATES, reader
 from pmlive.mcp.ring import Ring
-from pmlive.mcp.texts import Row, plain
+from pmlive.mcp.texts import Row
 
 __all__ = ["Toolkit"]
 
@@ -192,9 +192,11 @@ class Toolkit:
 
     def _note(self, update: Row) -> None:
         self._ring.add(update)
+        if not self._listeners:
+            return
         change = Change(
             uris=_touched(update),
-            update=plain(update),
+            update=update,
             callback_type=self._realtime.callback_type(update.get("subscription_id")),
             urgent=is_urgent(update),
         )

@@ -97,7 +97,7 @@ class Ledger:
         values = token.counts.values()
         if any(values):
             self._sheets.put("checks", None, minute, token.conn, (token.id, *values))
-            token.total.add(token.counts)
+            token.total = Counts.total((token.total, token.counts))
             token.counts = Counts()
 
 

@@ -148,9 +148,6 @@ def quality(known: Known) -> Quality:
     tokens = list(_tokens(known))
     long = sum(token.followed for token in tokens)
     skipped = _skipped(known)
-    total = Counts()
-    for token in tokens:
-        total.add(token.checks)
     return Quality(
         path=str(contents.folder),
         first_time=contents.first_recv(),
@@ -158,7 +155,7 @@ def quality(known: Known) -> Quality:
         coverage=sum(token.trusted for token in tokens) / long if long else None,
         tokens=tokens,
         faults=faults(known.doubts.all),
-        checks=total,
+        checks=Counts.total(token.checks for token in tokens),
         latency=_latency(contents),
         rates=_rates(contents),
         skipped=skipped[0],

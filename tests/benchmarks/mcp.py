@@ -12,12 +12,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from itertools import product
-from typing import Literal, NamedTuple
+from itertools import count, product
+from typing import Literal, NamedTuple, TypeAlias
 
+import httpx
 import msgspec
 
 import pmlive as pm
@@ -34,7 +35,11 @@ _SECONDS = 5.0
 _SERVED = 600
 _STARTS = 5
 _PATIENCE = 60.0
-_ERAS: tuple[Literal["legacy", "2026-07-28"], ...] = ("legacy", "2026-07-28")
+_CLIENT = {"name": "benchmark", "version": "1"}
+_CLIENTS = ("plain", "legacy", "2026-07-28")
+
+# Calls a tool with arguments; tells whether it failed.
+Call: TypeAlias = Callable[[str, dict[str, object]], Awaitable[bool]]
 
 
 class Waits(msgspec.Struct):
@@ -95,7 +100,7 @@ def _calls(venue: Served) -> list[tuple[object, ...]]:
             Asked("get_book", {"token": venue.token_ids[0]}, "book"),
         )
         ways: dict[str, Callable[[Asked, float], Waits]] = {"no transport": partial(_direct, live)}
-        ways |= {f"HTTP, {era}": partial(_apart, url, era) for era in _ERAS}
+        ways |= {f"HTTP, {client}": partial(_apart, url, client) for client in _CLIENTS}
         return [_timed(live, way, one, pace) for one, pace, way in product(asked, _PACES, ways.items())]
 
 
@@ -141,25 +146,63 @@ def _apart(url: str, era: str, asked: Asked, pace: float) -> Waits:
     return msgspec.json.decode(done.stdout, type=Waits)
 
 
-async def _call(url: str, era: Literal["legacy", "2026-07-28"], tool: str, arguments: str, pace: str) -> None:
+async def _call(url: str, era: Literal["legacy", "2026-07-28", "plain"], tool: str, arguments: str, pace: str) -> None:
     # It says much when it is closed in the middle of a stream.
     logging.getLogger("mcp").setLevel(logging.CRITICAL)
+    given: dict[str, object] = json.loads(arguments)
+    async with AsyncExitStack() as stack:
+        made = [
+            await stack.enter_async_context(_plain(url) if era == "plain" else _client(url, era))
+            for _ in range(_CALLERS)
+        ]
+        waits = await _repeated([partial(call, tool, given) for call in made], float(pace))
+    sys.stdout.buffer.write(msgspec.json.encode(waits))
+
+
+@asynccontextmanager
+async def _client(url: str, era: Literal["legacy", "2026-07-28"]) -> AsyncGenerator[Call]:
+    """Connect as hosts do that are made with the SDK."""
     from mcp.client import Client  # the callers' own, which the manager's process does without
 
-    async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(Client(url, mode=era)) for _ in range(_CALLERS)]
-        given: dict[str, object] = json.loads(arguments)
+    async with Client(url, mode=era) as client:
 
-        async def ask(client: Client) -> bool:
+        async def call(tool: str, given: dict[str, object]) -> bool:
             return bool((await client.call_tool(tool, given)).is_error)
 
-        waits = await _repeated([partial(ask, client) for client in clients], float(pace))
-    sys.stdout.buffer.write(msgspec.json.encode(waits))
+        yield call
+
+
+@asynccontextmanager
+async def _plain(url: str) -> AsyncGenerator[Call]:
+    """Connect with little of a client, so that what is timed is the server."""
+    said: dict[str, object] = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "benchmark", "version": "1"},
+    }
+    numbers = count(1)
+    async with httpx.AsyncClient(headers={"accept": "application/json, text/event-stream"}, timeout=30) as client:
+
+        async def ask(method: str, params: dict[str, object]) -> httpx.Response:
+            message = {"jsonrpc": "2.0", "id": next(numbers), "method": method, "params": params}
+            return (await client.post(url, json=message)).raise_for_status()
+
+        opened = await ask("initialize", said)
+        client.headers["mcp-session-id"] = opened.headers["mcp-session-id"]
+        await client.post(url, json={"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+        async def call(tool: str, given: dict[str, object]) -> bool:
+            return b'"isError":true' in (await ask("tools/call", {"name": tool, "arguments": given})).content
+
+        yield call
 
 
 async def _repeated(asking: list[Callable[[], Awaitable[bool]]], pace: float) -> Waits:
     """Let callers ask and ask again for some seconds, not all at the same moment if they have a pace."""
     seconds: list[float] = []
+    # With its first call a client reads what tools answer, which takes it longer than the call.
+    for ask in asking:
+        await ask()
     end = time.perf_counter() + _SECONDS
 
     async def caller(number: int, ask: Callable[[], Awaitable[bool]]) -> None:
@@ -191,8 +234,7 @@ def _start() -> tuple[float, float, float]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        client = {"name": "benchmark", "version": "1"}
-        greeting = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}
+        greeting = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": _CLIENT}
         said = [
             {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": greeting},
             {"jsonrpc": "2.0", "method": "notifications/initialized"},
