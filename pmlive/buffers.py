@@ -169,5 +169,7 @@ def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
     matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = np.frombuffer(b"".join(values))
     if name == "bid_prices":
         matrix = 0 - matrix  # they come as a book sorts them, negated
-    flat = pl.Series(name, matrix.ravel(), nan_to_null=True)
-    return flat.reshape(matrix.shape).arr.to_list().list.drop_nulls()
+    # Only what is not full is made with an expression, which costs more than the rest.
+    if (lengths == matrix.shape[1]).all():
+        return pl.Series(name, matrix.ravel()).reshape(matrix.shape).cast(LEVELS)
+    return pl.Series(name, matrix.ravel(), nan_to_null=True).reshape(matrix.shape).cast(LEVELS).list.drop_nulls()

@@ -6,6 +6,7 @@ where the venue said nothing (``gaps``, ``checks``); the ``ts_recv`` of a row of
 """
 
 from datetime import timedelta
+from typing import cast
 
 import polars as pl
 
@@ -234,9 +235,9 @@ class Rolling:
     """The last rows of one table, bounded by number and by age of ``ts_recv``."""
 
     def __init__(self, table: str, *, rows: int, age: timedelta) -> None:
-        self._schema = SCHEMAS[table]
+        self._empty = SCHEMAS[table].to_frame()
         self._rows = rows
-        self._age = age
+        self._age = age // timedelta(microseconds=1) * 1_000
         self._chunks: list[pl.DataFrame] = []
         self._height = 0
         # Of the last chunks, how many are not joined yet.
@@ -260,9 +261,11 @@ class Rolling:
     def frame(self, now: int) -> pl.DataFrame:
         """Give the rows that are within the bounds at a time (nanoseconds since 1970)."""
         if not self._chunks:
-            return self._schema.to_frame()
-        oldest = pl.lit(now).cast(_TIME) - self._age
-        whole = pl.concat(self._chunks, rechunk=True).tail(self._rows).filter(pl.col("ts_recv") >= oldest)
+            return self._empty
+        whole = _joined(self._chunks).tail(self._rows)
+        times, oldest = whole["ts_recv"].to_physical(), now - self._age
+        if whole.height and cast("int", times.min()) < oldest:
+            whole = whole.filter(times >= oldest)
         self._chunks, self._height, self._loose = [whole], whole.height, 0
         return whole
 
@@ -275,4 +278,8 @@ class Rolling:
                 break
             chunks.append(chunk)
             found += chunk.height
-        return pl.concat([self._schema.to_frame(), *reversed(chunks)]).tail(missing)
+        return _joined(chunks[::-1]).tail(missing) if chunks else self._empty
+
+
+def _joined(chunks: list[pl.DataFrame]) -> pl.DataFrame:
+    return chunks[0] if len(chunks) == 1 else pl.concat(chunks, rechunk=True)

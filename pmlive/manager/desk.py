@@ -121,16 +121,12 @@ class Desk:
         """Give the rolling rows of a table, the open gaps among those of ``gaps``."""
         self.flush()
         frame = self.frames[table].frame(self.clock())
-        if table != "gaps":
-            return frame
-        return pl.concat([frame, self._open_gaps(frame.schema)])
+        gaps = self.pipeline.open_gaps() if table == "gaps" else []
+        return pl.concat([frame, self._open_gaps(gaps, frame.schema)]) if gaps else frame
 
-    def _open_gaps(self, schema: pl.Schema) -> pl.DataFrame:
+    def _open_gaps(self, gaps: Sequence[Gap], schema: pl.Schema) -> pl.DataFrame:
         now, seq = self.clock(), self.pipeline.seq
-        rows = [
-            (seq, None, now, gap.conn, gap.token_id, gap.started, None, gap.cause, gap.detail)
-            for gap in self.pipeline.open_gaps()
-        ]
+        rows = [(seq, None, now, gap.conn, gap.token_id, gap.started, None, gap.cause, gap.detail) for gap in gaps]
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def _report_unknown(self) -> None:

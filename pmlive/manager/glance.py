@@ -1,6 +1,7 @@
 """What somebody who looks at a manager sees at one moment; each visit to the feed thread fetches all of it."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import msgspec
 import polars as pl
@@ -63,27 +64,25 @@ def glance(engine: Engine, asked: Sequence[Asked]) -> list[Glance]:
     gaps = engine.started().desk.frame("gaps")
     labels = _labels(engine)
     described = _described(engine) if any(each.status for each in asked) else None
-    return [_glance(engine, each, gaps, labels, described) for each in asked]
+    # Several charts may follow a table from the same row on.
+    wanted = {(table, mark) for each in asked for table, mark in each.tables.items()}
+    news = {(table, mark): _news(engine, table, mark) for table, mark in wanted}
+    return [
+        Glance(
+            now=engine.started().clock(),
+            news={table: news[table, mark] for table, mark in each.tables.items()},
+            gaps=gaps,
+            labels=labels,
+            status=described if each.status else None,
+            **_book(engine, each, labels),
+        )
+        for each in asked
+    ]
 
 
 def short_label(token_id: str) -> str:
     """Name a token that nothing is known of, by the ends of its 77 digits."""
     return f"token {token_id}" if len(token_id) <= 2 * _END else f"token {token_id[:_END]}…{token_id[-_END:]}"
-
-
-def _glance(
-    engine: Engine, asked: Asked, gaps: pl.DataFrame, labels: dict[str, str], described: dict[str, object] | None
-) -> Glance:
-    book, doubt = (None, "") if asked.token_id is None else _book(engine, asked.token_id, asked.depth, labels)
-    return Glance(
-        now=engine.started().clock(),
-        news={table: _news(engine, table, mark) for table, mark in asked.tables.items()},
-        gaps=gaps,
-        labels=labels,
-        book=book,
-        doubt=doubt,
-        status=described if asked.status else None,
-    )
 
 
 def _news(engine: Engine, table: str, since: Mark | int | None) -> News:
@@ -108,12 +107,20 @@ def _described(engine: Engine) -> dict[str, object]:
     return status(engine.source, list(engine.registry.active.values()), running=engine.runner.running)
 
 
-def _book(engine: Engine, token_id: str, depth: int | None, labels: dict[str, str]) -> tuple[BookView | None, str]:
-    token = engine.token(token_id)
+class _Seen(TypedDict):
+    book: BookView | None
+    doubt: str
+
+
+def _book(engine: Engine, asked: Asked, labels: dict[str, str]) -> _Seen:
+    if asked.token_id is None:
+        return {"book": None, "doubt": ""}
+    token = engine.token(asked.token_id)
     if token is None:
-        over = token_id in engine.started().settled
-        return None, "the market was resolved; it has no book any more" if over else "no book of it has come yet"
+        over = asked.token_id in engine.started().settled
+        doubt = "the market was resolved; it has no book any more" if over else "no book of it has come yet"
+        return {"book": None, "doubt": doubt}
     try:
-        return view(token, labels.get(token_id) or short_label(token_id), depth), ""
+        return {"book": view(token, labels.get(token.id) or short_label(token.id), asked.depth), "doubt": ""}
     except BookError as error:
-        return None, str(error)
+        return {"book": None, "doubt": str(error)}

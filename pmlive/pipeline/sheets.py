@@ -38,6 +38,9 @@ class Sheets:
 
     def take(self, unsettled: int | None) -> dict[str, pl.DataFrame]:
         """Give up what is complete: of ``book_deltas``, the rows before the first whose check is still open."""
-        taken = {"prices": self.prices.take(), "book_deltas": self.book_deltas.take(unsettled)}
-        taken |= {name: rows.take() for name, rows in self.rows.items() if len(rows)}
-        return {name: frame for name, frame in taken.items() if frame.height}
+        taken = {name: rows.take() for name, rows in self.rows.items() if len(rows)}
+        if len(self.prices):
+            taken["prices"] = self.prices.take()
+        if len(self.book_deltas) and (deltas := self.book_deltas.take(unsettled)).height:
+            taken["book_deltas"] = deltas
+        return taken

@@ -19,6 +19,8 @@ __all__ = ["Painted", "Painter", "painter_of"]
 
 # The most drawings a second that a widget may ask for.
 FASTEST = 30.0
+# Between two turns others of the process come to their turn, in seconds.
+_PAUSE = 0.005
 
 
 class Painted(Protocol):
@@ -120,9 +122,12 @@ class Painter:
         return thread
 
     def _run(self, ended: threading.Event) -> None:
-        while not ended.wait(1 / FASTEST) and not the_end.is_set():
+        turn = time.monotonic()
+        while not ended.wait(max(_PAUSE, turn - time.monotonic())) and not the_end.is_set():
             if not self._turn():
                 break
+            # What drawing takes does not put the next turn off, unless it takes longer than there is.
+            turn = max(turn + 1 / FASTEST, time.monotonic())
         if not ended.is_set() and not the_end.is_set():
             self.close()
 

@@ -25,7 +25,8 @@ from .corpus import World
 
 __all__ = ["main"]
 
-_BATCH = 200
+# Frames that are sent together: so many as fast as they are taken, and at a rate those of some milliseconds.
+_BATCH, _TOGETHER = 200, 0.01
 _BOOKS_A_FRAME = 20
 _TEXT_FRAME = 0x81
 
@@ -44,7 +45,8 @@ class Venue:
         self._tokens = {token.id: token for token in world.tokens}
         self._opening = {token.id: token.opening() for token in world.tokens}
         self._frames = chain(list(islice(world.frames(), frames)), self._later(world, seconds))
-        self._between = _BATCH / rate if rate else 0
+        self._batch = max(1, min(_BATCH, int(rate * _TOGETHER))) if rate else _BATCH
+        self._between = self._batch / rate if rate else 0
         self.sent: Counter[str] = Counter()
 
     async def serve(self, connection: ServerConnection) -> None:
@@ -93,8 +95,10 @@ class Venue:
         _say({"started": time.time_ns()})
         due = time.monotonic()
         with suppress(ConnectionClosed):
-            while batch := list(islice(self._frames, _BATCH)):
+            while batch := list(islice(self._frames, self._batch)):
                 # Sent by hand: the library's own sending costs more than the client's receiving.
+                if connection.transport.is_closing():
+                    break
                 connection.transport.write(b"".join(map(_framed, batch)))
                 self.sent.update(map(_kind, batch))
                 await connection.drain()

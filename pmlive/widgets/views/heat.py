@@ -1,8 +1,11 @@
 """The liquidity of a token over time: how much rested at each price, in slices of time."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import polars as pl
 
-from pmlive.widgets.views.common import GapView, Numbers, gap_view
+from pmlive.widgets.views.common import GapView, Numbers, columns, gap_view, milliseconds
 
 __all__ = ["LEVELS", "HeatView", "heat_view"]
 
@@ -11,8 +14,7 @@ _SLICES = 600
 _ROWS = 50_000
 # The best levels of a side that are shown; so many columns its half of a row has, whatever the book.
 LEVELS = 10
-_SIDES = ("bid", "ask")
-_BEST = list(range(LEVELS))
+_LADDERS = ("bid_prices", "ask_prices", "bid_sizes", "ask_sizes")
 
 
 class HeatView(GapView):
@@ -44,31 +46,34 @@ def heat_view(  # each is by name
     doubt: str = "",
 ) -> HeatView:
     """Show the last ladders of a token."""
-    slices = (pl.col("ts_recv").dt.epoch("ms") // slice_ms * slice_ms).alias("slice")
-    last = (
-        depth.lazy()
-        .filter(pl.col("token_id") == token_id)
-        .tail(_ROWS)
-        .with_columns(slices)
-        .unique("slice", keep="last", maintain_order=True)
-        .tail(_SLICES)
-        .select(pl.col("slice").cast(pl.Float64), _matrix("prices"), _matrix("sizes"))
-        .collect()
-    )
+    times, *ladders = columns(depth, token_id, _ROWS, "ts_recv", *_LADDERS)
+    slices = milliseconds(times) // slice_ms * slice_ms
+    last = _last_of_each(slices)[-_SLICES:]
+    prices, sizes = (_matrix([ladder[last] for ladder in some]) for some in (ladders[:2], ladders[2:]))
     return {
         "label": label,
         "doubt": doubt,
         "now": now,
         "window": window,
         "slice": float(slice_ms),
-        "times": last["slice"].to_numpy(),
-        "prices": last["prices"].to_numpy(),
-        "sizes": last["sizes"].to_numpy(),
+        "times": slices[last],
+        "prices": prices,
+        "sizes": sizes,
         **gap_view(gaps, token_id),
     }
 
 
-def _matrix(what: str) -> pl.Expr:
+def _last_of_each(slices: Numbers) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+    """Give the places of the last row of each slice, in order."""
+    _, from_end = np.unique(slices[::-1], return_index=True)
+    return np.sort(len(slices) - 1 - from_end)
+
+
+def _matrix(sides: Sequence[pl.Series]) -> Numbers:
     """Lay out the lists of both sides, of different lengths, as rows of one array."""
-    sides = [pl.col(f"{side}_{what}").list.gather(_BEST, null_on_oob=True) for side in _SIDES]
-    return pl.concat_list(sides).list.to_array(len(_SIDES) * LEVELS).alias(what)
+    matrix = np.full((len(sides[0]), len(sides) * LEVELS), np.nan)
+    for begin, lists in zip(range(0, matrix.shape[1], LEVELS), sides, strict=True):
+        for row, levels in enumerate(lists.to_list()):
+            best = levels[:LEVELS]
+            matrix[row, begin : begin + len(best)] = best
+    return matrix
