@@ -187,6 +187,7 @@ class ReplayControls(_Controls):
         self._time, self._problem = ipywidgets.Label(), ipywidgets.Label()
         self._shown = 0.0
         self._errands = Errands(self._tell)
+        self._move(self._seconds(replay.position))
         self._show(replay.position, paused=replay.paused, finished=replay.finished, speed=replay.speed)
         self._play.on_click(lambda _: self._errands.do(self._toggle))
         self._step.on_click(lambda _: self._errands.do(replay.step))
@@ -197,19 +198,22 @@ class ReplayControls(_Controls):
 
     def paint(self, glance: Glance, now: float) -> None:
         """Show how far it has come."""
-        del now
         replay = self._replay
         at = moment(glance.now)
+        # What was seen before it went where the slider was put is no place to move the slider to.
+        if now > self._errands.idle_since:
+            self._move(self._seconds(at))
         self._show(at, paused=replay.paused, finished=replay.finished, speed=replay.speed)
 
     def _show(self, at: datetime, *, paused: bool, finished: bool, speed: object) -> None:
-        if not self._errands.busy:
-            self._move(round(min(max((at - self._first).total_seconds(), 0.0), float(self._slider.max)), 3))
         self._time.value = f"{at:%Y-%m-%d %H:%M:%S} UTC{', finished' if finished else ''}"
         self._play.icon = "play" if paused or finished else "pause"
         if self._speed.value != speed:
             self._speed.options = _with(list(self._speed.options), speed)
             self._speed.value = speed
+
+    def _seconds(self, at: datetime) -> float:
+        return round(min(max((at - self._first).total_seconds(), 0.0), float(self._slider.max)), 3)
 
     def _move(self, to: float) -> None:
         # What is set here comes back as a change, which must not be taken for a wish of the user's.

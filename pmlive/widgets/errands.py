@@ -2,7 +2,9 @@
 
 import contextvars
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TypeAlias
@@ -28,11 +30,12 @@ class Errands:
         self._errands: SimpleQueue[Errand] = SimpleQueue()
         self._lock = threading.Lock()
         self._busy = False
+        self._done_at = -math.inf
 
     @property
-    def busy(self) -> bool:
-        """Whether something is being done, or waits for it."""
-        return self._busy
+    def idle_since(self) -> float:
+        """When the last errand was done (seconds of the monotonic clock); never while there are any."""
+        return math.inf if self._busy else self._done_at
 
     def do(self, errand: Errand) -> None:
         """Do something, soon."""
@@ -58,6 +61,6 @@ class Errands:
     def _next(self) -> Errand | None:
         with self._lock:
             if self._errands.empty():
-                self._busy = False
+                self._done_at, self._busy = time.monotonic(), False
                 return None
             return self._errands.get()
