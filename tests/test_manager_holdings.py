@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,6 +18,7 @@ from support.live import address
 from support.waiting import wait_until
 
 import pmlive as pm
+from pmlive.errors import UnknownMarketError
 from pmlive.manager import Manager, Replay
 from pmlive.sim import SimulatedVenue
 from pmlive.store import records
@@ -70,6 +72,21 @@ def test_a_manager_that_nothing_refers_to_is_sealed_and_closed(tmp_path: Path) -
         wait_until(lambda: not pm.managers())
     assert ends(tmp_path / "night") == ["begin", "end"]
     assert pm.open_recording(tmp_path / "night").verify().ok
+
+
+def test_a_refusal_keeps_no_manager_alive(tmp_path: Path) -> None:
+    with venue() as sim:
+        live = recording(sim, tmp_path / "night")
+        gone = weakref.ref(live)
+        gc.collect()
+        gc.disable()
+        try:
+            with pytest.raises(UnknownMarketError):
+                live.book("nothing")
+            del live
+            assert gone() is None
+        finally:
+            gc.enable()
 
 
 def test_a_cell_that_is_run_again_goes_on_with_its_recording(tmp_path: Path) -> None:

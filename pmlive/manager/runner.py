@@ -73,6 +73,9 @@ class Runner:
         finally:
             # Whoever was interrupted waits for it no more; of what is done there is nothing to cancel.
             asked.cancel()
+            # An error that is raised here refers to this frame: were it to refer to the error, a manager that nobody
+            # has any more would be there until Python looks for such circles.
+            del asked
 
     def _submit(self, coroutine: Coroutine[object, object, T]) -> "Future[T]":
         # Under the lock, so that what is submitted before the stop is begun before the stop.
@@ -91,6 +94,7 @@ class Runner:
             return await coroutine
         finally:
             self._work.discard(task)
+            del task  # for the same reason as below
 
     async def _finish(self, last: Callable[[], Coroutine[object, object, None]]) -> None:
         # What callers wait for ends first: it must not open what the last coroutine closes.

@@ -4,6 +4,7 @@ A saved notebook shows a widget no more: whoever opens it gets an error in its p
 replaced by a picture, which every reader of notebooks shows.
 """
 
+import sys
 from base64 import b64encode
 from typing import Protocol, cast
 
@@ -27,8 +28,8 @@ class Shown:
         self._handles: list[Handle] = []
 
     def __bool__(self) -> bool:
-        """Tell whether it is displayed anywhere."""
-        return bool(self._handles)
+        """Tell whether it is displayed anywhere; at the very end of the program nothing can be drawn any more."""
+        return bool(self._handles) and not sys.is_finalizing()
 
     def publish(self, bundle: Bundle) -> None:
         """Display it once more."""
