@@ -168,7 +168,8 @@ def main() -> None:
     """Print the figures."""
     options = _options()
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server, chromium() as browser:
-        page = counting(browser)
+        # Of a height that shows all charts at once: those that are out of sight are not drawn.
+        page = counting(browser, height=2000)
         page.add_init_script(_PROBE)
         desk = Desk(page, server)
         desk.begin()
