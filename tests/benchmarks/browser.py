@@ -57,7 +57,7 @@ import json, os, threading, time
 from importlib import import_module
 import pmlive as pm
 venue = pm.Venue(**{venue})
-live = pm.Manager(venue, rows=200_000)
+live = pm.Manager(venue, rows={rows})
 live.subscribe_orderbook_updates({tokens})
 while live.prices.height < 1000:
     time.sleep(0.1)
@@ -194,7 +194,9 @@ def _options() -> argparse.Namespace:
 def _shown(desk: Desk, options: argparse.Namespace, *serve: str, **more: object) -> "Generator[Notebook]":
     """Open a notebook whose kernel is flooded, with a cell that shows the charts."""
     with served("--rate", str(options.rate), "--seconds", str(options.soak * 60 + 600), *serve) as venue:
-        begin = _BEGIN.format(venue=_addresses(venue), tokens=venue.token_ids)
+        # What is kept is full within two minutes, so that what grows after that is a leak.
+        rows = 20_000 if options.soak else 200_000
+        begin = _BEGIN.format(venue=_addresses(venue), tokens=venue.token_ids, rows=rows)
         given = f"({options.options} | {more!r})"
         notebook = desk.open(begin, _SHOW.format(classes=options.charts, options=given), "live.close()")
         notebook.run(0)

@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from .corpus import World
 
@@ -97,7 +98,7 @@ class Venue:
         with suppress(ConnectionClosed):
             while batch := list(islice(self._frames, self._batch)):
                 # Sent by hand: the library's own sending costs more than the client's receiving.
-                if connection.transport.is_closing():
+                if connection.state is not State.OPEN:
                     break
                 connection.transport.write(b"".join(map(_framed, batch)))
                 self.sent.update(map(_kind, batch))
