@@ -4,14 +4,15 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from itertools import pairwise
 
 import pytest
 from support.feed import PROMPT, QUICK, Notes, pooled, times
 from support.waiting import until
 from support.ws import Peer, SocketServer, books, serving_sockets
 
-from pmlive.events import BookSnapshot, Cause, Malformed
+from pmlive.events import BookSnapshot, Cause, Event, Malformed
 from pmlive.feed import Connection, Pool
 
 Ending = Callable[[Peer], Coroutine[object, object, None]]
@@ -494,3 +495,59 @@ def test_a_million_bytes_in_small_pieces_are_no_reason_to_leave() -> None:
     notes = Notes()
     with serving_sockets(busy) as server:
         asyncio.run(watch())
+
+
+def test_others_have_their_turn_while_many_frames_are_there_already() -> None:
+    many = 2_000
+
+    async def flood(peer: Peer) -> None:
+        await peer.receive()
+        peer.raw(b"\x81\x02[]" * many)
+        await peer.answer()
+
+    async def watch() -> list[int]:
+        seen = [0]
+        async with pooled(server.url, notes) as pool:
+            pool.want("market", ["1"])
+            while len(notes.frames) < many:
+                await asyncio.sleep(0)
+                seen.append(len(notes.frames))
+        return seen
+
+    notes = Notes()
+    with serving_sockets(flood) as server:
+        seen = asyncio.run(watch())
+
+    between = [later - earlier for earlier, later in pairwise(seen)]
+    assert 1 < max(between) <= 100
+
+
+def test_what_came_before_the_end_is_taken_though_nothing_can_be_sent_any_more() -> None:
+    many = 1_000
+
+    class Slow(Notes):
+        def received(self, connection: Connection, data: bytes, events: Sequence[Event], now: int) -> None:
+            time.sleep(0.0005)
+            super().received(connection, data, events, now)
+
+    async def flood_and_reset(peer: Peer) -> None:
+        await peer.receive()
+        if peer.number == 0:
+            peer.raw(b"\x81\x02[]" * many)
+            await asyncio.sleep(0.1)
+            peer.reset()
+        else:
+            await peer.answer()
+
+    async def watch() -> None:
+        async with pooled(server.url, notes, timing=times(ping=5, answer=5, opening=5, silence=60)) as pool:
+            pool.want("market", ["1"])
+            while not notes.count("closed"):
+                await asyncio.sleep(0.005)
+                # Each wish is a frame to be sent, on a socket that is closed already.
+                pool.want("market", [f"{len(notes.frames) + 2}"])
+
+    notes = Slow()
+    with serving_sockets(flood_and_reset) as server:
+        asyncio.run(watch())
+    assert notes.frames.count(b"[]") == many

@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 from support.feed import times
 from support.live import closed_gaps, living, subscribe, trusted, until_trusted
+from support.night import NOON
 from support.waiting import until
 
 from pmlive.events import MarketResolved
 from pmlive.manager import Manager
+from pmlive.manager.desk import Desk
 from pmlive.manager.live import Doubts, Live
 from pmlive.settings import Variables, Venue
 from pmlive.sim import SimulatedVenue
@@ -315,3 +318,16 @@ def test_a_market_that_was_resolved_before_it_was_asked_for_is_let_go_too() -> N
 
     with SimulatedVenue(markets=2, rate=0) as sim:
         asyncio.run(watch())
+
+
+def test_counts_that_many_ask_for_at_once_are_made_once_in_a_twentieth_of_a_second() -> None:
+    now, flushed = [NOON], list[int]()
+    desk = Desk(clock=lambda: now[0], rows=10, age=timedelta(hours=1), depth=10, fresh=50_000_000)
+    desk.listened = lambda: True
+    desk.on_rows = lambda _frames: flushed.append(now[0] - NOON)
+
+    for _ in range(12):
+        desk.freshen()
+        now[0] += 10_000_000
+
+    assert flushed == [0, 50_000_000, 100_000_000]

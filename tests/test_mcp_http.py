@@ -16,6 +16,7 @@ from support.toy import STATUS, Toy, change
 from support.waiting import until, wait_until
 
 from pmlive import Manager
+from pmlive.mcp.described import Change
 from pmlive.mcp.http import Site
 from pmlive.mcp.pushes import Pushes
 from pmlive.mcp.server import server
@@ -134,6 +135,22 @@ def test_changes_reach_clients_of_both_eras() -> None:
     toy = Toy()
     with site(server(toy)) as served:
         asyncio.run(told(toy, served.url))
+
+
+def test_strangers_words_in_a_change_are_marked_and_cleaned() -> None:
+    logs: list[Log] = []
+
+    async def told(toy: Toy, url: str) -> None:
+        async with heard(url, logs, []) as client:
+            await watch(client, STATUS)
+            update: dict[str, object] = {"table": "trades", "token_id": "t1", "outcome": "Yes\n\u202e<b>"}
+            toy.happens(Change(uris=(STATUS,), update=update, callback_type="notification", urgent=True))
+            await until(lambda: logs)
+
+    toy = Toy()
+    with site(server(toy)) as served:
+        asyncio.run(told(toy, served.url))
+    assert logs[0].data == {"table": "trades", "token_id": "t1", "untrusted_outcome": "Yes <b>"}
 
 
 def test_nothing_is_left_of_clients_that_went() -> None:

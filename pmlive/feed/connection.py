@@ -198,6 +198,9 @@ class Connection:
         writer = asyncio.create_task(self._write(socket))
         try:
             done, _ = await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
+            if reader not in done and isinstance(writer.exception(), ConnectionClosed):
+                # Nothing can be sent any more; what has come already is taken, and then the reader ends by itself.
+                await asyncio.wait((reader,))
             for task in done:
                 task.result()
         finally:

@@ -165,7 +165,10 @@ class Manager(Viewer):
                 time.sleep(_LOOK_AGAIN)
 
     def status(self) -> dict[str, object]:
-        """Describe connections, subscriptions, statistics, books and recording, as JSON can hold it."""
+        """Describe connections, subscriptions, statistics, books and recording, as JSON can hold it.
+
+        What a subscription received is as it was a twentieth of a second ago at most; all else is as it is now.
+        """
         engine = self._engine
         return engine.call(
             lambda: status(engine.source, list(engine.registry.active.values()), running=engine.runner.running)

@@ -32,4 +32,7 @@ class Together(Generic[T]):
                     answer.set_result(self._function())
                 except BaseException as error:  # noqa: BLE001  # or others would wait for ever
                     answer.set_exception(error)
-        return answer.result()
+        try:
+            return answer.result()
+        finally:
+            del answer  # an error refers to this frame, which must not refer to it
