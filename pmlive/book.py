@@ -59,7 +59,7 @@ _BIDS: dict[str, float] = _Numbers(above=1, sign=-1)
 class Side:
     """One side of a book, best level first."""
 
-    __slots__ = ("_read", "keys", "sizes", "texts")
+    __slots__ = ("_read", "_written", "keys", "sizes", "texts")
 
     def __init__(self, read: dict[str, float]) -> None:
         # From the text of a price to its sort key.
@@ -67,6 +67,8 @@ class Side:
         self.keys: list[float] = []
         self.sizes: list[float] = []
         self.texts: list[str] = []
+        # Most changes are of one side, and the hash covers both.
+        self._written: bytes | None = None
 
     def replace(self, levels: Sequence[Level]) -> None:
         """Take these levels, in any order but usually best last, for the whole side."""
@@ -80,6 +82,7 @@ class Side:
             return
         self.keys, self.sizes = keys, sizes
         self.texts = [f'{level.price}","size":"{level.size}' for level in ordered]
+        self._written = None
 
     def put(self, price_text: str, size_text: str) -> bool | None:
         """Set the total at one price, 0 removing it; tell whether the best level changed, or None if nothing did."""
@@ -100,11 +103,12 @@ class Side:
             self.texts.insert(at, text)
         else:
             return None
+        self._written = None
         return at == 0
 
     def clear(self) -> None:
         """Forget every level."""
-        self.keys, self.sizes, self.texts = [], [], []
+        self.keys, self.sizes, self.texts, self._written = [], [], [], None
 
     def best(self) -> float | None:
         """Give the best price, or None when the side is empty."""
@@ -118,9 +122,12 @@ class Side:
         """Give the sizes, best first, of at most so many levels."""
         return self.sizes[:depth]
 
-    def written(self) -> str:
+    def written(self) -> bytes:
         """Write the side as the venue does, best level last."""
-        return f"{_OPENS}{_BETWEEN.join(self.texts[::-1])}{_ENDS}" if self.texts else "[]"
+        if self._written is None:
+            text = f"{_OPENS}{_BETWEEN.join(self.texts[::-1])}{_ENDS}" if self.texts else "[]"
+            self._written = text.encode()
+        return self._written
 
     def written_levels(self) -> list[tuple[str, str]]:
         """List price and size as the venue wrote them, best last."""
@@ -167,7 +174,7 @@ class Book:
 
     def repeats(self, snapshot: BookSnapshot) -> bool:
         """Tell whether a snapshot is, to the letter, what this book holds; one written with other spaces is not."""
-        written = (self.bids.written().encode(), self.asks.written().encode())
+        written = (self.bids.written(), self.asks.written())
         return written == (bytes(snapshot.bids_json), bytes(snapshot.asks_json))
 
     def put(self, side: BookSide, price_text: str, size_text: str) -> bool | None:

@@ -90,7 +90,7 @@ class Packed:
     it was sent.
     """
 
-    __slots__ = ("_buffer", "_dtype", "_offsets", "_schema", "_taken", "_width", "names", "pack", "put", "words")
+    __slots__ = ("_dtype", "_offsets", "_schema", "_width", "buffer", "names", "pack", "put", "taken", "words")
 
     def __init__(self, table: str, names: Names) -> None:
         self._schema = SCHEMAS[table]
@@ -100,11 +100,12 @@ class Packed:
         self._width = self._dtype.itemsize
         self.names = names
         self._offsets = {name: field[1] for name, field in (self._dtype.fields or {}).items()}
-        self._buffer = bytearray()
-        # How many rows were taken before those that are here.
-        self._taken = 0
+        self.buffer = bytearray()
+        # How many bytes were taken before those that are here. The place of a row is counted in bytes from the start:
+        # that of the next is ``taken + len(buffer)``.
+        self.taken = 0
         self.pack = Struct("".join(form.letter for form in forms.values()) + _ENDED).pack
-        self.put = self._buffer.extend
+        self.put = self.buffer.extend
         self.words = {
             name: {word: number for number, word in enumerate(dtype.categories)}
             for name, dtype in given.items()
@@ -112,24 +113,18 @@ class Packed:
         }
 
     def __len__(self) -> int:
-        return len(self._buffer) // self._width
+        return len(self.buffer) // self._width
 
-    @property
-    def count(self) -> int:
-        """The number that the next row gets, counted from the start."""
-        return self._taken + len(self._buffer) // self._width
-
-    def amend(self, number: int, column: str, word: str) -> None:
+    def amend(self, place: int, column: str, word: int) -> None:
         """Set a word in a row that is still here."""
-        at = (number - self._taken) * self._width + self._offsets[column]
-        self._buffer[at] = self.words[column][word]
+        self.buffer[place - self.taken + self._offsets[column]] = word
 
     def take(self, before: int | None = None) -> pl.DataFrame:
-        """Give up the rows numbered below ``before``, all by default."""
-        end = len(self._buffer) if before is None else (before - self._taken) * self._width
-        rows = np.frombuffer(self._buffer[:end], dtype=self._dtype)
-        del self._buffer[:end]
-        self._taken += len(rows)
+        """Give up the rows whose place is below ``before``, all by default."""
+        end = len(self.buffer) if before is None else before - self.taken
+        rows = np.frombuffer(self.buffer[:end], dtype=self._dtype)
+        del self.buffer[:end]
+        self.taken += end
         columns = {name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()}
         columns["ts_event"] *= np.where(columns["ts_event"] < SECONDS_BELOW, 1_000_000_000, 1_000_000)
         if len(columns) < len(self._schema):

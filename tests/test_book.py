@@ -128,13 +128,13 @@ def test_differences_are_counted_the_same_from_both_sides(mine: list[Change], th
 
 @given(st.lists(changes))
 def test_the_text_of_a_level_is_the_text_that_set_it(history: list[Change]) -> None:
+    book = Book()
     last: dict[float, str] = {}
     for _, price_text, size_text in history:
+        book.put("bid", price_text, size_text)
         last[float(price_text)] = f'{{"price":"{price_text}","size":"{size_text}"}}'
 
-    book = book_of([("bid", price_text, size_text) for _, price_text, size_text in history])
-
-    assert book.bids.written() == f"[{','.join(last[at] for at in sorted(book.bids.prices()))}]"
+        assert book.bids.written().decode() == f"[{','.join(last[at] for at in sorted(book.bids.prices()))}]"
 
 
 @pytest.mark.parametrize("text", _NO_NUMBERS)

@@ -9,7 +9,7 @@ import msgspec
 
 from pmlive.book import PRICES, SIZES, Book
 from pmlive.errors import ProtocolError
-from pmlive.events import BookSnapshot, Cause, Check, Gap, LevelChange, PriceChange, TickSizeChange
+from pmlive.events import BookSnapshot, Cause, Gap, LevelChange, PriceChange, TickSizeChange
 from pmlive.pipeline.judge import Judge
 from pmlive.pipeline.ledger import Ledger
 from pmlive.pipeline.past import Past
@@ -71,7 +71,7 @@ class Books:
             token.messages += 1
             if not token.changed:
                 self._touch(token)
-            row = self._ledger.delta(token, change, timestamp, conn, recv, check=token.check) if sheets.storing else -1
+            row = self._ledger.delta(token, change, timestamp, conn, recv) if sheets.storing else -1
             sheets.seq += sheets.numbers
             if token.gap is not None:
                 token.hold((timestamp, change.side, change.price, change.size))
@@ -103,8 +103,7 @@ class Books:
         is_early = token.conn != conn
         is_past = not is_early and (event.timestamp < token.covered or self.pasts[conn].overtakes(event, change))
         if self._sheets.storing:
-            check: Check = "skipped" if is_early or is_past else token.check
-            self._ledger.delta(token, change, event.timestamp, conn, recv, check=check)
+            self._ledger.delta(token, change, event.timestamp, conn, recv, judged=not (is_early or is_past))
         self._sheets.seq += self._sheets.numbers
         self.early, self.late = self.early + is_early, self.late + (not is_early)
         if is_early or token.gap is not None:

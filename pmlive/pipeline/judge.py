@@ -16,6 +16,7 @@ class Judge:
 
     def __init__(self, sheets: Sheets, trust: Trust, *, hashes: bool) -> None:
         self._deltas = sheets.book_deltas
+        self._checks = self._deltas.words["check"]
         self._trust = trust
         self._hashes = hashes
         # Tokens with a state to be judged: of this stretch of the grid, and of the one before.
@@ -152,7 +153,7 @@ class Judge:
 
     def _mark(self, row: int, check: Check) -> None:
         if row >= 0:
-            self._deltas.amend(row, "check", check)
+            self._deltas.amend(row, "check", self._checks[check])
 
 
 def _differs(token: Token, bid: float | None, ask: float | None) -> bool:
@@ -166,5 +167,9 @@ def _differs(token: Token, bid: float | None, ask: float | None) -> bool:
 
 
 def _count(token: Token, check: Check) -> None:
-    name = f"hash_{check}"
-    setattr(token.counts, name, getattr(token.counts, name) + 1)
+    if check == "verified":
+        token.counts.hash_verified += 1
+    elif check == "unverifiable":
+        token.counts.hash_unverifiable += 1
+    elif check == "mismatch":
+        token.counts.hash_mismatch += 1

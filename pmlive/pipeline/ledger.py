@@ -2,7 +2,7 @@
 
 from pmlive.book import PRICES, SIZES, Book
 from pmlive.buffers import ladder
-from pmlive.events import BookSnapshot, Check, LevelChange, epoch_ns
+from pmlive.events import BookSnapshot, LevelChange, epoch_ns
 from pmlive.integrity import Counts
 from pmlive.pipeline.sheets import Sheets
 from pmlive.pipeline.token import EMPTY, SIDES, Token
@@ -18,17 +18,19 @@ class Ledger:
         self._deltas, self._prices = sheets.book_deltas, sheets.prices
         sides, checks = self._deltas.words["side"], self._deltas.words["check"]
         self._side_numbers = {word: sides[side] for word, side in SIDES.items()}
-        self._checks = checks
+        self._skipped, self._unjudged = checks["skipped"], checks["unverifiable"]
 
     def delta(  # a row has many columns
-        self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int, *, check: Check
+        self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int, *, judged: bool = True
     ) -> int:
-        """Write a level change, with what its check is unless it is judged later; give the number of its row.
+        """Write a level change; give the place of its row, in which what its check found is set later.
 
         The caller goes on to the next number of ``seq``, since level changes take numbers also where they make no rows.
+        One that is not ``judged``, or is on a doubtful book, has no check.
         """
-        number, bid, ask = self._deltas.count, change.best_bid, change.best_ask
-        row = self._deltas.pack(
+        deltas, bid, ask = self._deltas, change.best_bid, change.best_ask
+        place = deltas.taken + len(deltas.buffer)
+        row = deltas.pack(
             self._sheets.seq,
             timestamp,
             recv,
@@ -40,10 +42,10 @@ class Ledger:
             SIZES[change.size],
             EMPTY if bid is None else bid,
             EMPTY if ask is None else ask,
-            self._checks[check],
+            self._unjudged if judged and token.gap is None else self._skipped,
         )
-        self._deltas.put(row)
-        return number
+        deltas.put(row)
+        return place
 
     def snapshot(self, token: Token, event: BookSnapshot, book: Book, conn: int, recv: int) -> None:
         """Write a whole book.

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from pmlive.book import Book
-from pmlive.events import BookSide, Check, Gap
+from pmlive.events import BookSide, Gap
 from pmlive.integrity import Counts, Proof
 from pmlive.pipeline.past import Change
 
@@ -123,11 +123,6 @@ class Token:
     def trusted(self) -> bool:
         """Tell whether the book has a snapshot of its epoch and nothing against it."""
         return self.conn != 0 and self.gap is None
-
-    @property
-    def check(self) -> Check:
-        """Give what is said of a change that is put on the book until it is judged; one on a doubtful book never is."""
-        return "unverifiable" if self.gap is None else "skipped"
 
     @property
     def state(self) -> BookState:

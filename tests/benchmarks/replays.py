@@ -1,17 +1,23 @@
 """What a replay costs beside the live path without sockets, and what recording adds to receiving.
 
-Each is run in turn with its counterpart, and processor times of all threads are divided round by round. The live path
-is that of the layers' last row: read, keep books, verify every hash, extend the rolling frames.
+A replay and the live path run in turn on one core, and the processor times of all threads are divided round by round.
+The live path is that of the layers' last row: read, keep books, verify every hash, extend the rolling frames.
+
+Two managers receive the same frames at the same time from two venues, at a usual rate; one of them records. The times
+are those of the threads of each, until everything is sealed.
 """
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from itertools import takewhile
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -24,6 +30,7 @@ from pmlive.store import Recorder
 
 from . import cases, corpus, figures
 from .load import served, wait
+from .measure import relative
 
 _START = 1_791_000_000_000_000_000
 _RATE = 5_000
@@ -45,7 +52,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.replays", description=__doc__)
     parser.add_argument("--frames", type=int, default=100_000, help="generated frames")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=11)
     figures.add_options(parser)
     return parser.parse_args()
 
@@ -68,14 +75,14 @@ def _replay(folder: Path, options: argparse.Namespace) -> str:
         with Replay(folder / "night", speed="max") as again:
             assert again.finished
 
-    times = _alternate({"live": live, "replay": replay}, options.rounds)
-    ratios = [one / other for one, other in zip(times["live"], times["replay"], strict=True)]
+    with _one_core():
+        times = _alternate({"live": live, "replay": replay}, options.rounds)
     rows = [
         (name, f"{1e6 * statistics.median(each) / len(frames):.1f}", f"{len(frames) / statistics.median(each):,.0f}")
         for name, each in times.items()
     ]
     table = figures.table(("path", "us of processor a frame", "frames a second of one core"), rows)
-    spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    spread = relative(times["live"], times["replay"])
     return f"{figures.setting('msgspec', 'polars')}; a replay goes at {spread} times the live rate:\n\n{table}"
 
 
@@ -100,32 +107,97 @@ def _record(folder: Path, opening: Sequence[bytes], frames: Sequence[bytes]) -> 
 
 
 def _recording(options: argparse.Namespace) -> str:
-    times = _alternate(
-        {"receive": lambda: _receive(None, options), "record": lambda: _receive("night", options)}, options.rounds
-    )
-    ratios = [one / other for one, other in zip(times["record"], times["receive"], strict=True)]
+    """Receive the same frames twice at the same time, kept and not kept, so that noise is shared.
+
+    Whoever is there first takes a little more, so a round is one of each order.
+    """
+    times: dict[str, list[float]] = {"receive": [], "record": []}
+    names = list(times)
+    for at in range(options.rounds // 2 + 1):
+        taken = [_receive(order, options) for order in (names, names[::-1])]
+        for name, each in times.items() if at else ():
+            each.append(statistics.mean(one[name] for one in taken))
     rows = [(name, f"{1e6 * statistics.median(each) / options.frames:.1f}") for name, each in times.items()]
-    added = [100 * (ratio - 1) for ratio in ratios]
-    spread = f"{statistics.median(added):.0f} % ({min(added):.0f} to {max(added):.0f})"
+    median, low, high = (100 * (ratio - 1) for ratio in relative(times["record"], times["receive"]))
     table = figures.table(("what is done", "us of processor a frame"), rows)
     made_with = figures.setting("msgspec", "polars", "websockets", "pyarrow")
-    return f"{made_with}; recording adds {spread}:\n\n{table}"
+    return f"{made_with}; recording adds {median:.0f} % ({low:.0f} to {high:.0f}):\n\n{table}"
 
 
-def _receive(name: str | None, options: argparse.Namespace) -> None:
-    """Take what a venue sends over a loopback socket as fast as it is read."""
-    serving = served("--frames", str(options.frames))
-    with serving as venue, tempfile.TemporaryDirectory() as folder, pm.Manager(venue=venue.venue) as live:
-        if name is not None:
-            live.record(Path(folder) / name)
-        live.subscribe_orderbook_updates(venue.token_ids)
-        venue.hear(dict[str, int])
-        sent = sum(venue.hear(dict[str, int]).values())
-        wait(lambda: _received(live) >= sent, patience=_PATIENCE, every=0.5)
+def _receive(names: Sequence[str], options: argparse.Namespace) -> dict[str, float]:
+    """Take what two venues send; give the processor time of the threads of each manager, until all is sealed."""
+    taken: dict[str, float] = {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        managers = {name: stack.enter_context(_Receiver(name, folder, options)) for name in names}
+        for manager in managers.values():
+            manager.take()
+        for name, manager in managers.items():
+            taken[name] = manager.finish()
+    return taken
+
+
+class _Receiver:
+    """A manager that receives from a venue of its own."""
+
+    def __init__(self, name: str, folder: Path, options: argparse.Namespace) -> None:
+        self._name = name
+        self._folder = folder
+        self._options = options
+
+    def __enter__(self) -> Self:
+        others = set(_threads())
+        self._stack = ExitStack()
+        options = self._options
+        self._venue = self._stack.enter_context(served("--frames", str(options.frames), "--rate", str(_RATE)))
+        self._live = self._stack.enter_context(pm.Manager(venue=self._venue.venue))
+        if self._name == "record":
+            self._live.record(self._folder / "night")
+        self._live.subscribe_orderbook_updates(self._venue.token_ids)
+        self._own = set(_threads()) - others
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def take(self) -> None:
+        """Wait until all was received."""
+        self._venue.hear(dict[str, int])
+        sent = sum(self._venue.hear(dict[str, int]).values())
+        wait(lambda: _received(self._live) >= sent, patience=_PATIENCE, every=0.5)
+
+    def finish(self) -> float:
+        """End; give the seconds of processor that the manager took."""
+        running = sum(seconds for thread, seconds in _threads().items() if thread in self._own)
+        began = time.process_time()
+        self._live.close()
+        return running + time.process_time() - began
+
+
+def _threads() -> dict[int, float]:
+    """Give the seconds of processor that each thread of this process has taken (Linux only)."""
+    tick = os.sysconf("SC_CLK_TCK")
+    found: dict[int, float] = {}
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
+            found[int(task.name)] = (int(fields[11]) + int(fields[12])) / tick
+    return found
 
 
 def _received(live: pm.Manager) -> int:
     return msgspec.convert(live.status()["statistics"], _Statistics).total_events
+
+
+@contextmanager
+def _one_core() -> Generator[None, None, None]:
+    """Keep threads from slowing each other on the two sides of one core."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def _alternate(work: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
