@@ -80,13 +80,33 @@ def put_slider(notebook: Notebook, share: float) -> None:
 
 def test_a_chart_that_stands_still_follows_the_theme(notebook: Notebook) -> None:
     chart = notebook.widget("PriceChart")
-    theme = "(theme) => { jupyterapp.commands.execute('apputils:change-theme', { theme }); }"
 
-    notebook.page.evaluate(theme, "JupyterLab Dark")
+    put_theme(notebook, "JupyterLab Dark")
     notebook.until(lambda: chart.pixels("dark bid") > 100, "that the colours are those of the dark theme")
 
-    notebook.page.evaluate(theme, "JupyterLab Light")
+    put_theme(notebook, "JupyterLab Light")
     notebook.until(lambda: chart.pixels("bid") > 100, "that the colours are those of the light theme")
+
+
+def put_theme(notebook: Notebook, name: str) -> None:
+    """Change the theme; JupyterLab's curtain, which it cannot draw twice at a time, is gone after that."""
+    notebook.page.evaluate("(theme) => { jupyterapp.commands.execute('apputils:change-theme', { theme }); }", name)
+    there = "(name) => document.body.dataset.jpThemeName === name && !document.querySelector('#jupyterlab-splash')"
+    notebook.until(lambda: notebook.page.evaluate(there, name), f"that the theme is {name}")
+
+
+def test_what_was_drawn_bit_by_bit_is_what_is_drawn_at_once(notebook: Notebook) -> None:
+    charts = [notebook.widget(name) for name in ("PriceChart", "HeatMap")]
+    assert notebook.given("replay.paused") is True
+
+    for _ in range(12):
+        drawn = charts[0].draws
+        notebook.ask("replay.step(40)")
+        notebook.until(lambda before=drawn: charts[0].draws > before, "that the chart is drawn again")
+
+    for chart in charts:
+        assert chart.pixels("bid") > 100
+        assert chart.differs_anew() < 0.001
 
 
 def test_a_flood_that_loses_messages_leaves_no_chart_wrong_and_no_cell_waiting(notebook: Notebook) -> None:

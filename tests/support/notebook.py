@@ -70,6 +70,21 @@ _PIXELS = """([widget, colour]) => {
   }
   return found;
 }"""
+_ANEW = """async ({ selector, at }) => {
+  const el = document.querySelectorAll(selector)[at];
+  const canvas = el.querySelector("canvas");
+  const pixels = () => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  const before = pixels();
+  el.followed.wholes += 1;
+  const { draws } = el.dataset;
+  // Whoever draws looks after any change of the theme, also one that changes nothing.
+  document.body.dataset.vscodeThemeKind = "vscode-light";
+  while (el.dataset.draws === draws) await new Promise(requestAnimationFrame);
+  delete document.body.dataset.vscodeThemeKind;
+  let differ = 0;
+  pixels().forEach((part, at) => { differ += Math.abs(part - before[at]) > 24; });
+  return differ / before.length;
+}"""
 _STATE = """({ selector, at }) => {
   const el = document.querySelectorAll(selector)[at];
   if (!el) return null;
@@ -129,6 +144,10 @@ class Widget:
     def pixels(self, colour: str) -> int:
         """Count the pixels of a colour."""
         return cast("int", self.page.evaluate(_PIXELS, [self._where, COLOURS[colour]]))
+
+    def differs_anew(self) -> float:
+        """Draw everything anew; give the share of the canvas that is then another colour."""
+        return cast("float", self.page.evaluate(_ANEW, self._where))
 
     def until_drawn(self, times: int = 1) -> None:
         """Wait for so many more drawings."""

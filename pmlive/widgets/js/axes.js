@@ -14,19 +14,49 @@ function canvasIn(el, height, right = EDGE.right) {
   canvas.style.cssText = `display: block; width: 100%; height: ${height}px;`;
   el.append(canvas);
   return () => {
-    const ratio = window.devicePixelRatio || 1;
     const width = Math.max(el.clientWidth, 200);
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-    }
-    const pen = canvas.getContext("2d");
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, width, height);
-    pen.font = FONT;
-    pen.lineJoin = "round";
     const area = { left: EDGE.left, top: EDGE.top, right: width - right, bottom: height - EDGE.bottom };
-    return { pen, area, width, height, paint: colours(el) };
+    return { pen: penOf(canvas, width, height), area, width, height, paint: colours(el) };
+  };
+}
+
+// Clears a canvas, at a size in the pixels of the page, and gives what draws on it.
+function penOf(canvas, width, height) {
+  const ratio = window.devicePixelRatio || 1;
+  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+  }
+  const pen = canvas.getContext("2d");
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  pen.font = FONT;
+  pen.lineJoin = "round";
+  return pen;
+}
+
+// Gives a function that draws what stands still: on a canvas of its own, anew only when `key` is another one.
+function layer() {
+  const canvas = document.createElement("canvas");
+  let drawn = null;
+  return (sheet, key, draw) => {
+    const whole = JSON.stringify([key, sheet.width, sheet.height, window.devicePixelRatio, sheet.paint]);
+    if (whole !== drawn) {
+      draw({ ...sheet, pen: penOf(canvas, sheet.width, sheet.height) });
+      drawn = whole;
+    }
+    sheet.pen.drawImage(canvas, 0, 0, sheet.width, sheet.height);
+  };
+}
+
+// Gives a function that moves a span of time by whole pixels, so that between two moves nothing moves but what is new.
+function stepping() {
+  const held = { from: NaN, to: NaN };
+  return ({ from, now }, pixels) => {
+    const step = (now - from) / pixels;
+    const stays = now <= held.to && now > held.to - 2 * step && Math.abs(from - held.from) < 2 * step;
+    if (!stays) Object.assign(held, { from, to: now + step });
+    return held;
   };
 }
 
@@ -130,14 +160,16 @@ function inside({ pen, area }, draw) {
   pen.restore();
 }
 
-function shadeGaps({ pen, area, paint }, state, x, now) {
+// Gaps, or what of them is after some time.
+function shadeGaps({ pen, area, paint }, state, x, now, since = -Infinity) {
   const starts = state.array("gap_starts");
   const ends = state.array("gap_ends");
   const over = (draw) => {
     for (let at = 0; at < starts.length; at += 1) {
-      const left = x(starts[at]);
-      const right = x(Number.isNaN(ends[at]) ? now : ends[at]);
-      draw(left, area.top, Math.max(right - left, 1), area.bottom - area.top);
+      const end = Number.isNaN(ends[at]) ? now : ends[at];
+      if (end < since) continue;
+      const left = x(Math.max(starts[at], since));
+      draw(left, area.top, Math.max(x(end) - left, 1), area.bottom - area.top);
     }
   };
   // Nothing is known of what was there: lines that were drawn through it go.

@@ -3,13 +3,13 @@
 const HEIGHT = 260;
 const FARTHEST = 0.005;
 
-// Slices hold until the next; one that came again, with the same time, counts as it came last.
-function slicesOf(state, from, now) {
+// Slices hold until the next; one that came again, with the same time, counts as it came last. `start` is the first row.
+function slicesOf(state, start, from, now) {
   const times = state.array("times");
   const columns = state.columns("prices");
   const [prices, sizes] = [state.array("prices"), state.array("sizes")];
   const found = [];
-  for (let at = 0; at < times.length; at += 1) {
+  for (let at = start; at < times.length; at += 1) {
     const until = at + 1 < times.length ? times[at + 1] : now;
     if (until <= from || until === times[at]) continue;
     const [begin, end] = [at * columns, (at + 1) * columns];
@@ -46,7 +46,7 @@ function drawSlices({ pen, paint }, slices, { most, tick }, x, y) {
     for (let at = 0; at < prices.length; at += 1) {
       if (Number.isNaN(prices[at])) continue;
       // Sizes differ by powers of ten.
-      pen.globalAlpha = 0.06 + 0.94 * Math.sqrt(sizes[at] / most);
+      pen.globalAlpha = 0.06 + 0.94 * Math.sqrt(Math.min(1, sizes[at] / most));
       pen.fillStyle = at < prices.length / 2 ? paint.bid : paint.ask;
       const top = Math.round(y(prices[at] + tick / 2));
       pen.fillRect(left, top, width, Math.max(1, Math.round(y(prices[at] - tick / 2)) - top));
@@ -55,32 +55,64 @@ function drawSlices({ pen, paint }, slices, { most, tick }, x, y) {
   pen.globalAlpha = 1;
 }
 
-function drawHeat(sheet, state) {
-  if (state.number < 0) return;
-  const { area, paint } = sheet;
-  const { from, now } = span(state, state.array("times"));
-  const slices = slicesOf(state, from, now);
-  const reach = extent(slices);
-  const x = scale(from, now, area.left, area.right);
-  const y = scale(reach.low, reach.high, area.bottom, area.top);
-  const ys = ticks(reach.low, reach.high, area.bottom - area.top);
-  drawAxes(sheet, x, y, timeTicks(from, now, area.right - area.left), { ...ys, text: (one) => priceText(one, ys.digits) });
-  inside(sheet, () => {
-    drawSlices(sheet, slices, reach, x, y);
-    shadeGaps(sheet, state, x, now);
-  });
-  drawHead(sheet, "Liquidity", state.values.label, [
-    ["bids", paint.bid],
-    ["asks", paint.ask],
-    [`darkest: ${countText(Math.round(reach.most))} shares`],
-    ["$ a share, UTC"],
-  ]);
-  drawDoubt(sheet, state.values.doubt);
+// All but the slice that is being filled is drawn once, until another slice begins or all of it moves by a pixel.
+class Heat {
+  constructor() {
+    this.steady = stepping();
+    this.under = layer();
+    this.basis = null;
+  }
+
+  draw(sheet, state) {
+    if (state.number < 0) return;
+    const { area } = sheet;
+    const times = state.array("times");
+    const seen = span(state, times);
+    const { from, to } = this.steady(seen, area.right - area.left);
+    const last = times.length ? times[times.length - 1] : from;
+    const basis = `${[from, to, last, state.wholes]}`;
+    if (basis !== this.basis) {
+      this.settled = slicesOf(state, 0, from, to);
+      this.reach = extent(this.settled);
+      this.settled.pop();
+      this.basis = basis;
+    }
+    const { low, high } = this.reach;
+    const x = scale(from, to, area.left, area.right);
+    const y = scale(low, high, area.bottom, area.top);
+    const gaps = ["gap_starts", "gap_ends"].map((name) => [...state.array(name)]);
+    this.under(sheet, [basis, gaps], (still) => {
+      const ys = ticks(low, high, area.bottom - area.top);
+      const xs = timeTicks(from, to, area.right - area.left);
+      drawAxes(still, x, y, xs, { ...ys, text: (one) => priceText(one, ys.digits) });
+      inside(still, () => {
+        drawSlices(still, this.settled, this.reach, x, y);
+        shadeGaps(still, state, x, Math.min(last, seen.now));
+      });
+    });
+    inside(sheet, () => {
+      drawSlices(sheet, slicesOf(state, Math.max(0, times.length - 1), from, to), this.reach, x, y);
+      shadeGaps(sheet, state, x, seen.now, last);
+    });
+    this.head(sheet, state);
+    drawDoubt(sheet, state.values.doubt);
+  }
+
+  head(sheet, state) {
+    const { paint } = sheet;
+    drawHead(sheet, "Liquidity", state.values.label, [
+      ["bids", paint.bid],
+      ["asks", paint.ask],
+      [`darkest: ${countText(Math.round(this.reach.most))} shares`],
+      ["$ a share, UTC"],
+    ]);
+  }
 }
 
 export default {
   render({ model, el }) {
     const fresh = canvasIn(el, HEIGHT);
-    return follow(model, el, (state) => drawHeat(fresh(), state));
+    const heat = new Heat();
+    return follow(model, el, (state) => heat.draw(fresh(), state));
   },
 };

@@ -18,9 +18,12 @@ class Series {
     this.room = new Float64Array(1024);
     this.begin = 0;
     this.end = 0;
+    // How many rows ever came.
+    this.came = 0;
   }
 
   push(numbers) {
+    this.came += numbers.length / this.columns;
     const added = numbers.subarray(Math.max(0, numbers.length - this.capacity));
     if (this.end + added.length > this.room.length) this.move(added.length);
     this.room.set(added, this.end);
@@ -47,6 +50,8 @@ class Series {
 class State {
   constructor() {
     this.number = -1;
+    // How often everything came anew.
+    this.wholes = 0;
     this.sent = 0;
     this.values = {};
     this.series = {};
@@ -57,6 +62,8 @@ class State {
     if (message.kind === "append") {
       if (message.number <= this.number) return true;
       if (message.number !== this.number + 1) return false;
+    } else {
+      this.wholes += 1;
     }
     this.number = message.number;
     this.sent = message.sent;
@@ -77,6 +84,16 @@ class State {
   // How many numbers a row of an array has.
   columns(name) {
     return this.series[name] ? this.series[name].columns : 1;
+  }
+
+  // How many rows of an array ever came since everything came.
+  came(name) {
+    return this.series[name] ? this.series[name].came : 0;
+  }
+
+  // Where those begin, of the rows that are here, that came after so many.
+  after(name, came) {
+    return Math.max(0, this.array(name).length / this.columns(name) - (this.came(name) - came));
   }
 
   array(name) {

@@ -14,19 +14,31 @@ function firstAt(times, from) {
   return Math.max(0, low - 1);
 }
 
-function range(state, start, from) {
-  let low = Infinity;
-  let high = -Infinity;
-  const widen = (value) => {
-    if (value < low) low = value;
-    if (value > high) high = value;
-  };
-  for (const name of ["bids", "asks"]) state.array(name).subarray(start).forEach(widen);
-  const times = state.array("trade_times");
-  state.array("trade_prices").forEach((price, at) => times[at] >= from && widen(price));
-  if (low > high) return [0, 1];
-  const margin = Math.max((high - low) * 0.08, 0.002);
-  return [Math.max(0, low - margin), Math.min(1, high + margin)];
+// How far prices go. While `basis` stays, only what is new is looked at.
+class Reach {
+  constructor() {
+    this.basis = null;
+  }
+
+  of(state, from, basis) {
+    const fresh = basis !== this.basis;
+    if (fresh) Object.assign(this, { basis, low: Infinity, high: -Infinity, prices: 0, trades: 0 });
+    const widen = (value) => {
+      if (value < this.low) this.low = value;
+      if (value > this.high) this.high = value;
+    };
+    const [times, sold] = [state.array("times"), state.array("trade_times")];
+    const start = fresh ? firstAt(times, from) : state.after("times", this.prices);
+    for (const name of ["bids", "asks"]) state.array(name).subarray(start).forEach(widen);
+    const prices = state.array("trade_prices");
+    for (let at = state.after("trade_times", this.trades); at < sold.length; at += 1) {
+      if (sold[at] >= from) widen(prices[at]);
+    }
+    [this.prices, this.trades] = [state.came("times"), state.came("trade_times")];
+    if (this.low > this.high) return [0, 1];
+    const margin = Math.max((this.high - this.low) * 0.08, 0.002);
+    return [Math.max(0, this.low - margin), Math.min(1, this.high + margin)];
+  }
 }
 
 // What prices do in one column of pixels each: where they come in, how far they go, and where they leave. However many
@@ -92,10 +104,12 @@ function drawBand({ pen, paint }, times, bids, asks, start, until, x, y) {
 }
 
 // A triangle that points up where the taker bought, and down where he sold; larger trades are larger.
-function drawTrades({ pen, paint }, state, from, x, y) {
-  const [prices, sizes, buys] = ["trade_prices", "trade_sizes", "trade_buys"].map((name) => state.array(name));
-  state.array("trade_times").forEach((time, at) => {
-    if (time < from) return;
+function drawTrades({ pen, paint }, state, start, from, x, y) {
+  const names = ["trade_times", "trade_prices", "trade_sizes", "trade_buys"];
+  const [times, prices, sizes, buys] = names.map((name) => state.array(name));
+  for (let at = start; at < times.length; at += 1) {
+    const time = times[at];
+    if (time < from) continue;
     const size = 2.5 + Math.min(4, Math.log10(1 + sizes[at]));
     const up = buys[at] ? 1 : -1;
     pen.fillStyle = buys[at] ? paint.bid : paint.ask;
@@ -104,7 +118,7 @@ function drawTrades({ pen, paint }, state, from, x, y) {
     pen.lineTo(x(time) - size, y(prices[at]) + up * size);
     pen.lineTo(x(time) + size, y(prices[at]) + up * size);
     pen.fill();
-  });
+  }
 }
 
 // The last prices stand at the right of the chart, beside where they are; two that are close make room for each other.
@@ -123,33 +137,61 @@ function lastOf(numbers) {
   return numbers.length ? numbers[numbers.length - 1] : NaN;
 }
 
-function drawPrice(sheet, state) {
-  if (state.number < 0) return;
-  const { pen, area, paint } = sheet;
+function drawLines(sheet, state, start, until, x, y) {
+  const { pen, paint } = sheet;
   const [times, bids, asks, mids] = ["times", "bids", "asks", "mids"].map((name) => state.array(name));
-  const { from, now } = span(state, times);
-  const start = firstAt(times, from);
-  const [low, high] = range(state, start, from);
-  const x = scale(from, now, area.left, area.right);
-  const y = scale(low, high, area.bottom, area.top);
-  const ys = ticks(low, high, area.bottom - area.top);
-  drawAxes(sheet, x, y, timeTicks(from, now, area.right - area.left), { ...ys, text: (one) => priceText(one, ys.digits) });
-  inside(sheet, () => {
-    drawBand(sheet, times, bids, asks, start, area.right, x, y);
-    for (const [prices, colour, width] of [
-      [bids, paint.bid, 1.25],
-      [asks, paint.ask, 1.25],
-      [mids, paint.mid, 1.5],
-    ]) {
-      pen.strokeStyle = colour;
-      pen.lineWidth = width;
-      steps(pen, columnsOf(times, prices, start, x), area.right, y);
-    }
-    shadeGaps(sheet, state, x, now);
-    drawTrades(sheet, state, from, x, y);
-  });
-  drawPriceHead(sheet, state, { bid: lastOf(bids), mid: lastOf(mids), ask: lastOf(asks) }, y);
-  drawDoubt(sheet, state.values.doubt);
+  drawBand(sheet, times, bids, asks, start, until, x, y);
+  for (const [prices, colour, width] of [
+    [bids, paint.bid, 1.25],
+    [asks, paint.ask, 1.25],
+    [mids, paint.mid, 1.5],
+  ]) {
+    pen.strokeStyle = colour;
+    pen.lineWidth = width;
+    steps(pen, columnsOf(times, prices, start, x), until, y);
+  }
+}
+
+// An hour is drawn once, and then what is new, until all of it moves by a pixel or the prices go farther.
+class Price {
+  constructor() {
+    this.steady = stepping();
+    this.reach = new Reach();
+    this.under = layer();
+    this.drawn = null;
+  }
+
+  draw(sheet, state) {
+    if (state.number < 0) return;
+    const { area } = sheet;
+    const times = state.array("times");
+    const seen = span(state, times);
+    const { from, to } = this.steady(seen, area.right - area.left);
+    const [low, high] = this.reach.of(state, from, `${[from, to, state.wholes]}`);
+    const x = scale(from, to, area.left, area.right);
+    const y = scale(low, high, area.bottom, area.top);
+    const gaps = ["gap_starts", "gap_ends"].map((name) => [...state.array(name)]);
+    this.under(sheet, [from, to, low, high, state.wholes, gaps], (still) => {
+      this.drawn = { now: seen.now, prices: state.came("times"), trades: state.came("trade_times") };
+      const ys = ticks(low, high, area.bottom - area.top);
+      const xs = timeTicks(from, to, area.right - area.left);
+      drawAxes(still, x, y, xs, { ...ys, text: (one) => priceText(one, ys.digits) });
+      inside(still, () => {
+        drawLines(still, state, firstAt(times, from), x(lastOf(times)), x, y);
+        shadeGaps(still, state, x, seen.now);
+        drawTrades(still, state, 0, from, x, y);
+      });
+    });
+    inside(sheet, () => {
+      const { now, prices, trades } = this.drawn;
+      drawLines(sheet, state, Math.max(0, state.after("times", prices) - 1), area.right, x, y);
+      shadeGaps(sheet, state, x, seen.now, now);
+      drawTrades(sheet, state, state.after("trade_times", trades), from, x, y);
+    });
+    const last = { bid: lastOf(state.array("bids")), mid: lastOf(state.array("mids")), ask: lastOf(state.array("asks")) };
+    drawPriceHead(sheet, state, last, y);
+    drawDoubt(sheet, state.values.doubt);
+  }
 }
 
 function drawPriceHead(sheet, state, last, y) {
@@ -162,6 +204,7 @@ function drawPriceHead(sheet, state, last, y) {
 export default {
   render({ model, el }) {
     const fresh = canvasIn(el, HEIGHT);
-    return follow(model, el, (state) => drawPrice(fresh(), state));
+    const price = new Price();
+    return follow(model, el, (state) => price.draw(fresh(), state));
   },
 };
