@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _CHARTS = ("PriceChart", "PriceChart", "DepthChart", "HeatMap")
 _RATE = 10
-_HOUR = 36_000
 # An animation frame that took less had nothing to draw, in milliseconds.
 _NOTHING_DRAWN = 0.05
 T = TypeVar("T")
@@ -62,6 +61,25 @@ live.subscribe_orderbook_updates({tokens})
 while live.prices.height < 1000:
     time.sleep(0.1)
 by_changes = live.prices["token_id"].value_counts(sort=True)["token_id"].to_list()
+"""
+# Puts an hour before what came: ten prices a second of the tokens of the price charts, and a book a second of the heat
+# map's, which are those that came, again and again.
+_AN_HOUR = """
+import polars as pl
+from datetime import timedelta
+def an_hour():
+    for table, every, tokens in (("prices", "100ms", by_changes[:2]), ("depth", "1s", by_changes[3:4])):
+        rolling = live._engine.source.desk.frames[table]
+        have = rolling.frame(time.time_ns())
+        first = have["ts_recv"].min()
+        times = pl.datetime_range(first - timedelta(hours=1), first, every, closed="left", time_unit="ns", eager=True)
+        its = [have.filter(pl.col("token_id") == token) for token in tokens]
+        again = [one[[at % one.height for at in range(len(times))]].with_columns(ts_recv=times) for one in its]
+        older = pl.concat(again).sort("ts_recv").cast(have.schema)
+        rolling._chunks.insert(0, older)
+        rolling._height += older.height
+        rolling.came += older.height
+live._engine.call(an_hour)
 """
 _SHOW = """
 import ipywidgets
@@ -195,7 +213,7 @@ def _shown(desk: Desk, options: argparse.Namespace, *serve: str, **more: object)
     """Open a notebook whose kernel is flooded, with a cell that shows the charts."""
     with served("--rate", str(options.rate), "--seconds", str(options.soak * 60 + 600), *serve) as venue:
         # What is kept is full within two minutes, so that what grows after that is a leak.
-        rows = 20_000 if options.soak else 200_000
+        rows = 20_000 if options.soak else 2_000_000
         begin = _BEGIN.format(venue=_addresses(venue), tokens=venue.token_ids, rows=rows)
         given = f"({options.options} | {more!r})"
         notebook = desk.open(begin, _SHOW.format(classes=options.charts, options=given), "live.close()")
@@ -214,20 +232,13 @@ def _figures(desk: Desk, options: argparse.Namespace) -> str:
         alone = _measure(notebook, options.seconds, idle=None)
         first = [_first(notebook, len(options.charts)) for _ in range(4)]
         busy = _measure(notebook, options.seconds, idle=alone)
-    with _shown(desk, options, "--markets", "1") as notebook:
-        # The same market, of which an hour at ten changes a second has come, all of it shown.
+    with _shown(desk, options) as notebook:
         alone = _measure(notebook, options.seconds, idle=None)
-        notebook.ask(_UNTIL_AN_HOUR)
+        notebook.ask(_AN_HOUR)
         _first(notebook, len(options.charts))
         notebook.ask("for chart in charts:\\n    if hasattr(chart, 'window'): chart.window = None")
         hour = _measure(notebook, options.seconds, idle=alone)
     return _report(options, first, busy, hour)
-
-
-_UNTIL_AN_HOUR = f"""
-while live.prices.filter(live.prices["token_id"] == by_changes[0]).height < {_HOUR}:
-    time.sleep(0.2)
-"""
 
 
 def _first(notebook: Notebook, many: int) -> float:
