@@ -87,10 +87,8 @@ class Pipeline:
 
     def at(self, seq: int, now: int) -> None:
         """Note the number and the time at which the next thing happened, as it was written down."""
-        if now >= self._next:
-            self.tick(now)
-        if seq > self._sheets.seq:  # noqa: PLR1730  # calling max costs as much as all of this
-            self._sheets.seq = seq
+        self.tick(now)
+        self.seq = seq
 
     @property
     def counts(self) -> dict[str, int]:
@@ -162,10 +160,15 @@ class Pipeline:
             token = self.books.tokens[gap.token_id]
             self.books.trust.lose(token, gap.cause, gap.started, now, gap.detail)
 
-    def received(self, conn: int, events: Sequence[Event], recv: int, frame: bytes = b"") -> None:
-        """Take the events of one frame; level changes come with the frame as received."""
+    def received(self, conn: int, events: Sequence[Event], recv: int, frame: bytes = b"", seq: int = 0) -> None:
+        """Take the events of one frame; level changes come with the frame as received.
+
+        One that was written down has the number ``seq`` there.
+        """
         if recv >= self._next:
             self.tick(recv)
+        if seq > self._sheets.seq:  # noqa: PLR1730  # calling max costs as much as all of this
+            self._sheets.seq = seq
         self._sheets.seq += 1
         for event in events:
             kind = self._kinds[type(event)]

@@ -66,11 +66,10 @@ def apply(pipeline: Pipeline, record: Record) -> None:
 
 def apply_frames(pipeline: Pipeline, frames: Sequence[Record]) -> None:
     """Tell a pipeline frames in a row, at least one."""
-    at, received = pipeline.at, pipeline.received
+    received = pipeline.received
     for frame in frames:
-        data, recv = frame.data, frame.recv
-        at(frame.seq, recv)
-        received(frame.conn, _READERS[frame.kind](data), recv, data)
+        data = frame.data
+        received(frame.conn, _READERS[frame.kind](data), frame.recv, data, frame.seq)
     pipeline.told(frames[-1].recv)
 
 
