@@ -54,7 +54,7 @@ function stepping() {
   const held = { from: NaN, to: NaN };
   return ({ from, now }, pixels) => {
     const step = (now - from) / pixels;
-    const stays = now <= held.to && now > held.to - 2 * step && Math.abs(from - held.from) < 2 * step;
+    const stays = now < held.to && now > held.to - 2 * step && Math.abs(from - held.from) < 2 * step;
     if (!stays) Object.assign(held, { from, to: now + step });
     return held;
   };
@@ -142,6 +142,14 @@ function drawAxes(sheet, x, y, xs, ys) {
   }
 }
 
+// The axes of what is at a price and a time.
+function drawPriceAxes(sheet, { from, to, low, high }, x, y) {
+  const { area } = sheet;
+  const ys = ticks(low, high, area.bottom - area.top);
+  const xs = timeTicks(from, to, area.right - area.left);
+  drawAxes(sheet, x, y, xs, { ...ys, text: (one) => priceText(one, ys.digits) });
+}
+
 // Lines one pixel wide are sharp between pixels.
 function line(pen, x0, y0, x1, y1) {
   pen.beginPath();
@@ -158,6 +166,10 @@ function inside({ pen, area }, draw) {
   pen.clip();
   draw();
   pen.restore();
+}
+
+function gapsOf(state) {
+  return ["gap_starts", "gap_ends"].map((name) => [...state.array(name)]);
 }
 
 // Gaps, or what of them is after some time.

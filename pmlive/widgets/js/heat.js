@@ -80,11 +80,8 @@ class Heat {
     const { low, high } = this.reach;
     const x = scale(from, to, area.left, area.right);
     const y = scale(low, high, area.bottom, area.top);
-    const gaps = ["gap_starts", "gap_ends"].map((name) => [...state.array(name)]);
-    this.under(sheet, [basis, gaps], (still) => {
-      const ys = ticks(low, high, area.bottom - area.top);
-      const xs = timeTicks(from, to, area.right - area.left);
-      drawAxes(still, x, y, xs, { ...ys, text: (one) => priceText(one, ys.digits) });
+    this.under(sheet, [basis, gapsOf(state)], (still) => {
+      drawPriceAxes(still, { from, to, low, high }, x, y);
       inside(still, () => {
         drawSlices(still, this.settled, this.reach, x, y);
         shadeGaps(still, state, x, Math.min(last, seen.now));

@@ -104,12 +104,12 @@ function drawBand({ pen, paint }, times, bids, asks, start, until, x, y) {
 }
 
 // A triangle that points up where the taker bought, and down where he sold; larger trades are larger.
-function drawTrades({ pen, paint }, state, start, from, x, y) {
+function drawTrades({ pen, paint }, state, isShown, x, y) {
   const names = ["trade_times", "trade_prices", "trade_sizes", "trade_buys"];
   const [times, prices, sizes, buys] = names.map((name) => state.array(name));
-  for (let at = start; at < times.length; at += 1) {
+  for (let at = 0; at < times.length; at += 1) {
     const time = times[at];
-    if (time < from) continue;
+    if (!isShown(time, at)) continue;
     const size = 2.5 + Math.min(4, Math.log10(1 + sizes[at]));
     const up = buys[at] ? 1 : -1;
     pen.fillStyle = buys[at] ? paint.bid : paint.ask;
@@ -170,23 +170,23 @@ class Price {
     const [low, high] = this.reach.of(state, from, `${[from, to, state.wholes]}`);
     const x = scale(from, to, area.left, area.right);
     const y = scale(low, high, area.bottom, area.top);
-    const gaps = ["gap_starts", "gap_ends"].map((name) => [...state.array(name)]);
-    this.under(sheet, [from, to, low, high, state.wholes, gaps], (still) => {
-      this.drawn = { now: seen.now, prices: state.came("times"), trades: state.came("trade_times") };
-      const ys = ticks(low, high, area.bottom - area.top);
-      const xs = timeTicks(from, to, area.right - area.left);
-      drawAxes(still, x, y, xs, { ...ys, text: (one) => priceText(one, ys.digits) });
+    this.under(sheet, [from, to, low, high, state.wholes, gapsOf(state)], (still) => {
+      // The last price holds: from there on all is drawn again and again.
+      const since = times.length ? lastOf(times) : from;
+      this.drawn = { since, prices: state.came("times"), trades: state.came("trade_times") };
+      drawPriceAxes(still, { from, to, low, high }, x, y);
       inside(still, () => {
-        drawLines(still, state, firstAt(times, from), x(lastOf(times)), x, y);
+        drawLines(still, state, firstAt(times, from), x(since), x, y);
         shadeGaps(still, state, x, seen.now);
-        drawTrades(still, state, 0, from, x, y);
+        drawTrades(still, state, (time) => time >= from && time < since, x, y);
       });
     });
     inside(sheet, () => {
-      const { now, prices, trades } = this.drawn;
+      const { since, prices, trades } = this.drawn;
+      const late = state.after("trade_times", trades);
       drawLines(sheet, state, Math.max(0, state.after("times", prices) - 1), area.right, x, y);
-      shadeGaps(sheet, state, x, seen.now, now);
-      drawTrades(sheet, state, state.after("trade_times", trades), from, x, y);
+      shadeGaps(sheet, state, x, seen.now, since);
+      drawTrades(sheet, state, (time, at) => time >= since || (time >= from && at >= late), x, y);
     });
     const last = { bid: lastOf(state.array("bids")), mid: lastOf(state.array("mids")), ask: lastOf(state.array("asks")) };
     drawPriceHead(sheet, state, last, y);
