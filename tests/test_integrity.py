@@ -226,16 +226,6 @@ def test_a_message_without_a_hash_is_unverifiable() -> None:
     assert Proof(facts=_DEC_2025, established=True).check(Book(), "m", "t", 1, "") == "unverifiable"
 
 
-def test_a_proof_that_was_written_without_its_tail_still_proves() -> None:
-    [snapshot] = snapshots("netqo-2026-08-14", "book")
-    stated = hash_of(snapshot, _DEC_2025)
-    proof = Proof(facts=_DEC_2025, established=True)
-
-    found = proof.check(book_of(snapshot), snapshot.market, snapshot.token_id, snapshot.timestamp, stated)
-
-    assert (found, proof.tail) == ("verified", facts_text(_DEC_2025))
-
-
 def test_an_announced_trade_price_proves_the_next_change() -> None:
     opening, _ = snapshots("polybot-2025-12-23", "opening books")
     change = price_change("polybot-2025-12-23", "price change")
