@@ -10,8 +10,10 @@ Entries of earlier versions each have a line ``seq recv conn kind length`` befor
 
 import struct
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise, repeat
-from operator import add, sub
+from io import BytesIO
+from itertools import accumulate, chain
+from operator import sub
+from typing import BinaryIO
 from zlib import crc32
 
 import msgspec
@@ -27,7 +29,7 @@ __all__ = [
     "encode_block",
     "encode_entries",
     "read_blocks",
-    "take_entries",
+    "read_entries",
 ]
 
 _HEADER = struct.Struct("<II4sIIIIQQqq")
@@ -118,47 +120,38 @@ def encode_entries(records: Sequence[Record]) -> bytes:
     return b"\n".join((msgspec.json.encode(listed), *data, b""))
 
 
-def take_entries(text: bytes) -> tuple[list[Record], int]:
-    """Read the whole entries a text begins with; return them and how many bytes they are.
+def read_entries(stream: BinaryIO) -> Iterator[list[Record]]:
+    """Read entries to the end of a stream, those that one line lists at a time.
 
     Raises:
-        StoreError: the text is something else.
+        StoreError: the stream ends within an entry or is something else.
     """
-    records: list[Record] = []
-    position, end = 0, text.find(b"\n")
-    while end >= 0:
+    while line := stream.readline():
         try:
-            taken = _take_listed if text.startswith(b"[", position) else _take_one
-            found, stop = taken(text, position, end)
+            listed = _read_line(line)
         except (ValueError, msgspec.MsgspecError) as error:
-            raise StoreError(f"no record at byte {position}: {text[position:end][:60]!r}") from error
-        if stop > len(text):
-            break
-        records += found
-        position, end = stop, text.find(b"\n", stop)
-    return records, position
+            raise StoreError(f"no record: {line[:60]!r}") from error
+        data: list[bytes] = []
+        for size in listed.sizes:
+            data.append(stream.read(size))
+            if stream.read(1) != b"\n":
+                raise StoreError(f"no end of a record after {data[-1][-60:]!r}")
+        seqs, recvs = accumulate(listed.seqs), accumulate(listed.recvs)
+        yield list(map(Record, seqs, recvs, listed.conns, listed.kinds, data))
 
 
-def _take_listed(text: bytes, start: int, end: int) -> tuple[Sequence[Record], int]:
-    """Read the entries that a line lists; return them, if all are there, and where they end."""
-    listed = _read_listed(text[start:end])
-    if len(set(map(len, msgspec.structs.astuple(listed)))) != 1 or min(listed.sizes, default=0) < 0:
+def _read_line(line: bytes) -> _Listed:
+    """Read what a line tells of the entries after it; in earlier versions each had a line of its own."""
+    if line.startswith(b"["):
+        listed = _read_listed(line)
+    else:
+        seq, recv, conn, kind, size = line.split()
+        listed = _Listed([int(seq)], [int(recv)], [int(conn)], [kind.decode()], [int(size)])
+    if len(set(map(len, msgspec.structs.astuple(listed)))) != 1:
         raise ValueError("columns that do not belong together")
-    stops = list(accumulate(map(add, listed.sizes, repeat(1)), initial=end + 1))
-    if stops[-1] > len(text):
-        return (), stops[-1]
-    data = [text[begin : stop - 1] for begin, stop in pairwise(stops)]
-    seqs, recvs = accumulate(listed.seqs), accumulate(listed.recvs)
-    return list(map(Record, seqs, recvs, listed.conns, listed.kinds, data)), stops[-1]
-
-
-def _take_one(text: bytes, start: int, end: int) -> tuple[Sequence[Record], int]:
-    """Read an entry as earlier versions wrote it."""
-    seq, recv, conn, kind, length = text[start:end].split(b" ")
-    stop = end + 1 + int(length)
-    if stop <= end:
-        raise ValueError("a negative length")
-    return (Record(int(seq), int(recv), int(conn), kind.decode(), text[end + 1 : stop]),), stop + 1
+    if min(listed.sizes, default=0) < 0 or sum(listed.sizes) > _LARGEST:
+        raise ValueError("sizes that nothing of ours has")
+    return listed
 
 
 def _steps(numbers: list[int]) -> list[int]:
@@ -172,10 +165,7 @@ def decode_entries(text: bytes) -> list[Record]:
     Raises:
         StoreError: the text ends within an entry or is something else.
     """
-    records, used = take_entries(text)
-    if used != len(text):
-        raise StoreError(f"the text ends within a record: {len(text) - used} bytes are left over")
-    return records
+    return list(chain.from_iterable(read_entries(BytesIO(text))))
 
 
 def encode_block(records: Sequence[Record], *, number: int, compressor: zstandard.ZstdCompressor) -> bytes:

@@ -7,6 +7,7 @@ stream without blocks: they are read, too, and damaged ones are lost whole.
 import hashlib
 from collections.abc import Iterable, Iterator
 from io import BufferedReader
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -14,12 +15,12 @@ import zstandard
 
 from pmlive.errors import StoreError
 from pmlive.store import _files
-from pmlive.store.log import Block, Record, take_entries
+from pmlive.store.log import Block, Record, read_entries
 
 __all__ = ["SUFFIX", "Written", "check", "digest", "enlarge", "read", "records", "renumber", "write_aside"]
 
 SUFFIX = ".log.zst"
-_READ = 1 << 20
+_READ = 1 << 18
 # Of entries, in a block.
 _BLOCK = 8 << 20
 # Books and token numbers repeat over megabytes, hashes never: so look back 8 MiB, but for no match below 7 bytes, and
@@ -148,15 +149,8 @@ def records(file: BufferedReader) -> Iterator[Record]:
         StoreError: it is damaged.
     """
     file.seek(0)
-    rest = b""
+    stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
     try:
-        stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
-        while chunk := stream.read(_READ):
-            rest += chunk
-            found, used = take_entries(rest)
-            yield from found
-            rest = rest[used:]
-    except zstandard.ZstdError as error:
+        yield from chain.from_iterable(read_entries(BufferedReader(stream, _READ)))
+    except (zstandard.ZstdError, StoreError) as error:
         raise StoreError(f"{file.name!r} is damaged: {error}") from error
-    if rest:
-        raise StoreError(f"{file.name!r} ends within a record")

@@ -34,6 +34,8 @@ from .measure import relative
 
 _START = 1_791_000_000_000_000_000
 _RATE = 5_000
+# Frames that a recorder writes in one go at that rate.
+_WRITTEN = _RATE // 20
 _PATIENCE = 120.0
 
 
@@ -98,7 +100,7 @@ def _record(folder: Path, opening: Sequence[bytes], frames: Sequence[bytes]) -> 
     for number, frame in enumerate([*opening, *frames]):
         now += 1_000_000_000 // _RATE
         desk.journal.frame("market", 1, frame, read(frame), now)
-        if number % _RATE == 0:
+        if number % _WRITTEN == 0:
             desk.turn()
             desk.tend()
             recorder.flush(_PATIENCE)
