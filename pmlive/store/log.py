@@ -74,8 +74,9 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         checksum = crc32(self.payload, crc32(header[_COVERED:]))
         return b"".join((_MAGIC, checksum.to_bytes(4, "little"), header[_COVERED:], self.payload))
 
-    def entries(self) -> bytes:
-        """Decompress the entries.
+    @property
+    def size(self) -> int:
+        """The bytes of its entries.
 
         Raises:
             StoreError: the frame is larger than any block of ours.
@@ -83,7 +84,15 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         size = zstandard.frame_content_size(self.payload)
         if not 0 <= size <= _LARGEST:
             raise StoreError(f"block {self.number} states {size} bytes; ours have {_LARGEST} at most")
-        return zstandard.ZstdDecompressor().decompress(self.payload)
+        return size
+
+    def entries(self) -> bytes:
+        """Decompress the entries.
+
+        Raises:
+            StoreError: the frame is larger than any block of ours.
+        """
+        return zstandard.ZstdDecompressor().decompress(self.payload, max_output_size=self.size)
 
 
 class _Listed(msgspec.Struct, frozen=True, array_like=True):

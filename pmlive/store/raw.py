@@ -48,18 +48,25 @@ def enlarge(blocks: Iterable[Block], *, level: int) -> Iterator[Block]:
         compression_level=level, window_log=_WINDOW, min_match=_SHORTEST, hash_log=_PLACES
     )
     compressor = zstandard.ZstdCompressor(compression_params=parameters)
-    joined: list[Block] = []
-    entries: list[bytes] = []
-    number = size = 0
+    for number, joined in enumerate(_grouped(blocks)):
+        # Piece by piece: memory that is asked for anew costs as much as packing what is put there.
+        packing = compressor.compressobj(size=sum(block.size for block in joined))
+        packed = [packing.compress(block.entries()) for block in joined]
+        yield _joined(joined, number, b"".join((*packed, packing.flush())))
+
+
+def _grouped(blocks: Iterable[Block]) -> Iterator[list[Block]]:
+    """Divide blocks, at least one, by the size of their entries."""
+    group: list[Block] = []
+    size = 0
     for block in blocks:
-        joined.append(block)
-        entries.append(block.entries())
-        size += len(entries[-1])
+        group.append(block)
+        size += block.size
         if size >= _BLOCK:
-            yield _joined(joined, number, compressor.compress(b"".join(entries)))
-            joined, entries, number, size = [], [], number + 1, 0
-    if joined:
-        yield _joined(joined, number, compressor.compress(b"".join(entries)))
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def renumber(blocks: Iterable[Block]) -> Iterator[Block]:

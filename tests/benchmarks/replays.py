@@ -1,7 +1,8 @@
 """What a replay costs beside the live path without sockets, and what recording adds to receiving.
 
-A replay and the live path run in turn on one core, and the processor times of all threads are divided round by round.
-The live path is that of the layers' last row: read, keep books, verify every hash, extend the rolling frames.
+A replay and the live path go on in turns, a second of frames each, on one core; the processor times of all threads are
+divided round by round. The live path is that of the layers' last row: read, keep books, verify every hash, extend the
+rolling frames.
 
 Two managers receive the same frames at the same time from two venues, at a usual rate; one of them records. The times
 are those of the threads of each, until everything is sealed.
@@ -12,7 +13,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from itertools import takewhile
@@ -65,20 +66,9 @@ def _replay(folder: Path, options: argparse.Namespace) -> str:
     frames = lines[len(opening) :]
     _record(folder / "night", opening, frames)
 
-    def live() -> None:
-        case = cases.paced_hashes(opening)
-        case.take(opening)
-        for start in range(0, len(frames), case.every):
-            case.take(frames[start : start + case.every])
-            case.hand_on()
-        assert case.finish() == 0
-
-    def replay() -> None:
-        with Replay(folder / "night", speed="max") as again:
-            assert again.finished
-
     with _one_core():
-        times = _alternate({"live": live, "replay": replay}, options.rounds)
+        rounds = [_in_turns(folder / "night", opening, frames) for _ in range(options.rounds + 1)][1:]
+    times = {name: [taken[name] for taken in rounds] for name in ("live", "replay")}
     rows = [
         (name, f"{1e6 * statistics.median(each) / len(frames):.1f}", f"{len(frames) / statistics.median(each):,.0f}")
         for name, each in times.items()
@@ -86,6 +76,35 @@ def _replay(folder: Path, options: argparse.Namespace) -> str:
     table = figures.table(("path", "us of processor a frame", "frames a second of one core"), rows)
     spread = relative(times["live"], times["replay"])
     return f"{figures.setting('msgspec', 'polars')}; a replay goes at {spread} times the live rate:\n\n{table}"
+
+
+def _in_turns(night: Path, opening: Sequence[bytes], frames: Sequence[bytes]) -> dict[str, float]:
+    """Take frames live and replay as many, a second of them at a time, so that noise is shared; give both times."""
+    taken = {"live": 0.0, "replay": 0.0}
+    case = cases.paced_hashes(opening)
+    case.take(opening)
+    began = time.process_time()
+    with Replay(night, speed="max", paused=True) as again:
+        again.step(len(opening))
+        taken["replay"] += time.process_time() - began
+
+        def live(part: Sequence[bytes]) -> None:
+            case.take(part)
+            case.hand_on()
+
+        def replay(part: Sequence[bytes]) -> None:
+            again.step(len(part))
+
+        work = [("live", live), ("replay", replay)]
+        for start in range(0, len(frames), _RATE):
+            for name, do in work:
+                began = time.process_time()
+                do(frames[start : start + _RATE])
+                taken[name] += time.process_time() - began
+            work.reverse()
+        assert again.step() == 0
+    assert case.finish() == 0
+    return taken
 
 
 def _record(folder: Path, opening: Sequence[bytes], frames: Sequence[bytes]) -> None:
@@ -200,18 +219,6 @@ def _one_core() -> Generator[None, None, None]:
         yield
     finally:
         os.sched_setaffinity(0, cores)
-
-
-def _alternate(work: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Do each once a round, another one first each time; a round before the first warms up."""
-    times: dict[str, list[float]] = {name: [] for name in work}
-    names = list(work)
-    for at in range(rounds + 1):
-        for name in names[at % len(names) :] + names[: at % len(names)]:
-            began = time.process_time()
-            work[name]()
-            times[name].append(time.process_time() - began)
-    return {name: each[1:] for name, each in times.items()}
 
 
 if __name__ == "__main__":
