@@ -46,11 +46,12 @@ _ENDED = "0Q"
 class Rows:
     """Rows of one table as one flat list of values: ``put(values)`` in the order of the columns, lists packed."""
 
-    __slots__ = ("_flat", "_schema", "put")
+    __slots__ = ("_flat", "_ladders", "_schema", "put")
 
     def __init__(self, table: str) -> None:
         self._schema = SCHEMAS[table]
-        self._flat: list[object] = []
+        self._ladders = [name for name, dtype in self._schema.items() if dtype == LEVELS]
+        self._flat: list[Any] = []
         self.put = self._flat.extend
 
     def __len__(self) -> int:
@@ -60,8 +61,13 @@ class Rows:
         """Give up the rows."""
         flat, width = self._flat.copy(), len(self._schema)
         self._flat.clear()
+        values = {name: flat[at::width] for at, name in enumerate(self._schema)}
+        made = _lists({name: values[name] for name in self._ladders}) if self._ladders else {}
         return pl.DataFrame(
-            [_series(name, flat[at::width], dtype) for at, (name, dtype) in enumerate(self._schema.items())]
+            [
+                made[name] if name in made else pl.Series(name, values[name], dtype=dtype)
+                for name, dtype in self._schema.items()
+            ]
         )
 
 
@@ -155,16 +161,18 @@ def _doubles(amount: int) -> Struct:
     return Struct(f"{amount}d")
 
 
-def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
-    if dtype != LEVELS:
-        return pl.Series(name, values, dtype=dtype)
-    # Lists are made of one matrix, filled up with NaN: made one by one they cost many times as much.
+def _lists(ladders: dict[str, list[bytes]]) -> dict[str, pl.Series]:
+    """Make columns of lists, all of one matrix that is filled up with NaN: one by one they cost many times as much."""
+    values = [each for column in ladders.values() for each in column]
     lengths = np.fromiter(map(len, values), np.int64, len(values)) // _DOUBLE
     matrix = np.full((len(values), max(int(lengths.max(initial=0)), 1)), np.nan)
     matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = np.frombuffer(b"".join(values))
-    if name == "bid_prices":
-        matrix = 0 - matrix  # they come as a book sorts them, negated
-    # Only what is not full is made with an expression, which costs more than the rest.
-    if (lengths == matrix.shape[1]).all():
-        return pl.Series(name, matrix.ravel()).reshape(matrix.shape).cast(LEVELS)
-    return pl.Series(name, matrix.ravel(), nan_to_null=True).reshape(matrix.shape).cast(LEVELS).list.drop_nulls()
+    height = len(values) // len(ladders)
+    begins = {name: at * height for at, name in enumerate(ladders)}
+    prices = matrix[begins["bid_prices"] :][:height]
+    np.subtract(0, prices, out=prices)  # they come as a book sorts them, negated
+    lists = pl.Series(matrix.ravel(), nan_to_null=True).reshape(matrix.shape).cast(LEVELS)
+    if (lengths < matrix.shape[1]).any():
+        # An expression costs more than the rest.
+        lists = lists.list.drop_nulls()
+    return {name: lists.slice(begin, height).alias(name) for name, begin in begins.items()}

@@ -143,12 +143,11 @@ class Line:
         self._last_at = now
         if not self._grows:
             return self._replace(view, now)
-        packed, rest = pack(view), pack(view, without=self._grows)
-        grown = any(rows for name, rows, _ in packed["arrays"] if name in self._grows)
-        if not grown and rest == self._last:
+        rest, new = pack(view, without=self._grows), pack({name: view[name] for name in self._grows})
+        if rest == self._last and not any(rows for _, rows, _ in new["arrays"]):
             return None
         self._last = rest
-        return self._said("append", packed, now)
+        return self._said("append", _joined(rest, new), now)
 
     def remind(self, now: float) -> int | None:
         """Give the number of the last message, if it is time to say it again."""
@@ -179,3 +178,11 @@ class Line:
             "grows": self._grows,
             "capacity": self._capacity,
         }, packed["buffer"]
+
+
+def _joined(one: Packed, other: Packed) -> Packed:
+    return {
+        "values": one["values"] | other["values"],
+        "arrays": one["arrays"] + other["arrays"],
+        "buffer": one["buffer"] + other["buffer"],
+    }

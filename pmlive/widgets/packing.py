@@ -1,5 +1,6 @@
 """Views as messages: what JSON can hold, and all arrays in one buffer."""
 
+import math
 from collections.abc import Collection
 from typing import TypedDict
 
@@ -32,7 +33,7 @@ def pack(view: View, *, without: Collection[str] = ()) -> Packed:
             continue
         if isinstance(value, np.ndarray):
             numbers: Numbers = np.ascontiguousarray(value, dtype=np.float64)
-            arrays.append((name, numbers.shape[0], int(np.prod(numbers.shape[1:], dtype=int))))
+            arrays.append((name, numbers.shape[0], math.prod(numbers.shape[1:])))
             buffer += numbers.tobytes()
         else:
             values[name] = value

@@ -1,16 +1,18 @@
 """What the views have in common: times and numbers as arrays, and the intervals that cannot be trusted."""
 
 from collections.abc import Mapping
-from typing import TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 import polars as pl
 
-__all__ = ["GapView", "Numbers", "View", "columns", "gap_view", "milliseconds", "numbers"]
+__all__ = ["GapView", "Numbers", "Places", "View", "flags", "gap_view", "milliseconds", "numbers", "places"]
 
 # Times are milliseconds since 1970, as browsers count them; what is null in a frame is NaN in an array.
 Numbers: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 View: TypeAlias = Mapping[str, object]
+# Where rows are in a frame.
+Places: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.intp]]
 
 # So many of the last gaps are shaded.
 _SHADED = 200
@@ -31,32 +33,39 @@ def gap_view(gaps: pl.DataFrame, token_id: str) -> GapView:
     """
     if gaps.is_empty():
         return {"gap_starts": np.empty(0), "gap_ends": np.empty(0), "gap_causes": []}
-    everything = pl.col("token_id").is_null() & (pl.col("conn") == 0)
-    its = (
-        gaps.lazy()
-        .filter((pl.col("token_id") == token_id) | everything)
-        .tail(_SHADED)
-        .select(pl.col("started", "ended").to_physical(), pl.col("cause").cast(pl.String))
-        .collect()
-    )
+    its, everybodys = gaps["token_id"] == token_id, gaps["token_id"].is_null()
+    where = (its.fill_null(value=False).to_numpy() | (everybodys.to_numpy() & (gaps["conn"].to_numpy() == 0))).nonzero()
+    last = where[0][-_SHADED:]
     return {
-        "gap_starts": its["started"].to_numpy() / 1e6,
-        "gap_ends": its["ended"].to_numpy() / 1e6,
-        "gap_causes": its["cause"].to_list(),
+        "gap_starts": milliseconds(gaps, "started", last),
+        "gap_ends": milliseconds(gaps, "ended", last),
+        "gap_causes": [gaps["cause"][at] for at in last.tolist()],
     }
 
 
-def columns(frame: pl.DataFrame, token_id: str, most: int, *names: str) -> list[pl.Series]:
-    """Take the last rows of a token; without a query, which costs some times as much as the few rows of a drawing."""
-    which = frame["token_id"] == token_id
-    return [frame[name].filter(which).tail(most) for name in names]
+def places(frame: pl.DataFrame, token_id: str, most: int) -> Places:
+    """Give the places of the last rows of a token.
+
+    Charts are made of a few rows many times a second: queries, and filters of columns, cost many times as much as they.
+    """
+    return (frame["token_id"] == token_id).to_numpy().nonzero()[0][-most:]
 
 
-def milliseconds(times: pl.Series) -> Numbers:
-    """Turn times, of which none is null, into milliseconds since 1970."""
-    return times.to_numpy().astype(np.int64) / 1e6
+def milliseconds(frame: pl.DataFrame, name: str, at: Places) -> Numbers:
+    """Take times, as milliseconds since 1970."""
+    times = _taken(frame, name, at).astype("datetime64[ns]")
+    return np.where(np.isnat(times), np.nan, times.astype(np.int64) / 1e6)
 
 
-def numbers(column: pl.Series) -> Numbers:
-    """Turn a column into an array."""
-    return column.cast(pl.Float64).to_numpy()
+def numbers(frame: pl.DataFrame, name: str, at: Places) -> Numbers:
+    """Take numbers."""
+    return _taken(frame, name, at).astype(np.float64)
+
+
+def flags(frame: pl.DataFrame, name: str, at: Places, word: str) -> Numbers:
+    """Take 1 where there is a word, and 0 where there is another."""
+    return (_taken(frame, name, at) == word).astype(np.float64)
+
+
+def _taken(frame: pl.DataFrame, name: str, at: Places) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
+    return frame[name].to_numpy()[at] if len(at) else np.empty(0)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from pmlive.widgets.views.common import GapView, Numbers, columns, gap_view, milliseconds
+from pmlive.widgets.views.common import GapView, Numbers, Places, gap_view, milliseconds, places
 
 __all__ = ["LEVELS", "HeatView", "heat_view"]
 
@@ -14,7 +14,7 @@ _SLICES = 600
 _ROWS = 50_000
 # The best levels of a side that are shown; so many columns its half of a row has, whatever the book.
 LEVELS = 10
-_LADDERS = ("bid_prices", "ask_prices", "bid_sizes", "ask_sizes")
+_PRICES, _SIZES = ("bid_prices", "ask_prices"), ("bid_sizes", "ask_sizes")
 
 
 class HeatView(GapView):
@@ -46,10 +46,10 @@ def heat_view(  # each is by name
     doubt: str = "",
 ) -> HeatView:
     """Show the last ladders of a token."""
-    times, *ladders = columns(depth, token_id, _ROWS, "ts_recv", *_LADDERS)
-    slices = milliseconds(times) // slice_ms * slice_ms
+    rows = places(depth, token_id, _ROWS)
+    slices = milliseconds(depth, "ts_recv", rows) // slice_ms * slice_ms
     last = _last_of_each(slices)[-_SLICES:]
-    prices, sizes = (_matrix([ladder[last] for ladder in some]) for some in (ladders[:2], ladders[2:]))
+    prices, sizes = (_matrix([depth[name] for name in some], rows[last]) for some in (_PRICES, _SIZES))
     return {
         "label": label,
         "doubt": doubt,
@@ -63,17 +63,17 @@ def heat_view(  # each is by name
     }
 
 
-def _last_of_each(slices: Numbers) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+def _last_of_each(slices: Numbers) -> Places:
     """Give the places of the last row of each slice, in order."""
     _, from_end = np.unique(slices[::-1], return_index=True)
     return np.sort(len(slices) - 1 - from_end)
 
 
-def _matrix(sides: Sequence[pl.Series]) -> Numbers:
+def _matrix(sides: Sequence[pl.Series], rows: Places) -> Numbers:
     """Lay out the lists of both sides, of different lengths, as rows of one array."""
-    matrix = np.full((len(sides[0]), len(sides) * LEVELS), np.nan)
+    matrix = np.full((len(rows), len(sides) * LEVELS), np.nan)
     for begin, lists in zip(range(0, matrix.shape[1], LEVELS), sides, strict=True):
-        for row, levels in enumerate(lists.to_list()):
-            best = levels[:LEVELS]
+        for row, at in enumerate(rows.tolist()):
+            best = lists[at].to_numpy()[:LEVELS]
             matrix[row, begin : begin + len(best)] = best
     return matrix

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from pmlive.widgets.views.common import GapView, Numbers, columns, gap_view, milliseconds, numbers
+from pmlive.widgets.views.common import GapView, Numbers, flags, gap_view, milliseconds, numbers, places
 
 __all__ = ["PriceView", "price_view"]
 
@@ -44,20 +44,19 @@ def price_view(  # each is by name
     doubt: str = "",
 ) -> PriceView:
     """Show the last prices and trades of a token; times are in milliseconds."""
-    times, bids, asks, mids = columns(prices, token_id, _POINTS, "ts_recv", "best_bid", "best_ask", "mid")
-    traded, at, sizes, sides = columns(trades, token_id, _TRADES, "ts_recv", "price", "size", "side")
+    quoted, traded = places(prices, token_id, _POINTS), places(trades, token_id, _TRADES)
     return {
         "label": label,
         "doubt": doubt,
         "now": now,
         "window": window,
-        "times": milliseconds(times),
-        "bids": numbers(bids),
-        "asks": numbers(asks),
-        "mids": numbers(mids),
-        "trade_times": milliseconds(traded),
-        "trade_prices": numbers(at),
-        "trade_sizes": numbers(sizes),
-        "trade_buys": numbers(sides == "buy"),
+        "times": milliseconds(prices, "ts_recv", quoted),
+        "bids": numbers(prices, "best_bid", quoted),
+        "asks": numbers(prices, "best_ask", quoted),
+        "mids": numbers(prices, "mid", quoted),
+        "trade_times": milliseconds(trades, "ts_recv", traded),
+        "trade_prices": numbers(trades, "price", traded),
+        "trade_sizes": numbers(trades, "size", traded),
+        "trade_buys": flags(trades, "side", traded, "buy"),
         **gap_view(gaps, token_id),
     }
