@@ -136,7 +136,7 @@ class Packed:
         if len(columns) < len(self._schema):
             bid, ask = columns["best_bid"], columns["best_ask"]
             columns |= {"mid": np.round((bid + ask) / 2, 6), "spread": np.round(ask - bid, 6)}
-        return pl.DataFrame({name: self._column(columns[name], dtype) for name, dtype in self._schema.items()})
+        return pl.DataFrame([self._column(columns[name], dtype).alias(name) for name, dtype in self._schema.items()])
 
     def _column(self, values: _Array, dtype: pl.DataType) -> pl.Series:
         # Without expressions, which cost more than they do here.

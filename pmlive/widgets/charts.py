@@ -122,7 +122,8 @@ class _OverTime(Chart):
         self._anew()
 
     def _asked(self, marks: Mapping[str, Mark | None]) -> Asked:
-        return Asked(tables=marks, token_id=self._token_id)
+        # Of the book, only whether it can be trusted.
+        return Asked(tables=marks, token_id=self._token_id, depth=0)
 
 
 class Price(_OverTime):

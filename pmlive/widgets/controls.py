@@ -37,7 +37,8 @@ class Change(TypedDict):
 class _Controls(ipywidgets.HBox):
     """A row of controls that is kept up to date by the painter."""
 
-    _every = 0.25
+    # Seconds from one look to the next.
+    every = 0.25
     _problem = ""
     # Until it is made: what fails to be made is closed, too, when Python lets go of it.
     _closed = True
@@ -52,7 +53,7 @@ class _Controls(ipywidgets.HBox):
 
     def due(self, now: float) -> bool:
         """Tell whether to look again."""
-        return now - self._drawn >= self._every
+        return now - self._drawn >= self.every
 
     def asks(self, now: float) -> Asked:
         """Say what is needed."""

@@ -72,6 +72,11 @@ class Drawn(ipywidgets.DOMWidget):
     def _opening(self, view: View) -> dict[str, object]:
         """Give the traits that it begins with."""
 
+    @property
+    @abstractmethod
+    def every(self) -> float:
+        """The least seconds between two drawings."""
+
     @abstractmethod
     def due(self, now: float) -> bool:
         """Tell whether to draw now."""

@@ -52,6 +52,11 @@ class LiveWidget(Drawn, anywidget.AnyWidget):
 
     # --- drawing, in the painter's thread ---
 
+    @property
+    def every(self) -> float:
+        """The least seconds between two drawings, more where the browser lags."""
+        return self._line.every
+
     def due(self, now: float) -> bool:
         """Tell whether to draw now."""
         self._ear.listen(now)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import math
 import threading
 import time
 import weakref
@@ -19,12 +20,17 @@ __all__ = ["Painted", "Painter", "painter_of"]
 
 # The most drawings a second that a widget may ask for.
 FASTEST = 30.0
-# Between two turns others of the process come to their turn, in seconds.
-_PAUSE = 0.005
+# Between two turns others of the process come to their turn, and what is wished waits for one no longer, in seconds.
+_PAUSE, _LONGEST = 0.005, 0.1
 
 
 class Painted(Protocol):
     """What a painter draws."""
+
+    @property
+    def every(self) -> float:
+        """The least seconds between two drawings."""
+        ...
 
     def due(self, now: float) -> bool:
         """Tell whether to draw now (seconds of a clock that only goes forward)."""
@@ -127,9 +133,14 @@ class Painter:
             if not self._turn():
                 break
             # What drawing takes does not put the next turn off, unless it takes longer than there is.
-            turn = max(turn + 1 / FASTEST, time.monotonic())
+            turn = max(turn + self._step(), time.monotonic())
         if not ended.is_set() and not the_end.is_set():
             self.close()
+
+    def _step(self) -> float:
+        """Give the seconds between turns: no more of them than the fastest needs, since each wakes the process."""
+        fastest = min((painted.every for painted in tuple(self._painted)), default=_LONGEST)
+        return fastest / math.ceil(fastest / _LONGEST)
 
     def _turn(self) -> bool:
         """Draw what is due; False once there is nothing to look at any more."""

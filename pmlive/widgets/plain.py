@@ -62,6 +62,11 @@ class Plain(Drawn):
     def _anew(self) -> None:
         self._wanted = True
 
+    @property
+    def every(self) -> float:
+        """The least seconds between two drawings."""
+        return self._every
+
     def due(self, now: float) -> bool:
         """Tell whether to draw now."""
         return self._wanted or now - self._drawn_at >= self._every - _SLACK

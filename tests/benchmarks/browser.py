@@ -105,8 +105,8 @@ print(json.dumps({
 # What a glance for as many charts takes in the feed's thread, in milliseconds a chart.
 _GLANCE = """
 from pmlive.manager.glance import Asked, glance
-asked = [Asked(tables={"prices": 500, "trades": 50}, token_id=by_changes[0])] * 2
-asked += [Asked(token_id=by_changes[0]), Asked(tables={"depth": 120}, token_id=by_changes[0])]
+asked = [Asked(tables={"prices": 500, "trades": 50}, token_id=by_changes[0], depth=0)] * 2
+asked += [Asked(token_id=by_changes[0]), Asked(tables={"depth": 120}, token_id=by_changes[0], depth=0)]
 def visit():
     began = time.thread_time()
     glance(live._engine, asked)
@@ -114,7 +114,7 @@ def visit():
 taken = []
 for _ in range(50):
     taken.append(live._engine.call(visit) * 1000 / len(asked))
-    time.sleep(0.05)
+    time.sleep(0.1)
 print(json.dumps(sorted(taken)[25]))
 """
 _SEEN = """() => JSON.stringify({
