@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.page import Follower
+from support.page import said as words
 
 from pmlive.widgets.line import Line, Message
 from pmlive.widgets.views import View
@@ -102,3 +103,11 @@ def test_a_problem_is_shown_until_something_is_drawn_again() -> None:
 
     follower.take(*line.whole({"times": np.array([1.0, 2.0])}, 1.0))
     assert follower.problem == ""
+
+
+def test_a_view_speaks_seldom_but_often_while_it_is_late_and_for_a_while_after() -> None:
+    late = range(12, 14)
+
+    told = words([(2.0 if now in late else 0.1, float(now)) for now in range(40)])
+
+    assert told == [0.0, 10.0, *map(float, range(12, 23)), 32.0]

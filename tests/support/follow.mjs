@@ -1,10 +1,11 @@
-// Follows a widget by link.js: each line on the standard input is a list of messages with their buffers, in base64; each
-// line of the answer says what a view knows after them.
+// Follows a widget by link.js. A line on the standard input is a list of messages with their buffers, in base64, and the
+// answer says what a view knows after them; or it is `moments`, how late is drawn and when, and the answer lists at which
+// of them the view says so.
 
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
-const { Follower } = new Function(`${readFileSync(process.argv[2], "utf8")}; return { Follower };`)();
+const { Follower, Word } = new Function(`${readFileSync(process.argv[2], "utf8")}; return { Follower, Word };`)();
 
 function base64(numbers) {
   return Buffer.from(numbers.buffer, numbers.byteOffset, numbers.byteLength).toString("base64");
@@ -27,6 +28,18 @@ function followed(taken) {
   return { number: state.number, values: state.values, arrays, looks, behind: follower.behind, problem };
 }
 
+function said(moments) {
+  const word = new Word();
+  const told = [];
+  for (const [late, now] of moments) {
+    if (!word.due(late, now)) continue;
+    word.said = now;
+    told.push(now);
+  }
+  return told;
+}
+
 for await (const line of createInterface({ input: process.stdin })) {
-  console.log(JSON.stringify(followed(JSON.parse(line))));
+  const asked = JSON.parse(line);
+  console.log(JSON.stringify(asked.moments ? said(asked.moments) : followed(asked)));
 }

@@ -8,12 +8,14 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TypeVar, cast
 
 import msgspec
 from comm.base_comm import BaseComm, BuffersType, MaybeDict
 
-__all__ = ["Follower", "Page", "PageComm"]
+__all__ = ["Follower", "Page", "PageComm", "said"]
+
+T = TypeVar("T")
 
 _HERE = Path(__file__).parent
 _SCRIPTS = _HERE.parents[1] / "pmlive" / "widgets" / "js"
@@ -93,7 +95,7 @@ class Follower:
 
     @property
     def _view(self) -> "Found":
-        self._found = self._found or _node().follow(self._taken)
+        self._found = self._found or _node().ask(self._taken, Found)
         return self._found
 
     @property
@@ -134,6 +136,11 @@ class Found(msgspec.Struct):
     problem: str
 
 
+def said(moments: Sequence[tuple[float, float]]) -> list[float]:
+    """Tell at which moments a view says how late it draws: each is how late that is, and when, in seconds."""
+    return _node().ask({"moments": moments}, list[float])
+
+
 class Node:
     """A Node that runs the scripts of the widgets, for as long as the tests run."""
 
@@ -142,11 +149,11 @@ class Node:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         atexit.register(self.close)
 
-    def follow(self, taken: Sequence[tuple[Mapping[str, object], str]]) -> Found:
+    def ask(self, question: object, kind: type[T]) -> T:
         asked, said = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
-        asked.write(msgspec.json.encode(taken) + b"\n")
+        asked.write(msgspec.json.encode(question) + b"\n")
         asked.flush()
-        return msgspec.json.decode(said.readline(), type=Found)
+        return msgspec.json.decode(said.readline(), type=kind)
 
     def close(self) -> None:
         self._process.communicate(timeout=10)

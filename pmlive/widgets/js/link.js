@@ -5,8 +5,12 @@
 // ("look") until it gets it. It says how late it draws ("seen"), when it comes into sight or leaves it ("visible"), so
 // that nothing is sent that nobody looks at, and now and then that it is still there ("here").
 
-const SEEN_EVERY = 1000;
-const HERE_EVERY = 10000;
+// What a view says costs the kernel more than a drawing: seconds between two words while it is or was late just now, so
+// that the kernel slows down and comes back step by step, and between two while all is well.
+const SEEN_EVERY = [1, 10];
+const LATE = 0.5;
+const JUST_NOW = 10;
+const HERE_EVERY = 10;
 const LOOK_AGAIN = [1000, 8000];
 const LAG_WITHIN = 30;
 
@@ -122,6 +126,25 @@ class Lag {
   }
 }
 
+// When to say how late it is, and that it is there; times are in seconds.
+class Word {
+  constructor() {
+    this.said = -Infinity;
+    this.late = -Infinity;
+  }
+
+  // Tells whether it is time to say how late it is.
+  due(late, now) {
+    if (late > LATE) this.late = now;
+    return now - this.said >= SEEN_EVERY[now - this.late < JUST_NOW ? 0 : 1];
+  }
+
+  // Tells whether nothing was said for long.
+  silent(now) {
+    return now - this.said >= HERE_EVERY;
+  }
+}
+
 // What follows a widget, but for the page that it is in: `say` sends, `later` has it drawn, `warn` shows a problem.
 class Follower {
   constructor({ say, later, warn }) {
@@ -173,13 +196,15 @@ function follow(model, el, draw) {
   const problem = document.createElement("div");
   problem.style.cssText = "color: var(--jp-error-color1, #c62828); font-size: 12px;";
   el.append(problem);
+  const word = new Word();
   let frame = 0;
-  let lastSeen = 0;
+  let drawn = -1;
   let inView = true;
   let ended = false;
 
   const seconds = () => performance.now() / 1000;
   const say = (content) => {
+    word.said = seconds();
     try {
       if (!ended) model.send({ ...content, view });
     } catch {
@@ -200,9 +225,11 @@ function follow(model, el, draw) {
     el.dataset.draws = String(Number(el.dataset.draws || 0) + 1);
     el.dataset.number = String(state.number);
     el.dataset.doubt = state.values.doubt || "";
-    if (state.number < 0 || Date.now() - lastSeen < SEEN_EVERY) return;
-    lastSeen = Date.now();
-    say({ kind: "seen", number: state.number, lag: follower.late(seconds()) });
+    // What is drawn again, in another size, is not late.
+    if (state.number === drawn) return;
+    drawn = state.number;
+    const lag = follower.late(seconds());
+    if (word.due(lag, seconds())) say({ kind: "seen", number: drawn, lag });
   };
   const receive = (message, buffers) => follower.receive(message, buffers[0], seconds());
   const visible = () => inView && !document.hidden;
@@ -216,7 +243,7 @@ function follow(model, el, draw) {
   });
   const size = new ResizeObserver(later);
   const endTheme = onTheme(later);
-  const here = setInterval(() => visible() && say({ kind: "here" }), HERE_EVERY);
+  const here = setInterval(() => visible() && word.silent(seconds()) && say({ kind: "here" }), HERE_EVERY * 1000);
   let wait = LOOK_AGAIN[0];
   let again = 0;
   const lookAgain = () => {
