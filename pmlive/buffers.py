@@ -64,10 +64,7 @@ class Rows:
         values = {name: flat[at::width] for at, name in enumerate(self._schema)}
         made = _lists({name: values[name] for name in self._ladders}) if self._ladders else {}
         return pl.DataFrame(
-            [
-                made[name] if name in made else pl.Series(name, values[name], dtype=dtype)
-                for name, dtype in self._schema.items()
-            ]
+            [made[name] if name in made else _series(name, values[name], dtype) for name, dtype in self._schema.items()]
         )
 
 
@@ -159,6 +156,13 @@ def ladder(numbers: list[float]) -> bytes:
 @lru_cache(maxsize=1024)
 def _doubles(amount: int) -> Struct:
     return Struct(f"{amount}d")
+
+
+def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
+    if isinstance(dtype, pl.Enum):
+        # Words as they are cost twice as much.
+        return pl.Series(name, values, dtype=pl.String).cast(dtype)
+    return pl.Series(name, values, dtype=dtype)
 
 
 def _lists(ladders: dict[str, list[bytes]]) -> dict[str, pl.Series]:
