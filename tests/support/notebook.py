@@ -91,7 +91,8 @@ _STATE = """({ selector, at }) => {
   const { number, values, series } = el.followed;
   const arrays = Object.fromEntries(Object.keys(series).map((name) => [name, [...el.followed.array(name)]]));
   const text = el.textContent;
-  return JSON.stringify({ number, values, arrays, text, draws: Number(el.dataset.draws), doubt: el.dataset.doubt });
+  const { draws, doubt } = el.dataset;
+  return JSON.stringify({ number, values, arrays, text, draws: Number(draws || 0), doubt });
 }"""
 
 
