@@ -18,6 +18,8 @@ _Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 PACKED: tuple[str, ...] = ("prices", "book_deltas")
 
 _DOUBLE = 8
+# Of so many rows all ladders are made at once; of more one after another, which takes less memory.
+_FEW = 1_000
 
 # Made of the best prices all at once when rows are taken: null where a side is empty, and rounded since prices have
 # at most four decimals and adding floats leaves dust.
@@ -62,7 +64,10 @@ class Rows:
         flat, width = self._flat.copy(), len(self._schema)
         self._flat.clear()
         values = {name: flat[at::width] for at, name in enumerate(self._schema)}
-        made = _lists({name: values[name] for name in self._ladders}) if self._ladders else {}
+        made: dict[str, pl.Series] = {}
+        together = [self._ladders] if len(flat) <= _FEW * width else [[name] for name in self._ladders]
+        for names in filter(None, together):
+            made |= _lists({name: values[name] for name in names})
         return pl.DataFrame(
             [made[name] if name in made else _series(name, values[name], dtype) for name, dtype in self._schema.items()]
         )
@@ -173,8 +178,9 @@ def _lists(ladders: dict[str, list[bytes]]) -> dict[str, pl.Series]:
     matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = np.frombuffer(b"".join(values))
     height = len(values) // len(ladders)
     begins = {name: at * height for at, name in enumerate(ladders)}
-    prices = matrix[begins["bid_prices"] :][:height]
-    np.subtract(0, prices, out=prices)  # they come as a book sorts them, negated
+    if (begin := begins.get("bid_prices")) is not None:
+        prices = matrix[begin : begin + height]
+        np.subtract(0, prices, out=prices)  # they come as a book sorts them, negated
     lists = pl.Series(matrix.ravel(), nan_to_null=True).reshape(matrix.shape).cast(LEVELS)
     if (lengths < matrix.shape[1]).any():
         # An expression costs more than the rest.

@@ -3,6 +3,7 @@
 import math
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -75,12 +76,13 @@ def test_an_empty_side_has_neither_mid_nor_spread() -> None:
     assert (frame["mid"].to_list(), frame["spread"].to_list()) == ([0.5, None], [0.04, None])
 
 
-def test_rows_with_lists_keep_their_lengths() -> None:
+@pytest.mark.parametrize("times", [1, 1000])
+def test_rows_with_lists_keep_their_lengths(times: int) -> None:
     rows = Rows("depth")
-    for bids in ([-0.4], [], [-0.4, -0.3, -0.2]):
+    for bids in ([-0.4], [], [-0.4, -0.3, -0.2]) * times:
         rows.put((1, _NOON, _NOON, 1, "1", "0xa", *map(ladder, (bids, bids, [0.5], [9.0]))))
 
     frame = rows.take()
 
-    assert frame["bid_prices"].to_list() == [[0.4], [], [0.4, 0.3, 0.2]]
-    assert frame["ask_prices"].to_list() == [[0.5]] * 3
+    assert frame["bid_prices"].to_list() == [[0.4], [], [0.4, 0.3, 0.2]] * times
+    assert frame["ask_prices"].to_list() == [[0.5]] * 3 * times
