@@ -16,7 +16,7 @@ from pmlive.manager import Manager
 from pmlive.manager.ending import the_end
 from pmlive.manager.glance import Asked, Glance
 
-__all__ = ["Painted", "Painter", "painter_of"]
+__all__ = ["FASTEST", "Painted", "Painter", "painter_of", "step"]
 
 # The most drawings a second that a widget may ask for.
 FASTEST = 30.0
@@ -89,14 +89,14 @@ class Painter:
         """Draw in the caller's thread for a while, and not in one of its own."""
         with self._here():
             until = time.monotonic() + seconds
-            while (left := until - time.monotonic()) > 0 and self._painted and self._turn():
+            while (left := until - time.monotonic()) > 0 and self._painted and self._turn(time.monotonic()):
                 time.sleep(min(1 / FASTEST, left))
 
     async def draw_for_async(self, seconds: float) -> None:
         """Draw in the caller's event loop for a while, and not in a thread."""
         with self._here():
             until = time.monotonic() + seconds
-            while (left := until - time.monotonic()) > 0 and self._painted and self._turn():  # noqa: ASYNC110  # it waits for the clock
+            while (left := until - time.monotonic()) > 0 and self._painted and self._turn(time.monotonic()):  # noqa: ASYNC110  # it waits for the clock
                 await asyncio.sleep(min(1 / FASTEST, left))
 
     @contextmanager
@@ -130,21 +130,17 @@ class Painter:
     def _run(self, ended: threading.Event) -> None:
         turn = time.monotonic()
         while not ended.wait(max(_PAUSE, turn - time.monotonic())) and not the_end.is_set():
-            if not self._turn():
+            # By the time that it should be: a turn that comes a little late must not make the next one seem early.
+            if not self._turn(turn):
                 break
             # What drawing takes does not put the next turn off, unless it takes longer than there is.
-            turn = max(turn + self._step(), time.monotonic())
+            every = [painted.every for painted in tuple(self._painted)]
+            turn = max(turn + step(every), time.monotonic())
         if not ended.is_set() and not the_end.is_set():
             self.close()
 
-    def _step(self) -> float:
-        """Give the seconds between turns: no more of them than the fastest needs, since each wakes the process."""
-        fastest = min((painted.every for painted in tuple(self._painted)), default=_LONGEST)
-        return fastest / math.ceil(fastest / _LONGEST)
-
-    def _turn(self) -> bool:
+    def _turn(self, now: float) -> bool:
         """Draw what is due; False once there is nothing to look at any more."""
-        now = time.monotonic()
         due = [painted for painted in tuple(self._painted) if painted.due(now)]
         return not due or self._draw(due, now)
 
@@ -164,6 +160,16 @@ class Painter:
         for painted, glance in zip(due, glances, strict=True):
             _paint(painted, lambda seen=glance: seen, now)
         return True
+
+
+def step(every: Sequence[float]) -> float:
+    """Give the seconds between turns: no more turns than the fastest needs, since each wakes the process.
+
+    >>> step([0.1, 0.5]), step([1.0]), step([])
+    (0.1, 0.1, 0.1)
+    """
+    fastest = min(every, default=_LONGEST)
+    return fastest / math.ceil(fastest / _LONGEST)
 
 
 def _join(thread: threading.Thread | None) -> None:
