@@ -73,6 +73,19 @@ NO_TRADES, NO_GAPS, NO_PRICES = rows("trades", []), rows("gaps", []), rows("pric
 # --- price ---
 
 
+def test_of_more_than_can_be_shown_the_newest_is() -> None:
+    many = 50_010
+    prices = rows("prices", [price(at, 0.4, 0.5) for at in range(many)])
+    trades = rows("trades", [trade(at, 0.5) for at in range(5_010)])
+    gaps = rows("gaps", [gap(at, at + 0.5) for at in range(210)])
+
+    view = price_view(prices, trades, gaps, token_id="1", label="A", now=0.0)
+
+    assert (len(view["times"]), view["times"][-1]) == (50_000, (many - 1) * 1000 + 20)
+    assert (len(view["trade_times"]), view["trade_times"][-1]) == (5_000, 5_009_000)
+    assert (len(view["gap_starts"]), view["gap_starts"][-1], len(view["gap_causes"])) == (200, 209_000, 200)
+
+
 def test_prices_of_the_token_are_shown_at_the_times_they_were_received() -> None:
     prices = rows("prices", [price(1, 0.4, 0.6), price(2, 0.1, 0.2, token="2"), price(3, 0.5, 0.6)])
 
@@ -184,6 +197,16 @@ def test_a_slice_shows_the_book_as_it_was_last_in_it() -> None:
     assert np.isnan(view["prices"][0][2:]).all()
     assert view["sizes"][0][:2].tolist() == [9.0, 8.0]
     assert (view["prices"][1][10], view["sizes"][1][10]) == (0.7, 4.0)
+
+
+def test_a_slice_is_of_the_token_among_others() -> None:
+    other = ladder(1, [(0.1, 1.0)], [(0.9, 1.0)]) | {"token_id": "2"}
+    its = ladder(1.1, [(0.4, 7.0)], [(0.6, 8.0)])
+
+    view = heat_view(rows("depth", [other, its, other]), NO_GAPS, token_id="1", label="A", now=3000.0)
+
+    assert view["prices"][:, [0, 10]].tolist() == [[0.4, 0.6]]
+    assert view["sizes"][:, [0, 10]].tolist() == [[7.0, 8.0]]
 
 
 def test_no_book_makes_no_slice() -> None:

@@ -56,7 +56,7 @@ def enlarge(blocks: Iterable[Block], *, level: int) -> Iterator[Block]:
 
 
 def _grouped(blocks: Iterable[Block]) -> Iterator[list[Block]]:
-    """Divide blocks, at least one, by the size of their entries."""
+    """Divide blocks by the size of their entries."""
     group: list[Block] = []
     size = 0
     for block in blocks:
