@@ -170,10 +170,10 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("path", _FILES, ids=name_of)
-def test_no_module_is_longer_than_350_lines(path: Path) -> None:
+def test_no_module_is_longer_than_600_lines(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").count("\n")
 
-    assert lines <= 350
+    assert lines <= 600
 
 
 @pytest.mark.parametrize("path", _FILES, ids=name_of)
