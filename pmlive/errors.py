@@ -3,6 +3,8 @@
 A wrong argument is a built-in ``TypeError`` or ``ValueError``. A disconnection is not an error but a row in ``gaps``.
 """
 
+from datetime import datetime
+
 __all__ = [
     "AuthError",
     "BookError",
@@ -23,7 +25,17 @@ class ProtocolError(PmliveError):
 
 
 class BookError(PmliveError):
-    """Report a book that cannot be trusted now, with the reason."""
+    """Report a book that cannot be trusted.
+
+    Attributes:
+        cause: the cause of the gap that the book is in, as in the table ``gaps``; None where it has not come yet.
+        since: when that gap began; None where it has not come yet.
+    """
+
+    def __init__(self, message: str, *, cause: str | None = None, since: datetime | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.since = since
 
 
 class FeedError(PmliveError):

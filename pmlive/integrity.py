@@ -236,6 +236,16 @@ class Proof(msgspec.Struct):
         self.established, self.failures = True, 0
         return "verified"
 
+    def fits(self, book: Book, market: str, token_id: str, timestamp: int, stated: str) -> bool:
+        """Tell whether a book has the hash stated for it, given what fitted before and the last announced trade.
+
+        Not every trade price is tried, so a book may be right though this says no; nothing is noted.
+        """
+        digest = book_digest(book, market, token_id, timestamp)
+        announced = self.facts.last_trade_price if self.announced is None else trade_price_text(self.announced)
+        likely = (self.facts, msgspec.structs.replace(self.facts, last_trade_price=announced))
+        return bool(stated) and any(_finish(digest, facts) == stated for facts in likely)
+
     def doubt(self) -> None:
         """Start anew: a book that the venue itself sent does not fit its hash."""
         self.established = False

@@ -38,7 +38,7 @@ from pmlive.export.events import (
     in_both_orders,
 )
 from pmlive.export.walk import Break, End, TokenRows, events_of
-from pmlive.pipeline.journal import Closed
+from pmlive.records import Closed
 from pmlive.store import read_manifest, scan
 from pmlive.tables import SCHEMAS, STORED
 

@@ -188,7 +188,7 @@ def test_a_gap_that_a_crash_left_open_is_not_forgotten() -> None:
     assert gaps.select("token_id", "cause", "ended").rows() == [(None, "disconnect", None), ("1", "disconnect", None)]
 
 
-def test_a_segment_that_was_cut_leaves_open_gaps_and_counts_to_the_next() -> None:
+def test_a_segment_that_was_cut_tells_open_gaps_and_leaves_counts_to_the_next() -> None:
     night, venue = Night(), Venue()
     night.open(0, 1, ["1"])
     night.frame(10, venue.opening())
@@ -197,7 +197,7 @@ def test_a_segment_that_was_cut_leaves_open_gaps_and_counts_to_the_next() -> Non
 
     tables = rebuild(night.records)
 
-    assert "gaps" not in tables
+    assert tables["gaps"].select("token_id", "ended").rows() == [(None, None), ("1", None)]
     assert "checks" not in tables
 
 
@@ -224,16 +224,26 @@ def test_no_records_make_no_rows() -> None:
     assert all(frame.height == 0 for frame in rebuild([]).values())
 
 
-def test_kinds_of_records_that_are_not_known_are_passed_over() -> None:
-    """A later version may write more kinds."""
+@pytest.mark.parametrize(
+    ("kind", "data"), [("weather", b"sunny"), ("subscribe", b"{"), ("gap", b"[]"), ("book", b"none"), ("close", b"1")]
+)
+@pytest.mark.parametrize("conn", [0, 1])
+def test_a_record_that_cannot_be_read_is_told_and_trusted_no_further(kind: str, data: bytes, conn: int) -> None:
+    """A later version may write more kinds, and what they did to the books is not known."""
     night, venue = Night(), Venue()
     night.open(0, 1, ["1"])
     night.frame(10, venue.opening())
-    night.note(20, "weather", b"sunny")
+    night.note(20, kind, data, conn)
     night.frame(30, venue.change("bid", "0.43", "5", 30))
+    night.frame(31, venue.change("bid", "0.43", "6", 31))
     night.end(1000)
 
-    assert rebuild(night.records)["book_deltas"]["check"].to_list() == ["verified"]
+    tables = rebuild(night.records)
+
+    assert tables["book_deltas"]["check"].to_list()[0] == "skipped"
+    (gap,) = tables["gaps"].select("token_id", "cause", "detail").rows()
+    assert gap[:2] == ("1", "malformed")
+    assert kind in gap[2]
 
 
 @pytest.mark.parametrize("channel", ["market", "user", "realtime", "prices"])

@@ -2,6 +2,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from storing import earlier_entry, record
 
 from pmlive.errors import StoreError
+from pmlive.records import Loss, read_note
+from pmlive.store import wal
 from pmlive.store.log import (
     Block,
     Damage,
@@ -23,7 +26,7 @@ from pmlive.store.log import (
     read_blocks,
     read_entries,
 )
-from pmlive.store.wal import LOST, Reading, read
+from pmlive.store.wal import LOST, Reading
 
 _records = st.builds(
     Record,
@@ -34,6 +37,8 @@ _records = st.builds(
     data=st.binary(max_size=200),
 )
 _compressor = zstandard.ZstdCompressor(level=1)
+
+read = partial(wal.read, since=0)
 
 
 def _block(number: int, *numbers: int) -> bytes:
@@ -53,7 +58,7 @@ def _numbers(reading: Reading) -> list[int]:
 
 
 def _gaps(reading: Reading) -> list[int]:
-    return [item.seq for item in reading.records() if item.kind == "gap"]
+    return [item.seq for item in reading.records() if item.kind == "loss"]
 
 
 @given(st.lists(_records, max_size=20))
@@ -150,16 +155,55 @@ def test_zeros_at_the_end_are_a_torn_tail() -> None:
 def test_a_missing_block_is_a_gap_numbered_just_before_what_follows() -> None:
     reading = read([_LOG[0] + _LOG[2]])
 
-    (gap,) = [item for item in reading.records() if item.kind == "gap"]
+    (lost,) = [item for item in reading.records() if item.kind == "loss"]
 
     assert [item.seq for item in reading.records()] == [1, 2, 3, 4, 5, 6]
-    assert gap.seq == 3
-    assert b'"cause":"disk"' in gap.data
+    assert lost.seq == 3
+    assert b'"cause":"disk"' in lost.data
     assert [block.number for block in reading.blocks] == [0, LOST, 2]
 
 
-def test_a_missing_first_block_is_a_gap() -> None:
-    assert _gaps(read([_LOG[1]])) == [2]
+def test_a_missing_first_block_is_a_gap_since_the_last_record_before_it() -> None:
+    reading = wal.read([_LOG[1]], since=7)
+
+    (lost,) = [read_note(item) for item in reading.records() if item.kind == "loss"]
+
+    assert _gaps(reading) == [2]
+    assert isinstance(lost, Loss)
+    assert lost.beginning
+    assert (lost.gap.started, lost.gap.ended) == (7, reading.blocks[-1].first_recv)
+
+
+@pytest.mark.parametrize("kept", range(len(_LOG) + 1))
+def test_whatever_is_cut_from_the_beginning_is_a_loss(kept: int) -> None:
+    """A beginning tells what the books were, so without it they are unknown; a log that is empty tells nothing."""
+    rest = b"".join(_LOG)[sum(map(len, _LOG[:kept])) + 3 :]
+
+    reading = wal.read([rest], since=7)
+
+    losses = [read_note(item) for item in reading.records() if item.kind == "loss"]
+    assert all(isinstance(lost, Loss) and lost.beginning and lost.gap.started == 7 for lost in losses)
+    assert bool(losses) == (kept + 1 < len(_LOG))
+    assert reading.lossy or reading.damaged == len(rest)
+
+
+def test_segments_are_read_one_after_the_other_and_one_that_is_missing_is_a_loss() -> None:
+    whole = b"".join(_LOG)
+
+    found = dict(wal.read_all({4: [whole], 6: [_block(0, 9)]}, since=0, sealed=3))
+
+    assert not found[4].lossy
+    (lost,) = [read_note(item) for item in found[6].records() if item.kind == "loss"]
+    assert isinstance(lost, Loss)
+    assert lost.beginning
+    assert lost.gap.started == found[4].blocks[-1].last_recv
+
+
+def test_an_empty_segment_before_another_is_a_loss_that_ends_with_it() -> None:
+    found = dict(wal.read_all({4: [b""], 5: [b"".join(_LOG)]}, since=7, sealed=3))
+
+    assert [item.kind for item in found[4].records()] == ["loss", "cut"]
+    assert not found[5].lossy
 
 
 def test_a_damaged_end_is_a_loss_when_the_log_goes_on_after_it() -> None:

@@ -291,7 +291,7 @@ def test_a_time_that_no_table_could_hold_is_refused(timestamp: object) -> None:
     refused = one("market", json.loads(_TRADE) | {"timestamp": timestamp})
 
     assert isinstance(refused, Malformed)
-    assert refused.token_id == "1"
+    assert "1" in refused.names
 
 
 @pytest.mark.parametrize(

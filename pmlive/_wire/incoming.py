@@ -64,6 +64,11 @@ _SPELLINGS = {
 _AS_SENT = frozenset({"fee_schedule"})
 # Keys of user messages that hold an API key, without underscores and in lower case.
 _SECRET = frozenset({"owner", "orderowner", "tradeowner", "auth", "apikey", "secret", "passphrase"})
+# What names a token or a market, and what an id looks like under a key that we do not know.
+_NAMING_KEYS = frozenset(
+    {"asset_id", "assets_ids", "market", "condition_id", "clob_token_ids", "token_id", "winning_asset_id"}
+)
+_LIKE_AN_ID = re.compile(r"0x[0-9a-fA-F]{62,64}|[0-9]{20,78}", re.ASCII)
 _WITHHELD = b"(a message that is not JSON, withheld)"
 
 
@@ -165,7 +170,7 @@ def _element(channel: Channel, text: bytes) -> list[Event]:
 def _clob(message: dict[str, object], raw: str) -> list[Event]:
     kind = str(message.get("event_type") or _kind(message))
     if kind not in messages.BY_KIND:
-        return [Unknown(kind, raw)]
+        return [Unknown(kind, raw, _names(message))]
     message["event_type"] = kind
     if kind == "price_change":
         return _price_change(message, raw)
@@ -200,7 +205,7 @@ def _price_change(message: dict[str, object], raw: str) -> list[Event]:
             plain = {key: _plain(value) for key, value in fields.items() if value is not None}
             changes.append(msgspec.convert(plain | _best(fields), messages.LevelChange, strict=False))
         except _REFUSED as error:
-            refused.append(_malformed(raw, fields, error))
+            refused.append(_malformed(raw, fields if _names(fields) else message, error))
     plain = {"event_type": "price_change", "market": message.get("market"), "timestamp": message.get("timestamp")}
     event = msgspec.convert(plain | {"price_changes": []}, messages.PriceChange, strict=False)
     return [msgspec.structs.replace(event, changes=changes), *refused]
@@ -244,8 +249,18 @@ def _plain(value: object) -> object:
 
 
 def _malformed(raw: str, fields: dict[str, object], error: Exception) -> Malformed:
-    token = fields.get("asset_id")
-    return Malformed(raw, str(error), token if isinstance(token, str) else None)
+    return Malformed(raw, str(error), _names(fields))
+
+
+def _names(value: object, key: str = "") -> tuple[str, ...]:
+    """List what may be the id of a token or of a market: what stands under its key, or looks like one under any."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        return tuple(dict.fromkeys(name for key, item in fields.items() for name in _names(item, key)))
+    if isinstance(value, list):
+        return tuple(dict.fromkeys(name for item in cast("list[object]", value) for name in _names(item, key)))
+    named = isinstance(value, str) and (key in _NAMING_KEYS or _LIKE_AN_ID.fullmatch(value) is not None)
+    return (cast("str", value),) if named else ()
 
 
 def _head(data: str | bytes) -> str:

@@ -10,23 +10,20 @@ from typing import Literal, TypeAlias
 import polars as pl
 
 from pmlive.analysis._time import TIME, as_of, ordered
+from pmlive.gaps import GapIndex
 
 __all__ = ["Touched", "broken", "drop_touched", "mark", "touched_by"]
 
 # "flag" keeps an interval that a gap touches with nulls for what was measured; "drop" leaves it out.
 Touched: TypeAlias = Literal["flag", "drop"]
 
-# Gaps of the recorder itself name no connection.
-_EVERY_CONN = 0
-_OPEN = pl.datetime(2262, 1, 1, time_unit="ns", time_zone="UTC")
-
 
 def touched_by(intervals: pl.DataFrame, gaps: pl.DataFrame, *, conns: pl.DataFrame | None = None) -> pl.Series:
     """Tell of each interval whether something of it may be missing.
 
     An interval ``[start, end)`` is touched by a gap ``(started, ended)`` if ``started < end and ended > start``; a gap
-    without an end lasts for ever, and one without length touches the interval that it lies in. A gap that lasted over
-    several rows of its table counts once, with the end it got at last.
+    without an end lasts until another run went on, and one without length touches the interval that it lies in. A gap
+    that lasted over several rows of its table counts once, with the end it got at last.
 
     Args:
         intervals: ``token_id``, ``start`` and ``end`` (UTC, nanoseconds); one that starts at its end is an instant.
@@ -101,17 +98,23 @@ _SPAN = {"_started": "ts_recv", "_ended": "ended"}
 
 
 def _spans(gaps: pl.DataFrame, tokens: pl.DataFrame, conns: pl.DataFrame | None) -> pl.DataFrame:
-    once = gaps.group_by("token_id", "conn", "started", "cause").agg(pl.col("ended").max())
-    carriers = None if conns is None or "conn" not in conns.columns else conns
-    named = once.filter(pl.col("token_id").is_not_null())
-    whole = once.filter(pl.col("token_id").is_null()).drop("token_id")
-    everywhere = whole if carriers is None else whole.filter(pl.col("conn") == _EVERY_CONN)
-    parts = [named, everywhere.join(tokens, how="cross")]
-    if carriers is not None:
-        carried = pl.concat(
-            [each.select("token_id", pl.col("conn").cast(whole["conn"].dtype)) for each in (carriers, named)]
-        )
-        parts.append(whole.filter(pl.col("conn") != _EVERY_CONN).join(carried.unique(), on="conn"))
-    wanted = [pl.col("token_id"), pl.col("started").cast(TIME).alias("ts_recv"), pl.col("ended").cast(TIME)]
-    spans = ordered(pl.concat([part.select(wanted) for part in parts], how="vertical_relaxed"))
-    return spans.with_columns(pl.col("ended").fill_null(_OPEN).cum_max().over("token_id"))
+    index, carriers = GapIndex(gaps), _carriers(gaps, conns)
+    spans = [
+        (token_id, gap.started, gap.until)
+        for token_id in tokens["token_id"].to_list()
+        for gap in index.of(token_id, conns=None if carriers is None else carriers.get(token_id, ()))
+    ]
+    schema = {"token_id": tokens["token_id"].dtype, "ts_recv": pl.Int64, "ended": pl.Int64}
+    frame = pl.DataFrame(spans, schema=schema, orient="row").with_columns(pl.col("ts_recv", "ended").cast(TIME))
+    return ordered(frame).with_columns(pl.col("ended").cum_max().over("token_id"))
+
+
+def _carriers(gaps: pl.DataFrame, conns: pl.DataFrame | None) -> dict[str, set[int]] | None:
+    """Gather the connections of each token from the rows that name them, None where nobody asked for it."""
+    if conns is None or "conn" not in conns.columns:
+        return None
+    found: dict[str, set[int]] = {}
+    for frame in (conns, gaps):
+        for token_id, conn in frame.select("token_id", "conn").drop_nulls().unique().iter_rows():
+            found.setdefault(token_id, set()).add(conn)
+    return found

@@ -15,7 +15,8 @@ from pmlive.events import Cause, Channel, Event, Malformed, Unknown
 from pmlive.export.aside import new_folder
 from pmlive.markets import Market, described
 from pmlive.pipeline import Pipeline
-from pmlive.pipeline.journal import Closed, Journal, Opened, rebuild
+from pmlive.pipeline.journal import Journal, rebuild
+from pmlive.records import Closed, Opened
 from pmlive.store import Recorder, RecorderOptions, recordings
 
 __all__ = ["import_capture"]

@@ -53,24 +53,29 @@ class Control(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unknown(msgspec.Struct, frozen=True, gc=False):
-    """A message of a kind this version does not know, kept as received."""
+    """A message of a kind this version does not know: its first 1 kB, and the ids of tokens and markets in it."""
 
     kind: str
     raw: str
+    names: tuple[str, ...] = ()
 
 
 class Malformed(msgspec.Struct, frozen=True, gc=False):
-    """A message that could not be read: the first 1 kB of it, why, and the token it was about if it said."""
+    """A message that could not be read: its first 1 kB, why, and the ids of tokens and markets in it.
+
+    Without ``names`` nobody can say what it was about.
+    """
 
     raw: str
     reason: str
-    token_id: str | None = None
+    names: tuple[str, ...] = ()
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """An interval that cannot be trusted, in nanoseconds since 1970 of our own clock.
 
-    ``token_id`` is None where the whole connection was affected; ``ended`` is None while it lasts.
+    ``token_id`` is None where the whole connection was affected; ``ended`` is None while it lasts. What is missing was
+    sent and would have come within it, by the venue's time of it and by ours.
     """
 
     started: int

@@ -19,14 +19,16 @@ from pmlive.export.report import (
     unsealed_bytes,
 )
 from pmlive.export.walk import Break, End, TokenRows, events_of
-from pmlive.pipeline.journal import Closed
-from pmlive.store import read_manifest, records, scan
+from pmlive.gaps import GapIndex
+from pmlive.recording.known import Knowing
+from pmlive.recording.notes import let_go
+from pmlive.records import FRAMES, Kind
+from pmlive.store import records, scan
 
 __all__ = ["to_hftbacktest"]
 
 _BOOKS = ("book_snapshots", "keyframes")
 _TABLES = (*_BOOKS, "book_deltas", "trades")
-_NEVER = 2**63 - 1
 # A token id names a file, and a recording may come from somebody else.
 _is_plain = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII).fullmatch
 
@@ -77,8 +79,8 @@ def to_hftbacktest(folder: str | Path, out: str | Path, *, token_id: str | None 
 
 
 def _all(source: Path, tokens: Iterable[str], *, aside: Path, shift: int) -> list[ExportedToken | SkippedToken]:
-    ends = _ends(source)
-    return [_write(source, token, ends, aside=aside, shift=shift) for token in tokens]
+    ends, gaps = _ends(source), Knowing(source).now().gaps
+    return [_write(source, token, ends, gaps, aside=aside, shift=shift) for token in tokens]
 
 
 def _tokens(source: Path, wanted: str | None) -> list[str]:
@@ -97,15 +99,13 @@ def _no_book(source: Path, skipped: Sequence[SkippedToken]) -> str:
 
 
 def _ends(source: Path) -> _Ends:
-    found = _Ends([], [], {})
-    for record in records(source):
-        if record.kind == "begin":
-            found.begun.append(End(record.recv, record.seq, 0))
-        elif record.kind == "close" and msgspec.json.decode(record.data, type=Closed).cause is None:
-            found.closed.append(End(record.recv, record.seq, record.conn))
-        elif record.kind == "unsubscribe":
-            for token in msgspec.json.decode(record.data, type=list[str]):
-                found.dropped.setdefault(token, []).append(End(record.recv, record.seq, 0))
+    kept = [record for record in records(source) if record.kind not in FRAMES]
+    found = _Ends([End(record.recv, record.seq, 0) for record in kept if record.kind == Kind.BEGIN], [], {})
+    for gone in let_go(kept):
+        if gone.tokens is None:
+            found.closed.append(End(gone.recv, gone.seq, gone.conn))
+        for token in gone.tokens or ():
+            found.dropped.setdefault(token, []).append(End(gone.recv, gone.seq, 0))
     return found
 
 
@@ -115,7 +115,9 @@ def _shift(source: Path) -> int:
     return max([0, *(-each for each in least if each is not None)])
 
 
-def _write(source: Path, token: str, ends: _Ends, *, aside: Path, shift: int) -> ExportedToken | SkippedToken:
+def _write(
+    source: Path, token: str, ends: _Ends, gaps: GapIndex, *, aside: Path, shift: int
+) -> ExportedToken | SkippedToken:
     if _is_plain(token) is None:
         return SkippedToken(token, "its id is none of the venue's and cannot name a file")
     its = {table: _of(source, table, token) for table in _TABLES}
@@ -127,7 +129,7 @@ def _write(source: Path, token: str, ends: _Ends, *, aside: Path, shift: int) ->
         snapshots=its["book_snapshots"],
         keyframes=books,
         trades=its["trades"],
-        breaks=list(_breaks(source, token, [end.recv for end in ends.begun])),
+        breaks=list(_breaks(gaps, token, books)),
         ends=ends.of(token),
     )
     made = events_of(rows, shift=shift)
@@ -149,17 +151,10 @@ def _of(source: Path, table: str, token: str) -> pl.DataFrame:
     return scan(source, table).filter(pl.col("token_id") == token).collect().sort("seq")
 
 
-def _breaks(source: Path, token: str, begun: Iterable[int]) -> Iterable[Break]:
-    """List when a token's book could not be trusted; a gap of one connection is one of each of its tokens, too."""
-    its_own = pl.col("token_id") == token
-    of_all = pl.col("token_id").is_null() & (pl.col("conn") == 0)
-    gaps = scan(source, "gaps").filter(its_own | of_all).group_by("started", "cause").agg(pl.col("ended").max())
-    for started, ended in gaps.select(pl.col("started", "ended").dt.epoch("ns")).collect().iter_rows():
-        # What was open when a run ended is over when the next begins.
-        later = (time for time in begun if time > started)
-        yield Break(started, next(later, _NEVER) if ended is None else ended)
-    for hole in read_manifest(source).holes:
-        yield Break(hole.started, _NEVER if hole.ended is None else hole.ended)
+def _breaks(gaps: GapIndex, token: str, books: pl.DataFrame) -> Iterable[Break]:
+    """List when a token's book could not be trusted; what befell its connection is a gap of the token, too."""
+    known = books.filter(~pl.col("alone"))["ts_recv"].dt.epoch("ns").to_list()
+    return (Break(gap.started, gap.until) for gap in gaps.of(token, conns=(), known=known))
 
 
 def _tick_size(source: Path, token: str, snapshots: pl.DataFrame) -> float | None:

@@ -10,7 +10,8 @@ from pmlive.digest import Digest
 from pmlive.events import Cause, Channel, Event, Gap
 from pmlive.feed import Connection
 from pmlive.pipeline import Making, Pipeline
-from pmlive.pipeline.journal import Closed, Journal, Opened
+from pmlive.pipeline.journal import Journal
+from pmlive.records import Closed, Kind, Opened
 from pmlive.store import Record, Recorder
 from pmlive.tables import ROLLING, STORED, Rolling
 
@@ -193,7 +194,7 @@ class Desk:
     def replay(self, record: Record) -> None:
         """Take a record of a recording, and cut one that is made of it where it was cut."""
         self.journal.replay(record)
-        if record.kind == "cut" and self.recorder is not None:
+        if record.kind == Kind.CUT and self.recorder is not None:
             self.flush()
             self.recorder.cut([])
 

@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 
-import msgspec
-
 from pmlive.errors import PmliveError
 from pmlive.events import Channel
 from pmlive.manager.desk import Desk
@@ -12,7 +10,7 @@ from pmlive.manager.engine import Options
 from pmlive.manager.source import Visit
 from pmlive.manager.tasks import Tasks
 from pmlive.markets import Market, Series
-from pmlive.pipeline.journal import Opened
+from pmlive.records import Kind, Opened, read_note
 from pmlive.replay import Player, RecordedNames, Speed, Timeline
 from pmlive.store import Record
 from pmlive.times import moment
@@ -55,8 +53,7 @@ class Played:
 
     def note(self, record: Record) -> None:
         """Take a note of what happened besides, as it was taken live."""
-        if record.kind == "open":
-            note = msgspec.json.decode(record.data, type=Opened)
+        if record.kind == Kind.OPEN and isinstance(note := read_note(record), Opened):
             self._urls[note.channel] = note.url
             self._reconnects += note.replaces is not None
         self.desk.replay(record)

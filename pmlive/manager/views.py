@@ -14,7 +14,7 @@ from pmlive.integrity import Counts
 from pmlive.manager.source import Source
 from pmlive.manager.subscriptions import Subscription
 from pmlive.pipeline import Token
-from pmlive.times import moment
+from pmlive.times import moment, said
 
 __all__ = ["AwaitedError", "BookView", "status", "view"]
 
@@ -98,10 +98,12 @@ def view(token: Token, label: str, depth: int | None) -> BookView:
         BookError: the book cannot be trusted now.
     """
     if token.gap is not None:
-        since = moment(token.gap.started).isoformat(timespec="milliseconds")
+        since = moment(token.gap.started)
         raise BookError(
-            f"the book of {label} cannot be trusted since {since} ({token.gap.cause}: {token.gap.detail}); "
-            "it is back after the next snapshot"
+            f"the book of {label} cannot be trusted since {said(token.gap.started)} UTC "
+            f"({token.gap.cause}: {token.gap.detail}); it is back after the next whole book or a hash that fits",
+            cause=token.gap.cause,
+            since=since,
         )
     if not token.conn:
         raise AwaitedError(f"the book of {label} has not come yet; try again in a moment")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
-import polars as pl
 
 from pmlive.errors import BookError, PmliveError, UnknownMarketError
 from pmlive.manager import Manager
@@ -14,7 +13,7 @@ from pmlive.mcp.asks import FindMarkets, GetBook, GetQuality, QueryRecording
 from pmlive.mcp.library import Library
 from pmlive.mcp.naming import Directory
 from pmlive.mcp.querying import chosen, grouped, overlapping, touched
-from pmlive.mcp.realtime import doubt
+from pmlive.mcp.realtime import why_stale
 from pmlive.mcp.texts import Row, plain, utc, utc_now
 from pmlive.recording import Quality as Report
 from pmlive.recording import RecordedBook, Recording
@@ -67,10 +66,10 @@ class History:
     def _live_book(self, ask: GetBook) -> Book:
         try:
             book = self._manager.book(ask.token, ask.outcome, depth=ask.depth, patience=_PATIENCE)
-        except BookError:
+        except BookError as error:
             names = Directory(self._manager.markets)
             token_id = names.find(ask.token, ask.outcome)
-            return _book(names, token_id, utc_now(), doubt(self._manager, token_id))
+            return _book(names, token_id, utc_now(), why_stale(error))
         except UnknownMarketError as error:
             raise RefusalError(
                 "no such token is subscribed, or several are meant; call subscribe_orderbook_updates first, or give a "
@@ -107,18 +106,19 @@ class History:
         token_id = None if ask.token is None else _token(recording, ask.token, ask.outcome)
         scanned = recording.scan(ask.table, token=token_id, start=start, end=end)
         frame = (chosen if ask.aggregate is None else grouped)(scanned, ask).collect()
-        gaps = overlapping(recording.gaps, token_id, start, end)
+        gaps = overlapping(recording.gap_index, token_id, start, end)
         rows = (frame.tail(ask.limit) if ask.last else frame.head(ask.limit)).to_dicts()
-        given = _within([plain(row) for row in (touched(rows, gaps, ask.every) if ask.every else rows)], last=ask.last)
+        given = _within(
+            [plain(row) for row in (touched(rows, recording.gap_index, ask.every) if ask.every else rows)],
+            last=ask.last,
+        )
         return Rows(
             as_of=utc_now(),
-            trust=f"{gaps.height} gaps touch this range, what came in them is missing"
-            if gaps.height
-            else "no gaps here",
+            trust=f"{len(gaps)} gaps touch this range, what came in them is missing" if gaps else "no gaps here",
             rows=given,
             more=len(given) < frame.height,
-            gaps=[plain(gap) for gap in gaps.head(_GAPS).iter_rows(named=True)],
-            gaps_total=gaps.height,
+            gaps=[plain(gap) for gap in gaps[:_GAPS]],
+            gaps_total=len(gaps),
         )
 
     def get_recording_quality(self, ask: GetQuality) -> Quality:
@@ -197,9 +197,7 @@ def _with_levels(
 
 def _why_stale(book: RecordedBook, recording: Recording) -> str:
     at = nanoseconds(book.at)
-    causes = (
-        overlapping(recording.gaps, book.token_id, at, at + 1_000)["cause"].cast(pl.String).unique(maintain_order=True)
-    )
+    causes = dict.fromkeys(gap.cause for gap in recording.gap_index.between(book.token_id, at, at + 1_000, conns=()))
     return f"stale: {', '.join(causes) or 'no book was known'}"
 
 

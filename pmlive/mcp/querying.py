@@ -1,15 +1,16 @@
 """Questions to a table as lazy frames, and the gaps that touch what is asked."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import cast
 
 import polars as pl
 
+from pmlive.gaps import ENDLESS, GapIndex
 from pmlive.mcp.answers import RefusalError
 from pmlive.mcp.asks import QueryRecording
 from pmlive.mcp.texts import Row
-from pmlive.times import interval, moment
+from pmlive.times import interval, moment, nanoseconds
 
 __all__ = ["chosen", "grouped", "overlapping", "touched"]
 
@@ -48,34 +49,29 @@ def grouped(rows: pl.LazyFrame, ask: QueryRecording) -> pl.LazyFrame:
     return told.tail(ask.limit + 1) if ask.last else told.head(ask.limit + 1)
 
 
-def overlapping(gaps: pl.DataFrame, token_id: str | None, start: int | None, end: int | None) -> pl.DataFrame:
-    """Give the gaps of a token, or of all, that touch a range of receive times (nanoseconds since 1970)."""
-    if token_id is not None:
-        gaps = gaps.filter(pl.col("token_id").is_null() | (pl.col("token_id") == token_id))
-    if start is not None:
-        gaps = gaps.filter(pl.col("ended").is_null() | (pl.col("ended") > moment(start)))
-    if end is not None:
-        gaps = gaps.filter(pl.col("started") < moment(end))
-    return gaps.select("token_id", "started", "ended", "cause")
+def overlapping(gaps: GapIndex, token_id: str | None, start: int | None, end: int | None) -> list[Row]:
+    """List the gaps of a token, or all, that touch a range of receive times (nanoseconds since 1970)."""
+    found = gaps.between(token_id, start or 0, ENDLESS if end is None else end, conns=())
+    return [
+        {
+            "token_id": gap.token_id,
+            "started": moment(gap.started),
+            "ended": None if gap.ended is None else moment(gap.ended),
+            "cause": gap.cause,
+        }
+        for gap in found
+    ]
 
 
-def touched(rows: list[Row], gaps: pl.DataFrame, every: str) -> list[Row]:
+def touched(rows: list[Row], gaps: GapIndex, every: str) -> list[Row]:
     """Mark the intervals that a gap touches; ``time`` of a row is the start of its interval."""
-    length = timedelta(microseconds=interval(every) // 1_000)
-    spans = list(gaps.select("token_id", "started", "ended").iter_rows())
+    length = interval(every)
     marked: list[Row] = []
     for row in rows:
-        time = cast("datetime", row["time"])
-        marked.append(row | {"touched": _is_touched(row.get("token_id"), time, time + length, spans)})
+        start = nanoseconds(cast("datetime", row["time"]))
+        token_id = cast("str | None", row.get("token_id"))
+        marked.append(row | {"touched": bool(gaps.between(token_id, start, start + length, conns=()))})
     return marked
-
-
-def _is_touched(
-    token_id: object, start: datetime, end: datetime, spans: list[tuple[str | None, datetime, datetime | None]]
-) -> bool:
-    return any(
-        its in (None, token_id) and started < end and (ended is None or ended > start) for its, started, ended in spans
-    )
 
 
 def _columns(schema: pl.Schema, ask: QueryRecording) -> list[str]:

@@ -15,7 +15,7 @@ from pmlive.mcp.ring import Past, Ring
 from pmlive.mcp.texts import Row, plain, utc_now
 from pmlive.mcp.together import Together
 
-__all__ = ["Realtime", "doubt", "tell_book"]
+__all__ = ["Realtime", "tell_book", "why_stale"]
 
 # So many tokens are described in an answer, and so long is waited for the first book of all of them, in seconds.
 _DESCRIBED = 10
@@ -29,12 +29,10 @@ _LOOK_AGAIN = 0.05
 _Made: TypeAlias = tuple[Subscription, CallbackType, int | None]
 
 
-def doubt(manager: Manager, token_id: str) -> str:
-    """Say why a book cannot be trusted, in our own words."""
-    gaps = manager.gaps
-    for gap in gaps.filter(gaps["ended"].is_null()).iter_rows(named=True):
-        if gap["token_id"] in (None, token_id):
-            return f"stale: {gap['cause']} since {gap['started'].isoformat(timespec='milliseconds')}"
+def why_stale(error: BookError | UnknownMarketError) -> str:
+    """Say why a book cannot be trusted, in our own words: the cause of the gap that it is in."""
+    if isinstance(error, BookError) and error.cause is not None and error.since is not None:
+        return f"stale: {error.cause} since {error.since.isoformat(timespec='milliseconds')}"
     return "stale: its first book has not come yet"
 
 
@@ -206,8 +204,8 @@ class Realtime:
     def _top(self, token_id: str, depth: int | None, patience: float) -> Row:
         try:
             return tell_book(self._manager.book(token_id, depth=depth, patience=patience), depth)
-        except (BookError, UnknownMarketError):
-            return {"trust": doubt(self._manager, token_id)}
+        except (BookError, UnknownMarketError) as error:
+            return {"trust": why_stale(error)}
 
     # --- status ---
 

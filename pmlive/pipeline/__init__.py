@@ -9,6 +9,6 @@ anyone looked.
 from pmlive.pipeline.books import Books
 from pmlive.pipeline.core import Pipeline
 from pmlive.pipeline.sheets import Making
-from pmlive.pipeline.token import Token, TokenState
+from pmlive.pipeline.token import Token
 
-__all__ = ["Books", "Making", "Pipeline", "Token", "TokenState"]
+__all__ = ["Books", "Making", "Pipeline", "Token"]

@@ -14,8 +14,9 @@ from pmlive.pipeline.judge import Judge
 from pmlive.pipeline.ledger import Ledger
 from pmlive.pipeline.past import Past
 from pmlive.pipeline.sheets import Sheets
-from pmlive.pipeline.token import SIDES, Token, TokenState
+from pmlive.pipeline.token import SIDES, Token
 from pmlive.pipeline.trust import Trust
+from pmlive.records import TokenState
 
 __all__ = ["Books", "Refuse"]
 
@@ -33,7 +34,7 @@ class Books:
         self._refuse = refuse
         self._ledger = Ledger(sheets)
         self.trust = Trust(sheets)
-        self.judge = Judge(sheets, self.trust, hashes=hashes)
+        self.judge = Judge(sheets, self.trust, proven=self._proven, hashes=hashes)
         self._hashes = hashes
         self.tokens: dict[str, Token] = {}
         # What each connection said last.
@@ -58,7 +59,7 @@ class Books:
                     self._take_out_of_turn(token, event, change, conn, recv)
                     continue
                 if token.row is not None and timestamp > token.timestamp:
-                    self.judge.judge(token)
+                    self.judge.judge(token, recv)
                 is_top = (bids if change.side == "BUY" else asks).put(change.price, change.size)
             except ProtocolError as error:
                 self._refuse(event, str(error), token.id, conn, recv)
@@ -75,6 +76,7 @@ class Books:
             sheets.seq += sheets.numbers
             if token.gap is not None:
                 token.hold((timestamp, change.side, change.price, change.size))
+                self.judge.wait(token, change, row)
                 continue
             bid, ask = bids.keys, asks.keys
             agrees = bid and ask and -bid[0] == change.best_bid and ask[0] == change.best_ask
@@ -165,6 +167,15 @@ class Books:
             self._ledger.keyframe(token, recv, alone=True)
         self._touch(token)
 
+    def _proven(self, token: Token, now: int) -> None:
+        """Trust a book again that was kept up in a gap and has the venue's hash."""
+        token.held.clear()
+        self.trust.regain(token, now)
+        self._ledger.top(token, token.timestamp, now)
+        # No other row tells what the book is now.
+        self._ledger.keyframe(token, now, alone=True)
+        self._touch(token)
+
     def _touch(self, token: Token) -> None:
         """Let the depth of a book be shown when its time comes."""
         if not token.changed:
@@ -198,6 +209,10 @@ class Books:
             token.awaited = now
         return token
 
+    def carried(self, conn: int) -> list[Token]:
+        """List the tokens whose books a connection brings, or is asked to."""
+        return [token for token in self.tokens.values() if conn in (token.conn, token.link)]
+
     def unmet(self, before: int) -> list[Gap]:
         """List, as gaps, the tokens that were wanted before a time and never had a book or a gap."""
         return [
@@ -205,6 +220,11 @@ class Books:
             for token in self.tokens.values()
             if token.awaited and token.awaited < before and token.gap is None
         ]
+
+    def distrust(self, token: Token, cause: Cause, started: int, now: int, detail: str) -> None:
+        """Note that a book may have changed without us; what it was before is judged first."""
+        self.judge.settle(token)
+        self.trust.lose(token, cause, started, now, detail)
 
     def lose(self, token_id: str, cause: Cause, started: int, now: int, detail: str) -> None:
         """Note that a token's connection is gone: its book ends with what was last heard."""

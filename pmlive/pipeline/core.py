@@ -1,6 +1,8 @@
 """The pipeline: told what happened, it keeps the books and the rows."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -30,12 +32,17 @@ from pmlive.events import (
 from pmlive.pipeline import rows
 from pmlive.pipeline.books import Books
 from pmlive.pipeline.kinds import Kind, Kinds, Take
+from pmlive.pipeline.past import Past
 from pmlive.pipeline.sheets import Making, Sheets
+from pmlive.pipeline.token import Token
+from pmlive.records import LinkState
 
 __all__ = ["Link", "Pipeline"]
 
 _GRID = 100_000_000
 _MINUTE = 60_000_000_000
+# What comes later than this after the venue's time of it tells of a wrong clock and not of a long way.
+_LONGEST_WAY = 120_000_000_000
 
 
 class Link(msgspec.Struct):
@@ -66,10 +73,17 @@ class Pipeline:
         self._minute = 0
         # When each connection last told something of what it was asked for.
         self.heard: dict[int, int] = {}
+        # When the last frame of each came, whatever was in it.
+        self.frames: dict[int, int] = {}
         self.unknown: dict[str, int] = {}
         # Markets whose outcome is known: when it was told, and of which tokens.
         self.resolved: dict[str, tuple[int, list[str]]] = {}
-        self.last_malformed: Malformed | None = None
+        # Those of each connection that name nothing that is followed: one row of ``gaps`` tells of each.
+        self.strange: defaultdict[int, set[str]] = defaultdict(set)
+        # Since records could not be read: what is unknown of connections and tokens is learnt from what they bring.
+        # Without those that tell the whole state the books are unknown up to the next that do (``_blank``).
+        self._loss: Gap | None = None
+        self._blank = False
         self._malformed = 0
         self._kinds = Kinds(self._kind)
         self._told: int | None = None
@@ -118,7 +132,8 @@ class Pipeline:
         for token_id in tokens:
             token = self.books.await_book(token_id, now)
             token.link = conn
-            self.links[conn].tokens.add(token.id)
+            if conn in self.links:
+                self.links[conn].tokens.add(token.id)
 
     def wanted(self, tokens: Iterable[str], now: int) -> None:
         """Note tokens that are wanted while there is no connection to ask for them."""
@@ -135,10 +150,20 @@ class Pipeline:
                 link.tokens.discard(token_id)
             self.books.drop(token_id, now)
 
-    def closed(self, conn: int, cause: Cause | None, detail: str, now: int) -> None:
-        """Note the end of a connection; without a cause it was meant, and nothing is missing."""
+    def closed(self, conn: int, cause: Cause | None, detail: str, now: int, *, since: int | None = None) -> None:
+        """Note the end of a connection; without a cause it was meant, and nothing is missing.
+
+        What the venue sent before ``since`` had come; where that is not known, what came before the last data.
+        """
         self.tick(now)
-        link, heard = self.links[conn], self.heard.pop(conn, self.links[conn].opened)
+        link = self.links.get(conn)
+        if link is None:
+            return
+        heard = self.heard.pop(conn, link.opened)
+        if since is not None:
+            heard = min(since, now)
+        self.frames.pop(conn, None)
+        self.strange.pop(conn, None)
         self.books.pasts.pop(conn, None)
         if cause is None:
             del self.links[conn]
@@ -160,6 +185,42 @@ class Pipeline:
             token = self.books.tokens[gap.token_id]
             self.books.trust.lose(token, gap.cause, gap.started, now, gap.detail)
 
+    def link(self, conn: int, state: LinkState) -> None:
+        """Go on with a connection from what was written down, unless it is known."""
+        if conn in self.links:
+            return
+        self.links[conn] = Link(state.channel, set(state.tokens), state.opened, state.gap)
+        self.heard[conn] = state.heard
+        if state.frame:
+            self.frames[conn] = state.frame
+        self.books.pasts[conn] = Past(state.past)
+        self.strange[conn].update(state.strange)
+
+    def lost(self, gap: Gap, now: int, *, beginning: bool) -> None:
+        """Note that records before this one cannot be read: what they did to the books is unknown.
+
+        With the ``beginning`` of a segment the state of everything is lost, which is then unknown up to its end.
+        """
+        self.tick(now)
+        if beginning:
+            self._clear()
+        else:
+            self.books.trust.write(gap, now, ended=gap.ended)
+        for token in self.books.tokens.values():
+            self.books.distrust(token, gap.cause, gap.started, now, gap.detail)
+        self._loss, self._blank = gap, self._blank or beginning
+
+    def unread(self, conn: int, reason: str, now: int) -> None:
+        """Note a record that cannot be read, or of a kind that is not known: whatever it did to the books is missing.
+
+        One of no connection may be about all.
+        """
+        self._malformed += 1
+        tokens = self.books.carried(conn) if conn else list(self.books.tokens.values())
+        self._doubt(tokens, conn, now, reason)
+        if self._loss is None:
+            self._loss = Gap(started=now, cause="malformed", detail=reason, conn=conn)
+
     def received(self, conn: int, events: Sequence[Event], recv: int, frame: bytes = b"", seq: int = 0) -> None:
         """Take the events of one frame; level changes come with the frame as received.
 
@@ -170,6 +231,8 @@ class Pipeline:
         if seq > self._sheets.seq:  # noqa: PLR1730  # calling max costs as much as all of this
             self._sheets.seq = seq
         self._sheets.seq += 1
+        if self._loss is not None:
+            self._meet(conn, events, recv, self._loss)
         for event in events:
             kind = self._kinds[type(event)]
             kind.count += 1
@@ -178,6 +241,7 @@ class Pipeline:
                 self._pasts[conn].note(frame if len(events) == 1 else msgspec.json.encode(event))
             if kind.telling:
                 self.heard[conn] = recv
+        self.frames[conn] = recv
 
     def tick(self, now: int) -> None:
         """Note that time has passed."""
@@ -234,6 +298,9 @@ class Pipeline:
         self.books.clear()
         self.links.clear()
         self.heard.clear()
+        self.frames.clear()
+        self.strange.clear()
+        self._loss, self._blank = None, False
         self._told, self.ended = None, False
         self._next = 0
 
@@ -243,6 +310,18 @@ class Pipeline:
         self.settle(now)
         self.books.check_rows(self._minute)
         for gap in self.open_gaps() + self.books.unmet(now):
+            self.books.trust.write(gap, now, ended=None)
+
+    def cut(self, now: int) -> None:
+        """End a segment: what follows tells the whole state, but what is open stands in the rows of both."""
+        self.settle(now)
+        if self._loss is not None:
+            for gap in self.open_gaps():
+                self.books.trust.write(gap, now, ended=now)
+            self.books.check_rows(self._minute)
+            self._clear()
+            return
+        for gap in self.open_gaps():
             self.books.trust.write(gap, now, ended=None)
 
     def begin(self, now: int) -> None:
@@ -258,7 +337,8 @@ class Pipeline:
 
     def open_gaps(self) -> list[Gap]:
         """List the gaps that have not ended."""
-        gaps = [link.gap for link in self.links.values() if link.gap is not None]
+        gaps = [msgspec.structs.replace(self._loss, ended=None)] if self._loss is not None and self._blank else []
+        gaps += [link.gap for link in self.links.values() if link.gap is not None]
         return gaps + [token.gap for token in self.books.tokens.values() if token.gap is not None]
 
     # --- each kind of event ---
@@ -318,24 +398,67 @@ class Pipeline:
 
         return handle
 
-    def _unknown(self, event: Unknown, _conn: int, _recv: int) -> None:
+    def _unknown(self, event: Unknown, conn: int, recv: int) -> None:
+        """Take a message of unknown kind, which may have changed the books that it names."""
         self.unknown[event.kind] = self.unknown.get(event.kind, 0) + 1
+        reason = f"a message of the unknown kind {event.kind[:60]!r}"
+        tokens = self._named(event.names, conn)
+        if tokens:
+            self._doubt(tokens, conn, recv, reason)
+        elif event.kind not in self.strange[conn]:
+            self.strange[conn].add(event.kind)
+            gap = Gap(started=recv, cause="malformed", detail=f"{reason}; it names nothing that is followed", conn=conn)
+            self.books.trust.write(gap, recv, ended=recv)
 
     def _refuse(self, event: msgspec.Struct, reason: str, token_id: str | None, conn: int, recv: int) -> None:
         """Take a message that was read, but whose values cannot be."""
         head = msgspec.json.encode(event).decode()[:1024]
-        self._refused(Malformed(head, reason, token_id), conn, recv)
+        self._refused(Malformed(head, reason, () if token_id is None else (token_id,)), conn, recv)
 
     def _refused(self, event: Malformed, conn: int, recv: int) -> None:
-        """A message that cannot be read may have changed a book: its token's, or nobody knows whose."""
+        """A message that cannot be read may have changed the books that it names or, if it names none, any."""
         self._malformed += 1
-        self.last_malformed = event
-        token = self.books.tokens.get(event.token_id or "")
-        if token is not None and token.conn == conn:
-            self.books.trust.lose(token, "malformed", token.proved, recv, event.reason)
+        tokens = self._named(event.names, conn) if event.names else self.books.carried(conn)
+        if tokens or not event.names:
+            self._doubt(tokens, conn, recv, event.reason)
         else:
-            gap = Gap(started=recv, cause="malformed", token_id=event.token_id, detail=event.reason, conn=conn)
+            gap = Gap(started=recv, cause="malformed", token_id=event.names[0], detail=event.reason, conn=conn)
             self.books.trust.write(gap, recv, ended=recv)
+
+    def _named(self, names: Sequence[str], conn: int) -> list[Token]:
+        """Find the tokens of a connection that are named, by themselves or with their market."""
+        named = set(names)
+        return [token for token in self.books.carried(conn) if named & {token.id, token.market}] if named else []
+
+    def _doubt(self, tokens: Sequence[Token], conn: int, recv: int, reason: str) -> None:
+        """Trust books no more that a message may have changed; where there are none, what it told is missing."""
+        started = self._complete_until(conn, recv)
+        for token in tokens:
+            self.books.distrust(token, "malformed", started, recv, reason)
+        if not tokens:
+            gap = Gap(started=started, cause="malformed", detail=reason, conn=conn)
+            self.books.trust.write(gap, recv, ended=recv)
+
+    def _complete_until(self, conn: int, recv: int) -> int:
+        """Tell since when a message that a connection just brought may have been on its way.
+
+        It was sent after the frame before it, whose own way took as long as that of the newest change.
+        """
+        newest = max(self.books.carried(conn), key=attrgetter("timestamp"), default=None)
+        way = newest.heard - epoch_ns(newest.timestamp) if newest is not None and newest.timestamp else 0
+        return min(self.frames.get(conn, recv), recv) - (way if 0 < way <= _LONGEST_WAY else 0)
+
+    def _meet(self, conn: int, events: Sequence[Event], recv: int, loss: Gap) -> None:
+        """Follow the books that a connection brings: the records that were lost may have told of them."""
+        named = [event.token_id for event in events if isinstance(event, BookSnapshot)]
+        named += [change.token_id for event in events if isinstance(event, PriceChange) for change in event.changes]
+        fresh = [token_id for token_id in dict.fromkeys(named) if token_id not in self.books.tokens]
+        if not fresh:
+            return
+        self.links.setdefault(conn, Link("market", set(), recv))
+        self.subscribed(conn, fresh, recv)
+        for token_id in fresh:
+            self.books.distrust(self.books.tokens[token_id], loss.cause, loss.started, recv, loss.detail)
 
 
 def _pass_over(_event: Event, _conn: int, _recv: int) -> None:

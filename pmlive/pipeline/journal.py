@@ -10,57 +10,44 @@ import msgspec
 import polars as pl
 
 from pmlive import _wire
-from pmlive.events import Cause, Channel, Event, Gap, MarketResolved
+from pmlive.errors import ProtocolError
+from pmlive.events import BookSnapshot, Channel, Event, Gap, MarketResolved
 from pmlive.pipeline.core import Link, Pipeline
 from pmlive.pipeline.past import Past
-from pmlive.pipeline.token import TokenState
-from pmlive.store.log import Record
+from pmlive.records import (
+    FRAMES,
+    Closed,
+    Kind,
+    LinkState,
+    Loss,
+    Note,
+    Opened,
+    Record,
+    TokenState,
+    read_note,
+)
 from pmlive.tables import STORED
 
-__all__ = ["Closed", "Journal", "LinkState", "Opened", "apply", "apply_frames", "rebuild"]
-
-
-class Opened(msgspec.Struct, frozen=True):
-    """A connection, what it was asked for, and the broken one it replaces."""
-
-    channel: Channel
-    url: str
-    keys: list[str]
-    replaces: int | None = None
-
-
-class Closed(msgspec.Struct, frozen=True):
-    """The end of a connection; without a cause it was meant."""
-
-    cause: Cause | None
-    detail: str = ""
-
-
-class LinkState(msgspec.Struct, frozen=True):
-    """A connection that was open when a segment began."""
-
-    channel: Channel
-    tokens: list[str]
-    opened: int
-    heard: int
-    gap: Gap | None = None
-    past: list[bytes] = []
+__all__ = ["Journal", "apply", "apply_frames", "rebuild"]
 
 
 def apply(pipeline: Pipeline, record: Record) -> None:
-    """Tell a pipeline what a record says."""
+    """Tell a pipeline what a record says; one that cannot be read is told as such."""
     kind, recv = record.kind, record.recv
-    if kind in _READERS:
+    if kind in FRAMES:
         apply_frames(pipeline, [record])
         return
-    if kind == "begin":
+    if kind == Kind.BEGIN:
         pipeline.restart()
         return
     pipeline.at(record.seq, recv)
-    note = _NOTES.get(kind)
-    if note is not None:
-        note(pipeline, record)
-    if kind != "end" and not (pipeline.ended and kind in _STATES):
+    try:
+        note = read_note(record)
+    except ProtocolError as error:
+        pipeline.unread(record.conn, str(error), recv)
+    else:
+        _apply_note(pipeline, record, note)
+    if kind != Kind.END and not (pipeline.ended and kind in _STATES):
         pipeline.told(recv)
 
 
@@ -73,82 +60,52 @@ def apply_frames(pipeline: Pipeline, frames: Sequence[Record]) -> None:
     pipeline.told(frames[-1].recv)
 
 
-def _opened(pipeline: Pipeline, record: Record) -> None:
-    note = msgspec.json.decode(record.data, type=Opened)
-    keys = note.keys if note.channel == "market" else []
-    pipeline.opened(record.conn, note.channel, keys, record.recv, replaces=note.replaces)
+def _apply_note(pipeline: Pipeline, record: Record, note: Note) -> None:  # a table of what there is
+    conn, recv = record.conn, record.recv
+    match note:
+        case Opened():
+            keys = note.keys if note.channel == "market" else []
+            pipeline.opened(conn, note.channel, keys, recv, replaces=note.replaces)
+        case Closed():
+            pipeline.closed(conn, note.cause, note.detail, recv, since=note.since)
+        case list():
+            _apply_tokens(pipeline, record, note)
+        case BookSnapshot() | MarketResolved():
+            pipeline.received(conn, [note], recv)
+        case Gap():
+            pipeline.missed(note, recv)
+        case Loss():
+            pipeline.lost(note.gap, recv, beginning=note.beginning)
+        case TokenState():
+            # Unless it is here already because everything before was replayed.
+            pipeline.books.load(note, recv)
+        case LinkState():
+            pipeline.link(conn, note)
+        case None:
+            _apply_bare(pipeline, record)
 
 
-def _closed(pipeline: Pipeline, record: Record) -> None:
-    note = msgspec.json.decode(record.data, type=Closed)
-    pipeline.closed(record.conn, note.cause, note.detail, record.recv)
+def _apply_tokens(pipeline: Pipeline, record: Record, token_ids: list[str]) -> None:
+    if record.kind == Kind.WANT:
+        pipeline.wanted(token_ids, record.recv)
+    elif record.kind == Kind.SUBSCRIBE:
+        pipeline.subscribed(record.conn, token_ids, record.recv)
+    else:
+        pipeline.unsubscribed(record.conn, token_ids, record.recv)
 
 
-def _subscribed(pipeline: Pipeline, record: Record) -> None:
-    pipeline.subscribed(record.conn, msgspec.json.decode(record.data, type=list[str]), record.recv)
-
-
-def _wanted(pipeline: Pipeline, record: Record) -> None:
-    pipeline.wanted(msgspec.json.decode(record.data, type=list[str]), record.recv)
-
-
-def _unsubscribed(pipeline: Pipeline, record: Record) -> None:
-    pipeline.unsubscribed(record.conn, msgspec.json.decode(record.data, type=list[str]), record.recv)
-
-
-def _book(pipeline: Pipeline, record: Record) -> None:
-    pipeline.received(record.conn, [_wire.decode_book(record.data)], record.recv)
-
-
-def _gap(pipeline: Pipeline, record: Record) -> None:
-    pipeline.missed(msgspec.json.decode(record.data, type=Gap), record.recv)
-
-
-def _resolved(pipeline: Pipeline, record: Record) -> None:
-    """Take a resolution that REST told and the socket did not."""
-    pipeline.received(record.conn, [msgspec.json.decode(record.data, type=MarketResolved)], record.recv)
-
-
-def _cut(pipeline: Pipeline, record: Record) -> None:
-    pipeline.settle(record.recv)
-
-
-def _end(pipeline: Pipeline, record: Record) -> None:
-    pipeline.finish(record.recv)
-
-
-def _state(pipeline: Pipeline, record: Record) -> None:
-    """Go on from a written state, unless the state is here because everything before was replayed."""
-    pipeline.books.load(msgspec.json.decode(record.data, type=TokenState), record.recv)
-
-
-def _link(pipeline: Pipeline, record: Record) -> None:
-    state = msgspec.json.decode(record.data, type=LinkState)
-    if record.conn not in pipeline.links:
-        pipeline.links[record.conn] = Link(state.channel, set(state.tokens), state.opened, state.gap)
-        pipeline.heard[record.conn] = state.heard
-        pipeline.books.pasts[record.conn] = Past(state.past)
+def _apply_bare(pipeline: Pipeline, record: Record) -> None:
+    if record.kind == Kind.CUT:
+        pipeline.cut(record.recv)
+    else:
+        pipeline.finish(record.recv)
 
 
 # What is written of the whole state, where a segment begins and where a run ends.
-_STATES = ("state", "link")
+_STATES: frozenset[str] = frozenset((Kind.STATE, Kind.LINK))
 
-_FRAMES: tuple[Channel, ...] = ("market", "user", "realtime", "prices")
-_READERS: dict[str, Callable[[str | bytes], list[Event]]] = {channel: _wire.reader(channel) for channel in _FRAMES}
-_NOTES: dict[str, Callable[[Pipeline, Record], None]] = {
-    "open": _opened,
-    "close": _closed,
-    "want": _wanted,
-    "subscribe": _subscribed,
-    "unsubscribe": _unsubscribed,
-    "book": _book,
-    "gap": _gap,
-    "resolved": _resolved,
-    "cut": _cut,
-    "end": _end,
-    "state": _state,
-    "link": _link,
-}
+_CHANNELS: tuple[Channel, ...] = ("market", "user", "realtime", "prices")
+_READERS: dict[str, Callable[[str | bytes], list[Event]]] = {channel: _wire.reader(channel) for channel in _CHANNELS}
 
 
 def rebuild(records: Iterable[Record]) -> Mapping[str, pl.DataFrame]:
@@ -159,7 +116,7 @@ def rebuild(records: Iterable[Record]) -> Mapping[str, pl.DataFrame]:
         apply(pipeline, record)
         last = record
     # A segment that was cut goes on in the next, with the counts of the minute and the gaps that are open.
-    if last is not None and last.kind != "cut" and not pipeline.ended:
+    if last is not None and last.kind != Kind.CUT and not pipeline.ended:
         pipeline.finish(last.recv)
     return {table: frame for table, frame in pipeline.drain().items() if table in STORED}
 
@@ -204,24 +161,34 @@ class Journal:
 
     def beginning(self, now: int) -> Record:
         """Mark where a run begins to write: a reader that comes from an earlier run forgets what it knew."""
-        return Record(self.pipeline.seq, now, 0, "begin", b"")
+        return Record(self.pipeline.seq, now, 0, Kind.BEGIN, b"")
 
     def keyframes(self, now: int) -> list[Record]:
         """Write the whole present state, for a reader that begins here."""
         books = self.pipeline.books
         links = [
-            Record(self.pipeline.seq, now, conn, "link", _encode(self._link_state(conn, link)))
+            Record(self.pipeline.seq, now, conn, Kind.LINK, _encode(self._link_state(conn, link)))
             for conn, link in self.pipeline.links.items()
         ]
         return links + [
             # The row of a state takes the number that its record has.
-            Record(self.pipeline.seq, now, token.conn, "state", _encode(books.save(token, now)))
+            Record(self.pipeline.seq, now, token.conn, Kind.STATE, _encode(books.save(token, now)))
             for token in books.tokens.values()
         ]
 
     def _link_state(self, conn: int, link: Link) -> LinkState:
-        heard, past = self.pipeline.heard.get(conn, link.opened), self.pipeline.books.pasts.get(conn, Past())
-        return LinkState(link.channel, sorted(link.tokens), link.opened, heard, link.gap, past.save())
+        pipeline = self.pipeline
+        heard, past = pipeline.heard.get(conn, link.opened), pipeline.books.pasts.get(conn, Past())
+        return LinkState(
+            channel=link.channel,
+            tokens=sorted(link.tokens),
+            opened=link.opened,
+            heard=heard,
+            gap=link.gap,
+            past=past.save(),
+            frame=pipeline.frames.get(conn, 0),
+            strange=sorted(pipeline.strange.get(conn, ())),
+        )
 
 
 def _encode(value: msgspec.Struct) -> bytes:

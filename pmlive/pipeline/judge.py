@@ -1,11 +1,17 @@
 """Whether the books are the venue's: the three checks, each on the last state of a millisecond that is past."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from pmlive.events import BookSnapshot, Check, LevelChange
 from pmlive.pipeline.sheets import Sheets
 from pmlive.pipeline.token import Token
 from pmlive.pipeline.trust import Trust
 
-__all__ = ["Judge"]
+__all__ = ["Judge", "Proven"]
+
+# Told of a token whose book was not trusted and is the venue's after all, and when that was found out.
+Proven: TypeAlias = Callable[[Token, int], None]
 
 # A hash that nothing explains is a mismatch if the next state fails as well, or if none comes within this time.
 _DOUBT = 1_000_000_000
@@ -14,10 +20,11 @@ _DOUBT = 1_000_000_000
 class Judge:
     """Checks states when their time is past, and says in their rows what came of it."""
 
-    def __init__(self, sheets: Sheets, trust: Trust, *, hashes: bool) -> None:
+    def __init__(self, sheets: Sheets, trust: Trust, *, proven: Proven, hashes: bool) -> None:
         self._deltas = sheets.book_deltas
         self._checks = self._deltas.words["check"]
         self._trust = trust
+        self._proven = proven
         self._hashes = hashes
         # Tokens with a state to be judged: of this stretch of the grid, and of the one before.
         self.fresh: list[Token] = []
@@ -45,7 +52,7 @@ class Judge:
                 continue
             token.pending = False
             if token.row is not None:
-                self.judge(token)
+                self.judge(token, at)
         doubted, self._doubted = self._doubted, []
         for token in doubted:
             if token.doubt is not None and at - token.doubt[1] >= _DOUBT:
@@ -55,10 +62,10 @@ class Judge:
 
     def wait(self, token: Token, change: LevelChange, row: int) -> None:
         """Judge the state that a change left when its time is past: what is yet to come may explain what is odd."""
-        if token.gap is not None:
-            return
         token.stated, token.reached, token.row, token.odd_top = change.hash, token.heard, row, None
-        if _differs(token, change.best_bid, change.best_ask):
+        if token.gap is not None:
+            token.row = -1
+        elif _differs(token, change.best_bid, change.best_ask):
             token.odd_top = (change.best_bid, change.best_ask)
         else:
             token.counts.bbo_ok += 1
@@ -68,8 +75,9 @@ class Judge:
 
     def settle(self, token: Token) -> None:
         """Judge a token now, leaving no row open; a doubt that remains is set aside as unverifiable."""
-        if token.row is not None:
-            self.judge(token)
+        if token.row is not None and token.gap is None:
+            self.judge(token, token.heard)
+        token.row = None
         self._acquit(token)
 
     def settle_all(self) -> None:
@@ -79,10 +87,13 @@ class Judge:
             self.settle(token)
         self._ripe, self.fresh, self._doubted = [], [], []
 
-    def judge(self, token: Token) -> None:
+    def judge(self, token: Token, at: int) -> None:
         """Check the state that a token was left in; it has one that waits."""
         row, token.row = token.row, None
-        if token.gap is not None or row is None:
+        if row is None:
+            return
+        if token.gap is not None:
+            self._prove_again(token, at)
             return
         if token.odd_top is not None:
             if _differs(token, *token.odd_top):
@@ -127,6 +138,15 @@ class Judge:
         if check == "verified":
             token.proved = token.reached
             self._acquit(token)
+
+    def _prove_again(self, token: Token, at: int) -> None:
+        """A book that changes were put on all the while is right again when the venue's hash says so."""
+        known = self._hashes and token.proof.established and token.conn
+        if known and token.proof.fits(token.book, token.market, token.id, token.timestamp, token.stated):
+            token.counts.hash_verified += 1
+            token.proved = token.reached
+            self._acquit(token)
+            self._proven(token, at)
 
     def _suspect(self, token: Token, row: int) -> None:
         if token.doubt is None:

@@ -2,17 +2,14 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
 
 from pmlive import _wire
 from pmlive.book import PRICES, SIZES
 from pmlive.errors import ProtocolError
 from pmlive.events import LevelChange, PriceChange
+from pmlive.records import Change
 
-__all__ = ["Change", "Past"]
-
-# A level change as it is written down: the venue's time of it (ms), its side, price and size.
-Change: TypeAlias = tuple[int, str, str, str]
+__all__ = ["Past"]
 
 # How many messages are remembered; repeated ones come within some milliseconds of the first.
 _REMEMBERED = 64

@@ -3,12 +3,10 @@
 import math
 from typing import Literal, TypeAlias
 
-import msgspec
-
 from pmlive.book import Book
 from pmlive.events import BookSide, Gap
 from pmlive.integrity import Counts, Proof
-from pmlive.pipeline.past import Change
+from pmlive.records import Change, TokenState
 
 __all__ = ["EMPTY", "SIDES", "BookState", "Token", "TokenState", "Top"]
 
@@ -23,28 +21,6 @@ EMPTY = math.nan
 
 # How many changes are held for a snapshot that may be older than they are.
 _HELD = 10_000
-
-
-class TokenState(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a token's future rows depend on, to go on from in another process."""
-
-    token_id: str
-    market: str
-    conn: int
-    link: int = 0
-    timestamp: int
-    heard: int
-    proved: int
-    bids: list[tuple[str, str]]
-    asks: list[tuple[str, str]]
-    proof: Proof
-    stated: str
-    held: list[Change] = []
-    covered: int = 0
-    shown: tuple[float | None, ...] | None
-    counts: Counts
-    gap: Gap | None
-    awaited: int = 0
 
 
 class Token:
@@ -98,8 +74,8 @@ class Token:
         self.covered = 0
         # Changes that came while there was no book to trust, for a snapshot that is older than they are.
         self.held: list[Change] = []
-        # The last state of the last millisecond, to be checked once it is past: its stated hash and its row.
-        # (-1 where rows are not kept).
+        # The last state of the last millisecond, to be checked once it is past: its stated hash and its row (-1 where
+        # it has none to tell the outcome in).
         self.stated = ""
         self.row: int | None = None
         self.reached = 0

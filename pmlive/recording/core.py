@@ -8,6 +8,7 @@ from typing import overload
 import msgspec
 import polars as pl
 
+from pmlive.gaps import GapIndex
 from pmlive.manager import Replay
 from pmlive.recording.books import RecordedBook
 from pmlive.recording.contents import check_table, digest
@@ -90,7 +91,12 @@ class Recording:
     @property
     def gaps(self) -> pl.DataFrame:
         """Give the intervals that cannot be trusted, each once with the last that is known of its end."""
-        return self._knowing.now().doubts.frame
+        return self._knowing.now().gaps.frame
+
+    @property
+    def gap_index(self) -> GapIndex:
+        """Give what says which gaps concern a token at a time."""
+        return self._knowing.now().gaps
 
     @property
     def first_time(self) -> datetime | None:

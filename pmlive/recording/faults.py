@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from pmlive.events import Cause
-from pmlive.recording.doubts import ENDLESS, Doubt
+from pmlive.gaps import ENDLESS, GapInterval
 
 __all__ = ["Fault", "faults"]
 
@@ -31,7 +31,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 class _Group:
     """Gaps that are one fault, while they are gathered."""
 
-    def __init__(self, first: Doubt) -> None:
+    def __init__(self, first: GapInterval) -> None:
         self.first = self.cause = first
         self.conns = {first.conn}
         self.until = first.until
@@ -41,28 +41,28 @@ class _Group:
         self._dialled: set[int] = set()
         self.add(first)
 
-    def add(self, doubt: Doubt) -> None:
-        self.conns.add(doubt.conn)
-        if doubt.until >= self.until:
-            self.until, self.ended = doubt.until, doubt.ended
-        if doubt.token_id is None:
-            self._dialled.add(doubt.until)
+    def add(self, gap: GapInterval) -> None:
+        self.conns.add(gap.conn)
+        if gap.until >= self.until:
+            self.until, self.ended = gap.until, gap.ended
+        if gap.token_id is None:
+            self._dialled.add(gap.until)
         else:
-            self.tokens[doubt.token_id] = None
-        if doubt.cause == "malformed":
+            self.tokens[gap.token_id] = None
+        if gap.cause == "malformed":
             # What could not be read is why the books were wrong then.
-            self.cause = doubt
+            self.cause = gap
 
-    def takes(self, doubt: Doubt) -> bool:
+    def takes(self, gap: GapInterval) -> bool:
         """Tell whether a gap, which begins no earlier, is of this fault."""
-        if doubt.started > self.until:
+        if gap.started > self.until:
             return False
         if self.first.cause in _BROAD:
             # Each try to dial again begins where the one before it failed.
-            again = doubt.token_id is None and doubt.cause in _BROAD and doubt.started in self._dialled
-            return again or doubt.conn in self.conns
-        alike = (doubt.cause, self.first.cause)
-        return doubt.conn in self.conns and (alike[0] == alike[1] or all(cause in _WRONG for cause in alike))
+            again = gap.token_id is None and gap.cause in _BROAD and gap.started in self._dialled
+            return again or gap.conn in self.conns
+        alike = (gap.cause, self.first.cause)
+        return gap.conn in self.conns and (alike[0] == alike[1] or all(cause in _WRONG for cause in alike))
 
     def fault(self) -> Fault:
         return Fault(
@@ -74,17 +74,17 @@ class _Group:
         )
 
 
-def faults(doubts: Iterable[Doubt]) -> list[Fault]:
+def faults(gaps: Iterable[GapInterval]) -> list[Fault]:
     """Gather the gaps that tell of the same fault, in order of their beginning."""
     groups: list[_Group] = []
     lasting: list[_Group] = []
-    for doubt in sorted(doubts, key=lambda one: (one.started, one.token_id is not None)):
-        lasting = [group for group in lasting if group.until >= doubt.started]
-        mine = next((group for group in lasting if group.takes(doubt)), None)
+    for gap in sorted(gaps, key=lambda one: (one.started, one.token_id is not None)):
+        lasting = [group for group in lasting if group.until >= gap.started]
+        mine = next((group for group in lasting if group.takes(gap)), None)
         if mine is None:
-            mine = _Group(doubt)
+            mine = _Group(gap)
             groups.append(mine)
             lasting.append(mine)
         else:
-            mine.add(doubt)
+            mine.add(gap)
     return [group.fault() for group in groups]

@@ -15,7 +15,7 @@ _TIME = pl.Datetime("ns", "UTC")
 def followed(timeline: Timeline) -> list[Span]:
     """List when a book was wanted: from the first that is known of it until it was let go, pauses included."""
     found: list[Span] = []
-    own = [doubt.started for doubt in timeline.doubts if doubt.token_id is not None]
+    own = [gap.started for gap in timeline.gaps if gap.token_id is not None]
     start: int | None = min([*own[:1], *(event.recv for event in timeline.events[:1])], default=None)
     for event in timeline.events:
         gone = event.kind in ("let go", "absent")

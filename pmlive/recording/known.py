@@ -8,14 +8,16 @@ from typing import cast
 
 import polars as pl
 
+from pmlive.gaps import GapIndex
+from pmlive.markets import clean
 from pmlive.recording.books import RecordedBook
 from pmlive.recording.contents import Contents, Shelf, collect
-from pmlive.recording.doubts import Doubts, known_gaps
 from pmlive.recording.moments import Made, made, recorded, stale_why
 from pmlive.recording.naming import Names
 from pmlive.recording.notes import Notes
 from pmlive.recording.summary import markets_of
 from pmlive.recording.trust import Timeline, Window, keyframe_times, timelines
+from pmlive.tables import SCHEMAS
 from pmlive.times import moment
 
 __all__ = ["Knowing", "Known"]
@@ -41,9 +43,9 @@ class Known:
         return Known(self.contents.without(paths), self._notes, {}) if paths else self
 
     @cached_property
-    def doubts(self) -> Doubts:
-        """The gaps."""
-        return Doubts(known_gaps(self.contents))
+    def gaps(self) -> GapIndex:
+        """The gaps, each once with the last that is known of its end; their texts are cleaned."""
+        return GapIndex(_gaps(self.contents))
 
     @cached_property
     def times(self) -> list[int]:
@@ -53,7 +55,7 @@ class Known:
     @cached_property
     def timelines(self) -> dict[str, Timeline]:
         """When each book could be trusted, over the whole recording."""
-        return timelines(self.contents, self.doubts, self._notes, self.times, within=_WHOLE)
+        return timelines(self.contents, self.gaps, self._notes, self.times, within=_WHOLE)
 
     def window(self, time: int) -> Window:
         """Give the keyframes around a time."""
@@ -67,7 +69,7 @@ class Known:
         if len(self._windows) >= _WINDOWS:
             self._windows.clear()
         if key not in self._windows:
-            found = timelines(self.contents, self.doubts, self._notes, self.times, within=window, token_id=token_id)
+            found = timelines(self.contents, self.gaps, self._notes, self.times, within=window, token_id=token_id)
             self._windows[key] = found.get(token_id)
         return self._windows[key]
 
@@ -93,8 +95,8 @@ class Known:
         window = self.window(time)
         timeline = self.timeline(token_id, window)
         if timeline is None:
-            doubt = next((one for one in self.doubts.of(token_id) if one.covers(time) and one.concerns(0)), None)
-            return stale_why(None, time) if doubt is None else f"not to be trusted {doubt}"
+            gap = next((one for one in self.gaps.of(token_id, conns=()) if one.covers(time)), None)
+            return stale_why(None, time) if gap is None else f"not to be trusted {gap}"
         return made(self.contents, timeline, window.since, time)
 
     def _last_known(self, token_id: str, time: int) -> RecordedBook | None:
@@ -119,6 +121,29 @@ class Known:
             for table in ("keyframes", "book_snapshots", "gaps")
         ]
         return cast("list[str]", pl.concat(frames)["token_id"].drop_nulls().unique().sort().to_list())
+
+
+def _gaps(contents: Contents) -> pl.DataFrame:
+    """Read the gaps, those in the log and the holes that only the manifest has as well."""
+    rows = collect(contents, "gaps", contents.scan("gaps"))
+    holes = [
+        (
+            0,
+            None,
+            hole.ended or hole.started,
+            hole.conn,
+            hole.token_id,
+            hole.started,
+            hole.ended,
+            hole.cause,
+            hole.detail,
+        )
+        for hole in contents.manifest.holes
+    ]
+    # Most holes are rows, too.
+    whole = pl.concat([pl.DataFrame(holes, schema=SCHEMAS["gaps"], orient="row"), rows])
+    cleaned = {text: clean(text, 500) for text in whole["detail"].drop_nulls().unique()}
+    return whole.with_columns(pl.col("detail").replace(cleaned)) if cleaned else whole
 
 
 class Knowing:

@@ -75,8 +75,8 @@ def put_on(changes: pl.DataFrame, event: Event) -> pl.DataFrame:
 
 def made(contents: Contents, timeline: Timeline, since: int | None, time: int) -> Made | str:
     """Make the book of a token at a time, from the keyframes before it on, or say why there is none."""
-    event, doubt = timeline.last(time), timeline.doubt(time)
-    if doubt is not None or event is None or not event.begins or time >= timeline.end:
+    event, gap = timeline.last(time), timeline.gap(time)
+    if gap is not None or event is None or not event.begins or time >= timeline.end:
         return stale_why(timeline, time)
     changes = changes_of(contents, timeline.token_id, since, time)
     base = base_row(contents, event)
@@ -101,9 +101,9 @@ def stale_why(timeline: Timeline | None, time: int) -> str:
     """Say why there is no book to trust."""
     if timeline is None:
         return f"no book of this token was recorded around {said(time)}"
-    doubt, event = timeline.doubt(time), timeline.last(time)
-    if doubt is not None:
-        return f"not to be trusted {doubt}"
+    gap, event = timeline.gap(time), timeline.last(time)
+    if gap is not None:
+        return f"not to be trusted {gap}"
     if time >= timeline.end:
         return f"the recording ends at {said(timeline.end - 1)}"
     if event is None or event.kind == "restart":

@@ -1,17 +1,18 @@
 """What only the raw records tell: when tokens and connections were let go on purpose."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TypeAlias
 
 import msgspec
 
-from pmlive.errors import StoreError
-from pmlive.pipeline.journal import Closed
+from pmlive.errors import ProtocolError, StoreError
 from pmlive.recording.contents import Contents
+from pmlive.records import Closed, Kind, read_note
 from pmlive.store import Record
 from pmlive.store.tail import read_raw
 
-__all__ = ["LetGo", "Notes"]
+__all__ = ["LetGo", "Notes", "let_go"]
 
 
 class LetGo(msgspec.Struct, frozen=True, gc=False):
@@ -43,7 +44,7 @@ class Notes:
         for file in files:
             if file.path not in self._known:
                 try:
-                    self._known[file.path] = list(_let_go(read_raw(contents.folder, file)))
+                    self._known[file.path] = list(let_go(read_raw(contents.folder, file)))
                 except StoreError:
                     self._known[file.path] = None
             known = self._known[file.path]
@@ -53,14 +54,20 @@ class Notes:
         unsealed = contents.records()
         if not files and not (unsealed and unsealed[-1].recv >= since):
             return None
-        found += _let_go(unsealed)
+        found += let_go(unsealed)
         return [each for each in found if since <= each.recv <= until]
 
 
-def _let_go(records: Iterable[Record]) -> Iterator[LetGo]:
+def let_go(records: Iterable[Record]) -> Iterator[LetGo]:
+    """List what was let go on purpose; notes that cannot be read are gaps, which the tables tell."""
     for record in records:
-        if record.kind == "unsubscribe":
-            tokens = msgspec.json.decode(record.data, type=list[str])
-            yield LetGo(record.recv, record.seq, record.conn, frozenset(tokens))
-        elif record.kind == "close" and msgspec.json.decode(record.data, type=Closed).cause is None:
-            yield LetGo(record.recv, record.seq, record.conn, None)
+        if record.kind not in (Kind.UNSUBSCRIBE, Kind.CLOSE):
+            continue
+        with suppress(ProtocolError):
+            match read_note(record):
+                case list() as tokens:
+                    yield LetGo(record.recv, record.seq, record.conn, frozenset(tokens))
+                case Closed(cause=None):
+                    yield LetGo(record.recv, record.seq, record.conn, None)
+                case _:
+                    pass

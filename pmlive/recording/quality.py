@@ -154,7 +154,7 @@ def quality(known: Known) -> Quality:
         last_time=contents.last_recv(),
         coverage=sum(token.trusted for token in tokens) / long if long else None,
         tokens=tokens,
-        faults=faults(known.doubts.all),
+        faults=faults(known.gaps.all),
         checks=Counts.total(token.checks for token in tokens),
         latency=_latency(contents),
         rates=_rates(contents),
@@ -222,5 +222,5 @@ def _skipped(known: Known) -> tuple[int, int]:
     for (token_id,), part in found.group_by("token_id"):
         timeline = known.timelines.get(str(token_id))
         if timeline is not None:
-            inside += sum(timeline.doubt(recv) is not None for recv in part["ts_recv"])
+            inside += sum(timeline.gap(recv) is not None for recv in part["ts_recv"])
     return found.height, inside

@@ -4,7 +4,7 @@ Texts of a manifest were written by strangers, and a recording may come from som
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,7 @@ import polars as pl
 
 from pmlive.errors import StoreError
 from pmlive.events import Cause
+from pmlive.gaps import GapIndex, GapInterval
 from pmlive.integrity import Counts
 from pmlive.markets import FeeSchedule, Market, clean
 from pmlive.settings import data_dir
@@ -238,27 +239,23 @@ def _tokens(path: Path, first_seq: int) -> list[str]:
 
 
 def _gaps(path: Path, manifest: Manifest, first_seq: int) -> list[RecordedGap]:
-    rows = _read(path, "gaps", scan(path, "gaps").filter(pl.col("seq") >= first_seq)).to_dicts()
-    found = msgspec.convert(rows, type=list[RecordedGap])
-    if first_seq == 0:
-        found += [_hole(hole.started, hole.ended, hole.cause, hole.detail) for hole in manifest.holes]
-    # A gap that lasts is written at each cut, so its last row is the one with its end; holes are rows too, mostly.
-    last = {(gap.started, gap.cause, gap.token_id): gap for gap in sorted(found, key=_end)}
-    return [_cleaned(gap) for gap in sorted(last.values(), key=lambda gap: gap.started)]
+    rows = _read(path, "gaps", scan(path, "gaps").filter(pl.col("seq") >= first_seq))
+    holes = [(hole.started, hole.ended, hole.cause, hole.detail) for hole in manifest.holes if first_seq == 0]
+    schema = {"started": pl.Int64, "ended": pl.Int64, "cause": rows.schema["cause"], "detail": pl.String}
+    frame = pl.DataFrame(holes, schema=schema, orient="row").with_columns(
+        pl.col("started", "ended").cast(pl.Datetime("ns", "UTC")), conn=pl.lit(0, dtype=pl.UInt32)
+    )
+    return [_recorded(gap) for gap in GapIndex(pl.concat([rows, frame], how="diagonal")).all]
 
 
-def _hole(started: int, ended: int | None, cause: Cause, detail: str) -> RecordedGap:
-    until = None if ended is None else moment(ended)
-    return RecordedGap(started=moment(started), ended=until, cause=cause, token_id=None, detail=detail)
-
-
-def _cleaned(gap: RecordedGap) -> RecordedGap:
-    token_id = None if gap.token_id is None else clean(gap.token_id)
-    return msgspec.structs.replace(gap, token_id=token_id, detail=clean(gap.detail, 500))
-
-
-def _end(gap: RecordedGap) -> datetime:
-    return gap.ended or datetime.min.replace(tzinfo=UTC)
+def _recorded(gap: GapInterval) -> RecordedGap:
+    return RecordedGap(
+        started=moment(gap.started),
+        ended=None if gap.ended is None else moment(gap.ended),
+        cause=gap.cause,
+        token_id=None if gap.token_id is None else clean(gap.token_id),
+        detail=clean(gap.detail, 500),
+    )
 
 
 def _checks(path: Path, first_seq: int) -> Counts:

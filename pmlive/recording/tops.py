@@ -3,8 +3,8 @@
 import numpy as np
 import polars as pl
 
+from pmlive.gaps import GapInterval
 from pmlive.recording.contents import collect
-from pmlive.recording.doubts import Doubt
 from pmlive.recording.grids import TIME, Flags, Grid, within
 from pmlive.recording.known import Known
 from pmlive.recording.trust import Timeline
@@ -122,8 +122,8 @@ def _touched(known: Known, token_id: str, grid: Grid) -> Flags:
 def _instants(timeline: Timeline) -> list[int]:
     """List when single frames were lost."""
 
-    def concerns(doubt: Doubt) -> bool:
-        event = timeline.last(doubt.started)
-        return doubt.until == doubt.started and event is not None and doubt.concerns(event.conn)
+    def concerns(gap: GapInterval) -> bool:
+        event = timeline.last(gap.started)
+        return gap.until == gap.started and event is not None and gap.concerns(timeline.token_id, event.conn)
 
-    return [doubt.started for doubt in timeline.doubts if concerns(doubt)]
+    return [gap.started for gap in timeline.gaps if concerns(gap)]

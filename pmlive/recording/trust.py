@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias, cast
 import msgspec
 import polars as pl
 
+from pmlive.gaps import ENDLESS, GapIndex, GapInterval
 from pmlive.recording.contents import Contents, at, collect
-from pmlive.recording.doubts import ENDLESS, Doubt, Doubts
 from pmlive.recording.notes import Notes
 
 __all__ = ["Event", "Span", "Timeline", "Window", "keyframe_times", "timelines"]
@@ -53,7 +53,7 @@ class Timeline(msgspec.Struct, frozen=True):
 
     token_id: str
     events: list[Event]
-    doubts: list[Doubt]
+    gaps: list[GapInterval]
     end: int
 
     def last(self, time: int) -> Event | None:
@@ -61,15 +61,15 @@ class Timeline(msgspec.Struct, frozen=True):
         before = bisect_right(self.events, time, key=lambda event: event.recv)
         return self.events[before - 1] if before else None
 
-    def doubt(self, time: int) -> Doubt | None:
+    def gap(self, time: int) -> GapInterval | None:
         """Find the gap that a time lies in, if any; of several the one that began first."""
         event = self.last(time)
         conn = 0 if event is None else event.conn
-        return next((one for one in self.doubts if one.covers(time) and one.concerns(conn)), None)
+        return next((gap for gap in self.gaps if gap.covers(time) and gap.concerns(self.token_id, conn)), None)
 
     def spans(self) -> list[Span]:
         """List the intervals in which the book could be trusted."""
-        return list(_joined(span for held in self._held() for span in self._without_doubts(*held)))
+        return list(_joined(span for held in self._held() for span in self._without_gaps(*held)))
 
     def _held(self) -> Iterator[tuple[Event, int]]:
         for event, following in zip(self.events, [*self.events[1:], None], strict=True):
@@ -77,16 +77,16 @@ class Timeline(msgspec.Struct, frozen=True):
             if event.begins and end > event.recv:
                 yield event, end
 
-    def _without_doubts(self, event: Event, end: int) -> Iterator[Span]:
+    def _without_gaps(self, event: Event, end: int) -> Iterator[Span]:
         start = event.recv
-        for doubt in self.doubts:
-            if doubt.until <= start or doubt.until == doubt.started or not doubt.concerns(event.conn):
+        for gap in self.gaps:
+            if gap.until <= start or gap.until == gap.started or not gap.concerns(self.token_id, event.conn):
                 continue
-            if doubt.started >= end:
+            if gap.started >= end:
                 break
-            if doubt.started > start:
-                yield Span(start, doubt.started)
-            start = max(start, doubt.until)
+            if gap.started > start:
+                yield Span(start, gap.started)
+            start = max(start, gap.until)
         if start < end:
             yield Span(start, end)
 
@@ -123,7 +123,7 @@ def _times(frame: pl.DataFrame) -> list[int]:
 
 def timelines(
     contents: Contents,
-    doubts: Doubts,
+    gaps: GapIndex,
     notes: Notes,
     times: Sequence[int],
     *,
@@ -131,7 +131,7 @@ def timelines(
     token_id: str | None = None,
 ) -> dict[str, Timeline]:
     """Find out, for one token or all, when books could be trusted in a part of the recording that keyframes delimit."""
-    events = _events(contents, doubts, within, token_id)
+    events = _events(contents, gaps, within, token_id)
     inside = [
         time
         for time in times
@@ -142,12 +142,19 @@ def timelines(
     if within.until is not None:
         end = min(end, within.until)
     return {
-        each: _timeline(contents, notes, Timeline(each, _complete(its, inside, doubts), doubts.of(each), end))
+        each: _timeline(
+            contents, notes, Timeline(each, _complete(its, inside, gaps), gaps.of(each, known=_right(its)), end)
+        )
         for each, its in events.items()
     }
 
 
-def _events(contents: Contents, doubts: Doubts, within: Window, token_id: str | None) -> dict[str, list[Event]]:
+def _right(events: Sequence[Event]) -> list[int]:
+    """List when the recorder wrote down that it trusted a book."""
+    return [event.recv for event in events if event.kind == "keyframe"]
+
+
+def _events(contents: Contents, gaps: GapIndex, within: Window, token_id: str | None) -> dict[str, list[Event]]:
     columns = ("token_id", pl.col("ts_recv").dt.epoch("ns"), "seq", "conn")
     keyframes = contents.scan("keyframes", since=within.since, until=within.until)
     books = contents.scan("book_snapshots", since=within.since, until=within.until)
@@ -156,9 +163,7 @@ def _events(contents: Contents, doubts: Doubts, within: Window, token_id: str | 
     trusted = pl.col("state").cast(pl.String).is_in(["verified", "unverifiable"])
     whole = pl.when(trusted).then(pl.lit("keyframe")).otherwise(pl.lit("untrusted"))
     kind = pl.when("alone").then(pl.lit("lone")).otherwise(whole).alias("kind")
-    ends = (
-        doubts.frame.lazy().filter(pl.col("token_id").is_not_null()).select("token_id", ts_recv="ended", written="seq")
-    )
+    ends = gaps.frame.lazy().filter(pl.col("token_id").is_not_null()).select("token_id", ts_recv="ended", written="seq")
     opening = books.filter("opening").select(*columns, kind=pl.lit("book"))
     # Of several books of one moment, the one that ended a gap is the last before the gap's own row.
     ending = books.join(ends, on=["token_id", "ts_recv"]).filter(pl.col("seq") < pl.col("written"))
@@ -175,12 +180,12 @@ def _events(contents: Contents, doubts: Doubts, within: Window, token_id: str | 
     return events
 
 
-def _complete(events: list[Event], times: Sequence[int], doubts: Doubts) -> list[Event]:
+def _complete(events: list[Event], times: Sequence[int], gaps: GapIndex) -> list[Event]:
     """Add where the token was missing among the keyframes, and where another run began, knowing nothing of it."""
     there = {event.recv for event in events if event.kind in ("keyframe", "untrusted")}
     first = events[0].recv
     missing = [Event(time, 0, 0, "absent") for time in times if time not in there and time > first]
-    restarts = [Event(time, 0, 0, "restart") for time in doubts.restarts if time > first]
+    restarts = [Event(time, 0, 0, "restart") for time in gaps.restarts if time > first]
     return sorted([*events, *missing, *restarts], key=lambda event: (event.recv, event.seq))
 
 
@@ -194,7 +199,7 @@ def _timeline(contents: Contents, notes: Notes, draft: Timeline) -> Timeline:
     if not added:
         return draft
     events = sorted([*draft.events, *added], key=lambda event: (event.recv, event.seq))
-    return Timeline(draft.token_id, events, draft.doubts, draft.end)
+    return Timeline(draft.token_id, events, draft.gaps, draft.end)
 
 
 def _goes_on(event: Event, following: Event | None) -> bool:
@@ -207,7 +212,7 @@ def _let_go(contents: Contents, notes: Notes, draft: Timeline, event: Event, unt
     if found is not None:
         gone = (one for one in found if one.seq > event.seq and one.concerns(draft.token_id, event.conn))
         return [Event(one.recv, one.seq, event.conn, "let go") for one in gone][:1]
-    if any(event.recv <= doubt.started <= until <= doubt.until for doubt in draft.doubts if doubt.token_id is not None):
+    if any(event.recv <= gap.started <= until <= gap.until for gap in draft.gaps if gap.token_id is not None):
         return []
     # Nobody can tell any more when it was, so trust ends with the last that came.
     return [Event(_last_row(contents, draft.token_id, event.recv, until) + 1, 0, event.conn, "let go")]

@@ -91,7 +91,7 @@ def verify(known: Known) -> Verification:
         segments=len(contents.files("raw")) + len(contents.unsealed),
         records=work.records + len(contents.records()),
         rows=work.rows,
-        gaps=readable.doubts.frame.height,
+        gaps=readable.gaps.frame.height,
         checks=_checks(readable.contents),
         findings=findings,
         unchecked=list(_unchecked(contents, bad)),
@@ -166,7 +166,7 @@ def _log(contents: Contents) -> Iterator[Finding]:
 
 
 def _holes(known: Known) -> Iterator[Finding]:
-    told = {(doubt.started, doubt.cause) for doubt in known.doubts.all if doubt.token_id is None}
+    told = {(gap.started, gap.cause) for gap in known.gaps.all if gap.token_id is None}
     for hole in known.contents.manifest.holes:
         if (hole.started, hole.cause) not in told:
             yield Finding(where="gaps", what=f"the hole since {said(hole.started)} is not told", advice=_REBUILD)

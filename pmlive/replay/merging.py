@@ -1,13 +1,23 @@
 """Several recordings told as one: connections keep apart, and a run that begins again lets go of its own alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from pmlive.errors import ProtocolError
 from pmlive.events import Gap
-from pmlive.pipeline.journal import Closed, LinkState, Opened
-from pmlive.pipeline.token import TokenState
-from pmlive.store import Record
+from pmlive.records import (
+    FRAMES,
+    Closed,
+    Kind,
+    LinkState,
+    Loss,
+    Note,
+    Opened,
+    Record,
+    TokenState,
+    read_note,
+)
 
 __all__ = ["Voice", "Voices"]
 
@@ -40,59 +50,79 @@ class Voice:
 
     def said(self, record: Record) -> Iterator[Record]:
         """Tell a record: the others neither end nor are judged with this recording."""
-        match record.kind:
-            case "begin":
-                yield from self._let_go(record)
-            case "cut" | "end":
-                pass
-            case "open" | "link" | "state" | "gap":
-                yield self._renumbered(record)
+        if record.kind in FRAMES:
+            yield self._moved(record)
+            return
+        try:
+            note = read_note(record)
+        except ProtocolError:
+            # Whoever applies it tells that it cannot be read.
+            yield self._moved(record)
+            return
+        match note:
+            case None:
+                if record.kind == Kind.BEGIN:
+                    yield from self._let_go(record)
+            case Loss():
+                if note.beginning:
+                    yield from self._let_go(record)
+                yield self._retold(record, self._gap(note.gap), kind=Kind.GAP)
             case _:
-                self._note(record)
-                yield msgspec.structs.replace(record, conn=self._number(record.conn))
+                self._note(record, note)
+                yield self._renumbered(record, note)
 
     def _number(self, conn: int) -> int:
         if conn not in self._numbers:
             self._numbers[conn] = self._voices.claim(conn, self)
         return self._numbers[conn]
 
-    def _renumbered(self, record: Record) -> Record:
+    def _renumbered(self, record: Record, note: Note) -> Record:
         """Give a note in which connections are named too its numbers among all."""
-        conn = self._number(record.conn)
-        note: msgspec.Struct
-        match record.kind:
-            case "open":
-                note = msgspec.json.decode(record.data, type=Opened)
-                replaces = None if note.replaces is None else self._number(note.replaces)
-                self._tokens.pop(note.replaces or 0, None) if note.replaces else None
-                self._tokens.setdefault(record.conn, set()).update(note.keys if note.channel == "market" else ())
-                note = msgspec.structs.replace(note, replaces=replaces)
-            case "state":
-                note = msgspec.json.decode(record.data, type=TokenState)
-                self._tokens.setdefault(note.link, set()).add(note.token_id)
-                note = msgspec.structs.replace(note, conn=self._number(note.conn), link=self._number(note.link))
-            case "link":
-                note = msgspec.json.decode(record.data, type=LinkState)
-                self._tokens.setdefault(record.conn, set()).update(note.tokens)
-                note = note if note.gap is None else msgspec.structs.replace(note, gap=self._gap(note.gap))
+        match note:
+            case Opened(replaces=int() as replaces):
+                return self._retold(record, msgspec.structs.replace(note, replaces=self._number(replaces)))
+            case TokenState():
+                numbers = {"conn": self._number(note.conn), "link": self._number(note.link)}
+                return self._retold(record, msgspec.structs.replace(note, **numbers))
+            case LinkState(gap=Gap() as gap):
+                return self._retold(record, msgspec.structs.replace(note, gap=self._gap(gap)))
+            case Gap():
+                return self._retold(record, self._gap(note))
             case _:
-                note = self._gap(msgspec.json.decode(record.data, type=Gap))
-        return msgspec.structs.replace(record, conn=conn, data=msgspec.json.encode(note))
+                return self._moved(record)
+
+    def _moved(self, record: Record) -> Record:
+        return msgspec.structs.replace(record, conn=self._number(record.conn))
+
+    def _retold(self, record: Record, note: msgspec.Struct, *, kind: str | None = None) -> Record:
+        data = msgspec.json.encode(note)
+        return msgspec.structs.replace(self._moved(record), kind=kind or record.kind, data=data)
 
     def _gap(self, gap: Gap) -> Gap:
         return msgspec.structs.replace(gap, conn=self._number(gap.conn))
 
-    def _note(self, record: Record) -> None:
+    def _note(self, record: Record, note: Note) -> None:
         """Keep in mind which tokens are asked for, and where."""
-        if record.kind == "close":
-            if msgspec.json.decode(record.data, type=Closed).cause is None:
+        match note:
+            case Opened():
+                if note.replaces:
+                    self._tokens.pop(note.replaces, None)
+                self._ask(record.conn, note.keys if note.channel == "market" else ())
+            case Closed(cause=None):
                 self._tokens.pop(record.conn, None)
-        elif record.kind in ("want", "subscribe"):
-            self._tokens.setdefault(record.conn, set()).update(msgspec.json.decode(record.data, type=list[str]))
-        elif record.kind == "unsubscribe":
-            self._tokens.setdefault(record.conn, set()).difference_update(
-                msgspec.json.decode(record.data, type=list[str])
-            )
+            case TokenState():
+                self._ask(note.link, (note.token_id,))
+            case LinkState():
+                self._ask(record.conn, note.tokens)
+            case list() if record.kind == Kind.UNSUBSCRIBE:
+                self._tokens.setdefault(record.conn, set()).difference_update(note)
+            case list():
+                self._ask(record.conn, note)
+            case _:
+                pass
+
+    def _ask(self, conn: int, token_ids: Iterable[str]) -> None:
+        self._tokens.setdefault(conn, set()).update(token_ids)
 
     def _let_go(self, record: Record) -> Iterator[Record]:
         """End what an earlier run of this recording left open: the new run tells the whole state."""
@@ -100,7 +130,7 @@ class Voice:
             number = self._number(conn)
             if tokens:
                 data = msgspec.json.encode(sorted(tokens))
-                yield Record(record.seq, record.recv, number, "unsubscribe", data)
+                yield Record(record.seq, record.recv, number, Kind.UNSUBSCRIBE, data)
             if conn:
-                yield Record(record.seq, record.recv, number, "close", msgspec.json.encode(Closed(None)))
+                yield Record(record.seq, record.recv, number, Kind.CLOSE, msgspec.json.encode(Closed(None)))
         self._tokens.clear()

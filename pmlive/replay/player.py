@@ -9,8 +9,8 @@ from itertools import islice
 from operator import attrgetter
 from typing import Literal, Protocol, TypeAlias
 
+from pmlive.records import FRAMES, Record
 from pmlive.replay.timeline import Timeline
-from pmlive.store import Record
 from pmlive.times import moment
 
 __all__ = ["Player", "Speed", "Stage"]
@@ -29,9 +29,6 @@ _FULL = 0.02
 _NAP = 0.05
 # A time that was rounded may lie so far outside a recording.
 _NEARLY = 1_000_000_000
-# Kinds of record that a step counts, and that are taken together: what came over a socket.
-_FRAMES = frozenset({"market", "user", "realtime", "prices"})
-
 _recv = attrgetter("recv")
 
 
@@ -260,12 +257,12 @@ class Player:
     def _take(self, limit: float, *, most: int) -> int:
         """Take the next record, with the frames that follow a frame and are due; tell how many frames it were."""
         record = self._ahead.popleft()
-        if record.kind not in _FRAMES:
+        if record.kind not in FRAMES:
             self._stage.note(record)
             self._at = max(self._at, record.recv)
             return 0
         ahead, frames = self._ahead, [record]
-        while ahead and len(frames) < most and ahead[0].kind in _FRAMES and ahead[0].recv <= limit:
+        while ahead and len(frames) < most and ahead[0].kind in FRAMES and ahead[0].recv <= limit:
             frames.append(ahead.popleft())
         self._stage.take(frames)
         self._at = max(self._at, *map(_recv, frames))

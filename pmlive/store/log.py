@@ -20,6 +20,7 @@ import msgspec
 import zstandard
 
 from pmlive.errors import StoreError
+from pmlive.records import Record
 
 __all__ = [
     "Block",
@@ -38,21 +39,6 @@ _MAGIC = struct.pack("<II4s", 0x184D2A5E, _HEADER.size - 8, b"PML1")
 _COVERED = len(_MAGIC) + 4
 # The largest frame of the venue is 16 MiB and a block is closed at 4 MiB, so more than this is not ours.
 _LARGEST = 1 << 28
-
-
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """One thing that happened, as it happened.
-
-    ``seq`` is the arrival number: rows made of the record are numbered ``seq``, ``seq + 1`` and so on. ``recv`` is
-    nanoseconds since 1970 by our clock, ``conn`` the connection epoch (0: none), ``kind`` one word, ``data`` the exact
-    bytes.
-    """
-
-    seq: int
-    recv: int
-    conn: int
-    kind: str
-    data: bytes
 
 
 class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -109,11 +95,15 @@ _read_listed = msgspec.json.Decoder(_Listed).decode
 
 
 class Damage(msgspec.Struct, frozen=True, gc=False):
-    """Bytes that are no block; ``tail`` when nothing good follows in the file."""
+    """Bytes that are no block; ``tail`` when nothing good follows in the file.
+
+    They are ``torn`` when they begin as a block does that is longer than they are.
+    """
 
     start: int
     size: int
     tail: bool
+    torn: bool = False
 
 
 def encode_entries(records: Sequence[Record]) -> bytes:
@@ -203,8 +193,15 @@ def read_blocks(data: bytes) -> Iterator[Block | Damage]:
             continue
         found = _next_block(data, position + 1)
         end = len(data) if found is None else found
-        yield Damage(position, end - position, tail=found is None)
+        yield Damage(position, end - position, tail=found is None, torn=_is_torn(data[position:end]))
         position = end
+
+
+def _is_torn(data: bytes) -> bool:
+    if len(data) < _HEADER.size:
+        return _MAGIC.startswith(data[: len(_MAGIC)])
+    length = _HEADER.unpack_from(data)[4]
+    return data.startswith(_MAGIC) and _HEADER.size + length > len(data)
 
 
 def _next_block(data: bytes, start: int) -> int | None:

@@ -75,6 +75,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     replaced: list[Replaced] = []
     raw_from: int | None = None
 
+    @property
+    def known_until(self) -> int:
+        """When the last sealed record came or, before there is one, the recording was made: nothing is missing before.
+
+        In nanoseconds since 1970.
+        """
+        if self.last_recv is not None:
+            return self.last_recv
+        try:
+            return int(datetime.fromisoformat(self.created).timestamp()) * 1_000_000_000
+        except ValueError as error:
+            raise StoreError(f"the manifest says that the recording was made at {self.created[:60]!r}") from error
+
     def of(self, table: str) -> list[SealedFile]:
         """List the files of one table (``raw``: of the frames), in order of arrival."""
         return sorted((file for file in self.files if file.table == table), key=lambda file: file.first_seq)

@@ -99,7 +99,8 @@ def _prepared(folder: Path, now: int, step: Step) -> Work:
 def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: Step) -> Opened:
     lock = _files.FolderLock(folder)
     try:
-        catalogue = Catalogue(folder, _check(folder) or new_manifest(clock()))
+        there = _check(folder)
+        catalogue = Catalogue(folder, there or new_manifest(clock()))
         # Written even when it is there: a folder that cannot be written is refused now and not in an hour.
         catalogue.write()
         _files.make_folder(folder / wal.WAL)
@@ -108,7 +109,11 @@ def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[
         )
         sweep(folder, catalogue.manifest)
         finish(sealing, now=clock())
-        return _recover(sealing, lock)
+        opened = _recover(sealing, lock)
+        if there is None or opened.last_recv is not None:
+            return opened
+        # Whatever an earlier run received, nothing of it is left.
+        return msgspec.structs.replace(opened, last_recv=there.known_until)
     except BaseException:
         lock.forget()
         raise
@@ -136,7 +141,7 @@ def _undo(made: list[Path]) -> None:
 
 def _recover(sealing: Sealing, lock: _files.FolderLock) -> Opened:
     """Seal what is left if that is soon done; else tell where to go on, and leave it to be sealed meanwhile."""
-    left, last = list(_left(sealing.folder)), sealing.catalogue.manifest
+    left, last = list(_left(sealing.folder, sealing.catalogue.manifest)), sealing.catalogue.manifest
     recovery = Recovery()
     for _, reading in left:
         recovery = _add(recovery, reading)
@@ -163,17 +168,23 @@ def _recover(sealing: Sealing, lock: _files.FolderLock) -> Opened:
     )
 
 
-def _left(folder: Path) -> Iterator[tuple[Segment, wal.Reading]]:
+def _left(folder: Path, manifest: Manifest) -> Iterator[tuple[Segment, wal.Reading]]:
     """Look through the segments that are not sealed, without decoding them."""
-    left = list(wal.segments(folder).items())
-    for position, (number, files) in enumerate(left):
-        following = left[position + 1][1] if position + 1 < len(left) else ()
-        contents = [path.read_bytes() for path in files]
-        reading = wal.read(contents, following=[path.read_bytes() for path in following])
+    left = wal.segments(folder)
+    contents = {number: [path.read_bytes() for path in files] for number, files in left.items()}
+    numbers = list(left)
+    readings = wal.read_all(contents, since=manifest.known_until, sealed=manifest.sealed)
+    for (number, reading), following in zip(readings, [*numbers[1:], None], strict=True):
         blocks = reading.blocks
         times = (blocks[0].first_recv, blocks[-1].last_recv) if blocks else (0, 0)
         yield (
-            Segment(number=number, files=files, following=following, first_recv=times[0], last_recv=times[1]),
+            Segment(
+                number=number,
+                files=left[number],
+                following=left[following] if following is not None else (),
+                first_recv=times[0],
+                last_recv=times[1],
+            ),
             reading,
         )
 

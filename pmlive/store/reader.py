@@ -64,7 +64,7 @@ class FileProblem(msgspec.Struct, frozen=True):
 def records(folder: Path, *, since: int | None = None) -> Iterator[Record]:
     """Yield every record in order of arrival: the sealed ones, then those in the log.
 
-    What is damaged is passed over, and a ``gap`` record stands in its place. With ``since`` (nanoseconds since 1970)
+    What is damaged is passed over, and a ``loss`` record stands in its place. With ``since`` (nanoseconds since 1970)
     they begin with the last segment that began by then: it tells first what the books were.
 
     Raises:
@@ -148,10 +148,7 @@ class _Part(msgspec.Struct, frozen=True):
 def _parts(folder: Path) -> list[_Part]:
     manifest, left = read_log(folder)
     sealed = [_Part(file.first_time, file.last_time, partial(_sealed, folder, file)) for file in manifest.of(RAW)]
-    contents = list(left.values())
-    for position, segment in enumerate(contents):
-        following = contents[position + 1] if position + 1 < len(contents) else ()
-        reading = wal.read(segment, following=following)
+    for _, reading in wal.read_all(left, since=manifest.known_until, sealed=manifest.sealed):
         if reading.blocks:
             blocks = reading.blocks
             sealed.append(_Part(blocks[0].first_recv, blocks[-1].last_recv, reading.records))

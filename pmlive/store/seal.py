@@ -79,7 +79,13 @@ def seal(segment: Segment, sealing: Sealing) -> wal.Reading | None:
     reading = None
     if segment.number > sealing.catalogue.manifest.sealed:
         contents = [path.read_bytes() for path in segment.files]
-        reading = wal.read(contents, following=[path.read_bytes() for path in segment.following])
+        last = sealing.catalogue.manifest
+        reading = wal.read(
+            contents,
+            since=last.known_until,
+            follows=segment.number == last.sealed + 1,
+            following=[path.read_bytes() for path in segment.following],
+        )
         _commit(segment, sealing, reading)
     # The new manifest has to be on the disk before the log goes, also when an earlier try failed at just that.
     _files.sync_folder(sealing.folder)

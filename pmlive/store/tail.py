@@ -79,7 +79,7 @@ def read_tail(folder: Path) -> Tail:
         StoreError: the folder is not a recording.
     """
     manifest, left = read_log(folder)
-    return Tail(manifest=manifest, segments=list(_segments(left)))
+    return Tail(manifest=manifest, segments=list(_segments(manifest, left)))
 
 
 def read_raw(folder: Path, file: SealedFile) -> Iterator[Record]:
@@ -100,14 +100,11 @@ def read_raw(folder: Path, file: SealedFile) -> Iterator[Record]:
         raise StoreError(f"{file.table} file {file.path!r} cannot be read: {error.strerror}") from error
 
 
-def _segments(left: dict[int, list[bytes]]) -> Iterator[Unsealed]:
-    contents = list(left.items())
-    for position, (number, segment) in enumerate(contents):
-        following = contents[position + 1][1] if position + 1 < len(contents) else ()
-        reading = wal.read(segment, following=following)
+def _segments(manifest: Manifest, left: dict[int, list[bytes]]) -> Iterator[Unsealed]:
+    for number, reading in wal.read_all(left, since=manifest.known_until, sealed=manifest.sealed):
         yield Unsealed(
             number=number,
-            size=sum(map(len, segment)),
+            size=sum(map(len, left[number])),
             records=list(reading.records()),
             torn=reading.torn,
             damaged=reading.damaged,

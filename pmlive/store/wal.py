@@ -6,17 +6,18 @@ continued in another file only when a file could not be trusted any more.
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import zstandard
 
 from pmlive.events import Gap
+from pmlive.records import Kind, Loss, Record
 from pmlive.store import _files
-from pmlive.store.log import Block, Damage, Record, decode_entries, encode_entries, read_blocks
+from pmlive.store.log import Block, Damage, decode_entries, encode_entries, read_blocks
 
-__all__ = ["LOST", "WAL", "Reading", "WalFile", "loss", "read", "segments"]
+__all__ = ["LOST", "WAL", "Reading", "WalFile", "loss", "read", "read_all", "segments"]
 
 WAL = "wal"
 LOST = -1
@@ -39,7 +40,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         return any(block.number == LOST for block in self.blocks)
 
     def records(self) -> Iterator[Record]:
-        """Yield the records, a ``gap`` record in place of each loss."""
+        """Yield the records, a ``loss`` record in place of each loss."""
         for block in self.blocks:
             yield from decode_entries(block.entries())
 
@@ -111,46 +112,68 @@ def segments(folder: Path) -> dict[int, list[Path]]:
     return {number: [path for _, path in sorted(found[number])] for number in sorted(found)}
 
 
-def read(contents: Sequence[bytes], *, following: Sequence[bytes] = ()) -> Reading:
+def read_all(segments: Mapping[int, Sequence[bytes]], *, since: int, sealed: int) -> Iterator[tuple[int, Reading]]:
+    """Read segments, by number, from the contents of their files.
+
+    ``since`` is up to when everything is known without them (nanoseconds since 1970), ``sealed`` the last segment that
+    is not among them. A number that is missing is a loss in the next one.
+    """
+    numbers = list(segments)
+    for position, number in enumerate(numbers):
+        following = segments[numbers[position + 1]] if position + 1 < len(numbers) else ()
+        reading = read(segments[number], since=since, follows=number == sealed + 1, following=following)
+        sealed = number
+        if reading.blocks:
+            since = reading.blocks[-1].last_recv
+        yield number, reading
+
+
+def read(contents: Sequence[bytes], *, since: int, follows: bool = True, following: Sequence[bytes] = ()) -> Reading:
     """Read a segment from the contents of its files.
 
+    ``since`` is when the last record before it came, and ``follows`` whether it is in the segment before this one.
     ``following`` is what comes after the segment: with it, damage at the end is a loss too and not a torn tail, which
     the time between two runs accounts for.
     """
     blocks: list[Block] = []
-    expected, pending, damaged = 0, 0, 0
+    expected, pending, damaged, torn = 0, 0, 0, False
     for item in (item for content in contents for item in read_blocks(content)):
         if isinstance(item, Damage):
-            pending += item.size
+            pending, torn = pending + item.size, item.torn
         elif item.number >= expected:
-            if item.number > expected:
-                blocks.append(_loss(blocks, item, pending))
+            if item.number > expected or not (blocks or follows):
+                blocks.append(_lost_before(item, blocks, since, pending))
             blocks.append(item)
             expected, damaged, pending = item.number + 1, damaged + pending, 0
     successor = next((item for content in following for item in read_blocks(content) if isinstance(item, Block)), None)
-    if pending and successor is not None:
-        blocks.append(_loss(blocks, successor, pending))
+    if successor is not None and (pending or not blocks):
+        blocks.append(_lost_before(successor, blocks, since, pending, ends=True))
         return Reading(blocks=blocks, damaged=damaged + pending)
-    return Reading(blocks=blocks, damaged=damaged, torn=pending)
+    if blocks or torn:
+        return Reading(blocks=blocks, damaged=damaged, torn=pending)
+    return Reading(blocks=[], damaged=pending)
 
 
-def _loss(before: Sequence[Block], after: Block, damaged: int) -> Block:
+def _lost_before(after: Block, blocks: Sequence[Block], since: int, damaged: int, *, ends: bool = False) -> Block:
     # What was lost came just before ``after``, so the number below its first one was used there and is free now.
-    between = (before[-1].last_recv if before else after.first_recv, after.first_recv)
-    detail = f"{damaged} bytes of the log are damaged"
-    gap = Gap(started=min(between), ended=max(between), cause="disk", detail=detail)
-    return loss(gap, seq=max(after.first_seq - 1, 0), recv=after.first_recv)
+    started = blocks[-1].last_recv if blocks else since
+    detail = f"{damaged} bytes of the log are damaged" if damaged else "a part of the log is missing"
+    gap = Gap(started=min(started, after.first_recv), ended=after.first_recv, cause="disk", detail=detail)
+    lost = Loss(gap, beginning=not blocks)
+    return loss(lost, seq=max(after.first_seq - 1, 0), recv=after.first_recv, ends=ends)
 
 
-def loss(gap: Gap, *, seq: int, recv: int) -> Block:
-    """Make the block that stands for records that cannot be read: one ``gap`` record."""
-    record = Record(seq, recv, 0, "gap", msgspec.json.encode(gap))
+def loss(lost: Loss, *, seq: int, recv: int, ends: bool) -> Block:
+    """Make the block that stands for records that cannot be read; with ``ends`` the segment ended with them."""
+    records = [Record(seq, recv, 0, Kind.LOSS, msgspec.json.encode(lost))]
+    if ends:
+        records.append(Record(seq, recv, 0, Kind.CUT, b""))
     return Block(
         number=LOST,
-        count=1,
+        count=len(records),
         first_seq=seq,
         last_seq=seq,
         first_recv=recv,
         last_recv=recv,
-        payload=zstandard.ZstdCompressor().compress(encode_entries([record])),
+        payload=zstandard.ZstdCompressor().compress(encode_entries(records)),
     )

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from pmlive.pipeline.journal import Opened, rebuild
+from pmlive.pipeline.journal import rebuild
+from pmlive.records import Opened
 from pmlive.store import Record, Recorder, RecorderOptions
 
 from . import corpus, figures

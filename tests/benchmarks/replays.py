@@ -26,7 +26,8 @@ import pmlive as pm
 from pmlive import _wire
 from pmlive.manager import Replay
 from pmlive.manager.desk import Desk
-from pmlive.pipeline.journal import Opened, rebuild
+from pmlive.pipeline.journal import rebuild
+from pmlive.records import Opened
 from pmlive.store import Recorder
 
 from . import cases, corpus, figures

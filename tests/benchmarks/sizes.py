@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pmlive import _wire
 from pmlive.pipeline import Pipeline
-from pmlive.pipeline.journal import Journal, Opened, rebuild
+from pmlive.pipeline.journal import Journal, rebuild
+from pmlive.records import Opened
 from pmlive.store import Manifest, Recorder, RecorderOptions, compact, read_manifest
 from pmlive.tables import STORED
 

@@ -7,7 +7,8 @@ import polars as pl
 from pmlive import _wire
 from pmlive.events import Cause, Channel, Gap
 from pmlive.pipeline import Pipeline, Token
-from pmlive.pipeline.journal import Closed, Journal, Opened
+from pmlive.pipeline.journal import Journal
+from pmlive.records import Closed, Opened
 from pmlive.store import Record
 from pmlive.tables import SCHEMAS, STORED
 

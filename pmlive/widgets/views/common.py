@@ -6,6 +6,8 @@ from typing import Any, TypeAlias, TypedDict
 import numpy as np
 import polars as pl
 
+from pmlive.gaps import concerning
+
 __all__ = ["GapView", "Numbers", "Places", "View", "flags", "gap_view", "milliseconds", "numbers", "places"]
 
 # Times are milliseconds since 1970, as browsers count them; what is null in a frame is NaN in an array.
@@ -29,13 +31,11 @@ class GapView(TypedDict):
 def gap_view(gaps: pl.DataFrame, token_id: str) -> GapView:
     """Find the gaps of a token, and those of everything, such as a full disk.
 
-    A connection that is lost is a gap of each token on it, too; one of another channel does not concern the token.
+    What befalls a connection is a gap of each token on it, too, so those of connections are left out.
     """
     if gaps.is_empty():
         return {"gap_starts": np.empty(0), "gap_ends": np.empty(0), "gap_causes": []}
-    its, everybodys = gaps["token_id"] == token_id, gaps["token_id"].is_null()
-    where = (its.fill_null(value=False).to_numpy() | (everybodys.to_numpy() & (gaps["conn"].to_numpy() == 0))).nonzero()
-    last = where[0][-_SHADED:]
+    last = concerning(gaps, token_id, ()).to_numpy().nonzero()[0][-_SHADED:]
     return {
         "gap_starts": milliseconds(gaps, "started", last),
         "gap_ends": milliseconds(gaps, "ended", last),

@@ -1,0 +1,148 @@
+"""Which gaps concern a token at a time: one rule, which everything that shows or measures asks.
+
+A gap with a token concerns that token. One without concerns everything if it is the recorder's own (connection 0), and
+otherwise the tokens that its connection carried. A gap that lasts is written more than once: its rows are one gap, with
+the last that is known of its end.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
+from typing import cast
+
+import msgspec
+import polars as pl
+
+from pmlive.events import Cause
+from pmlive.times import said
+
+__all__ = ["ENDLESS", "GapIndex", "GapInterval", "concerning"]
+
+# Later than any time.
+ENDLESS = 2**63 - 1
+
+_EVERYTHING = 0
+_KEY = ("started", "cause", "token_id", "conn")
+
+
+def concerning(gaps: pl.DataFrame, token_id: str, conns: Collection[int] | None) -> pl.Series:
+    """Tell of each row of ``gaps`` whether it concerns a token.
+
+    Args:
+        gaps: rows of the table ``gaps``.
+        token_id: the token.
+        conns: the connections that carried it; None where nobody says, and then any may have.
+    """
+    own, general = gaps["token_id"] == token_id, gaps["token_id"].is_null()
+    if conns is not None:
+        general &= gaps["conn"].is_in([_EVERYTHING, *conns])
+    return own.fill_null(value=False) | general
+
+
+class GapInterval(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A gap, in nanoseconds since 1970; ``until`` is where trust can begin again at the earliest."""
+
+    started: int
+    ended: int | None
+    until: int
+    cause: Cause
+    detail: str
+    token_id: str | None
+    conn: int
+
+    def covers(self, time: int) -> bool:
+        """Tell whether a time lies in it; at its end a book is right again."""
+        return self.started <= time < self.until
+
+    def concerns(self, token_id: str, conn: int) -> bool:
+        """Tell whether it is about a token's books of a connection."""
+        return self.token_id == token_id or (self.token_id is None and self.conn in (_EVERYTHING, conn))
+
+    def __str__(self) -> str:
+        """Say when, and why."""
+        until = "without a known end" if self.ended is None else f"until {said(self.ended)}"
+        because = f"{self.cause}: {self.detail}" if self.detail else self.cause
+        return f"since {said(self.started)} {until} ({because})"
+
+
+class GapIndex:
+    """Gaps by token.
+
+    Args:
+        gaps: rows of the table ``gaps``; the columns ``seq`` and ``detail`` may be missing.
+    """
+
+    def __init__(self, gaps: pl.DataFrame) -> None:
+        order = [name for name in ("ended", "seq") if name in gaps.columns]
+        self.frame = (
+            gaps.sort(order, nulls_last=False)
+            .unique(_KEY, keep="last", maintain_order=True)
+            .sort([name for name in ("started", "seq", "token_id") if name in gaps.columns])
+        )
+        found = list(_intervals(self.frame))
+        # When runs began that tell anew whatever is still open.
+        self.restarts = sorted(
+            gap.until for gap in found if gap.cause == "restart" and gap.token_id is None and gap.ended is not None
+        )
+        self._own: dict[str, list[GapInterval]] = {}
+        self._general: list[GapInterval] = []
+        for gap in (self._bounded(gap, self.restarts) for gap in found):
+            (self._general if gap.token_id is None else self._own.setdefault(gap.token_id, [])).append(gap)
+
+    def of(
+        self, token_id: str, *, conns: Collection[int] | None = None, known: Sequence[int] = ()
+    ) -> list[GapInterval]:
+        """List the gaps that concern a token, in order of their beginning.
+
+        Args:
+            token_id: the token.
+            conns: the connections that carried it; None where that is asked of each gap later.
+            known: when its book was known to be right, in order; a gap of its own that has no end was over by then.
+        """
+        own = [self._bounded(gap, known) for gap in self._own.get(token_id, ())]
+        general = (gap for gap in self._general if conns is None or gap.conn == _EVERYTHING or gap.conn in conns)
+        return sorted([*own, *general], key=_started)
+
+    def between(
+        self, token_id: str | None, start: int, end: int, *, conns: Collection[int] | None = None
+    ) -> list[GapInterval]:
+        """List the gaps of a token, or all, that something in ``[start, end)`` may be missing by."""
+        gaps = self.all if token_id is None else self.of(token_id, conns=conns)
+        return [gap for gap in gaps if gap.started < end and (gap.until > start or gap.started >= start)]
+
+    @cached_property
+    def all(self) -> list[GapInterval]:
+        """List all gaps in order of their beginning."""
+        return sorted([*self._general, *(gap for own in self._own.values() for gap in own)], key=_started)
+
+    def _bounded(self, gap: GapInterval, known: Sequence[int]) -> GapInterval:
+        """Let a gap without an end last until it is known to be over."""
+        if gap.ended is not None:
+            return gap
+        until = next((time for time in known if time > gap.started), ENDLESS)
+        return msgspec.structs.replace(gap, until=min(until, gap.until))
+
+
+def _started(gap: GapInterval) -> int:
+    return gap.started
+
+
+def _intervals(frame: pl.DataFrame) -> Iterable[GapInterval]:
+    detail = pl.col("detail").fill_null("") if "detail" in frame.columns else pl.lit("").alias("detail")
+    numbers = frame.select(
+        pl.col("started", "ended").cast(pl.Datetime("ns", "UTC")).dt.epoch("ns"),
+        pl.col("cause").cast(pl.String),
+        detail,
+        "token_id",
+        "conn",
+    )
+    rows = cast("list[tuple[int, int | None, Cause, str, str | None, int]]", numbers.rows())
+    for started, ended, cause, text, token_id, conn in rows:
+        yield GapInterval(
+            started=started,
+            ended=ended,
+            until=ENDLESS if ended is None else ended,
+            cause=cause,
+            detail=text,
+            token_id=token_id,
+            conn=conn,
+        )
