@@ -3,10 +3,19 @@
 import time
 from collections.abc import Callable
 
-__all__ = ["Clock"]
+__all__ = ["Clock", "elapsed"]
 
 # The wall clock may be this far from ours before ours gives in (nanoseconds).
 _TOLERANCE = 1_000_000_000
+
+
+# Goes on while the machine sleeps, where the system has such a clock.
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def elapsed() -> int:
+    """Count the nanoseconds that pass, also while the process is stopped or the machine sleeps."""
+    return time.clock_gettime_ns(_BOOT)
 
 
 class Clock:
@@ -31,6 +40,11 @@ class Clock:
             self._checked = now
             self._follow(self._wall() - now - self._offset)
         return now + self._offset
+
+    def follow(self) -> None:
+        """Compare with the wall clock now, as after a pause."""
+        self._checked = self._monotonic()
+        self._follow(self._wall() - self._checked - self._offset)
 
     def _follow(self, error: int) -> None:
         """Move towards the wall clock: at once if it is ahead, by at most half a millisecond a second if behind."""

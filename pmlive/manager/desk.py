@@ -68,7 +68,8 @@ class Desk:
 
     def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int) -> None:
         """Note the end of a connection."""
-        self.journal.note("close", connection.conn or connection.previous or 0, Closed(cause, detail), now)
+        since = None if cause is None else connection.session.complete_until
+        self.journal.note("close", connection.conn or connection.previous or 0, Closed(cause, detail, since), now)
 
     def late(self, connection: Connection, token_ids: Sequence[str], since: int) -> None:
         """Note tokens without an opening book."""
@@ -157,8 +158,11 @@ class Desk:
     def _note_restart(self, last: int, now: int) -> None:
         """The folder was recorded into before: nothing was kept since."""
         detail = "the recording was continued by another run"
-        # The clock may have been set back between the runs.
-        self.gap(Gap(started=min(last, now), cause="restart", ended=max(last, now), detail=detail))
+        if now < last:
+            detail += (
+                f", after the clock was set back by {(last - now) / 1e9:.0f} s; how long nothing was kept is not known"
+            )
+        self.gap(Gap(started=min(last, now), cause="restart", ended=now, detail=detail))
 
     def tend(self) -> None:
         """Cut the recording when it is time, and note what the recorder could not keep."""

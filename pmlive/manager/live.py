@@ -11,7 +11,7 @@ from pmlive import _wire
 from pmlive._session import Timing
 from pmlive.errors import PmliveError, ProtocolError
 from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap
-from pmlive.feed import Clock, Connection, Policy, Pool
+from pmlive.feed import Clock, Connection, Policy, Pool, elapsed
 from pmlive.manager.desk import Desk
 from pmlive.manager.follow import follow
 from pmlive.manager.source import Visit
@@ -19,7 +19,7 @@ from pmlive.manager.tasks import Tasks
 from pmlive.markets import Catalogue, Series
 from pmlive.pipeline import Token
 from pmlive.settings import Venue
-from pmlive.times import moment
+from pmlive.times import moment, said
 
 __all__ = ["Doubts", "Live"]
 
@@ -28,19 +28,24 @@ logger = logging.getLogger(__name__)
 _TICK = 0.1
 _FRESH = 50_000_000
 _S = 1_000_000_000
+# So many checks that agreed tell that a token used to be heard.
+_OFTEN = 30
 
 
 class Doubts(msgspec.Struct, frozen=True):
     """When silence is compared with REST, in seconds.
 
-    A token that was not heard for ``quiet`` is, ``sample`` of them at a time; the stream may lag ``grace`` behind REST.
-    From a market that was resolved ``settled`` ago nothing more is expected.
+    A token that was not heard for ``quiet`` is, ``sample`` of them at a time, and one that used to be heard for
+    ``frozen`` while its market or its connection goes on; the stream may lag ``grace`` behind REST. From a market that
+    was resolved ``settled`` ago nothing more is expected. A process that did not run for ``pause`` knows nothing of it.
     """
 
     quiet: float = 300.0
+    frozen: float = 60.0
     grace: float = 5.0
     sample: int = 5
     settled: float = 60.0
+    pause: float = 5.0
 
 
 class Live:
@@ -77,7 +82,9 @@ class Live:
         self.last_reconnect: int | None = None
         # Tokens whose markets are over, so that nobody asks for them any more.
         self.settled: set[str] = set()
-        self._witnessed: dict[str, int] = {}
+        # When each token was last compared with REST, and when REST last agreed.
+        self._compared: dict[str, int] = {}
+        self._agreed: dict[str, int] = {}
         self._checked = 0
         self._unmet_after = (timing or {}).get("market", Timing()).opening
         self._tasks = Tasks()
@@ -122,12 +129,24 @@ class Live:
     async def run(self) -> None:
         """Keep time, until cancelled."""
         while True:
+            ran = elapsed()
             await asyncio.sleep(_TICK)
             try:
+                self._note_pause(elapsed() - ran)
                 self._turn()
             except Exception:
                 # The clockwork stops for nobody: rows and snapshots wait for it.
                 logger.exception("the feed failed by a fault of ours, and goes on")
+
+    def _note_pause(self, lasted: int) -> None:
+        """Note that the process was stopped or the machine slept: what came then was not seen when it came."""
+        if lasted < self._doubts.pause * _S:
+            return
+        self.clock.follow()
+        now = self.clock()
+        detail = f"the process did not run for {lasted / _S:.0f} s"
+        self.desk.gap(Gap(started=now - lasted, ended=now, cause="silence", detail=detail))
+        logger.warning("%s: of that time nothing is known", detail)
 
     def _turn(self) -> None:
         self.desk.turn()
@@ -238,14 +257,32 @@ class Live:
     # --- second opinions ---
 
     def _check_quiet_tokens(self, now: int) -> None:
-        quiet = [
-            token
-            for token in self.desk.pipeline.books.tokens.values()
-            if token.trusted() and now - max(token.heard, self._witnessed.get(token.id, 0)) >= self._doubts.quiet * _S
-        ]
-        for token in quiet[: self._doubts.sample]:
-            self._witnessed[token.id] = now
-            self.spawn(self._check_token(token))
+        for token, is_odd in self._quiet_tokens(now)[: self._doubts.sample]:
+            self._compared[token.id] = now
+            self.spawn(self._check_token(token, is_odd=is_odd))
+
+    def _quiet_tokens(self, now: int) -> list[tuple[Token, bool]]:
+        """List the tokens whose silence is to be compared with REST, those first whose silence is odd."""
+        trusted = [token for token in self.desk.pipeline.books.tokens.values() if token.trusted()]
+        heard: dict[object, int] = {}
+        for token in trusted:
+            for group in (token.market, token.conn):
+                heard[group] = max(heard.get(group, 0), token.heard)
+        found: list[tuple[Token, bool]] = []
+        for token in trusted:
+            silent = now - max(token.heard, self._compared.get(token.id, 0))
+            if silent < min(self._doubts.frozen, self._doubts.quiet) * _S:
+                continue
+            is_odd = self._is_odd(token, heard[token.market], heard[token.conn])
+            if silent >= (self._doubts.frozen if is_odd else self._doubts.quiet) * _S:
+                found.append((token, is_odd))
+        return sorted(found, key=lambda one: (not one[1], one[0].heard))
+
+    def _is_odd(self, token: Token, market: int, conn: int) -> bool:
+        """Tell whether a token is silent whose market, or connection if it used to be heard, goes on."""
+        frozen = self._doubts.frozen * _S
+        used_to = sum(token.total.values()) >= _OFTEN
+        return market - token.heard >= frozen or (used_to and conn - token.heard >= frozen)
 
     def _note_unmet(self, now: int) -> None:
         """Note tokens whose connection was not had in time; one that is open tells by itself."""
@@ -253,33 +290,55 @@ class Live:
             if not gap.conn:
                 self.desk.gap(msgspec.structs.replace(gap, detail="no connection was had to ask for it"))
 
-    async def _check_token(self, token: Token) -> None:
-        """Compare one token with REST; one that the stream forgot has a gap since it was last heard."""
-        heard = token.heard
+    async def _check_token(self, token: Token, *, is_odd: bool) -> None:
+        """Compare one token with REST; one that the stream forgot has a gap since it was last known to be right."""
+        asked, since = self.clock(), max(token.heard, self._agreed.get(token.id, 0))
         try:
             ahead = await self._is_ahead(token)
         except PmliveError as error:
+            if is_odd and token.trusted() and token.heard <= since:
+                self._lose(token, since, f"it is silent while others are not, and REST does not answer: {error}")
             logger.warning("a silent token could not be compared with REST: %s", error)
             return
         if ahead:
-            detail = "REST has a newer book than the stream sent"
-            self.desk.gap(Gap(started=heard, cause="silence", token_id=token.id, detail=detail, conn=token.conn))
+            self._lose(token, since, "REST has a newer book than the stream sent")
+        else:
+            self._agreed[token.id] = asked
+
+    def _lose(self, token: Token, since: int, detail: str) -> None:
+        self.desk.gap(Gap(started=since, cause="silence", token_id=token.id, detail=detail, conn=token.conn))
 
     async def _witness(self, connection: Connection, conn: int | None, since: int) -> None:
         tokens = self.desk.pipeline.books.tokens
         sample = [tokens[key] for key in connection.session.wanted if key in tokens and tokens[key].trusted()]
         sample.sort(key=lambda token: token.heard, reverse=True)
-        try:
-            ahead = await asyncio.gather(*(self._is_ahead(token) for token in sample[: self._doubts.sample]))
-        except PmliveError as error:
-            logger.warning("a silent connection could not be compared with REST: %s", error)
-            ahead = []
-        if connection.conn != conn:
+        asked = self.clock()
+        found = await asyncio.gather(
+            *(self._is_ahead(token) for token in sample[: self._doubts.sample]), return_exceptions=True
+        )
+        for fault in found:
+            if isinstance(fault, BaseException) and not isinstance(fault, PmliveError):
+                raise fault
+        if connection.conn != conn or conn is None:
             return
-        if any(ahead):
-            connection.give_up(f"no data since {since}, while REST has newer books")
+        if True in found:
+            connection.give_up(f"no data since {said(since)} UTC, while REST has newer books")
+        elif False in found or not sample:
+            connection.session.witnessed(asked)
         else:
-            connection.session.witnessed(self.clock())
+            self._unwitnessed(connection, conn, since, f"no data, and REST does not answer: {found[0]}")
+
+    def _unwitnessed(self, connection: Connection, conn: int, since: int, detail: str) -> None:
+        """Trust nothing that came by a connection that may be calm or frozen, when nobody can tell which.
+
+        The books are asked for anew; when none comes, another connection is tried.
+        """
+        for token in self.desk.pipeline.books.carried(conn):
+            if token.trusted():
+                self._lose(token, since, detail)
+        logger.warning("connection %d to %s: %s", conn, connection.url, detail)
+        if self.clock() - since >= 2 * connection.session.patience:
+            connection.give_up(detail)
 
     async def _is_ahead(self, token: Token) -> bool:
         """Tell whether REST has a state that the stream does not bring in time."""

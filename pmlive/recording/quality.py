@@ -1,12 +1,13 @@
 """How good a recording is: what can be trusted, what is missing, what was proved, and how late it came."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 import polars as pl
 
+from pmlive.gaps import GapIndex, GapInterval
 from pmlive.integrity import Counts
 from pmlive.recording.contents import Contents, collect
 from pmlive.recording.faults import Fault, faults
@@ -15,12 +16,12 @@ from pmlive.recording.known import Known
 from pmlive.recording.mirror import Mirror, mirror
 from pmlive.recording.pages import html, text
 from pmlive.store import FileProblem, verify_files
-from pmlive.times import moment
+from pmlive.times import moment, said
 
 if TYPE_CHECKING:
     from pmlive.widgets.coverage import Figure
 
-__all__ = ["Latency", "Quality", "TokenQuality", "quality"]
+__all__ = ["Latency", "Quality", "TokenQuality", "not_understood", "quality"]
 
 _COUNTED = ("book_deltas", "book_snapshots", "trades")
 
@@ -129,6 +130,23 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 
     def _repr_html_(self) -> str:
         return html(self.to_dict())
+
+
+def not_understood(gaps: GapIndex) -> list[str]:
+    """Say, one line for each kind, what came and could not be read, and when."""
+    kinds: dict[str, list[GapInterval]] = {}
+    for gap in gaps.all:
+        if gap.cause == "malformed":
+            kinds.setdefault(gap.detail, []).append(gap)
+    return [_said(detail, of_it) for detail, of_it in kinds.items()]
+
+
+def _said(detail: str, gaps: Sequence[GapInterval]) -> str:
+    times = sorted({gap.started for gap in gaps})
+    tokens = {gap.token_id for gap in gaps if gap.token_id is not None}
+    when = said(times[0]) if len(times) == 1 else f"{len(times)} times from {said(times[0])} to {said(times[-1])}"
+    whose = f"; {len(tokens)} books could not be trusted until they came anew or were proved" if tokens else ""
+    return f"{detail}: {when} UTC{whose}"
 
 
 def _fault(fault: Fault) -> dict[str, object]:

@@ -12,7 +12,9 @@ from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
 from pmlive.recording.contents import Contents, collect
 from pmlive.recording.known import Known
+from pmlive.recording.quality import not_understood
 from pmlive.recording.rebuilding import tables_of
+from pmlive.records import Kind, Loss, read_note
 from pmlive.store import Record, SealedFile, verify_files
 from pmlive.store.tail import read_raw
 from pmlive.tables import STORED
@@ -35,7 +37,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What was checked of a recording, and what was found wrong.
 
-    ``unchecked`` says what could not be checked, such as tables whose raw records were given up.
+    ``not_understood`` says what came and could not be read, ``unchecked`` what could not be checked, such as tables
+    whose raw records were given up.
     """
 
     path: str
@@ -46,12 +49,13 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     gaps: int
     checks: Counts
     findings: list[Finding]
+    not_understood: list[str]
     unchecked: list[str]
 
     @property
     def ok(self) -> bool:
-        """Tell whether nothing was found wrong."""
-        return not self.findings
+        """Tell whether nothing was found wrong, and everything was understood."""
+        return not (self.findings or self.not_understood)
 
     def to_dict(self) -> dict[str, object]:
         """Give everything as JSON can hold it."""
@@ -65,7 +69,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
         return f"<pre>{escape(repr(self))}</pre>"
 
     def _lines(self) -> Iterator[str]:
-        yield f"{self.path}: {'sound' if self.ok else f'{len(self.findings)} findings'}"
+        found = f"{len(self.findings)} findings" if self.findings else "sound, but not everything was understood"
+        yield f"{self.path}: {'sound' if self.ok else found}"
         segments = f"{self.records:,} raw records in {self.segments} segments"
         yield f"checked    {self.files} files, {segments}, {self.rows:,} rows"
         passed = self.checks.hash_verified + self.checks.bbo_ok + self.checks.snapshot_ok
@@ -73,6 +78,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
         yield f"books      {passed:,} checks passed, {failed:,} failed, {self.gaps} gaps, all told in the tables"
         for finding in self.findings:
             yield f"wrong      {finding.where}: {finding.what}; {finding.advice}"
+        for text in self.not_understood:
+            yield f"not read   {text}"
         for text in self.unchecked:
             yield f"unchecked  {text}"
 
@@ -94,6 +101,7 @@ def verify(known: Known) -> Verification:
         gaps=readable.gaps.frame.height,
         checks=_checks(readable.contents),
         findings=findings,
+        not_understood=not_understood(readable.gaps),
         unchecked=list(_unchecked(contents, bad)),
     )
 
@@ -104,6 +112,7 @@ class _Work:
     def __init__(self, contents: Contents, bad: set[str]) -> None:
         self._contents = contents
         self._bad = bad
+        self._losses: list[Loss] = []
         self.unreadable = [file for file in contents.manifest.files if file.path in bad]
         self.records = self.rows = 0
 
@@ -113,6 +122,9 @@ class _Work:
         for file, stop in zip(files, stops, strict=False):
             if file.path not in self._bad:
                 yield from self._segment(file, stop)
+        for loss in self._losses:
+            began = said(loss.gap.started)
+            yield Finding(where=f"raw, {began}", what=loss.gap.detail, advice="it cannot be had back; gaps tells of it")
 
     def _segment(self, file: SealedFile, stop: int | None) -> Iterator[Finding]:
         try:
@@ -132,6 +144,8 @@ class _Work:
     def _counted(self, file: SealedFile) -> Iterator[Record]:
         for record in read_raw(self._contents.folder, file):
             self.records += 1
+            if record.kind == Kind.LOSS and isinstance(loss := read_note(record), Loss):
+                self._losses.append(loss)
             yield record
 
     def _stored(self, table: str, file: SealedFile, stop: int | None) -> pl.DataFrame:
