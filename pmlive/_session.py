@@ -5,6 +5,7 @@ the only proof that a subscription worked is its opening book: one that stays aw
 An answer to a ping proves that somebody is there, not that data flows, so silence is judged by data alone.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import TypeAlias
@@ -12,14 +13,45 @@ from typing import TypeAlias
 import msgspec
 
 from pmlive import _wire
-from pmlive.events import BookSnapshot, Channel, Control, Event, NewMarket
+from pmlive.events import (
+    BookSnapshot,
+    Channel,
+    Control,
+    Event,
+    Malformed,
+    NewMarket,
+    PriceChange,
+    Trade,
+    Unknown,
+    epoch_ns,
+)
 
-__all__ = ["FetchBooks", "Late", "Redial", "Session", "State", "Timing", "Todo", "Witness"]
+__all__ = ["UNANSWERED", "Complaint", "FetchBooks", "Late", "Redial", "Session", "State", "Timing", "Todo", "Witness"]
 
 _S = 1_000_000_000
 
 # What says nothing of the tokens that were asked for: every connection is told of every new market.
 _NO_DATA = (Control, NewMarket)
+# Nor does what nobody can read: a feed that says nothing else is as good as frozen.
+_NO_SIGN = (*_NO_DATA, Malformed, Unknown)
+
+# How a ping is answered: on the real-time socket by an empty frame.
+_PONGS = ("PONG", "pong", "")
+
+# What may be the venue's words that something is wrong.
+_SPOKEN = (Control, Malformed, Unknown)
+# How the venue refuses credentials without a word or an end of the connection.
+UNANSWERED = "it answered them with silence"
+
+# A pause between two ticks that is longer than this is our own: the process was stopped, or the clock was set.
+_PAUSE = 5 * _S
+# Of text that the venue repeats, a word that may be a credential is not shown.
+_WORD = re.compile(r"[^\s'\",;:()]{4,}")
+_KEY = re.compile(r"(?=\S*\d)[A-Za-z0-9+/_=-]{20,}")
+_MOST_COMPLAINTS = 100
+
+# What comes later than this after the venue's time of it tells of a wrong clock and not of a long way.
+_LONGEST_WAY = 120 * _S
 
 # The venue cuts a connection that names a few thousand ids in one frame.
 _IDS_PER_FRAME = 100
@@ -37,9 +69,14 @@ class State(Enum):
 class Timing(msgspec.Struct, frozen=True):
     """How long to wait for what, in nanoseconds."""
 
+    # The venue wants a ping at least so often; after a shorter quiet one is sent to see whether anybody is there.
     ping: int = 10 * _S
-    # After a ping, any byte is an answer; a busy socket's own answer may queue behind data.
-    answer: int = 10 * _S
+    quiet: int = 4 * _S
+    # After that ping, any byte is an answer; a busy socket's own answer may queue behind data for 9.5 s.
+    answer: int = 9_500_000_000
+    # Credentials that are good are answered with a pong, to a ping that follows them.
+    greeting: int = 1 * _S
+    verdict: int = 3_500_000_000
     opening: int = 10 * _S
     silence: int = 30 * _S
     # A connection that carries nothing but one event's activity may be quiet for long.
@@ -71,7 +108,13 @@ class Redial(msgspec.Struct, frozen=True):
     reason: str
 
 
-Todo: TypeAlias = FetchBooks | Late | Witness | Redial
+class Complaint(msgspec.Struct, frozen=True):
+    """The venue says that something is wrong, in these words."""
+
+    words: str
+
+
+Todo: TypeAlias = FetchBooks | Late | Witness | Redial | Complaint
 
 
 class _Opening(msgspec.Struct):
@@ -108,9 +151,22 @@ class Session:
         self._opening: dict[str, _Opening] = {}
         self._subscribed = False
         self._next_ping = 0
-        self._pinged: int | None = None
+        self._pinged = False
+        # The time of the last byte, and of the last tick.
+        self._alive = 0
+        self._ticked = 0
+        self._asked = 0
         self._data = 0
         self._useful = False
+        self._answered = False
+        self._had_data = False
+        self._newest: Event | None = None
+        # When the oldest ping that has no answer was sent, and up to when everything had come that was sent before.
+        self._ping_sent: int | None = None
+        self._complete = self._witness_asked = 0
+        self._accepted = False
+        self._excused = False
+        self._refusal = ""
 
     # --- what is wanted ---
 
@@ -148,9 +204,11 @@ class Session:
         """Note an open socket: everything wanted is asked for."""
         self.state = State.OPENING
         self._outbox, self._todo, self._opening = [], [], {}
-        self._subscribed = self._useful = False
-        self._pinged = None
-        self._data = now
+        self._subscribed = self._useful = self._pinged = self._answered = self._had_data = False
+        self._excused = False
+        self._refusal = ""
+        self._data = self._alive = self._ticked = self._complete = self._witness_asked = now
+        self._newest = self._ping_sent = None
         self._next_ping = now + self._timing.ping
         if self.channel == "prices" and self._credentials is not None:
             self._outbox.append(_wire.authenticate(self._credentials()))
@@ -159,18 +217,23 @@ class Session:
 
     def received(self, data: str | bytes, now: int) -> list[Event]:
         """Note a frame; give the events in it."""
-        self._pinged = None
+        self._alive, self._pinged, self._answered = now, False, True
         events = self._read(data)
-        if events and not isinstance(events[0], _NO_DATA):
-            self._data = now
-            self._useful = self._useful or self.channel != "market"
+        if not events or isinstance(events[0], _SPOKEN):
+            self._note_words(data, events)
+        elif self.channel != "market":
+            self._useful = self._had_data = self._accepted = True
+        if events and not isinstance(events[0], _NO_SIGN):
+            self._data, self._newest = now, events[0]
             if self.state is State.SILENT:
                 self.state = State.LIVE
-        elif self.channel == "user":
-            self._useful = True
         if self._opening:
             self._note_books(events)
         return events
+
+    def alive(self, now: int) -> None:
+        """Note that bytes came: somebody is there, whether or not they are a whole frame."""
+        self._alive, self._pinged = now, False
 
     def booked(self, token_id: str) -> None:
         """Note a book that came by another way."""
@@ -178,8 +241,9 @@ class Session:
         self._settle()
 
     def witnessed(self, now: int) -> None:
-        """Note that REST has nothing newer: the market is calm, the connection good."""
-        self._data = now
+        """Note that REST, asked then, had nothing newer: the market is calm, the connection good."""
+        self._data, self._newest = max(self._data, now), None
+        self._complete = max(self._complete, now)
         if self.state is State.SILENT:
             self.state = State.LIVE
 
@@ -187,10 +251,17 @@ class Session:
         """Note the time: ping, ask again, or doubt the connection."""
         if self.state is State.CLOSED:
             return
+        if now - self._ticked >= _PAUSE:
+            # What came in the meantime is not read yet: whoever is there is asked once more.
+            self._alive = max(self._alive, now - self._quiet)
+            self._asked = max(self._asked, now - self._timing.greeting)
+        self._ticked = now
         self._heartbeat(now)
+        self._judge(now)
         self._chase(now)
-        if self.state is State.LIVE and self.wanted and now - self._data >= self._patience():
-            self._fall_silent()
+        is_open = self.state in (State.LIVE, State.SILENT)
+        if is_open and self.wanted and now - max(self._data, self._witness_asked) >= self.patience:
+            self._fall_silent(now)
 
     def disconnected(self) -> None:
         """Note the end of the socket."""
@@ -213,9 +284,58 @@ class Session:
     def useful(self) -> bool:
         """Tell whether this connection has proved itself: a book came, or data on a channel without books.
 
-        A user may have no orders for hours, so there any answer is a proof: refused credentials get none.
+        A user may have no orders for hours, so there an answer to a ping is a proof: refused credentials get none.
         """
         return self._useful
+
+    @property
+    def refusal(self) -> str:
+        """Give the words in which the venue refused the credentials of this connection; empty if it did not."""
+        return self._refusal
+
+    @property
+    def accepted(self) -> bool:
+        """Tell whether the credentials were ever accepted, on this connection or an earlier one."""
+        return self._accepted
+
+    @property
+    def excused(self) -> bool:
+        """Tell whether the venue said that it is in trouble, so that the end of this connection refuses nothing."""
+        return self._excused
+
+    def shown(self, words: str) -> str:
+        """Put the venue's words on one line, without what may be a credential that it repeats."""
+        words = _wire.readable([words])
+        if not self.sends_credentials or self._credentials is None:
+            return words
+        secrets = list(filter(None, self._credentials().values()))
+        return _KEY.sub("***", _WORD.sub(lambda found: _unless_secret(found[0], secrets), words))
+
+    @property
+    def sends_credentials(self) -> bool:
+        """Tell whether the first frame of a connection holds credentials."""
+        return self._credentials is not None and self.channel in ("user", "prices")
+
+    @property
+    def patience(self) -> int:
+        """Give how long data may stay away before that is doubted, in nanoseconds."""
+        return self._patience()
+
+    @property
+    def complete_until(self) -> int:
+        """Give the time (nanoseconds) before which everything that the venue sent has come, by its clock and ours.
+
+        TCP keeps the order: with data came what was sent before it, so its own way is taken off; with the answer to a
+        ping came what was sent before that ping.
+        """
+        return max(self._complete, self._flowed_until)
+
+    @property
+    def _flowed_until(self) -> int:
+        """Give the time before which data or REST leaves nothing open, whatever pings say."""
+        timestamp = self._newest.timestamp if isinstance(self._newest, PriceChange | Trade) else 0
+        way = self._data - epoch_ns(timestamp) if timestamp else 0
+        return self._data - (way if 0 < way <= _LONGEST_WAY else 0)
 
     @property
     def waiting(self) -> list[str]:
@@ -228,7 +348,8 @@ class Session:
         self._outbox.extend(self._subscriptions(keys))
         if not self._subscribed:
             self._subscribed = True
-            self._next_ping = now + self._timing.ping
+            self._asked = self._alive = now
+            self._next_ping = now + (self._timing.greeting if self.channel == "user" else self._timing.ping)
         if self.channel == "market":
             self._opening.update({key: _Opening(now, now) for key in keys})
         self._settle()
@@ -271,14 +392,59 @@ class Session:
         if not self._opening and self.state is State.OPENING:
             self.state = State.LIVE
 
+    @property
+    def _quiet(self) -> int:
+        return min(self._timing.quiet, self._timing.ping)
+
     def _heartbeat(self, now: int) -> None:
-        if self._pinged is not None and now - self._pinged >= self._timing.answer:
-            self._todo.append(Redial("nothing came after a ping"))
-            self._pinged = None
-        if self._subscribed and now >= self._next_ping:
+        """Ping when it is time, and early when nothing comes; judge by the last byte, whenever the ping was."""
+        if not self._subscribed:
+            return
+        silent = now - self._alive
+        if silent >= self._quiet + self._timing.answer:
+            self._todo.append(Redial(f"nothing came for {silent / _S:.0f} s, not even an answer to a ping"))
+            self._alive = now
+        if now >= self._next_ping or (silent >= self._quiet and not self._pinged):
             self._outbox.append(_wire.ping(self.channel))
             self._next_ping = now + self._timing.ping
-            self._pinged = self._pinged or now
+            self._pinged = True
+            self._ping_sent = now if self._ping_sent is None else self._ping_sent
+
+    def _judge(self, now: int) -> None:
+        """Doubt credentials that got no answer at all."""
+        waiting = self.sends_credentials and self._subscribed and not (self._answered or self._accepted)
+        if waiting and not self._refusal and now - self._asked >= self._timing.verdict:
+            self._refuse(UNANSWERED)
+
+    def _note_words(self, data: str | bytes, events: Sequence[Event]) -> None:
+        """Note what the venue says of the connection: that something is wrong, or that it is there."""
+        words = _wire.complaint(data)
+        if words is None:
+            self._note_greeting(events)
+            return
+        words = self.shown(words)
+        if len(self._todo) < _MOST_COMPLAINTS:
+            self._todo.append(Complaint(words))
+        if not self.sends_credentials or self._had_data:
+            return
+        if _wire.refuses_credentials(self.channel, words):
+            self._refuse(words)
+        else:
+            self._excused = True
+
+    def _note_greeting(self, events: Sequence[Event]) -> None:
+        """Note an answer that only accepted credentials get."""
+        word = events[0].word if events and isinstance(events[0], Control) else None if events else ""
+        if word in _PONGS and self._ping_sent is not None:
+            self._complete, self._ping_sent = max(self._complete, self._ping_sent), None
+        if self.channel == "user" and word in ("PONG", "") and not self._refusal:
+            self._useful = self._accepted = True
+        elif self.channel == "prices" and word == "authed":
+            self._accepted = True
+
+    def _refuse(self, words: str) -> None:
+        self._refusal, self._useful = words, False
+        self._todo.append(Redial(f"the credentials were refused: {words}"))
 
     def _chase(self, now: int) -> None:
         """Ask again for opening books that stay away: on the socket once, then by REST."""
@@ -301,16 +467,20 @@ class Session:
         for since in sorted(set(first.values())):
             self._todo.append(Late([key for key, asked in first.items() if asked == since], since))
 
-    def _fall_silent(self) -> None:
-        self.state = State.SILENT
+    def _fall_silent(self, now: int) -> None:
+        self.state, self._witness_asked = State.SILENT, now
         if self.channel == "market":
-            self._todo.append(Witness(self._data))
+            self._todo.append(Witness(self._flowed_until))
         elif self.channel in ("realtime", "prices"):
             self._todo.append(Redial(f"no data for {self._patience() / _S:.0f} s"))
 
     def _patience(self) -> int:
         busy = self.channel == "market" or any(not key.startswith("activity|") for key in self.wanted)
         return self._timing.silence if busy else self._timing.calm
+
+
+def _unless_secret(word: str, secrets: Sequence[str]) -> str:
+    return "***" if any(word in secret or secret in word for secret in secrets) else word
 
 
 def _chunks(keys: Sequence[str]) -> list[Sequence[str]]:

@@ -9,7 +9,8 @@ import msgspec
 
 from pmlive.credentials import Secret
 from pmlive.errors import AuthError, FeedError
-from pmlive.settings import Variables, Venue, is_loopback
+from pmlive.proxies import for_https
+from pmlive.settings import Variables, Venue
 
 __all__ = ["derive"]
 
@@ -51,7 +52,7 @@ def derive(variables: Variables, venue: Venue) -> tuple[Secret, Secret, Secret]:
         FeedError: the venue cannot be reached.
     """
     _check_key(variables)
-    with httpx.Client(base_url=venue.clob, timeout=_TIMEOUT, trust_env=not is_loopback(venue.clob)) as client:
+    with httpx.Client(base_url=venue.clob, timeout=_TIMEOUT, **for_https(venue.clob)) as client:
         statement = _signed(variables, _timestamp(client))
         _check_address(variables, statement.address)
         return _asked(client, statement)

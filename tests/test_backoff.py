@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.exceptions import ConnectionClosedError, InvalidProxyStatus, InvalidStatus
 from websockets.http11 import Response
 
-from pmlive.errors import AuthError, FeedError
+from pmlive.errors import FeedError
 from pmlive.feed import Backoff, Policy
-from pmlive.feed.backoff import fatal, retry_after
+from pmlive.feed.backoff import fatal, is_refusal, retry_after
 
 Draw = Callable[[float, float], float]
 URL = "wss://example.org/ws/market"
@@ -176,21 +176,60 @@ def test_other_errors_say_nothing_of_when(error: BaseException) -> None:
     assert retry_after(error, 60) is None
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_refused_credentials_stop_a_channel(status: int) -> None:
-    error = fatal(answer(status), URL)
-
-    assert isinstance(error, AuthError)
-    assert str(status) in str(error)
+@pytest.mark.parametrize("status", [500, 502, 403])
+def test_a_server_that_says_when_is_believed_whatever_its_status(status: int) -> None:
+    assert retry_after(answer(status, ("Retry-After", "90")), 60) == 90
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirects_are_refused(status: int) -> None:
-    error = fatal(answer(status, ("Location", "wss://elsewhere.example/")), URL)
+# What the handshake was answered with, and how long is waited after the first, second and later ones in a row.
+SLOW: list[tuple[float, float]] = [(60, 75), (120, 150), (240, 300), (480, 600), (720, 900), (720, 900)]
+FAST: list[tuple[float, float]] = [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (0, 32)]
+ANSWERED: dict[int, list[tuple[float, float]]] = {
+    **dict.fromkeys((300, 301, 302, 303, 304, 307, 308, 401, 403, 404, 407, 451), SLOW),
+    **dict.fromkeys((200, 204, 400, 408, 409, 410, 418, 425, 426, 500, 501, 502, 504, 520, 521, 522, 525, 530), FAST),
+    429: [(60.0, 60.0)] * 6,
+    503: [(60.0, 60.0)] * 6,
+}
 
-    assert isinstance(error, FeedError)
-    assert not isinstance(error, AuthError)
-    assert "redirect" in str(error)
+
+def refusal(status: int, *headers: tuple[str, str], by_proxy: bool = False) -> InvalidStatus | InvalidProxyStatus:
+    return InvalidProxyStatus(answer(status, *headers).response) if by_proxy else answer(status, *headers)
+
+
+def waits(draw: Draw, error: BaseException, times: int) -> list[float]:
+    backoff = Backoff(Policy(dials=1000), draw)
+    delays: list[float] = []
+    for _ in range(times):
+        backoff.failed(error, 0, slowly=is_refusal(error))
+        delays.append(backoff.delay(0))
+    return delays
+
+
+@pytest.mark.parametrize("by_proxy", [False, True], ids=["venue", "proxy"])
+@pytest.mark.parametrize("status", ANSWERED)
+def test_each_answer_to_a_handshake_has_its_patience_and_none_ends_a_channel(status: int, by_proxy: bool) -> None:  # noqa: FBT001
+    error, expected = refusal(status, by_proxy=by_proxy), ANSWERED[status]
+
+    assert fatal(error, URL) is None
+    assert list(zip(waits(shortest, error, 6), waits(longest, error, 6), strict=True)) == expected
+
+
+@pytest.mark.parametrize(("stated", "wait"), [("7", 60), ("600", 600), ("999999", 3600), ("soon", 60), ("-5", 60)])
+def test_a_server_that_refuses_and_says_when_is_not_asked_before(stated: str, wait: float) -> None:
+    assert waits(shortest, refusal(403, ("Retry-After", stated)), 1) == [wait]
+
+
+def test_a_connection_after_refusals_makes_the_patience_short_again() -> None:
+    backoff = Backoff(Policy(dials=1000), longest)
+    for _ in range(5):
+        backoff.failed(refusal(403), 0, slowly=True)
+
+    backoff.ended(1, useful=True)
+    after_the_end = backoff.delay(5_000)
+    backoff.failed(refusal(403), 5_000, slowly=True)
+
+    assert after_the_end == 1
+    assert backoff.delay(5_000) == 75
 
 
 def test_a_certificate_that_cannot_be_trusted_stops_a_channel() -> None:

@@ -218,6 +218,62 @@ def test_a_server_that_answers_no_ping_is_left_for_another_connection() -> None:
     assert notes.at["closed"][0] - notes.at["opened"][0] >= 0.3
 
 
+def test_a_half_open_connection_is_left_though_its_end_cannot_be_said_goodbye_to() -> None:
+    """The books come and then nothing, while what we send goes nowhere; the close handshake is not waited for."""
+    timing = times(ping=5, quiet=0.2, answer=0.3, opening=5, silence=60)
+
+    async def watch() -> None:
+        async with pooled(server.url, notes, timing=timing) as pool:
+            pool.want("market", ["1"])
+            await until(lambda: notes.books)
+            heard = time.monotonic()
+            await until(lambda: notes.count("closed"))
+            waited.append(notes.at["closed"][0] - heard)
+            await until(lambda: notes.count("opened") == 2)
+
+    async def stuck(peer: Peer) -> None:
+        if peer.number > 0:
+            await peer.answer()
+        await peer.send(books(json.loads(await peer.receive())["assets_ids"]))
+        peer._connection.transport.pause_reading()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        await asyncio.sleep(30)
+
+    notes, waited = Notes(), list[float]()
+    with serving_sockets(stuck) as server:
+        asyncio.run(watch())
+
+    (_, cause, detail), _ = notes.causes
+    assert cause == "silence"
+    assert "not even an answer to a ping" in detail
+    assert waited[0] >= 0.4
+
+
+def test_a_frame_that_comes_in_small_pieces_over_a_slow_line_is_no_silence() -> None:
+    """No whole frame comes for long, and every byte says that somebody is there."""
+    text = books(["1"]).encode()
+
+    async def slow(peer: Peer) -> None:
+        await peer.receive()
+        peer.raw(b"\x81\x7e" + len(text).to_bytes(2, "big"))
+        for at in range(0, len(text), 2):
+            peer.raw(text[at : at + 2])
+            await asyncio.sleep(0.05)
+        await peer.answer()
+
+    async def watch() -> None:
+        timing = times(ping=0.1, quiet=0.1, answer=0.9, opening=20, silence=60)
+        async with pooled(server.url, notes, timing=timing) as pool:
+            pool.want("market", ["1"])
+            await until(lambda: notes.books)
+
+    notes = Notes()
+    with serving_sockets(slow) as server:
+        asyncio.run(watch())
+
+    assert len(text) / 2 * 0.05 > 4 * (0.1 + 0.9)
+    assert notes.causes == [("market", None, "closed by us")]
+
+
 def test_a_socket_that_only_answers_pings_is_doubted_and_left_on_a_witness() -> None:
     async def watch() -> None:
         async with pooled(server.url, notes, timing=PROMPT) as pool:

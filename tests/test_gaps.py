@@ -12,7 +12,7 @@ from pmlive.gaps import ENDLESS, GapIndex, concerning
 from pmlive.tables import SCHEMAS
 
 _ZERO = datetime(2026, 11, 28, tzinfo=UTC)
-# seq, token, conn, started and ended (seconds), cause
+# The columns are: number, token, connection, beginning and end in seconds, cause.
 _Row = tuple[int, str | None, int, int, int | None, str]
 
 
@@ -57,7 +57,9 @@ _ALL: _Row = (1, None, 0, 10, 20, "disk")
     ],
 )
 def test_a_gap_concerns_its_token_its_connection_s_or_all(
-    row: _Row, conns: tuple[int, ...] | None, is_concerned: bool
+    row: _Row,
+    conns: tuple[int, ...] | None,
+    is_concerned: bool,  # noqa: FBT001  # a column of the table
 ) -> None:
     frame = _frame(row)
     index = GapIndex(frame)

@@ -15,7 +15,7 @@ _FILES = sorted(_PACKAGE.rglob("*.py"))
 _LAYERS = (
     ("errors", "events", "_wire", "book", "integrity", "records", "times", "_session"),
     ("tables", "buffers", "digest", "gaps", "pipeline", "store"),
-    ("feed", "replay", "markets", "settings", "credentials", "_wallet"),
+    ("feed", "replay", "markets", "settings", "credentials", "_wallet", "proxies", "statuses", "log"),
     ("manager", "recording", "export", "captures"),
     ("widgets", "mcp", "cli"),
 )
@@ -38,7 +38,7 @@ _ONLY_IN = {
     "numpy": {"buffers", "analysis", "export", "recording", "widgets"},
     "duckdb": {"export"},
     "websockets": {"feed", "sim"},
-    "httpx": {"markets", "credentials", "_wallet"},
+    "httpx": {"markets", "credentials", "_wallet", "proxies"},
     "anywidget": {"widgets"},
     "ipywidgets": {"widgets"},
     "IPython": {"widgets"},

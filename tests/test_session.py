@@ -1,15 +1,16 @@
 """One connection as a state machine: what it sends, asks and doubts, by an invented clock."""
 
+import itertools
 import json
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from support.ws import books
 
-from pmlive._session import FetchBooks, Late, Redial, Session, State, Timing, Todo, Witness
+from pmlive._session import UNANSWERED, Complaint, FetchBooks, Late, Redial, Session, State, Timing, Todo, Witness
 from pmlive.events import Channel, Control, NewMarket
 
 S = 1_000_000_000
@@ -160,9 +161,9 @@ def test_no_ping_goes_out_before_the_first_subscription() -> None:
     session.want(["1"], 30 * S)
     first = session.to_send()
     session.received(books(["1"]), 31 * S)
-    session.tick(39 * S)
+    session.tick(34 * S)
     assert session.to_send() == []
-    session.tick(40 * S)
+    session.tick(35 * S)
 
     assert json.loads(first[0])["type"] == "market"
     assert session.to_send() == ["PING"]
@@ -192,8 +193,8 @@ def test_the_price_streams_are_pinged_in_their_own_words() -> None:
 def test_nothing_at_all_after_a_ping_means_that_nobody_is_there() -> None:
     session = live()
 
-    assert Redial not in {type(each) for each in ticked(session, range(1, 20))}
-    (todo,) = ticked(session, [20])
+    assert Redial not in {type(each) for each in ticked(session, range(1, 14))}
+    (todo,) = ticked(session, [14])
 
     assert isinstance(todo, Redial)
     assert "ping" in todo.reason
@@ -207,6 +208,58 @@ def test_any_frame_answers_a_ping(answer: str) -> None:
     session.received(answer, 19 * S)
 
     assert ticked(session, range(20, 29)) == []
+
+
+PIECES = st.lists(st.integers(0, 3 * S), max_size=40)
+
+
+@given(pieces=PIECES, phase=st.integers(1, S // 4), channel=st.sampled_from(["market", "realtime", "user", "prices"]))
+def test_a_connection_that_nothing_comes_on_is_left_within_fifteen_seconds_of_the_last_byte(
+    pieces: list[int], phase: int, channel: Channel
+) -> None:
+    """Whatever the phase of pings, ticks and bytes; and never while bytes flow, be they only a part of a frame."""
+    session = opened(["price.crypto|btcusd" if channel == "prices" else "1"], channel)
+    session.received("PONG", 0)
+    came = list(itertools.accumulate(pieces))
+    last, before = max([0, *came]), 0
+    left: list[int] = []
+
+    for now in range(phase, last + 16 * S, S // 4):
+        if any(before < at <= now for at in came):
+            session.alive(max(at for at in came if at <= now))
+        session.tick(now)
+        session.to_send()
+        left += [now for todo in session.to_do() if isinstance(todo, Redial)]
+        before = now
+
+    assert left, "the connection was never left"
+    assert last + 13 * S <= left[0] <= last + 14 * S
+
+
+@given(st.integers(6 * S, 100_000 * S))
+def test_a_pause_of_our_own_is_no_silence_of_the_venue(pause: int) -> None:
+    """A process that was stopped, or a clock that was set ahead: what came meanwhile is not read yet."""
+    session = live()
+    session.tick(S)
+
+    session.tick(S + pause)
+
+    assert "PING" in session.to_send()
+    assert not [todo for todo in session.to_do() if isinstance(todo, Redial)]
+    for second in range(1, 15):
+        session.tick(S + pause + second * S)
+    assert [type(each) for each in session.to_do() if isinstance(each, Redial)] == [Redial]
+
+
+def test_a_quiet_connection_is_pinged_early_and_not_again_before_the_answer() -> None:
+    session = live()
+    pings: list[int] = []
+
+    for second in range(1, 10):
+        session.tick(second * S)
+        pings += [second for text in session.to_send() if text == "PING"]
+
+    assert pings == [4]
 
 
 def test_a_late_answer_does_not_excuse_the_next_silence() -> None:
@@ -385,7 +438,7 @@ def test_words_are_events_but_no_data() -> None:
     events = session.received("INVALID OPERATION", 5 * S)
 
     assert events == [Control("INVALID OPERATION")]
-    assert silent(session) == [Witness(since=0)]
+    assert [each for each in silent(session) if not isinstance(each, Complaint)] == [Witness(since=0)]
 
 
 # --- the user channel ---
@@ -559,3 +612,153 @@ class Subscriptions(RuleBasedStateMachine):
 
 def test_any_sequence_leaves_the_server_with_what_is_wanted() -> None:
     run_state_machine_as_test(Subscriptions, settings=settings(max_examples=60, stateful_step_count=40))
+
+
+# --- credentials ---
+
+
+def user(timing: Timing | None = None) -> Session:
+    session = Session("user", timing=timing, credentials=lambda: SECRETS)
+    session.everything = True
+    session.connected(0)
+    session.to_send()
+    return session
+
+
+REFUSALS = {
+    '{"error":"invalid api key"}': "invalid api key",
+    '{"error":{"code":401,"message":"no such key"}}': "no such key",
+    '{"message":"Forbidden","requestId":"x"}': "Forbidden",
+    '{"type":"error","message":"who are you"}': "who are you",
+    '{"event_type":"error","msg":"bad credentials"}': "bad credentials",
+    '{"status":"error","reason":"nope"}': "nope",
+    '{"success":false,"errorMsg":"not enough"}': "not enough",
+    '{"code":401}': "401",
+    '[{"error":"in a list"}]': "in a list",
+    "invalid api key": "invalid api key",
+    "Unauthorized: the key is not known (1).": "the key is not known",
+    '"unauthorized"': "unauthorized",
+}
+
+
+@pytest.mark.parametrize("text", REFUSALS)
+def test_words_before_any_data_refuse_the_credentials(text: str) -> None:
+    session = user()
+
+    session.received(text, S)
+
+    assert REFUSALS[text] in session.refusal
+    assert not session.useful
+    assert not session.accepted
+    assert {type(todo) for todo in session.to_do()} == {Complaint, Redial}
+
+
+@pytest.mark.parametrize("text", ["PONG", "", "[]"])
+def test_an_answer_to_a_ping_accepts_the_credentials(text: str) -> None:
+    session = user()
+
+    session.received(text, S)
+
+    assert session.useful
+    assert session.accepted
+    assert session.refusal == ""
+
+
+@pytest.mark.parametrize("text", ['{"status":"ok"}', "garbage{", '{"new":"thing"}'])
+def test_what_is_neither_an_answer_nor_data_proves_nothing(text: str) -> None:
+    session = user()
+
+    session.received(text, S)
+
+    assert not session.useful
+    assert session.refusal == ""
+
+
+@pytest.mark.parametrize(
+    "text", ['{"message":"Internal server error"}', '{"error":"too many requests"}', "rate limit hit"]
+)
+def test_trouble_of_the_venue_is_no_refusal_of_credentials(text: str) -> None:
+    session = user()
+
+    session.received(text, S)
+
+    assert session.refusal == ""
+    assert not session.useful
+
+
+def test_words_take_back_what_an_answer_to_a_ping_seemed_to_prove() -> None:
+    session = user()
+    session.received("PONG", S)
+
+    session.received('{"error":"invalid api key"}', 2 * S)
+
+    assert not session.useful
+    assert session.refusal == "invalid api key"
+
+
+@pytest.mark.parametrize("channel", ["user", "prices"])
+def test_credentials_that_get_no_answer_at_all_are_doubted_within_four_seconds(channel: Channel) -> None:
+    session = opened(["price.crypto|btcusd"], channel)
+    session.to_send()
+
+    assert ticked(session, [1, 2, 3]) == []
+    assert ticked(session, [4]) == [Redial(f"the credentials were refused: {UNANSWERED}")]
+
+
+def test_a_user_channel_is_greeted_with_a_ping_after_the_credentials() -> None:
+    session = user()
+    session.tick(S)
+    assert session.to_send() == ["PING"]
+
+
+def test_once_accepted_silence_says_nothing_of_the_credentials() -> None:
+    session = user()
+    session.received("PONG", S)
+    session.disconnected()
+
+    session.connected(10 * S)
+    ticked(session, range(11, 20))
+
+    assert session.refusal == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["invalid api key '{api_key}'", "the passphrase {passphrase} is wrong", "key {api_key}: {secret}", "{head}"],
+)
+def test_the_words_of_the_venue_are_shown_without_the_credentials_in_them(words: str) -> None:
+    secrets = {
+        "api_key": "11111111-2222-4333-8444-555555555555",
+        "secret": "c2VjcmV0LWNhbmFyeQ==",
+        "passphrase": "canary",
+    }
+    session = Session("user", credentials=lambda: secrets)
+    session.everything = True
+    session.connected(0)
+
+    text = words.format(**secrets, head="no such key: 11111111-2222")
+    session.received(json.dumps({"error": text}), S)
+
+    assert session.refusal
+    assert not [secret for secret in secrets.values() if secret in session.refusal or secret[:8] in session.refusal]
+
+
+def test_hostile_words_are_one_short_line() -> None:
+    session = user()
+
+    session.received(json.dumps({"error": "a\x1b[31m\nb\u202e" + "x y " * 500}), S)
+
+    assert session.refusal.startswith("a[31m b")
+    assert session.refusal.isprintable()
+    assert len(session.refusal) <= 200
+
+
+@pytest.mark.parametrize("channel", ["market", "realtime"])
+def test_words_on_a_public_channel_are_told_and_refuse_nothing(channel: Channel) -> None:
+    session = opened(["activity|fed"], channel)
+
+    events = session.received('{"message": "Invalid request body", "connectionId":"x"}', S)
+
+    assert events == [Control("error", "Invalid request body")]
+    assert session.to_do() == [Complaint("Invalid request body")]
+    assert session.refusal == ""

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from random import Random
 from typing import TypeAlias, cast, get_args
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from recorded import every_frame, fields, frames
 
 from pmlive import _wire
-from pmlive._wire import decode, decode_book, withhold_owner
+from pmlive._wire import complaint, decode, decode_book, withhold_owner
 from pmlive.errors import ProtocolError
 from pmlive.events import (
     Activity,
@@ -177,7 +178,7 @@ def test_a_broken_message_tells_its_token_and_its_own_text() -> None:
 
     _, refused = decode("market", f"[{_TRADE}, {broken}]")
 
-    assert refused == Malformed(broken, "Object missing required field `timestamp`", "7")
+    assert refused == Malformed(broken, "Object missing required field `timestamp`", ("7",))
 
 
 @pytest.mark.parametrize("entry", ["7", "null", "{}", '{"asset_id":"7","price":"0.5"}', '{"asset_id":["7"]}'])
@@ -630,3 +631,69 @@ def test_each_server_gets_the_heartbeat_it_answers() -> None:
         "prices": '{"op":"ping","rid":"ping"}',
         "sports": "pong",
     }
+
+
+# --- what the venue says is wrong ---
+
+
+COMPLAINTS = {
+    '{"error":"invalid api key"}': "invalid api key",
+    '{"error":{"message":"deep","code":3}}': "deep; code 3",
+    '{"errors":["a","b"]}': "a; b",
+    '{"message":"Invalid request body","connectionId":"x","requestId":"y"}': "Invalid request body",
+    '{"message":"Forbidden"}': "Forbidden",
+    '{"type":"error","message":"nope"}': "nope",
+    '{"type":"error"}': "error",
+    '{"event":"error","data":{"message":"x"}}': "x; error",
+    '{"status":"unauthorized"}': "unauthorized",
+    '{"code":401,"reason":"no"}': "no; code 401",
+    '{"success":false}': "an error without words",
+    '{"op":"error","code":"auth_invalid","rid":"1"}': "auth_invalid",
+    '[{"error":"in a list"}]': "in a list",
+    "INVALID OPERATION": "INVALID OPERATION",
+    "INVALID MESSAGE": "INVALID MESSAGE",
+    "Unauthorized: bad key.": "Unauthorized: bad key.",
+    '"unauthorized"': "unauthorized",
+}
+NO_COMPLAINTS = [
+    "",
+    "PONG",
+    "[]",
+    "garbage{",
+    "hello there",
+    '{"status":"ok"}',
+    '{"message":"subscribed"}',
+    '{"type":"welcome","message":"hello"}',
+    '{"op":"authed"}',
+    '{"message":5}',
+    '{"event_type":"notice","message":"maintenance at noon"}',
+    '{"event_type":"order","status":"INVALID","asset_id":"1","price":"0.5"}',
+    '{"topic":"activity","type":"trades","payload":{"error":"x"},"message":"a comment on an error"}',
+    "9" * 5_000,
+]
+
+
+@pytest.mark.parametrize("text", COMPLAINTS)
+@pytest.mark.parametrize("data", [str, str.encode], ids=["text", "bytes"])
+def test_a_complaint_is_read_in_whatever_form_it_comes(text: str, data: Callable[[str], str | bytes]) -> None:
+    assert complaint(data(text)) == COMPLAINTS[text]
+
+
+@pytest.mark.parametrize("text", NO_COMPLAINTS)
+def test_what_says_nothing_of_an_error_is_no_complaint(text: str) -> None:
+    assert complaint(text) is None
+
+
+@given(st.one_of(st.text(), st.binary(), st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["error", "message", "code", "type", "x"]), inner),
+).map(json.dumps)))  # fmt: skip
+def test_whatever_comes_is_a_short_readable_complaint_or_none(data: str | bytes) -> None:
+    words = complaint(data)
+
+    assert words is None or (0 < len(words) <= 200 and words.isprintable())
+
+
+@pytest.mark.parametrize("channel", ["market", "user", "realtime", "prices"])
+def test_a_complaint_as_json_is_an_event_with_its_words_on_every_channel(channel: Channel) -> None:
+    assert decode(channel, '{"message": "Invalid request body"}') == [Control("error", "Invalid request body")]

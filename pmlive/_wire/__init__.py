@@ -4,6 +4,7 @@ Every kind of message is read by name, never by position. The market channel has
 every other channel, goes element by element through a slower one that forgives what the venue has been seen to vary.
 """
 
+from pmlive._wire.complaints import complaint, readable, refuses_credentials
 from pmlive._wire.incoming import decode, decode_book, reader, withhold_owner
 from pmlive._wire.outgoing import (
     authenticate,
@@ -20,10 +21,13 @@ from pmlive._wire.outgoing import (
 
 __all__ = [
     "authenticate",
+    "complaint",
     "decode",
     "decode_book",
     "ping",
+    "readable",
     "reader",
+    "refuses_credentials",
     "subscribe_market",
     "subscribe_prices",
     "subscribe_realtime",

@@ -9,6 +9,7 @@ from typing import TypeAlias, cast
 import msgspec
 
 from pmlive._wire import messages
+from pmlive._wire.complaints import complaint_in, complaint_in_words
 from pmlive._wire.realtime import read_prices, read_realtime
 from pmlive.errors import ProtocolError
 from pmlive.events import BookSnapshot, Channel, Control, Event, Malformed, Unknown
@@ -140,8 +141,14 @@ def _forgiving(channel: Channel, data: str | bytes) -> list[Event]:
         elements = _MANY.decode(data) if data.lstrip()[:1] in ("[", b"[") else [_ONE.decode(data)]
     except _UNREADABLE as error:
         word = _word(data)
-        return [Malformed(_head(data), f"not JSON: {error}") if word is None else Control(word)]
+        return [_spoken(data, f"not JSON: {error}") if word is None else Control(word)]
     return [event for element in elements for event in _element(channel, bytes(element))]
+
+
+def _spoken(data: str | bytes, reason: str) -> Event:
+    """Read text that is no JSON: a complaint in words, or nothing that can be read."""
+    words = complaint_in_words(_head(data).strip())
+    return Malformed(_head(data), reason) if words is None else Control("error", words)
 
 
 def _is_deep(data: str | bytes) -> bool:
@@ -170,7 +177,8 @@ def _element(channel: Channel, text: bytes) -> list[Event]:
 def _clob(message: dict[str, object], raw: str) -> list[Event]:
     kind = str(message.get("event_type") or _kind(message))
     if kind not in messages.BY_KIND:
-        return [Unknown(kind, raw, _names(message))]
+        words, names = complaint_in(message), _names(message)
+        return [Unknown(kind, raw, names) if words is None or names else Control("error", words)]
     message["event_type"] = kind
     if kind == "price_change":
         return _price_change(message, raw)

@@ -5,6 +5,7 @@ import math
 import msgspec
 
 from pmlive._wire import messages
+from pmlive._wire.complaints import complaint_in
 from pmlive.events import Comment, Control, Event, Malformed, ReferencePrice, Unknown
 
 __all__ = ["read_prices", "read_realtime"]
@@ -14,6 +15,9 @@ _PRICE_TOPICS = ("crypto_prices", "equity_prices")
 
 def read_realtime(message: dict[str, object], raw: str) -> list[Event]:
     """Read a message of the real-time data socket."""
+    words = complaint_in(message)
+    if words is not None:
+        return [Control("error", words)]
     if "topic" not in message:
         return [Unknown("", raw)]
     envelope = msgspec.convert(message, messages.Envelope, strict=False)
@@ -28,6 +32,9 @@ def read_realtime(message: dict[str, object], raw: str) -> list[Event]:
 
 def read_prices(message: dict[str, object], raw: str) -> list[Event]:
     """Read a message of the price streams."""
+    words = None if "op" in message else complaint_in(message)
+    if words is not None:
+        return [Control("error", words)]
     envelope = msgspec.convert(message, messages.StreamEnvelope, strict=False)
     if envelope.op:
         return [Control(envelope.op, envelope.code or envelope.channel)]

@@ -8,6 +8,7 @@ from pmlive.cli.verdict import Verdict
 from pmlive.errors import FeedError, ProtocolError
 from pmlive.feed.probe import probe
 from pmlive.markets import Catalogue, Policy
+from pmlive.proxies import proxy_for, tls
 from pmlive.settings import Venue
 
 __all__ = ["network"]
@@ -19,6 +20,9 @@ _ADVICE = "check the network and a proxy; a firewall or a country may be in betw
 
 async def network(venue: Venue) -> list[Verdict]:
     """Ask every address of the venue once."""
+    way = _way(venue)
+    if way.state == "problem":
+        return [way]
     async with Catalogue(venue, policy=Policy(timeout=_PATIENCE, attempts=1)) as catalogue:
         found = await asyncio.gather(
             _gamma(catalogue, venue.gamma),
@@ -28,7 +32,20 @@ async def network(venue: Venue) -> list[Verdict]:
             _socket("activity", venue.live_data, "warning"),
             _socket("price stream", venue.prices_ws, "warning"),
         )
-    return [verdict for verdicts in found for verdict in verdicts]
+    return [way, *(verdict for verdicts in found for verdict in verdicts)]
+
+
+def _way(venue: Venue) -> Verdict:
+    """Say whether the venue is reached through a proxy, and that the certificates can be read."""
+    addresses = (venue.clob, venue.gamma, venue.clob_ws, venue.live_data, venue.prices_ws)
+    try:
+        proxies = {address: proxy_for(address) for address in addresses}
+        if any(address.startswith(("https:", "wss:")) for address in addresses):
+            tls()
+    except FeedError as error:
+        return Verdict("proxy", "problem", str(error), "nothing was asked of the venue")
+    shown = dict.fromkeys("none" if proxy is None else proxy.shown for proxy in proxies.values())
+    return Verdict("proxy", "ok", ", ".join(shown))
 
 
 async def _gamma(catalogue: Catalogue, url: str) -> list[Verdict]:

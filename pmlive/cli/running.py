@@ -46,7 +46,7 @@ def _run(options: Namespace, stop: Stop) -> int:
     except (PmliveError, ValueError, OSError) as error:
         out.problem(str(error))
     except Exception as error:  # noqa: BLE001  # a user is told in a sentence, and where with -v
-        out.problem(f"failed by a fault of its own: {type(error).__name__}: {error}; -v shows where")
+        out.problem(f"internal error: {type(error).__name__}: {error}; -v shows where")
         if options.verbose or options.log == "aside":
             out.note(traceback.format_exc())
     finally:

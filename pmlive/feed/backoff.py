@@ -4,30 +4,29 @@ import random
 import ssl
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import msgspec
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import InvalidProxyStatus, InvalidStatus
 
-from pmlive.errors import AuthError, FeedError, PmliveError
+from pmlive import statuses
+from pmlive.errors import FeedError, PmliveError
 
-__all__ = ["Backoff", "Policy", "fatal", "retry_after"]
+__all__ = ["Backoff", "Policy", "fatal", "is_refusal", "retry_after"]
 
-# A server that wants to be left alone for longer is asked again all the same, in seconds.
-_LONGEST = 3600.0
-_REDIRECTION = 3
 # Doubling further would leave the numbers that a float can hold.
 _DOUBLINGS = 60
+# A server that refuses is left alone for its time and up to a quarter more.
+_SPREAD = 1.25
 
 
 class Policy(msgspec.Struct, frozen=True):
     """How patiently to dial, in seconds.
 
     The delay before a dial is drawn evenly from nothing to ``first``, doubled with each failure up to ``most``. Only
-    a connection that proved useful and lasted ``stable`` makes the next delay short again. In any ``window``, one
-    connection is dialled at most ``dials`` times, whatever happens; all connections together keep ``spacing`` between
-    two dials.
+    a connection that proved useful and lasted ``stable`` makes the next delay short again. A server that refuses the
+    handshake (403, say) is left alone for ``refused``, doubled with each refusal in a row up to ``refused_most``. In
+    any ``window``, one connection is dialled at most ``dials`` times, whatever happens; all connections together keep
+    ``spacing`` between two dials.
     """
 
     first: float = 1.0
@@ -37,6 +36,7 @@ class Policy(msgspec.Struct, frozen=True):
     dials: int = 6
     spacing: float = 0.1
     refused: float = 60.0
+    refused_most: float = 900.0
     open_timeout: float = 10.0
     tick: float = 0.25
 
@@ -49,6 +49,7 @@ class Backoff:
         self._draw = draw
         self._dialled: deque[float] = deque(maxlen=policy.dials)
         self._failures = 0
+        self._refusals = 0
         self._not_before = 0.0
 
     def delay(self, now: float) -> float:
@@ -64,44 +65,50 @@ class Backoff:
         """Note an attempt."""
         self._dialled.append(now)
 
-    def failed(self, error: BaseException, now: float) -> None:
-        """Note that no connection came of it; a server that says when to come back is believed."""
-        self._failures += 1
+    def failed(self, error: BaseException, now: float, *, slowly: bool = False) -> None:
+        """Note that no connection came of it; a server that says when to come back is believed.
+
+        One that refuses is to be asked ``slowly``.
+        """
         wait = retry_after(error, self._policy.refused)
+        if slowly:
+            wait = max(self._refused(), wait or 0.0)
+        else:
+            self._failures += 1
         if wait is not None:
             self._not_before = now + wait
 
     def ended(self, lasted: float, *, useful: bool) -> None:
         """Note the end of a connection and whether it had been of use."""
+        self._refusals = 0
         self._failures = 1 if useful and lasted >= self._policy.stable else self._failures + 1
+
+    def _refused(self) -> float:
+        policy = self._policy
+        wait = min(policy.refused_most, policy.refused * 2 ** min(self._refusals, _DOUBLINGS))
+        self._refusals += 1
+        longest = min(policy.refused_most, wait * _SPREAD)
+        return self._draw(min(wait, longest / _SPREAD), longest)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Tell whether a handshake was refused, by the venue or by a proxy, so that dialling again soon is of no use."""
+    return isinstance(error, InvalidStatus | InvalidProxyStatus) and statuses.is_refusal(error.response.status_code)
 
 
 def retry_after(error: BaseException, otherwise: float) -> float | None:
-    """Read how long a server that is busy (429, 503) wants to be left alone, in seconds; None for other errors."""
-    if not isinstance(error, InvalidStatus) or error.response.status_code not in (429, 503):
+    """Read how long a server wants to be left alone, in seconds; None if it did not say.
+
+    One that is busy (429, 503) and does not say when is given ``otherwise``.
+    """
+    if not isinstance(error, InvalidStatus | InvalidProxyStatus):
         return None
-    text = next(iter(error.response.headers.get_all("Retry-After")), "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), _LONGEST)
-    try:
-        return min(max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()), _LONGEST)
-    except (TypeError, ValueError):
-        return otherwise
+    stated = statuses.retry_after(next(iter(error.response.headers.get_all("Retry-After")), None))
+    return otherwise if stated is None and error.response.status_code in (429, 503) else stated
 
 
 def fatal(error: BaseException, url: str) -> PmliveError | None:
     """Tell an error that dialling again cannot mend, as one of ours."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return FeedError(f"{url} has no certificate that can be trusted ({error.verify_message}); not dialled again")
-    if not isinstance(error, InvalidStatus):
-        return None
-    status = error.response.status_code
-    if status in (401, 403):
-        return AuthError(
-            f"{url} refused the connection with HTTP {status}; check credentials and country, then reconnect"
-        )
-    if status // 100 == _REDIRECTION:
-        return FeedError(
-            f"{url} redirects elsewhere (HTTP {status}), which is not followed; set the address that is right"
-        )
     return None

@@ -1,34 +1,38 @@
 """One socket, dialled again whenever it ends."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
-from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus, WebSocketException
 
-from pmlive._session import FetchBooks, Late, Redial, Session, Todo, Witness
-from pmlive.errors import AuthError, FeedError, PmliveError
+from pmlive._session import UNANSWERED, Complaint, FetchBooks, Late, Redial, Session, Todo, Witness
+from pmlive.errors import AuthError, PmliveError
 from pmlive.events import Cause, Channel, Event
-from pmlive.feed.backoff import Backoff, Policy, fatal
+from pmlive.feed.backoff import Backoff, Policy, fatal, is_refusal
+from pmlive.feed.dialling import Dial, Socket, dial
+from pmlive.log import Log
+from pmlive.proxies import proxy_for
 
 __all__ = ["Connection", "Sink"]
 
-logger = logging.getLogger(__name__)
+# A log that cannot be written must not end a recording.
+logger = Log(__name__)
 
-# The library logs whole frames at DEBUG, the one with credentials among them.
-_quiet = logging.getLogger(f"{__name__}.socket")
-_quiet.setLevel(logging.INFO)
-
-_MAX_FRAME = 16 * 1024 * 1024
 _TOO_BIG = 1009
 # So many frames take some milliseconds.
 _AT_ONCE = 50
-# A user socket that is closed so often before saying a word has refused our credentials; it never says so.
+# Credentials are refused when so many connections in a row ended in it: in words, or without one.
 _REFUSALS = 3
+# A refusal that takes as long as our own patience with silence is believed sooner.
+_SILENCES = 2
+_SIGN_IN = 401
+# The code with which the price streams close for who did not sign in.
+_NO_SIGN_IN = 4001
+# So many different complaints of the venue are told in the log.
+_MOST_KINDS = 20
 
 
 class Sink(Protocol):
@@ -56,13 +60,6 @@ class Sink(Protocol):
         """Note that dialling again cannot help."""
 
 
-class _Direct(connect):
-    """A dial that follows no redirect: it would carry credentials to another origin."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
 class _GivenUpError(Exception):
     """We gave the connection up; the reason is its text."""
 
@@ -81,6 +78,9 @@ class Connection:
         clock: receive times, in nanoseconds.
         pace: waits for this connection's turn to dial.
         next_conn: gives the number of the next connection epoch.
+
+    Raises:
+        FeedError: a proxy is named that cannot be used.
     """
 
     def __init__(
@@ -96,12 +96,15 @@ class Connection:
     ) -> None:
         self.session = session
         self.url = url
+        self.proxy = proxy_for(url)
         self.conn: int | None = None
         self.previous: int | None = None
         self.connected = False
         self.dials = 0
         self.errors = 0
         self.last_error = ""
+        # What the venue said was wrong, last.
+        self.complaint = ""
         self.too_big = False
         self._sink = sink
         self._clock = clock
@@ -111,7 +114,9 @@ class Connection:
         self._backoff = Backoff(policy)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._silent_refusals = 0
+        self._next_dial = 0.0
+        self._complaints: set[str] = set()
+        self._refusals = 0
         self._given: _GivenUpError | None = None
 
     @property
@@ -142,28 +147,35 @@ class Connection:
         self._wake.set()
 
     async def _run(self) -> None:
+        """Dial for as long as it makes sense; an internal error costs a socket and not the night."""
         try:
-            while await self._attempt():
-                pass
-        except Exception as error:
-            logger.exception("connection to %s failed by a fault of ours", self.url)
-            self._sink.failed(self, FeedError(f"the connection to {self.url} failed by a fault of ours: {error!r}"))
+            while True:
+                try:
+                    if not await self._once():
+                        return
+                except Exception as error:  # noqa: BLE001  # the top of this task
+                    self._stumbled(error)
         finally:
             if self.conn is not None:
                 self._over(None, "closed by us")
 
-    async def _attempt(self) -> bool:
-        """Dial once more; a fault of ours costs this socket and not the night."""
-        began = time.monotonic()
+    def _stumbled(self, error: Exception) -> None:
+        """Turn an internal error into a gap, and an error that is seen; never raise."""
+        now = time.monotonic()
+        self.errors += 1
+        self.last_error = f"internal error: {_first_line(error)}"
         try:
-            return await self._once()
-        except Exception as error:
-            logger.exception("connection to %s failed by a fault of ours; it is dialled again", self.url)
-            return self._failed(FeedError(f"a fault of ours: {error!r}"), time.monotonic() - began)
+            if self.conn is not None:
+                self._over("disconnect", f"internal error: {error!r}"[:200])
+        except Exception as again:  # noqa: BLE001  # what is told of it may fail as well
+            self.last_error += f"; and it could not be noted as a gap: {_first_line(again)}"
+        self._backoff.failed(error, now)
+        self._next_dial = now + self._backoff.delay(now)
+        logger.error("internal error on the connection to %s; it is dialled again", self.url, exc_info=error)
 
     async def _once(self) -> bool:
         """Dial and serve once; tell whether to go on."""
-        await asyncio.sleep(self._backoff.delay(time.monotonic()))
+        await asyncio.sleep(max(0.0, self._next_dial - time.monotonic()))
         await self._pace()
         self._backoff.dialled(time.monotonic())
         self.dials += 1
@@ -171,27 +183,17 @@ class Connection:
         try:
             async with self._dial() as socket:
                 await self._serve(socket)
-        except (OSError, TimeoutError, WebSocketException, EOFError, _GivenUpError) as error:
+        except (OSError, TimeoutError, WebSocketException, EOFError, _GivenUpError, PmliveError) as error:
             return self._failed(error, time.monotonic() - began)
         return self._failed(EOFError("the server closed the connection"), time.monotonic() - began)
 
-    def _dial(self) -> connect:
-        loopback = (urlsplit(self.url).hostname or "") in ("localhost", "::1") or "//127." in self.url
-        return _Direct(
-            self.url,
-            max_size=_MAX_FRAME,
-            ping_interval=None,
-            compression=None,
-            open_timeout=self._policy.open_timeout,
-            close_timeout=1,
-            logger=_quiet,
-            proxy=None if loopback else True,
-        )
+    def _dial(self) -> Dial:
+        return dial(self.url, self.proxy, open_timeout=self._policy.open_timeout)
 
-    async def _serve(self, socket: ClientConnection) -> None:
+    async def _serve(self, socket: Socket) -> None:
         now = self._clock()
-        self.conn, self.connected, self._given, self.too_big = self._next_conn(), True, None, False
         self.session.connected(now)
+        self.conn, self.connected, self._given, self.too_big = self._next_conn(), True, None, False
         self._sink.opened(self, self.conn, now)
         logger.info("connection %d to %s is open", self.conn, self.url)
         reader = asyncio.create_task(self._read(socket))
@@ -207,8 +209,11 @@ class Connection:
             reader.cancel()
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
+            if self._given is not None and self._given.cause == "silence":
+                # Nobody is there to say goodbye to, and waiting for it would delay what is to be told.
+                socket.transport.abort()
 
-    async def _read(self, socket: ClientConnection) -> None:
+    async def _read(self, socket: Socket) -> None:
         """Hand on every frame; this is the hot path."""
         received, clock, session, sink = socket.recv, self._clock, self.session, self._sink
         while True:
@@ -219,10 +224,15 @@ class Connection:
             # Frames that are there already are given without a pause; others of this thread want to go on, too.
             await asyncio.sleep(0)
 
-    async def _write(self, socket: ClientConnection) -> None:
+    async def _write(self, socket: Socket) -> None:
         """Send what is to be sent and note the time, now and then and when poked."""
+        pieces = socket.pieces
         while True:
-            self.session.tick(self._clock())
+            now = self._clock()
+            if socket.pieces != pieces:
+                pieces = socket.pieces
+                self.session.alive(now)
+            self.session.tick(now)
             for frame in self.session.to_send():
                 await socket.send(frame)
             for todo in self.session.to_do():
@@ -239,7 +249,9 @@ class Connection:
     def _do(self, todo: Todo) -> None:
         match todo:
             case Redial(reason):
-                raise _GivenUpError(reason)
+                self._given = self._given or _GivenUpError(reason, "disconnect" if self.session.refusal else "silence")
+            case Complaint(words):
+                self._note_complaint(words)
             case Witness(since):
                 self._sink.witness(self, since)
             case Late(token_ids, since):
@@ -248,42 +260,131 @@ class Connection:
                 self._sink.fetch(self, token_ids)
 
     def _failed(self, error: Exception, lasted: float) -> bool:
-        """Note how it ended; tell whether dialling again makes sense."""
+        """Note how it ended; tell whether dialling again makes sense. What must be kept is told before the log."""
+        now = time.monotonic()
         self.errors += 1
-        self.last_error = _describe(error)
-        if self.conn is None:
-            self._backoff.failed(error, time.monotonic())
+        conn, detail, slowly = self.conn, self._described(error), self._is_refused(error)
+        self._note_refusal(error, lasted)
+        if conn is None:
+            self._backoff.failed(error, now, slowly=slowly)
+        else:
+            self._note_end(error, lasted, detail)
+        reason = self._final(error)
+        if reason is not None:
+            self.last_error = str(reason)
+            self._sink.failed(self, reason)
+            logger.error("%s", reason)
+            return False
+        self._next_dial = now + self._backoff.delay(now)
+        self.last_error = self._explained(detail) if slowly else detail
+        self._log_end(conn, slowly=slowly)
+        return True
+
+    def _note_end(self, error: Exception, lasted: float, detail: str) -> None:
+        self.too_big = isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == _TOO_BIG
+        self._backoff.ended(lasted, useful=self.session.useful)
+        self._over(error.cause if isinstance(error, _GivenUpError) else "disconnect", detail)
+        for todo in self.session.to_do():
+            if isinstance(todo, Complaint):
+                self._note_complaint(todo.words)
+
+    def _log_end(self, conn: int | None, *, slowly: bool) -> None:
+        if slowly:
+            logger.warning("%s", self.last_error)
+        elif conn is None:
             logger.info("no connection to %s: %s", self.url, self.last_error)
         else:
-            self._note_refusal(lasted)
-            self.too_big = (
-                isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == _TOO_BIG
+            logger.warning(
+                "connection %s to %s ended (%s): data is missing until it is back", conn, self.url, self.last_error
             )
-            self._backoff.ended(lasted, useful=self.session.useful)
-            self._over(error.cause if isinstance(error, _GivenUpError) else "disconnect", self.last_error)
-        reason = fatal(error, self.url)
-        if reason is None and self._silent_refusals >= _REFUSALS:
-            reason = AuthError(f"{self.url} ends every connection right after the credentials; check the API key")
-        if reason is None:
-            return True
-        logger.error("%s", reason)
-        self._sink.failed(self, reason)
-        return False
 
-    def _note_refusal(self, lasted: float) -> None:
-        refused = self.channel == "user" and lasted < self._policy.open_timeout and not self.session.useful
-        self._silent_refusals = self._silent_refusals + 1 if refused else 0
+    def _explained(self, answer: str) -> str:
+        """Say what a server that refuses the handshake answered, what is done, and when."""
+        wait = self._next_dial - time.monotonic()
+        at = datetime.now(UTC) + timedelta(seconds=wait)
+        return (
+            f"{self.url} is refused for now ({answer}); a network, a country or an address may be blocked. "
+            f"It is asked again in {wait:.0f} s, at {at:%H:%M:%S} UTC, and data is missing until then"
+        )
+
+    # --- credentials ---
+
+    def _is_turned_away(self, error: Exception) -> bool:
+        """Tell whether who has credentials was told to sign in, before any were accepted."""
+        session = self.session
+        return session.sends_credentials and not session.accepted and _status(error) == _SIGN_IN
+
+    def _is_refused(self, error: Exception) -> bool:
+        return is_refusal(error) and not self._is_turned_away(error)
+
+    def _note_refusal(self, error: Exception, lasted: float) -> None:
+        """Count the connections in a row that credentials were refused on.
+
+        Once they were accepted, a connection that ends or stays silent says nothing of them.
+        """
+        if self.conn is None:
+            self._refusals += self._is_turned_away(error)
+        elif self.session.refusal or self._is_ended_at_once(error, lasted):
+            self._refusals += 1
+        else:
+            self._refusals = 0
+
+    def _is_ended_at_once(self, error: Exception, lasted: float) -> bool:
+        session = self.session
+        if session.channel != "user" and not (isinstance(error, ConnectionClosed) and _code(error) == _NO_SIGN_IN):
+            return False
+        unproved = session.sends_credentials and not (session.accepted or session.useful or session.excused)
+        return unproved and lasted < self._policy.open_timeout
+
+    def _final(self, error: Exception) -> PmliveError | None:
+        """Give the error that ends the channel, if dialling again cannot help."""
+        if isinstance(error, AuthError):
+            return error
+        silent = self.session.refusal == UNANSWERED
+        if self._refusals >= (_SILENCES if silent else _REFUSALS):
+            said = self.session.refusal or self._described(error)
+            return AuthError(
+                f"{self.url} refused the credentials {self._refusals} times ({said}); check the API key, its secret "
+                "and its passphrase"
+            )
+        return fatal(error, self.url)
+
+    # --- what is told ---
+
+    def _described(self, error: BaseException) -> str:
+        """Say what was answered, or how it ended; a page's text, which may hold the user's address, is left out."""
+        if not isinstance(error, InvalidStatus | InvalidProxyStatus):
+            return self.session.shown(_first_line(error))
+        response = error.response
+        trace = next(iter(response.headers.get_all("cf-ray")), "")
+        by = "the proxy answered " if isinstance(error, InvalidProxyStatus) else ""
+        status = f"{by}HTTP {response.status_code} {response.reason_phrase[:60]}"
+        return self.session.shown(f"{status}, cf-ray {trace[:40]}" if trace else status)
+
+    def _note_complaint(self, words: str) -> None:
+        """Note what the venue says is wrong, and tell it once of each kind."""
+        self.complaint = words
+        if words not in self._complaints and len(self._complaints) < _MOST_KINDS:
+            self._complaints.add(words)
+            logger.warning("%s says: %r", self.url, words)
 
     def _over(self, cause: Cause | None, detail: str) -> None:
+        """Tell the end of the socket; nothing is to come between it and what happens next, the log least of all."""
         self.session.disconnected()
-        if cause is not None:
-            logger.warning(
-                "connection %s to %s ended (%s): data is missing until it is back", self.conn, self.url, detail
-            )
-        self._sink.closed(self, cause, detail, self._clock())
-        self.previous, self.conn, self.connected = None if cause is None else self.conn, None, False
+        try:
+            self._sink.closed(self, cause, detail, self._clock())
+        finally:
+            self.previous, self.conn, self.connected = None if cause is None else self.conn, None, False
 
 
-def _describe(error: BaseException) -> str:
+def _status(error: BaseException) -> int | None:
+    return error.response.status_code if isinstance(error, InvalidStatus | InvalidProxyStatus) else None
+
+
+def _code(error: ConnectionClosed) -> int | None:
+    return None if error.rcvd is None else error.rcvd.code
+
+
+def _first_line(error: BaseException) -> str:
     text = str(error) or type(error).__name__
     return text.splitlines()[0][:200]

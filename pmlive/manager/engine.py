@@ -1,7 +1,6 @@
 """What a manager does in the feed thread: subscriptions meet sockets, names meet tokens."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import TypeVar
@@ -14,6 +13,7 @@ from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, FeedError, PmliveError
 from pmlive.events import Channel
 from pmlive.feed import Policy
+from pmlive.log import Log
 from pmlive.manager.deliver import deliver
 from pmlive.manager.follow import resolution
 from pmlive.manager.live import Doubts, Live
@@ -29,7 +29,7 @@ from pmlive.store import Recorder
 
 __all__ = ["Engine", "Options", "live_feed"]
 
-logger = logging.getLogger(__name__)
+logger = Log(__name__)
 
 T = TypeVar("T")
 

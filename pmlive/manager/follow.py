@@ -1,17 +1,17 @@
 """Following what changes by itself: series whose next market begins before the last one ends, and resolutions."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 
 from pmlive.errors import PmliveError, UnknownMarketError
 from pmlive.events import MarketResolved
+from pmlive.log import Log
 from pmlive.markets import Catalogue, Market, Series
 
 __all__ = ["follow", "resolution"]
 
-logger = logging.getLogger(__name__)
+logger = Log(__name__)
 
 # The next market is subscribed this share of a step before the present one ends, at most this many seconds before.
 _LEAD_SHARE = 0.5
@@ -19,6 +19,8 @@ _LEAD_MOST = 60.0
 # A market that ended is kept until it was settled, which the venue does within minutes.
 _KEPT_AFTER = 600.0
 _RETRY = 2.0
+# A catalogue that cannot be asked, or refuses, is asked less and less often.
+_RETRY_MOST = 60.0
 
 
 async def follow(
@@ -44,17 +46,21 @@ async def follow(
 
 async def _when_listed(catalogue: Catalogue, slug: str, *, until: float) -> Market | None:
     """Wait for a market to appear in the catalogue with its tokens; give up when it has ended."""
+    pause = _RETRY
     while time.time() < until:
         try:
             market = await catalogue.market(slug)
         except UnknownMarketError:
+            pause = _RETRY
             logger.debug("market %s is not listed yet", slug)
         except PmliveError as error:
+            pause = min(_RETRY_MOST, pause * 2)
             logger.warning("the next market of a series cannot be looked up, trying again: %s", error)
         else:
+            pause = _RETRY
             if market.token_ids:
                 return market
-        await asyncio.sleep(_RETRY)
+        await asyncio.sleep(pause)
     logger.warning("market %s was not listed before it ended; it is missing", slug)
     return None
 

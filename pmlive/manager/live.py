@@ -1,7 +1,6 @@
 """The live feed: sockets, the desk they report to, and the second opinions that REST gives on silence."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -12,18 +11,21 @@ from pmlive._session import Timing
 from pmlive.errors import PmliveError, ProtocolError
 from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap
 from pmlive.feed import Clock, Connection, Policy, Pool, elapsed
+from pmlive.log import Log
 from pmlive.manager.desk import Desk
 from pmlive.manager.follow import follow
 from pmlive.manager.source import Visit
 from pmlive.manager.tasks import Tasks
 from pmlive.markets import Catalogue, Series
 from pmlive.pipeline import Token
+from pmlive.proxies import Proxy, proxy_for
 from pmlive.settings import Venue
 from pmlive.times import moment, said
 
 __all__ = ["Doubts", "Live"]
 
-logger = logging.getLogger(__name__)
+# A log that cannot be written must not stop the clockwork.
+logger = Log(__name__)
 
 _TICK = 0.1
 _FRESH = 50_000_000
@@ -76,6 +78,8 @@ class Live:
             "realtime": venue.live_data,
             "prices": venue.prices_ws,
         }
+        # Asked for now, so that whoever begins is told of a proxy that cannot be used.
+        self.proxies: dict[Channel, Proxy | None] = {channel: proxy_for(url) for channel, url in self.urls.items()}
         self.pool = Pool(self.urls, self, clock=self.clock, policy=policy, timing=timing, credentials=credentials)
         self.errors: dict[Channel, PmliveError] = {}
         self.reconnects = 0
@@ -136,7 +140,7 @@ class Live:
                 self._turn()
             except Exception:
                 # The clockwork stops for nobody: rows and snapshots wait for it.
-                logger.exception("the feed failed by a fault of ours, and goes on")
+                logger.exception("internal error in the feed, which goes on")
 
     def _note_pause(self, lasted: int) -> None:
         """Note that the process was stopped or the machine slept: what came then was not seen when it came."""
@@ -231,14 +235,20 @@ class Live:
     def _described(self, channels: tuple[Channel, ...]) -> dict[str, object]:
         connections = [one for channel in channels for one in self.pool.of(channel)]
         errors = [str(self.errors[channel]) for channel in channels if channel in self.errors]
+        troubles = (one.last_error for one in connections if one.last_error and not one.connected)
+        said = {one.channel: one.complaint for one in connections if one.complaint}
+        proxy = self.proxies[channels[0]]
         return {
             "connected": any(one.connected for one in connections),
             "url": self.urls[channels[0]],
             "open": sum(one.connected for one in connections),
             "sockets": len(connections),
-            "error": "; ".join(errors) or next((one.last_error for one in connections if one.last_error), None),
+            "error": "; ".join(errors) or next(troubles, None),
             # True when dialling again cannot help: the credentials or the certificate were refused.
             "given_up": bool(errors),
+            # What the venue said was wrong, last, by channel.
+            "complaints": said,
+            "proxy": None if proxy is None else proxy.shown,
         }
 
     def dialling(self) -> dict[str, object]:

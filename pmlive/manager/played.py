@@ -136,6 +136,8 @@ class Played:
             "sockets": len(links),
             "error": None,
             "given_up": False,
+            "complaints": {},
+            "proxy": None,
         }
 
     def dialling(self) -> dict[str, object]:

@@ -1,12 +1,13 @@
 """What a source runs beside its sockets or its player."""
 
 import asyncio
-import logging
 from collections.abc import Coroutine
+
+from pmlive.log import Log
 
 __all__ = ["Tasks"]
 
-logger = logging.getLogger(__name__)
+logger = Log(__name__)
 
 
 class Tasks:

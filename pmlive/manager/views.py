@@ -144,7 +144,8 @@ def status(source: Source | None, subscriptions: Sequence[Subscription], *, runn
 def _connections(source: Source | None) -> dict[str, object]:
     if source is not None:
         return source.connections()
-    nothing = {"connected": False, "url": None, "open": 0, "sockets": 0, "error": None, "given_up": False}
+    nothing: dict[str, object] = {"connected": False, "url": None, "open": 0, "sockets": 0, "error": None}
+    nothing |= {"given_up": False, "complaints": {}, "proxy": None}
     return {"clob": nothing | {"user_connected": False, "authenticated": False}, "realtime": dict(nothing)}
 
 

@@ -5,13 +5,9 @@ lines show addresses only. Pages that Cloudflare answers with hold the user's ad
 """
 
 import asyncio
-import functools
 import random
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -20,7 +16,8 @@ import msgspec
 
 from pmlive.errors import FeedError
 from pmlive.markets.limits import Bucket, bucket_for
-from pmlive.settings import is_loopback
+from pmlive.proxies import for_https
+from pmlive.statuses import retry_after
 
 __all__ = ["Asker", "Policy", "jittered"]
 
@@ -58,16 +55,18 @@ class Asker:
     """Ask one host, within its limits; use it from the event loop it was made in."""
 
     def __init__(self, url: str, policy: Policy) -> None:
-        """Make the connections when they are first needed."""
+        """Make the connections when they are first needed.
+
+        Raises:
+            FeedError: a proxy or certificates are named that cannot be used.
+        """
         self._host = urlsplit(url).netloc
         self._policy = policy
         self._buckets: dict[str, Bucket] = {}
-        # A proxy of the environment is honoured, except that loopback is never somebody else's loopback.
         self._client = httpx.AsyncClient(
             base_url=url,
             timeout=policy.timeout,
-            verify=_tls(),
-            trust_env=not is_loopback(url),
+            **for_https(url),
             follow_redirects=False,
             headers={"accept": "application/json", "user-agent": "pmlive"},
         )
@@ -120,7 +119,7 @@ class Asker:
         status, trace = response.status_code, response.headers.get("cf-ray")
         reason = f"HTTP {status}" + (f", cf-ray {trace}" if trace else "")
         if status in _AGAIN or response.is_server_error:
-            raise _RefusalError(reason, _retry_after(response.headers.get("retry-after")))
+            raise _RefusalError(reason, _retry_after(response))
         if status in _ABSENT:
             return None
         if response.is_redirect:
@@ -134,28 +133,16 @@ class Asker:
         return body
 
 
-# Reading the certificates takes longer than most questions.
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
-
-
 def _described(error: Exception) -> str:
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         return "no answer in time"
     if isinstance(error, httpx.ConnectError):
         return "its certificate is not trusted" if "CERTIFICATE" in str(error) else "no connection"
+    if isinstance(error, httpx.ProxyError):
+        said = "".join(letter for letter in str(error) if letter.isprintable())[:80]
+        return f"the proxy answered: {said}" if said else "no answer of the proxy"
     return type(error).__name__
 
 
-def _retry_after(value: str | None) -> float | None:
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
+def _retry_after(response: httpx.Response) -> float | None:
+    return retry_after(next(iter(response.headers.get_list("retry-after")), None))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, cast
 
-from pmlive.errors import BookError, PmliveError, UnknownMarketError
+from pmlive.errors import AuthError, BookError, PmliveError, UnknownMarketError
 from pmlive.manager import BookView, CallbackType, Manager, Subscription
 from pmlive.mcp.answers import RefusalError, Status, Subscribed, Unsubscribed, asked
 from pmlive.mcp.asks import GetStatus, SubscribeBooks, SubscribeMarkets, SubscribeUser, Unsubscribe
@@ -20,10 +20,8 @@ __all__ = ["Realtime", "tell_book", "why_stale"]
 # So many tokens are described in an answer, and so long is waited for the first book of all of them, in seconds.
 _DESCRIBED = 10
 _PATIENCE = 2.0
-# A venue that refuses credentials says nothing but ends the connection: one that lasts so long was not refused, and
-# after so long nothing is known. In seconds.
-_ACCEPTED = 1.5
-_JUDGED = 9.0
+# The venue accepts credentials by answering a ping, and refuses them within ten seconds; later nothing is known.
+_JUDGED = 12.0
 _LOOK_AGAIN = 0.05
 
 _Made: TypeAlias = tuple[Subscription, CallbackType, int | None]
@@ -176,18 +174,19 @@ class Realtime:
             RefusalError: it has.
         """
         began = time.monotonic()
-        connected = None
         while time.monotonic() - began < _JUDGED:
-            if self._manager.trouble(subscription) is not None:
+            trouble = self._manager.trouble(subscription)
+            if trouble is not None:
                 self._manager.unsubscribe(subscription)
                 self._made.pop(subscription.id, None)
+                if not isinstance(trouble, AuthError):
+                    raise asked(trouble)
                 raise RefusalError(
-                    "the venue refused the credentials: it ended every connection right after them; check "
-                    "POLYMARKET_API_KEY, POLYMARKET_SECRET and POLYMARKET_PASSPHRASE and start the server again"
+                    f"the venue refused the credentials: {trouble}; check POLYMARKET_API_KEY, POLYMARKET_SECRET and "
+                    "POLYMARKET_PASSPHRASE and start the server again"
                 )
             clob = cast("dict[str, dict[str, object]]", self._manager.status()["connections"])["clob"]
-            connected = (connected or time.monotonic()) if clob["user_connected"] else None
-            if clob["authenticated"] or (connected is not None and time.monotonic() - connected >= _ACCEPTED):
+            if clob["authenticated"]:
                 return
             time.sleep(_LOOK_AGAIN)
 

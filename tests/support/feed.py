@@ -15,7 +15,16 @@ __all__ = ["PROMPT", "QUICK", "SECRETS", "Notes", "pooled", "times"]
 S = 1_000_000_000
 # Impatient in everything but the number of dials, so that no test waits.
 QUICK = Policy(
-    first=0.01, most=0.05, stable=0.2, window=1.0, dials=50, spacing=0.001, refused=0.3, open_timeout=2, tick=0.01
+    first=0.01,
+    most=0.05,
+    stable=0.2,
+    window=1.0,
+    dials=50,
+    spacing=0.001,
+    refused=0.3,
+    refused_most=1.0,
+    open_timeout=2,
+    tick=0.01,
 )
 SECRETS = {"api_key": "key-canary", "secret": "secret-canary", "passphrase": "passphrase-canary"}
 

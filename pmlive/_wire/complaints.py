@@ -1,0 +1,138 @@
+"""When the venue says that something is wrong, in whatever words: it documents none of them."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
+
+import msgspec
+
+from pmlive.events import Channel
+
+__all__ = ["complaint", "complaint_in", "complaint_in_words", "readable", "refuses_credentials"]
+
+# A longer message is no complaint, or none that anybody reads.
+_LONGEST = 4096
+_KEPT = 200
+_DEPTH = 3
+_FAILURE = re.compile(
+    r"error|fail|invalid|denied|forbidden|unauthori[sz]ed|unauthenticated|not authori[sz]ed|rejected|refused"
+    r"|bad request|not allowed|expired|missing|unknown|too many|limit|unavailable|malformed|unsupported",
+    re.IGNORECASE,
+)
+_SUCCESS = re.compile(
+    r"\b(ok|okay|success\w*|subscribed|unsubscribed|authenticated|authorized|authed|connected|welcome|hello|pong|ping"
+    r"|ready|accepted)\b",
+    re.IGNORECASE,
+)
+# The venue cannot say now whether credentials are good.
+_LATER = re.compile(
+    r"unavailable|internal|try again|retry|rate|too many|busy|overload|time.?out|timed out|maintenance|restart|draining"
+    r"|going away|temporar",
+    re.IGNORECASE,
+)
+_KINDS = ("type", "event", "event_type", "status", "op", "kind", "level", "result", "action")
+_FLAGS = ("error", "errors", "err", "error_message", "errorMessage", "errorMsg", "error_msg")
+_TEXTS = ("message", "msg", "reason", "detail", "details", "description", "code", "error_code", "status_code")
+_NUMBERS = ("code", "status", "statusCode", "status_code", "error_code")
+# What names a book or an order is data, unless it says outright that it is an error.
+_OF_DATA = frozenset({"asset_id", "assets_ids", "market", "price", "topic", "payload"})
+_SENTENCE = re.compile(r"""[A-Za-z][^\x00-\x1f{}\[\]<>"\\]{1,399}""")
+_FIRST_FAILURE = 400
+_HTTP_LIKE = range(_FIRST_FAILURE, 600)
+
+
+def complaint(data: str | bytes) -> str | None:
+    """Read a frame that says that something is wrong, as JSON or in plain words; None where it says nothing of it.
+
+    >>> complaint('{"message": "Invalid request body"}'), complaint("INVALID OPERATION"), complaint("PONG")
+    ('Invalid request body', 'INVALID OPERATION', None)
+    """
+    if len(data) > _LONGEST:
+        return None
+    text = (data if isinstance(data, str) else data.decode("utf-8", "replace")).strip()
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return complaint_in_words(text)
+    if isinstance(value, str):
+        return complaint_in_words(value)
+    found = (complaint_in(each) for each in _objects(value))
+    return next((words for words in found if words is not None), None)
+
+
+def complaint_in(message: Mapping[str, object]) -> str | None:
+    """Read a message that says that something is wrong; None where it is another."""
+    named = any(message.get(key) for key in _FLAGS)
+    if _OF_DATA & message.keys() and not named:
+        return None
+    if named or _is_flagged(message):
+        return readable(_words(message)) or "an error without words"
+    spoken = "" if message.get("event_type") else readable(_spoken(message))
+    if not spoken or (_SUCCESS.search(spoken) and not _FAILURE.search(spoken)):
+        return None
+    return readable(_words(message))
+
+
+def complaint_in_words(text: str) -> str | None:
+    """Read plain text that says that something is wrong; None where it is something else."""
+    spoken = readable([text]) if _SENTENCE.fullmatch(text) else ""
+    return spoken if spoken and _FAILURE.search(spoken) else None
+
+
+def refuses_credentials(channel: Channel, words: str) -> bool:
+    """Tell whether a complaint, made before any data came, says that the credentials are not taken.
+
+    The user channel has no other reason to complain; the price streams name theirs.
+    """
+    if _LATER.search(words):
+        return False
+    return channel == "user" or (channel == "prices" and "auth" in words.lower())
+
+
+def readable(texts: Iterable[str]) -> str:
+    """Put words on one line, without what cannot be shown, and shortened."""
+    said = "; ".join(dict.fromkeys(filter(None, (_plain(text) for text in texts))))
+    return said if len(said) <= _KEPT else f"{said[: _KEPT - 1]}…"
+
+
+def _plain(text: str) -> str:
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+
+
+def _objects(value: object) -> Iterator[dict[str, object]]:
+    for each in cast("list[object]", value) if isinstance(value, list) else [value]:
+        if isinstance(each, dict):
+            yield cast("dict[str, object]", each)
+
+
+def _is_flagged(message: Mapping[str, object]) -> bool:
+    kinds = [kind for key in _KINDS if isinstance(kind := message.get(key), str)]
+    if any(_FAILURE.search(kind) for kind in kinds):
+        return True
+    numbers = [number for key in _NUMBERS if isinstance(number := message.get(key), int)]
+    return any(number in _HTTP_LIKE for number in numbers) or False in (message.get("success"), message.get("ok"))
+
+
+def _words(message: Mapping[str, object]) -> Iterator[str]:
+    for key in (*_FLAGS, *_TEXTS, "data", "payload"):
+        yield from _leaves(message.get(key), key, _DEPTH)
+    if not any(message.get(key) for key in (*_FLAGS, *_TEXTS)):
+        yield from (kind for key in _KINDS if isinstance(kind := message.get(key), str))
+
+
+def _spoken(message: Mapping[str, object]) -> Iterator[str]:
+    return (text for key in _TEXTS if isinstance(text := message.get(key), str))
+
+
+def _leaves(value: object, key: str, depth: int) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, int) and not isinstance(value, bool) and key in (*_NUMBERS, *_FLAGS):
+        yield f"code {value}"
+    elif isinstance(value, list) and depth:
+        for each in cast("list[object]", value)[:5]:
+            yield from _leaves(each, key, depth - 1)
+    elif isinstance(value, dict) and depth:
+        fields = cast("dict[str, object]", value)
+        for name in (*_FLAGS, *_TEXTS):
+            yield from _leaves(fields.get(name), name, depth - 1)
