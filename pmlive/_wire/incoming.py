@@ -260,15 +260,20 @@ def _malformed(raw: str, fields: dict[str, object], error: Exception) -> Malform
     return Malformed(raw, str(error), _names(fields))
 
 
-def _names(value: object, key: str = "") -> tuple[str, ...]:
+def _names(message: dict[str, object]) -> tuple[str, ...]:
     """List what may be the id of a token or of a market: what stands under its key, or looks like one under any."""
-    if isinstance(value, dict):
-        fields = cast("dict[str, object]", value)
-        return tuple(dict.fromkeys(name for key, item in fields.items() for name in _names(item, key)))
-    if isinstance(value, list):
-        return tuple(dict.fromkeys(name for item in cast("list[object]", value) for name in _names(item, key)))
-    named = isinstance(value, str) and (key in _NAMING_KEYS or _LIKE_AN_ID.fullmatch(value) is not None)
-    return (cast("str", value),) if named else ()
+    found: dict[str, None] = {}
+    # Not by recursion: a message may be nested as deep as the decoder allows.
+    left: list[tuple[str, object]] = [("", message)]
+    while left:
+        key, value = left.pop()
+        if isinstance(value, dict):
+            left += cast("dict[str, object]", value).items()
+        elif isinstance(value, list):
+            left += [(key, item) for item in cast("list[object]", value)]
+        elif isinstance(value, str) and (key in _NAMING_KEYS or _LIKE_AN_ID.fullmatch(value)):
+            found[value] = None
+    return tuple(found)
 
 
 def _head(data: str | bytes) -> str:

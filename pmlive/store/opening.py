@@ -172,9 +172,8 @@ def _left(folder: Path, manifest: Manifest) -> Iterator[tuple[Segment, wal.Readi
     """Look through the segments that are not sealed, without decoding them."""
     left = wal.segments(folder)
     contents = {number: [path.read_bytes() for path in files] for number, files in left.items()}
-    numbers = list(left)
-    readings = wal.read_all(contents, since=manifest.known_until, sealed=manifest.sealed)
-    for (number, reading), following in zip(readings, [*numbers[1:], None], strict=True):
+    for number, reading in wal.read_all(contents, since=manifest.known_until, sealed=manifest.sealed):
+        following = min((other for other in left if other > number), default=None)
         blocks = reading.blocks
         times = (blocks[0].first_recv, blocks[-1].last_recv) if blocks else (0, 0)
         yield (
