@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 from support.feed import Notes, pooled
@@ -328,6 +329,20 @@ def test_a_broken_variable_is_an_error_of_ours_where_a_manager_is_first_used(mon
 
     with Manager(Venue()) as live, pytest.raises(PmliveError, match="ALL_PROXY"):
         live.watch("0x" + "a" * 64)
+
+
+def test_status_names_the_proxy_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    with proxying() as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url.replace("http://", "http://me:canary@"))
+        with Manager(Venue()) as live:
+            with pytest.raises(PmliveError, match="the proxy answered: 502"):
+                live.watch("0x" + "a" * 64)
+            status = live.status()
+
+    connections = cast("dict[str, dict[str, object]]", status["connections"])
+    shown = f"http://***@{proxy.place} (ALL_PROXY)"
+    assert [connections[name]["proxy"] for name in ("clob", "realtime")] == [shown, shown]
+    assert "canary" not in str(status)
 
 
 @pytest.mark.parametrize(
