@@ -37,8 +37,8 @@ _VARIABLES = {
 }
 _PORTS = {"wss": 443, "https": 443, "ws": 80, "http": 80}
 _PROXY_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
-# What desktops write for a SOCKS proxy.
-_ALIASES = {"socks": "socks5h"}
+# What desktops write for a SOCKS proxy; names are looked up by the proxy, for sockets and HTTPS alike.
+_ALIASES = {"socks": "socks5h", "socks5": "socks5h"}
 _SOCKS = ("python_socks", "socksio")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,19}://")
 _FORM = "http://[user:password@]host:port, or https, socks5 or socks5h instead of http"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from commands import run, venue
+from support.proxy import proxying
 
 KEY = "12345678-1234-1234-1234-123456789abc"
 
@@ -57,6 +58,31 @@ def test_whole_credentials_are_neither_shown_nor_tried(tmp_path: Path) -> None:
 
     assert done.code == 0, done.out
     assert not any(secret in done.out + done.err for secret in secrets.values())
+
+
+def test_the_proxy_that_is_used_is_named_without_its_password(tmp_path: Path) -> None:
+    with proxying() as proxy:
+        done = run("doctor", cwd=tmp_path, env={"HTTPS_PROXY": f"http://me:canary@{proxy.place}"})
+
+    assert done.code == 1
+    assert f"http://***@{proxy.place} (HTTPS_PROXY)" in done.out
+    assert "canary" not in done.out + done.err
+    assert {line.split()[1].partition(":")[0] for line in proxy.asked} >= {
+        "clob.polymarket.com",
+        "gamma-api.polymarket.com",
+        "ws-subscriptions-clob.polymarket.com",
+        "ws-live-data.polymarket.com",
+        "ws-live-v2.polymarket.com",
+    }
+
+
+def test_a_proxy_that_cannot_be_used_is_a_problem_named_by_its_variable(tmp_path: Path) -> None:
+    done = run("doctor", cwd=tmp_path, env={"HTTPS_PROXY": "http://me:canary@host:port"})
+
+    assert done.code == 1
+    assert "problem  proxy" in done.out
+    assert "HTTPS_PROXY must have the form" in done.out
+    assert "canary" not in done.out + done.err
 
 
 def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:

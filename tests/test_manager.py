@@ -521,6 +521,35 @@ def test_wrong_credentials_are_an_error_within_three_connections() -> None:
         assert len([dial for dial in sim.dials if dial.channel == "user"]) == 3
 
 
+@pytest.mark.parametrize("words", ['{"error":"invalid api key"}', None], ids=["in words", "with silence"])
+def test_refused_credentials_are_an_error_with_the_venues_words_and_never_authenticated(words: str | None) -> None:
+    """With the patience that everybody has; silence takes longest."""
+
+    async def refusing(peer: Peer) -> None:
+        await peer.receive()
+        if words is not None:
+            await peer.send(words)
+        await peer.gone()
+
+    key = pm.Credentials("11111111-1111-4111-8111-111111111111", "d3Jvbmcgc2VjcmV0IG9mIG5vYm9keQ==", "wrong")
+    claimed: list[object] = []
+    with serving_sockets(refusing) as server, Manager(pm.Venue(clob_ws=server.url), credentials=key) as manager:
+        orders = manager.subscribe_user_orders()
+
+        def refused() -> bool:
+            clob = part(manager.status(), "connections", "clob")
+            claimed.append(clob["authenticated"])
+            return bool(clob["given_up"])
+
+        wait_until(refused, 20)
+        assert isinstance(manager.trouble(orders), pm.AuthError)
+        with pytest.raises(pm.AuthError, match="invalid api key" if words else "silence"):
+            manager.subscribe_user_trades()
+
+    assert not any(claimed)
+    assert len(server.dials) <= 3
+
+
 def test_without_credentials_the_user_channel_is_refused_at_once() -> None:
     with (
         SimulatedVenue(markets=1, rate=0) as sim,

@@ -7,11 +7,12 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 from support.feed import Notes, pooled
 from support.http import Answer, serving
-from support.proxy import proxying
+from support.proxy import proxying, socks
 from support.waiting import until
 from support.ws import Peer, serving_sockets
 
@@ -23,6 +24,7 @@ from pmlive.settings import Venue
 
 PROXY = "http://10.0.0.9:3128"
 NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WSS_PROXY", "WS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+SOCKS = all(importlib.util.find_spec(name) is not None for name in ("python_socks", "socksio"))
 ONCE = Policy(attempts=1, timeout=5)
 
 
@@ -189,9 +191,8 @@ def test_a_proxy_is_shown_without_its_password() -> None:
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks"])
 def test_a_socks_proxy_is_taken_or_what_it_needs_is_named(scheme: str) -> None:
     environment = {"ALL_PROXY": f"{scheme}://me:canary@10.0.0.9"}
-    there = all(importlib.util.find_spec(name) is not None for name in ("python_socks", "socksio"))
 
-    if there:
+    if SOCKS:
         found = proxy_for("wss://v.example", environment)
         assert found is not None
         assert found.address.reveal().endswith("@10.0.0.9:1080")
@@ -250,18 +251,40 @@ def test_a_socket_goes_through_the_proxy_and_trusts_the_certificate_that_is_name
     assert proxy.users[0] == "me:can@ary"
 
 
-def test_https_goes_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def ask() -> None:
-        asker = Asker("https://venue.example", ONCE)
-        try:
-            with pytest.raises(PmliveError, match="the proxy answered: 407"):
-                await asker.get("/markets")
-        finally:
-            await asker.close()
+async def ask(url: str, path: str) -> bytes | None:
+    asker = Asker(url, ONCE)
+    try:
+        return await asker.get(path)
+    finally:
+        await asker.close()
 
+
+def test_sockets_and_https_go_through_a_socks_proxy_which_looks_the_name_up(
+    certified: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not SOCKS:
+        pytest.skip("python-socks and socksio are not installed: the test of a SOCKS proxy DID NOT RUN")
+    certificate, context = certified
+
+    async def dial() -> None:
+        assert await probe("wss://venue.example/ws", timeout=5) is None
+        with pytest.raises(PmliveError, match="HTTP 426"):
+            await ask("https://venue.example", "/time")
+
+    with serving_sockets(answering, tls=context) as server, socks(to=int(server.url.rpartition(":")[2])) as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"socks5h://me:can%40ary@{proxy.place}")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        asyncio.run(dial())
+
+    assert proxy.asked == ["venue.example:443"] * 2
+    assert proxy.users == ["me:can@ary"] * 2
+
+
+def test_https_goes_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
     with proxying(answer="407 Proxy Authentication Required") as proxy:
         monkeypatch.setenv("ALL_PROXY", proxy.url.replace("http://", "http://me:canary@"))
-        asyncio.run(ask())
+        with pytest.raises(PmliveError, match="the proxy answered: 407"):
+            asyncio.run(ask("https://venue.example", "/markets"))
 
     assert proxy.asked[0] == "CONNECT venue.example:443 HTTP/1.1"
     assert proxy.users[0] == "me:canary"
@@ -288,17 +311,15 @@ def test_a_proxy_that_refuses_is_told_of_and_asked_again(monkeypatch: pytest.Mon
 def test_loopback_is_asked_directly_whatever_the_variables_say(
     monkeypatch: pytest.MonkeyPatch, exceptions: str
 ) -> None:
-    async def ask(rest: str, socket: str) -> None:
-        asker = Asker(rest, ONCE)
-        assert await asker.get("/time") == b"1"
-        await asker.close()
+    async def both(rest: str, socket: str) -> None:
+        assert await ask(rest, "/time") == b"1"
         assert await probe(socket, timeout=5) is None
 
     with proxying() as proxy, serving(lambda _: Answer("1")) as http, serving_sockets(answering) as sockets:
         monkeypatch.setenv("ALL_PROXY", proxy.url)
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", exceptions)
-        asyncio.run(ask(http.url, sockets.url))
+        asyncio.run(both(http.url, sockets.url))
 
     assert proxy.asked == []
 
@@ -308,6 +329,20 @@ def test_a_broken_variable_is_an_error_of_ours_where_a_manager_is_first_used(mon
 
     with Manager(Venue()) as live, pytest.raises(PmliveError, match="ALL_PROXY"):
         live.watch("0x" + "a" * 64)
+
+
+def test_status_names_the_proxy_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    with proxying() as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url.replace("http://", "http://me:canary@"))
+        with Manager(Venue()) as live:
+            with pytest.raises(PmliveError, match="the proxy answered: 502"):
+                live.watch("0x" + "a" * 64)
+            status = live.status()
+
+    connections = cast("dict[str, dict[str, object]]", status["connections"])
+    shown = f"http://***@{proxy.place} (ALL_PROXY)"
+    assert [connections[name]["proxy"] for name in ("clob", "realtime")] == [shown, shown]
+    assert "canary" not in str(status)
 
 
 @pytest.mark.parametrize(
