@@ -107,6 +107,7 @@ def test_what_one_client_follows_is_not_another_s_to_end_while_it_is_there() -> 
         slug, served = _slug(live), live.serve_mcp()
 
         async def both() -> None:
+            id_ = ""
             async with asyncio.timeout(PATIENCE), client_of(served, "legacy") as second:
                 async with client_of(served, "legacy") as first, client_of(served, "2026-07-28") as newer:
                     id_ = (await told(first, "subscribe_market_prices", market_ids=[slug]))["subscription_id"]
@@ -114,8 +115,9 @@ def test_what_one_client_follows_is_not_another_s_to_end_while_it_is_there() -> 
                         assert "another client" in await refused(other, "unsubscribe_realtime", subscription_id=id_)
                         assert (await entries(other))[id_]["yours"] is False
                     assert (await entries(first))[id_]["yours"] is True
-                # The first has gone, and nobody is left whose it is.
-                assert (await entries(second))[id_]["yours"] is True
+                # The first is going, and then nobody is left whose it is.
+                while not (await entries(second))[id_]["yours"]:
+                    pass
                 await told(second, "unsubscribe_realtime", subscription_id=id_)
 
         asyncio.run(both())
@@ -169,6 +171,7 @@ def test_clients_that_went_leave_nothing_that_cannot_be_ended() -> None:
     with benched() as bench:
         own = bench.live.watch(bench.markets[0].slug)
         clients = [None, Asking(), Asking()]
+        id_: object = None
         for client in clients:
             answer = bench.answer("subscribe_market_prices", {"market_ids": [bench.markets[0].slug]}, client)
             assert answer.structured is not None
@@ -303,7 +306,7 @@ def test_abandoned_sessions_shut_nobody_out_and_the_longest_idle_goes_first() ->
 
             listening, first, second = opened(), opened(), opened()
             with client.stream("GET", served.url, headers=listening):
-                for _ in range(98):
+                for _ in range(90):
                     opened()
                 assert works(first)
                 for _ in range(30):
