@@ -5,7 +5,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
 from typing import IO
 
 import httpx
@@ -104,15 +105,15 @@ def test_a_body_that_does_not_come_is_not_waited_for_even_with_the_token() -> No
 
 
 def test_a_connection_is_kept_for_another_request_and_not_for_ever() -> None:
-    with site(patience=1.0) as served, dialled(served.port) as one:
-        body = json.dumps(INITIALIZE).encode()
-        headers = {**JSON, **bearer(served.token), "host": "localhost", "content-length": str(len(body))}
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        request = f"POST /mcp HTTP/1.1\r\n{head}\r\n".encode() + body
+    with site(patience=5.0) as served, closing(HTTPConnection("127.0.0.1", served.port, timeout=PATIENCE)) as one:
+        sockets: list[socket.socket] = []
         for _ in range(2):
-            one.sendall(request)
-            assert b"200 OK" in one.recv(65536)
-        assert over(one)
+            one.request("POST", "/mcp", json.dumps(INITIALIZE), JSON | bearer(served.token))
+            sockets.append(one.sock)
+            answer = one.getresponse()
+            assert (answer.status, bool(answer.read())) == (200, True)
+        assert sockets[0] is sockets[1]
+        assert over(sockets[0])
 
 
 def test_a_stream_that_is_listened_to_stays() -> None:
