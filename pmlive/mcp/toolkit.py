@@ -141,13 +141,8 @@ class Toolkit:
         """
         if name not in self._does:
             raise LookupError(f"there is no such tool; there are: {', '.join(self.names())}")
-        kind, do = self._does[name]
         try:
-            ask = _read(arguments, kind)
-            with anyio.fail_after(_DEADLINE + 5):
-                if isinstance(ask, GetStatus):
-                    await self._wait(ask, progress)
-                answer = await anyio.to_thread.run_sync(do, ask, client, abandon_on_cancel=True)
+            answer = await self._do(name, arguments, progress, client=client)
         except RefusalError as error:
             return Answer(structured=None, text=str(error), failed=True)
         except TimeoutError:
@@ -161,6 +156,16 @@ class Toolkit:
             text = "this failed by a fault of the server, which its log tells; other tools go on"
             return Answer(structured=None, text=text, failed=True)
         return _answered(answer)
+
+    async def _do(
+        self, name: str, arguments: Mapping[str, object], progress: Progress | None, *, client: Client | None
+    ) -> Struct:
+        kind, do = self._does[name]
+        ask = _read(arguments, kind)
+        with anyio.fail_after(_DEADLINE + 5):
+            if isinstance(ask, GetStatus):
+                await self._wait(ask, progress)
+            return await anyio.to_thread.run_sync(do, ask, client, abandon_on_cancel=True)
 
     async def _wait(self, ask: GetStatus, progress: Progress | None) -> None:
         """Wait for an event after the cursor, for as long as was asked."""
