@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NoReturn
 
 from pmlive.errors import AuthError
-from pmlive.settings import Variables, Venue
+from pmlive.settings import Origin, Variables, Venue
 
 if TYPE_CHECKING:
     from typing import Self  # only annotations use it
@@ -92,10 +92,12 @@ class Secret:
 class Credentials:
     """Hold the API key, secret and passphrase of one account of the venue."""
 
-    __slots__ = ("api_key", "passphrase", "secret")
+    __slots__ = ("api_key", "origin", "passphrase", "secret")
 
-    def __init__(self, api_key: str | Secret, secret: str | Secret, passphrase: str | Secret) -> None:
-        """Take the three over.
+    def __init__(
+        self, api_key: str | Secret, secret: str | Secret, passphrase: str | Secret, *, origin: Origin | None = None
+    ) -> None:
+        """Take the three over; ``origin`` tells where they were read.
 
         Raises:
             AuthError: a value that cannot be a credential; the message says the form that is expected.
@@ -103,6 +105,7 @@ class Credentials:
         self.api_key = _checked(Secret(api_key), "api_key")
         self.secret = _checked(Secret(secret), "secret")
         self.passphrase = _checked(Secret(passphrase), "passphrase")
+        self.origin = origin or Origin(())
 
     @classmethod
     def from_environment(cls, variables: Variables | None = None, *, venue: Venue | None = None) -> "Self | None":
@@ -111,17 +114,21 @@ class Credentials:
         Deriving asks the venue over HTTPS and blocks for it. None means that the environment names neither.
 
         Raises:
-            AuthError: a variable is missing or malformed, or the venue or the wallet refused.
+            AuthError: a variable is missing or malformed, the venue or the wallet refused, or a ``.env`` that did not
+                give the wallet names the address that would be asked.
             FeedError: the venue cannot be reached.
         """
         given = Variables.read() if variables is None else variables
         if any(name in given for names in _SOURCES.values() for name in names):
-            return cls(**_given(given))
+            return cls(**_given(given), origin=given.origin(*_named(given)))
         if "POLYGON_PRIVATE_KEY" not in given:
             return None
         from pmlive._wallet import derive
 
-        return cls(*derive(given, venue or Venue.from_environment(given)))
+        where, origin = venue or Venue.from_environment(given), given.origin("POLYGON_PRIVATE_KEY")
+        # With the signature, whoever is asked could ask the venue in the wallet's name.
+        where.check_recipient("clob", origin)
+        return cls(*derive(given, where), origin=origin)
 
     def __repr__(self) -> str:
         """Show that there are credentials."""
@@ -134,6 +141,11 @@ class Credentials:
             TypeError: always.
         """
         raise TypeError("credentials cannot be pickled or copied")
+
+
+def _named(variables: Variables) -> list[str]:
+    firsts = (next((name for name in names if name in variables), None) for names in _SOURCES.values())
+    return [name for name in firsts if name is not None]
 
 
 def _given(variables: Variables) -> dict[str, Secret]:

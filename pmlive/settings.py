@@ -2,27 +2,36 @@
 
 An explicit argument wins over a variable, a variable over ``.env``. Settings are read when they are asked for and never
 again by the objects made from them. Only the variables named here are looked at; none of their values is ever shown.
+
+A ``.env`` may be anybody's, as a folder that was cloned or unpacked brings one along. So an address that it gives is
+told, and credentials are sent to that address only if the same file gave them, too.
 """
 
+import errno
 import ipaddress
 import os
 import re
+import stat
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 import platformdirs
 
+from pmlive.errors import AuthError
+
 if TYPE_CHECKING:
     from typing import Self  # only annotations use it
 
-__all__ = ["NAMES", "SECRET_NAMES", "Variables", "Venue", "data_dir", "is_loopback"]
+__all__ = ["NAMES", "SECRET_NAMES", "AddressField", "Origin", "Variables", "Venue", "data_dir", "is_loopback"]
+
+AddressField: TypeAlias = Literal["clob_ws", "live_data", "prices_ws", "clob", "gamma"]
 
 # Field of Venue, the variable that sets it, and the schemes it may have.
-_ADDRESSES = {
+_ADDRESSES: dict[AddressField, tuple[str, str]] = {
     "clob_ws": ("PMLIVE_CLOB_WS_URL", "wss"),
     "live_data": ("PMLIVE_LIVE_DATA_URL", "wss"),
     "prices_ws": ("PMLIVE_PRICES_WS_URL", "wss"),
@@ -44,21 +53,40 @@ _ENTRY = re.compile(r"\s*(?:export\s+)?(?P<name>\w+)\s*=\s*(?P<value>.*?)\s*", r
 _IGNORED = re.compile(r"\s*(?:#.*)?$")
 _COMMENT_AFTER = re.compile(r"\s+#.*")
 _READABLE_BY_OTHERS = 0o077
+_LARGEST_FILE = 1 << 20
+
+# What was said of addresses that a ``.env`` gives; once in a program is enough.
+_said: set[str] = set()
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Tell where something was read: the names of the variables, and the ``.env`` that gave them all, if one did."""
+
+    names: tuple[str, ...]
+    file: str | None = None
 
 
 class Variables(Mapping[str, str]):
     """Hold the settings that were given, showing only their names; an empty one counts as not given."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_files", "_values")
 
-    def __init__(self, values: Mapping[str, str]) -> None:
-        """Keep the variables that pmlive knows and leave the others."""
+    def __init__(self, values: Mapping[str, str], files: Mapping[str, str] | None = None) -> None:
+        """Keep the variables that pmlive knows and leave the others; ``files`` names those that a file gave."""
         self._values = {name: values[name].strip() for name in NAMES if values.get(name, "").strip()}
+        self._files = dict(files or {})
 
     @classmethod
     def read(cls, folder: Path | None = None) -> "Self":
         """Read the environment, and ``.env`` in a folder (the working directory by default) for what is not there."""
-        return cls({**_dotenv((folder or Path.cwd()) / ".env"), **os.environ})
+        path = (folder or Path.cwd()).absolute() / ".env"
+        in_file = _dotenv(path)
+        return cls({**in_file, **os.environ}, {name: str(path) for name in in_file if name not in os.environ})
+
+    def origin(self, *names: str) -> Origin:
+        """Tell where variables were read; a file that gave only some of them does not count."""
+        files = {self._files.get(name) for name in names}
+        return Origin(names, files.pop() if len(files) == 1 else None)
 
     def __getitem__(self, name: str) -> str:
         """Give the value of a variable."""
@@ -99,6 +127,8 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     prices_ws: str = "wss://ws-live-v2.polymarket.com/ws"
     clob: str = "https://clob.polymarket.com"
     gamma: str = "https://gamma-api.polymarket.com"
+    # Which of them a ``.env`` gave, and which file.
+    files: tuple[tuple[AddressField, str], ...] = ()
 
     def __post_init__(self) -> None:
         """Check each address.
@@ -113,12 +143,50 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     def from_environment(cls, variables: Variables | None = None, **addresses: str) -> "Self":
         """Take the addresses given here, else those of the environment, else Polymarket's.
 
+        Addresses that a ``.env`` gives are warned of, once.
+
         Raises:
             ValueError: an address that cannot be used; the message names the variable.
         """
         given = Variables.read() if variables is None else variables
-        found = {field: given[name] for field, (name, _) in _ADDRESSES.items() if name in given}
-        return cls(**{**found, **addresses})
+        named: dict[AddressField, str] = {
+            field: name for field, (name, _) in _ADDRESSES.items() if name in given and field not in addresses
+        }
+        files: list[tuple[AddressField, str]] = []
+        for field, name in named.items():
+            if (file := given.origin(name).file) is not None:
+                files.append((field, file))
+        venue = cls(**{field: given[name] for field, name in named.items()}, **addresses, files=tuple(files))
+        venue._warn_of_files()
+        return venue
+
+    def check_recipient(self, field: AddressField, origin: Origin) -> None:
+        """Check that credentials may be sent to an address: one that a ``.env`` gives gets only those of that file.
+
+        Raises:
+            AuthError: they may not; the message names both and what to do.
+        """
+        file = self._redirecting().get(field)
+        if file is None or file == origin.file:
+            return
+        name, whose = _ADDRESSES[field][0], ", ".join(origin.names) or "the credentials"
+        raise AuthError(
+            f"{name} comes from {file}, and {whose} from elsewhere; nothing was sent, for credentials go to no address "
+            f"that a .env gives unless the same file gives them; if the address is yours, set {name} in the "
+            "environment or give venue=, otherwise remove it from that file"
+        )
+
+    def _redirecting(self) -> dict[AddressField, str]:
+        """Name the addresses that a file gives, and that are not Polymarket's."""
+        return {field: file for field, file in self.files if getattr(self, field) != getattr(Venue(), field)}
+
+    def _warn_of_files(self) -> None:
+        for field, file in self._redirecting().items():
+            address = _shown(_split(getattr(self, field)))
+            text = f"{_ADDRESSES[field][0]} comes from {file}: {address} is asked instead of {getattr(Venue(), field)}"
+            if text not in _said:
+                _said.add(text)
+                warnings.warn(text, stacklevel=3)
 
 
 def data_dir(variables: Variables | None = None) -> Path:
@@ -144,7 +212,7 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _checked(field: str, url: object) -> str:
+def _checked(field: AddressField, url: object) -> str:
     name, scheme = _ADDRESSES[field]
     if not isinstance(url, str):
         raise TypeError(f"{field} ({name}) must be text, not {type(url).__name__}")
@@ -182,7 +250,8 @@ def _shown(parts: SplitResult | None) -> str:
 
 def _dotenv(path: Path) -> Variables:
     try:
-        entries, left_out = _parsed(path) if path.is_file() else (Variables({}), [])
+        # A folder of this name is somebody's virtual environment.
+        entries, left_out = _parsed(path) if path.exists() and not path.is_dir() else (Variables({}), [])
     except OSError as error:
         warnings.warn(f"{path} was not read: {error.strerror}", stacklevel=3)
         return Variables({})
@@ -194,10 +263,22 @@ def _dotenv(path: Path) -> Variables:
 
 # Apart from the warnings, which may be errors: no traceback is to show these lines.
 def _parsed(path: Path) -> tuple[Variables, list[int]]:
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    lines = _contents(path).decode("utf-8-sig", errors="replace").splitlines()
     matches = {number: _ENTRY.fullmatch(line) for number, line in enumerate(lines, 1) if not _IGNORED.match(line)}
     entries = {found["name"]: _unquoted(found["value"]) for found in matches.values() if found}
     return Variables(entries), [number for number, found in matches.items() if not found]
+
+
+def _contents(path: Path) -> bytes:
+    # A pipe of this name is not waited for, nor is a device or a file without end read to it.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(descriptor, "rb") as file:  # noqa: PTH123  # a path cannot be opened so
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        contents = file.read(_LARGEST_FILE + 1)
+    if len(contents) > _LARGEST_FILE:
+        raise OSError(errno.EFBIG, f"it is larger than {_LARGEST_FILE:,} bytes")
+    return contents
 
 
 def _unquoted(value: str) -> str:

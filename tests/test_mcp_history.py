@@ -1,6 +1,7 @@
 """The tools that read: markets, books now and then, and recordings; numbers are compared with what polars says."""
 
 import json
+import shutil
 from collections.abc import Generator
 from datetime import timedelta
 from pathlib import Path
@@ -187,11 +188,43 @@ def test_a_recording_is_named_and_no_path_leads_anywhere(bench: Bench, name: str
     assert text == "there is no recording of this name; call get_recording_quality without one to list them"
 
 
-def test_a_link_out_of_the_folder_is_no_recording(tmp_path: Path) -> None:
-    (tmp_path / "away").symlink_to(pm.sample(), target_is_directory=True)
+def served_as(bench: Bench, name: str) -> bool:
+    """Tell whether anything is served as a recording of a name, by whichever tool."""
+    asked = [
+        bench.answer("get_recording_quality", {"recording": name}),
+        bench.answer("query_recording", {"recording": name, "table": "trades"}),
+        bench.answer("get_book", {"recording": name, "token": busy_token()}),
+    ]
+    return not all(answer.failed and "there is no recording of this name" in answer.text for answer in asked)
+
+
+@pytest.mark.parametrize("root", ["linked", "plain"])
+def test_a_link_out_of_the_folder_is_no_recording_by_either_name(tmp_path: Path, root: str) -> None:
+    shutil.copytree(pm.sample(), tmp_path / "elsewhere" / "target")
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    shutil.copytree(pm.sample(), folder / "mine")
+    (folder / "away").symlink_to(tmp_path / "elsewhere" / "target", target_is_directory=True)
+    (folder / "up").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "linked").symlink_to(folder, target_is_directory=True)
+    with benched(tmp_path / "linked" if root == "linked" else folder) as bench:
+        assert set(pm_names(bench)) == {"mine", "sample", "sample-evening", "sample-updown"}
+        assert served_as(bench, "mine")
+        for name in ("away", "target", "up", "elsewhere", "up/target"):
+            assert not served_as(bench, name), name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a night", ".hidden", "-o", "_a", "a\nb", "a;b", "a$(b)", "n\u00e4chte", "\u202ea", "a" * 129, "a'b", 'a"b'],
+)
+def test_a_recording_of_a_name_that_is_not_plain_is_not_served(tmp_path: Path, name: str) -> None:
+    shutil.copytree(pm.sample(), tmp_path / "plain-1.a_B")
+    shutil.copytree(pm.sample(), tmp_path / name)
     with benched(tmp_path) as bench:
-        assert "away" not in pm_names(bench)
-        bench.refusal("get_recording_quality", recording="away")
+        assert "plain-1.a_B" in pm_names(bench)
+        assert name not in pm_names(bench)
+        assert not served_as(bench, name)
 
 
 @pytest.mark.parametrize("tool", ["find_markets", "subscribe_market_resolution", "get_realtime_status"])

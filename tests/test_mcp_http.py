@@ -11,11 +11,12 @@ import pytest
 from mcp.client import Client
 from mcp.server.lowlevel import Server
 from mcp.shared.subscriptions import ResourceUpdated
-from support.mcp import CLIENT, Era, Log, asking, eras, heard, set_level, watch
+from support.mcp import CLIENT, Era, Log, asking, client_of, eras, heard, set_level, watch
 from support.toy import STATUS, Toy, change
 from support.waiting import until, wait_until
 
 from pmlive import Manager
+from pmlive.mcp.configuration import bearer
 from pmlive.mcp.described import Change
 from pmlive.mcp.http import Site
 from pmlive.mcp.pushes import Pushes
@@ -52,7 +53,7 @@ def test_a_client_subscribes_with_the_manager_of_the_notebook(era: Era) -> None:
             (one,) = manager.subscriptions
             assert result.structured_content["subscription_id"] == one.id
 
-        asking(manager.serve_mcp().url, era, ask)
+        asking(manager.serve_mcp(), era, ask)
 
 
 def test_a_manager_is_served_once() -> None:
@@ -63,7 +64,7 @@ def test_a_manager_is_served_once() -> None:
         assert manager.serve_mcp(served.port) is served
         with pytest.raises(ValueError, match="served at http"):
             manager.serve_mcp(served.port + 1)
-        assert repr(served) == f"<MCP server at {served.url}; claude mcp add --transport http pmlive {served.url}>"
+        assert served.url in repr(served)
 
 
 def test_it_can_be_closed_and_served_anew_and_ends_with_the_manager() -> None:
@@ -88,11 +89,11 @@ def test_a_port_that_is_taken_is_told() -> None:
 
 def test_it_ends_at_once_while_clients_of_both_eras_listen() -> None:
     async def listening(manager: Manager) -> None:
-        url = manager.serve_mcp().url
+        served = manager.serve_mcp()
         async with (
             asyncio.timeout(30),
-            Client(url, mode="legacy"),
-            Client(url, mode="2026-07-28") as newer,
+            client_of(served, "legacy"),
+            client_of(served, "2026-07-28") as newer,
             newer.listen(resource_subscriptions=[STATUS]) as stream,
         ):
             await asyncio.to_thread(manager.close)
@@ -115,15 +116,16 @@ def test_only_this_computer_is_answered(headers: dict[str, str], status: int) ->
     params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": CLIENT}
     message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
     with site(server(Toy())) as served:
-        assert httpx.post(served.url, json=message, headers=JSON | headers).status_code == status
+        sent = httpx.post(served.url, json=message, headers=JSON | bearer(served.token) | headers)
+        assert sent.status_code == status
 
 
 def test_changes_reach_clients_of_both_eras() -> None:
-    async def told(toy: Toy, url: str) -> None:
+    async def told(toy: Toy, served: Site) -> None:
         uris, logs = list[str](), list[Log]()
         async with (
-            heard(url, logs, uris) as older,
-            Client(url, mode="2026-07-28") as newer,
+            heard(served, logs, uris) as older,
+            client_of(served, "2026-07-28") as newer,
             newer.listen(resource_subscriptions=[STATUS]) as stream,
         ):
             await watch(older, STATUS)
@@ -134,14 +136,14 @@ def test_changes_reach_clients_of_both_eras() -> None:
 
     toy = Toy()
     with site(server(toy)) as served:
-        asyncio.run(told(toy, served.url))
+        asyncio.run(told(toy, served))
 
 
 def test_strangers_words_in_a_change_are_marked_and_cleaned() -> None:
     logs: list[Log] = []
 
-    async def told(toy: Toy, url: str) -> None:
-        async with heard(url, logs, []) as client:
+    async def told(toy: Toy, served: Site) -> None:
+        async with heard(served, logs, []) as client:
             await watch(client, STATUS)
             update: dict[str, object] = {"table": "trades", "token_id": "t1", "outcome": "Yes\n\u202e<b>"}
             toy.happens(Change(uris=(STATUS,), update=update, callback_type="notification", urgent=True))
@@ -149,7 +151,7 @@ def test_strangers_words_in_a_change_are_marked_and_cleaned() -> None:
 
     toy = Toy()
     with site(server(toy)) as served:
-        asyncio.run(told(toy, served.url))
+        asyncio.run(told(toy, served))
     assert logs[0].data == {"table": "trades", "token_id": "t1", "untrusted_outcome": "Yes <b>"}
 
 
@@ -164,16 +166,16 @@ def test_nothing_is_left_of_clients_that_went() -> None:
     def readers() -> int:
         return sum("Reader.run" in repr(task) for task in asyncio.all_tasks())
 
-    async def come_and_go(url: str) -> None:
+    async def come_and_go(served: Site) -> None:
         for _ in range(5):
-            async with asyncio.timeout(20), Client(url, mode="legacy") as client:
+            async with asyncio.timeout(20), client_of(served, "legacy") as client:
                 await set_level(client, "error")
                 await watch(client, STATUS)
-        async with asyncio.timeout(20), Client(url, mode="2026-07-28") as client:
+        async with asyncio.timeout(20), client_of(served, "2026-07-28") as client:
             await client.read_resource(STATUS)
 
     with site(server(Counting())) as served:
-        asyncio.run(come_and_go(served.url))
+        asyncio.run(come_and_go(served))
 
     # Those of the streams of the newer era and of the log.
     assert counts == [2]
@@ -192,9 +194,9 @@ def test_a_client_that_stops_reading_holds_up_nobody_and_is_told_later_how_much_
     toy = Toy()
     last = 1_500
 
-    async def others(url: str) -> None:
+    async def others(served: Site) -> None:
         logs: list[Log] = []
-        async with heard(url, logs, []) as client:
+        async with heard(served, logs, []) as client:
             for number in range(last + 1):
                 toy.happens(change(number, urgent=True, padding=20_000))
                 if number % 50 == 0:
@@ -203,10 +205,10 @@ def test_a_client_that_stops_reading_holds_up_nobody_and_is_told_later_how_much_
 
     with (
         site(server(toy)) as served,
-        httpx.Client(headers=JSON, timeout=30) as client,
+        httpx.Client(headers=JSON | bearer(served.token), timeout=30) as client,
         client.stream("GET", served.url, headers=opened(client, served.url)) as stream,
     ):
-        asyncio.run(others(served.url))
+        asyncio.run(others(served))
         assert any('"missed"' in line for line in stream.iter_lines())
 
 

@@ -54,7 +54,7 @@ def test_the_default_venue_is_polymarket() -> None:
 
 @pytest.mark.parametrize(("field", "url"), LOOPBACK)
 def test_loopback_addresses_may_be_in_clear(field: str, url: str) -> None:
-    assert getattr(Venue(**{field: url}), field) == url
+    assert getattr(Venue.from_environment(Variables({}), **{field: url}), field) == url
 
 
 @pytest.mark.parametrize("url", REFUSED)
@@ -85,7 +85,8 @@ def test_an_argument_wins_over_a_variable_and_a_variable_over_the_file(
     monkeypatch.setenv("PMLIVE_GAMMA_URL", "https://g.variable")
     monkeypatch.chdir(tmp_path)
 
-    venue = Venue.from_environment(clob="https://c.argument")
+    with pytest.warns(UserWarning, match="PMLIVE_CLOB_WS_URL comes from"):
+        venue = Venue.from_environment(clob="https://c.argument")
 
     assert (venue.clob, venue.gamma, venue.clob_ws) == ("https://c.argument", "https://g.variable", "wss://w.file")
 

@@ -15,11 +15,13 @@ from pmlive.cli.text import size
 from pmlive.cli.verdict import Verdict
 from pmlive.credentials import Credentials
 from pmlive.errors import AuthError
-from pmlive.settings import SECRET_NAMES, Variables
+from pmlive.settings import SECRET_NAMES, AddressField, Origin, Variables, Venue
 
 __all__ = ["credentials", "disk", "versions"]
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?>=([0-9.]+)")
+# The addresses that credentials are sent to.
+_WITH_CREDENTIALS: tuple[AddressField, ...] = ("clob", "clob_ws", "prices_ws")
 # A day of twenty busy markets is about one gigabyte.
 _LITTLE = 2_000_000_000
 _TOO_LITTLE = 200_000_000
@@ -58,12 +60,25 @@ def credentials(variables: Variables) -> Verdict:
         return Verdict("credentials", "ok", "none; public data needs none")
     wallet = "POLYGON_PRIVATE_KEY"
     if set(SECRET_NAMES) & set(variables) == {wallet}:
-        return _of_wallet()
+        return _misdirected(variables, variables.origin(wallet)) or _of_wallet()
     try:
-        Credentials.from_environment(variables)
+        given = Credentials.from_environment(variables)
     except AuthError as error:
         return Verdict("credentials", "problem", str(error), "set all three, or none of them")
-    return Verdict("credentials", "ok", "key, secret and passphrase are set; whether they are valid was not tried")
+    misdirected = None if given is None else _misdirected(variables, given.origin)
+    found = "key, secret and passphrase are set; whether they are valid was not tried"
+    return misdirected or Verdict("credentials", "ok", found)
+
+
+def _misdirected(variables: Variables, origin: Origin) -> Verdict | None:
+    """Tell of an address that will get no credentials, because a ``.env`` that did not give them gives it."""
+    venue = Venue.from_environment(variables)
+    try:
+        for field in _WITH_CREDENTIALS:
+            venue.check_recipient(field, origin)
+    except AuthError as error:
+        return Verdict("credentials", "problem", str(error), "look at what else that folder brought along")
+    return None
 
 
 def _of_wallet() -> Verdict:

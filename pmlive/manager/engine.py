@@ -24,7 +24,7 @@ from pmlive.manager.source import Source
 from pmlive.manager.subscriptions import Registry, Subscription
 from pmlive.markets import Catalogue, Market, Series, described
 from pmlive.pipeline import Token
-from pmlive.settings import Venue
+from pmlive.settings import AddressField, Venue
 from pmlive.store import Recorder
 
 __all__ = ["Engine", "Options", "live_feed"]
@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 # How often markets that are past their end are looked up, in case the socket never tells the outcome.
 _POLL = 60.0
+# Channels whose first frame holds the credentials, and the address that gets it.
+_WITH_CREDENTIALS: dict[Channel, AddressField] = {"user": "clob_ws", "prices": "prices_ws"}
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -156,6 +158,8 @@ class Engine:
         source = self.started()
         if subscription.channel in source.errors:
             raise source.errors[subscription.channel]
+        if subscription.channel in _WITH_CREDENTIALS and self.credentials is not None and not source.recorded:
+            self.venue.check_recipient(_WITH_CREDENTIALS[subscription.channel], self.credentials.origin)
         self.registry.add(subscription)
         if subscription.channel == "user" and not subscription.keys:
             source.want_everything("user")

@@ -47,20 +47,23 @@ class Viewer(Subscriber):
         kind = cast("type[Dashboard]", import_module("pmlive.widgets").Dashboard)
         return kind.of(cast("Manager", self), token_id, rate=rate, charts=charts)
 
-    def serve_mcp(self, port: int = 0, *, recordings: str | Path | None = None) -> "Served":
+    def serve_mcp(self, port: int = 0, *, recordings: str | Path | None = None, private: bool = False) -> "Served":
         """Let Claude and other MCP clients of this computer use this manager; the same again if they may already.
+
+        Every request must bear the ``token`` of what this gives, whose ``config()`` is what to tell clients.
 
         Args:
             port: by default one that is free.
             recordings: the folder of recordings that they may ask of, by default the one where recordings go.
+            private: whether they may read the user's own orders and trades.
 
         Raises:
             ImportError: the extra ``pmlive[mcp]`` is not installed.
             OSError: the port cannot be had.
-            ValueError: the manager is served already, at another port.
+            ValueError: the manager is served already, at another port, or without what is the user's own.
         """
         serve = cast("Callable[..., Served]", import_module("pmlive.mcp").serve)
-        return serve(self, port, recordings=recordings)
+        return serve(self, port, recordings=recordings, private=private)
 
     def find(self, text: str) -> list[Market]:
         """Find what a text means at this manager's venue, as ``pmlive.find`` does; in a replay, what was recorded.

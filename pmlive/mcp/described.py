@@ -10,6 +10,7 @@ from pmlive.mcp.texts import Row, plain
 __all__ = [
     "Answer",
     "Change",
+    "Client",
     "Described",
     "Progress",
     "PromptArgument",
@@ -81,6 +82,13 @@ class Answer(Struct, frozen=True, kw_only=True):
     failed: bool = False
 
 
+class Client:
+    """One who asks, where the protocol tells one from another; ``gone`` once it cannot ask any more."""
+
+    def __init__(self) -> None:
+        self.gone = False
+
+
 class Change(Struct, frozen=True, kw_only=True):
     """What a client may want to be told of: resources that changed, and the event that changed them."""
 
@@ -119,7 +127,14 @@ class Kit(Protocol):
         """List the prompts."""
         ...
 
-    async def call(self, name: str, arguments: Mapping[str, object], progress: Progress | None = None) -> Answer:
+    async def call(
+        self,
+        name: str,
+        arguments: Mapping[str, object],
+        progress: Progress | None = None,
+        *,
+        client: Client | None = None,
+    ) -> Answer:
         """Call a tool; what it refuses is an answer, too."""
         ...
 

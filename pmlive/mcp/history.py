@@ -12,6 +12,7 @@ from pmlive.mcp.answers import Book, Markets, Quality, RefusalError, Rows, asked
 from pmlive.mcp.asks import FindMarkets, GetBook, GetQuality, QueryRecording
 from pmlive.mcp.library import Library
 from pmlive.mcp.naming import Directory
+from pmlive.mcp.privacy import REFUSAL, is_private, public_tables
 from pmlive.mcp.querying import chosen, grouped, overlapping, touched
 from pmlive.mcp.realtime import why_stale
 from pmlive.mcp.texts import Row, plain, utc, utc_now
@@ -34,11 +35,13 @@ class History:
     Args:
         manager: whose catalogue and books.
         library: the recordings.
+        private: whether the user's own orders and trades are told, too.
     """
 
-    def __init__(self, manager: Manager, library: Library) -> None:
+    def __init__(self, manager: Manager, library: Library, *, private: bool = True) -> None:
         self._manager = manager
         self._library = library
+        self._private = private
 
     def find_markets(self, ask: FindMarkets) -> Markets:
         """Find markets by words or names."""
@@ -97,6 +100,8 @@ class History:
 
     def query_recording(self, ask: QueryRecording) -> Rows:
         """Give rows of a table, or one row of numbers for each token and interval."""
+        if is_private(ask.table) and not self._private:
+            raise RefusalError(REFUSAL)
         if ask.every is not None and ask.aggregate is None:
             raise RefusalError(
                 "every needs aggregate: say how the rows of an interval become one, such as last or mean"
@@ -133,10 +138,21 @@ class History:
 
     def _list(self, limit: int) -> Quality:
         names = sorted(self._library.names())
-        rows = [_listed(name, self._library.open(name)) for name in names[:limit]]
+        rows = [self._listed(name, self._library.open(name)) for name in names[:limit]]
         return Quality(
             as_of=utc_now(), trust=f"{len(names)} recordings; name one to learn its quality", recordings=rows
         )
+
+    def _listed(self, name: str, recording: Recording) -> Row:
+        first, last = recording.first_time, recording.last_time
+        return {
+            "name": name,
+            "first_time": None if first is None else utc(first),
+            "last_time": None if last is None else utc(last),
+            "markets": len(recording.markets),
+            "tables": recording.tables if self._private else public_tables(recording.tables),
+            "gaps": recording.gaps.height,
+        }
 
 
 def _market(market: Market) -> Row:
@@ -262,15 +278,3 @@ def _verdict(told: Report) -> str:
     if told.ok:
         return "nothing was missed, found wrong or damaged"
     return f"{len(told.faults)} faults, {told.mismatches} mismatches, {len(told.damaged)} damaged files"
-
-
-def _listed(name: str, recording: Recording) -> Row:
-    first, last = recording.first_time, recording.last_time
-    return {
-        "name": name,
-        "first_time": None if first is None else utc(first),
-        "last_time": None if last is None else utc(last),
-        "markets": len(recording.markets),
-        "tables": recording.tables,
-        "gaps": recording.gaps.height,
-    }

@@ -20,7 +20,7 @@ from mcp.server.session import ServerSession
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated
 from mcp_types import LoggingLevel
 
-from pmlive.mcp.described import Change
+from pmlive.mcp.described import Change, Client
 from pmlive.mcp.outbox import Outbox, Told
 
 __all__ = ["Listen", "Pushes", "Session", "pushing"]
@@ -74,6 +74,7 @@ class Session:
         self._connection = connection
         self.uris: set[str] = set()
         self.level: LoggingLevel = "info"
+        self.client = Client()
         self.reader = Reader(Outbox(self.uris, _is_message), self._tell)
 
     def unwatch(self, uri: str) -> None:
@@ -129,7 +130,7 @@ class Pushes:
         if not isinstance(session, Session):
             session = connection.state[_KEPT_AS] = Session(connection)
             self._start(session.reader)
-            connection.exit_stack.callback(self._stop, session.reader)
+            connection.exit_stack.callback(self._left, session)
         return session
 
     def __len__(self) -> int:
@@ -140,9 +141,10 @@ class Pushes:
         self._readers.add(reader)
         self._group.start_soon(reader.run)
 
-    def _stop(self, reader: Reader) -> None:
-        self._readers.discard(reader)
-        reader.scope.cancel()
+    def _left(self, session: Session) -> None:
+        session.client.gone = True
+        self._readers.discard(session.reader)
+        session.reader.scope.cancel()
 
     def _spread(self) -> None:
         with self._arriving:

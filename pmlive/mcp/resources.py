@@ -10,6 +10,7 @@ from pmlive.mcp.answers import RefusalError
 from pmlive.mcp.asks import GetBook, GetQuality
 from pmlive.mcp.described import ResourceDescribed, TemplateDescribed
 from pmlive.mcp.history import History
+from pmlive.mcp.privacy import is_private, public_status
 from pmlive.mcp.texts import Row, plain, utc_now
 
 __all__ = ["RESOURCES", "STATUS", "TEMPLATES", "reader"]
@@ -53,8 +54,8 @@ TEMPLATES = [
 _ADDRESS = re.compile(r"polymarket://(websocket-status|(subscription|book|recording)/([A-Za-z0-9._-]{1,128}))")
 
 
-def reader(uri: str, manager: Manager, history: History) -> Callable[[], Row | Struct]:
-    """Give what reads a resource; it blocks.
+def reader(uri: str, manager: Manager, history: History, *, private: bool = True) -> Callable[[], Row | Struct]:
+    """Give what reads a resource, the user's own orders and trades only if ``private``; it blocks.
 
     Raises:
         LookupError: there is no such resource; so for the reading itself.
@@ -65,22 +66,23 @@ def reader(uri: str, manager: Manager, history: History) -> Callable[[], Row | S
     kind, name = found[2], found[3]
     match kind:
         case "subscription":
-            return lambda: _subscription(manager, name)
+            return lambda: _subscription(manager, name, private=private)
         case "book":
             return lambda: _found(lambda: history.get_book(GetBook(token=name)))
         case "recording":
             return lambda: _found(lambda: history.get_recording_quality(GetQuality(recording=name)))
         case _:
-            return lambda: _status(manager)
+            return lambda: _status(manager, private=private)
 
 
-def _status(manager: Manager) -> Row:
-    return {**plain(manager.status()), "as_of": utc_now()}
+def _status(manager: Manager, *, private: bool) -> Row:
+    status = plain(manager.status())
+    return {**(status if private else public_status(status)), "as_of": utc_now()}
 
 
-def _subscription(manager: Manager, name: str) -> Row:
+def _subscription(manager: Manager, name: str, *, private: bool) -> Row:
     for subscription in manager.subscriptions:
-        if subscription.id == name:
+        if subscription.id == name and (private or not is_private(subscription.type)):
             return {**plain(subscription.to_dict()), "as_of": utc_now()}
     raise LookupError("there is no such subscription; polymarket://websocket-status lists those that are active")
 

@@ -15,7 +15,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from pmlive.mcp.card import NAME, TITLE, VERSION
-from pmlive.mcp.described import Answer, Described, Kit, Progress, PromptDescribed
+from pmlive.mcp.described import Answer, Client, Described, Kit, Progress, PromptDescribed
 from pmlive.mcp.pushes import Pushes, Session, pushing
 
 __all__ = ["FAULT", "called", "result_of", "server", "tool_of"]
@@ -95,7 +95,14 @@ def result_of(answer: Answer) -> types.CallToolResult:
     )
 
 
-async def called(toolkit: Kit, name: str, arguments: Mapping[str, object], progress: Progress | None) -> Answer:
+async def called(
+    toolkit: Kit,
+    name: str,
+    arguments: Mapping[str, object],
+    progress: Progress | None,
+    *,
+    client: Client | None = None,
+) -> Answer:
     """Call a tool; a fault of ours is a failure, too, and told in the log alone.
 
     Raises:
@@ -104,7 +111,7 @@ async def called(toolkit: Kit, name: str, arguments: Mapping[str, object], progr
     if all(tool.name != name for tool in toolkit.tools):
         raise LookupError("there is no such tool; tools/list names them")
     try:
-        return await toolkit.call(name, arguments, progress)
+        return await toolkit.call(name, arguments, progress, client=client)
     except Exception:
         logger.exception("a tool failed")
         return Answer(structured=None, text=FAULT, failed=True)
@@ -122,8 +129,9 @@ class _Asked:
         return types.ListToolsResult(tools=[tool_of(each) for each in self._toolkit.tools])
 
     async def call(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+        progress, client = context.session.report_progress, _client(context)
         try:
-            answer = await called(self._toolkit, params.name, params.arguments or {}, context.session.report_progress)
+            answer = await called(self._toolkit, params.name, params.arguments or {}, progress, client=client)
         except LookupError as error:
             raise _refused(str(error)) from error
         return result_of(answer)
@@ -212,8 +220,7 @@ def _serve_sessions(made: Server[Pushes]) -> None:
 
     async def initialized(context: Context, params: types.NotificationParams) -> None:
         del params
-        if context.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS:
-            _session(context)
+        _client(context)
 
     made.add_request_handler("resources/subscribe", types.SubscribeRequestParams, _guarded(watch))
     made.add_request_handler("resources/unsubscribe", types.UnsubscribeRequestParams, _guarded(unwatch))
@@ -223,6 +230,11 @@ def _serve_sessions(made: Server[Pushes]) -> None:
 
 def _session(context: Context) -> Session:
     return context.lifespan_context.session(context.session)
+
+
+def _client(context: Context) -> Client | None:
+    """Tell who asks; requests of the newer era belong to nobody's session."""
+    return _session(context).client if context.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS else None
 
 
 def _guarded(handler: Callable[[Context, P], Awaitable[R]]) -> Callable[[Context, P], Awaitable[R]]:

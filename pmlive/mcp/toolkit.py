@@ -33,6 +33,7 @@ from pmlive.mcp.catalogue import TOOLS
 from pmlive.mcp.described import (
     Answer,
     Change,
+    Client,
     Described,
     Progress,
     PromptDescribed,
@@ -42,6 +43,7 @@ from pmlive.mcp.described import (
 from pmlive.mcp.events import is_urgent
 from pmlive.mcp.history import History
 from pmlive.mcp.library import Library
+from pmlive.mcp.privacy import is_private
 from pmlive.mcp.prompts import PROMPTS, fill
 from pmlive.mcp.realtime import Realtime
 from pmlive.mcp.resources import RESOURCES, TEMPLATES, reader
@@ -52,7 +54,8 @@ __all__ = ["Toolkit"]
 
 logger = logging.getLogger(__name__)
 
-_Do: TypeAlias = Callable[[Struct], Struct]
+_Table: TypeAlias = Mapping[str, tuple[type[Struct], Callable[..., Struct]]]
+_Do: TypeAlias = Callable[[Struct, Client | None], Struct]
 
 # No tool may take longer, in seconds: hosts give up on what does.
 _DEADLINE = 25.0
@@ -69,6 +72,7 @@ class Toolkit:
         manager: whose subscriptions, books and status.
         recordings: the folder of recordings that may be read, by default the one that recordings go to.
         events: how many of the last events are kept for callers who come back.
+        private: whether the user's own orders and trades are told, too.
     """
 
     tools: list[Described] = TOOLS
@@ -77,19 +81,23 @@ class Toolkit:
     prompts: list[PromptDescribed] = PROMPTS
     instructions: str = INSTRUCTIONS
 
-    def __init__(self, manager: Manager, recordings: Path | None = None, *, events: int = 1000) -> None:
+    def __init__(
+        self, manager: Manager, recordings: Path | None = None, *, events: int = 1000, private: bool = True
+    ) -> None:
         self.manager = manager
+        self.private = private
         self._ring = Ring(events)
-        self._realtime = Realtime(manager, self._ring)
+        self._realtime = Realtime(manager, self._ring, private=private)
         self._library = Library(manager, recordings)
-        self._history = History(manager, self._library)
+        self._history = History(manager, self._library, private=private)
         self._listeners: tuple[Callable[[Change], object], ...] = ()
         self._stop = manager.listen(self._note)
-        self._does = self._table()
+        # Those of the live feed are told who asks, as clients may end only what they began.
+        self._does = _typed(self._live()) | {name: (kind, _whoever(do)) for name, (kind, do) in self._past().items()}
 
-    def _table(self) -> dict[str, tuple[type[Struct], _Do]]:
-        realtime, history = self._realtime, self._history
-        table: dict[str, tuple[type[Struct], Callable[..., Struct]]] = {
+    def _live(self) -> _Table:
+        realtime = self._realtime
+        return {
             "subscribe_market_prices": (SubscribeMarkets, realtime.subscribe_market_prices),
             "subscribe_orderbook_updates": (SubscribeBooks, realtime.subscribe_orderbook_updates),
             "subscribe_user_orders": (SubscribeUser, realtime.subscribe_user_orders),
@@ -97,37 +105,44 @@ class Toolkit:
             "subscribe_market_resolution": (SubscribeMarkets, realtime.subscribe_market_resolution),
             "get_realtime_status": (GetStatus, realtime.get_realtime_status),
             "unsubscribe_realtime": (Unsubscribe, realtime.unsubscribe_realtime),
+        }
+
+    def _past(self) -> _Table:
+        history = self._history
+        return {
             "find_markets": (FindMarkets, history.find_markets),
             "get_book": (GetBook, history.get_book),
             "query_recording": (QueryRecording, history.query_recording),
             "get_recording_quality": (GetQuality, history.get_recording_quality),
         }
-        return cast("dict[str, tuple[type[Struct], _Do]]", table)
 
     def names(self) -> list[str]:
         """List the names of the tools."""
         return [tool.name for tool in self.tools]
 
-    async def call(self, name: str, arguments: Mapping[str, object], progress: Progress | None = None) -> Answer:
+    async def call(
+        self,
+        name: str,
+        arguments: Mapping[str, object],
+        progress: Progress | None = None,
+        *,
+        client: Client | None = None,
+    ) -> Answer:
         """Call a tool; what goes wrong is an answer, too.
 
         Args:
             name: one of ``names()``.
             arguments: what its schema asks for; null is as good as left out.
             progress: is told how long was waited, of how long, once a second.
+            client: who asks, if the protocol tells.
 
         Raises:
             LookupError: there is no such tool.
         """
         if name not in self._does:
             raise LookupError(f"there is no such tool; there are: {', '.join(self.names())}")
-        kind, do = self._does[name]
         try:
-            ask = _read(arguments, kind)
-            with anyio.fail_after(_DEADLINE + 5):
-                if isinstance(ask, GetStatus):
-                    await self._wait(ask, progress)
-                answer = await anyio.to_thread.run_sync(do, ask, abandon_on_cancel=True)
+            answer = await self._do(name, arguments, progress, client=client)
         except RefusalError as error:
             return Answer(structured=None, text=str(error), failed=True)
         except TimeoutError:
@@ -141,6 +156,16 @@ class Toolkit:
             text = "this failed by a fault of the server, which its log tells; other tools go on"
             return Answer(structured=None, text=text, failed=True)
         return _answered(answer)
+
+    async def _do(
+        self, name: str, arguments: Mapping[str, object], progress: Progress | None, *, client: Client | None
+    ) -> Struct:
+        kind, do = self._does[name]
+        ask = _read(arguments, kind)
+        with anyio.fail_after(_DEADLINE + 5):
+            if isinstance(ask, GetStatus):
+                await self._wait(ask, progress)
+            return await anyio.to_thread.run_sync(do, ask, client, abandon_on_cancel=True)
 
     async def _wait(self, ask: GetStatus, progress: Progress | None) -> None:
         """Wait for an event after the cursor, for as long as was asked."""
@@ -165,7 +190,7 @@ class Toolkit:
         Raises:
             LookupError: there is none of this name.
         """
-        read = reader(uri, self.manager, self._history)
+        read = reader(uri, self.manager, self._history, private=self.private)
         with anyio.fail_after(_DEADLINE):
             values = await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
         return msgspec.json.encode(values).decode()
@@ -191,6 +216,8 @@ class Toolkit:
         return stop
 
     def _note(self, update: Row) -> None:
+        if is_private(update.get("table")) and not self.private:
+            return
         self._ring.add(update)
         if not self._listeners:
             return
@@ -210,6 +237,15 @@ class Toolkit:
         """Hear nothing more; the manager goes on."""
         self._stop()
         self._listeners = ()
+
+
+def _typed(table: _Table) -> dict[str, tuple[type[Struct], _Do]]:
+    return cast("dict[str, tuple[type[Struct], _Do]]", dict(table))
+
+
+def _whoever(do: Callable[..., Struct]) -> _Do:
+    """Do what is done alike for all clients."""
+    return lambda ask, _client: do(ask)
 
 
 def _read(arguments: Mapping[str, object], kind: type[Struct]) -> Struct:

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import statistics
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import count, product
-from typing import Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import httpx
 import msgspec
@@ -27,6 +28,9 @@ from pmlive.mcp import Toolkit
 from . import figures
 from .load import Served, served, wait
 
+if TYPE_CHECKING:
+    from pmlive.mcp.http import Served as Endpoint
+
 _CALLERS = 8
 # Seconds between two questions of a caller; 0 is as soon as it is answered.
 _PACES = {0.0: "at once", 0.25: "4 a second each"}
@@ -35,6 +39,8 @@ _SECONDS = 5.0
 _SERVED = 600
 _STARTS = 5
 _PATIENCE = 60.0
+# Callers are told the token so, for others can read command lines.
+_TOKEN = "PMLIVE_MCP_TOKEN"
 _CLIENT = {"name": "benchmark", "version": "1"}
 _CLIENTS = ("plain", "legacy", "2026-07-28")
 
@@ -93,14 +99,14 @@ def _options() -> argparse.Namespace:
 def _calls(venue: Served) -> list[tuple[object, ...]]:
     with pm.Manager(venue=venue.venue, rows=20_000) as live:
         live.subscribe_orderbook_updates(venue.token_ids)
-        url = live.serve_mcp().url
+        endpoint = live.serve_mcp()
         wait(lambda: _messages(live) > _RATE, patience=_PATIENCE)
         asked = (
             Asked("get_realtime_status", {}, "status"),
             Asked("get_book", {"token": venue.token_ids[0]}, "book"),
         )
         ways: dict[str, Callable[[Asked, float], Waits]] = {"no transport": partial(_direct, live)}
-        ways |= {f"HTTP, {client}": partial(_apart, url, client) for client in _CLIENTS}
+        ways |= {f"HTTP, {client}": partial(_apart, endpoint, client) for client in _CLIENTS}
         return [_timed(live, way, one, pace) for one, pace, way in product(asked, _PACES, ways.items())]
 
 
@@ -137,11 +143,14 @@ def _direct(live: pm.Manager, asked: Asked, pace: float) -> Waits:
         toolkit.close()
 
 
-def _apart(url: str, era: str, asked: Asked, pace: float) -> Waits:
+def _apart(endpoint: "Endpoint", era: str, asked: Asked, pace: float) -> Waits:
     """Call from a process of its own."""
-    words = [url, era, asked.tool, json.dumps(asked.arguments), str(pace)]
+    words = [endpoint.url, era, asked.tool, json.dumps(asked.arguments), str(pace)]
     done = subprocess.run(
-        [sys.executable, "-m", f"{__package__}.mcp", "--call", *words], stdout=subprocess.PIPE, check=True
+        [sys.executable, "-m", f"{__package__}.mcp", "--call", *words],
+        stdout=subprocess.PIPE,
+        check=True,
+        env={**os.environ, _TOKEN: endpoint.token},
     )
     return msgspec.json.decode(done.stdout, type=Waits)
 
@@ -159,12 +168,22 @@ async def _call(url: str, era: Literal["legacy", "2026-07-28", "plain"], tool: s
     sys.stdout.buffer.write(msgspec.json.encode(waits))
 
 
+def _bearer() -> dict[str, str]:
+    return {"Authorization": f"Bearer {os.environ[_TOKEN]}"}
+
+
 @asynccontextmanager
 async def _client(url: str, era: Literal["legacy", "2026-07-28"]) -> AsyncGenerator[Call]:
     """Connect as hosts do that are made with the SDK."""
-    from mcp.client import Client  # the callers' own, which the manager's process does without
+    # The callers' own, which the manager's process does without.
+    import httpx2
+    from mcp.client import Client
+    from mcp.client.streamable_http import streamable_http_client
 
-    async with Client(url, mode=era) as client:
+    async with (
+        httpx2.AsyncClient(headers=_bearer(), timeout=httpx2.Timeout(30.0, read=300.0)) as http,
+        Client(streamable_http_client(url, http_client=http), mode=era) as client,
+    ):
 
         async def call(tool: str, given: dict[str, object]) -> bool:
             return bool((await client.call_tool(tool, given)).is_error)
@@ -181,7 +200,8 @@ async def _plain(url: str) -> AsyncGenerator[Call]:
         "clientInfo": {"name": "benchmark", "version": "1"},
     }
     numbers = count(1)
-    async with httpx.AsyncClient(headers={"accept": "application/json, text/event-stream"}, timeout=30) as client:
+    headers = {"accept": "application/json, text/event-stream", **_bearer()}
+    async with httpx.AsyncClient(headers=headers, timeout=30) as client:
 
         async def ask(method: str, params: dict[str, object]) -> httpx.Response:
             message = {"jsonrpc": "2.0", "id": next(numbers), "method": method, "params": params}

@@ -1,6 +1,6 @@
 """The SDK's client as it was before the newer era, over both transports; run in an environment that has that SDK.
 
-python older.py URL PROGRAM ARGUMENT…
+python older.py URL PROGRAM ARGUMENT…, with the token that URL wants in PMLIVE_MCP_TOKEN
 """
 # The SDK that the other checks see is another.
 # pyright: basic, reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
@@ -66,7 +66,8 @@ async def main() -> None:
     """Drive both transports."""
     url, command, *arguments = sys.argv[1:]
     program = StdioServerParameters(command=command, args=arguments, env={**os.environ})
-    await check("over HTTP", lambda: streamablehttp_client(url))
+    headers = {"Authorization": f"Bearer {os.environ['PMLIVE_MCP_TOKEN']}"}
+    await check("over HTTP", lambda: streamablehttp_client(url, headers=headers))
     await check("over stdio", lambda: stdio_client(program))
 
 

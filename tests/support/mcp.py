@@ -20,6 +20,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
 
 from pmlive.mcp.described import Kit
+from pmlive.mcp.http import Served, Site
 from pmlive.mcp.stdio import run_stdio
 from pmlive.mcp.wire import Wire
 
@@ -30,6 +31,7 @@ __all__ = [
     "Lines",
     "Log",
     "asking",
+    "client_of",
     "eras",
     "heard",
     "piped",
@@ -42,7 +44,7 @@ __all__ = [
 ]
 
 Era: TypeAlias = Literal["legacy", "2026-07-28"]
-Target: TypeAlias = Server[Any] | MCPServer | StdioServerParameters | str
+Target: TypeAlias = Server[Any] | MCPServer | StdioServerParameters | Site | Served
 Log: TypeAlias = types.LoggingMessageNotificationParams
 
 PATIENCE = 30.0
@@ -59,10 +61,14 @@ def asking(target: Target, era: Era, ask: Callable[[Client], Awaitable[None]]) -
     """Let a client of an era ask."""
 
     async def connected() -> None:
-        async with asyncio.timeout(PATIENCE), Client(target, mode=era) as client:
+        async with asyncio.timeout(PATIENCE), client_of(target, era) as client:
             await ask(client)
 
     asyncio.run(connected())
+
+
+def client_of(target: Target, era: Era) -> Client:
+    return Client(target.transport() if isinstance(target, Site | Served) else target, mode=era)
 
 
 async def refusal(asked: Awaitable[object]) -> types.ErrorData:
@@ -98,7 +104,8 @@ async def heard(target: Target, logs: list[Log], uris: list[str]) -> AsyncGenera
         if isinstance(message, types.ResourceUpdatedNotification):
             uris.append(message.params.uri)
 
-    client = Client(target, mode="legacy", logging_callback=log, message_handler=message)
+    to = target.transport() if isinstance(target, Site | Served) else target
+    client = Client(to, mode="legacy", logging_callback=log, message_handler=message)
     async with asyncio.timeout(PATIENCE), client:
         yield client
 
@@ -177,7 +184,7 @@ class Lines:
         return rest
 
 
-class Served(Lines):
+class Piped(Lines):
     """Lines to a server that runs in a thread of this process."""
 
     def __init__(self, kit: Kit, *, loaded: threading.Event | None = None) -> None:
@@ -212,9 +219,9 @@ class Served(Lines):
 
 
 @contextmanager
-def piped(kit: Kit, *, loaded: threading.Event | None = None) -> Generator[Served]:
+def piped(kit: Kit, *, loaded: threading.Event | None = None) -> Generator[Piped]:
     """Serve over pipes in this process; the toolkit is there once ``loaded`` is."""
-    served = Served(kit, loaded=loaded)
+    served = Piped(kit, loaded=loaded)
     try:
         yield served
     finally:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -10,7 +11,7 @@ from support.live import address
 from support.waiting import wait_until
 
 import pmlive as pm
-from pmlive.mcp.described import Answer
+from pmlive.mcp.described import Answer, Client
 from pmlive.mcp.toolkit import Toolkit
 from pmlive.sim import SimulatedVenue
 
@@ -27,9 +28,9 @@ class Bench:
         self.markets = sim.markets
         self._portal = portal
 
-    def answer(self, name: str, arguments: Mapping[str, object] | None = None) -> Answer:
+    def answer(self, name: str, arguments: Mapping[str, object] | None = None, client: Client | None = None) -> Answer:
         """Call a tool."""
-        return self._portal.call(self.kit.call, name, arguments or {})
+        return self._portal.call(partial(self.kit.call, name, arguments or {}, client=client))
 
     def read(self, uri: str) -> dict[str, object]:
         """Read a resource."""

@@ -8,6 +8,7 @@ from pmlive.mcp.card import INSTRUCTIONS
 from pmlive.mcp.described import (
     Answer,
     Change,
+    Client,
     Described,
     Progress,
     PromptArgument,
@@ -93,7 +94,15 @@ class Toy:
         self.listeners: list[Callable[[Change], object]] = []
         self.arguments: list[Mapping[str, object]] = []
 
-    async def call(self, name: str, arguments: Mapping[str, object], progress: Progress | None = None) -> Answer:
+    async def call(
+        self,
+        name: str,
+        arguments: Mapping[str, object],
+        progress: Progress | None = None,
+        *,
+        client: Client | None = None,
+    ) -> Answer:
+        del client
         self.arguments.append(arguments)
         if name == "break":
             raise RuntimeError("a secret-canary from within")
