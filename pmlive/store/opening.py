@@ -76,6 +76,7 @@ def locked(folder: Path, *, now: int, step: Step) -> Generator[Work]:
         StoreError: it is no recording, it is being recorded, or it cannot be written.
     """
     read_manifest(folder)
+    _look_through(folder)
     try:
         lock = _files.FolderLock(folder)
     except OSError as error:
@@ -102,7 +103,7 @@ def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[
         catalogue = Catalogue(folder, _check(folder) or new_manifest(clock()))
         # Written even when it is there: a folder that cannot be written is refused now and not in an hour.
         catalogue.write()
-        _files.make_folder(folder / wal.WAL)
+        _files.make_folder(folder / wal.WAL, folder)
         sealing = Sealing(
             folder=folder, catalogue=catalogue, rebuild=rebuild, run=secrets.token_hex(4), level=level, step=step
         )
@@ -115,7 +116,9 @@ def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[
 
 
 def _check(folder: Path) -> Manifest | None:
-    if (folder / MANIFEST).exists():
+    if folder.is_dir():
+        _look_through(folder)
+    if _files.size(folder / MANIFEST, folder) is not None:
         return read_manifest(folder)
     if not folder.is_dir():
         raise StoreError(f"{str(folder)!r} is not a folder; choose another one")
@@ -125,18 +128,26 @@ def _check(folder: Path) -> Manifest | None:
     return None
 
 
+def _look_through(folder: Path) -> None:
+    """Refuse a folder in which a name that is ours is a link, or no file, before anything in it is changed."""
+    for name in (".lock", MANIFEST, f".{MANIFEST}.tmp"):
+        _files.size(folder / name, folder)
+    for path in (*_files.paths(folder / wal.WAL, folder), *sealed_files(folder)):
+        _files.size(path, folder)
+
+
 def _undo(made: list[Path]) -> None:
     for path in reversed(made):
         for leftover in (path / ".lock", path / f".{MANIFEST}.tmp", path / MANIFEST):
-            leftover.unlink(missing_ok=True)
-        if (path / wal.WAL).is_dir():
-            (path / wal.WAL).rmdir()
-        path.rmdir()
+            _files.discard(leftover, path)
+        _files.remove_empty(path / wal.WAL, path)
+        _files.remove_empty(path, path.parent)
 
 
 def _recover(sealing: Sealing, lock: _files.FolderLock) -> Opened:
     """Seal what is left if that is soon done; else tell where to go on, and leave it to be sealed meanwhile."""
     left, last = list(_left(sealing.folder)), sealing.catalogue.manifest
+    wal.check_sizes(block for _, reading in left for block in reading.blocks)
     recovery = Recovery()
     for _, reading in left:
         recovery = _add(recovery, reading)
@@ -168,8 +179,8 @@ def _left(folder: Path) -> Iterator[tuple[Segment, wal.Reading]]:
     left = list(wal.segments(folder).items())
     for position, (number, files) in enumerate(left):
         following = left[position + 1][1] if position + 1 < len(left) else ()
-        contents = [path.read_bytes() for path in files]
-        reading = wal.read(contents, following=[path.read_bytes() for path in following])
+        contents = [_files.read(path, folder) for path in files]
+        reading = wal.read(contents, following=[_files.read(path, folder) for path in following])
         blocks = reading.blocks
         times = (blocks[0].first_recv, blocks[-1].last_recv) if blocks else (0, 0)
         yield (

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from pmlive.errors import StoreError
-from pmlive.store import raw, wal
+from pmlive.store import _files, raw, wal
 from pmlive.store.log import Record
 from pmlive.store.manifest import MANIFEST, Manifest, SealedFile, read_manifest
 
@@ -42,14 +42,14 @@ def stamp(folder: Path) -> Stamp:
         StoreError: the folder is not a recording.
     """
     try:
-        found = (folder / MANIFEST).stat()
+        found = _files.stat(folder / MANIFEST, folder)
     except OSError as error:
         raise StoreError(f"{str(folder)!r} is not a recording: it has no {MANIFEST}") from error
     sizes: list[int] = []
     for number, files in wal.segments(folder).items():
         for path in files:
-            with suppress(FileNotFoundError):
-                sizes += [number, path.stat().st_size]
+            size = _files.size(path, folder)
+            sizes += [] if size is None else [number, size]
     return (found.st_ino, found.st_mtime_ns, found.st_size, *sizes)
 
 
@@ -64,7 +64,7 @@ def read_log(folder: Path) -> tuple[Manifest, dict[int, list[bytes]]]:
         manifest = read_manifest(folder)
         with suppress(FileNotFoundError):
             left = {
-                number: [path.read_bytes() for path in files]
+                number: [_files.read(path, folder) for path in files]
                 for number, files in wal.segments(folder).items()
                 if number > manifest.sealed
             }
@@ -90,8 +90,8 @@ def read_raw(folder: Path, file: SealedFile) -> Iterator[Record]:
     """
     path = folder / file.path
     try:
-        raw.check(path, file.sha256)
-        yield from raw.read(path)
+        raw.check(path, folder, file.sha256)
+        yield from raw.read(path, folder)
     except FileNotFoundError as error:
         # What was given up meanwhile, as the recorder was told to, is not missing.
         if file in read_manifest(folder).files:
@@ -102,9 +102,9 @@ def read_raw(folder: Path, file: SealedFile) -> Iterator[Record]:
 
 def _segments(left: dict[int, list[bytes]]) -> Iterator[Unsealed]:
     contents = list(left.items())
-    for position, (number, segment) in enumerate(contents):
-        following = contents[position + 1][1] if position + 1 < len(contents) else ()
-        reading = wal.read(segment, following=following)
+    readings = [_reading(contents, position) for position in range(len(contents))]
+    wal.check_sizes(block for reading in readings for block in reading.blocks)
+    for (number, segment), reading in zip(contents, readings, strict=True):
         yield Unsealed(
             number=number,
             size=sum(map(len, segment)),
@@ -112,6 +112,11 @@ def _segments(left: dict[int, list[bytes]]) -> Iterator[Unsealed]:
             torn=reading.torn,
             damaged=reading.damaged,
         )
+
+
+def _reading(contents: list[tuple[int, list[bytes]]], position: int) -> wal.Reading:
+    following = contents[position + 1][1] if position + 1 < len(contents) else ()
+    return wal.read(contents[position][1], following=following)
 
 
 def log_files(folder: Path, manifest: Manifest) -> list[Path]:
