@@ -116,12 +116,11 @@ def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[
 
 
 def _check(folder: Path) -> Manifest | None:
-    if folder.is_dir():
-        _look_through(folder)
-    if _files.size(folder / MANIFEST, folder) is not None:
-        return read_manifest(folder)
     if not folder.is_dir():
         raise StoreError(f"{str(folder)!r} is not a folder; choose another one")
+    _look_through(folder)
+    if _files.size(folder / MANIFEST, folder) is not None:
+        return read_manifest(folder)
     if sealed_files(folder):
         message = f"{str(folder)!r} has sealed files and no {MANIFEST}; restore it or choose another folder"
         raise StoreError(message)

@@ -12,6 +12,7 @@ import polars as pl
 
 from pmlive.errors import StoreError
 from pmlive.store import _files, raw, wal
+from pmlive.store.bounds import check_stored
 from pmlive.store.log import Record
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, SealedFile, read_manifest
 from pmlive.store.salvage import salvage
@@ -227,7 +228,8 @@ def problem_of(folder: Path, file: SealedFile) -> str | None:
     path = folder / file.path
     try:
         with _files.opened(path, folder) as stream:
-            if os.fstat(stream.fileno()).st_size != file.bytes or raw.digest(stream) != file.sha256:
+            check_stored(path, os.fstat(stream.fileno()).st_size)
+            if raw.digest(stream) != file.sha256:
                 return _CHANGED
         if file.table != RAW:
             parquet.check(path, folder, rows=file.rows)
