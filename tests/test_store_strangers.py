@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
-import polars as pl
 import pytest
 import zstandard
 from storing import fast
@@ -122,7 +122,8 @@ def _folder(place: Path, _outside: Path) -> None:
     (place / "in it").write_text("nothing")
 
 
-_KINDS = (_to_the_same, _to_a_file, _to_a_folder, _to_nothing, _to_a_device, _fifo, _socket, _folder)
+_Kind: TypeAlias = Callable[[Path, Path], None]
+_KINDS: Sequence[_Kind] = (_to_the_same, _to_a_file, _to_a_folder, _to_nothing, _to_a_device, _fifo, _socket, _folder)
 
 
 def _record(folder: Path, _out: Path) -> int:
@@ -154,8 +155,8 @@ _OPERATIONS: dict[str, Callable[[Path, Path], int]] = {
     "verify": _command("verify", "{folder}"),
     "quality": _command("quality", "{folder}"),
     "recordings": _command("recordings", "{folder}"),
-    "csv": _command("export", "{folder}", "--format", "csv", "--out", "{out}"),
-    "hftbacktest": _command("export", "{folder}", "--format", "hftbacktest", "--out", "{out}"),
+    "csv": _command("export", "{folder}", "--to", "csv", "{out}"),
+    "hftbacktest": _command("export", "{folder}", "--to", "hftbacktest", "{out}"),
     "rebuild": _rebuild,
     "record": _record,
     "repair": _command("repair", "{folder}"),
@@ -198,7 +199,13 @@ def outside(tmp_path: Path, night: Path) -> Path:
 @pytest.mark.parametrize("kind", _KINDS)
 @pytest.mark.parametrize("place", _PLACES)
 def test_nothing_outside_a_recording_is_read_or_changed(
-    tmp_path: Path, night: Path, outside: Path, capfd: pytest.CaptureFixture[str], *, place: str, kind: Callable[..., None]
+    tmp_path: Path,
+    night: Path,
+    outside: Path,
+    capfd: pytest.CaptureFixture[str],
+    *,
+    place: str,
+    kind: Callable[..., None],
 ) -> None:
     pattern = tmp_path / "pattern" / "stranger"
     shutil.copytree(night, pattern)
@@ -229,7 +236,7 @@ def _copy(pattern: Path, folder: Path) -> None:
         copy = folder / path.relative_to(pattern)
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):
-            copy.symlink_to(os.readlink(path))
+            copy.symlink_to(path.readlink())
         elif stat.S_ISDIR(mode):
             copy.mkdir()
         elif stat.S_ISREG(mode):
@@ -337,7 +344,7 @@ def test_nobody_else_may_read_what_is_recorded_or_exported(tmp_path: Path, night
         merged.write_bytes(b"")
         assert main(["repair", str(tmp_path / "repaired")]) == 0
         for kind in ("csv", "hftbacktest", "duckdb"):
-            assert main(["export", str(night), "--format", kind, "--out", str(tmp_path / "exported" / kind)]) in (0, 1)
+            assert main(["export", str(night), "--to", kind, str(tmp_path / "exported" / kind)]) in (0, 1)
     finally:
         os.umask(before)
 

@@ -101,14 +101,20 @@ def create(path: Path, root: Path) -> int:
     return _within.open_file(path, root, flags=os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
 
 
-def opened(path: Path, root: Path) -> BufferedReader:
+def opened(path: Path, root: Path, *, most: int | None = None) -> BufferedReader:
     """Open a file for reading.
 
     Raises:
         OSError: it is not there or cannot be opened.
-        StoreError: it is a link, is reached through one, or is no regular file.
+        StoreError: it is a link, is reached through one, is no regular file, or is larger than ``most``.
     """
-    return os.fdopen(_within.open_file(path, root), "rb")
+    file = os.fdopen(_within.open_file(path, root), "rb")
+    try:
+        bounds.check_stored(path, os.fstat(file.fileno()).st_size, most=most)
+    except StoreError:
+        file.close()
+        raise
+    return file
 
 
 def read(path: Path, root: Path, *, most: int | None = None) -> bytes:
@@ -118,8 +124,7 @@ def read(path: Path, root: Path, *, most: int | None = None) -> bytes:
         OSError: it is not there or cannot be read.
         StoreError: it is a link, is reached through one, is no regular file, or is larger than ``most``.
     """
-    with opened(path, root) as file:
-        bounds.check_stored(path, os.fstat(file.fileno()).st_size, most=most)
+    with opened(path, root, most=most) as file:
         return file.read()
 
 
