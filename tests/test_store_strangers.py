@@ -123,7 +123,8 @@ def _folder(place: Path, _outside: Path) -> None:
 
 
 _Kind: TypeAlias = Callable[[Path, Path], None]
-_KINDS: Sequence[_Kind] = (_to_the_same, _to_a_file, _to_a_folder, _to_nothing, _to_a_device, _fifo, _socket, _folder)
+_KINDS: Sequence[_Kind] = (_to_the_same, _to_nothing, _fifo)
+_MORE_KINDS: Sequence[_Kind] = (_to_a_file, _to_a_folder, _to_a_device, _socket, _folder)
 
 
 def _record(folder: Path, _out: Path) -> int:
@@ -196,7 +197,7 @@ def outside(tmp_path: Path, night: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", _KINDS)
+@pytest.mark.parametrize("kind", [*_KINDS, *(pytest.param(kind, marks=pytest.mark.slow) for kind in _MORE_KINDS)])
 @pytest.mark.parametrize("place", _PLACES)
 def test_nothing_outside_a_recording_is_read_or_changed(
     tmp_path: Path,

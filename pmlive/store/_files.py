@@ -22,6 +22,8 @@ else:
 # Bytes are locked far behind the text, so that on Windows the holder's number stays readable.
 _LOCKED_BYTE = 1 << 30
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
+# What has a second name made is no link; where that cannot be said, it was looked at just before.
+_FOLLOWS = sys.platform == "win32"
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 # What a lock holds: the number of a process, or nothing yet.
 _is_holder = re.compile(rb"\d{0,20}\r?\n?").fullmatch
@@ -210,7 +212,7 @@ def link(path: Path, other: Path, root: Path) -> None:
     _within.stat(path, root)
     try:
         with _within.parent(path, root) as (old, source), _within.parent(other, root) as (new, target):
-            os.link(old, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+            os.link(old, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=_FOLLOWS)
     except FileExistsError:
         remove(other, root)
         link(path, other, root)
