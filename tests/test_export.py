@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from polars.testing import assert_frame_equal
 from recorded import frames
+from storing import NOON, recording
+from storing import record as numbered
 from support.night import Night, now
 from support.story import Story
 from support.venue import START, Venue
@@ -348,6 +350,65 @@ def from_text(read: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
         return text == "true" if isinstance(dtype, pl.Boolean) else text.cast(dtype)
 
     return read.select(column(name, dtype).alias(name) for name, dtype in schema.items())
+
+
+# What a stranger may write into a text, what CSV has of it, and what a database has.
+_HOSTILE = [
+    ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0", "=cmd|' /C calc'!A0"),
+    ("+1", "'+1", "+1"),
+    ("-1+2", "'-1+2", "-1+2"),
+    ("@SUM(A1)", "'@SUM(A1)", "@SUM(A1)"),
+    ("|calc", "'|calc", "|calc"),
+    ("  =1", "'  =1", "  =1"),
+    ("\t=1", "' =1", " =1"),
+    ("\r=1", "' =1", " =1"),
+    ("\n=1", "' =1", " =1"),
+    ("\u202e=1", "'=1", "=1"),
+    ("\uff1d1", "'\uff1d1", "\uff1d1"),
+    ("a\x1b[31mb\x07\nc\u2028d\u200be", "a [31mb  c de", "a [31mb  c de"),
+    ("a = b - c", "a = b - c", "a = b - c"),
+    ("123", "123", "123"),
+]
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """Make a recording whose gaps have these details."""
+    rows = pl.DataFrame(
+        {
+            "seq": range(len(_HOSTILE)),
+            "ts_recv": [NOON] * len(_HOSTILE),
+            "conn": [0] * len(_HOSTILE),
+            "started": [NOON] * len(_HOSTILE),
+            "cause": ["disk"] * len(_HOSTILE),
+            "detail": [told for told, _, _ in _HOSTILE],
+        },
+        schema={name: SCHEMAS["gaps"][name] for name in ("seq", "ts_recv", "conn", "started", "cause", "detail")},
+    )
+    frame = pl.concat([SCHEMAS["gaps"].to_frame(), rows], how="diagonal")
+    with recording(tmp_path / "night") as recorder:
+        recorder.log(numbered(0, kind="state"))
+        recorder.rows("gaps", frame)
+    return tmp_path / "night"
+
+
+def test_no_spreadsheet_calculates_a_text_and_no_terminal_obeys_it(tmp_path: Path, hostile: Path) -> None:
+    to_csv(hostile, tmp_path / "csv")
+
+    read = pl.read_csv(tmp_path / "csv" / "gaps.csv", infer_schema=False)
+    assert read["detail"].to_list() == [csv for _, csv, _ in _HOSTILE]
+    text = (tmp_path / "csv" / "gaps.csv").read_text(encoding="utf-8")
+    assert len(text.splitlines()) == len(_HOSTILE) + 1
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
+
+
+def test_a_database_has_texts_that_can_be_shown(tmp_path: Path, hostile: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    to_duckdb(hostile, tmp_path / "night.duckdb")
+
+    with duckdb.connect(str(tmp_path / "night.duckdb")) as database:
+        found = database.execute("SELECT detail FROM gaps ORDER BY seq").fetchall()
+    assert [text for (text,) in found] == [shown for _, _, shown in _HOSTILE]
 
 
 def test_csv_times_are_iso_with_nanoseconds_and_lists_are_json(tmp_path: Path) -> None:

@@ -729,9 +729,7 @@ def test_closing_while_nobody_answers_takes_no_longer() -> None:
             pass
 
     with SimulatedVenue(markets=1, rate=0) as sim, serving_sockets(mute) as server:
-        venue = pm.Venue(
-            **{**{name: getattr(address(sim), name) for name in address(sim).__struct_fields__}, "clob_ws": server.url}
-        )
+        venue = msgspec.structs.replace(address(sim), clob_ws=server.url)
         manager = Manager(venue, policy=Policy())
         manager.watch(slugs(sim))
         wait_until(lambda: server.texts)

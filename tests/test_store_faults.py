@@ -2,14 +2,21 @@
 
 import errno
 import os
+import sys
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import pytest
-from storing import audit, fast, feed, record_a_little, recording
+from storing import NOON, audit, fast, feed, record_a_little, recording
 
 from pmlive.errors import StoreError
+from pmlive.store import compact, read_manifest
 from pmlive.store.faults import check, injected
+from pmlive.store.manifest import Catalogue, new_manifest
+from pmlive.store.wal import WAL, WalFile
 
 _KINDS = {
     "make folder": errno.EACCES,
@@ -123,6 +130,95 @@ def test_a_block_that_was_written_in_part_is_cut_off_or_left_in_a_file_of_its_ow
                 feed(recorder, range(start, start + 10))
                 assert recorder.flush(10)
         assert len(audit(folder, 50)) == 50
+
+
+@pytest.mark.parametrize("spoilt", ["trades/*/.*.tmp", "raw/*/.*.tmp", "merged/trades/*/.*.tmp"])
+def test_what_the_disk_did_not_take_as_it_was_is_written_again(tmp_path: Path, spoilt: str) -> None:
+    done: list[Path] = []
+
+    def answer(change: str) -> None:
+        for path in tmp_path.glob(spoilt) if change == "sync" and not done else ():
+            data = path.read_bytes()
+            path.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+            done.append(path)
+
+    with injected(answer):
+        record_a_little(tmp_path, patience=10, said=_Heard())
+        compact(tmp_path, grace=0)
+
+    assert done
+    assert len(audit(tmp_path, 30)) == 30
+
+
+def test_the_name_of_a_log_is_on_the_disk_before_anything_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / WAL).mkdir()
+    changes: list[str] = []
+
+    with injected(changes.append):
+        file = WalFile(tmp_path, segment=1, part=0)
+        file.append(b"block")
+        file.sync()
+        file.close()
+
+    assert changes == ["create", "sync folder", "write", "sync"]
+
+
+def test_a_log_stays_until_the_manifest_that_seals_it_is_on_the_disk(tmp_path: Path) -> None:
+    refused: list[int] = []
+    early: list[str] = []
+
+    def answer(change: str) -> None:
+        if len(refused) >= 3 or not (tmp_path / "manifest.json").exists() or not read_manifest(tmp_path).sealed:
+            return
+        if change == "sync folder":
+            refused.append(len(refused))
+            raise OSError(errno.EIO, "Input/output error")
+        if change == "remove":
+            early.append(change)
+
+    with injected(answer), recording(tmp_path) as recorder:
+        feed(recorder, range(1, 11))
+
+    assert refused
+    assert early == []
+    assert len(audit(tmp_path, 10)) == 10
+
+
+@contextmanager
+def _system_calls() -> Generator[list[str]]:
+    """Note the functions of the system that this thread calls."""
+    called: list[str] = []
+
+    def note(_frame: FrameType, event: str, function: object) -> None:
+        if event == "c_call" and getattr(function, "__module__", "") == "posix":
+            called.append(getattr(function, "__name__", ""))
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield called
+    finally:
+        sys.setprofile(before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other calls")
+def test_the_system_is_really_asked_to_sync_what_was_written(tmp_path: Path) -> None:
+    (tmp_path / WAL).mkdir()
+
+    with _system_calls() as called:
+        file = WalFile(tmp_path, segment=1, part=0)
+    assert "fsync" in called
+
+    file.append(b"block")
+    with _system_calls() as called:
+        file.sync()
+    assert "fdatasync" in called
+    file.close()
+
+    with _system_calls() as called:
+        Catalogue(tmp_path, new_manifest(NOON)).write()
+    order = [name for name in called if name in {"fdatasync", "replace", "fsync"}]
+    assert order == ["fdatasync", "replace", "fsync"]
 
 
 def test_nothing_is_asked_when_nothing_is_injected() -> None:

@@ -209,7 +209,7 @@ _FAULTS = [
         ("fdatasync", "error=EIO", (1, 2, 4, 9)),
         ("fsync", "error=EIO", (1, 2, 3, 5, 8)),
         ("write", "error=ENOSPC", (2, 3, 5, 9)),
-        ("rename", "error=ENOSPC", (1, 2, 3)),
+        ("renameat", "error=ENOSPC", (1, 2, 3)),
     )
     for number in numbers
 ]
@@ -238,7 +238,7 @@ def test_an_injected_fault_costs_nothing(tmp_path: Path, call: str, fault: str, 
 @pytest.mark.skipif(_STRACE is None, reason="strace is not installed, so faults cannot be injected")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("call", ["write", "fdatasync", "fsync", "rename", "unlink"])
+@pytest.mark.parametrize("call", ["write", "fdatasync", "fsync", "renameat", "unlinkat"])
 def test_a_kill_at_any_system_call_loses_nothing_acknowledged(tmp_path: Path, call: str) -> None:
     for number in range(1, 60):
         folder = tmp_path / str(number)
@@ -259,7 +259,7 @@ def test_a_kill_at_any_system_call_loses_nothing_acknowledged(tmp_path: Path, ca
 @pytest.mark.parametrize("times", ["once", "for ever"])
 @pytest.mark.parametrize(
     ("call", "error"),
-    [("write", "ENOSPC"), ("fdatasync", "EIO"), ("fsync", "EIO"), ("rename", "ENOSPC"), ("unlink", "EROFS")],
+    [("write", "ENOSPC"), ("fdatasync", "EIO"), ("fsync", "EIO"), ("renameat", "ENOSPC"), ("unlinkat", "EROFS")],
 )
 def test_a_fault_at_any_system_call_costs_nothing_acknowledged(
     tmp_path: Path, call: str, error: str, times: str

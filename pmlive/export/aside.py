@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,9 @@ import polars as pl
 from pmlive.errors import StoreError
 
 __all__ = ["new_file", "new_folder"]
+
+# A recording may hold one's own orders, so nobody else reads what comes of it, whatever the umask.
+_FILE, _FOLDER = 0o600, 0o700
 
 
 @contextmanager
@@ -27,6 +31,7 @@ def new_folder(out: Path) -> Generator[Path]:
         yield aside
         _sync(aside)
         if place.exists():
+            aside.chmod(stat.S_IMODE(place.stat().st_mode))
             place.rmdir()
         aside.rename(place)
 
@@ -62,7 +67,9 @@ def _beside(place: Path) -> Generator[Path]:
     made = [path for path in place.parents if not path.exists()]
     aside = place.with_name(f".{place.name}.{secrets.token_hex(4)}.tmp")
     try:
-        aside.mkdir(parents=True)
+        for path in reversed(made):
+            path.mkdir(mode=_FOLDER, exist_ok=True)
+        aside.mkdir(mode=_FOLDER)
         yield aside
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
@@ -78,6 +85,7 @@ def _sync(folder: Path) -> None:
     """Wait until what was written is on the disk itself, so that a name is never there before its content."""
     for path in folder.rglob("*"):
         if path.is_file():
+            path.chmod(_FILE)
             descriptor = os.open(path, os.O_RDWR)
             try:
                 os.fsync(descriptor)

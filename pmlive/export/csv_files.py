@@ -1,4 +1,8 @@
-"""A recording as CSV files: one per table, times as ISO 8601 with nanoseconds, lists as JSON text."""
+"""A recording as CSV files: one per table, times as ISO 8601 with nanoseconds, lists as JSON text.
+
+Texts are those of ``pmlive.export.texts``: one line of visible characters, with an apostrophe before what a spreadsheet
+would calculate.
+"""
 
 from pathlib import Path
 
@@ -6,6 +10,7 @@ import polars as pl
 
 from pmlive.export.aside import new_folder
 from pmlive.export.report import Exported, ExportedFile, missing_files, unsealed_bytes
+from pmlive.export.texts import quoted, visible
 from pmlive.store import read_manifest, scan
 from pmlive.tables import SCHEMAS, STORED
 
@@ -17,7 +22,8 @@ _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.9fZ"
 def to_csv(folder: str | Path, out: str | Path) -> Exported:
     """Write one CSV file per table into a new folder, also of tables without rows, as a stream.
 
-    An empty field is null; prices and sizes are written so that reading them gives the same numbers.
+    An empty field is null; prices and sizes are written so that reading them gives the same numbers. Texts that begin
+    like a formula are preceded by an apostrophe, and what controls a terminal is left out.
 
     Raises:
         StoreError: the folder is no recording, or ``out`` has something in it or cannot be written.
@@ -54,5 +60,5 @@ def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
         # Only a struct can be written as JSON: what it begins and ends with is cut off again.
         opening = f'{{"{name}":'
         text = pl.struct(name).struct.json_encode().str.slice(len(opening)).str.strip_suffix("}")
-        return pl.when(column.is_not_null()).then(text).alias(name)
-    return column
+        return pl.when(column.is_not_null()).then(visible(text)).alias(name)
+    return quoted(column).alias(name) if isinstance(dtype, pl.String) else column

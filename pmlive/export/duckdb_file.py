@@ -14,6 +14,7 @@ import polars as pl
 from pmlive.errors import StoreError
 from pmlive.export.aside import new_file
 from pmlive.export.report import Exported, ExportedFile, missing_files, unsealed_bytes
+from pmlive.export.texts import visible
 from pmlive.store import scan
 from pmlive.tables import SCHEMAS, STORED
 
@@ -76,7 +77,14 @@ def _fill(database: "DuckDBPyConnection", table: str, source: Path, aside: Path)
     passing = aside / f"{table}.parquet"
     times = [name for name, dtype in schema.items() if isinstance(dtype, pl.Datetime)]
     enums = [name for name, dtype in schema.items() if isinstance(dtype, pl.Enum)]
-    plain = [pl.col(times).dt.replace_time_zone(None), pl.col(enums).cast(pl.String)]
+    texts = [name for name, dtype in schema.items() if isinstance(dtype, pl.String)]
+    lists = [name for name, dtype in schema.items() if dtype == pl.List(pl.String)]
+    plain = [
+        pl.col(times).dt.replace_time_zone(None),
+        pl.col(enums).cast(pl.String),
+        *(visible(pl.col(name)).alias(name) for name in texts),
+        *(pl.col(name).list.eval(visible(pl.element())).alias(name) for name in lists),
+    ]
     scan(source, table).with_columns(plain).sink_parquet(passing, compression="uncompressed")
     database.execute(f'INSERT INTO "{table}" SELECT * FROM read_parquet(?)', [str(passing)])  # noqa: S608  # our names
     passing.unlink()

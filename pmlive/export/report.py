@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from pmlive.store import read_manifest, recordings
+from pmlive.store.reader import is_missing
 from pmlive.tables import STORED
 
 __all__ = ["Exported", "ExportedFile", "ExportedToken", "Format", "SkippedToken", "missing_files", "unsealed_bytes"]
@@ -91,4 +92,4 @@ def missing_files(folder: Path) -> list[str]:
         StoreError: the folder is not a recording.
     """
     files = (file for file in read_manifest(folder).files if file.table in STORED)
-    return [file.path for file in files if not (folder / file.path).exists()]
+    return [file.path for file in files if is_missing(folder, file)]

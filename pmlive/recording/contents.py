@@ -14,6 +14,7 @@ from pmlive.errors import PmliveError, StoreError
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
 from pmlive.store import Manifest, Record, SealedFile
+from pmlive.store.reader import table_paths
 from pmlive.store.tail import Stamp, Unsealed, read_tail, stamp
 from pmlive.tables import SCHEMAS, STORED
 
@@ -94,13 +95,7 @@ class Contents:
 
     def _sealed(self, table: str, files: Sequence[SealedFile]) -> pl.LazyFrame:
         schema = SCHEMAS[table]
-        there: list[Path] = []
-        for file in files:
-            path = self.folder / file.path
-            if path.exists():
-                there.append(path)
-            else:
-                logger.warning("%s is missing; the recording is not whole", path)
+        there = table_paths(self.folder, files)
         if not there:
             return pl.LazyFrame(schema=schema)
         found = pl.scan_parquet(there, glob=False, hive_partitioning=False).select(schema.names())

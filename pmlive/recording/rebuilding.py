@@ -34,5 +34,5 @@ def rebuilt_into(contents: Contents, into: Path) -> None:
     fresh = Remake(into)
     for file in contents.files("raw"):
         fresh.add(contents.folder, file, tables_of(rebuild(read_raw(contents.folder, file))))
-    fresh.copy_log(log_files(contents.folder, contents.manifest))
+    fresh.copy_log(contents.folder, log_files(contents.folder, contents.manifest))
     fresh.finish(contents.manifest)

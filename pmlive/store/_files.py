@@ -2,15 +2,17 @@
 
 import errno
 import os
+import re
 import sys
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from pmlive.errors import StoreError
-from pmlive.store import faults
+from pmlive.store import _within, bounds, faults
 
 if sys.platform == "win32":
     import msvcrt
@@ -20,8 +22,11 @@ else:
 # Bytes are locked far behind the text, so that on Windows the holder's number stays readable.
 _LOCKED_BYTE = 1 << 30
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
+# What has a second name made is no link; where that cannot be said, it was looked at just before.
+_FOLLOWS = sys.platform == "win32"
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+# What a lock holds: the number of a process, or nothing yet.
+_is_holder = re.compile(rb"\d{0,20}\r?\n?").fullmatch
 
 
 class Forkable(Protocol):
@@ -43,39 +48,119 @@ def sync(descriptor: int) -> None:
         os.fsync(descriptor)
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path, root: Path) -> None:
     """Wait until the names in a folder are on the disk; Windows does so by itself."""
     faults.check("sync folder")
     if sys.platform == "win32":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with _within.open_folder(folder, root) as descriptor:
+        os.fsync(cast("int", descriptor))
 
 
-def make_folder(folder: Path) -> list[Path]:
-    """Create a folder and its missing parents durably; return what was created, outermost first."""
+def make_folder(folder: Path, root: Path | None = None) -> list[Path]:
+    """Create a folder and its missing parents durably; return what was created, outermost first.
+
+    Without ``root`` it is that of a recording, and may be reached through links.
+    """
+    above = () if root is None else {root, *root.parents}
+    missing = [path for path in (folder, *folder.parents) if path not in above and not _is_folder(path, root)]
     made: list[Path] = []
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         for path in reversed(missing):
             faults.check("make folder")
-            path.mkdir(exist_ok=True)
+            _make(path, path.parent if root is None else root)
             made.append(path)
-            sync_folder(path.parent)
-    except OSError:
+            sync_folder(path.parent, path.parent if root is None else root)
+    except (OSError, StoreError):
         for path in reversed(made):
-            path.rmdir()
+            remove_empty(path, path.parent if root is None else root)
         raise
     return made
 
 
-def create(path: Path) -> int:
+def _make(path: Path, root: Path) -> None:
+    try:
+        with _within.parent(path, root) as (name, within):
+            os.mkdir(name, _within.FOLDER, dir_fd=within)
+    except FileExistsError:
+        with _within.open_folder(path, path if root == path.parent else root):
+            pass  # another made it just now
+
+
+def _is_folder(path: Path, root: Path | None) -> bool:
+    if root is None:
+        return path.exists()
+    try:
+        with _within.open_folder(path, root):
+            return True
+    except FileNotFoundError:
+        return False
+
+
+def create(path: Path, root: Path) -> int:
     """Open a new file for appending."""
     faults.check("create")
-    return os.open(path, _NEW, 0o644)
+    return _within.open_file(path, root, flags=os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+
+
+def opened(path: Path, root: Path, *, most: int | None = None) -> BufferedReader:
+    """Open a file for reading.
+
+    Raises:
+        OSError: it is not there or cannot be opened.
+        StoreError: it is a link, is reached through one, is no regular file, or is larger than ``most``.
+    """
+    file = os.fdopen(_within.open_file(path, root), "rb")
+    try:
+        bounds.check_stored(path, os.fstat(file.fileno()).st_size, most=most)
+    except StoreError:
+        file.close()
+        raise
+    return file
+
+
+def read(path: Path, root: Path, *, most: int | None = None) -> bytes:
+    """Read a file whole.
+
+    Raises:
+        OSError: it is not there or cannot be read.
+        StoreError: it is a link, is reached through one, is no regular file, or is larger than ``most``.
+    """
+    with opened(path, root, most=most) as file:
+        return file.read()
+
+
+def stat(path: Path, root: Path) -> os.stat_result:
+    """Tell of a file.
+
+    Raises:
+        OSError: it is not there.
+        StoreError: it is a link, is reached through one, or is no regular file.
+    """
+    return _within.stat(path, root)
+
+
+def size(path: Path, root: Path) -> int | None:
+    """Tell how large a file is; None when there is none.
+
+    Raises:
+        OSError: it cannot be told.
+        StoreError: it is a link, is reached through one, or is no regular file.
+    """
+    try:
+        return _within.stat(path, root).st_size
+    except FileNotFoundError:
+        return None
+
+
+def paths(folder: Path, root: Path) -> list[Path]:
+    """List what is in a folder, in order; nothing when it is not there.
+
+    Raises:
+        OSError: it cannot be read.
+        StoreError: it is a link, is reached through one, or is no folder.
+    """
+    return [folder / name for name in _within.names(folder, root)]
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
@@ -92,59 +177,72 @@ def cut_off(descriptor: int, size: int) -> None:
 
 
 @contextmanager
-def aside(path: Path) -> Generator[tuple[Path, int]]:
+def aside(path: Path, root: Path) -> Generator[tuple[Path, int]]:
     """Open a new dot-file beside ``path``; sync it at the end, or remove it when the disk refuses."""
     name = path.with_name(f".{path.name}.tmp")
-    name.unlink(missing_ok=True)
-    descriptor = create(name)
+    _unlink(name, root)
+    descriptor = create(name, root)
     try:
         yield name, descriptor
         sync(descriptor)
     except OSError:
-        with suppress(OSError):
-            name.unlink()
+        discard(name, root)
         raise
     finally:
         os.close(descriptor)
 
 
-def write_aside(path: Path, data: bytes) -> Path:
+def write_aside(path: Path, root: Path, data: bytes) -> Path:
     """Write and sync a dot-file beside ``path``, to be renamed to it."""
-    with aside(path) as (name, descriptor):
+    with aside(path, root) as (name, descriptor):
         write_all(descriptor, data)
     return name
 
 
-def replace(aside: Path, path: Path) -> None:
+def replace(aside: Path, path: Path, root: Path) -> None:
     """Give a file its final name."""
     faults.check("rename")
-    aside.replace(path)
+    with _within.parent(aside, root) as (old, source), _within.parent(path, root) as (new, target):
+        os.replace(old, new, src_dir_fd=source, dst_dir_fd=target)
 
 
-def link(path: Path, other: Path) -> None:
+def link(path: Path, other: Path, root: Path) -> None:
     """Give a file a second name, or copy it where files have one only; ``other`` is there whole or not at all."""
     faults.check("link")
+    _within.stat(path, root)
     try:
-        other.hardlink_to(path)
+        with _within.parent(path, root) as (old, source), _within.parent(other, root) as (new, target):
+            os.link(old, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=_FOLLOWS)
     except FileExistsError:
-        remove(other)
-        link(path, other)
+        remove(other, root)
+        link(path, other, root)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        replace(write_aside(other, path.read_bytes()), other)
+        replace(write_aside(other, root, read(path, root)), other, root)
 
 
-def remove(path: Path) -> None:
-    """Remove a file, if it is there."""
+def remove(path: Path, root: Path) -> None:
+    """Remove a file, if it is there; of a link the link itself."""
     faults.check("remove")
-    path.unlink(missing_ok=True)
+    _unlink(path, root)
 
 
-def remove_empty(folder: Path) -> None:
-    """Remove a folder that has nothing in it."""
+def discard(path: Path, root: Path) -> None:
+    """Remove a file that nobody has heard of, if that is possible."""
     with suppress(OSError):
-        folder.rmdir()
+        _unlink(path, root)
+
+
+def _unlink(path: Path, root: Path) -> None:
+    with suppress(FileNotFoundError), _within.parent(path, root) as (name, within):
+        os.unlink(name, dir_fd=within)
+
+
+def remove_empty(folder: Path, root: Path) -> None:
+    """Remove a folder that has nothing in it."""
+    with suppress(OSError), _within.parent(folder, root) as (name, within):
+        os.rmdir(name, dir_fd=within)
 
 
 class FolderLock:
@@ -158,17 +256,23 @@ class FolderLock:
     def take(self) -> None:
         """Lock the file that is in the folder now.
 
+        Nothing is written before it is held, and into nothing but a lock: it may be a stranger's.
+
         Raises:
             OSError: there can be no file.
-            StoreError: another process holds it.
+            StoreError: another process holds it, or it is no lock.
         """
         self.forget()
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        self._descriptor = _within.open_file(self.path, self.path.parent, flags=os.O_RDWR | os.O_CREAT)
         try:
             _lock(self._descriptor)
         except OSError as error:
             raise StoreError(self._refusal(error)) from error
+        if not _is_holder(os.read(self._descriptor, 32)):
+            self.forget()
+            raise StoreError(f"{os.fspath(self.path)!r} is not a lock: it holds something else; move it away")
         os.ftruncate(self._descriptor, 0)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
         os.write(self._descriptor, f"{os.getpid()}\n".encode("ascii"))
 
     def _refusal(self, error: OSError) -> str:
@@ -182,8 +286,8 @@ class FolderLock:
     def is_current(self) -> bool:
         """Say whether the locked file is still the one in the folder."""
         try:
-            there, ours = self.path.stat(), os.fstat(self._descriptor)
-        except (FileNotFoundError, NotADirectoryError):
+            there, ours = _within.stat(self.path, self.path.parent), os.fstat(self._descriptor)
+        except (FileNotFoundError, NotADirectoryError, StoreError):
             return False
         return (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)
 

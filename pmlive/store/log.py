@@ -21,6 +21,7 @@ import zstandard
 
 from pmlive.errors import StoreError
 from pmlive.records import Record
+from pmlive.store.bounds import Meter
 
 __all__ = [
     "Block",
@@ -38,7 +39,9 @@ _HEADER = struct.Struct("<II4sIIIIQQqq")
 _MAGIC = struct.pack("<II4s", 0x184D2A5E, _HEADER.size - 8, b"PML1")
 _COVERED = len(_MAGIC) + 4
 # The largest frame of the venue is 16 MiB and a block is closed at 4 MiB, so more than this is not ours.
-_LARGEST = 1 << 28
+_LARGEST = 64 << 20
+# A line lists what is in a block of the log: some ten bytes for each of 28,000 records at most.
+_LONGEST_LINE = 16 << 20
 
 
 class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -65,9 +68,12 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         """The bytes of its entries.
 
         Raises:
-            StoreError: the frame is larger than any block of ours.
+            StoreError: the frame is larger than any block of ours, or none.
         """
-        size = zstandard.frame_content_size(self.payload)
+        try:
+            size = zstandard.frame_content_size(self.payload)
+        except zstandard.ZstdError as error:
+            raise StoreError(f"block {self.number} is damaged: {error}") from error
         if not 0 <= size <= _LARGEST:
             raise StoreError(f"block {self.number} states {size} bytes; ours have {_LARGEST} at most")
         return size
@@ -76,9 +82,12 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         """Decompress the entries.
 
         Raises:
-            StoreError: the frame is larger than any block of ours.
+            StoreError: the frame is larger than any block of ours, or none.
         """
-        return zstandard.ZstdDecompressor().decompress(self.payload, max_output_size=self.size)
+        try:
+            return zstandard.ZstdDecompressor().decompress(self.payload, max_output_size=self.size)
+        except zstandard.ZstdError as error:
+            raise StoreError(f"block {self.number} is damaged: {error}") from error
 
 
 class _Listed(msgspec.Struct, frozen=True, array_like=True):
@@ -119,17 +128,19 @@ def encode_entries(records: Sequence[Record]) -> bytes:
     return b"\n".join((msgspec.json.encode(listed), *data, b""))
 
 
-def read_entries(stream: BinaryIO) -> Iterator[list[Record]]:
-    """Read entries to the end of a stream, those that one line lists at a time.
+def read_entries(stream: BinaryIO, meter: Meter | None = None) -> Iterator[list[Record]]:
+    """Read entries to the end of a stream, those that one line lists at a time; a meter is told of them before.
 
     Raises:
-        StoreError: the stream ends within an entry or is something else.
+        StoreError: the stream ends within an entry or is something else, or the meter says that it is enough.
     """
-    while line := stream.readline():
+    while line := stream.readline(_LONGEST_LINE):
         try:
             listed = _read_line(line)
         except (ValueError, msgspec.MsgspecError) as error:
             raise StoreError(f"no record: {line[:60]!r}") from error
+        if meter is not None:
+            meter.take(len(line) + sum(listed.sizes), records=len(listed.sizes))
         data: list[bytes] = []
         for size in listed.sizes:
             data.append(stream.read(size))
@@ -158,13 +169,13 @@ def _steps(numbers: list[int]) -> list[int]:
     return numbers[:1] + list(map(sub, numbers[1:], numbers))
 
 
-def decode_entries(text: bytes) -> list[Record]:
+def decode_entries(text: bytes, meter: Meter | None = None) -> list[Record]:
     """Read entries back.
 
     Raises:
-        StoreError: the text ends within an entry or is something else.
+        StoreError: the text ends within an entry or is something else, or the meter says that it is enough.
     """
-    return list(chain.from_iterable(read_entries(BytesIO(text))))
+    return list(chain.from_iterable(read_entries(BytesIO(text), meter)))
 
 
 def encode_block(records: Sequence[Record], *, number: int, compressor: zstandard.ZstdCompressor) -> bytes:

@@ -7,6 +7,7 @@ before anything that came after it. ``replaced`` are names that count no more an
 """
 
 import importlib.metadata
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -21,19 +22,29 @@ from pmlive.store import _files
 
 __all__ = [
     "MANIFEST",
+    "MERGED",
+    "OURS",
     "RAW",
     "SCHEMA",
     "Catalogue",
     "Manifest",
     "Replaced",
     "SealedFile",
+    "is_ours",
     "new_manifest",
     "read_manifest",
 ]
 
 MANIFEST = "manifest.json"
 RAW = "raw"
+# Where a merged file waits, out of sight, until its inputs go.
+MERGED = "merged"
 SCHEMA = 1
+# A million files take about 400 MB.
+_LARGEST = 512 << 20
+# Only files of this form are ever listed, renamed or removed.
+OURS = re.compile(r"\d{1,20}-[0-9a-f]{8}-(\d{6,20}|\d{1,20}to\d{1,20})(\.parquet|\.log\.zst)", re.ASCII)
+_PATH = re.compile(rf"(?:{MERGED}/)?(?P<table>[a-z_]+)/date=\d{{4}}-\d\d-\d\d/{OURS.pattern}", re.ASCII)
 
 Market: TypeAlias = dict[str, object]
 
@@ -121,7 +132,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        data = path.read_bytes()
+        data = _files.read(path, folder, most=_LARGEST)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(f"{str(folder)!r} is not a recording: it has no {MANIFEST}") from error
     except OSError as error:
@@ -132,16 +143,32 @@ def read_manifest(folder: Path) -> Manifest:
 def _decode(path: Path, data: bytes) -> Manifest:
     try:
         schema = msgspec.json.decode(data, type=_Version).schema
-        if schema > SCHEMA:
-            message = f"{str(path)!r} has schema {schema}, this pmlive reads up to {SCHEMA}; install a newer pmlive"
+        if not 1 <= schema <= SCHEMA:
+            message = f"{str(path)!r} has schema {schema}, this pmlive reads 1 to {SCHEMA}; install a newer pmlive"
             raise StoreError(message)
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         message = f"{str(path)!r} is not the manifest of a recording ({error}); choose another folder"
         raise StoreError(message) from error
-    for name in (*(file.path for file in manifest.files), *(old.path for old in manifest.replaced)):
-        _check_inside(path, name)
+    for file in manifest.files:
+        if _table_of(path, file.path) != file.table:
+            raise StoreError(f"{str(path)!r} lists {file.path!r} as {file.table!r}; do not trust its other files")
+    for old in manifest.replaced:
+        _check_inside(path, old.path)
     return manifest
+
+
+def is_ours(path: str) -> bool:
+    """Say whether a path is one that sealing, merging or repairing gives."""
+    return _PATH.fullmatch(path) is not None
+
+
+def _table_of(path: Path, name: str) -> str:
+    _check_inside(path, name)
+    found = _PATH.fullmatch(name)
+    if found is None:
+        raise StoreError(f"{str(path)!r} names {name!r}, which no recorder writes; do not trust its other files")
+    return found["table"]
 
 
 def _check_inside(path: Path, name: str) -> None:
@@ -168,9 +195,9 @@ class Catalogue:
             manifest = msgspec.structs.replace(edit(self.manifest), pmlive=_version())
             path = self._folder / MANIFEST
             data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-            _files.replace(_files.write_aside(path, data), path)
+            _files.replace(_files.write_aside(path, self._folder, data), path, self._folder)
             self.manifest = manifest
-            _files.sync_folder(self._folder)
+            _files.sync_folder(self._folder, self._folder)
 
     def write(self) -> None:
         """Write the manifest again as it is.

@@ -26,8 +26,8 @@ import msgspec
 
 from pmlive.errors import StoreError
 from pmlive.store import _files
-from pmlive.store.manifest import RAW, Manifest, Replaced, SealedFile
-from pmlive.store.staging import MERGED, Work, discard, is_ours, publish, stage_table
+from pmlive.store.manifest import MERGED, RAW, Manifest, Replaced, SealedFile, is_ours
+from pmlive.store.staging import Work, discard, publish, stage_table
 
 __all__ = ["Limits", "exchange", "finish", "is_waiting", "merge", "plan"]
 
@@ -133,7 +133,7 @@ def _with(manifest: Manifest, gone: list[SealedFile], new: list[SealedFile], rep
 
 def _contents(file: SealedFile, work: Work) -> bytes:
     try:
-        data = (work.folder / file.path).read_bytes()
+        data = _files.read(work.folder / file.path, work.folder)
     except FileNotFoundError as error:
         raise StoreError(f"{file.path!r} is missing and is not merged; repair the recording") from error
     if hashlib.sha256(data).hexdigest() != file.sha256:
@@ -182,12 +182,12 @@ def _put_in_place(file: SealedFile, inputs: list[Replaced], work: Work, now: int
     going = [msgspec.structs.replace(old, since=_GOING) for old in inputs]
     work.catalogue.change(lambda manifest: _with(_without(manifest, inputs), [], [], going))
     work.step("after the manifest says that inputs are going")
-    _files.make_folder(final.parent)
-    _files.link(work.folder / file.path, final)
+    _files.make_folder(final.parent, work.folder)
+    _files.link(work.folder / file.path, final, work.folder)
     work.step("linked a merged file")
     for old in inputs:
         _remove(old.path, work)
-    _files.sync_folder(final.parent)
+    _files.sync_folder(final.parent, work.folder)
     work.step("removed the inputs")
     shown = msgspec.structs.replace(file, path=path)
     waiting = Replaced(path=file.path, by=path, since=now)
@@ -199,8 +199,8 @@ def _forget(old: Replaced, work: Work) -> None:
     work.catalogue.change(lambda manifest: _without(manifest, [old]))
     work.step("before a name is removed")
     _remove(old.path, work)
-    for folder in list((work.folder / old.path).parents)[:3]:
-        _files.remove_empty(folder)
+    for folder in list((work.folder / old.path).parents)[:3] if is_ours(old.path) else ():
+        _files.remove_empty(folder, work.folder)
 
 
 def _without(manifest: Manifest, gone: list[Replaced]) -> Manifest:
@@ -210,4 +210,4 @@ def _without(manifest: Manifest, gone: list[Replaced]) -> Manifest:
 def _remove(path: str, work: Work) -> None:
     # A manifest may come from a stranger.
     if is_ours(path):
-        _files.remove(work.folder / path)
+        _files.remove(work.folder / path, work.folder)

@@ -76,6 +76,7 @@ def locked(folder: Path, *, now: int, step: Step) -> Generator[Work]:
         StoreError: it is no recording, it is being recorded, or it cannot be written.
     """
     read_manifest(folder)
+    _look_through(folder)
     try:
         lock = _files.FolderLock(folder)
     except OSError as error:
@@ -103,7 +104,7 @@ def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[
         catalogue = Catalogue(folder, there or new_manifest(clock()))
         # Written even when it is there: a folder that cannot be written is refused now and not in an hour.
         catalogue.write()
-        _files.make_folder(folder / wal.WAL)
+        _files.make_folder(folder / wal.WAL, folder)
         sealing = Sealing(
             folder=folder, catalogue=catalogue, rebuild=rebuild, run=secrets.token_hex(4), level=level, step=step
         )
@@ -120,28 +121,37 @@ def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[
 
 
 def _check(folder: Path) -> Manifest | None:
-    if (folder / MANIFEST).exists():
-        return read_manifest(folder)
     if not folder.is_dir():
         raise StoreError(f"{str(folder)!r} is not a folder; choose another one")
+    _look_through(folder)
+    if _files.size(folder / MANIFEST, folder) is not None:
+        return read_manifest(folder)
     if sealed_files(folder):
         message = f"{str(folder)!r} has sealed files and no {MANIFEST}; restore it or choose another folder"
         raise StoreError(message)
     return None
 
 
+def _look_through(folder: Path) -> None:
+    """Refuse a folder in which a name that is ours is a link, or no file, before anything in it is changed."""
+    for name in (".lock", MANIFEST, f".{MANIFEST}.tmp"):
+        _files.size(folder / name, folder)
+    for path in (*_files.paths(folder / wal.WAL, folder), *sealed_files(folder)):
+        _files.size(path, folder)
+
+
 def _undo(made: list[Path]) -> None:
     for path in reversed(made):
         for leftover in (path / ".lock", path / f".{MANIFEST}.tmp", path / MANIFEST):
-            leftover.unlink(missing_ok=True)
-        if (path / wal.WAL).is_dir():
-            (path / wal.WAL).rmdir()
-        path.rmdir()
+            _files.discard(leftover, path)
+        _files.remove_empty(path / wal.WAL, path)
+        _files.remove_empty(path, path.parent)
 
 
 def _recover(sealing: Sealing, lock: _files.FolderLock) -> Opened:
     """Seal what is left if that is soon done; else tell where to go on, and leave it to be sealed meanwhile."""
     left, last = list(_left(sealing.folder, sealing.catalogue.manifest)), sealing.catalogue.manifest
+    wal.check_sizes(block for _, reading in left for block in reading.blocks)
     recovery = Recovery()
     for _, reading in left:
         recovery = _add(recovery, reading)
@@ -171,7 +181,7 @@ def _recover(sealing: Sealing, lock: _files.FolderLock) -> Opened:
 def _left(folder: Path, manifest: Manifest) -> Iterator[tuple[Segment, wal.Reading]]:
     """Look through the segments that are not sealed, without decoding them."""
     left = wal.segments(folder)
-    contents = {number: [path.read_bytes() for path in files] for number, files in left.items()}
+    contents = {number: [_files.read(path, folder) for path in files] for number, files in left.items()}
     for number, reading in wal.read_all(contents, since=manifest.known_until, sealed=manifest.sealed):
         following = min((other for other in left if other > number), default=None)
         blocks = reading.blocks

@@ -7,8 +7,11 @@ again. Its schema is not embedded: a reader then sees plain strings, lists and U
 # pyarrow comes without types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import polars as pl
@@ -17,10 +20,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pmlive.errors import StoreError
+from pmlive.store import _files, bounds
 from pmlive.store.manifest import SCHEMA
 from pmlive.tables import SCHEMAS
 
-__all__ = ["Encoded", "encode", "join", "merged", "rows_of"]
+__all__ = ["Encoded", "check", "encode", "join", "merged", "rows_of"]
 
 _DELTA = {"seq": "DELTA_BINARY_PACKED", "ts_event": "DELTA_BINARY_PACKED", "ts_recv": "DELTA_BINARY_PACKED"}
 _ROW_GROUP = 131_072
@@ -137,6 +141,54 @@ def rows_of(data: bytes) -> int:
         return sum(batch.num_rows for batch in _opened(data).iter_batches(batch_size=_CHECKED, use_threads=False))
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"not a whole parquet file: {error}") from error
+
+
+def check(path: Path, root: Path, *, rows: int) -> None:
+    """Compare what a table states of itself with the rows that are listed, and with what fits into memory.
+
+    Raises:
+        OSError: it is not there or cannot be read.
+        StoreError: it is a link or no file, or is no such table.
+    """
+    with _files.opened(path, root) as file:
+        found = os.fstat(file.fileno())
+        stated = _stated(file, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+    if stated is None:
+        return
+    bounds.check_table(path, rows=stated.rows, values=stated.values, size=stated.size)
+    if stated.rows != rows:
+        raise StoreError(f"{str(path)!r} states {stated.rows:,} rows where {rows:,} are listed; verify the recording")
+
+
+class _Stated(msgspec.Struct, frozen=True):
+    """What the end of a parquet file says."""
+
+    rows: int
+    values: int
+    size: int
+
+
+_known: dict[tuple[int, ...], _Stated] = {}
+_MOST_KNOWN = 100_000
+
+
+def _stated(file: BinaryIO, identity: tuple[int, ...]) -> _Stated | None:
+    """Read the end of a file once; None where there is none, which whoever reads on will find, too."""
+    if identity not in _known:
+        try:
+            end = pq.read_metadata(file)
+        except (OSError, pa.ArrowException):
+            return None
+        groups = [end.row_group(number) for number in range(end.num_row_groups)]
+        columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[identity] = _Stated(
+            max(end.num_rows, sum(group.num_rows for group in groups)),
+            sum(column.num_values for column in columns),
+            sum(column.total_uncompressed_size for column in columns),
+        )
+    return _known[identity]
 
 
 def _opened(data: bytes) -> pq.ParquetFile:

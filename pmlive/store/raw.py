@@ -5,6 +5,7 @@ stream without blocks: they are read, too, and damaged ones are lost whole.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from itertools import chain
@@ -15,6 +16,7 @@ import zstandard
 
 from pmlive.errors import StoreError
 from pmlive.store import _files
+from pmlive.store.bounds import Meter, TooLargeError
 from pmlive.store.log import Block, Record, read_entries
 
 __all__ = ["SUFFIX", "Written", "check", "digest", "enlarge", "read", "records", "renumber", "write_aside"]
@@ -87,7 +89,7 @@ def _joined(blocks: list[Block], number: int, payload: bytes) -> Block:
     )
 
 
-def write_aside(path: Path, blocks: Iterable[Block]) -> Written:
+def write_aside(path: Path, root: Path, blocks: Iterable[Block]) -> Written:
     """Write blocks, at least one, into a dot-file beside ``path``, sync it and read it back.
 
     Raises:
@@ -97,7 +99,7 @@ def write_aside(path: Path, blocks: Iterable[Block]) -> Written:
     sha256 = hashlib.sha256()
     size = 0
     written: list[Block] = []
-    with _files.aside(path) as (name, descriptor):
+    with _files.aside(path, root) as (name, descriptor):
         for block in blocks:
             data = block.encode()
             _files.write_all(descriptor, data)
@@ -105,7 +107,7 @@ def write_aside(path: Path, blocks: Iterable[Block]) -> Written:
             size += len(data)
             written.append(msgspec.structs.replace(block, payload=b""))
     whole = _joined(written, 0, b"")
-    check(name, sha256.hexdigest())
+    check(name, root, sha256.hexdigest())
     return Written(
         path=name,
         rows=whole.count,
@@ -124,27 +126,27 @@ def digest(file: BufferedReader) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check(path: Path, sha256: str) -> None:
+def check(path: Path, root: Path, sha256: str) -> None:
     """Read a file whole and compare its checksum.
 
     Raises:
         OSError: it cannot be read.
         StoreError: it is not what was written.
     """
-    with path.open("rb") as file:
+    with _files.opened(path, root) as file:
         found = digest(file)
     if found != sha256:
         raise StoreError(f"{str(path)!r} is damaged: sha256 {found} is not {sha256}")
 
 
-def read(path: Path) -> Iterator[Record]:
+def read(path: Path, root: Path) -> Iterator[Record]:
     """Yield the records of a sealed file; ``check`` it first, since nothing is checked here.
 
     Raises:
         OSError: it cannot be read.
         StoreError: it is damaged.
     """
-    with path.open("rb") as file:
+    with _files.opened(path, root) as file:
         yield from records(file)
 
 
@@ -156,8 +158,11 @@ def records(file: BufferedReader) -> Iterator[Record]:
         StoreError: it is damaged.
     """
     file.seek(0)
+    meter = Meter(repr(file.name), os.fstat(file.fileno()).st_size)
     stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
     try:
-        yield from chain.from_iterable(read_entries(BufferedReader(stream, _READ)))
+        yield from chain.from_iterable(read_entries(BufferedReader(stream, _READ), meter))
+    except TooLargeError:
+        raise
     except (zstandard.ZstdError, StoreError) as error:
         raise StoreError(f"{file.name!r} is damaged: {error}") from error

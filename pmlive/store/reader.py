@@ -10,7 +10,7 @@ import msgspec
 import polars as pl
 
 from pmlive.errors import StoreError
-from pmlive.store import raw, wal
+from pmlive.store import _files, raw, wal
 from pmlive.store.log import Record
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, SealedFile, read_manifest
 from pmlive.store.salvage import salvage
@@ -20,12 +20,14 @@ from pmlive.tables import SCHEMAS
 __all__ = [
     "FileProblem",
     "RecordingInfo",
+    "is_missing",
     "problem_of",
     "read_manifest",
     "recordings",
     "records",
     "scan",
     "span",
+    "table_paths",
     "verify_files",
 ]
 
@@ -100,16 +102,41 @@ def scan(folder: Path, table: str) -> pl.LazyFrame:
     """
     if table not in SCHEMAS:
         raise ValueError(f"no table {table!r}; there are {', '.join(SCHEMAS)}")
-    paths = [folder / file.path for file in read_manifest(folder).of(table)]
-    missing = {path for path in paths if not path.exists()}
-    for path in missing:
-        logger.warning("%s is missing; the recording is not whole", path)
-    there = [path for path in paths if path not in missing]
+    there = table_paths(folder, read_manifest(folder).of(table))
     schema = SCHEMAS[table]
     if not there:
         return pl.LazyFrame(schema=schema)
     found = pl.scan_parquet(there, glob=False, hive_partitioning=False)
     return found.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+
+def table_paths(folder: Path, files: Iterable[SealedFile]) -> list[Path]:
+    """Name the files of a table for whoever reads parquet; what is missing is logged.
+
+    Raises:
+        StoreError: one is a link or no file, or would not fit into memory.
+    """
+    from pmlive.store import parquet
+
+    there: list[Path] = []
+    for file in files:
+        path = folder / file.path
+        try:
+            parquet.check(path, folder, rows=file.rows)
+        except FileNotFoundError:
+            logger.warning("%s is missing; the recording is not whole", path)
+        else:
+            there.append(path)
+    return there
+
+
+def is_missing(folder: Path, file: SealedFile) -> bool:
+    """Tell whether a sealed file is not there.
+
+    Raises:
+        StoreError: something else is in its place.
+    """
+    return _files.size(folder / file.path, folder) is None
 
 
 def recordings(root: Path) -> list[RecordingInfo]:
@@ -157,7 +184,7 @@ def _parts(folder: Path) -> list[_Part]:
 
 def _sealed(folder: Path, file: SealedFile) -> Iterator[Record]:
     try:
-        stream = (folder / file.path).open("rb")
+        stream = _files.opened(folder / file.path, folder)
     except OSError as error:
         yield from _elsewhere(folder, file, error)
         return
@@ -191,12 +218,20 @@ def _rest(data: bytes, file: SealedFile, *, problem: str) -> Iterator[Record]:
 
 def problem_of(folder: Path, file: SealedFile) -> str | None:
     """Tell what is wrong with a sealed file, or None."""
+    from pmlive.store import parquet
+
+    path = folder / file.path
     try:
-        with (folder / file.path).open("rb") as stream:
-            digest = raw.digest(stream)
+        with _files.opened(path, folder) as stream:
+            if raw.digest(stream) != file.sha256:
+                return _CHANGED
+        if file.table != RAW:
+            parquet.check(path, folder, rows=file.rows)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    return None if digest == file.sha256 else _CHANGED
+    except StoreError as error:
+        return f"cannot be read: {error}"
+    return None
 
 
 def _info(folder: Path, manifest: Manifest) -> RecordingInfo:
@@ -208,7 +243,7 @@ def _info(folder: Path, manifest: Manifest) -> RecordingInfo:
         markets=len(manifest.markets),
         rows=sum(file.rows for file in manifest.files if file.table != RAW),
         bytes=sum(file.bytes for file in manifest.files),
-        unsealed=sum(path.stat().st_size for path in left if path.exists()),
+        unsealed=sum(_files.size(path, folder) or 0 for path in left),
         first_time=min((file.first_time for file in frames), default=None),
         last_time=max((file.last_time for file in frames), default=None),
     )

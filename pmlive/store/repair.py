@@ -18,13 +18,13 @@ import polars as pl
 from pmlive.errors import StoreError
 from pmlive.events import Gap
 from pmlive.store import _files, raw
-from pmlive.store.manifest import RAW, Manifest, SealedFile
+from pmlive.store.manifest import MERGED, RAW, Manifest, SealedFile
 from pmlive.store.merging import is_waiting
 from pmlive.store.opening import locked
 from pmlive.store.reader import problem_of
 from pmlive.store.salvage import salvage
 from pmlive.store.seal import Rebuild, tables_of
-from pmlive.store.staging import MERGED, Staged, Step, Work, dated, discard, publish, stage_raw, stage_table
+from pmlive.store.staging import Staged, Step, Work, dated, discard, publish, stage_raw, stage_table
 
 __all__ = ["RepairReport", "Repaired", "repair"]
 
@@ -150,12 +150,15 @@ class _Repair:
     def _tables(self, segment: SealedFile) -> dict[str, list[pl.DataFrame]]:
         # Several files of one segment are often damaged together.
         if self._made is None or self._made[0] != segment:
-            self._made = (segment, tables_of(raw.read(self._work.folder / segment.path), self._rebuild))
+            self._made = (
+                segment,
+                tables_of(raw.read(self._work.folder / segment.path, self._work.folder), self._rebuild),
+            )
         return self._made[1]
 
     def _bytes(self, file: SealedFile) -> bytes:
         try:
-            return (self._work.folder / file.path).read_bytes()
+            return _files.read(self._work.folder / file.path, self._work.folder)
         except OSError:
             return b""  # what cannot be read is lost, and the problem says why
 
@@ -176,19 +179,21 @@ class _Repair:
         listed = [one.file for one in new]
         self._work.catalogue.change(lambda manifest: _with(manifest, old, listed, hole))
         self._work.step("after the manifest lists the repaired file")
-        _files.remove(self._work.folder / old.path)
+        _files.remove(self._work.folder / old.path, self._work.folder)
         return kept
 
     def _keep(self, path: Path) -> str | None:
-        if not path.exists():
+        folder = self._work.folder
+        if _files.size(path, folder) is None:
             return None
         # An earlier repair may have come just so far.
-        kept = next(path.parent.glob(f"{path.name}.damaged-*"), None)
+        beside = _files.paths(path.parent, folder)
+        kept = next((one for one in beside if one.name.startswith(f"{path.name}.damaged-")), None)
         if kept is None:
             kept = path.with_name(f"{path.name}.damaged-{self._work.run}")
-            _files.link(path, kept)
-            _files.sync_folder(kept.parent)
-        return kept.relative_to(self._work.folder).as_posix()
+            _files.link(path, kept, folder)
+            _files.sync_folder(kept.parent, folder)
+        return kept.relative_to(folder).as_posix()
 
 
 def _with(manifest: Manifest, old: SealedFile, new: Sequence[SealedFile], hole: Gap | None) -> Manifest:

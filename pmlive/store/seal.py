@@ -78,19 +78,19 @@ def seal(segment: Segment, sealing: Sealing) -> wal.Reading | None:
     """
     reading = None
     if segment.number > sealing.catalogue.manifest.sealed:
-        contents = [path.read_bytes() for path in segment.files]
+        contents = [_files.read(path, sealing.folder) for path in segment.files]
         last = sealing.catalogue.manifest
         reading = wal.read(
             contents,
             since=last.known_until,
             follows=segment.number == last.sealed + 1,
-            following=[path.read_bytes() for path in segment.following],
+            following=[_files.read(path, sealing.folder) for path in segment.following],
         )
         _commit(segment, sealing, reading)
     # The new manifest has to be on the disk before the log goes, also when an earlier try failed at just that.
-    _files.sync_folder(sealing.folder)
+    _files.sync_folder(sealing.folder, sealing.folder)
     for path in segment.files:
-        _files.remove(path)
+        _files.remove(path, sealing.folder)
         sealing.step("removed a part of the log")
     return reading
 
@@ -152,10 +152,10 @@ def _with(manifest: Manifest, segment: Segment, staged: Sequence[Staged], readin
 def _keep_damaged(files: Sequence[Path], sealing: Sealing) -> None:
     # Somebody may still read something in them.
     for path in files:
-        if not any(path.parent.glob(f"{path.name}.damaged-*")):
-            _files.link(path, path.with_name(f"{path.name}.damaged-{sealing.run}"))
+        if not any(kept.name.startswith(f"{path.name}.damaged-") for kept in _files.paths(path.parent, sealing.folder)):
+            _files.link(path, path.with_name(f"{path.name}.damaged-{sealing.run}"), sealing.folder)
             sealing.step("kept a damaged part of the log")
-    _files.sync_folder(files[0].parent)
+    _files.sync_folder(files[0].parent, sealing.folder)
 
 
 def sweep(folder: Path, manifest: Manifest) -> None:
@@ -163,7 +163,7 @@ def sweep(folder: Path, manifest: Manifest) -> None:
     listed = {folder / one.path for one in (*manifest.files, *manifest.replaced)}
     for path in (*sealed_files(folder), folder / ".manifest.json.tmp"):
         if path not in listed:
-            _files.remove(path)
+            _files.remove(path, folder)
     for number, files in wal.segments(folder).items():
         for path in files if number <= manifest.sealed else ():
-            _files.remove(path)
+            _files.remove(path, folder)

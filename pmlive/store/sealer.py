@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
 from pmlive.errors import StoreError
 from pmlive.store import _files
@@ -84,7 +85,7 @@ class Sealer:
 
     def _seal(self, segment: Segment) -> None:
         unsealed = segment.number > self._sealing.catalogue.manifest.sealed
-        if unsealed and self._sealing.folder.is_dir() and not all(path.exists() for path in segment.files):
+        if unsealed and self._sealing.folder.is_dir() and not all(self._is_there(path) for path in segment.files):
             self._lost(segment, "files of the log were removed before they were sealed")
             return
         try:
@@ -108,5 +109,8 @@ class Sealer:
         # The gap is told first: a crash in between must not leave a log that nobody reads and nobody misses.
         self._lost(segment, f"the log cannot be decoded ({error}); it is kept as wal/*.undecodable-{self._sealing.run}")
         for path in segment.files:
-            _files.replace(path, path.with_name(f"{path.name}.undecodable-{self._sealing.run}"))
-        _files.sync_folder(segment.files[0].parent)
+            _files.replace(path, path.with_name(f"{path.name}.undecodable-{self._sealing.run}"), self._sealing.folder)
+        _files.sync_folder(segment.files[0].parent, self._sealing.folder)
+
+    def _is_there(self, path: Path) -> bool:
+        return _files.size(path, self._sealing.folder) is not None

@@ -3,9 +3,8 @@
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -13,20 +12,18 @@ import msgspec
 from pmlive.errors import StoreError
 from pmlive.store import _files, raw
 from pmlive.store.log import Block
-from pmlive.store.manifest import RAW, Catalogue, SealedFile
+from pmlive.store.manifest import MERGED, OURS, RAW, Catalogue, SealedFile
 from pmlive.tables import STORED
 
 if TYPE_CHECKING:
     from pmlive.store.parquet import Encoded
 
 __all__ = [
-    "MERGED",
     "Staged",
     "Step",
     "Work",
     "dated",
     "discard",
-    "is_ours",
     "publish",
     "sealed_files",
     "stage_raw",
@@ -35,11 +32,7 @@ __all__ = [
 
 Step: TypeAlias = Callable[[str], None]
 
-# Where a merged file waits, out of sight, until its inputs go.
-MERGED = "merged"
-# Only files of this form are ever removed.
-_OURS = re.compile(r"\d+-[0-9a-f]{8}-(\d{6,}|\d+to\d+)(\.parquet|\.log\.zst)")
-_ASIDE = re.compile(rf"\.{_OURS.pattern}\.tmp")
+_ASIDE = re.compile(rf"\.{OURS.pattern}\.tmp")
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +45,9 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Staged(msgspec.Struct, frozen=True):
-    """A file under its dot-name, and how the manifest will list it."""
+    """A file of a recording under its dot-name, and how the manifest will list it."""
 
+    folder: Path
     aside: Path
     file: SealedFile
 
@@ -71,10 +65,10 @@ def stage_raw(folder: Path, path: str, blocks: Iterable[Block]) -> Staged:
         StoreError: what was read back is not what was written.
     """
     final = folder / path
-    _files.make_folder(final.parent)
-    written = raw.write_aside(final, blocks)
+    _files.make_folder(final.parent, folder)
+    written = raw.write_aside(final, folder, blocks)
     fields = {name: getattr(written, name) for name in written.__struct_fields__ if name != "path"}
-    return Staged(written.path, SealedFile(path=path, table=RAW, **fields))
+    return Staged(folder, written.path, SealedFile(path=path, table=RAW, **fields))
 
 
 def stage_table(folder: Path, path: str, table: str, encoded: "Encoded") -> Staged:
@@ -87,39 +81,34 @@ def stage_table(folder: Path, path: str, table: str, encoded: "Encoded") -> Stag
     from pmlive.store import parquet
 
     final = folder / path
-    _files.make_folder(final.parent)
-    aside = _files.write_aside(final, encoded.data)
-    back = aside.read_bytes()
+    _files.make_folder(final.parent, folder)
+    aside = _files.write_aside(final, folder, encoded.data)
+    back = _files.read(aside, folder)
     if back != encoded.data or parquet.rows_of(back) != encoded.rows:
         raise StoreError(f"{str(aside)!r} is not what was written; the disk or the memory is failing")
     sha256 = hashlib.sha256(back).hexdigest()
     fields = {name: getattr(encoded, name) for name in encoded.__struct_fields__ if name != "data"}
-    return Staged(aside, SealedFile(path=path, table=table, bytes=len(back), sha256=sha256, **fields))
+    return Staged(folder, aside, SealedFile(path=path, table=table, bytes=len(back), sha256=sha256, **fields))
 
 
 def publish(staged: Sequence[Staged], work: Work) -> None:
     """Give files their final names; they do not count before the manifest lists them."""
     for file in staged:
         final = work.folder / file.file.path
-        _files.replace(file.aside, final)
+        _files.replace(file.aside, final, work.folder)
         work.step(f"renamed {file.file.table}")
-        _files.sync_folder(final.parent)
+        _files.sync_folder(final.parent, work.folder)
 
 
 def discard(staged: Sequence[Staged]) -> None:
     """Remove files that did not get so far."""
     for file in staged:
-        with suppress(OSError):
-            file.aside.unlink(missing_ok=True)
-
-
-def is_ours(path: str) -> bool:
-    """Say whether a name is one that sealing, merging or repairing gives."""
-    return _OURS.fullmatch(PurePosixPath(path).name) is not None
+        _files.discard(file.aside, file.folder)
 
 
 def sealed_files(folder: Path) -> list[Path]:
     """List the files in a recording that sealing and merging write, finished or not."""
     folders = (folder / RAW, *(above / table for table in STORED for above in (folder, folder / MERGED)))
-    found = (path for above in folders for path in above.glob("date=*/*"))
-    return [path for path in found if _OURS.fullmatch(path.name) or _ASIDE.fullmatch(path.name)]
+    days = (day for above in folders for day in _files.paths(above, folder) if day.name.startswith("date="))
+    found = (path for day in days for path in _files.paths(day, folder))
+    return [path for path in found if OURS.fullmatch(path.name) or _ASIDE.fullmatch(path.name)]

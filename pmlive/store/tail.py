@@ -8,7 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from pmlive.errors import StoreError
-from pmlive.store import raw, wal
+from pmlive.store import _files, raw, wal
 from pmlive.store.log import Record
 from pmlive.store.manifest import MANIFEST, Manifest, SealedFile, read_manifest
 
@@ -42,14 +42,14 @@ def stamp(folder: Path) -> Stamp:
         StoreError: the folder is not a recording.
     """
     try:
-        found = (folder / MANIFEST).stat()
+        found = _files.stat(folder / MANIFEST, folder)
     except OSError as error:
         raise StoreError(f"{str(folder)!r} is not a recording: it has no {MANIFEST}") from error
     sizes: list[int] = []
     for number, files in wal.segments(folder).items():
         for path in files:
-            with suppress(FileNotFoundError):
-                sizes += [number, path.stat().st_size]
+            size = _files.size(path, folder)
+            sizes += [] if size is None else [number, size]
     return (found.st_ino, found.st_mtime_ns, found.st_size, *sizes)
 
 
@@ -64,7 +64,7 @@ def read_log(folder: Path) -> tuple[Manifest, dict[int, list[bytes]]]:
         manifest = read_manifest(folder)
         with suppress(FileNotFoundError):
             left = {
-                number: [path.read_bytes() for path in files]
+                number: [_files.read(path, folder) for path in files]
                 for number, files in wal.segments(folder).items()
                 if number > manifest.sealed
             }
@@ -90,8 +90,8 @@ def read_raw(folder: Path, file: SealedFile) -> Iterator[Record]:
     """
     path = folder / file.path
     try:
-        raw.check(path, file.sha256)
-        yield from raw.read(path)
+        raw.check(path, folder, file.sha256)
+        yield from raw.read(path, folder)
     except FileNotFoundError as error:
         # What was given up meanwhile, as the recorder was told to, is not missing.
         if file in read_manifest(folder).files:
@@ -101,7 +101,9 @@ def read_raw(folder: Path, file: SealedFile) -> Iterator[Record]:
 
 
 def _segments(manifest: Manifest, left: dict[int, list[bytes]]) -> Iterator[Unsealed]:
-    for number, reading in wal.read_all(left, since=manifest.known_until, sealed=manifest.sealed):
+    readings = dict(wal.read_all(left, since=manifest.known_until, sealed=manifest.sealed))
+    wal.check_sizes(block for reading in readings.values() for block in reading.blocks)
+    for number, reading in readings.items():
         yield Unsealed(
             number=number,
             size=sum(map(len, left[number])),

@@ -84,8 +84,8 @@ def give_up_raw(work: Work, *, now: int, keep: float) -> None:
     work.catalogue.change(lambda manifest: _without_raw(manifest, old))
     work.step("before raw frames are removed")
     for file in old:
-        _files.remove(work.folder / file.path)
-        _files.remove_empty((work.folder / file.path).parent)
+        _files.remove(work.folder / file.path, work.folder)
+        _files.remove_empty((work.folder / file.path).parent, work.folder)
         work.step("removed raw frames")
 
 

@@ -6,7 +6,7 @@ continued in another file only when a file could not be trusted any more.
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,9 +15,10 @@ import zstandard
 from pmlive.events import Gap
 from pmlive.records import Kind, Loss, Record
 from pmlive.store import _files
+from pmlive.store.bounds import Meter
 from pmlive.store.log import Block, Damage, decode_entries, encode_entries, read_blocks
 
-__all__ = ["LOST", "WAL", "Reading", "WalFile", "loss", "read", "read_all", "segments"]
+__all__ = ["LOST", "WAL", "Reading", "WalFile", "check_sizes", "loss", "read", "read_all", "segments"]
 
 WAL = "wal"
 LOST = -1
@@ -40,9 +41,26 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         return any(block.number == LOST for block in self.blocks)
 
     def records(self) -> Iterator[Record]:
-        """Yield the records, a ``loss`` record in place of each loss."""
+        """Yield the records, a ``loss`` record in place of each loss.
+
+        Raises:
+            StoreError: a block is no good, or they are more than the file of a recording has.
+        """
+        meter = Meter("the log", sum(len(block.payload) for block in self.blocks))
         for block in self.blocks:
-            yield from decode_entries(block.entries())
+            yield from decode_entries(block.entries(), meter)
+
+
+def check_sizes(blocks: Iterable[Block]) -> None:
+    """Refuse the blocks of a log that state more than the log of a recording has, before they are unpacked.
+
+    Raises:
+        StoreError: they do.
+    """
+    stated = list(blocks)
+    meter = Meter("the log", sum(len(block.payload) for block in stated))
+    for block in stated:
+        meter.take(block.size, records=block.count)
 
 
 class WalFile:
@@ -51,9 +69,9 @@ class WalFile:
     def __init__(self, folder: Path, *, segment: int, part: int) -> None:
         name = f"{segment:06d}.wal" if part == 0 else f"{segment:06d}.{part}.wal"
         self.path = folder / WAL / name
-        self._descriptor = _files.create(self.path)
+        self._descriptor = _files.create(self.path, folder)
         try:
-            _files.sync_folder(self.path.parent)
+            _files.sync_folder(self.path.parent, folder)
         except OSError:
             self.close()
             raise
@@ -105,7 +123,7 @@ class WalFile:
 def segments(folder: Path) -> dict[int, list[Path]]:
     """List the files of each unsealed segment, in order."""
     found: dict[int, list[tuple[int, Path]]] = {}
-    for path in (folder / WAL).glob("*.wal"):
+    for path in _files.paths(folder / WAL, folder):
         match = _NAME.fullmatch(path.name)
         if match:
             found.setdefault(int(match[1]), []).append((int(match[2] or 0), path))

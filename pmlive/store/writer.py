@@ -141,7 +141,7 @@ class LogWriter:
             return
         if not self._lock.is_current():
             raise _VanishedError("the folder was removed or replaced; put it back or record elsewhere")
-        if self._file is not None and not self._file.path.exists():
+        if self._file is not None and _files.size(self._file.path, self._folder) is None:
             raise _VanishedError(f"{self._file.path} was removed")
         self._checked_at = now
 
@@ -169,7 +169,7 @@ class LogWriter:
         try:
             if not self._lock.is_current():
                 self._lock.take()
-            _files.make_folder(self._folder / WAL)
+            _files.make_folder(self._folder / WAL, self._folder)
             self._catalogue.write()
         except Exception as error:
             logger.debug("restoring failed", exc_info=True)
