@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import msgspec
@@ -158,14 +159,9 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: bytes) -> None
 
 def _repeated(rows: int) -> bytes:
     """Make a table of rows that are all the same, which takes a few bytes."""
-    import pyarrow.parquet as pq  # pyright: ignore[reportMissingTypeStubs]
-
-    made = pl.DataFrame({"seq": pl.repeat(1, rows, dtype=pl.UInt64, eager=True)})
-    path = Path(os.environ["PMLIVE_DATA_DIR"]) / "repeated.parquet"
-    table = made.to_arrow()
-    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:  # pyright: ignore[reportUnknownMemberType]
-        writer.write_table(table)  # pyright: ignore[reportUnknownMemberType]
-    return path.read_bytes()
+    file = BytesIO()
+    pl.DataFrame({"seq": pl.repeat(1, rows, dtype=pl.UInt64, eager=True)}).write_parquet(file)
+    return file.getvalue()
 
 
 def test_a_table_with_too_many_rows_is_found_by_what_it_states(
