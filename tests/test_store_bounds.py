@@ -19,7 +19,6 @@ from pmlive.store import Recorder, read_manifest, records, scan, verify_files
 from pmlive.store.bounds import VARIABLE
 from pmlive.store.log import Record, encode_block
 from pmlive.store.manifest import SealedFile
-from pmlive.tables import SCHEMAS
 
 _COMPRESSOR = zstandard.ZstdCompressor()
 _RAW = "raw/date=2026-11-21/1-00000000-000001.log.zst"
@@ -191,13 +190,12 @@ def test_a_table_whose_lists_have_too_many_values_is_refused(tmp_path: Path, mon
     assert "200,000 values" in problem.problem
 
 
-def test_a_table_with_other_rows_than_are_listed_is_a_finding(tmp_path: Path) -> None:
-    pl.DataFrame(schema=SCHEMAS["trades"]).write_parquet(tmp_path / "none.parquet")
-    folder = _listing(tmp_path / "night", _TRADES, "trades", (tmp_path / "none.parquet").read_bytes(), rows=5)
+def test_a_table_with_more_rows_than_are_listed_is_a_finding(tmp_path: Path) -> None:
+    folder = _listing(tmp_path / "night", _TRADES, "trades", _repeated(6), rows=5)
 
     (problem,) = verify_files(folder)
 
-    assert "states 0 rows where 5 are listed" in problem.problem
+    assert "states 6 rows where 5 are listed" in problem.problem
 
 
 def test_what_a_recorder_writes_is_far_below_every_bound(tmp_path: Path) -> None:
