@@ -17,11 +17,14 @@ from pmlive._wire.outgoing import (
     unsubscribe_realtime,
     unsubscribe_user,
 )
+from pmlive._wire.telling import has_own_keys, is_subscription
 
 __all__ = [
     "authenticate",
     "decode",
     "decode_book",
+    "has_own_keys",
+    "is_subscription",
     "ping",
     "reader",
     "subscribe_market",
