@@ -71,8 +71,21 @@ def import_capture(  # noqa: PLR0913  # one for each thing that captures leave o
     """
     sources = [Path(source)] if isinstance(source, str | Path) else [Path(each) for each in source]
     reading = _reading(channel, Naming(frame or "", received or "", time_unit), max_bytes)
+    return _imported(sources, Path(folder), reading, level=level, markets=markets, progress=progress)
+
+
+def _imported(
+    sources: Sequence[Path],
+    folder: Path,
+    reading: Reading,
+    *,
+    level: int,
+    markets: Sequence[Market],
+    progress: Progress,
+) -> ImportReport:
+    options = msgspec.structs.replace(_OPTIONS, raw_level=level)
     found = survey(sources, reading, progress)
-    with new_folder(Path(folder)) as aside, _recorder(aside, found.began, level) as running:
+    with new_folder(folder) as aside, _recorder(aside, found.began, options) as running:
         for index, timed in enumerate(merged(sources, reading)):
             running.take(timed, str(sources[timed.source]))
             for key in found.ended.get(index, ()):
@@ -80,7 +93,7 @@ def import_capture(  # noqa: PLR0913  # one for each thing that captures leave o
             if index % _TOLD_EVERY == 0:
                 progress(index, found.lines)
         running.end(markets)
-    return running.report(Path(folder), sources)
+    return running.report(folder, sources)
 
 
 def _reading(channel: Channel, naming: Naming, max_bytes: int | None) -> Reading:
@@ -94,9 +107,9 @@ def _reading(channel: Channel, naming: Naming, max_bytes: int | None) -> Reading
 
 
 @contextmanager
-def _recorder(folder: Path, began: int, level: int) -> Generator["_Running"]:
+def _recorder(folder: Path, began: int, options: RecorderOptions) -> Generator["_Running"]:
     """Record into a folder, and see to it that the recorder is closed before the folder is given its name."""
-    running = _Running(folder, began, msgspec.structs.replace(_OPTIONS, raw_level=level))
+    running = _Running(folder, began, options)
     try:
         yield running
     finally:

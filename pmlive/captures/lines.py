@@ -266,9 +266,10 @@ def _inside(fields: Fields, around: _Around) -> _Around:
     if stamp is None or (around.stamp is not None and around.stamp.rank > stamp.rank):
         stamp = around.stamp
     keys = layout(tuple(fields))
-    channels = [_CHANNELS.get(text_of(bytes(fields[key])).lower()) for key in keys.channels]
+    named = (text_of(bytes(fields[key])).lower() for key in keys.channels)
+    channels = [_CHANNELS[name] for name in named if name in _CHANNELS]
     return _Around(
-        channel=next(filter(None, channels), around.channel),
+        channel=channels[0] if channels else around.channel,
         naming=naming,
         stamp=stamp,
         connection=connection_of(fields) or around.connection,

@@ -22,6 +22,11 @@ _MOST_LISTED = 12
 
 def add(places: Places) -> None:
     """Add the commands."""
+    _add_export(places)
+    _add_import(places)
+
+
+def _add_export(places: Places) -> None:
     command = add_command(
         places,
         "export",
@@ -38,6 +43,9 @@ def add(places: Places) -> None:
     )
     command.add_argument("out", type=Path, metavar="OUT", help="the folder or file to make")
     command.add_argument("--token", metavar="ID", help="this token only (with --to hftbacktest)")
+
+
+def _add_import(places: Places) -> None:
     command = add_command(
         places,
         "import",
