@@ -163,7 +163,8 @@ def _beside(fields: Fields, metas: tuple[str, ...], *, weak: bool) -> Iterator[S
 def _moment(value: bytes, unit: Unit | None, *, is_sure: bool) -> int | None:
     """Read a time in a unit; the name of a key is not always right about it."""
     if value[:1] == b"{":
-        return _whole(fields_of(value) or {})
+        inner = fields_of(value) or {}
+        return nanoseconds(text_of(bytes(inner["$date"]))) if "$date" in inner else _whole(inner)
     text = text_of(value)
     time = None if unit is None else nanoseconds_in(text, unit)
     return time if time is not None or is_sure else nanoseconds(text)

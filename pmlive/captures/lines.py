@@ -28,7 +28,7 @@ from pmlive.captures.fields import (
     text_of,
     unquoted,
 )
-from pmlive.captures.naming import Naming, layout
+from pmlive.captures.naming import Layout, Naming, layout
 from pmlive.captures.times import nanoseconds, nanoseconds_in
 from pmlive.captures.words import Word, is_header, word_of
 from pmlive.events import Channel, Control, Event, Malformed, Unknown, UserOrder, UserTrade
@@ -227,7 +227,8 @@ def _timed(items: list[bytes], around: _Around) -> Line | None:
     said = [text_of(item) for item in items if item[:1] not in (b"{", b"[")]
     times = [nanoseconds(text) if unit is None else nanoseconds_in(text, unit) for text in said]
     time = next((time for time in times if time is not None), None)
-    frame = next((inside for item in items if (inside := _content(item)) is not None), None)
+    contents = [inside for item in items if (inside := _content(item)) is not None]
+    frame = next((inside for inside in contents if inside[:1] in (b"{", b"[")), None)
     if time is None or frame is None:
         return None
     inside = msgspec.structs.replace(around, stamp=Stamp(time, 1), deepest=around.deepest - 1)
@@ -250,11 +251,7 @@ def _envelope(fields: Fields, around: _Around) -> Line | None:
     line = None if content is None else _read(_as_json(content), inside)
     if line is not None and line.word == "sent":
         return line
-    if (
-        word
-        and (line is None or not _is_data(line.events))
-        and not (word == "note" and line and _is_known(line.events))
-    ):
+    if word and (line is None or not _is_data(line.events)):
         return inside.say(word)
     return line
 
@@ -266,15 +263,21 @@ def _inside(fields: Fields, around: _Around) -> _Around:
     if stamp is None or (around.stamp is not None and around.stamp.rank > stamp.rank):
         stamp = around.stamp
     keys = layout(tuple(fields))
-    named = (text_of(bytes(fields[key])).lower() for key in keys.channels)
-    channels = [_CHANNELS[name] for name in named if name in _CHANNELS]
     return _Around(
-        channel=channels[0] if channels else around.channel,
+        channel=_channel_of(fields, keys, around.channel),
         naming=naming,
         stamp=stamp,
         connection=connection_of(fields) or around.connection,
         deepest=around.deepest - 1,
     )
+
+
+def _channel_of(fields: Fields, keys: Layout, otherwise: Channel) -> Channel:
+    for key in keys.channels:
+        name = text_of(bytes(fields[key])).lower()
+        if name in _CHANNELS:
+            return _CHANNELS[name]
+    return otherwise
 
 
 def _container(fields: Fields, around: _Around) -> Line | None:
