@@ -61,7 +61,7 @@ def import_capture(  # noqa: PLR0913  # one for each thing that captures leave o
         frame: the key of the frames, or a path such as ``payload.raw``, if it is not found by itself.
         received: the key of the receive times, likewise.
         time_unit: the unit of receive times (``ns``, ``us``, ``ms``, ``s``), if neither key nor magnitude tells it.
-        max_bytes: the most that one file may have, when it is unpacked; 200 times its size by default, at least 64 MiB.
+        max_bytes: the most that one file may have, when it is unpacked; 100 times its size by default, at least 64 MiB.
         level: how hard zstd tries on raw frames, from 1 to 19: the hardest saves a sixth of the space.
         progress: is told now and then how many lines were taken, of how many.
 

@@ -23,6 +23,7 @@ _BLOCK = 1 << 20
 # A member is known by its first bytes and what they unpack to; a zstd block has up to 128 KiB.
 _AHEAD = 256 << 10
 _SHOWN = 256
+_LONGEST_MARK = 6
 # What zstd unpacks at once cannot be limited, only what it is given: a block of 128 KiB may come of four bytes.
 _ZSTD_STEP = 1 << 10
 _XZ_MEMORY = 256 << 20
@@ -185,15 +186,15 @@ class _Unpacker:
 
     def _begun(self, data: bytes | memoryview) -> bytes | memoryview:
         """Begin a member, once there is enough of it; zeros after a member are padding."""
-        start = bytes(data[:_SHOWN]).lstrip(b"\0")
-        data = data[min(len(data), _SHOWN) - len(start) :]
-        if len(start) < 6 and len(data) < 6:  # noqa: PLR2004  # the longest mark
+        if data[:1] == b"\0":
+            data = bytes(data).lstrip(b"\0")
+        if len(data) < _LONGEST_MARK:
             self._held = bytes(data)
-        elif start:
-            if not self._packing.begins.match(start):
-                raise EOFError("what follows a member is none")
+        elif self._packing.begins.match(data):
             self._member = self._packing.member()
-        return data if start else self._begun(data)
+        else:
+            raise EOFError("what follows a member is none")
+        return data
 
     def end(self) -> Iterator[Broken]:
         """Note the end of the file."""
@@ -203,10 +204,16 @@ class _Unpacker:
     def _is_start(self, ahead: memoryview) -> bool:
         member = self._packing.member()
         try:
-            text = next(member.feed(ahead), b"")
+            # In small steps, since this member may end in the middle as well.
+            for start in range(0, len(ahead), _SHOWN):
+                text = next(member.feed(ahead[start : start + _SHOWN]), b"")
+                if text:
+                    return self._packing.is_sure or not _not_text(text[:_SHOWN])
+                if member.is_whole or self._packing.is_sure:
+                    return True
         except _DAMAGED:
-            return False
-        return self._packing.is_sure or member.is_whole or (bool(text) and not _not_text(text[:_SHOWN]))
+            pass
+        return False
 
 
 def _pieces(file: BinaryIO, found: re.Pattern[bytes]) -> Iterator[tuple[memoryview, memoryview | None]]:

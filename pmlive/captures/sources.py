@@ -18,8 +18,8 @@ __all__ = ["pieces"]
 _CHUNK = 256 << 10
 _HEAD = 512
 _PARQUET = b"PAR1"
-# Real captures become ten to fifty times as long; what becomes much more is made to fill a disk.
-_MOST_TIMES = 200
+# Real captures become five to fifty times as long; what becomes much more is made to fill a disk.
+_MOST_TIMES = 100
 _MOST_OF_A_SMALL_FILE = 64 << 20
 _KINDS = {
     stat.S_IFDIR: "a folder; name the files in it",

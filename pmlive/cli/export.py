@@ -70,7 +70,7 @@ def _add_import(places: Places) -> None:
         "--max-bytes",
         type=number(1, 1 << 60),
         metavar="N",
-        help="the most that one file may have, when it is unpacked (default: 200 times its size, at least 64 MiB)",
+        help="the most that one file may have, when it is unpacked (default: 100 times its size, at least 64 MiB)",
     )
 
 
