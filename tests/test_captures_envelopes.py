@@ -1,6 +1,7 @@
 """Whatever envelope a recorder writes around frames, the frames, their times and their connections come out of it."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -207,7 +208,7 @@ def _csv(rows: list[tuple[int, str]]) -> str:
     return "seq,recv_ns,frame\r\n" + "".join(f'1,{at},"{frame}"\r\n' for at, frame in quoted)
 
 
-_FILES = {
+_FILES: dict[str, Callable[[list[tuple[int, str]]], str]] = {
     "prefix": lambda rows: "".join(f"{at} {frame}\n" for at, frame in rows),
     "array": lambda rows: "".join(f"[{at},{frame}]\n" for at, frame in rows),
     "document": lambda rows: json.dumps([{"recv_ns": at, "raw": frame} for at, frame in rows], indent=1),
