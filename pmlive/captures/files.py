@@ -12,12 +12,12 @@ from pmlive.captures.fields import items_of
 from pmlive.captures.lines import Line, is_understood, read_line
 from pmlive.captures.naming import Naming
 from pmlive.captures.packed import Broken
-from pmlive.captures.sources import pieces
+from pmlive.captures.sources import check_size, pieces
 from pmlive.captures.splitting import Piece, Torn
 from pmlive.errors import StoreError
 from pmlive.events import Channel, Control, Event, Malformed, epoch_ns
 
-__all__ = ["Reading", "Timed", "merged"]
+__all__ = ["Reading", "Timed", "check", "merged"]
 
 TimedBy: TypeAlias = Literal["capture", "venue", "before"]
 
@@ -51,6 +51,19 @@ class _Numbered(msgspec.Struct, frozen=True):
     number: int
     line: Line | None = None
     damaged: str = ""
+
+
+def check(sources: Sequence[Path], reading: Reading) -> None:
+    """See to it that no file becomes too large.
+
+    Raises:
+        StoreError: one does, or cannot be read.
+    """
+    for path in sources:
+        try:
+            check_size(path, reading.max_bytes)
+        except OSError as error:
+            raise _unreadable(path, error) from error
 
 
 def merged(sources: Sequence[Path], reading: Reading) -> Iterator[Timed]:
@@ -121,7 +134,11 @@ def _read(path: Path, reading: Reading) -> Iterator[_Numbered]:
             elif piece.strip():
                 yield from (_Numbered(number, line) for line in _lines(piece, reading))
     except OSError as error:
-        raise StoreError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"{str(path)!r} cannot be read: {error.strerror or error}")
 
 
 def _lines(text: bytes, reading: Reading) -> Iterator[Line]:

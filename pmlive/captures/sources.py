@@ -1,6 +1,7 @@
 """The files of captures: which are read, how they are packed, and how much may come out of them."""
 
 import stat
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -13,7 +14,7 @@ from pmlive.captures.splitting import Piece, lines_of, text_of
 from pmlive.captures.tabular import parquet_rows, rows_of
 from pmlive.errors import StoreError
 
-__all__ = ["pieces"]
+__all__ = ["check_size", "pieces"]
 
 _CHUNK = 256 << 10
 _HEAD = 512
@@ -44,6 +45,20 @@ _OTHERS = (
     (b"\x0a\x0d\x0d\x0a", "a capture of network packets; the frames in it are encrypted"),
 )
 _TAR_AT, _TAR = 257, b"ustar"
+
+
+def check_size(path: Path, max_bytes: int | None) -> None:
+    """Unpack a file once, which is quick, before its lines are read, which is not.
+
+    Raises:
+        StoreError: it is no file, of a kind that is not read, or becomes too large.
+        OSError: it cannot be read.
+    """
+    with _opened(path) as file:
+        head = file.read(_HEAD)
+        file.seek(0)
+        if any(packing.begins.match(head) for packing in PACKINGS):
+            deque(_chunks(file, path, head, max_bytes), maxlen=0)
 
 
 def pieces(path: Path, naming: Naming, max_bytes: int | None) -> Iterator[Piece]:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from pmlive.captures.files import Reading, Timed, merged
+from pmlive.captures.files import Reading, Timed, check, merged
 from pmlive.captures.lines import Line
 from pmlive.captures.naming import FRAME_KEYS, TIME_KEYS, Naming
 from pmlive.errors import StoreError
@@ -54,6 +54,7 @@ def survey(sources: Sequence[Path], reading: Reading, progress: Progress) -> Sur
     Raises:
         StoreError: a file cannot be read, has nothing that is understood, or not the keys that were named.
     """
+    check(sources, reading)
     found = Survey()
     heard: dict[Key, _Heard] = {}
     files = [_File() for _ in sources]
