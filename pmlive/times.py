@@ -51,13 +51,13 @@ def moment(time: int) -> datetime:
     return _EPOCH + timedelta(microseconds=time // 1_000)
 
 
-def said(time: int) -> str:
-    """Write a time for people.
+def said(time: Time) -> str:
+    """Write a time for people, in UTC and to the millisecond.
 
-    >>> said(1_500_000_000)
-    '1970-01-01 00:00:01.500'
+    >>> said(1_500_000_000), said("1970-01-01T01:00:01+01:00")
+    ('1970-01-01 00:00:01.500', '1970-01-01 00:00:01.000')
     """
-    return f"{moment(time):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+    return f"{moment(nanoseconds(time)):%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
 def interval(every: Interval) -> int:

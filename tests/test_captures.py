@@ -273,7 +273,7 @@ def test_a_file_that_ends_in_the_middle_is_read_so_far_and_then_the_books_are_in
     report = import_capture(capture, tmp_path / "tape")
 
     assert 100 < report.frames < 2000
-    assert [text.partition(" ")[0] for text in report.damaged] == [name]
+    assert [text.partition(",")[0] for text in report.damaged] == [name]
     assert gaps(tmp_path / "tape")[-1][0] == "disk"
 
 

@@ -32,6 +32,7 @@ from pmlive.events import (
     Unknown,
     UserOrder,
     UserTrade,
+    epoch_ns,
 )
 
 Json: TypeAlias = dict[str, object]
@@ -289,7 +290,17 @@ def test_times_may_be_text_or_numbers_in_seconds_or_milliseconds(timestamp: str 
     assert trade.timestamp == int(timestamp)
 
 
-@pytest.mark.parametrize("timestamp", ["-1", -1, "9000000000000", 10**18, 10**30, "", "soon", "1.5", None, [], True])
+@pytest.mark.parametrize("timestamp", [1672290701000, 1672290701000001, 1672290701000000001])
+def test_a_time_may_be_finer_than_the_venue_s(timestamp: int) -> None:
+    trade = one("market", json.loads(_TRADE) | {"timestamp": timestamp})
+
+    assert isinstance(trade, Trade)
+    assert epoch_ns(trade.timestamp) == int(str(timestamp).ljust(19, "0"))
+
+
+@pytest.mark.parametrize(
+    "timestamp", ["-1", -1, "9000000000000000000", 10**19, 10**30, "", "soon", "1.5", None, [], True]
+)
 def test_a_time_that_no_table_could_hold_is_refused(timestamp: object) -> None:
     refused = one("market", json.loads(_TRADE) | {"timestamp": timestamp})
 

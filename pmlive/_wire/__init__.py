@@ -18,12 +18,15 @@ from pmlive._wire.outgoing import (
     unsubscribe_realtime,
     unsubscribe_user,
 )
+from pmlive._wire.telling import has_own_keys, is_subscription
 
 __all__ = [
     "authenticate",
     "complaint",
     "decode",
     "decode_book",
+    "has_own_keys",
+    "is_subscription",
     "ping",
     "readable",
     "reader",

@@ -1,87 +1,115 @@
-"""The files of a capture: plain, gzip or zstd, one line after the other, several of them merged by time."""
+"""The lines of captures at their times, several files merged."""
 
-import gzip
 import heapq
-import io
-import zlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 import msgspec
-import zstandard
 
-from pmlive.captures.lines import Line, read_line
+from pmlive.captures.fields import items_of
+from pmlive.captures.lines import Line, is_understood, read_line
+from pmlive.captures.naming import Naming
+from pmlive.captures.packed import Broken
+from pmlive.captures.sources import check_size, pieces
+from pmlive.captures.splitting import Piece, Torn
 from pmlive.errors import StoreError
 from pmlive.events import Channel, Control, Event, Malformed, epoch_ns
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-__all__ = ["Timed", "merged"]
+__all__ = ["Reading", "Timed", "check", "merged"]
 
 TimedBy: TypeAlias = Literal["capture", "venue", "before"]
 
-# The venue's frames have 16 MiB at most; what is longer is cut, and no frame.
-_LONGEST = 32 << 20
 # A file that is one JSON document is read at once if it is no larger.
 _LARGEST_DOCUMENT = 64 << 20
-_CHUNK = 16 << 10
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """How captures are read: the channel of frames that name none, names of keys, and the most bytes of a file."""
+
+    channel: Channel = "market"
+    naming: Naming = Naming()
+    max_bytes: int | None = None
 
 
 class Timed(msgspec.Struct, frozen=True):
-    """A line at its time (nanoseconds), and by whom it is; without a line the file is ``damaged`` from there on."""
+    """A line at its time (nanoseconds), and by whom it is; without a line, something is missing from the file there.
+
+    ``number`` counts the lines of its file from 1.
+    """
 
     time: int
     timed_by: TimedBy
     line: Line | None
     damaged: str = ""
+    source: int = 0
+    number: int = 0
 
 
-def merged(sources: Sequence[Path], channel: Channel) -> Iterator[Timed]:
+class _Numbered(msgspec.Struct, frozen=True):
+    number: int
+    line: Line | None = None
+    damaged: str = ""
+
+
+def check(sources: Sequence[Path], reading: Reading) -> None:
+    """See to it that no file becomes too large.
+
+    Raises:
+        StoreError: one does, or cannot be read.
+    """
+    for path in sources:
+        try:
+            check_size(path, reading.max_bytes)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+
+def merged(sources: Sequence[Path], reading: Reading) -> Iterator[Timed]:
     """Yield the lines of all files in order of time, and those of one file in its order.
 
     Raises:
         StoreError: a file cannot be read.
     """
-    return heapq.merge(*(_timed(path, channel) for path in sources), key=attrgetter("time"))
+    files = (_timed(index, path, reading) for index, path in enumerate(sources))
+    return heapq.merge(*files, key=attrgetter("time"))
 
 
-def _timed(path: Path, channel: Channel) -> Iterator[Timed]:
+def _timed(source: int, path: Path, reading: Reading) -> Iterator[Timed]:
     """Give each line its time; lines before the first that is known wait for it."""
-    waiting: list[Line | str] = []
+    waiting: list[_Numbered] = []
     now: int | None = None
     has_own = False
-    for item in _read(path, channel):
-        time, timed_by = _time_of(item, has_own=has_own)
+    for item in _read(path, reading):
+        time, timed_by = _time_of(item.line, has_own=has_own)
         has_own = has_own or timed_by == "capture"
         if time is None and now is None:
             waiting.append(item)
             continue
         now = now if time is None else time
-        yield from (_at(cast("int", now), "before", each) for each in waiting)
+        yield from (_at(cast("int", now), "before", source, each) for each in waiting)
         waiting.clear()
-        yield _at(cast("int", now), timed_by, item)
+        yield _at(cast("int", now), timed_by, source, item)
     if waiting:
         written = path.stat().st_mtime_ns
-        yield from (_at(written, "before", each) for each in waiting)
+        yield from (_at(written, "before", source, each) for each in waiting)
 
 
-def _at(time: int, timed_by: TimedBy, item: Line | str) -> Timed:
-    return Timed(time, timed_by, None, item) if isinstance(item, str) else Timed(time, timed_by, item)
+def _at(time: int, timed_by: TimedBy, source: int, item: _Numbered) -> Timed:
+    return Timed(time, timed_by, item.line, item.damaged, source, item.number)
 
 
-def _time_of(item: Line | str, *, has_own: bool) -> tuple[int | None, TimedBy]:
-    if isinstance(item, str):
+def _time_of(line: Line | None, *, has_own: bool) -> tuple[int | None, TimedBy]:
+    if line is None:
         return None, "before"
-    if item.received is not None:
-        return item.received, "capture"
+    stated = _venue_time(line.events)
+    # A recorder that copies the venue's time says nothing of its own.
+    is_copy = line.weakly and not has_own and line.received == stated
+    if line.received is not None and not is_copy:
+        return line.received, "capture"
     # The two clocks are not mixed in one file.
-    stated = None if has_own else _venue_time(item.events)
+    stated = None if has_own else stated
     return stated, "before" if stated is None else "venue"
 
 
@@ -90,37 +118,77 @@ def _venue_time(events: Iterable[Event]) -> int | None:
     return max((epoch_ns(stamp) for stamp in stamps if isinstance(stamp, int) and stamp > 0), default=None)
 
 
-def _read(path: Path, channel: Channel) -> Iterator[Line | str]:
-    """Yield the lines that are not empty, and at the end, if the file is damaged, what is wrong."""
+def _read(path: Path, reading: Reading) -> Iterator[_Numbered]:
+    """Yield the lines that are not empty, and what is wrong with the file where it is."""
     try:
-        for text in _document(path) or _lines(path):
-            if text.strip():
-                yield read_line(text, channel)
-    except _DAMAGED as error:
-        yield f"{path.name} ends in the middle of its data ({str(error) or type(error).__name__})"
+        torn = 0
+        for number, piece in _document(pieces(path, reading.naming, reading.max_bytes)):
+            if isinstance(piece, Broken):
+                more = f"; {torn:,} bytes of a line that was torn off are not used" if torn else ""
+                yield _Numbered(number, damaged=f"{path.name}, line {number:,}: {piece.why}{more}")
+                torn = 0
+            elif isinstance(piece, Torn):
+                line = read_line(piece.text, reading.channel, reading.naming)
+                torn = 0 if is_understood(line) else len(piece.text)
+                yield from [] if torn else [_Numbered(number, line)]
+            elif piece.strip():
+                yield from (_Numbered(number, line) for line in _lines(piece, reading))
     except OSError as error:
-        raise StoreError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
+        raise _unreadable(path, error) from error
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    with _opened(path) as stream:
-        first = stream.readline(_LONGEST)
-        yield first.removeprefix(_BYTE_ORDER_MARK)
-        yield from iter(lambda: stream.readline(_LONGEST), b"")
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"{str(path)!r} cannot be read: {error.strerror or error}")
 
 
-def _document(path: Path) -> list[bytes] | None:
-    """Take a file that is one JSON document over several lines: a frame, or an array of lines."""
-    with _opened(path) as stream, suppress(*_DAMAGED):
-        text = stream.readline(_LONGEST).removeprefix(_BYTE_ORDER_MARK)
-        if text.strip() not in (b"{", b"[") and not (text.lstrip()[:1] in (b"{", b"[") and not _is_json(text)):
-            return None
-        text += stream.read(_LARGEST_DOCUMENT)
-        with suppress(msgspec.DecodeError, RecursionError):
-            if text.lstrip()[:1] == b"[":
-                return [bytes(each) for each in msgspec.json.decode(text, type=list[msgspec.Raw])]
-            return [bytes(msgspec.json.decode(text, type=msgspec.Raw))]
-    return None
+def _lines(text: bytes, reading: Reading) -> Iterator[Line]:
+    """Read a line, or the lines that an array of them has."""
+    line = read_line(text, reading.channel, reading.naming)
+    if is_understood(line) or text.lstrip()[:1] != b"[":
+        yield line
+        return
+    lines = [read_line(item, reading.channel, reading.naming) for item in items_of(text.strip())]
+    yield from lines if any(map(is_understood, lines)) else [line]
+
+
+def _document(texts: Iterator[Piece]) -> Iterator[tuple[int, Piece]]:
+    """Number lines; a file that is one JSON document over several lines is its messages instead."""
+    numbered = _numbered(texts)
+    first = next(((number, piece) for number, piece in numbered if not isinstance(piece, bytes) or piece.strip()), None)
+    if first is None:
+        return
+    held = [first]
+    if _may_begin(first[1]):
+        size = 0
+        for each in numbered:
+            held.append(each)
+            size += len(each[1]) if isinstance(each[1], bytes) else _LARGEST_DOCUMENT
+            if size >= _LARGEST_DOCUMENT:
+                break
+        else:
+            held = _whole(held) or held
+    yield from held
+    yield from numbered
+
+
+def _numbered(texts: Iterator[Piece]) -> Iterator[tuple[int, Piece]]:
+    number = 1
+    for piece in texts:
+        yield number, piece
+        number += isinstance(piece, bytes)
+
+
+def _may_begin(piece: Piece) -> bool:
+    """Tell whether a line may be the beginning of a document, and not one itself."""
+    return isinstance(piece, bytes) and piece.lstrip()[:1] in (b"{", b"[") and not _is_json(piece)
+
+
+def _whole(held: list[tuple[int, Piece]]) -> list[tuple[int, Piece]]:
+    text = b"\n".join(piece for _, piece in held if isinstance(piece, bytes))
+    if len(held) < 2 or not _is_json(text):  # noqa: PLR2004  # lines
+        return []
+    items = items_of(text.strip()) or [text]
+    return [(index, item) for index, item in enumerate(items, 1)]
 
 
 def _is_json(text: bytes) -> bool:
@@ -129,55 +197,3 @@ def _is_json(text: bytes) -> bool:
     except (msgspec.DecodeError, RecursionError):
         return False
     return True
-
-
-@contextmanager
-def _opened(path: Path) -> Generator[BinaryIO]:
-    with path.open("rb") as file:
-        if path.suffix == ".gz":
-            with gzip.open(file) as stream:
-                yield cast("BinaryIO", stream)
-        elif path.suffix in (".zst", ".zstd"):
-            with io.BufferedReader(_Unpacked(file)) as stream:
-                yield cast("BinaryIO", stream)
-        else:
-            yield file
-
-
-class _Unpacked(io.RawIOBase):
-    """Zstd frames in a row; unlike the library's own reader it tells when the last one is cut off."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._packed = self._text = b""
-
-    def readable(self) -> bool:
-        """Say that it can be read."""
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        """Fill a buffer, or give 0 at the end.
-
-        Raises:
-            EOFError: the file ends within a frame.
-        """
-        while not self._text and self._advance():
-            pass
-        view = memoryview(buffer)
-        size = min(len(view), len(self._text))
-        view[:size], self._text = self._text[:size], self._text[size:]
-        return size
-
-    def _advance(self) -> bool:
-        self._packed = self._packed or self._file.read(_CHUNK)
-        if not self._packed:
-            if self._frame is not None:
-                raise EOFError("the last zstd frame is cut off")
-            return False
-        frame = self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
-        self._text = frame.decompress(self._packed)
-        self._packed = frame.unused_data
-        if frame.eof:
-            self._frame = None
-        return True

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import msgspec
 
-from pmlive.captures.files import Timed, merged
+from pmlive.captures.files import Reading, Timed, merged
 from pmlive.captures.lines import Line
-from pmlive.captures.report import Counters, ImportReport
+from pmlive.captures.naming import Naming
+from pmlive.captures.report import Counters, ImportReport, Tally
 from pmlive.captures.survey import Key, Progress, survey, tokens_of
+from pmlive.captures.times import PER_SECOND, Unit
 from pmlive.errors import StoreError
 from pmlive.events import Cause, Channel, Event, Malformed, Unknown
 from pmlive.export.aside import new_folder
@@ -32,52 +34,83 @@ _ROWS_EVERY = 2_000
 _TOLD_EVERY = 5_000
 
 
-def import_capture(
+def import_capture(  # noqa: PLR0913  # one for each thing that captures leave open
     source: str | Path | Sequence[str | Path],
     folder: str | Path,
     *,
     channel: Channel = "market",
     markets: Sequence[Market] = (),
+    frame: str | None = None,
+    received: str | None = None,
+    time_unit: Unit | None = None,
+    max_bytes: int | None = None,
     level: int = 1,
     progress: Progress = lambda _lines, _total: None,
 ) -> ImportReport:
     """Make a recording of captured frames, one a line, in a new folder.
 
-    A line is a frame as received or an envelope around one (JSON, or as Python prints it); files may be compressed
-    (``.gz``, ``.zst``) and are merged by their receive times. Books begin at each ``book``, as they do live. Everything
-    is one connection unless envelopes name several or tell of one that broke.
+    A line is a frame as received, or an envelope around one: JSON with keys that recorders use, ``[time, frame]``, a
+    time before a frame, a row of a CSV or Parquet file, or as Python prints it. Files may be packed (gzip, zstd, bzip2,
+    xz) and are merged by their receive times. Books begin at each ``book``, as they do live. Everything is one
+    connection unless envelopes name several or tell of one that broke.
 
     Args:
         source: a file, or several.
         folder: where the recording is made.
         channel: that of frames whose envelope names none.
         markets: names of tokens and fees, which no capture has.
+        frame: the key of the frames, or a path such as ``payload.raw``, if it is not found by itself.
+        received: the key of the receive times, likewise.
+        time_unit: the unit of receive times (``ns``, ``us``, ``ms``, ``s``), if neither key nor magnitude tells it.
+        max_bytes: the most that one file may have, when it is unpacked; 100 times its size by default, at least 64 MiB.
         level: how hard zstd tries on raw frames, from 1 to 19: the hardest saves a sixth of the space.
         progress: is told now and then how many lines were taken, of how many.
 
     Raises:
         StoreError: a file cannot be read, none of them has a frame, or the folder has something in it.
-        ValueError: there is no such channel.
+        ValueError: there is no such channel or unit, or a bound is not above zero.
     """
-    if channel not in _CHANNELS:
-        raise ValueError(f"no channel {channel!r}; there are {', '.join(_CHANNELS)}")
     sources = [Path(source)] if isinstance(source, str | Path) else [Path(each) for each in source]
-    found = survey(sources, channel, progress)
-    with new_folder(Path(folder)) as aside, _recorder(aside, found.began, level) as running:
-        for index, timed in enumerate(merged(sources, channel)):
-            running.take(timed)
+    reading = _reading(channel, Naming(frame or "", received or "", time_unit), max_bytes)
+    return _imported(sources, Path(folder), reading, level=level, markets=markets, progress=progress)
+
+
+def _imported(
+    sources: Sequence[Path],
+    folder: Path,
+    reading: Reading,
+    *,
+    level: int,
+    markets: Sequence[Market],
+    progress: Progress,
+) -> ImportReport:
+    options = msgspec.structs.replace(_OPTIONS, raw_level=level)
+    found = survey(sources, reading, progress)
+    with new_folder(folder) as aside, _recorder(aside, found.began, options) as running:
+        for index, timed in enumerate(merged(sources, reading)):
+            running.take(timed, str(sources[timed.source]))
             for key in found.ended.get(index, ()):
                 running.finish(key)
             if index % _TOLD_EVERY == 0:
                 progress(index, found.lines)
         running.end(markets)
-    return running.report(Path(folder), sources)
+    return running.report(folder, sources)
+
+
+def _reading(channel: Channel, naming: Naming, max_bytes: int | None) -> Reading:
+    if channel not in _CHANNELS:
+        raise ValueError(f"no channel {channel!r}; there are {', '.join(_CHANNELS)}")
+    if naming.unit is not None and naming.unit not in PER_SECOND:
+        raise ValueError(f"no time unit {naming.unit!r}; there are {', '.join(PER_SECOND)}")
+    if max_bytes is not None and max_bytes <= 0:
+        raise ValueError(f"max_bytes must be above zero; got {max_bytes}")
+    return Reading(channel, naming, max_bytes)
 
 
 @contextmanager
-def _recorder(folder: Path, began: int, level: int) -> Generator["_Running"]:
+def _recorder(folder: Path, began: int, options: RecorderOptions) -> Generator["_Running"]:
     """Record into a folder, and see to it that the recorder is closed before the folder is given its name."""
-    running = _Running(folder, began, msgspec.structs.replace(_OPTIONS, raw_level=level))
+    running = _Running(folder, began, options)
     try:
         yield running
     finally:
@@ -91,6 +124,7 @@ class _Running:
     def __init__(self, folder: Path, began: int, options: RecorderOptions) -> None:
         self._now = self._began = began
         self._count = Counters()
+        self._tally = Tally()
         self._pipeline = Pipeline()
         self._journal = Journal(self._pipeline)
         self.recorder = Recorder(folder, rebuild=rebuild, options=options, clock=lambda: self._now)
@@ -112,8 +146,8 @@ class _Running:
 
     # --- what the capture says ---
 
-    def take(self, timed: Timed) -> None:
-        """Take one line."""
+    def take(self, timed: Timed, source: str) -> None:
+        """Take one line of a file."""
         count, line = self._count, timed.line
         count.backwards += timed.time < self._now
         self._now = max(self._now, timed.time)
@@ -121,6 +155,7 @@ class _Running:
             self._damaged.append(timed.damaged)
             self._close_all("disk", timed.damaged)
             return
+        self._tally.add(timed, source)
         count.lines += 1
         count.own_times += timed.timed_by == "capture"
         count.venue_times += timed.timed_by == "venue"
@@ -129,7 +164,8 @@ class _Running:
             count.sent += 1
         elif line.word:
             count.notes += 1
-            self._word(line)
+            if line.word != "note":
+                self._word(line)
         else:
             self._frame(line)
         self._tend(len(line.frame))
@@ -160,8 +196,9 @@ class _Running:
     def _word(self, line: Line) -> None:
         """Take that a connection was opened or closed, all of the channel if none is named."""
         told = [key for key in self._open if key[0] == line.channel and line.connection in ("", key[1])]
+        lost = line.word == "lost"
         for key in told:
-            self._close(key, "disconnect", "the capture tells of it")
+            self._close(key, "disconnect", f"the capture tells of {'lost frames' if lost else 'it'}")
         if line.word == "opened":
             self._connection(line)
 
@@ -255,6 +292,7 @@ class _Running:
             connections=self._connections,
             tokens=sum(map(len, self._markets.values())),
             damaged=self._damaged,
+            not_understood=self._tally.told(),
             first_time=self._began,
             last_time=self._now,
             **msgspec.structs.asdict(self._count),

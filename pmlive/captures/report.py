@@ -1,8 +1,20 @@
 """What an import found."""
 
+import re
+
 import msgspec
 
-__all__ = ["Counters", "ImportReport"]
+from pmlive.captures.files import Timed
+from pmlive.captures.lines import Line
+from pmlive.events import Malformed, Unknown
+
+__all__ = ["Counters", "ImportReport", "NotUnderstood", "Tally", "problem_of"]
+
+# So many kinds are told one by one, by their first so many bytes.
+_MOST_KINDS = 20
+_SHOWN = 60
+_OTHER = "of other kinds"
+_numbers = re.compile(r"[0-9]+").sub
 
 
 class Counters(msgspec.Struct):
@@ -20,14 +32,25 @@ class Counters(msgspec.Struct):
     backwards: int = 0
 
 
+class NotUnderstood(msgspec.Struct, frozen=True):
+    """Lines that were not understood for one reason: how many, and where the first is and how it begins."""
+
+    problem: str
+    lines: int
+    source: str
+    number: int
+    begins: str
+
+
 class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was made of a capture.
 
     Of ``lines``, ``frames`` were kept; among those are ``malformed`` ones, which could not be read as a whole, and ones
-    of an ``unknown`` kind. ``sent`` lines are what the client said, ``notes`` tell of connections; neither is a frame.
-    Times are the capture's own (``own_times``), else the venue's (``venue_times``), else those of the line before
-    (``guessed_times``); ``backwards`` were before the line before, and took its time. ``damaged`` files end in the
-    middle of their compressed data. First and last time are nanoseconds since 1970.
+    of an ``unknown`` kind; ``not_understood`` tells of both, by kind. ``sent`` lines are what the client said, and
+    ``notes`` are the recorder's own; neither is a frame. Times are the capture's own (``own_times``), else the venue's
+    (``venue_times``), else those of the line before (``guessed_times``); ``backwards`` were before the line before, and
+    took its time. ``damaged`` are the places where something is missing from a file. First and last time are
+    nanoseconds since 1970.
     """
 
     folder: str
@@ -45,5 +68,49 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
     tokens: int
     damaged: list[str]
+    not_understood: list[NotUnderstood]
     first_time: int
     last_time: int
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether everything was there and understood."""
+        return not (self.malformed or self.unknown or self.damaged or self.not_understood)
+
+
+class Tally:
+    """Counts what was not understood, by kind."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, NotUnderstood] = {}
+
+    def add(self, timed: Timed, source: str) -> None:
+        """Take a line, whether it was understood or not."""
+        problem = "" if timed.line is None else problem_of(timed.line)
+        if timed.line is None or not problem:
+            return
+        if problem not in self._kinds and len(self._kinds) >= _MOST_KINDS:
+            problem = _OTHER
+        known = self._kinds.get(problem)
+        if known is None:
+            begins = timed.line.frame[:_SHOWN].decode("utf-8", "replace")
+            known = NotUnderstood(problem, 0, source, timed.number, begins)
+        self._kinds[problem] = msgspec.structs.replace(known, lines=known.lines + 1)
+
+    def told(self) -> list[NotUnderstood]:
+        """List them, the most frequent first."""
+        return sorted(self._kinds.values(), key=lambda kind: -kind.lines)
+
+
+def problem_of(line: Line) -> str:
+    """Say what is not understood of a line; nothing if all of it is."""
+    for event in () if line.word else line.events:
+        if isinstance(event, Malformed):
+            return (
+                "not JSON" if event.reason.startswith("not JSON") else f"malformed: {_numbers('N', event.reason)[:80]}"
+            )
+        if isinstance(event, Unknown):
+            if event.kind:
+                return f"of the unknown kind {event.kind[:40]!r}"
+            return "no message and no envelope that is known" + (f" ({', '.join(line.keys[:8])})" if line.keys else "")
+    return ""

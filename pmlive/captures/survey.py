@@ -6,10 +6,22 @@ from typing import TypeAlias
 
 import msgspec
 
-from pmlive.captures.files import Timed, merged
+from pmlive.captures.files import Reading, Timed, check, merged
 from pmlive.captures.lines import Line
+from pmlive.captures.naming import FRAME_KEYS, TIME_KEYS, Naming
 from pmlive.errors import StoreError
-from pmlive.events import BookSnapshot, Channel, Control, Event, Malformed, PriceChange, TickSizeChange, Trade
+from pmlive.events import (
+    BookSnapshot,
+    Channel,
+    Control,
+    Event,
+    Malformed,
+    PriceChange,
+    TickSizeChange,
+    Trade,
+    Unknown,
+)
+from pmlive.markets import clean
 
 __all__ = ["Key", "Progress", "Survey", "survey", "tokens_of"]
 
@@ -19,6 +31,7 @@ Key: TypeAlias = tuple[Channel, str]
 Progress: TypeAlias = Callable[[int, int | None], None]
 
 _TOLD_EVERY = 5_000
+_MOST_KEYS, _MOST_NAMED, _LONGEST = 40, 3, 600
 
 
 class _Heard(msgspec.Struct):
@@ -35,30 +48,77 @@ class Survey(msgspec.Struct):
     ended: dict[int, list[Key]] = {}
 
 
-def survey(sources: Sequence[Path], channel: Channel, progress: Progress) -> Survey:
+def survey(sources: Sequence[Path], reading: Reading, progress: Progress) -> Survey:
     """Read all lines once.
 
     Raises:
-        StoreError: a file cannot be read, or none has a frame.
+        StoreError: a file cannot be read, has nothing that is understood, or not the keys that were named.
     """
+    check(sources, reading)
     found = Survey()
     heard: dict[Key, _Heard] = {}
-    has_frames = False
-    for index, timed in enumerate(merged(sources, channel)):
+    files = [_File() for _ in sources]
+    for index, timed in enumerate(merged(sources, reading)):
         if index % _TOLD_EVERY == 0:
             progress(index, None)
         found.lines, found.began = index + 1, found.began or timed.time
+        files[timed.source].take(timed)
         if timed.line is not None and timed.line.frame:
             _hear(heard, index, timed.line)
-            has_frames = has_frames or _is_frame(timed)
-    if not has_frames:
-        names = ", ".join(repr(str(path)) for path in sources[:3]) or "nothing"
-        raise StoreError(
-            f"no line of {names} is a frame or an envelope around one; give captures with one frame a line"
-        )
+    _refuse(sources, files, reading.naming)
     for key in _ended(heard):
         found.ended.setdefault(heard[key].last, []).append(key)
     return found
+
+
+class _File:
+    """What was seen of one file."""
+
+    def __init__(self) -> None:
+        self.frames = self.own_times = self.lines = self.words = 0
+        self.keys: dict[str, None] = {}
+        self.damaged = self.perhaps = ""
+
+    def take(self, timed: Timed) -> None:
+        """Take a line of it."""
+        self.damaged = self.damaged or timed.damaged
+        if timed.line is None:
+            return
+        self.perhaps = self.perhaps or timed.line.perhaps
+        self.lines += 1
+        self.frames += _is_frame(timed.line)
+        self.words += bool(timed.line.word)
+        self.own_times += timed.timed_by == "capture"
+        if len(self.keys) < _MOST_KEYS:
+            self.keys.update(dict.fromkeys(timed.line.keys))
+
+
+def _refuse(sources: Sequence[Path], files: Sequence[_File], naming: Naming) -> None:
+    named = [repr(str(path)) for path in sources]
+    if not any(its.frames for its in files):
+        raise StoreError(_nothing(", ".join(named[:_MOST_NAMED]) or "nothing", files))
+    for name, its in zip(named, files, strict=True):
+        if its.lines > its.words and not its.frames and its.keys:
+            raise StoreError(_nothing(name, [its]))
+    if naming.received and not any(its.own_times for its in files):
+        unit = "" if naming.unit is None else f" in {naming.unit}"
+        raise StoreError(
+            f"no line of {', '.join(named[:_MOST_NAMED])} has a time{unit} under the key {naming.received!r}; "
+            f"known are {', '.join(TIME_KEYS)}"
+        )
+
+
+def _nothing(names: str, files: Sequence[_File]) -> str:
+    keys = list(dict.fromkeys(key for its in files for key in its.keys))
+    damaged = next((its.damaged for its in files if its.damaged), "")
+    perhaps = next((f" ({clean(its.perhaps)!r} looks like frames)" for its in files if its.perhaps), "")
+    seen = f"seen were {clean(', '.join(keys[:_MOST_KEYS]), _LONGEST)}; " if keys else ""
+    return (
+        f"no line of {names} is a frame or an envelope around one; "
+        f"{f'{clean(damaged, _LONGEST)}; ' if damaged else ''}{seen}frames are known under {', '.join(FRAME_KEYS)}, "
+        f"receive times under {', '.join(TIME_KEYS)}; name others with --frame KEY --received KEY{perhaps}; "
+        "the channel of frames that are not of the market channel goes with --channel"
+    )
 
 
 def tokens_of(events: Sequence[Event]) -> list[tuple[str, str]]:
@@ -78,8 +138,8 @@ def _hear(heard: dict[Key, _Heard], index: int, line: Line) -> None:
     known.tokens.update(token_id for _, token_id in tokens_of(line.events))
 
 
-def _is_frame(timed: Timed) -> bool:
-    return timed.line is not None and any(not isinstance(event, Malformed | Control) for event in timed.line.events)
+def _is_frame(line: Line) -> bool:
+    return any(not isinstance(event, Malformed | Control | Unknown) for event in line.events)
 
 
 def _ended(heard: dict[Key, _Heard]) -> set[Key]:

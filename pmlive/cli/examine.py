@@ -6,7 +6,7 @@ from pathlib import Path
 from pmlive.cli.options import Places, add_command
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
-from pmlive.cli.text import table
+from pmlive.cli.text import moment, table
 from pmlive.recording import RecordedBook, open_recording
 
 __all__ = ["add"]
@@ -71,13 +71,13 @@ def _book(options: Namespace, out: Output, stop: Stop) -> int:
 
 
 def _lines(book: RecordedBook) -> list[str]:
-    lines = [book.label, f"{book.quality} at {book.at.isoformat()}: {book.why}"]
+    lines = [book.label, f"{book.quality} at {moment(book.at)} UTC: {book.why}"]
     if book.levels is None:
         last = book.last_known
         return (
             lines
             if last is None
-            else [*lines, "", f"the last that could be trusted, at {last.at.isoformat()}:", *_sides(last)]
+            else [*lines, "", f"the last that could be trusted, at {moment(last.at)} UTC:", *_sides(last)]
         )
     return [*lines, "", *_sides(book)]
 

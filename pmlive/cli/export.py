@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from pmlive.captures import ImportReport, import_capture
-from pmlive.cli.options import Places, add_command
+from pmlive.cli.options import Places, add_command, number
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
 from pmlive.cli.summary import found, missed_lines, proved_lines
@@ -22,6 +22,11 @@ _MOST_LISTED = 12
 
 def add(places: Places) -> None:
     """Add the commands."""
+    _add_export(places)
+    _add_import(places)
+
+
+def _add_export(places: Places) -> None:
     command = add_command(
         places,
         "export",
@@ -38,13 +43,17 @@ def add(places: Places) -> None:
     )
     command.add_argument("out", type=Path, metavar="OUT", help="the folder or file to make")
     command.add_argument("--token", metavar="ID", help="this token only (with --to hftbacktest)")
+
+
+def _add_import(places: Places) -> None:
     command = add_command(
         places,
         "import",
         _import,
         summary="Make a recording of captured frames, one a line, and check them",
-        more="Lines may be envelopes around frames; files may end in .gz or .zst, and several are merged by time. "
-        "The exit code is 1 if lines cannot be read or the books have gaps or mismatches.",
+        more="Lines may be frames, envelopes around frames, [time, frame], a time before a frame, or rows of CSV and "
+        "Parquet; files may be packed (gzip, zstd, bzip2, xz), and several are merged by time. The exit code is 1 if "
+        "something was not understood or the books have gaps or mismatches.",
     )
     command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a capture")
     command.add_argument("--out", type=Path, metavar="DIR", required=True, help="the folder to make")
@@ -53,6 +62,15 @@ def add(places: Places) -> None:
         choices=("market", "user", "realtime", "prices", "sports"),
         default="market",
         help="of frames whose envelope names none (default: %(default)s)",
+    )
+    command.add_argument("--frame", metavar="KEY", help="the key of the frames, or a path such as payload.raw")
+    command.add_argument("--received", metavar="KEY", help="the key of the receive times, or a path to them")
+    command.add_argument("--time-unit", choices=("ns", "us", "ms", "s"), help="the unit of receive times")
+    command.add_argument(
+        "--max-bytes",
+        type=number(1, 1 << 60),
+        metavar="N",
+        help="the most that one file may have, when it is unpacked (default: 100 times its size, at least 64 MiB)",
     )
 
 
@@ -96,11 +114,20 @@ def _import(options: Namespace, out: Output, stop: Stop) -> int:
     def tell(lines: int, total: int | None) -> None:
         out.progress(f"reading: {lines:,} lines" if total is None else f"importing: {lines:,} of {total:,} lines")
 
-    report = import_capture(options.files, options.out, channel=options.channel, progress=tell)
+    report = import_capture(
+        options.files,
+        options.out,
+        channel=options.channel,
+        frame=options.frame,
+        received=options.received,
+        time_unit=options.time_unit,
+        max_bytes=options.max_bytes,
+        progress=tell,
+    )
     summary = info(options.out)
-    result = msgspec.structs.asdict(report) | {"proved": summary.checks, "missed": found(summary)}
+    result = msgspec.to_builtins(report) | {"proved": summary.checks, "missed": found(summary)}
     out.result(result, "\n".join(_import_lines(report, summary)))
-    return 1 if report.malformed or report.damaged or summary.gaps or summary.mismatches else 0
+    return 0 if report.whole and not (summary.gaps or summary.mismatches) else 1
 
 
 def _import_lines(report: ImportReport, summary: RecordingSummary) -> list[str]:
@@ -108,17 +135,43 @@ def _import_lines(report: ImportReport, summary: RecordingSummary) -> list[str]:
         f"{counted(report.frames, 'frame')} in {counted(report.lines, 'line')}",
         *([f"{report.malformed:,} of them malformed, kept as they are"] if report.malformed else []),
         *([f"{report.unknown:,} of them of an unknown kind, kept as they are"] if report.unknown else []),
-        *([f"{report.sent:,} lines of what the client sent were left out"] if report.sent else []),
+        *([f"{counted(report.sent, 'line')} of what the client sent, left out"] if report.sent else []),
+        *([f"{counted(report.notes, 'note')} of the recorder"] if report.notes else []),
     ]
     made = f"{counted(summary.rows, 'row')} of {counted(report.tokens, 'token')}, {size(summary.bytes)}"
     return [
         *lines_of("read", frames),
         *lines_of("times", _time_lines(report)),
-        *(lines_of("damaged", report.damaged) if report.damaged else []),
+        *(lines_of("not read", _not_understood_lines(report)) if report.not_understood else []),
+        *(lines_of("damaged", _damaged_lines(report)) if report.damaged else []),
         *lines_of("made", [made, report.folder]),
         *lines_of("proved", proved_lines(summary.checks)),
-        *lines_of("missed", missed_lines(found(summary), unsealed=summary.unsealed)),
+        *lines_of("missed", _missed_lines(report, summary)),
     ]
+
+
+def _missed_lines(report: ImportReport, summary: RecordingSummary) -> list[str]:
+    missed = found(summary)
+    if report.whole or missed:
+        return missed_lines(missed, unsealed=summary.unsealed)
+    return ["no gap in what was understood; what was not may be missing"]
+
+
+def _not_understood_lines(report: ImportReport) -> list[str]:
+    return [
+        f"{counted(one.lines, 'line')} {clean(one.problem, 160)}; the first is line {one.number:,} of "
+        f"{clean(Path(one.source).name, 60)}: {clean(one.begins, 60)!r}"
+        for one in report.not_understood
+    ]
+
+
+def _damaged_lines(report: ImportReport) -> list[str]:
+    lines = [clean(each, 240) for each in report.damaged[:_MOST_LISTED]]
+    return lines + (
+        [f"and {len(report.damaged) - _MOST_LISTED:,} more; -o json lists all"]
+        if len(report.damaged) > _MOST_LISTED
+        else []
+    )
 
 
 def _time_lines(report: ImportReport) -> list[str]:
@@ -128,4 +181,5 @@ def _time_lines(report: ImportReport) -> list[str]:
         (report.guessed_times, "without any time: that of the line before was taken"),
         (report.backwards, "before the line before them: its time was taken"),
     ]
-    return [f"{counted(number, 'line')} {text}" for number, text in lines if number]
+    told = [f"{counted(number, 'line')} {text}" for number, text in lines if number]
+    return told if report.own_times else [*told, "no receive time was found, so nothing can be said of latency"]

@@ -9,6 +9,7 @@ from pmlive.cli.options import Places, add_command, amount
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
 from pmlive.cli.text import counted
+from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
 from pmlive.store import Compaction, Repaired, compact, repair
 
@@ -46,6 +47,7 @@ def _repair(options: Namespace, out: Output, stop: Stop) -> int:
         report = repair(options.folder, rebuild=rebuild)
     head = f"{counted(report.checked, 'file')} checked, {len(report.repaired):,} repaired"
     lines = [head, *map(_line, report.repaired)]
+    lines += [f"{clean(name, 120)} is removed: an import or export that was killed left it" for name in report.removed]
     told = msgspec.to_builtins(report) | {"lost": report.lost, "damaged": report.damaged}
     out.result(told, "\n".join(lines))
     return 1 if report.lost else 0

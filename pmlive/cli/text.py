@@ -1,7 +1,9 @@
 """Numbers, times and tables as people read them."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+
+from pmlive.times import said
 
 __all__ = ["counted", "duration", "lines_of", "moment", "size", "table"]
 
@@ -49,10 +51,10 @@ def duration(seconds: float) -> str:
 def moment(time: datetime | None) -> str:
     """Write a time in UTC to the millisecond.
 
-    >>> moment(datetime(2026, 11, 23, 2, 14, 7, tzinfo=UTC))
+    >>> moment(datetime(2026, 11, 23, 2, 14, 7))
     '2026-11-23 02:14:07.000'
     """
-    return "-" if time is None else f"{time.astimezone(UTC).replace(tzinfo=None):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+    return "-" if time is None else said(time)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> list[str]:

@@ -26,23 +26,28 @@ Cause: TypeAlias = Literal[
 ]
 Check: TypeAlias = Literal["verified", "unverifiable", "mismatch", "skipped"]
 
-# Seconds until the year 2255 are below this number, milliseconds since April 1970 above it.
+# Seconds until the year 2255 are below this number, milliseconds since April 1970 above it, and so on by thousands.
 SECONDS_BELOW = 9_000_000_000
 
-# As the venue sends it, seconds or milliseconds: any such number fits 64 bits when it is read as nanoseconds.
-Timestamp: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1000 * SECONDS_BELOW)]
+# As the venue sends it, in seconds or milliseconds, or in micro- or nanoseconds, which it does not send yet: any such
+# number fits 64 bits when it is read as nanoseconds.
+Timestamp: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1_000_000_000 * SECONDS_BELOW)]
 
 # A price that nothing but its value matters of.
 Probability: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 def epoch_ns(timestamp: int) -> int:
-    """Read a venue timestamp, seconds or milliseconds since 1970, as nanoseconds.
+    """Read a venue timestamp, in the unit that its magnitude tells, as nanoseconds since 1970.
 
-    >>> epoch_ns(1672290701), epoch_ns(1672290701000)
-    (1672290701000000000, 1672290701000000000)
+    >>> epoch_ns(1672290701), epoch_ns(1672290701000), epoch_ns(1672290701000001)
+    (1672290701000000000, 1672290701000000000, 1672290701000001000)
     """
-    return timestamp * (1_000_000_000 if timestamp < SECONDS_BELOW else 1_000_000)
+    if SECONDS_BELOW <= timestamp < 1000 * SECONDS_BELOW:
+        return timestamp * 1_000_000
+    if timestamp < SECONDS_BELOW:
+        return timestamp * 1_000_000_000
+    return timestamp * 1_000 if timestamp < 1_000_000 * SECONDS_BELOW else timestamp
 
 
 class Control(msgspec.Struct, frozen=True, gc=False):

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from pmlive.errors import StoreError
+from pmlive.store.leftovers import claimed, remove_leftovers
 
 __all__ = ["new_file", "new_folder"]
 
@@ -28,12 +29,14 @@ def new_folder(out: Path) -> Generator[Path]:
     place = out.resolve()
     _refuse(out, is_free=not place.exists() or (place.is_dir() and not any(place.iterdir())))
     with _beside(place) as aside:
-        yield aside
-        _sync(aside)
+        folder = aside / place.name
+        folder.mkdir(mode=_FOLDER)
+        yield folder
+        _sync(folder)
         if place.exists():
-            aside.chmod(stat.S_IMODE(place.stat().st_mode))
+            folder.chmod(stat.S_IMODE(place.stat().st_mode))
             place.rmdir()
-        aside.rename(place)
+        folder.rename(place)
 
 
 @contextmanager
@@ -50,7 +53,6 @@ def new_file(out: Path) -> Generator[Path]:
         _sync(aside)
         _refuse(out, is_free=_is_no_file(place))
         (aside / place.name).replace(place)
-        shutil.rmtree(aside)
 
 
 def _is_no_file(place: Path) -> bool:
@@ -66,11 +68,14 @@ def _refuse(out: Path, *, is_free: bool) -> None:
 def _beside(place: Path) -> Generator[Path]:
     made = [path for path in place.parents if not path.exists()]
     aside = place.with_name(f".{place.name}.{secrets.token_hex(4)}.tmp")
+    remove_leftovers(place)
     try:
         for path in reversed(made):
             path.mkdir(mode=_FOLDER, exist_ok=True)
         aside.mkdir(mode=_FOLDER)
-        yield aside
+        with claimed(aside):
+            yield aside
+        shutil.rmtree(aside)
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
         for path in made:

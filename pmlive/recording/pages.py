@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from pmlive.integrity import Counts
+from pmlive.times import said
 
 __all__ = ["html", "text"]
 
@@ -182,4 +183,4 @@ def _distrusted(page: _Page) -> list[str]:
 
 
 def _moment(time: str | None) -> str:
-    return "-" if time is None else time[:23].replace("T", " ")
+    return "-" if time is None else said(time)

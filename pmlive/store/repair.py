@@ -18,6 +18,7 @@ import polars as pl
 from pmlive.errors import StoreError
 from pmlive.events import Gap
 from pmlive.store import _files, raw
+from pmlive.store.leftovers import remove_leftovers
 from pmlive.store.manifest import MERGED, RAW, Manifest, SealedFile
 from pmlive.store.merging import is_waiting
 from pmlive.store.opening import locked
@@ -48,10 +49,14 @@ class Repaired(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found and done: ``checked`` files, of which ``repaired`` were not what they were."""
+    """What was found and done: ``checked`` files, of which ``repaired`` were not what they were.
+
+    ``removed`` are folders beside the recording that a killed import or export left.
+    """
 
     checked: int
     repaired: list[Repaired]
+    removed: list[str] = []
 
     @property
     def lost(self) -> int:
@@ -73,12 +78,17 @@ def repair(
 ) -> RepairReport:
     """Check every sealed file of a recording that nobody records, and repair those that are not what they were.
 
+    What a killed import or export left beside it is removed; where that is all there is, nothing else is done.
+
     Raises:
         StoreError: it is no recording, it is being recorded, or the disk refused; then it can be repaired again.
     """
+    removed = remove_leftovers(folder)
+    if removed and not folder.exists():
+        return RepairReport(checked=0, repaired=[], removed=removed)
     with locked(folder, now=clock(), step=step) as work:
         try:
-            return _Repair(work, rebuild).run()
+            return msgspec.structs.replace(_Repair(work, rebuild).run(), removed=removed)
         except OSError as error:
             raise StoreError(f"{str(folder)!r} cannot be repaired: {error}; try again on a disk that works") from error
 

@@ -1,0 +1,151 @@
+"""What recorders call things: the keys of frames, receive times, connections and notes.
+
+Keys are compared without their spelling (``receivedAt`` is ``received_at``) and without the unit at their end
+(``recv_ts_ns``), which is kept.
+"""
+
+import re
+from functools import lru_cache
+
+import msgspec
+
+from pmlive.captures.times import Unit
+
+__all__ = ["FRAME_KEYS", "TIME_KEYS", "Layout", "Naming", "column_of_frames", "layout"]
+
+# In the order in which they are preferred: what was received as it was comes before what was made of it.
+FRAME_KEYS = (
+    *("raw", "raw_message", "raw_payload", "raw_msg", "raw_data", "raw_text", "raw_json"),
+    *("frame", "msg", "message", "text", "payload", "data", "body", "content"),
+)
+# The verbatim text beside one of those, which is then somebody's reading of it.
+_VERBATIM = "rawframe"
+TIME_KEYS = (
+    *("recv", "received", "receive", "ts_recv", "recv_ts", "recv_time", "recv_at", "recv_timestamp"),
+    *("receive_time", "receive_ts", "receive_timestamp", "receive_wall", "recv_wall", "wall_recv", "wall_time"),
+    *("received_at", "received_ts", "received_time", "received_timestamp", "receipt_time", "receipt_timestamp"),
+    *("timestamp_recv", "timestamp_received", "time_received", "ts_received", "ts_receive", "time_recv"),
+    *("local_timestamp", "local_ts", "local_time", "ts_local", "timestamp_local"),
+    *("captured_at", "capture_time", "capture_ts", "collected_at", "collected_ts", "recorded_at", "record_time"),
+    *("arrived_at", "arrival_time", "arrival_ts", "ingest_time", "ingest_ts", "ingest_timestamp", "ingested_at"),
+    *("ingest_at", "ingestion_time", "rx_time", "rx_ts", "rx"),
+)
+# The venue says some of these itself, so they count around a frame only, and after the others.
+_WEAK_TIMES = ("ts", "timestamp", "time", "t", "at", "datetime", "created_at", "logged_at", "log_time", "epoch")
+_CONNECTIONS = ("conn", "connection", "conn_id", "connection_id", "connection_number")
+_EPOCHS = ("connection_epoch", "conn_epoch", "epoch_id")
+_SESSIONS = ("session_id", "session", "observer_session_id", "run_id")
+_WORDS = ("type", "event", "kind", "record", "record_type", "eventType", "entry_type", "op", "action", "lifecycle", "t")
+_DIRECTIONS = ("direction", "dir", "flow")
+_CHANNELS = ("channel", "stream")
+# What says that a line is about the capture, if there is nothing else in it.
+_HEADERS = ("schema", "schema_version", "format", "format_version", "version", "recorder", "recorder_version")
+# Objects beside the frame with what the recorder adds to it.
+_META = ("ingress", "meta", "metadata", "header", "headers", "envelope", "context", "recorder", "capture", "timing")
+_SECONDS = ("created_at", "seconds", "sec", "secs", "tv_sec")
+_PARTS = {
+    "millisecondofsecond": 1_000_000,
+    "microsecondofmillisecond": 1_000,
+    "nanosecondofmicrosecond": 1,
+    "nanos": 1,
+    "nsec": 1,
+    "nanoseconds": 1,
+    "tvnsec": 1,
+    "tvusec": 1_000,
+    "usec": 1_000,
+}
+
+_UNIT_NAMES: dict[Unit, tuple[str, ...]] = {
+    "ns": ("ns", "nano", "nanos", "nsec", "nanosecond", "nanoseconds"),
+    "us": ("us", "micro", "micros", "usec", "microsecond", "microseconds"),
+    "ms": ("ms", "milli", "millis", "msec", "millisecond", "milliseconds"),
+    "s": ("s", "sec", "secs", "second", "seconds"),
+}
+_UNITS: dict[str, Unit] = {name: unit for unit, names in _UNIT_NAMES.items() for name in names}
+# The finest is preferred, and a time without a unit, which may be ISO text, to a coarse one.
+_FINEST: tuple[Unit | None, ...] = ("ns", "us", None, "ms", "s")
+_FILLERS = {"unix", "utc"}
+_words = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+").findall
+
+
+class Naming(msgspec.Struct, frozen=True):
+    """What the user says of a capture: the keys (or paths such as ``a.b``) of frame and receive time, and its unit."""
+
+    frame: str = ""
+    received: str = ""
+    unit: Unit | None = None
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """Which of the keys of an object are what, each in order of preference; times with the unit in their name."""
+
+    frames: tuple[str, ...]
+    times: tuple[tuple[str, Unit | None], ...]
+    weak_times: tuple[tuple[str, Unit | None], ...]
+    seconds: tuple[str, ...]
+    parts: tuple[tuple[str, int], ...]
+    connections: tuple[str, ...]
+    epochs: tuple[str, ...]
+    sessions: tuple[str, ...]
+    words: tuple[str, ...]
+    directions: tuple[str, ...]
+    channels: tuple[str, ...]
+    headers: tuple[str, ...]
+    metas: tuple[str, ...]
+
+
+@lru_cache(maxsize=1024)
+def layout(keys: tuple[str, ...]) -> Layout:
+    """Tell which keys are what."""
+    stems = {key: _stem(key) for key in keys}
+    whole = {key: _whole(key) for key in keys}
+    return Layout(
+        frames=_frames(whole),
+        times=_times(stems, TIME_KEYS),
+        weak_times=_times(stems, _WEAK_TIMES),
+        seconds=_named(whole | {key: stem for key, (stem, unit) in stems.items() if unit == "s"}, _SECONDS),
+        parts=tuple((key, _PARTS[name]) for key, name in whole.items() if name in _PARTS),
+        connections=_named(whole, _CONNECTIONS),
+        epochs=_named(whole, _EPOCHS),
+        sessions=_named(whole, _SESSIONS),
+        words=_named(whole, _WORDS),
+        directions=_named(whole, _DIRECTIONS),
+        channels=_named(whole, _CHANNELS),
+        headers=_named(whole, _HEADERS),
+        metas=_named(whole, _META),
+    )
+
+
+def column_of_frames(columns: tuple[str, ...], naming: Naming) -> str | None:
+    """Tell which column of a table holds the frames, if one does."""
+    if naming.frame:
+        return naming.frame if naming.frame in columns else None
+    return next(iter(layout(columns).frames), None)
+
+
+def _frames(whole: dict[str, str]) -> tuple[str, ...]:
+    known = _named(whole, FRAME_KEYS)
+    return (*(key for key, name in whole.items() if known and name == _VERBATIM), *known)
+
+
+def _named(names: dict[str, str], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    order = [_whole(key) for key in wanted]
+    return tuple(sorted((key for key, name in names.items() if name in order), key=lambda key: order.index(names[key])))
+
+
+def _times(stems: dict[str, tuple[str, Unit | None]], wanted: tuple[str, ...]) -> tuple[tuple[str, Unit | None], ...]:
+    names = [_whole(key) for key in wanted]
+    found = [key for key, (stem, _) in stems.items() if stem in names]
+    found.sort(key=lambda key: (_FINEST.index(stems[key][1]), names.index(stems[key][0])))
+    return tuple((key, stems[key][1]) for key in found)
+
+
+def _stem(key: str) -> tuple[str, Unit | None]:
+    words = [word.lower() for word in _words(key)]
+    unit = _UNITS.get(words[-1]) if len(words) > 1 else None
+    words = words[:-1] if unit else words
+    return "".join([word for word in words if word not in _FILLERS] or words), unit
+
+
+def _whole(key: str) -> str:
+    return "".join(_words(key)).lower()

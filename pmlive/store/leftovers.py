@@ -1,0 +1,66 @@
+"""Folders that are filled beside their final place: what a killed process leaves of them is told and removed.
+
+Who fills one holds a lock in it, which the kernel frees when the process ends, however it ends.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pmlive.errors import StoreError
+from pmlive.store import _files
+
+__all__ = ["claimed", "remove_leftovers"]
+
+_LOCK = ".lock"
+
+
+@contextmanager
+def claimed(folder: Path) -> Generator[None]:
+    """Hold a new folder as one that this process fills.
+
+    Raises:
+        StoreError: another process holds it.
+    """
+    lock = _files.FolderLock(folder)
+    try:
+        yield
+    finally:
+        lock.forget()
+
+
+def remove_leftovers(place: Path) -> list[str]:
+    """Remove what killed processes left beside a place that they wanted to make; return the names.
+
+    Only what this package makes there is removed: nothing that a running process holds or another user owns, nothing
+    that has something else in it, and no link.
+    """
+    return [path.name for path in _candidates(place.resolve()) if _removed(path, place.name)]
+
+
+def _candidates(place: Path) -> Iterator[Path]:
+    is_aside = re.compile(rf"\.{re.escape(place.name)}\.[0-9a-f]{{8}}\.tmp").fullmatch
+    if place.parent.is_dir():
+        yield from sorted(path for path in place.parent.iterdir() if is_aside(path.name))
+
+
+def _removed(path: Path, name: str) -> bool:
+    try:
+        if not _is_ours(path, name):
+            return False
+        with claimed(path):
+            shutil.rmtree(path)
+    except (OSError, StoreError):
+        # It is held, or it is not ours to remove; either way it does no harm where it is.
+        return False
+    return True
+
+
+def _is_ours(path: Path, name: str) -> bool:
+    if path.is_symlink() or not path.is_dir() or (path / _LOCK).is_symlink() or not (path / _LOCK).is_file():
+        return False
+    is_owner = not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()
+    return is_owner and {each.name for each in path.iterdir()} <= {_LOCK, name}
