@@ -14,13 +14,14 @@ from pmlive._session import FetchBooks, Late, Redial, Session, Todo, Witness
 from pmlive.errors import AuthError, FeedError, PmliveError
 from pmlive.events import Cause, Channel, Event
 from pmlive.feed.backoff import Backoff, Policy, fatal
+from pmlive.logs import get_logger
 
 __all__ = ["Connection", "Sink"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # The library logs whole frames at DEBUG, the one with credentials among them.
-_quiet = logging.getLogger(f"{__name__}.socket")
+_quiet = get_logger(f"{__name__}.socket")
 _quiet.setLevel(logging.INFO)
 
 _MAX_FRAME = 16 * 1024 * 1024

@@ -1,17 +1,17 @@
 """Following what changes by itself: series whose next market begins before the last one ends, and resolutions."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 
 from pmlive.errors import PmliveError, UnknownMarketError
 from pmlive.events import MarketResolved
+from pmlive.logs import get_logger
 from pmlive.markets import Catalogue, Market, Series
 
 __all__ = ["follow", "resolution"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # The next market is subscribed this share of a step before the present one ends, at most this many seconds before.
 _LEAD_SHARE = 0.5

@@ -1,7 +1,6 @@
 """The live feed: sockets, the desk they report to, and the second opinions that REST gives on silence."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -12,6 +11,7 @@ from pmlive._session import Timing
 from pmlive.errors import PmliveError, ProtocolError
 from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap
 from pmlive.feed import Clock, Connection, Policy, Pool
+from pmlive.logs import get_logger
 from pmlive.manager.desk import Desk
 from pmlive.manager.follow import follow
 from pmlive.manager.source import Visit
@@ -19,11 +19,12 @@ from pmlive.manager.tasks import Tasks
 from pmlive.markets import Catalogue, Series
 from pmlive.pipeline import Token
 from pmlive.settings import Venue
+from pmlive.threads import note_fault
 from pmlive.times import moment
 
 __all__ = ["Doubts", "Live"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _TICK = 0.1
 _FRESH = 50_000_000
@@ -125,9 +126,9 @@ class Live:
             await asyncio.sleep(_TICK)
             try:
                 self._turn()
-            except Exception:
-                # The clockwork stops for nobody: rows and snapshots wait for it.
-                logger.exception("the feed failed by a fault of ours, and goes on")
+            except BaseException as error:  # noqa: BLE001  # it stops for nobody: rows and snapshots wait for it
+                self.desk.doubt_rows()
+                note_fault("pmlive", error)
 
     def _turn(self) -> None:
         self.desk.turn()

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from pmlive.mcp.pushes import Pushes
 from pmlive.mcp.server import server
 from pmlive.mcp.toolkit import Toolkit
+from pmlive.threads import single
 
 if TYPE_CHECKING:
     from pmlive.manager import Manager
@@ -110,7 +111,7 @@ class Site:
         self._made = made
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="pmlive mcp", daemon=True)
+        self._thread = single("pmlive mcp", self._run)
         self._thread.start()
 
     def stop(self) -> None:
