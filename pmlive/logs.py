@@ -24,7 +24,8 @@ Work: TypeAlias = Callable[[], object]
 
 # More than any burst that a person would read.
 _MOST_WAITING = 1_000
-_PATIENCE = 0.5
+# A loaded computer may take so long to write a line; who waits for one that hangs has other things to do.
+_PATIENCE = 2.0
 # Libraries that log in our threads. Elsewhere they log as they always did.
 _LIBRARIES = ("asyncio", "httpx", "websockets.client", "websockets.server")
 

@@ -165,7 +165,7 @@ def test_a_cut_is_due_when_the_log_is_large(tmp_path: Path) -> None:
         for number in range(1, 20):
             recorder.log(record(number, size=100))
             assert recorder.flush(10)
-        wait(lambda: recorder.poll())
+        wait(recorder.poll)
         recorder.cut([])
         assert not recorder.poll()
 
@@ -198,7 +198,7 @@ def test_a_hole_ends_only_when_there_is_room_for_what_follows(tmp_path: Path) ->
 
         recorder.flush(10)
 
-        wait(lambda: recorder.poll())
+        wait(recorder.poll)
 
 
 def test_too_much_at_once_is_a_hole_in_frames_and_rows_alike(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -210,7 +210,7 @@ def test_too_much_at_once_is_a_hole_in_frames_and_rows_alike(tmp_path: Path, cap
         assert status.trouble is not None
         assert "data is being lost" in status.trouble
         assert recorder.holes() == []  # it is not over
-        wait(lambda: recorder.poll())
+        wait(recorder.poll)
         recorder.log(record(1100))  # still dropped: no book is right before the keyframes
         recorder.cut([record(1101, kind="state")])
         (hole,) = recorder.holes()
@@ -232,7 +232,7 @@ def test_a_cut_does_not_end_a_hole_before_the_disk_has_caught_up(tmp_path: Path)
         feed(recorder, range(1, 100))
         recorder.cut([record(100, kind="state")])
         assert recorder.holes() == []
-        wait(lambda: recorder.poll())
+        wait(recorder.poll)
     (hole,) = recorder.holes()  # closing ended it
     assert read_manifest(tmp_path).holes == [hole]
     assert logged(tmp_path) == stored(tmp_path)
@@ -316,7 +316,7 @@ def test_a_removed_folder_is_trouble_at_once_and_a_hole_when_it_is_back(tmp_path
         assert not recorder.poll()
         assert not folder.exists()
         folder.mkdir()
-        wait(lambda: recorder.poll())
+        wait(recorder.poll)
         recorder.cut([record(30, kind="state")])
         feed(recorder, range(31, 40))
         assert recorder.flush(10)
@@ -335,7 +335,7 @@ def test_a_folder_that_was_moved_and_put_back_goes_on(tmp_path: Path) -> None:
         folder.rename(elsewhere)
         wait(lambda: recorder.status().trouble)
         elsewhere.rename(folder)
-        wait(lambda: recorder.poll())
+        wait(recorder.poll)
         recorder.cut([record(20, kind="state")])
         feed(recorder, range(21, 30))
     assert logged(folder) == stored(folder) == [*range(1, 10), *range(21, 30)]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from pmlive.cli.output import open_streams, settle_streams
 from pmlive.cli.signals import Stop
+from pmlive.logs import flush
 
 __all__ = ["main"]
 
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:  # nothing is open where a signal comes as an exception
             return 0
         finally:
+            flush()
             settle_streams()
 
 

@@ -111,9 +111,9 @@ class Sealer:
             return
         try:
             seal(segment, self._sealing)
-        except (OSError, StoreError):
+        except (OSError, StoreError, MemoryError):
             raise
-        except Exception as error:
+        except BaseException as error:
             if segment.held is None or segment.held.frames is None:
                 self._set_aside(segment, error)
                 return
@@ -125,7 +125,7 @@ class Sealer:
         if segment.held is not None:
             segment.held.give_up()
 
-    def _set_aside(self, segment: Segment, error: Exception) -> None:
+    def _set_aside(self, segment: Segment, error: BaseException) -> None:
         """Keep a log that cannot be decoded, out of the way of what came after it."""
         # The gap is told first: a crash in between must not leave a log that nobody reads and nobody misses.
         self._lost(segment, f"the log cannot be decoded ({error}); it is kept as wal/*.undecodable-{self._sealing.run}")
