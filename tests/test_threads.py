@@ -106,8 +106,8 @@ def write_again(error: BaseException, folder: Path) -> None:
 
     recorder = Recorder(folder, rebuild=rebuild, options=_QUICK, clock=clock)
     feed(recorder, range(1, 50))
-    wait_until(lambda: len(calls) > 2, _PATIENCE)
     assert recorder.flush(_PATIENCE)
+    assert len(calls) > 2
     recorder.close()
     assert stored(folder) == [*range(1, 50)]
 
