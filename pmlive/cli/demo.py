@@ -48,4 +48,4 @@ def _demo(options: Namespace, out: Output, stop: Stop) -> int:
         title = f"recorded {len(slugs)} simulated markets over real sockets for {duration(run.seconds)}"
         named = shlex.quote(run.folder)
         following = [f"pmlive info {named}", "pmlive search fed decision", "pmlive record MARKET"]
-    return tell(run, title, ["", *lines_of("next", following)], out)
+        return tell(run, title, ["", *lines_of("next", following)], out=out, stop=stop)

@@ -66,7 +66,8 @@ def _run(venue: Venue, named: Sequence[str], options: Namespace, out: Output, st
         keep = None if options.keep_raw is None else timedelta(hours=options.keep_raw)
         run = record(venue, options.out, begin, out, stop, seconds=options.seconds, keep_raw=keep)
         title = f"recorded {counted(len(run.markets), 'market')} for {duration(run.seconds)}"
-    return tell(run, title, ["", *lines_of("next", [f"pmlive info {shlex.quote(run.folder)}"])], out)
+        after = ["", *lines_of("next", [f"pmlive info {shlex.quote(run.folder)}"])]
+        return tell(run, title, after, out=out, stop=stop)
 
 
 async def _wanted(venue: Venue, named: Sequence[str], out: Output) -> list[str | Market]:

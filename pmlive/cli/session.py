@@ -20,6 +20,7 @@ __all__ = ["record", "tell"]
 
 # Seconds that a summary may take to be read after a signal.
 _LAST_WORDS = 5.0
+_LOOK_AGAIN = 0.05
 
 
 def record(
@@ -64,7 +65,7 @@ def record(
     )
 
 
-def tell(run: Run, title: str, after: Sequence[str], out: Output) -> int:
+def tell(run: Run, title: str, after: Sequence[str], *, out: Output, stop: Stop) -> int:
     """Print what a run recorded and give its exit code, which is the same where nobody can be told.
 
     A reader who takes his time is waited for until a signal comes; after one that ended the recording, not for long.
@@ -73,13 +74,13 @@ def tell(run: Run, title: str, after: Sequence[str], out: Output) -> int:
     text = run_text(run, title, after)
     threads.single("pmlive summary", partial(_settle, told, partial(out.result, run, text))).start()
     try:
-        told.result(_LAST_WORDS if run.ended_by == "signal" else None)
+        while not stop.wished and not told.done():
+            stop.wait(_LOOK_AGAIN)
+        told.result(_LAST_WORDS)
     except TimeoutError:
         out.problem("what was recorded could not be told: nobody reads the standard output")
     except OSError as error:
         out.problem(f"what was recorded could not be told on the standard output: {error.strerror}")
-    except KeyboardInterrupt:
-        pass  # everything is sealed
     return 1 if run.found else 0
 
 
