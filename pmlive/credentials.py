@@ -5,11 +5,11 @@ wallet's private key is read for nothing but deriving the three.
 """
 
 import hmac
-import logging
 import re
 from typing import TYPE_CHECKING, NoReturn
 
 from pmlive.errors import AuthError
+from pmlive.logs import get_logger
 from pmlive.settings import Origin, Variables, Venue
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Credentials", "Secret"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # Field of Credentials, and the variables that may hold it.
 _SOURCES = {

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.logging import LogCaptureHandler
 from hypothesis import HealthCheck, settings
+
+from pmlive import logs
 
 # Helpers and benchmarks hold no tests, and some need what the tests do not.
 collect_ignore = ["benchmarks", "conformance", "support"]
@@ -22,4 +25,21 @@ def only_settings_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iter
             patch.delenv(name)
         data: Path = tmp_path_factory.mktemp("data")
         patch.setenv("PMLIVE_DATA_DIR", str(data))
+        # Tests that count threads need not think of the log's.
+        logs.hand_over(lambda: None)
         yield
+
+
+class Caught(pytest.LogCaptureFixture):  # pyright: ignore[reportGeneralTypeIssues]  # pytest offers no other way
+    """What was logged so far, all of it: lines of the package come to the handlers a moment later."""
+
+    @property
+    def handler(self) -> LogCaptureHandler:
+        logs.flush(10.0)
+        return super().handler
+
+
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.__class__ = Caught
+    return caplog

@@ -149,7 +149,7 @@ def _record_until_killed(folder: Path, keeping: str) -> None:
         feed(recorder, range(number, number + 10))
         number += 10
         # Not ahead of the sealing, so that there is time for merging.
-        if recorder.due and recorder.status().segments == cuts:
+        if recorder.poll() and recorder.status().segments == cuts:
             recorder.cut([record(number, kind="state")])
             number, cuts = number + 1, cuts + 1
         if recorder.flush(10):

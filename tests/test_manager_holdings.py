@@ -250,10 +250,12 @@ ENDINGS = {
     "by itself": ("", 0),
     "by sys.exit": ("sys.exit(3)", 3),
     "by an exception": ("raise ValueError('no')", 1),
-    "by SIGTERM": (KILL, -signal.SIGTERM),
-    "by SIGTERM while it calls": ("os.kill(os.getpid(), signal.SIGTERM)\nwhile True: live.status()", -signal.SIGTERM),
     "by SIGTERM that it handles": (
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\nagain = pm.Manager()\n" + KILL,
+        5,
+    ),
+    "by SIGTERM that it handles while it calls": (
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n" + KILL.replace("time.sleep(0.1)", "live.status()"),
         5,
     ),
 }
@@ -276,6 +278,37 @@ def test_a_recording_of_a_program_that_ends_is_sealed(how: str, tmp_path: Path) 
     assert ends(tmp_path / "night") == ["begin", "end"]
     assert pm.open_recording(tmp_path / "night").verify().ok
     assert not list((tmp_path / "night" / "wal").iterdir())
+
+
+def test_sigterm_that_nobody_handles_costs_no_more_than_a_kill(tmp_path: Path) -> None:
+    """Python ends there without any last work; what was received is in the log, and the next start seals it."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(rest=KILL), str(tmp_path / "night")],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=40,
+        env=dict(os.environ),
+    )
+
+    assert done.returncode == -signal.SIGTERM, done.stderr
+    assert pm.open_recording(tmp_path / "night").scan("book_snapshots").collect().height > 0
+    with pm.Manager(venue="sim") as live:
+        live.record(tmp_path / "night")
+    assert pm.open_recording(tmp_path / "night").verify().ok
+    assert ends(tmp_path / "night") == ["begin", "begin", "end"]
+
+
+def test_no_constructor_takes_a_signal(tmp_path: Path) -> None:
+    numbers = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    with pm.Manager(venue="sim") as live:
+        live.record(tmp_path / "night")
+        live.watch(live.sim.markets[0].slug if live.sim else "")
+        assert {number: signal.getsignal(number) for number in numbers} == before
+
+    assert {number: signal.getsignal(number) for number in numbers} == before
 
 
 def test_a_forked_child_ends_and_leaves_its_parent_s_recording_alone(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_recording_is_read_while_it_is_written(tmp_path: Path) -> None:
         for _ in range(40):
             feed(recorder, range(number, number + 20))
             number += 20
-            if recorder.due:
+            if recorder.poll():
                 recorder.cut([record(number, kind="state")])
                 number += 1
             seen = [item.seq for item in records(tmp_path)]

@@ -32,7 +32,7 @@ def test_what_was_logged_is_sealed_when_the_recorder_closes(tmp_path: Path) -> N
 
 def test_an_empty_recording_has_no_files(tmp_path: Path) -> None:
     with recording(tmp_path) as recorder:
-        assert not recorder.due
+        assert not recorder.poll()
     assert read_manifest(tmp_path).files == []
 
 
@@ -104,13 +104,13 @@ def test_a_cut_is_due_when_the_segment_is_old(tmp_path: Path) -> None:
     clock = Clock(NOON)
     recorder = _timed(tmp_path, clock)
     clock.now += 400 * SECOND
-    assert not recorder.due  # nothing to cut
+    assert not recorder.poll()  # nothing to cut
     recorder.log(record(1))
-    assert recorder.due
+    assert recorder.poll()
     recorder.cut([record(2, kind="state")])
-    assert not recorder.due
+    assert not recorder.poll()
     clock.now += 400 * SECOND
-    assert not recorder.due  # keyframes alone are not worth a file
+    assert not recorder.poll()  # keyframes alone are not worth a file
     recorder.close()
 
 
@@ -118,9 +118,9 @@ def test_a_cut_is_due_at_midnight(tmp_path: Path) -> None:
     clock = Clock(NOON + 12 * 3600 * SECOND - SECOND)
     recorder = _timed(tmp_path, clock)
     recorder.log(record(1))
-    assert not recorder.due
+    assert not recorder.poll()
     clock.now += SECOND
-    assert recorder.due
+    assert recorder.poll()
     recorder.close()
 
 
@@ -132,7 +132,7 @@ def test_a_step_of_the_clock_is_a_cut_and_changes_no_order(tmp_path: Path, hours
         clock.now += SECOND
         if number in (11, 21):
             clock.now += hours * 3600 * SECOND
-            assert recorder.due
+            assert recorder.poll()
             recorder.cut([])
         if number == 16:  # within a segment
             clock.now -= hours * 1800 * SECOND
@@ -155,9 +155,9 @@ def test_a_step_of_the_clock_is_a_cut_and_changes_no_order(tmp_path: Path, hours
 def test_a_cut_is_due_when_a_table_is_long(tmp_path: Path) -> None:
     with recording(tmp_path, fast(segment_rows=100)) as recorder:
         feed(recorder, range(1, 100))
-        assert not recorder.due
+        assert not recorder.poll()
         feed(recorder, range(100, 102))
-        assert recorder.due
+        assert recorder.poll()
 
 
 def test_a_cut_is_due_when_the_log_is_large(tmp_path: Path) -> None:
@@ -165,9 +165,9 @@ def test_a_cut_is_due_when_the_log_is_large(tmp_path: Path) -> None:
         for number in range(1, 20):
             recorder.log(record(number, size=100))
             assert recorder.flush(10)
-        wait(lambda: recorder.due)
+        wait(recorder.poll)
         recorder.cut([])
-        assert not recorder.due
+        assert not recorder.poll()
 
 
 def test_rows_beyond_the_memory_are_rebuilt_from_the_log(tmp_path: Path) -> None:
@@ -194,11 +194,11 @@ def test_a_hole_ends_only_when_there_is_room_for_what_follows(tmp_path: Path) ->
             number += 1
         wait(lambda: recorder.status().lag == 0)
         assert recorder.status().pending_bytes > 10_000
-        assert not recorder.due
+        assert not recorder.poll()
 
         recorder.flush(10)
 
-        wait(lambda: recorder.due)
+        wait(recorder.poll)
 
 
 def test_too_much_at_once_is_a_hole_in_frames_and_rows_alike(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -210,7 +210,7 @@ def test_too_much_at_once_is_a_hole_in_frames_and_rows_alike(tmp_path: Path, cap
         assert status.trouble is not None
         assert "data is being lost" in status.trouble
         assert recorder.holes() == []  # it is not over
-        wait(lambda: recorder.due)
+        wait(recorder.poll)
         recorder.log(record(1100))  # still dropped: no book is right before the keyframes
         recorder.cut([record(1101, kind="state")])
         (hole,) = recorder.holes()
@@ -232,7 +232,7 @@ def test_a_cut_does_not_end_a_hole_before_the_disk_has_caught_up(tmp_path: Path)
         feed(recorder, range(1, 100))
         recorder.cut([record(100, kind="state")])
         assert recorder.holes() == []
-        wait(lambda: recorder.due)
+        wait(recorder.poll)
     (hole,) = recorder.holes()  # closing ended it
     assert read_manifest(tmp_path).holes == [hole]
     assert logged(tmp_path) == stored(tmp_path)
@@ -313,10 +313,10 @@ def test_a_removed_folder_is_trouble_at_once_and_a_hole_when_it_is_back(tmp_path
         wait(lambda: "removed" in (recorder.status().trouble or ""), seconds=1)
         feed(recorder, range(20, 30))
         assert not recorder.flush(0.05)
-        assert not recorder.due
+        assert not recorder.poll()
         assert not folder.exists()
         folder.mkdir()
-        wait(lambda: recorder.due)
+        wait(recorder.poll)
         recorder.cut([record(30, kind="state")])
         feed(recorder, range(31, 40))
         assert recorder.flush(10)
@@ -335,7 +335,7 @@ def test_a_folder_that_was_moved_and_put_back_goes_on(tmp_path: Path) -> None:
         folder.rename(elsewhere)
         wait(lambda: recorder.status().trouble)
         elsewhere.rename(folder)
-        wait(lambda: recorder.due)
+        wait(recorder.poll)
         recorder.cut([record(20, kind="state")])
         feed(recorder, range(21, 30))
     assert logged(folder) == stored(folder) == [*range(1, 10), *range(21, 30)]

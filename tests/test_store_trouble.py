@@ -67,10 +67,10 @@ while not recorder.status().dropped:
     number += 1
     time.sleep(0.001)
 assert recorder.status().trouble, "said"
-say(trouble=recorder.status().trouble, due=recorder.due, pending=recorder.status().pending_bytes)
+say(trouble=recorder.status().trouble, due=recorder.poll(), pending=recorder.status().pending_bytes)
 ballast.unlink()
 began = time.monotonic()
-wait(lambda: recorder.due)
+wait(lambda: recorder.poll())
 say(seconds=time.monotonic() - began)
 recorder.cut([record(number, kind="state")])
 feed(recorder, range(number + 1, number + 50))

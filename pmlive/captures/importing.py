@@ -242,7 +242,7 @@ class _Running:
         """Hand on what there is, cut when it is time, and wait for the disk."""
         self._pending += size
         self._since_rows += 1
-        if self.recorder.due:
+        if self.recorder.poll():
             self._journal.note("cut", 0, b"", self._now)
             self._hand_on()
             self.recorder.cut(self._journal.keyframes(self._now))

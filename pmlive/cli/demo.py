@@ -8,9 +8,8 @@ from pathlib import Path
 from pmlive import Manager
 from pmlive.cli.options import Places, add_command, amount
 from pmlive.cli.output import Output
-from pmlive.cli.session import record
+from pmlive.cli.session import record, tell
 from pmlive.cli.signals import Stop
-from pmlive.cli.summary import run_text
 from pmlive.cli.text import duration, lines_of
 from pmlive.cli.venues import simulated
 from pmlive.settings import data_dir
@@ -49,5 +48,4 @@ def _demo(options: Namespace, out: Output, stop: Stop) -> int:
         title = f"recorded {len(slugs)} simulated markets over real sockets for {duration(run.seconds)}"
         named = shlex.quote(run.folder)
         following = [f"pmlive info {named}", "pmlive search fed decision", "pmlive record MARKET"]
-        out.result(run, run_text(run, title, ["", *lines_of("next", following)]))
-    return 1 if run.found and not stop.wished else 0
+        return tell(run, title, ["", *lines_of("next", following)], out=out, stop=stop)

@@ -1,17 +1,18 @@
 """The library's log on the standard error: warnings, and with ``-v`` what happens as well."""
 
 import logging
+import sys
+import threading
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
-from queue import Full, Queue
-from threading import Event, Thread
 from typing import Literal, TypeAlias
 
+from pmlive import logs
 from pmlive.cli.output import Output
 from pmlive.settings import SECRET_NAMES, Variables
 
-__all__ = ["shown"]
+__all__ = ["Manner", "shown"]
 
 # A simulated venue in this process says each connection's beginning and end, which is the demo's own business.
 # Updates of the MCP server appear where a client asked for the log.
@@ -22,38 +23,37 @@ _LEVELS = {
     "websockets.server": logging.WARNING,
     "asyncio": logging.ERROR,
 }
-_MOST_ASIDE = 1_000
-_LAST_WORDS = 0.5
 # Shorter values are words that a message may hold for other reasons.
 _SECRET_FROM = 6
 
 
-Manner: TypeAlias = Literal["here", "aside"]
+Manner: TypeAlias = Literal["asked", "always"]
 
 
 @contextmanager
-def shown(out: Output, *, verbose: bool, manner: Manner = "here") -> Generator[None]:
+def shown(out: Output, *, verbose: bool, tracebacks: Manner = "asked") -> Generator[None]:
     """Show the log and Python's warnings in this block, one plain line each.
 
     Args:
         out: where to.
         verbose: show what happens as well, and where what failed did.
-        manner: ``aside`` is for a program that reads the log as it likes: in a thread of its own, which drops and
-            counts what is not read; with what failed goes where, as nobody is there to ask again with ``-v``.
+        tracebacks: ``always`` shows where also without ``verbose``, for a program that nobody runs again with ``-v``.
     """
-    aside = _Aside(out.note) if manner == "aside" else None
-    handler = _Handler(aside or out.note, tracebacks=verbose or aside is not None, flush=aside.flush if aside else None)
+    handler = _Handler(out, tracebacks=verbose or tracebacks == "always")
     levels = _LEVELS | ({"pmlive": logging.INFO} if verbose else {})
     before = {name: (logging.getLogger(name).level, logging.getLogger(name).propagate) for name in levels}
     for name, level in levels.items():
         _direct(logging.getLogger(name), handler, level)
+    hooks = sys.unraisablehook, threading.excepthook
+    sys.unraisablehook, threading.excepthook = handler.unraisable, handler.unguarded
     try:
         with warnings.catch_warnings():
             warnings.showwarning = handler.warned
             handler.secrets = _secrets()
             yield
     finally:
-        handler.flush()
+        logs.flush()
+        sys.unraisablehook, threading.excepthook = hooks
         for name, (level, propagate) in before.items():
             logging.getLogger(name).removeHandler(handler)
             logging.getLogger(name).setLevel(level)
@@ -67,18 +67,16 @@ def _direct(logger: logging.Logger, handler: logging.Handler, level: int) -> Non
 
 
 class _Handler(logging.Handler):
-    def __init__(
-        self, say: Callable[[str], object], *, tracebacks: bool, flush: Callable[[], object] | None = None
-    ) -> None:
+    def __init__(self, out: Output, *, tracebacks: bool) -> None:
         super().__init__()
         self.secrets: list[str] = []
-        self._say = say
+        self._out = out
         self._tracebacks = tracebacks
-        self._flush = flush
 
-    def flush(self) -> None:
-        if self._flush is not None:
-            self._flush()
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Take a record without the lock of a handler, which the log's thread would hold while it writes."""
+        self.emit(record)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
@@ -92,46 +90,19 @@ class _Handler(logging.Handler):
         """Show one of Python's own warnings."""
         self.line("warning", str(message))
 
+    def unraisable(self, failed: "sys.UnraisableHookArgs") -> None:
+        """Show what failed where nobody could be told, such as in a finalizer."""
+        self.line("warning", f"{failed.err_msg or 'ignored'}: {failed.exc_value!r}")
+
+    def unguarded(self, failed: threading.ExceptHookArgs) -> None:
+        """Show what ended a thread that is not ours."""
+        name = "?" if failed.thread is None else failed.thread.name
+        self.line("error", f"the thread {name!r} ended: {failed.exc_value!r}")
+
     def line(self, level: str, text: str) -> None:
         for secret in self.secrets:
             text = text.replace(secret, "***")
-        self._say(f"pmlive: {level}: {text}")
-
-
-class _Aside:
-    """Says things in a thread of its own; what there is no room for is dropped and counted."""
-
-    def __init__(self, say: Callable[[str], object]) -> None:
-        self._say = say
-        self._waiting: Queue[str | Event] = Queue(_MOST_ASIDE)
-        self._dropped = 0
-        Thread(target=self._run, name="pmlive log", daemon=True).start()
-
-    def __call__(self, text: str) -> None:
-        try:
-            self._waiting.put_nowait(text)
-        except Full:
-            self._dropped += 1
-
-    def flush(self) -> None:
-        """Wait until everything is said, but not for somebody who does not listen."""
-        said = Event()
-        try:
-            self._waiting.put(said, timeout=_LAST_WORDS)
-        except Full:
-            return
-        said.wait(_LAST_WORDS)
-
-    def _run(self) -> None:
-        while True:
-            next_ = self._waiting.get()
-            if isinstance(next_, Event):
-                next_.set()
-                continue
-            if self._dropped:
-                dropped, self._dropped = self._dropped, 0
-                self._say(f"pmlive: warning: {dropped} lines of the log before this one are not shown")
-            self._say(next_)
+        self._out.note(f"pmlive: {level}: {text}")
 
 
 def _secrets() -> list[str]:

@@ -3,7 +3,6 @@
 Only what answers the client's first words is loaded before they are answered.
 """
 
-import logging
 import os
 from argparse import Namespace
 from collections.abc import Generator, Sequence
@@ -13,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from pmlive import logs
 from pmlive.cli import hosts, running
 from pmlive.cli.options import Places, add_command
 from pmlive.cli.output import Output
@@ -62,8 +62,8 @@ def add(places: Places) -> None:
         const="all",
         help="print what makes Claude Desktop or Claude Code start this server, and end",
     )
-    # A host shows the log as it comes, if it reads it at all.
-    command.set_defaults(log="aside")
+    # A host shows the log as it comes, if it reads it at all; nobody is there to ask again with -v.
+    command.set_defaults(tracebacks="always")
 
 
 def _mcp(options: Namespace, out: Output, stop: Stop) -> int:
@@ -99,6 +99,5 @@ def _leave() -> NoReturn:
     What is left are threads at work for a client that is gone, or held up by a host that does not read the log; the
     interpreter would wait for them.
     """
-    for handler in logging.getLogger("pmlive").handlers:
-        handler.flush()
+    logs.flush()
     os._exit(0)

@@ -54,7 +54,7 @@ def add_command(places: Places, name: str, run: Command, *, summary: str, more: 
         help="what to print; json is one object for programs",
     )
     made.add_argument("-v", "--verbose", action="store_true", help="tell more of what happens, on the standard error")
-    made.set_defaults(run=run, log="here")
+    made.set_defaults(run=run, tracebacks="asked")
     return made
 
 

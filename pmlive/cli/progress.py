@@ -12,7 +12,7 @@ from pmlive.cli.text import counted, duration, size
 from pmlive.integrity import Counts
 from pmlive.times import said
 
-__all__ = ["trouble_of", "watch"]
+__all__ = ["Trouble", "trouble_of", "watch"]
 
 _INTERVAL = 0.5
 # The rate is that of the last few seconds.
@@ -51,6 +51,13 @@ class _Status(msgspec.Struct):
     recording: _Recording
 
 
+class Trouble(msgspec.Struct, frozen=True):
+    """What is wrong at the end of a run: with the disk or a thread (``ours``), and with the connection (``venue``)."""
+
+    ours: str | None
+    venue: str | None
+
+
 def watch(live: Manager, out: Output, stop: Stop, *, seconds: float | None, gaps_before: int = 0) -> None:
     """Show how a recording goes until it is time or somebody wishes to stop."""
     began = time.monotonic()
@@ -67,15 +74,17 @@ def watch(live: Manager, out: Output, stop: Stop, *, seconds: float | None, gaps
     out.end_progress()
 
 
-def trouble_of(live: Manager) -> str | None:
-    """Say what is wrong with the disk or the connection now, if anything is."""
+def trouble_of(live: Manager) -> Trouble:
+    """Say what is wrong now, if anything is."""
     status = _status(live)
     clob, recording = status.connections.clob, status.recording
+    ours = None
     if recording.trouble is not None:
         synced = recording.last_sync
         since = "the beginning" if synced is None else f"{said(synced)} UTC"
-        return f"what was received since {since} may be lost: {recording.trouble}"
-    return None if clob.connected else f"not connected to the venue at the end: {clob.error or 'still dialling'}"
+        ours = f"what was received since {since} may be lost: {recording.trouble}"
+    venue = None if clob.connected else f"not connected to the venue at the end: {clob.error or 'still dialling'}"
+    return Trouble(ours, venue)
 
 
 def _status(live: Manager) -> _Status:

@@ -10,9 +10,8 @@ from pathlib import Path
 from pmlive import Manager
 from pmlive.cli.options import Places, add_command, amount
 from pmlive.cli.output import Output
-from pmlive.cli.session import record
+from pmlive.cli.session import record, tell
 from pmlive.cli.signals import Stop
-from pmlive.cli.summary import run_text
 from pmlive.cli.text import counted, duration, lines_of
 from pmlive.cli.venues import add_venue, simulated
 from pmlive.errors import UnknownMarketError
@@ -67,8 +66,8 @@ def _run(venue: Venue, named: Sequence[str], options: Namespace, out: Output, st
         keep = None if options.keep_raw is None else timedelta(hours=options.keep_raw)
         run = record(venue, options.out, begin, out, stop, seconds=options.seconds, keep_raw=keep)
         title = f"recorded {counted(len(run.markets), 'market')} for {duration(run.seconds)}"
-        out.result(run, run_text(run, title, ["", *lines_of("next", [f"pmlive info {shlex.quote(run.folder)}"])]))
-    return 1 if run.found and not stop.wished else 0
+        after = ["", *lines_of("next", [f"pmlive info {shlex.quote(run.folder)}"])]
+        return tell(run, title, after, out=out, stop=stop)
 
 
 async def _wanted(venue: Venue, named: Sequence[str], out: Output) -> list[str | Market]:

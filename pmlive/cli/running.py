@@ -38,7 +38,7 @@ def _parser(adding: Iterable[Callable[[Places], None]]) -> Parser:
 def _run(options: Namespace, stop: Stop) -> int:
     out = Output(options.output)
     try:
-        with logs.shown(out, verbose=options.verbose, manner=options.log):
+        with logs.shown(out, verbose=options.verbose, tracebacks=options.tracebacks):
             return options.run(options, out, stop)
     except BrokenPipeError:
         quiet_broken_pipe()
@@ -47,7 +47,7 @@ def _run(options: Namespace, stop: Stop) -> int:
         out.problem(str(error))
     except Exception as error:  # noqa: BLE001  # a user is told in a sentence, and where with -v
         out.problem(f"internal error: {type(error).__name__}: {error}; -v shows where")
-        if options.verbose or options.log == "aside":
+        if options.verbose or options.tracebacks == "always":
             out.note(traceback.format_exc())
     finally:
         out.end_progress()

@@ -1,20 +1,26 @@
 """Recording for as long as a command runs: begin, watch, seal, tell."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
-from pmlive import Manager
+from pmlive import Manager, logs, threads
 from pmlive.cli.output import Output
-from pmlive.cli.progress import trouble_of, watch
+from pmlive.cli.progress import Trouble, trouble_of, watch
 from pmlive.cli.signals import Stop
-from pmlive.cli.summary import Run, run_of
+from pmlive.cli.summary import Run, run_of, run_text
 from pmlive.recording import info
 from pmlive.settings import Venue
 from pmlive.store import read_manifest
 
-__all__ = ["record"]
+__all__ = ["record", "tell"]
+
+# Seconds that a summary may take to be read after a signal.
+_LAST_WORDS = 5.0
+_LOOK_AGAIN = 0.05
 
 
 def record(
@@ -54,5 +60,43 @@ def record(
         ended_by="signal" if stop.wished else "time",
         markets=markets,
         wanted=wanted,
-        trouble=trouble,
+        trouble=_with_faults(trouble),
+        log_lines_lost=_unwritten_lines(),
     )
+
+
+def tell(run: Run, title: str, after: Sequence[str], *, out: Output, stop: Stop) -> int:
+    """Print what a run recorded and give its exit code, which is the same where nobody can be told.
+
+    A reader who takes his time is waited for until a signal comes; after one that ended the recording, not for long.
+    """
+    told: Future[None] = Future()
+    text = run_text(run, title, after)
+    threads.single("pmlive summary", partial(_settle, told, partial(out.result, run, text))).start()
+    try:
+        while not stop.wished and not told.done():
+            stop.wait(_LOOK_AGAIN)
+        told.result(_LAST_WORDS)
+    except TimeoutError:
+        out.problem("what was recorded could not be told: nobody reads the standard output")
+    except OSError as error:
+        out.problem(f"what was recorded could not be told on the standard output: {error.strerror}")
+    return 1 if run.found else 0
+
+
+def _settle(told: "Future[None]", work: Callable[[], None]) -> None:
+    try:
+        told.set_result(work())
+    except BaseException as error:  # noqa: BLE001  # it is raised where this is waited for
+        told.set_exception(error)
+
+
+def _with_faults(trouble: Trouble) -> Trouble:
+    faults = [f"something failed in the thread {fault.thread!r}: {fault.error}" for fault in threads.faults()]
+    ours = faults if trouble.ours is None else [trouble.ours, *faults]
+    return Trouble("; ".join(ours) or None, trouble.venue)
+
+
+def _unwritten_lines() -> int:
+    """Count the lines of the log that nobody saw, when nothing is recorded any more."""
+    return logs.lost(waiting=not logs.flush())

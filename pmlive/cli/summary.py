@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from pmlive.cli.progress import Trouble
 from pmlive.cli.text import counted, duration, lines_of, moment, size
 from pmlive.integrity import Counts
 from pmlive.recording import RecordedGap, RecordingSummary
@@ -50,11 +51,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     missed: list[Missed]
     without_book: list[str]
     trouble: str | None
-
-    @property
-    def found(self) -> bool:
-        """Tell whether something is missing, wrong, or not sealed."""
-        return bool(self.missed or self.without_book or self.trouble or self.kept.unsealed) or _wrong(self.proved) > 0
+    log_lines_lost: int
+    # Whether what is listed above is something that was to be had: a run that was ended at once waited for nothing.
+    found: bool
 
 
 def run_of(
@@ -64,9 +63,15 @@ def run_of(
     ended_by: Literal["time", "signal"],
     markets: Sequence[str],
     wanted: Iterable[str],
-    trouble: str | None,
+    trouble: Trouble,
+    log_lines_lost: int,
 ) -> Run:
     """Put together what a run recorded."""
+    missed = found(summary)
+    # Of what is not sealed nobody has looked which tokens it has.
+    without_book = [] if summary.unsealed else sorted(set(wanted) - set(summary.tokens))
+    # A token whose book is late, or a venue that is away, is a gap as well. Before it is one, a signal may end the run.
+    lacking = ended_by == "time" and bool(without_book or trouble.venue)
     return Run(
         folder=summary.path,
         seconds=round(seconds, 3),
@@ -80,9 +85,11 @@ def run_of(
             unsealed=summary.unsealed,
         ),
         proved=summary.checks,
-        missed=found(summary),
-        without_book=sorted(set(wanted) - set(summary.tokens)),
-        trouble=trouble,
+        missed=missed,
+        without_book=without_book,
+        trouble=trouble.ours or trouble.venue,
+        log_lines_lost=log_lines_lost,
+        found=lacking or bool(missed or trouble.ours or summary.unsealed) or _wrong(summary.checks) > 0,
     )
 
 
@@ -142,6 +149,8 @@ def missed_lines(missed: Sequence[Missed], *, unsealed: int) -> list[str]:
 
 def _run_missed_lines(run: Run) -> list[str]:
     lines = [] if run.trouble is None else [run.trouble]
+    if run.log_lines_lost:
+        lines.append(f"{counted(run.log_lines_lost, 'line')} of the log could not be written; no data depends on them")
     if run.without_book:
         lines.append(f"no book came of {counted(len(run.without_book), 'token')} of those that were subscribed")
     if lines and not run.missed:

@@ -13,13 +13,12 @@ from pmlive.errors import AuthError, PmliveError
 from pmlive.events import Cause, Channel, Event
 from pmlive.feed.backoff import Backoff, Policy, fatal, is_refusal
 from pmlive.feed.dialling import Dial, Socket, dial
-from pmlive.log import Log
+from pmlive.logs import get_logger
 from pmlive.proxies import proxy_for
 
 __all__ = ["Connection", "Sink"]
 
-# A log that cannot be written must not end a recording.
-logger = Log(__name__)
+logger = get_logger(__name__)
 
 _TOO_BIG = 1009
 # So many frames take some milliseconds.

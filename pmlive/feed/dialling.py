@@ -5,14 +5,14 @@ from typing import Any, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from pmlive.log import Log
+from pmlive.logs import get_logger
 from pmlive.proxies import Proxy, tls
 
 __all__ = ["Dial", "Socket", "dial"]
 
 # The library logs whole frames at DEBUG, the one with credentials among them.
-_quiet = Log(f"{__name__}.socket")
-_quiet.logger.setLevel(logging.INFO)
+_quiet = get_logger(f"{__name__}.socket")
+_quiet.setLevel(logging.INFO)
 
 _MAX_FRAME = 16 * 1024 * 1024
 

@@ -179,8 +179,10 @@ class Manager(Viewer):
     def record(self, folder: str | Path | None = None, *, keep_raw: timedelta | None = None) -> Path:
         """Write everything from now on into a folder, going on with what it holds; give the folder.
 
-        Asked again for what it does already, it goes on. What is recorded is sealed at the end of the program, too, and
-        before SIGTERM ends it, unless the program handles that signal itself.
+        Asked again for what it does already, it goes on. What is recorded is sealed at the end of the program, too.
+        SIGTERM by default ends a program without that, as a kill does: what was received is in the log, and the next
+        ``record`` into the folder seals it. A script that wants it sealed at once ends itself:
+        ``signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))``.
 
         Args:
             folder: a new folder of ``PMLIVE_DATA_DIR`` by default, or the one that is being recorded into.

@@ -1,6 +1,5 @@
 """Where everything received comes together: the journal, the rolling frames, the recorder; in the feed thread alone."""
 
-import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -9,6 +8,7 @@ import polars as pl
 from pmlive.digest import Digest
 from pmlive.events import Cause, Channel, Event, Gap
 from pmlive.feed import Connection
+from pmlive.logs import get_logger
 from pmlive.pipeline import Making, Pipeline
 from pmlive.pipeline.journal import Journal
 from pmlive.records import Closed, Kind, Opened
@@ -17,7 +17,7 @@ from pmlive.tables import ROLLING, STORED, Rolling
 
 __all__ = ["Desk"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # Making frames of a few rows costs as much as of many: while nobody listens they are made once a second, or when read.
 _UNHEARD = 1_000_000_000
@@ -171,11 +171,16 @@ class Desk:
             return
         for hole in recorder.holes():
             self.gap(hole)
-        if recorder.due:
+        if recorder.poll():
             now = self.clock()
             self.journal.note("cut", 0, b"", now)
             self.flush()
             recorder.cut(self.journal.keyframes(now))
+
+    def doubt_rows(self) -> None:
+        """Note that rows may be missing or wrong; the recording makes them again of what was received."""
+        if self.recorder is not None:
+            self.recorder.spoil_rows()
 
     def end_recording(self) -> Recorder | None:
         """Write what is open and stop keeping; the caller closes the recorder that is given back."""

@@ -13,7 +13,7 @@ from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, FeedError, PmliveError
 from pmlive.events import Channel
 from pmlive.feed import Policy
-from pmlive.log import Log
+from pmlive.logs import get_logger
 from pmlive.manager.deliver import deliver
 from pmlive.manager.follow import resolution
 from pmlive.manager.live import Doubts, Live
@@ -26,10 +26,11 @@ from pmlive.markets import Catalogue, Market, Series, described
 from pmlive.pipeline import Token
 from pmlive.settings import AddressField, Venue
 from pmlive.store import Recorder
+from pmlive.threads import note_fault
 
 __all__ = ["Engine", "Options", "live_feed"]
 
-logger = Log(__name__)
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -250,7 +251,10 @@ class Engine:
         while True:
             await asyncio.sleep(_POLL)
             for condition_id in sorted(self._awaited):
-                await self._ask_outcome(condition_id)
+                try:
+                    await self._ask_outcome(condition_id)
+                except Exception as error:  # noqa: BLE001  # the others are asked for all the same
+                    note_fault("pmlive", error)
 
     async def _ask_outcome(self, condition_id: str) -> None:
         source = self.started()

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 
 from pmlive.errors import PmliveError, UnknownMarketError
 from pmlive.events import MarketResolved
-from pmlive.log import Log
+from pmlive.logs import get_logger
 from pmlive.markets import Catalogue, Market, Series
 
 __all__ = ["follow", "resolution"]
 
-logger = Log(__name__)
+logger = get_logger(__name__)
 
 # The next market is subscribed this share of a step before the present one ends, at most this many seconds before.
 _LEAD_SHARE = 0.5

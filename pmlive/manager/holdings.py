@@ -6,7 +6,6 @@ so it is done in a thread of its own; a Ctrl-C while it is waited for leaves not
 """
 
 import gc
-import logging
 import os
 import threading
 import weakref
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pmlive.errors import FeedError, StoreError
+from pmlive.logs import get_logger
 from pmlive.manager.ending import before_the_end, in_thread
 from pmlive.manager.engine import Engine
 from pmlive.pipeline.journal import rebuild
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Holdings", "close_all", "make_way", "managers"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # All that were not given back yet.
 _held: "set[Holdings]" = set()

@@ -11,7 +11,7 @@ from pmlive._session import Timing
 from pmlive.errors import PmliveError, ProtocolError
 from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap
 from pmlive.feed import Clock, Connection, Policy, Pool, elapsed
-from pmlive.log import Log
+from pmlive.logs import get_logger
 from pmlive.manager.desk import Desk
 from pmlive.manager.follow import follow
 from pmlive.manager.source import Visit
@@ -20,12 +20,12 @@ from pmlive.markets import Catalogue, Series
 from pmlive.pipeline import Token
 from pmlive.proxies import Proxy, proxy_for
 from pmlive.settings import Venue
+from pmlive.threads import note_fault
 from pmlive.times import moment, said
 
 __all__ = ["Doubts", "Live"]
 
-# A log that cannot be written must not stop the clockwork.
-logger = Log(__name__)
+logger = get_logger(__name__)
 
 _TICK = 0.1
 _FRESH = 50_000_000
@@ -138,9 +138,9 @@ class Live:
             try:
                 self._note_pause(elapsed() - ran)
                 self._turn()
-            except Exception:
-                # The clockwork stops for nobody: rows and snapshots wait for it.
-                logger.exception("internal error in the feed, which goes on")
+            except BaseException as error:  # noqa: BLE001  # it stops for nobody: rows and snapshots wait for it
+                self.desk.doubt_rows()
+                note_fault("pmlive", error)
 
     def _note_pause(self, lasted: int) -> None:
         """Note that the process was stopped or the machine slept: what came then was not seen when it came."""

@@ -2,15 +2,17 @@
 
 import asyncio
 import inspect
-import logging
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeAlias
 
+from pmlive.logs import get_logger
+from pmlive.threads import repeating
+
 __all__ = ["Consumer", "Handler", "Mailbox", "Update"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Update: TypeAlias = dict[str, object]
 Handler: TypeAlias = Callable[[Update], object] | Callable[[Update], Awaitable[object]]
@@ -101,15 +103,15 @@ class Consumer:
         self.mailbox = Mailbox()
         self._handler = handler
         self._loop = loop
-        self._thread = threading.Thread(target=self._run, name="pmlive consumer", daemon=True)
+        self._thread = repeating("pmlive consumer", self._turn, pause=0.0)
         self._thread.start()
 
-    def _run(self) -> None:
-        while (update := self.mailbox.get()) is not None:
-            try:
-                self._call(update)
-            except Exception:
-                logger.exception("a consumer of updates raised")
+    def _turn(self) -> bool:
+        """Hand the next update on; what the handler raises is told by the thread's guard."""
+        update = self.mailbox.get()
+        if update is not None:
+            self._call(update)
+        return update is not None
 
     def _call(self, update: Update) -> None:
         result = self._handler(update)

@@ -5,9 +5,11 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import CancelledError, Future
+from functools import partial
 from typing import TypeVar, cast
 
 from pmlive.errors import FeedError
+from pmlive.threads import repeating
 
 __all__ = ["Runner"]
 
@@ -111,18 +113,22 @@ class Runner:
             raise FeedError("this manager was closed; make another")
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=_run, args=(self._loop,), name="pmlive", daemon=True)
+            self._thread = repeating("pmlive", partial(_run, self._loop), pause=0.1)
             self._thread.start()
         return self._loop
 
 
-def _run(loop: asyncio.AbstractEventLoop) -> None:
+def _run(loop: asyncio.AbstractEventLoop) -> bool:
+    """Run a loop until it is stopped; what it raises, such as a ``SystemExit`` of a task, does not end it."""
+    if loop.is_closed():
+        return False
     asyncio.set_event_loop(loop)
+    loop.run_forever()
     try:
-        loop.run_forever()
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
+    return False
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[object] | None]) -> None:

@@ -3,15 +3,13 @@
 import asyncio
 from collections.abc import Coroutine
 
-from pmlive.log import Log
+from pmlive.threads import note_fault
 
 __all__ = ["Tasks"]
 
-logger = Log(__name__)
-
 
 class Tasks:
-    """Tasks of one event loop; one that fails is told in the log, and all are cancelled in the end."""
+    """Tasks of one event loop; one that fails is told as a fault of the feed, and all are cancelled in the end."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -26,7 +24,7 @@ class Tasks:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a task of a manager failed", exc_info=error)
+            note_fault("pmlive", error)
 
     async def cancel(self) -> None:
         """End all."""

@@ -1,12 +1,12 @@
 """What a manager gives to those who look at it: glances, and the widgets."""
 
-import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
+from pmlive.logs import get_logger
 from pmlive.manager.engine import Engine
 from pmlive.manager.glance import Asked, Glance, glance
 from pmlive.manager.mailbox import Handler
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Viewer"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Viewer(Subscriber):

@@ -11,9 +11,11 @@ import polars as pl
 from pmlive.errors import BookError
 from pmlive.events import epoch_ns
 from pmlive.integrity import Counts
+from pmlive.logs import lost
 from pmlive.manager.source import Source
 from pmlive.manager.subscriptions import Subscription
 from pmlive.pipeline import Token
+from pmlive.threads import faults
 from pmlive.times import moment, said
 
 __all__ = ["AwaitedError", "BookView", "status", "view"]
@@ -138,6 +140,8 @@ def status(source: Source | None, subscriptions: Sequence[Subscription], *, runn
         "books": {} if source is None else _books(source),
         "recording": _recording(source),
         "replay": None if source is None else source.playing(),
+        "trouble": [msgspec.to_builtins(fault) for fault in faults()],
+        "log_lines_lost": lost(),
     }
 
 

@@ -3,7 +3,6 @@
 A market must have a name; everything else may be missing, and is then unknown rather than guessed.
 """
 
-import logging
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,13 +11,14 @@ from typing import TypeVar
 import msgspec
 
 from pmlive.errors import ProtocolError
+from pmlive.logs import get_logger
 from pmlive.markets import messages
 from pmlive.markets.market import FeeSchedule, Market
 from pmlive.markets.text import clean
 
 __all__ = ["clob_condition", "clob_market", "gamma_event", "gamma_market", "gamma_markets", "gamma_search"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 

@@ -17,9 +17,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from pmlive.logs import get_logger
+
 __all__ = ["Connections", "Limits"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _MOST = 64
 # Of the descriptors that this process may have, a quarter at most is for clients.
@@ -68,7 +70,7 @@ class _Seldom(logging.Filter):
         return True
 
 
-_wire = logging.getLogger(f"{__name__}.wire")
+_wire = get_logger(f"{__name__}.wire")
 _wire.addFilter(_Seldom())
 
 

@@ -29,6 +29,7 @@ from pmlive.mcp.pushes import Pushes
 from pmlive.mcp.server import server
 from pmlive.mcp.sessions import Sessions
 from pmlive.mcp.toolkit import Toolkit
+from pmlive.threads import single
 
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
@@ -167,7 +168,7 @@ class Site:
         self._limits = limits or Limits()
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="pmlive mcp", daemon=True)
+        self._thread = single("pmlive mcp", self._run)
         self._thread.start()
 
     @property

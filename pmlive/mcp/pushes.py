@@ -6,7 +6,6 @@ streams of the newer one together, and the server's log. One that stops reading 
 
 import asyncio
 import json
-import logging
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -20,6 +19,7 @@ from mcp.server.session import ServerSession
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated
 from mcp_types import LoggingLevel
 
+from pmlive.logs import get_logger
 from pmlive.mcp.described import Change, Client
 from pmlive.mcp.outbox import Outbox, Told
 
@@ -29,7 +29,7 @@ __all__ = ["Listen", "Pushes", "Session", "pushing"]
 Listen: TypeAlias = Callable[[Callable[[Change], object]], Callable[[], None]]
 
 # Updates of subscriptions that asked for the log appear in it, whoever else is told of them.
-logger = logging.getLogger("pmlive.mcp.updates")
+logger = get_logger("pmlive.mcp.updates")
 
 _LEVELS: tuple[LoggingLevel, ...] = get_args(LoggingLevel)
 _KEPT_AS = "pmlive"

@@ -1,6 +1,5 @@
 """The server of the SDK for one toolkit: what a client may ask is answered by the toolkit, in both protocol eras."""
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from typing import TypeAlias, TypeVar
@@ -14,13 +13,14 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from pmlive.logs import get_logger
 from pmlive.mcp.card import NAME, TITLE, VERSION
 from pmlive.mcp.described import Answer, Client, Described, Kit, Progress, PromptDescribed
 from pmlive.mcp.pushes import Pushes, Session, pushing
 
 __all__ = ["FAULT", "called", "result_of", "server", "tool_of"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 FAULT = "The server failed at this by a fault of its own, which its log tells of. Ask for something else."
 

@@ -1,7 +1,6 @@
 """Serving one client over pipes: the first words at once, the rest when everything is loaded, and a prompt end."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from importlib import import_module
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pmlive.logs import get_logger
 from pmlive.mcp.doorstep import Doorstep
 from pmlive.mcp.wire import Lines, Wire, Writer
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_stdio"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # Lines of a client that wait for the server.
 _MOST_LINES = 64

@@ -3,7 +3,6 @@
 Nothing here knows a protocol; servers, also other people's, pull from it.
 """
 
-import logging
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from pmlive.errors import PmliveError
+from pmlive.logs import get_logger
 from pmlive.manager import Manager
 from pmlive.mcp.answers import RefusalError, asked
 from pmlive.mcp.asks import (
@@ -52,7 +52,7 @@ from pmlive.mcp.texts import Row
 
 __all__ = ["Toolkit"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _Table: TypeAlias = Mapping[str, tuple[type[Struct], Callable[..., Struct]]]
 _Do: TypeAlias = Callable[[Struct, Client | None], Struct]

@@ -7,11 +7,12 @@ does not wait for, they hold nothing up.
 import asyncio
 import os
 import sys
-import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
 from queue import SimpleQueue
 from typing import NamedTuple
+
+from pmlive.threads import single
 
 __all__ = ["Lines", "Wire", "Writer", "claim"]
 
@@ -55,7 +56,7 @@ class Lines:
         self._descriptor = descriptor
         self._give = give
         self._loop = asyncio.get_running_loop()
-        threading.Thread(target=self._read, name="pmlive mcp reader", daemon=True).start()
+        single("pmlive mcp reader", self._read).start()
 
     def _read(self) -> None:
         rest, too_long = b"", False
@@ -95,7 +96,7 @@ class Writer:
         self._descriptor = descriptor
         self._loop = asyncio.get_running_loop()
         self._waiting: SimpleQueue[tuple[bytes, asyncio.Future[None]]] = SimpleQueue()
-        threading.Thread(target=self._write, name="pmlive mcp writer", daemon=True).start()
+        single("pmlive mcp writer", self._write).start()
 
     async def write(self, data: bytes) -> None:
         """Write it all; to a client that is gone, nothing."""

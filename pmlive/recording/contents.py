@@ -1,6 +1,5 @@
 """What a recording holds at one moment: sealed files and the rows of the log, together and in order."""
 
-import logging
 import time
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import polars as pl
 
 from pmlive.digest import Digest
 from pmlive.errors import PmliveError, StoreError
+from pmlive.logs import get_logger
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
 from pmlive.store import Manifest, Record, SealedFile
@@ -20,7 +20,7 @@ from pmlive.tables import SCHEMAS, STORED
 
 __all__ = ["Contents", "Shelf", "at", "check_table", "collect", "digest", "laid_out"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # So many numbers of a stamp are the manifest's.
 _OF_MANIFEST = 3

@@ -1,7 +1,6 @@
 """A small HTTP/1.1 server: one request after another, JSON answers."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -10,9 +9,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
+from pmlive.logs import get_logger
+
 __all__ = ["Answer", "HttpServer", "Request", "Responder", "json_answer"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _MOST_HEAD, _MOST_BODY = 64 * 1024, 8 * 1024 * 1024
 _PATIENCE = 60.0

@@ -1,14 +1,14 @@
 """An event loop in a daemon thread of its own."""
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TypeAlias, TypeVar, cast
 
-__all__ = ["LoopThread", "Main"]
+from pmlive.threads import note_fault, single
 
-logger = logging.getLogger(__name__)
+__all__ = ["LoopThread", "Main"]
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class LoopThread:
             return
         ready = threading.Event()
         self._failure = None
-        self._thread = threading.Thread(target=self._run, args=(main, ready), name=self._name, daemon=True)
+        self._thread = single(self._name, partial(self._run, main, ready))
         self._thread.start()
         ready.wait()
         if self._failure is not None:
@@ -75,10 +75,10 @@ class LoopThread:
     def _run(self, main: Main, ready: threading.Event) -> None:
         try:
             asyncio.run(self._main(main, ready))
-        except BaseException as error:  # handed to the thread that waits in start()
+        except BaseException as error:  # noqa: BLE001  # handed to the thread that waits in start()
             self._failure = _first(error)
             if ready.is_set():
-                logger.exception("%s ended by itself", self._name)
+                note_fault(self._name, error)
         finally:
             ready.set()
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from threading import Lock
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -115,7 +115,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Version(msgspec.Struct):
-    schema: int
+    schema: Annotated[int, msgspec.Meta(ge=1)]
 
 
 def new_manifest(now: int) -> Manifest:
@@ -147,7 +147,8 @@ def _decode(path: Path, data: bytes) -> Manifest:
             message = f"{str(path)!r} has schema {schema}, this pmlive reads 1 to {SCHEMA}; install a newer pmlive"
             raise StoreError(message)
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        # One that is nested a thousand deep is nobody's, either.
         message = f"{str(path)!r} is not the manifest of a recording ({error}); choose another folder"
         raise StoreError(message) from error
     for file in manifest.files:

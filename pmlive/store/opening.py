@@ -1,6 +1,5 @@
 """Opening a folder to record into: refuse what is not ours, take the lock, finish what a crash left."""
 
-import logging
 import secrets
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -9,20 +8,25 @@ from pathlib import Path
 import msgspec
 
 from pmlive.errors import StoreError
+from pmlive.logs import get_logger
 from pmlive.store import _files, wal
-from pmlive.store.manifest import MANIFEST, Catalogue, Manifest, new_manifest, read_manifest
+from pmlive.store.manifest import MANIFEST, RAW, Catalogue, Manifest, new_manifest, read_manifest
 from pmlive.store.merging import finish
 from pmlive.store.seal import Rebuild, Sealing, Segment, seal, sweep
 from pmlive.store.staging import Step, Work, sealed_files
 
 __all__ = ["Opened", "Recovery", "locked", "open_folder"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # So many bytes of log are decoded within a second; nobody waits for more before recording goes on.
 _SOON = 4 << 20
 # More than the rows that one record and the end of a run make: numbers that are free whatever the log decodes to.
 _ROOM = 1 << 20
+# What systems put into folders by themselves.
+_HARMLESS = ("Thumbs.db", "desktop.ini", "lost+found")
+# So many foreign names are told.
+_SHOWN = 3
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +133,7 @@ def _check(folder: Path) -> Manifest | None:
     if sealed_files(folder):
         message = f"{str(folder)!r} has sealed files and no {MANIFEST}; restore it or choose another folder"
         raise StoreError(message)
+    _refuse_foreign(folder)
     return None
 
 
@@ -138,6 +143,19 @@ def _look_through(folder: Path) -> None:
         _files.size(folder / name, folder)
     for path in (*_files.paths(folder / wal.WAL, folder), *sealed_files(folder)):
         _files.size(path, folder)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder that holds what no recording does; one that has lost its manifest has a log or frames yet."""
+    names = sorted(path.name for path in folder.iterdir())
+    foreign = [name for name in names if not name.startswith(".") and name not in _HARMLESS]
+    if not foreign or any((folder / ours).is_dir() for ours in (wal.WAL, RAW)):
+        return
+    shown = ", ".join(repr(name) for name in foreign[:_SHOWN])
+    more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+    raise StoreError(
+        f"{str(folder)!r} is not a recording: it holds {shown}{more}; choose an empty folder or one that is not there"
+    )
 
 
 def _undo(made: list[Path]) -> None:

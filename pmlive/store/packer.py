@@ -1,6 +1,5 @@
 """From the queue of the feed to packed blocks, in order; what waits here is counted, so that memory stays bounded."""
 
-import logging
 from collections import deque
 from collections.abc import Sequence
 from threading import Event
@@ -11,12 +10,14 @@ import polars as pl
 import zstandard
 
 from pmlive.events import Gap
+from pmlive.logs import get_logger
 from pmlive.store.log import Record, encode_block
 from pmlive.store.seal import Held
+from pmlive.threads import note_fault
 
-__all__ = ["OVERHEAD", "Cut", "End", "Flush", "Item", "Packer", "Rows"]
+__all__ = ["OVERHEAD", "Cut", "End", "Flush", "Item", "Packer", "Rows", "Spoilt"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # What a record costs in memory besides its data.
 OVERHEAD = 150
@@ -36,6 +37,10 @@ class Cut(msgspec.Struct, frozen=True):
     hole: Gap | None = None
 
 
+class Spoilt(msgspec.Struct, frozen=True):
+    """Word that rows of the segment that is being filled are missing or wrong; they are made again of the log."""
+
+
 class Flush(msgspec.Struct, frozen=True, eq=False):
     """A wish to know when everything before it is on the disk."""
 
@@ -51,7 +56,7 @@ class End(msgspec.Struct, frozen=True):
     last_recv: int
 
 
-Item: TypeAlias = Record | Rows | Cut | Flush
+Item: TypeAlias = Record | Rows | Spoilt | Cut | Flush
 
 
 class Packer:
@@ -75,26 +80,16 @@ class Packer:
         self._rows_memory = rows_memory
         self._held = Held()
         self._holding: list[Held] = [self._held]
+        self._batch: list[Record] = []
+        self._size = 0
         self._compressor = zstandard.ZstdCompressor(level=1)
 
     def pack_all(self) -> None:
-        """Move what is queued now to the backlog."""
-        batch: list[Record] = []
-        size = 0
+        """Move what is queued now to the backlog; what fails is still there the next time."""
         for _ in range(len(self.queue)):
-            item = self.queue.popleft()
-            if isinstance(item, Record):
-                batch.append(item)
-                size += len(item.data) + OVERHEAD
-                if size < _BLOCK_BYTES:
-                    continue
-            elif isinstance(item, Rows):
-                self._held.add(item.table, item.frame)
-                continue
-            self._pack(batch, size)
-            batch, size = [], 0
-            self._mark(item)
-        self._pack(batch, size)
+            self._take(self.queue[0])
+            self.queue.popleft()
+        self._pack_batch()
         self._bound_rows()
 
     def lose(self, since: int) -> None:
@@ -103,16 +98,48 @@ class Packer:
         self.dropping = True
         self.broken = since
 
+    def _take(self, item: Item) -> None:
+        match item:
+            case Record():
+                self._batch.append(item)
+                self._size += len(item.data) + OVERHEAD
+                if self._size >= _BLOCK_BYTES:
+                    self._pack_batch()
+            case Rows():
+                self._keep(item)
+            case Spoilt():
+                self._held.give_up()
+            case Flush():
+                self._pack_batch()
+                self.backlog.append(item)
+            case Cut():
+                self._pack_batch()
+                self._end(item)
+
+    def _pack_batch(self) -> None:
+        batch, size = self._batch, self._size
+        self._batch, self._size = [], 0
+        self._pack(batch, size)
+
+    def _keep(self, rows: Rows) -> None:
+        try:
+            self._held.add(rows.table, rows.frame)
+        except BaseException:
+            # They can be made again of the log.
+            self._held.give_up()
+            logger.warning("rows of the table %s are made again when they are sealed", rows.table, exc_info=True)
+
     def _pack(self, batch: Sequence[Record], size: int) -> None:
         if not batch or self.dropping:
             self.released += size
             return
         try:
             data = encode_block(batch, number=self._block, compressor=self._compressor)
-        except Exception:
-            logger.exception("%d records could not be packed and are lost", len(batch))
+        except BaseException as error:  # noqa: BLE001  # a fault of ours, or no memory: the gap tells of it
             self.lose(batch[0].recv)
             self.released += size
+            note_fault("pmlive-log", error)
+            logger.error("%d records could not be packed and are lost", len(batch))  # noqa: TRY400  # told above
             return
         self.first_recv = batch[0].recv if self.first_recv is None else self.first_recv
         self._last_recv = batch[-1].recv
@@ -120,12 +147,6 @@ class Packer:
         self.records += len(batch)
         self.released += size - len(data)
         self.backlog.append(data)
-
-    def _mark(self, item: Record | Cut | Flush) -> None:
-        if isinstance(item, Flush):
-            self.backlog.append(item)
-        elif isinstance(item, Cut):
-            self._end(item)
 
     def _end(self, cut: Cut) -> None:
         if self.dropping and cut.hole is None:

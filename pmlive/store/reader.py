@@ -1,6 +1,5 @@
 """Reading a recording, also while it is being written: no lock is taken and nothing is changed."""
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from functools import partial
@@ -10,6 +9,7 @@ import msgspec
 import polars as pl
 
 from pmlive.errors import StoreError
+from pmlive.logs import get_logger
 from pmlive.store import _files, raw, wal
 from pmlive.store.log import Record
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, SealedFile, read_manifest
@@ -31,7 +31,7 @@ __all__ = [
     "verify_files",
 ]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _CHANGED = "is damaged: its sha256 has changed"
 

@@ -7,14 +7,13 @@ cut the last second, and neither harms a file that was there.
 When the disk refuses, data waits in memory (64 MiB) and is tried again each second. When that is full a *hole*
 begins: from one record on everything is dropped, and all rows made of those records with it, since rows carry numbers
 from ``seq`` of their record on. A hole ends at a ``cut`` only, because a book is right again only where keyframes say
-what it is: so ``due`` becomes true once the disk has caught up, the manager cuts, and the log goes on with keyframes.
+what it is: so ``poll`` asks for one once the disk has caught up, the manager cuts, and the log goes on with keyframes.
 Raw frames and tables therefore leave out the same records, and a replay of the one gives the other. The hole is
 written to the manifest before anything that follows it, and ``holes()`` yields it as a ``Gap`` for the table of gaps.
 What was lost of a log in an earlier run (a damaged disk) is a ``gap`` record in place of what is missing.
 """
 
 import atexit
-import logging
 import threading
 import time
 from collections import deque
@@ -24,11 +23,12 @@ from pathlib import Path
 import polars as pl
 
 from pmlive.events import Cause, Gap
-from pmlive.store import _files
+from pmlive.logs import get_logger
+from pmlive.store import _files, wal
 from pmlive.store.log import Record
 from pmlive.store.manifest import RAW
 from pmlive.store.opening import Recovery, open_folder
-from pmlive.store.packer import OVERHEAD, Cut, Flush, Packer, Rows
+from pmlive.store.packer import OVERHEAD, Cut, Flush, Packer, Rows, Spoilt
 from pmlive.store.seal import Rebuild, Segment
 from pmlive.store.sealer import Sealer
 from pmlive.store.staging import Step
@@ -36,14 +36,16 @@ from pmlive.store.status import RecorderOptions, RecorderStatus
 from pmlive.store.upkeep import Upkeep
 from pmlive.store.writer import LogWriter, Timing
 from pmlive.tables import STORED
+from pmlive.threads import keep_fault
 
 __all__ = ["Recorder", "RecorderOptions", "RecorderStatus"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _DAY = 86_400_000_000_000
 # A disk that takes nothing for this long is in trouble, though it has not said so.
 _HUNG_SECONDS = 2.0
+_UNWRITTEN = "what was received last could not be written before the recording was closed"
 
 
 class _Hole:
@@ -57,7 +59,7 @@ class _Hole:
 
 
 class Recorder:
-    """Record into a folder. ``log``, ``rows``, ``due`` and ``cut`` belong to one thread, the rest to any.
+    """Record into a folder. ``log``, ``rows``, ``poll`` and ``cut`` belong to one thread, the rest to any.
 
     ``rebuild`` makes the tables of a segment from its records, and may be called from another thread.
 
@@ -144,9 +146,15 @@ class Recorder:
             self._rows_since_cut[table] += frame.height
             self._queue.append(Rows(table, frame))
 
-    @property
-    def due(self) -> bool:
-        """Say whether a cut is wanted: the segment is large or old, the day is over, or a hole can end."""
+    def spoil_rows(self) -> None:
+        """Note that rows made since the last cut may be missing or wrong; all of them are made again of the log."""
+        self._queue.append(Spoilt())
+
+    def poll(self) -> bool:
+        """Begin a hole where records could not be packed, and tell whether a cut is wanted.
+
+        It is when the segment is large or old, when the day is over, or when a hole can end.
+        """
         if self._packer.broken is not None:
             self._open_hole(self._clock(), first_seq=0)
         if self._hole is not None:
@@ -219,9 +227,11 @@ class Recorder:
             self._closed = True
             self._end_segment(self._clock())
             self._hole = _Hole(started=0, first_seq=0, cause="disk")
-            self._finish()
-            self._lock.forget()
-            atexit.unregister(self.close)
+            try:
+                self._finish()
+            finally:
+                self._lock.forget()
+                atexit.unregister(self.close)
 
     def forget(self) -> None:
         """Have nothing to do with the recording any more, in a forked child."""
@@ -243,7 +253,7 @@ class Recorder:
 
     def _open_hole(self, recv: int, *, first_seq: int) -> None:
         since, self._packer.broken = self._packer.broken, None
-        cause: Cause = "overflow" if self._trouble_said() is None else "disk"
+        cause: Cause = "overflow" if since is None and self._trouble_said() is None else "disk"
         started = recv if since is None else min(since, recv)
         self._hole = _Hole(started=started, first_seq=first_seq if since is None else 0, cause=cause)
         why = self._trouble_said() or "the disk is too slow"
@@ -281,7 +291,7 @@ class Recorder:
     def _trouble(self) -> str | None:
         lag = self._writer.lag()
         hung = f"writing the log: the disk has taken nothing for {lag:.0f} s" if lag > _HUNG_SECONDS else None
-        said = self._trouble_said() or hung
+        said = self._trouble_said() or hung or self._sealer.tending.message
         return said if self._hole is None or self._closed else f"{said or 'catching up'}; data is being lost"
 
     def _finish(self) -> None:
@@ -289,6 +299,21 @@ class Recorder:
         self._sealer.close(self._options.patience)
         folder, trouble = str(self.folder), self._trouble_said()
         if not written:
+            self._note_unwritten()
+            keep_fault("pmlive-log", f"{folder!r} was closed, and not everything could be written: {trouble}")
             logger.error("recording %r: closed, and not everything could be written: %s", folder, trouble)
-        elif self._sealer.trouble.message is not None:
+        elif self._sealer.left:
             logger.error("recording %r: closed before it was sealed, the next start does it: %s", folder, trouble)
+
+    def _note_unwritten(self) -> None:
+        """Note what the log does not have; a disk that takes nothing takes not even that."""
+        block = self._writer.unwritten()
+        queued = next((item.recv for item in self._queue if isinstance(item, Record)), self._clock())
+        blocks = wal.read([block or b""], since=queued).blocks
+        began = blocks[0].first_recv if blocks else queued
+        gap = Gap(started=began, ended=max(began, self._clock()), cause="disk", detail=_UNWRITTEN)
+        try:
+            self._catalogue.add_hole(gap)
+        except OSError as error:
+            folder = str(self.folder)
+            logger.error("recording %r: the manifest cannot name what is missing: %s", folder, error)  # noqa: TRY400

@@ -102,7 +102,7 @@ def _commit(segment: Segment, sealing: Sealing, reading: wal.Reading) -> None:
             staged.append(file)
             sealing.step(f"wrote {file.file.table}")
         publish(staged, sealing)
-    except Exception:
+    except BaseException:
         discard(staged)
         raise
     if reading.damaged:

@@ -1,6 +1,5 @@
 """The thread that seals: one task after another, each tried until it works; between them it tends what is sealed."""
 
-import logging
 import threading
 import time
 from collections import deque
@@ -8,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pmlive.errors import StoreError
+from pmlive.logs import get_logger
 from pmlive.store import _files
 from pmlive.store.seal import Sealing, Segment, seal
 from pmlive.store.trouble import Trouble
+from pmlive.threads import note_fault, repeating
 
 __all__ = ["Sealer"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Sealer:
@@ -36,8 +37,10 @@ class Sealer:
         self._closing = False
         self._patience = self._closed_at = 0.0
         self.trouble = Trouble(str(sealing.folder), "sealing")
+        # Apart from the other: nothing waits for it, and nothing is lost by it.
+        self.tending = Trouble(str(sealing.folder), "merging")
         self.sealed = 0
-        self._thread = threading.Thread(target=self._run, name="pmlive-seal", daemon=True)
+        self._thread = repeating("pmlive-seal", self._turn, pause=retry)
 
     def start(self) -> None:
         """Begin."""
@@ -52,6 +55,11 @@ class Sealer:
         self._tasks.append(task)
         self._wake.set()
 
+    @property
+    def left(self) -> int:
+        """Count what was given and is not done."""
+        return len(self._tasks)
+
     def close(self, patience: float) -> None:
         """Finish what was given, or leave it to the next start when the disk refuses for ``patience`` seconds."""
         self._patience = patience
@@ -60,28 +68,42 @@ class Sealer:
         self._wake.set()
         self._thread.join()
 
-    def _run(self) -> None:
-        while True:
-            if self._tasks or not self._untended:
-                self._wake.wait(self._retry if self._tasks else None)
-            self._wake.clear()
-            self._work()
-            if self._untended and not self._tasks:
-                self._untended = not self._closing and self._tend()
-            gave_up = self.trouble.lasts(self._patience, since=self._closed_at)
-            if self._closing and (not self._tasks or gave_up):
-                return
+    def _turn(self) -> bool:
+        """Do what there is to do; False when there will be no more."""
+        if self._tasks or not self._untended:
+            self._wake.wait(self._retry if self._tasks else None)
+        self._wake.clear()
+        self._work()
+        if self._untended and not self._tasks:
+            self._untended = not self._closing and self._tended()
+        gave_up = self.trouble.lasts(self._patience, since=self._closed_at)
+        return not self._closing or not (gave_up or not self._tasks)
 
     def _work(self) -> None:
         while self._tasks:
             try:
                 self._tasks[0]()
-            except Exception as error:
-                logger.debug("sealing failed", exc_info=True)
-                self.trouble.note(error)
+            except BaseException as error:  # noqa: BLE001  # it is told, and tried until it works
+                self._note(self.trouble, error)
                 return
             self._tasks.popleft()
             self.trouble.clear()
+
+    def _tended(self) -> bool:
+        """Tend what is sealed; what fails at it is told, and tried again after the next sealing."""
+        try:
+            more = self._tend()
+        except BaseException as error:  # noqa: BLE001  # sealing goes on, whatever merging fails at
+            self._note(self.tending, error)
+            return False
+        self.tending.clear()
+        return more
+
+    def _note(self, trouble: Trouble, error: BaseException) -> None:
+        trouble.note(error)
+        logger.debug("sealing failed", exc_info=error)
+        if not isinstance(error, OSError | StoreError):
+            note_fault(self._thread.name, error)
 
     def _seal(self, segment: Segment) -> None:
         unsealed = segment.number > self._sealing.catalogue.manifest.sealed
@@ -90,9 +112,9 @@ class Sealer:
             return
         try:
             seal(segment, self._sealing)
-        except (OSError, StoreError):
+        except (OSError, StoreError, MemoryError):
             raise
-        except Exception as error:
+        except BaseException as error:
             if segment.held is None or segment.held.frames is None:
                 self._set_aside(segment, error)
                 return
@@ -104,7 +126,7 @@ class Sealer:
         if segment.held is not None:
             segment.held.give_up()
 
-    def _set_aside(self, segment: Segment, error: Exception) -> None:
+    def _set_aside(self, segment: Segment, error: BaseException) -> None:
         """Keep a log that cannot be decoded, out of the way of what came after it."""
         # The gap is told first: a crash in between must not leave a log that nobody reads and nobody misses.
         self._lost(segment, f"the log cannot be decoded ({error}); it is kept as wal/*.undecodable-{self._sealing.run}")

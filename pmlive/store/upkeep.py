@@ -1,12 +1,12 @@
 """What a recording needs besides sealing: merging small files, removing replaced ones, giving up old raw frames."""
 
-import logging
 from collections.abc import Callable
 from itertools import takewhile
 
 import msgspec
 
 from pmlive.errors import StoreError
+from pmlive.logs import get_logger
 from pmlive.store import _files
 from pmlive.store.manifest import RAW, Manifest, SealedFile
 from pmlive.store.merging import Limits, exchange, merge, plan
@@ -15,7 +15,7 @@ from pmlive.store.status import RecorderOptions
 
 __all__ = ["Upkeep", "give_up_raw"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Upkeep:
@@ -63,9 +63,15 @@ class Upkeep:
                 continue
             try:
                 merge(inputs, self._work, now=now)
+            except OSError:
+                raise
             except StoreError as error:
                 self._spoilt |= paths
                 logger.warning("recording %r: %s", str(self._work.folder), error)
+            except BaseException:
+                # Tried again by the next run; the other files are merged all the same.
+                self._spoilt |= paths
+                raise
             return True
         return False
 

@@ -88,7 +88,7 @@ class WalFile:
         """
         try:
             _files.write_all(self._descriptor, block)
-        except OSError:
+        except BaseException:
             self.torn = True
             _files.cut_off(self._descriptor, self.size)
             self.torn = False
@@ -115,9 +115,9 @@ class WalFile:
 
     def close(self) -> None:
         """Close the file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def segments(folder: Path) -> dict[int, list[Path]]:

@@ -5,7 +5,6 @@ refuses and is tried again. A block is in memory until it is synced: after a fai
 the system then takes unwritten pages for written ones, and its blocks go into a new one.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from pmlive.logs import get_logger
 from pmlive.store import _files
 from pmlive.store.manifest import Catalogue
 from pmlive.store.packer import End, Packer
@@ -20,10 +20,11 @@ from pmlive.store.seal import Segment
 from pmlive.store.sealer import Sealer
 from pmlive.store.trouble import Trouble
 from pmlive.store.wal import WAL, WalFile
+from pmlive.threads import note_fault, repeating
 
 __all__ = ["LogWriter", "Timing"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +77,7 @@ class LogWriter:
         self._wake = threading.Event()
         self._closing = False
         self._patience = self._closed_at = 0.0
-        self._thread = threading.Thread(target=self._run, name="pmlive-log", daemon=True)
+        self._thread = repeating("pmlive-log", self._turn, pause=timing.retry)
 
     def start(self) -> None:
         """Begin."""
@@ -93,30 +94,42 @@ class LogWriter:
         self._closing = True
         self._wake.set()
         self._thread.join()
-        return not any(isinstance(item, bytes) for item in self._packer.backlog)
+        return not self._packer.queue and self.unwritten() is None
 
     def forget(self) -> None:
         """Close the file in a forked child."""
         if self._file is not None:
             self._file.close()
 
+    def unwritten(self) -> bytes | None:
+        """Return the first block that is not written."""
+        return next((item for item in self._packer.backlog if isinstance(item, bytes)), None)
+
     def lag(self) -> float:
         """Tell for how many seconds something has been waiting to be written."""
         return time.monotonic() - self._clear_at if self._packer.queue or self._packer.backlog else 0.0
 
-    def _run(self) -> None:
-        while not self._finished():
-            self._wake.wait(self._timing.commit)
-            self._wake.clear()
+    def _turn(self) -> bool:
+        """Write what there is; False when there will be no more."""
+        if self._finished():
+            if self._file is not None:
+                self._file.close()
+            return False
+        self._wake.wait(self._timing.commit)
+        self._wake.clear()
+        try:
             self._packer.pack_all()
-            self._try()
-        if self._file is not None:
-            self._file.close()
+        except BaseException as error:
+            self.trouble.note(error)
+            raise
+        self._try()
+        return True
 
     def _finished(self) -> bool:
-        if not self._closing or self._packer.queue:
+        if not self._closing:
             return False
-        return self.trouble.lasts(self._patience, since=self._closed_at) or not self._packer.backlog
+        given_up = self.trouble.lasts(self._patience, since=self._closed_at)
+        return given_up or not (self._packer.queue or self._packer.backlog)
 
     def _try(self) -> None:
         now = time.monotonic()
@@ -127,11 +140,13 @@ class LogWriter:
             self._advance()
         except _VanishedError as error:
             self._lose_place(error)
-        except Exception as error:
+        except BaseException as error:
             # Whatever it is, the data is in memory and is tried again.
-            logger.debug("writing failed", exc_info=True)
             self._retry_at = now + self._timing.retry
             self.trouble.note(error)
+            logger.debug("writing failed", exc_info=True)
+            if not isinstance(error, OSError):
+                note_fault(self._thread.name, error)
         else:
             self._clear_at = now
             self.trouble.clear()
@@ -172,8 +187,8 @@ class LogWriter:
             _files.make_folder(self._folder / WAL, self._folder)
             self._catalogue.write()
         except Exception as error:
-            logger.debug("restoring failed", exc_info=True)
             self.trouble.note(error)
+            logger.debug("restoring failed", exc_info=True)
 
     def _advance(self) -> None:
         backlog = self._packer.backlog
@@ -194,7 +209,7 @@ class LogWriter:
         file = self._file or self._open()
         try:
             file.append(block)
-        except OSError:
+        except BaseException:
             if file.torn:
                 self._abandon(file)
             raise
@@ -212,7 +227,7 @@ class LogWriter:
         if self._file is not None and self._unsynced:
             try:
                 self._file.sync()
-            except OSError:
+            except BaseException:
                 self._abandon(self._file)
                 raise
         self._packer.released += sum(map(len, self._unsynced))

@@ -5,7 +5,6 @@
 # pyright: reportUnknownLambdaType=false
 # pyright: reportMissingTypeStubs=false
 
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from typing import TypedDict, cast
 
 import ipywidgets
 
+from pmlive.logs import get_logger
 from pmlive.manager import Manager, Replay
 from pmlive.manager.glance import Asked, Glance
 from pmlive.times import moment
@@ -23,7 +23,7 @@ from pmlive.widgets.parts import close_parts
 
 __all__ = ["Change", "ReplayControls", "TokenPicker"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _SPEEDS = (1.0, 5.0, 20.0, 60.0, 300.0, 1000.0)
 

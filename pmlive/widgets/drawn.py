@@ -4,7 +4,6 @@
 # pyright: reportUnknownMemberType=false
 # pyright: reportMissingTypeStubs=false
 
-import logging
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, cast
@@ -12,6 +11,7 @@ from typing import ClassVar, cast
 import ipywidgets
 
 from pmlive.errors import FeedError
+from pmlive.logs import get_logger
 from pmlive.manager import Manager
 from pmlive.manager.glance import Asked, Glance, Mark
 from pmlive.widgets.painter import FASTEST, painter_of
@@ -21,7 +21,7 @@ from pmlive.widgets.views import View
 
 __all__ = ["Drawn", "marks_of"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Drawn(ipywidgets.DOMWidget):

@@ -1,19 +1,18 @@
 """What buttons ask for, done in a thread: a notebook that waits for nothing stays awake."""
 
 import contextvars
-import logging
 import math
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import TypeAlias
 
 from pmlive.errors import PmliveError
+from pmlive.threads import repeating
 
 __all__ = ["Errands"]
-
-logger = logging.getLogger(__name__)
 
 Errand: TypeAlias = Callable[[], object]
 
@@ -45,18 +44,21 @@ class Errands:
                 return
             self._busy = True
         run = contextvars.copy_context().run
-        threading.Thread(target=run, args=(self._run,), name="pmlive errands", daemon=True).start()
+        repeating("pmlive errands", partial(run, self._turn), pause=0.0).start()
 
-    def _run(self) -> None:
-        while (errand := self._next()) is not None:
-            self._tell("")
-            try:
-                errand()
-            except (PmliveError, ValueError) as error:
-                self._tell(str(error))
-            except Exception as error:
-                logger.exception("what a button asked for failed")
-                self._tell(f"{type(error).__name__}: {error}")
+    def _turn(self) -> bool:
+        errand = self._next()
+        if errand is None:
+            return False
+        self._tell("")
+        try:
+            errand()
+        except (PmliveError, ValueError) as error:
+            self._tell(str(error))
+        except BaseException as error:
+            self._tell(f"{type(error).__name__}: {error}")
+            raise
+        return True
 
     def _next(self) -> Errand | None:
         with self._lock:

@@ -4,7 +4,6 @@
 # pyright: reportUnknownMemberType=false
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from importlib.resources import files
 import anywidget
 import traitlets
 
+from pmlive.logs import get_logger
 from pmlive.manager import Manager
 from pmlive.manager.glance import Asked, Glance, Mark
 from pmlive.widgets.drawn import Drawn, marks_of
@@ -21,7 +21,7 @@ from pmlive.widgets.views import View
 
 __all__ = ["Ear", "LiveWidget", "script"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _ASK_EVERY = 10.0
 

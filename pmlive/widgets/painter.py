@@ -15,6 +15,7 @@ from pmlive.errors import FeedError
 from pmlive.manager import Manager
 from pmlive.manager.ending import the_end
 from pmlive.manager.glance import Asked, Glance
+from pmlive.threads import repeating
 
 __all__ = ["FASTEST", "Painted", "Painter", "painter_of", "step"]
 
@@ -51,6 +52,13 @@ class Painted(Protocol):
     def close(self) -> None:
         """Take a last picture and end."""
         ...
+
+
+class _Due:
+    """When the next turn of a thread is."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
 
 
 class Painter:
@@ -119,7 +127,8 @@ class Painter:
             self._ended = ended = threading.Event()
             # Some kernels find the cell that output belongs to by the context, so the thread takes it along.
             run = contextvars.copy_context().run
-            self._thread = threading.Thread(target=run, args=(self._run, ended), name="pmlive charts", daemon=True)
+            turning = partial(self._turning, ended, _Due(time.monotonic()))
+            self._thread = repeating("pmlive charts", partial(run, turning), pause=_LONGEST)
             self._thread.start()
 
     def _let_go(self) -> threading.Thread | None:
@@ -127,17 +136,19 @@ class Painter:
         self._ended.set()
         return thread
 
-    def _run(self, ended: threading.Event) -> None:
-        turn = time.monotonic()
-        while not ended.wait(max(_PAUSE, turn - time.monotonic())) and not the_end.is_set():
-            # By the time that it should be: a turn that comes a little late must not make the next one seem early.
-            if not self._turn(turn):
-                break
+    def _turning(self, ended: threading.Event, due: "_Due") -> bool:
+        """Wait for the next turn and take it; False when it was the last."""
+        if ended.wait(max(_PAUSE, due.at - time.monotonic())) or the_end.is_set():
+            return False
+        # By the time that it should be: a turn that comes a little late must not make the next one seem early.
+        if self._turn(due.at):
             # What drawing takes does not put the next turn off, unless it takes longer than there is.
             every = [painted.every for painted in tuple(self._painted)]
-            turn = max(turn + step(every), time.monotonic())
+            due.at = max(due.at + step(every), time.monotonic())
+            return True
         if not ended.is_set() and not the_end.is_set():
             self.close()
+        return False
 
     def _turn(self, now: float) -> bool:
         """Draw what is due; False once there is nothing to look at any more."""

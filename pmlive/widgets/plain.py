@@ -9,7 +9,6 @@ browser, so they are drawn whether somebody looks or not, at most five times a s
 # pyright: reportUnknownMemberType=false
 # pyright: reportMissingTypeStubs=false
 
-import logging
 import time
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
@@ -19,6 +18,7 @@ from typing import cast
 import ipywidgets
 import numpy as np
 
+from pmlive.logs import get_logger
 from pmlive.manager import Manager
 from pmlive.manager.glance import Asked, Glance, Mark
 from pmlive.widgets.charts import Chart, Depth, Heat, Price
@@ -31,7 +31,7 @@ from pmlive.widgets.views import Numbers, View
 
 __all__ = ["DepthChart", "HeatMap", "Ladder", "PriceChart", "RecordingPanel", "StatusPanel", "Tape"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # So many of the last rows are drawn.
 _CAPACITY = 20_000

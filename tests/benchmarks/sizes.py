@@ -80,7 +80,7 @@ class _Recording:
         for table, rows in self._pipeline.drain().items():
             if table in STORED:
                 self._recorder.rows(table, rows)
-        if self._recorder.due:
+        if self._recorder.poll():
             self._end("cut")
 
     def close(self) -> None:

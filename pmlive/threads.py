@@ -1,0 +1,93 @@
+"""The threads of this package: each has the same guard at its top.
+
+Whatever a thread raises, be it memory that is short or a fault of ours, is kept for ``Manager.status()``, logged, and
+then the thread goes on, or ends where it cannot. No thread ends in silence.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from pmlive import logs
+from pmlive.times import moment
+
+__all__ = ["Fault", "faults", "keep_fault", "note_fault", "repeating", "single"]
+
+logger = logs.get_logger(__name__)
+
+# A thread that fails at once each time must not fill the log, nor keep a processor busy.
+_PAUSE = 1.0
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """What a thread of this process failed at: how often, and when and how the last time."""
+
+    thread: str
+    error: str
+    times: int
+    last: str
+
+
+_faults: dict[str, Fault] = {}
+
+
+def repeating(name: str, turn: Callable[[], bool], *, pause: float = _PAUSE) -> threading.Thread:
+    """Make a daemon thread that takes turn after turn until one returns False.
+
+    A turn that raises is noted, and the next one follows after ``pause`` seconds.
+    """
+
+    def run() -> None:
+        logs.claim_thread()
+        while not _over(name, turn):
+            threading.Event().wait(pause)
+
+    return threading.Thread(target=run, name=name, daemon=True)
+
+
+def single(name: str, work: Callable[[], object], *, daemon: bool = True) -> threading.Thread:
+    """Make a thread that does one thing; what it raises is noted, and the thread ends."""
+
+    def run() -> None:
+        logs.claim_thread()
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  # the top of a thread
+            note_fault(name, error)
+
+    return threading.Thread(target=run, name=name, daemon=daemon)
+
+
+def note_fault(name: str, error: BaseException) -> None:
+    """Keep what failed for ``faults``, and log it unless it is the same again; this never raises."""
+    try:
+        before, text = _faults.get(name), repr(error)[:500]
+        keep_fault(name, text)
+        if before is None or before.error != text:
+            logger.error("something failed in the thread %r: %s", name, text, exc_info=error)
+    except Exception:  # noqa: BLE001  # there is no memory even to tell it, or the error has no text
+        logs.lose()
+
+
+def keep_fault(name: str, text: str) -> None:
+    """Keep what failed in a thread for ``faults``; whoever calls has logged it."""
+    before, last = _faults.get(name), moment(time.time_ns()).isoformat(timespec="milliseconds")
+    _faults[name] = Fault(thread=name, error=text, times=1 if before is None else before.times + 1, last=last)
+
+
+def faults() -> list[Fault]:
+    """List what threads of this process failed at, one fault each."""
+    return list(_faults.values())
+
+
+def _over(name: str, turn: Callable[[], bool]) -> bool:
+    """Take turns until there are no more; False when one failed."""
+    try:
+        while turn():
+            pass
+    except BaseException as error:  # noqa: BLE001  # the top of a thread
+        note_fault(name, error)
+        return False
+    return True
