@@ -251,7 +251,7 @@ def test_the_order_of_keys_does_not_matter(name: str, random: Random) -> None:
 @pytest.mark.parametrize("digits", [62, 64, 1, 40, 63])
 @pytest.mark.parametrize("name", sorted(_MARKET_FRAMES))
 def test_an_id_of_any_length_costs_no_meaning(name: str, digits: int) -> None:
-    """Markets of protocol V2 have condition ids of 31 bytes and short token ids, and most frames are read by offsets."""
+    """Markets of protocol V2 have condition ids of 31 bytes and most frames are read by offsets."""
     text = _MARKET_FRAMES[name]["frame"]
     condition = f"0x{'0f' * 32}"[: 2 + digits]
     changed = re.sub(r"0x[0-9a-f]{64}(?=\",)", condition, text)

@@ -103,6 +103,8 @@ def view(token: Token, label: str, depth: int | None) -> BookView:
             f"the book of {label} cannot be trusted since {since} ({token.gap.cause}: {token.gap.detail}); "
             "it is back after the next snapshot"
         )
+    if token.over and not token.conn:
+        raise BookError(f"the market of {label} was resolved; it has no book any more")
     if not token.conn:
         raise AwaitedError(f"the book of {label} has not come yet; try again in a moment")
     return BookView(

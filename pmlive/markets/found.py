@@ -20,18 +20,20 @@ class Found(msgspec.Struct, frozen=True):
     left_out: list[str] = []
 
 
-def tradable(found: Sequence[Market]) -> tuple[list[Market], list[Market]]:
-    """Tell the markets that have tokens from those that are listed without, for now, among markets that are one thing.
+def tradable(markets: Sequence[Market]) -> tuple[list[Market], list[Market]]:
+    """Tell the markets that have tokens from those that are listed without for now, whose event has others that do.
 
     Raises:
-        UnknownMarketError: none has any.
+        UnknownMarketError: a market has none, and neither has its event.
     """
-    whole = [market for market in found if market.token_ids]
-    bare = [market for market in found if not market.token_ids]
-    if bare and not whole:
-        names = ", ".join(repr(market.slug or market.condition_id) for market in bare[:_NAMED])
+    whole = [market for market in markets if market.token_ids]
+    events = {market.event_slug for market in whole if market.event_slug}
+    bare = [market for market in markets if not market.token_ids]
+    alone = [market for market in bare if market.event_slug not in events]
+    if alone:
+        names = ", ".join(repr(market.slug or market.condition_id) for market in alone[:_NAMED])
         raise UnknownMarketError(
-            f"{names} {'is' if len(bare) == 1 else 'are'} listed without token ids, so there is nothing to ask the "
+            f"{names} {'is' if len(alone) == 1 else 'are'} listed without token ids, so there is nothing to ask the "
             "venue for yet; a market that was made just now has them within minutes, so try again then"
         )
     return whole, bare

@@ -45,6 +45,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     counts: Counts
     gap: Gap | None
     awaited: int = 0
+    over: bool = False
 
 
 class Token:
@@ -69,6 +70,7 @@ class Token:
         "messages",
         "number",
         "odd_top",
+        "over",
         "pending",
         "proof",
         "proved",
@@ -113,8 +115,9 @@ class Token:
         self.changed = False
         self.gap: Gap | None = None
         self.asked = 0
-        # Since when the first book of all is waited for; 0 once it came.
+        # Since when the first book of all is waited for (0 once it came); after a resolution nothing can be missed.
         self.awaited = 0
+        self.over = False
         self.counts = Counts()
         self.total = Counts()
         # Changes, books and trades that came.
@@ -159,6 +162,7 @@ class Token:
             counts=self.counts,
             gap=self.gap,
             awaited=self.awaited,
+            over=self.over,
         )
 
     @classmethod
@@ -180,6 +184,7 @@ class Token:
             "covered",
             "gap",
             "awaited",
+            "over",
         ):
             setattr(token, name, getattr(state, name))
         token.held = list(state.held)
