@@ -6,7 +6,7 @@ and then; at once where its books emptied or REST has none of it any more, and o
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from zlib import crc32
 
 import msgspec
@@ -28,6 +28,8 @@ _MOST_A_TURN = 20 * _BATCH
 # The share of its time that a market may be looked up early, to fill a request.
 _EARLY = 0.1
 _MOST_DOUBLINGS = 20
+# So many tokens or markets are looked at before others of the thread go on.
+_AT_ONCE = 500
 
 
 class Waits(msgspec.Struct, frozen=True):
@@ -67,23 +69,25 @@ class Plan:
 
     def __init__(self, waits: Waits) -> None:
         self._waits = waits
+        self._every, self._over = _seconds(waits.every), _seconds(waits.over)
         self._pasts: dict[str, _Past] = {}
 
     def due(self, markets: Iterable[Followed], now: int) -> list[str]:
         """List the markets to be looked up now, the most urgent first; whatever is not named here is forgotten."""
         known, self._pasts = self._pasts, {}
+        # A request that is made anyway is filled with those whose time is near.
+        soon = now + _seconds(self._waits.every * _EARLY)
         times: list[tuple[int, str]] = []
         for market in markets:
             past = known.get(market.condition_id) or self._new(market.condition_id, now)
-            past.doubts = past.doubts if market.doubtful else 0
             self._pasts[market.condition_id] = past
-            times.append((max(past.asked + self._wait(market, past), past.not_before), market.condition_id))
+            at = max(past.asked + self._wait(market, past), past.not_before)
+            if at <= soon:
+                times.append((at, market.condition_id))
         times.sort()
         due = sum(at <= now for at, _ in times)
-        # A request that is made anyway is filled with those whose time is near.
-        soon = now + _seconds(self._waits.every * _EARLY)
         full = -(-due // _BATCH) * _BATCH
-        return [condition_id for at, condition_id in times[: min(full, _MOST_A_TURN)] if at <= soon]
+        return [condition_id for _, condition_id in times[: min(full, _MOST_A_TURN)]]
 
     def asked(self, condition_ids: Iterable[str], now: int) -> None:
         """Note that markets were looked up."""
@@ -103,29 +107,35 @@ class Plan:
 
     def _wait(self, market: Followed, past: _Past) -> int:
         waits = self._waits
-        wait = waits.over if market.over else waits.every
-        if market.doubtful:
-            wait = min(wait, waits.doubted, waits.doubt * 2 ** min(past.doubts, _MOST_DOUBLINGS))
-        return _seconds(wait)
+        if not market.doubtful:
+            past.doubts = 0
+            return self._over if market.over else self._every
+        doubted = min(waits.doubted, waits.doubt * 2 ** min(past.doubts, _MOST_DOUBLINGS))
+        return min(_seconds(doubted), self._over if market.over else self._every)
 
 
-def followed(source: Source, markets: Mapping[str, Market], market_of: Mapping[str, str]) -> list[Followed]:
-    """List the markets that a source has tokens of and whose outcome is not known; tokens of nobody knows whose not."""
+async def followed(source: Source, markets: Mapping[str, Market], market_of: Mapping[str, str]) -> list[Followed]:
+    """List the markets that a source has tokens of and whose outcome is not known; others go on meanwhile."""
     now = source.clock() / _S
     tokens: dict[str, list[Token]] = {}
-    for token in source.desk.pipeline.books.tokens.values():
+    for number, token in enumerate(list(source.desk.pipeline.books.tokens.values())):
         if condition_id := token.market or market_of.get(token.id, ""):
             tokens.setdefault(condition_id, []).append(token)
-    return [
-        Followed(condition_id, doubtful=_is_doubtful(source.gone, of_it), over=_is_over(markets.get(condition_id), now))
-        for condition_id, of_it in tokens.items()
-        if not source.told_resolution(condition_id)
-    ]
+        if number % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+    listed: list[Followed] = []
+    for number, (condition_id, of_it) in enumerate(tokens.items()):
+        if not source.told_resolution(condition_id):
+            doubtful = _is_doubtful(source.gone, of_it)
+            listed.append(Followed(condition_id, doubtful, _is_over(markets.get(condition_id), now)))
+        if number % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return listed
 
 
 def _is_doubtful(gone: Mapping[str, int], tokens: Sequence[Token]) -> bool:
     """Tell whether REST has no book of one of these tokens, or all books are empty."""
-    if any(token.heard <= gone[token.id] for token in tokens if token.id in gone):
+    if gone and any(token.heard <= gone[token.id] for token in tokens if token.id in gone):
         return True
     return all(token.conn and not token.book.bids.keys and not token.book.asks.keys for token in tokens)
 
@@ -137,7 +147,7 @@ def _is_over(market: Market | None, now: float) -> bool:
 class Outcomes:
     """Asks the catalogue for the outcomes of markets when their time comes; runs in the loop of the feed."""
 
-    def __init__(self, source: Source, look: Callable[[], list[Followed]], waits: Waits) -> None:
+    def __init__(self, source: Source, look: Callable[[], Awaitable[list[Followed]]], waits: Waits) -> None:
         self._source = source
         self._look = look
         self._waits = waits
@@ -155,7 +165,7 @@ class Outcomes:
 
     async def turn(self) -> None:
         """Look up what is due now."""
-        due = self._plan.due(self._look(), self._source.clock())
+        due = self._plan.due(await self._look(), self._source.clock())
         for start in range(0, len(due), _BATCH):
             await self._ask(due[start : start + _BATCH])
 

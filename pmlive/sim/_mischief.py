@@ -47,6 +47,11 @@ class Mischief:
         lone = not any(message.kind == "book" for message in step)
         return [sent for message in step for sent in self._one(message, lone=lone)]
 
+    def release(self) -> list[Message]:
+        """Give what was kept back, once."""
+        released, self.withheld = self.withheld, []
+        return released
+
     def _one(self, message: Message, *, lone: bool) -> list[Message]:
         heard = self._without_silent(message)
         if heard is None or self._keeps_outcome(heard):

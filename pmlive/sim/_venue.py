@@ -205,6 +205,14 @@ class SimulatedVenue:
             lambda: self._hub.publish([self._exchange.model(market).state.new_market(now=self._exchange.clock())])
         )
 
+    def release(self) -> None:
+        """Say what faults kept from everybody after all, late as it is."""
+        self._thread.call(lambda: self._hub.publish(self._mischief.release()))
+
+    def empty(self, market: Market) -> None:
+        """Take every order of a market away; it stays open, though nothing happens to it any more."""
+        self._thread.call(lambda: self._hub.publish(self._exchange.empty(market)))
+
     def user_order(self, market: Market, story: OrderStory = "filled") -> None:
         """Let the simulated user place an order that ends so; its messages come over the next second."""
         server = self._running()
