@@ -141,6 +141,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     counts: Counts
     gap: Gap | None
     awaited: int = 0
+    over: bool = False
 
 
 # A list is token ids; None is a kind that says all by itself.

@@ -116,7 +116,9 @@ def running(*arguments: object, cwd: Path, env: Mapping[str, str] | None = None)
 
 
 @contextmanager
-def venue(*, hostile_titles: bool = False, clock: Callable[[], int] = milliseconds) -> Generator[SimulatedVenue]:
+def venue(
+    *, hostile_titles: bool = False, clock: Callable[[], int] = milliseconds, v2: int = 0
+) -> Generator[SimulatedVenue]:
     """Run a simulated venue of two markets in this process, for commands in theirs."""
-    with SimulatedVenue(markets=2, rate=50.0, hostile_titles=hostile_titles, clock=clock) as sim:
+    with SimulatedVenue(markets=2, rate=50.0, hostile_titles=hostile_titles, clock=clock, v2=v2) as sim:
         yield sim

@@ -144,6 +144,42 @@ def test_a_settled_market_is_not_recorded(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_market_without_token_ids_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
+    with venue() as sim:
+        bare = sim.markets[0]
+        sim.fault("no_ids", channel="gamma", token_id=bare.token_ids[0], seconds=600)
+        done = run("record", bare.slug, "--out", "tape", "--seconds", 5, cwd=tmp_path, env=sim.environment())
+
+        assert (done.code, done.out) == (2, "")
+        assert f"'{bare.slug}' is listed without token ids" in done.err
+        assert list(tmp_path.iterdir()) == []
+        assert not sim.connections
+
+
+def test_an_event_is_recorded_without_the_market_that_has_no_token_ids_and_says_so(tmp_path: Path) -> None:
+    with venue() as sim:
+        whole, bare = sim.markets
+        sim.fault("no_ids", channel="gamma", token_id=bare.token_ids[0], seconds=600)
+        arguments = ("record", whole.event_slug, "--out", "tape", "--seconds", 1.5, "-o", "json")
+        done = run(*arguments, cwd=tmp_path, env=sim.environment())
+
+    assert done.code == 0, done.err
+    assert f"{bare.slug} is listed without token ids for now" in done.err
+    assert done.object["markets"] == [whole.slug]
+
+
+def test_a_market_of_protocol_v2_is_recorded_by_any_of_its_names(tmp_path: Path) -> None:
+    with venue(v2=1) as sim:
+        market = sim.markets[1]
+        for number, name in enumerate((market.slug, market.condition_id, market.token_ids[0])):
+            arguments = ("record", name, "--out", f"tape{number}", "--seconds", 1, "-o", "json")
+            done = run(*arguments, cwd=tmp_path, env=sim.environment())
+            assert done.code == 0, done.err
+            [recorded] = info(tmp_path / f"tape{number}").markets
+            assert (recorded.version, recorded.token_ids) == ("v2", list(market.token_ids))
+            assert done.object["proved"]["hash_verified"] > 0
+
+
 def test_somebody_elses_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tape").write_text("mine")
 

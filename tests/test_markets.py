@@ -122,6 +122,79 @@ def test_lists_are_read_from_text_and_as_they_are() -> None:
     assert gamma_market(texts) == gamma_market(described(outcomePrices=[0.25, 0.75]))
 
 
+V2_CONDITION = "0x01" + "0f" * 30
+POSITIONS = ["170141183460469231731687303715884105728", "9"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "version", "token_ids"),
+    [
+        ({}, "v1", ["11", "22"]),
+        ({"version": ""}, "v1", ["11", "22"]),
+        ({"version": "v1"}, "v1", ["11", "22"]),
+        ({"version": "V1"}, "v1", ["11", "22"]),
+        ({"version": "v1", "positionIds": POSITIONS}, "v1", ["11", "22"]),
+        ({"positionIds": POSITIONS}, "v1", ["11", "22"]),
+        ({"version": "v1", "clobTokenIds": None, "positionIds": POSITIONS}, "v1", []),
+        ({"version": "v1", "positionIds": ["../etc"]}, "v1", ["11", "22"]),
+        ({"version": "v1", "positionIds": {"a": 1}}, "v1", ["11", "22"]),
+        ({"version": "v2", "positionIds": POSITIONS, "clobTokenIds": None}, "v2", POSITIONS),
+        ({"version": "v2", "positionIds": POSITIONS}, "v2", POSITIONS),
+        ({"version": "V2 ", "positionIds": json.dumps(POSITIONS)}, "v2", POSITIONS),
+        ({"version": "v2", "positionIds": POSITIONS, "clobTokenIds": "[11"}, "v2", POSITIONS),
+        ({"version": "v2", "positionIds": POSITIONS, "conditionId": V2_CONDITION}, "v2", POSITIONS),
+        ({"version": "v2"}, "v2", []),
+        ({"version": "v2", "positionIds": "[]"}, "v2", []),
+        ({"version": "v2", "positionIds": "null"}, "v2", []),
+        ({"version": "v2", "positionIds": [None, None]}, "v2", []),
+        ({"version": "v2", "positionIds": ["", ""]}, "v2", []),
+        ({"clobTokenIds": None}, "v1", []),
+        ({"clobTokenIds": "[]"}, "v1", []),
+        ({"clobTokenIds": []}, "v1", []),
+        ({"clobTokenIds": " "}, "v1", []),
+        ({"clobTokenIds": "[null, null]"}, "v1", []),
+    ],
+)
+def test_the_version_of_a_market_tells_which_ids_are_its_tokens(
+    fields: dict[str, object], version: str, token_ids: list[str]
+) -> None:
+    """Whichever fields are there: a market of the older kind can be a leg of a position of the newer one."""
+    market = gamma_market(described(**fields))
+
+    assert (market.version, market.token_ids, market.outcomes) == (version, token_ids, ["Yes", "No"])
+
+
+@pytest.mark.parametrize("version", ["v3", "v22", "1", 2, 2.5, "<b>", "v1,v2"])
+def test_a_market_of_an_unknown_version_is_refused_by_its_name(version: object) -> None:
+    with pytest.raises(ProtocolError, match=r"'a-slug' is of protocol version '.*only v1 and v2 are known") as refused:
+        gamma_market(described(version=version, positionIds=POSITIONS))
+
+    assert str(version).strip().casefold() in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [["11"], ["11", None], "[11", ["../etc", "2"], [11, 22], ["1" * 79, "2"], [str(2**256), "2"], ["7", "7"], {}, 5],
+)
+@pytest.mark.parametrize(("version", "field"), [("v1", "clobTokenIds"), ("v2", "positionIds")])
+def test_ids_that_cannot_be_tokens_are_refused_in_either_version(version: str, field: str, ids: object) -> None:
+    with pytest.raises(ProtocolError):
+        gamma_market(described(version=version, **{field: ids}))
+
+
+def test_a_market_that_was_settled_by_a_split_is_resolved_and_has_no_winner() -> None:
+    split = gamma_market(described(closed=True, outcomePrices=["0.5", "0.5"], umaResolutionStatus="resolved"))
+    proposed = gamma_market(described(closed=True, outcomePrices=["0.5", "0.5"], umaResolutionStatus="proposed"))
+    won = gamma_market(described(closed=True, outcomePrices=["0", "1"]))
+
+    assert [(each.resolved, each.split, each.winner) for each in (split, proposed, won)] == [
+        (True, True, None),
+        (False, False, None),
+        (True, False, "No"),
+    ]
+    assert not gamma_market(described(closed=False, outcomePrices=["1", "0"], umaResolutionStatus="resolved")).resolved
+
+
 def test_a_market_may_have_more_or_fewer_than_two_outcomes_and_no_tokens_yet() -> None:
     three = gamma_market(described(outcomes=["A", "B", "C"], clobTokenIds=["1", "2", "3"]))
     new = gamma_market(described(clobTokenIds="", conditionId=""))

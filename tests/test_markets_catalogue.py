@@ -5,13 +5,13 @@ import json
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 from support.http import Answer, Request, Server, serving
 
 from pmlive.errors import FeedError, ProtocolError, UnknownMarketError
-from pmlive.markets import Catalogue, Market, Policy, find
+from pmlive.markets import Catalogue, Market, Policy, find, tradable
 from pmlive.markets.limits import Bucket, bucket_for
 from pmlive.settings import Venue
 
@@ -156,6 +156,100 @@ def test_one_market_is_asked_for_by_a_name_that_means_one() -> None:
             asked(server, lambda catalogue: catalogue.market(EVENT_SLUG))
         with pytest.raises(ValueError, match="names no market for sure"):
             asked(server, lambda catalogue: catalogue.market("bitcoin above"))
+
+
+V2_CONDITION = "0x01" + "0f" * 30
+POSITIONS = ["170141183460469231731687303715884105728", "9"]
+V2 = {
+    "conditionId": V2_CONDITION,
+    "slug": "of-v2",
+    "version": "v2",
+    "outcomes": '["Yes", "No"]',
+    "clobTokenIds": json.dumps(OPEN_TOKENS),
+    "positionIds": POSITIONS,
+}
+V9 = V2 | {"slug": "of-v9", "version": "v9", "conditionId": "0x" + "9a" * 32, "positionIds": ["901", "902"]}
+BARE = V2 | {"slug": "bare", "positionIds": [], "conditionId": "0x" + "ba" * 31}
+
+
+def ids_of(value: object) -> set[object]:
+    return set(cast("list[object]", value)) if isinstance(value, list) else {value}
+
+
+def versions(request: Request) -> Answer:
+    """A venue with markets of two versions, one of a version that nobody knows, and one without tokens."""
+    for parameter, key in (("condition_ids", "conditionId"), ("clob_token_ids", "x"), ("position_ids", "positionIds")):
+        if request.path == "/markets" and parameter in request.query:
+            wanted = set(request.query[parameter])
+            open_ = request.query["closed"] == ["false"]
+            return Answer(json.dumps([each for each in (V2, V9) if open_ and wanted & ids_of(each.get(key))]))
+    documents: dict[str, object] = {
+        "/events/slug/mixed": {"slug": "mixed", "markets": [V2, V9, BARE]},
+        "/events/slug/newest": {"slug": "newest", "markets": [V9]},
+        "/markets/slug/of-v9": V9,
+        "/markets/slug/bare": BARE,
+        "/markets/77": OPEN,
+        "/public-search": {"events": [{"slug": "mixed", "markets": [V2, V9]}]},
+        # It would be a market of another kind, if it were asked.
+        f"/markets/{V9['conditionId']}": CLOB,
+    }
+    return Answer(json.dumps(documents[request.path])) if request.path in documents else ABSENT
+
+
+def test_a_market_of_protocol_v2_is_found_by_its_ids() -> None:
+    async def each(catalogue: Catalogue) -> list[list[Market]]:
+        return [await catalogue.markets([text]) for text in (V2_CONDITION, V2_CONDITION[2:].upper(), *POSITIONS)]
+
+    with serving(versions) as server:
+        found = asked(server, each)
+
+    assert [[market.slug for market in markets] for markets in found] == [["of-v2"]] * 4
+    assert {market.version for markets in found for market in markets} == {"v2"}
+    assert found[0][0].tokens == {"Yes": POSITIONS[0], "No": POSITIONS[1]}
+
+
+def test_the_number_of_a_market_is_a_token_id_first_and_unknown_by_either_name() -> None:
+    with serving(versions) as server:
+        assert [market.slug for market in asked(server, lambda catalogue: catalogue.find("9"))] == ["of-v2"]
+        assert [market.slug for market in asked(server, lambda catalogue: catalogue.find("77"))] == [OPEN["slug"]]
+        with pytest.raises(UnknownMarketError, match="no market with the token id '123456'; no market has this number"):
+            asked(server, lambda catalogue: catalogue.find("123456"))
+
+
+@pytest.mark.parametrize("text", ["of-v9", V9["conditionId"], "901", "https://polymarket.com/event/newest"])
+@pytest.mark.parametrize("ask", ["find", "markets", "market"])
+def test_a_named_market_of_an_unknown_version_is_an_error_that_names_the_version(text: str, ask: str) -> None:
+    questions: dict[str, Callable[[Catalogue], Coroutine[Any, Any, object]]] = {
+        "find": lambda catalogue: catalogue.find(text),
+        "markets": lambda catalogue: catalogue.markets([text]),
+        "market": lambda catalogue: catalogue.market(text),
+    }
+    with serving(versions) as server, pytest.raises(ProtocolError, match=r"'of-v9' is of protocol version 'v9'"):
+        asked(server, questions[ask])
+
+
+def test_a_market_of_an_unknown_version_is_left_out_of_an_event_and_of_a_search_and_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with serving(versions) as server:
+        found = asked(server, lambda catalogue: catalogue.found(["mixed", V2_CONDITION]))
+        searched = asked(server, lambda catalogue: catalogue.find("any words"))
+
+    assert [[market.slug for market in each.markets] for each in found] == [["of-v2", "bare"], ["of-v2"]]
+    assert [len(each.left_out) for each in found] == [1, 0]
+    assert "protocol version 'v9'" in found[0].left_out[0]
+    assert [market.slug for market in searched] == ["of-v2"]
+    assert [record.message for record in caplog.records if "protocol version 'v9'" in record.message]
+
+
+def test_what_is_listed_without_tokens_is_told_from_what_can_be_asked_for() -> None:
+    with serving(versions) as server:
+        whole, bare = tradable(asked(server, lambda catalogue: catalogue.markets(["mixed"])))
+        with pytest.raises(UnknownMarketError, match="'bare' is listed without token ids"):
+            tradable(asked(server, lambda catalogue: catalogue.markets(["bare"])))
+
+    assert ([market.slug for market in whole], [market.slug for market in bare]) == (["of-v2"], ["bare"])
+    assert tradable([]) == ([], [])
 
 
 def test_ids_are_asked_for_in_batches() -> None:

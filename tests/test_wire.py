@@ -1,6 +1,7 @@
 """What the venue sends is read whatever it looks like, and what is sent to the venue has the form it expects."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -249,6 +250,23 @@ def test_the_order_of_keys_does_not_matter(name: str, random: Random) -> None:
     assert [fields(event) for event in again if not isinstance(event, Unknown)] == [
         fields(event) for event in decode(frame["channel"], frame["frame"]) if not isinstance(event, Unknown)
     ]
+
+
+@pytest.mark.parametrize("digits", [62, 64, 1, 40, 63])
+@pytest.mark.parametrize("name", sorted(_MARKET_FRAMES))
+def test_an_id_of_any_length_costs_no_meaning(name: str, digits: int) -> None:
+    """Markets of protocol V2 have condition ids of 31 bytes and most frames are read by offsets."""
+    text = _MARKET_FRAMES[name]["frame"]
+    condition = f"0x{'0f' * 32}"[: 2 + digits]
+    changed = re.sub(r"0x[0-9a-f]{64}(?=\",)", condition, text)
+    changed = re.sub(r"(?<=\")[0-9]{70,78}(?=\")", lambda found: found[0][:21], changed)
+
+    read = decode("market", changed.encode())
+
+    assert [fields(event) for event in read] == [fields(event) for event in decode("market", changed)]
+    assert [type(event).__mro__[1] for event in read] == [type(event).__mro__[1] for event in decode("market", text)]
+    markets = {getattr(event, "market", condition) for event in read}
+    assert markets <= {condition} or condition not in changed
 
 
 def test_numbers_are_read_as_the_text_they_normally_come_in() -> None:

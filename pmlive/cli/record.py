@@ -15,7 +15,7 @@ from pmlive.cli.signals import Stop
 from pmlive.cli.text import counted, duration, lines_of
 from pmlive.cli.venues import add_venue, simulated
 from pmlive.errors import UnknownMarketError
-from pmlive.markets import Catalogue, Market, reference
+from pmlive.markets import Catalogue, Market, reference, tradable
 from pmlive.settings import Venue
 from pmlive.sim import SimulatedVenue
 
@@ -80,12 +80,15 @@ async def _wanted(venue: Venue, named: Sequence[str], out: Output) -> list[str |
                 raise ValueError(
                     f"{text[:100]!r} names no market for sure; find one with: pmlive search {shlex.quote(text)}"
                 )
-            markets = await catalogue.markets([text])
+            [found] = await catalogue.found([text])
+            for reason in found.left_out:
+                out.note(f"pmlive: left out: {reason}")
             if meant.kind == "series":
                 wanted.append(meant.value)
                 continue
-            tradable = _tradable(markets, out)
-            wanted += [meant.value] if meant.kind == "token id" and tradable else tradable
+            open_ = _open(found.markets, out)
+            tokens = {token_id for market in open_ for token_id in market.token_ids}
+            wanted += [meant.value] if meant.value in tokens else open_
     if not wanted:
         raise UnknownMarketError(
             "every market that is named is closed, so nothing would come; pmlive search finds others"
@@ -93,10 +96,20 @@ async def _wanted(venue: Venue, named: Sequence[str], out: Output) -> list[str |
     return wanted
 
 
-def _tradable(markets: Sequence[Market], out: Output) -> list[Market]:
-    closed = [market for market in markets if market.closed or not market.token_ids]
-    for market in closed:
-        out.note(
-            f"pmlive: {market.slug or market.condition_id} is {'closed' if market.closed else 'not open yet'}; left out"
-        )
-    return [market for market in markets if market not in closed]
+def _open(markets: Sequence[Market], out: Output) -> list[Market]:
+    """Leave closed markets out, and say so; say which are awaited because they have no tokens yet.
+
+    Raises:
+        UnknownMarketError: none has any.
+    """
+    for market in markets:
+        if market.closed:
+            out.note(f"pmlive: {_name(market)} is closed; left out")
+    open_ = [market for market in markets if not market.closed]
+    for market in tradable(open_)[1]:
+        out.note(f"pmlive: {_name(market)} is listed without token ids for now; recorded as soon as it has them")
+    return open_
+
+
+def _name(market: Market) -> str:
+    return market.slug or market.condition_id

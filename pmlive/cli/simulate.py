@@ -42,10 +42,15 @@ def add(places: Places) -> None:
     command.add_argument(
         "--rate", type=amount, default=50.0, metavar="R", help="messages a second over all markets (default: 50)"
     )
+    command.add_argument(
+        "--v2", type=number(0, _MOST_MARKETS), default=0, metavar="N", help="how many are of protocol V2 (default: 0)"
+    )
 
 
 def _simulate(options: Namespace, out: Output, stop: Stop) -> int:
-    sim = SimulatedVenue(port=options.port, seed=options.seed, markets=options.markets, rate=options.rate)
+    sim = SimulatedVenue(
+        port=options.port, seed=options.seed, markets=options.markets, rate=options.rate, v2=options.v2
+    )
     try:
         sim.start()
     except OSError as error:
@@ -61,6 +66,7 @@ def _simulate(options: Namespace, out: Output, stop: Stop) -> int:
                 "question": each.question,
                 "condition_id": each.condition_id,
                 "token_ids": each.token_ids,
+                "version": each.version,
             }
             for each in markets
         ]

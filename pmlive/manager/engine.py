@@ -1,6 +1,5 @@
 """What a manager does in the feed thread: subscriptions meet sockets, names meet tokens."""
 
-import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import TypeVar
@@ -10,15 +9,16 @@ import polars as pl
 
 from pmlive._session import Timing
 from pmlive.credentials import Credentials
-from pmlive.errors import AuthError, FeedError, PmliveError
+from pmlive.errors import AuthError, FeedError, PmliveError, UnknownMarketError
 from pmlive.events import Channel
 from pmlive.feed import Policy
 from pmlive.logs import get_logger
 from pmlive.manager.deliver import deliver
-from pmlive.manager.follow import resolution
+from pmlive.manager.listing import Listing
 from pmlive.manager.live import Doubts, Live
 from pmlive.manager.news import News
-from pmlive.manager.resolve import MarketId, Wanted, resolve
+from pmlive.manager.outcomes import Outcomes, Waits, followed
+from pmlive.manager.resolve import MarketId, Wanted, resolve, whole
 from pmlive.manager.runner import Runner
 from pmlive.manager.source import Source
 from pmlive.manager.subscriptions import Registry, Subscription
@@ -26,7 +26,6 @@ from pmlive.markets import Catalogue, Market, Series, described
 from pmlive.pipeline import Token
 from pmlive.settings import AddressField, Venue
 from pmlive.store import Recorder
-from pmlive.threads import note_fault
 
 __all__ = ["Engine", "Options", "live_feed"]
 
@@ -34,8 +33,6 @@ logger = get_logger(__name__)
 
 T = TypeVar("T")
 
-# How often markets that are past their end are looked up, in case the socket never tells the outcome.
-_POLL = 60.0
 # Channels whose first frame holds the credentials, and the address that gets it.
 _WITH_CREDENTIALS: dict[Channel, AddressField] = {"user": "clob_ws", "prices": "prices_ws"}
 
@@ -49,6 +46,9 @@ class Options(msgspec.Struct, frozen=True):
     policy: Policy | None = None
     timing: dict[Channel, Timing] | None = None
     doubts: Doubts | None = None
+    waits: Waits | None = None
+    # How often markets without tokens are looked up, in seconds.
+    listing: float = 15.0
 
 
 class Engine:
@@ -72,7 +72,8 @@ class Engine:
         self.labels: dict[str, str] = {}
         self.runner = Runner()
         self._closed = False
-        self._awaited: set[str] = set()
+        self._market_of: dict[str, str] = {}
+        self._listing: Listing | None = None
 
     # --- from any thread ---
 
@@ -116,6 +117,15 @@ class Engine:
         self.call(lambda: self.learn(Wanted([], markets)))
         return markets
 
+    def followable(self, market_ids: Sequence[MarketId]) -> Wanted:
+        """Find the whole markets that are meant, tokens' too, with what is to be told of them."""
+        catalogue = self.call(self.started).catalogue
+        given = [each for each in market_ids if isinstance(each, Market)]
+        named = [each for each in market_ids if isinstance(each, str)]
+        wanted = self.wait(whole(catalogue, given, named))
+        self.call(lambda: self.learn(wanted))
+        return wanted
+
     def close(self) -> None:
         """End everything: sockets, tasks, readers, thread; again does nothing."""
         if self._closed:
@@ -151,8 +161,14 @@ class Engine:
                 self.news.listened() or any(one.mailboxes for one in self.registry.active.values())
             )
             source.spawn(source.run())
-            source.spawn(self._poll())
+            self._listing = Listing(source, self.begin, self.options.listing)
+            if not source.recorded:
+                source.spawn(self._listing.run())
+                source.spawn(self._outcomes(source).run())
         return self.source
+
+    def _outcomes(self, source: Source) -> Outcomes:
+        return Outcomes(source, lambda: followed(source, self.markets, self._market_of), self.options.waits or Waits())
 
     def add(self, subscription: Subscription) -> None:
         """Begin a subscription."""
@@ -161,9 +177,11 @@ class Engine:
             raise source.errors[subscription.channel]
         if subscription.channel in _WITH_CREDENTIALS and self.credentials is not None and not source.recorded:
             self.venue.check_recipient(_WITH_CREDENTIALS[subscription.channel], self.credentials.origin)
+        if not (subscription.keys or subscription.growing or subscription.everything):
+            raise UnknownMarketError("what is named has no token ids, so there is nothing to ask the venue for")
         self.registry.add(subscription)
-        if subscription.channel == "user" and not subscription.keys:
-            source.want_everything("user")
+        if subscription.everything:
+            source.want_everything(subscription.channel)
         else:
             source.want(subscription.channel, subscription.keys)
 
@@ -182,20 +200,26 @@ class Engine:
         source = self.started()
 
         async def add(market: Market) -> None:
-            self.learn(Wanted([], [market]))
-            subscription.select(market.token_ids)
-            self.registry.extend(subscription, market.token_ids)
-            source.want(subscription.channel, market.token_ids)
-            self.await_resolution([market])
+            self.begin(subscription, market)
 
         async def drop(market: Market) -> None:
             source.unwant(subscription.channel, self.registry.shrink(subscription, market.token_ids))
 
         subscription.tasks.append(source.follow(series, add, drop))
 
-    def await_resolution(self, markets: Sequence[Market]) -> None:
-        """Look these markets up once they are past their end."""
-        self._awaited.update(market.condition_id for market in markets)
+    def begin(self, subscription: Subscription, market: Market) -> None:
+        """Let a subscription have one more market."""
+        self.learn(Wanted([], [market]))
+        subscription.select([market.condition_id] if subscription.by_market else market.token_ids)
+        self.registry.extend(subscription, market.token_ids)
+        self.started().want(subscription.channel, market.token_ids)
+
+    def expect(self, subscription: Subscription, wanted: Wanted) -> None:
+        """Let a subscription wait for the markets that have no tokens yet, and tell what it goes without."""
+        subscription.left_out = wanted.left_out
+        self.started()
+        if self._listing is not None:
+            self._listing.add(subscription, wanted.awaited)
 
     def learn(self, wanted: Wanted) -> None:
         """Keep the names of markets; look for those of bare tokens, which nothing waits for."""
@@ -203,6 +227,7 @@ class Engine:
         for market in wanted.markets:
             self.markets[market.condition_id] = market
             self.labels.update({token_id: market.label(token_id) for token_id in market.token_ids})
+            self._market_of.update(dict.fromkeys(market.token_ids, market.condition_id))
         if wanted.markets and source.desk.recorder is not None:
             source.desk.recorder.markets(self.described())
         nameless = [token_id for token_id in wanted.token_ids if token_id not in self.labels]
@@ -245,32 +270,6 @@ class Engine:
             if token_id not in found:
                 logger.warning("the catalogue does not know token %s; it may send nothing", token_id)
         self.learn(Wanted([], list(found.values())))
-
-    async def _poll(self) -> None:
-        """Ask the catalogue for outcomes that the socket may never tell."""
-        while True:
-            await asyncio.sleep(_POLL)
-            for condition_id in sorted(self._awaited):
-                try:
-                    await self._ask_outcome(condition_id)
-                except Exception as error:  # noqa: BLE001  # the others are asked for all the same
-                    note_fault("pmlive", error)
-
-    async def _ask_outcome(self, condition_id: str) -> None:
-        source = self.started()
-        market = self.markets[condition_id]
-        if source.told_resolution(condition_id):
-            self._awaited.discard(condition_id)
-            return
-        if market.end_date is not None and market.end_date.timestamp() * 1e9 > source.clock():
-            return
-        try:
-            told = resolution(await source.catalogue.by_condition(condition_id), source.clock())
-        except PmliveError as error:
-            logger.info("the outcome of %s could not be looked up: %s", condition_id, error)
-            return
-        if told is not None and not source.told_resolution(condition_id):
-            source.desk.journal.note("resolved", 0, told, source.clock())
 
 
 def live_feed(engine: Engine) -> Live:

@@ -66,15 +66,19 @@ async def _when_listed(catalogue: Catalogue, slug: str, *, until: float) -> Mark
 
 
 def resolution(market: Market, now: int) -> MarketResolved | None:
-    """Tell a market's resolution, at our time in nanoseconds, from its catalogue entry; None while there is none."""
-    if market.winner is None:
+    """Tell a market's resolution, at our time in nanoseconds, from its catalogue entry; None while there is none.
+
+    One that was settled by a split has no winner.
+    """
+    if not market.resolved:
         return None
+    winner = market.winner or ""
     return MarketResolved(
         market=market.condition_id,
         timestamp=now // 1_000_000,
         token_ids=market.token_ids,
-        winning_token_id=market.token_of(market.winner),
-        winning_outcome=market.winner,
+        winning_token_id=market.tokens.get(winner, ""),
+        winning_outcome=winner,
         id=market.id,
         question=market.question,
         slug=market.slug,

@@ -9,7 +9,7 @@ import msgspec
 from pmlive import _wire
 from pmlive._session import Timing
 from pmlive.errors import PmliveError, ProtocolError
-from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap
+from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap, NewMarket
 from pmlive.feed import Clock, Connection, Policy, Pool, elapsed
 from pmlive.logs import get_logger
 from pmlive.manager.desk import Desk
@@ -86,6 +86,8 @@ class Live:
         self.last_reconnect: int | None = None
         # Tokens whose markets are over, so that nobody asks for them any more.
         self.settled: set[str] = set()
+        self.gone: dict[str, int] = {}
+        self.on_new_market: Callable[[NewMarket], None] | None = None
         # When each token was last compared with REST, and when REST last agreed.
         self._compared: dict[str, int] = {}
         self._agreed: dict[str, int] = {}
@@ -105,6 +107,10 @@ class Live:
     def received(self, connection: Connection, data: bytes, events: Sequence[Event], now: int) -> None:
         """Take a frame."""
         self.desk.received(connection, data, events, now)
+        if self.on_new_market is not None:
+            for event in events:
+                if isinstance(event, NewMarket):
+                    self.on_new_market(event)
 
     def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int) -> None:
         """Note the end of a connection."""
@@ -113,8 +119,10 @@ class Live:
             self.desk.keys("subscribe", connection.channel, self.pool.halve(connection))
 
     def late(self, connection: Connection, token_ids: Sequence[str], since: int) -> None:
-        """Note tokens without an opening book."""
+        """Note tokens without an opening book; their markets may be over."""
         self.desk.late(connection, token_ids, since)
+        for token_id in token_ids:
+            self._note_gone(token_id)
 
     def failed(self, connection: Connection, error: PmliveError) -> None:
         """Stop a channel that cannot be had."""
@@ -222,6 +230,8 @@ class Live:
         gone = sorted(self.settled & self.desk.pipeline.books.tokens.keys())
         if gone:
             self.unwant("market", gone)
+        for token_id in self.gone.keys() - self.desk.pipeline.books.tokens.keys():
+            del self.gone[token_id]
 
     # --- what is told of it ---
 
@@ -360,7 +370,14 @@ class Live:
 
     async def _rest_book(self, token_id: str) -> BookSnapshot | None:
         body = await self.catalogue.book(token_id)
+        if body is None:
+            self._note_gone(token_id)
         return None if body is None else _wire.decode_book(body)
+
+    def _note_gone(self, token_id: str) -> None:
+        """Note that there is no book of a token: whoever looks outcomes up asks for that of its market at once."""
+        if (token := self.desk.pipeline.books.tokens.get(token_id)) is not None:
+            self.gone[token_id] = token.heard
 
     async def _fetch(self, connection: Connection, conn: int | None, token_ids: Sequence[str]) -> None:
         for token_id in token_ids:
@@ -375,6 +392,7 @@ class Live:
 
     def _take_book(self, connection: Connection, conn: int, token_id: str, body: bytes | None) -> None:
         if body is None:
+            self._note_gone(token_id)
             logger.warning("token %s has no order book: its market is closed, or the id is wrong", token_id)
         else:
             try:

@@ -1,10 +1,10 @@
 """A recording as the source of a manager's rows: what was received is received again, and nobody is asked."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pmlive.errors import PmliveError
-from pmlive.events import Channel
+from pmlive.events import Channel, NewMarket
 from pmlive.manager.desk import Desk
 from pmlive.manager.engine import Options
 from pmlive.manager.source import Visit
@@ -36,6 +36,8 @@ class Played:
         self.catalogue = RecordedNames(markets)
         self.errors: dict[Channel, PmliveError] = {}
         self.settled: set[str] = set()
+        self.gone: dict[str, int] = {}
+        self.on_new_market: Callable[[NewMarket], None] | None = None
         self._urls: dict[Channel, str] = {}
         self._reconnects = 0
         self._tasks = Tasks()

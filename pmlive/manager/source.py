@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from pmlive.errors import PmliveError
-from pmlive.events import Channel
+from pmlive.events import Channel, NewMarket
 from pmlive.manager.desk import Desk
-from pmlive.markets import Market, Series
+from pmlive.markets import Found, Market, Series
 
 __all__ = ["Names", "Source", "Visit"]
 
@@ -22,8 +22,12 @@ class Names(Protocol):
         """Find the markets that texts mean."""
         ...
 
-    async def by_condition(self, condition_id: str) -> Market:
-        """Find a market by its condition id."""
+    async def found(self, texts: Iterable[str]) -> list[Found]:
+        """Find the markets that each text means, and what of it is not understood."""
+        ...
+
+    async def now(self, markets: Sequence[Market], state: Literal["open", "closed"], /) -> list[Market]:
+        """List those of some markets that are open, or closed, as they are now."""
         ...
 
     async def by_tokens(self, token_ids: Sequence[str]) -> dict[str, Market]:
@@ -39,6 +43,10 @@ class Source(Protocol):
     # What cannot be had any more, by channel, and the tokens whose markets are over.
     errors: dict[Channel, PmliveError]
     settled: set[str]
+    # Tokens of which there is no book, and when they were last heard before that was known (ns).
+    gone: dict[str, int]
+    # Who is told of markets that were made just now, when somebody waits for one.
+    on_new_market: Callable[[NewMarket], None] | None
     # Whether nobody is asked for anything, so that no credentials are needed.
     recorded: bool
 

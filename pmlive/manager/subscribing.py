@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from pmlive.credentials import Credentials
-from pmlive.errors import AuthError, PmliveError
+from pmlive.errors import AuthError, PmliveError, UnknownMarketError
 from pmlive.events import Channel
 from pmlive.manager.engine import Engine
 from pmlive.manager.mailbox import Consumer, Handler
-from pmlive.manager.resolve import MarketId, series_of, texts
+from pmlive.manager.resolve import MarketId, Wanted, series_of, texts
 from pmlive.manager.subscriptions import CallbackType, Subscription, SubscriptionType
+from pmlive.markets import Series
 
 __all__ = ["Subscriber"]
 
@@ -54,11 +55,7 @@ class Subscriber:
         ids = texts(market_ids)
         series = [one for one in map(series_of, ids) if one is not None]
         wanted = self._engine.resolve([each for each in ids if series_of(each) is None])
-        subscription = self._subscribe("watch", "market", wanted.token_ids, wanted.token_ids, callback_type, on_event)
-        for each in series:
-            self._engine.call(partial(self._engine.follow, subscription, each))
-        self._engine.call(partial(self._engine.await_resolution, wanted.markets))
-        return subscription
+        return self._follow("watch", wanted, callback_type, on_event, series=series)
 
     def subscribe_market_prices(
         self,
@@ -68,8 +65,7 @@ class Subscriber:
         on_event: Handler | None = None,
     ) -> Subscription:
         """Stream the best prices and the trades of markets (a token id means that outcome alone)."""
-        wanted = self._engine.resolve(texts(market_ids))
-        return self._subscribe("market_prices", "market", wanted.token_ids, wanted.token_ids, callback_type, on_event)
+        return self._follow("market_prices", self._engine.resolve(texts(market_ids)), callback_type, on_event)
 
     def subscribe_orderbook_updates(
         self,
@@ -85,9 +81,7 @@ class Subscriber:
                 f"depth {depth!r} is not between 1 and the manager's own depth of {self._engine.options.depth}"
             )
         wanted = self._engine.resolve(texts(token_ids))
-        return self._subscribe(
-            "orderbook_updates", "market", wanted.token_ids, wanted.token_ids, callback_type, on_event, depth=depth
-        )
+        return self._follow("orderbook_updates", wanted, callback_type, on_event, depth=depth)
 
     def subscribe_market_resolution(
         self,
@@ -97,12 +91,8 @@ class Subscriber:
         on_event: Handler | None = None,
     ) -> Subscription:
         """Be told which outcome won, by the socket or, where that stays silent, by the catalogue."""
-        markets = self._engine.catalogued(texts(market_ids))
-        conditions = [market.condition_id for market in markets]
-        tokens = [token_id for market in markets for token_id in market.token_ids]
-        subscription = self._subscribe("market_resolution", "market", tokens, conditions, callback_type, on_event)
-        self._engine.call(partial(self._engine.await_resolution, markets))
-        return subscription
+        wanted = self._engine.followable(texts(market_ids))
+        return self._follow("market_resolution", wanted, callback_type, on_event)
 
     def subscribe_user_orders(
         self,
@@ -210,9 +200,36 @@ class Subscriber:
                 "the user's orders and trades need credentials: set POLYMARKET_API_KEY, POLYMARKET_SECRET and "
                 "POLYMARKET_PASSPHRASE, or POLYGON_PRIVATE_KEY to derive them"
             )
-        markets = [] if market_ids is None else engine.catalogued(texts(market_ids))
+        if market_ids is None:
+            return self._subscribe(type_, "user", [], None, callback_type, on_event)
+        markets = engine.catalogued(texts(market_ids))
+        nameless = [market.slug for market in markets if not market.condition_id]
+        if nameless:
+            raise UnknownMarketError(
+                f"{nameless[0]!r} is listed without a condition id, which orders are asked by; try later"
+            )
         conditions = [market.condition_id for market in markets]
-        return self._subscribe(type_, "user", conditions, conditions or None, callback_type, on_event)
+        return self._subscribe(type_, "user", conditions, conditions, callback_type, on_event)
+
+    def _follow(
+        self,
+        type_: SubscriptionType,
+        wanted: Wanted,
+        callback_type: CallbackType,
+        on_event: Handler | None,
+        *,
+        series: Sequence[Series] = (),
+        depth: int = 10,
+    ) -> Subscription:
+        """Subscribe markets, and those to come: of rolling series, and listed without tokens for now."""
+        selects = wanted.conditions if type_ == "market_resolution" else wanted.token_ids
+        subscription = self._subscribe(
+            type_, "market", wanted.token_ids, selects, callback_type, on_event, depth=depth, growing=bool(series)
+        )
+        self._engine.call(partial(self._engine.expect, subscription, wanted))
+        for each in series:
+            self._engine.call(partial(self._engine.follow, subscription, each))
+        return subscription
 
     def _subscribe(
         self,
@@ -224,12 +241,14 @@ class Subscriber:
         on_event: Handler | None,
         *,
         depth: int = 10,
+        growing: bool = False,
     ) -> Subscription:
         if callback_type not in ("notification", "log"):
             raise ValueError(f"callback_type {callback_type!r} is neither 'notification' nor 'log'")
         if on_event is not None and not callable(on_event):
             raise TypeError(f"on_event must be a function; got {type(on_event).__name__}")
         subscription = Subscription(type_, channel, list(dict.fromkeys(keys)), selects=selects, depth=depth)
+        subscription.growing = growing
         for handler in (self._handlers[callback_type], on_event):
             if handler is not None:
                 loop = self._caller_loop if inspect.iscoroutinefunction(handler) else None

@@ -68,6 +68,11 @@ class Subscription:
         self.mailboxes: list[Mailbox] = []
         self.consumers: list[Consumer] = []
         self.tasks: list[asyncio.Task[None]] = []
+        # Markets that are listed without tokens for now, and why others could not be taken.
+        self.awaited: list[str] = []
+        # Whether it is given further markets in their time, and may have none before.
+        self.growing = False
+        self.left_out: list[str] = []
         self._past_dropped = 0
         self.closed = False
 
@@ -76,14 +81,26 @@ class Subscription:
         """Count the updates that slow readers did not get."""
         return self._past_dropped + sum(mailbox.dropped for mailbox in tuple(self.mailboxes))
 
+    @property
+    def by_market(self) -> bool:
+        """Tell whether rows belong to this by their market, and not by their token."""
+        return TABLES[self.type][1] == "market"
+
+    @property
+    def everything(self) -> bool:
+        """Tell whether all there is was asked for, and not what some keys name."""
+        return self.selects is None and not self.keys
+
     def select(self, values: Iterable[str]) -> None:
-        """Let further rows belong to this."""
+        """Let further rows belong to this, unless all do."""
         if self.selects is not None:
             self.selects.update(values)
 
     def __repr__(self) -> str:
         """Say what it is and how many keys it has."""
-        return f"<Subscription {self.type} of {len(self.keys) or 'all'}, id {self.id}>"
+        number = "all" if self.everything else str(len(self.keys))
+        awaited = f", {len(self.awaited)} markets awaited" if self.awaited else ""
+        return f"<Subscription {self.type} of {number}{awaited}, id {self.id}>"
 
     async def __aiter__(self) -> AsyncIterator[Update]:
         """Give updates as they come."""
@@ -109,6 +126,8 @@ class Subscription:
             "last_event": None if self.last_event is None else self.last_event.isoformat(),
             "keys": len(self.keys),
             "dropped": self.dropped,
+            "awaited": list(self.awaited),
+            "left_out": list(self.left_out),
         }
 
     def count(self, events: int) -> None:

@@ -107,6 +107,8 @@ def view(token: Token, label: str, depth: int | None) -> BookView:
             cause=token.gap.cause,
             since=since,
         )
+    if token.over and not token.conn:
+        raise BookError(f"the market of {label} was resolved; it has no book any more")
     if not token.conn:
         raise AwaitedError(f"the book of {label} has not come yet; try again in a moment")
     return BookView(

@@ -2,7 +2,9 @@
 
 from pmlive.markets.catalogue import Catalogue
 from pmlive.markets.finding import find
+from pmlive.markets.found import Found, tradable
 from pmlive.markets.http import Policy
+from pmlive.markets.ids import is_long_token_id, is_token_id
 from pmlive.markets.market import FeeSchedule, Market, described
 from pmlive.markets.references import Reference, reference
 from pmlive.markets.series import Series
@@ -12,6 +14,7 @@ from pmlive.markets.wire import clob_market, gamma_event, gamma_market, gamma_ma
 __all__ = [
     "Catalogue",
     "FeeSchedule",
+    "Found",
     "Market",
     "Policy",
     "Reference",
@@ -24,5 +27,8 @@ __all__ = [
     "gamma_market",
     "gamma_markets",
     "gamma_search",
+    "is_long_token_id",
+    "is_token_id",
     "reference",
+    "tradable",
 ]

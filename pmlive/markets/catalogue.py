@@ -5,14 +5,15 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 from pmlive.errors import FeedError, ProtocolError, UnknownMarketError
-from pmlive.markets import wire
+from pmlive.markets import ids, wire
 from pmlive.markets.cache import Cache
+from pmlive.markets.found import Found
 from pmlive.markets.http import Asker, Policy
-from pmlive.markets.market import Market
+from pmlive.markets.market import Market, Unreadable
 from pmlive.markets.references import Reference, reference
 from pmlive.markets.series import Series
 from pmlive.settings import Venue
@@ -27,6 +28,9 @@ _BATCH = 50
 _SUGGESTIONS = 3
 _SUGGESTIBLE = re.compile(r"[a-z0-9-]{1,100}")
 _FOUND_AT_MOST = "20"
+# The tokens of either version of the venue's protocol are asked for by a name of their own.
+_BY_CONDITION, _BY_TOKEN = ("condition_ids",), ("clob_token_ids", "position_ids")
+_MOST_UNREADABLE = 1_000
 
 
 class Catalogue:
@@ -48,6 +52,9 @@ class Catalogue:
         self._clob = Asker(venue.clob, policy or Policy())
         self._cache = Cache(clock)
         self._batching = asyncio.Lock()
+        # Markets whose description was not understood, by slug, and those of each event when it was asked for last.
+        self._unreadable: dict[str, Unreadable] = {}
+        self._left_out: dict[str, list[str]] = {}
 
     async def __aenter__(self) -> "Self":
         """Use the catalogue in a block and close it after."""
@@ -87,13 +94,29 @@ class Catalogue:
         Raises:
             ValueError: a text that cannot name a market, or words.
             UnknownMarketError: a market that the venue does not know.
+            ProtocolError: the one market that a text names is not understood, such as one of a newer protocol.
             FeedError: the venue cannot be asked.
         """
+        found = [market for each in await self.found(texts) for market in each.markets]
+        return list({market.condition_id or market.slug: market for market in found}.values())
+
+    async def found(self, texts: Iterable[str]) -> list[Found]:
+        """Find the markets that each text means, and what of it is not understood, as ``markets`` does.
+
+        Raises:
+            ValueError: a text that cannot name a market, or words.
+            UnknownMarketError: a market that the venue does not know.
+            ProtocolError: the one market that a text names is not understood, such as one of a newer protocol.
+            FeedError: the venue cannot be asked.
+        """
+        texts = list(texts)
         meant = [reference(text) for text in texts]
         await self.by_conditions([each.value for each in meant if each.kind == "condition id"])
         await self.by_tokens([each.value for each in meant if each.kind == "token id"])
-        found = [market for each in meant for market in await self._sure(each)]
-        return list({market.condition_id or market.slug: market for market in found}.values())
+        return [
+            Found(text, await self._sure(each), self._left_out.get(each.value, []))
+            for text, each in zip(texts, meant, strict=True)
+        ]
 
     async def market(self, text: str) -> Market:
         """Find the one market that a text means; of a series, the one that runs now.
@@ -138,11 +161,26 @@ class Catalogue:
 
     async def by_conditions(self, condition_ids: Sequence[str]) -> dict[str, Market]:
         """Map condition ids to markets, leaving out those that the venue does not know."""
-        return await self._batches("condition_ids", condition_ids)
+        return await self._batches(_BY_CONDITION, condition_ids)
 
     async def by_tokens(self, token_ids: Sequence[str]) -> dict[str, Market]:
         """Map tokens to markets, leaving out those that the venue does not know."""
-        return await self._batches("clob_token_ids", token_ids)
+        return await self._batches(_BY_TOKEN, token_ids)
+
+    async def now(self, markets: Sequence[Market], state: Literal["open", "closed"]) -> list[Market]:
+        """List those of some markets that are open, or closed, as they are described now and not a minute ago.
+
+        Raises:
+            FeedError: the venue cannot be asked.
+            ProtocolError: its answer is not understood.
+        """
+        by_id = [market.condition_id for market in markets if market.condition_id]
+        by_slug = [market.slug for market in markets if not market.condition_id]
+        found: list[Market] = []
+        for parameter, wanted in (("condition_ids", by_id), ("slug", by_slug)):
+            for start in range(0, len(wanted), _BATCH):
+                found += await self._asked(parameter, wanted[start : start + _BATCH], state)
+        return found
 
     async def search(self, words: str) -> list[Market]:
         """Search titles for words; open markets come first.
@@ -151,7 +189,7 @@ class Catalogue:
             FeedError: the venue cannot be asked.
         """
         body = await self._gamma.get("/public-search", {"q": words[:200], "limit_per_type": _FOUND_AT_MOST})
-        found = wire.gamma_search(body) if body else []
+        found = wire.gamma_search(body, refuse=self._refuse) if body else []
         self._cache.keep_each(found)
         return sorted(found, key=lambda market: market.closed)
 
@@ -189,14 +227,26 @@ class Catalogue:
             raise ValueError(f"{meant.value[:100]!r} names no market for sure; search for it with pmlive.find")
         return await self._named(meant) or await self._unknown(meant)
 
+    def _understood(self, meant: Reference) -> None:
+        """Refuse what the venue knows, but describes in a way that nobody here understands."""
+        reasons = [each.reason for each in self._unreadable.values() if each.names(meant.value)]
+        if reasons := reasons or self._left_out.get(meant.value, []):
+            raise ProtocolError("; ".join(reasons[:_SUGGESTIONS]))
+
+    def _refuse(self, market: Unreadable) -> None:
+        known = self._unreadable.get(market.slug)
+        if known is None or known.reason != market.reason:
+            wire.left_out(market)
+        if known is None and len(self._unreadable) >= _MOST_UNREADABLE:
+            del self._unreadable[next(iter(self._unreadable))]
+        self._unreadable[market.slug] = market
+
     async def _named(self, meant: Reference) -> list[Market]:
         match meant.kind:
             case "condition id":
                 return list((await self.by_conditions([meant.value])).values())
             case "token id":
-                return list((await self.by_tokens([meant.value])).values())
-            case "market number":
-                return await self._one(f"/markets/{meant.value}")
+                return await self._of_number(meant.value)
             case "series":
                 slugs = self.series_window(meant.value, time.time())
                 return [market for slug in slugs for market in await self._slug(slug)]
@@ -204,6 +254,11 @@ class Catalogue:
                 return await self._event(meant.value) or await self._slug(meant.value)
             case _:
                 return await self._of_event(meant) or await self._slug(meant.value) or await self._event(meant.value)
+
+    async def _of_number(self, number: str) -> list[Market]:
+        """Find the market of a token; a number of few digits may also be the catalogue's own for a market."""
+        found = list((await self.by_tokens([number])).values())
+        return found if found or ids.is_long_token_id(number) else await self._one(f"/markets/{number}")
 
     async def _of_event(self, meant: Reference) -> list[Market]:
         if not meant.event:
@@ -224,29 +279,48 @@ class Catalogue:
         path = f"/events/slug/{quote(slug, safe='')}"
 
         async def ask() -> list[Market]:
-            body = await self._gamma.get(path)
-            return wire.gamma_event(body) if body else []
+            body, left_out = await self._gamma.get(path), list[str]()
+
+            def refuse(market: Unreadable) -> None:
+                left_out.append(market.reason)
+                self._refuse(market)
+
+            found = wire.gamma_event(body, refuse=refuse) if body else []
+            self._left_out.pop(slug, None)
+            if left_out:
+                self._left_out[slug] = left_out
+            return found
 
         return await self._cache.get_or(path, ask)
 
-    async def _batches(self, parameter: str, ids: Sequence[str]) -> dict[str, Market]:
-        unique = list(dict.fromkeys(ids))
+    async def _batches(self, parameters: Sequence[str], wanted: Sequence[str]) -> dict[str, Market]:
+        unique = list(dict.fromkeys(wanted))
         for start in range(0, len(unique), _BATCH):
             async with self._batching:  # who waits here finds that its ids are known
-                await self._batch(parameter, unique[start : start + _BATCH])
+                await self._batch(parameters, unique[start : start + _BATCH])
         known = {each: self._cache.get(each) for each in unique}
         return {each: markets[0] for each, markets in known.items() if markets}
 
     # Gamma leaves closed markets out unless it is asked for them; the CLOB knows some that Gamma does not list yet.
-    async def _batch(self, parameter: str, ids: Sequence[str]) -> None:
-        for closed in ("false", "true"):
-            missing = [each for each in ids if self._cache.get(each) is None]
-            if missing:
-                asked = {parameter: missing, "limit": str(_BATCH), "closed": closed}
-                self._cache.keep_each(wire.gamma_markets(await self._gamma.get("/markets", asked) or b"[]"))
-        for each in ids:
-            if self._cache.get(each) is None:
+    async def _batch(self, parameters: Sequence[str], wanted: Sequence[str]) -> None:
+        states: tuple[Literal["open", "closed"], ...] = ("open", "closed")
+        for state in states:
+            for parameter in parameters:
+                if missing := self._missing(wanted):
+                    await self._asked(parameter, missing, state)
+        for each in self._missing(wanted):
+            # What Gamma knows and nobody here understands is not guessed from elsewhere.
+            if not any(market.names(each) for market in self._unreadable.values()):
                 self._cache.keep_each(await self._from_clob(each))
+
+    def _missing(self, wanted: Sequence[str]) -> list[str]:
+        return [each for each in wanted if self._cache.get(each) is None]
+
+    async def _asked(self, parameter: str, wanted: Sequence[str], state: Literal["open", "closed"]) -> list[Market]:
+        asked = {parameter: wanted, "limit": str(_BATCH), "closed": "true" if state == "closed" else "false"}
+        found = wire.gamma_markets(await self._gamma.get("/markets", asked) or b"[]", refuse=self._refuse)
+        self._cache.keep_each(found)
+        return found
 
     async def _from_clob(self, given: str) -> list[Market]:
         condition_id = given
@@ -257,8 +331,11 @@ class Catalogue:
         return [wire.clob_market(body)] if body else []
 
     async def _unknown(self, meant: Reference) -> list[Market]:
-        if meant.kind in {"condition id", "token id", "market number"}:
+        self._understood(meant)
+        if meant.kind in {"condition id", "token id"}:
             advice = "check that it was copied whole; a market made just now may take minutes to be listed"
+            if meant.kind == "token id" and not ids.is_long_token_id(meant.value):
+                advice = f"no market has this number in the catalogue, either; {advice}"
         elif Series.named_by(meant.value):
             advice = "markets of a series are listed about a day before they start"
         else:

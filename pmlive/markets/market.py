@@ -1,5 +1,6 @@
 """A market: a question, its outcomes, and the token that each outcome trades as."""
 
+import re
 from datetime import datetime
 from html import escape
 
@@ -7,7 +8,7 @@ import msgspec
 
 from pmlive.errors import UnknownMarketError
 
-__all__ = ["FeeSchedule", "Market", "described"]
+__all__ = ["FeeSchedule", "Market", "Unreadable", "described"]
 
 _REPR_LENGTH = 60
 _LABEL_LENGTH = 80
@@ -21,6 +22,7 @@ _DESCRIBED = (
     "question",
     "outcomes",
     "token_ids",
+    "version",
     "tick_size",
     "min_order_size",
     "neg_risk",
@@ -52,7 +54,8 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     ``token_ids`` and ``outcome_prices`` are in the order of ``outcomes``. A market that was just created may have no
     tokens yet. Texts are cleaned, and still untrusted. Tick and order sizes are the venue's decimal text; prices are
     dollars per share. The event of a market that is ``neg_risk_augmented`` may get outcomes that it does not name yet.
-    ``winner`` is an outcome, or None while there is none or where the venue settled by a split.
+    ``winner`` is an outcome, or None while there is none or where the venue settled by a split (``split``).
+    ``version`` is that of the venue's protocol, by which the tokens were chosen.
     """
 
     condition_id: str = ""
@@ -60,6 +63,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     question: str = ""
     outcomes: list[str] = []
     token_ids: list[str] = []
+    version: str = "v1"
     id: str = ""
     event_slug: str = ""
     event_title: str = ""
@@ -78,6 +82,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     closed_time: datetime | None = None
     outcome_prices: list[float] = []
     winner: str | None = None
+    split: bool = False
     volume: float | None = None
     liquidity: float | None = None
 
@@ -85,6 +90,11 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     def tokens(self) -> dict[str, str]:
         """Map each outcome to its token."""
         return dict(zip(self.outcomes, self.token_ids, strict=False))
+
+    @property
+    def resolved(self) -> bool:
+        """Tell whether the venue settled the market."""
+        return self.closed and (self.winner is not None or self.split)
 
     def outcome_of(self, token_id: str) -> str:
         """Name the outcome that a token stands for, or the token by its first digits where outcomes have no names.
@@ -138,6 +148,19 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
         lines += [(f"token of {outcome}", token_id) for outcome, token_id in self.tokens.items()]
         rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in lines)
         return f"<table><caption>{escape(self.question)}</caption>{rows}</table>"
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """A market whose description in the catalogue is not understood: its slug, why, and the description."""
+
+    slug: str
+    reason: str
+    text: bytes
+
+    def names(self, market_id: str) -> bool:
+        """Tell whether an id occurs in what the catalogue said."""
+        # Lists of ids may be text inside of text, whose quotation marks are escaped.
+        return re.search(rb'"%s\\?"' % re.escape(market_id.encode()), self.text, re.IGNORECASE) is not None
 
 
 def described(market: Market) -> dict[str, object]:

@@ -9,6 +9,8 @@ from typing import TypeAlias
 import msgspec
 
 __all__ = [
+    "LISTED",
+    "NOTHING",
     "ClobMarket",
     "ClobToCondition",
     "ClobToken",
@@ -19,10 +21,13 @@ __all__ = [
     "GammaSearch",
     "Listed",
     "Number",
+    "Slugged",
 ]
 
 Number: TypeAlias = float | str | None
 Listed: TypeAlias = list[str | float | None] | str | None
+LISTED: msgspec.json.Decoder[Listed] = msgspec.json.Decoder(Listed)
+NOTHING = msgspec.Raw(b"null")
 
 
 class Fees(msgspec.Struct, rename="camel"):
@@ -32,6 +37,12 @@ class Fees(msgspec.Struct, rename="camel"):
     exponent: Number = None
     taker_only: bool | None = None
     rebate_rate: Number = None
+
+
+class Slugged(msgspec.Struct):
+    """What tells which of several markets cannot be read."""
+
+    slug: str | None = None
 
 
 class EventName(msgspec.Struct, rename="camel"):
@@ -51,7 +62,10 @@ class GammaMarket(msgspec.Struct, rename="camel"):
     question: str | None = None
     outcomes: Listed = None
     outcome_prices: Listed = None
-    clob_token_ids: Listed = None
+    version: Number = None
+    # Which of these two are the market's tokens, its version tells; the other is not looked at.
+    clob_token_ids: msgspec.Raw = NOTHING
+    position_ids: msgspec.Raw = NOTHING
     events: list[EventName] | None = None
     group_item_title: str | None = None
     order_price_min_tick_size: Number = None
@@ -69,6 +83,7 @@ class GammaMarket(msgspec.Struct, rename="camel"):
     event_start_time: str | None = None
     end_date: str | None = None
     closed_time: str | None = None
+    uma_resolution_status: str | None = None
     volume: Number = None
     liquidity: Number = None
 

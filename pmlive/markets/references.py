@@ -6,11 +6,12 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
+from pmlive.markets import ids
 from pmlive.markets.series import Series
 
 __all__ = ["Kind", "Reference", "reference"]
 
-Kind: TypeAlias = Literal["event", "market", "slug", "condition id", "token id", "market number", "series", "words"]
+Kind: TypeAlias = Literal["event", "market", "slug", "condition id", "token id", "series", "words"]
 
 _LONGEST = 2000
 _HOSTS = frozenset({"polymarket.com", "www.polymarket.com"})
@@ -20,10 +21,7 @@ _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//.*|(?:[a-z0-9-]+\.)+[a-z]{2,}(?::\d
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _LANGUAGE = re.compile(r"[a-z]{2}(-[a-z]{2,4})?", re.IGNORECASE)
 _HEX = re.compile(r"0x[0-9a-f]+", re.IGNORECASE)
-_CONDITION = re.compile(r"0x[0-9a-f]{64}", re.IGNORECASE)
-_BARE_CONDITION = re.compile(r"(?=.*[a-f])[0-9a-f]{64}", re.IGNORECASE)
-_TOKEN = re.compile(r"[0-9]{20,78}")
-_NUMBER = re.compile(r"[0-9]{1,19}")
+_NO_NUMBER = re.compile(r"[0-9]*[a-f][0-9a-f]*", re.IGNORECASE)
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_.-]{0,299}", re.IGNORECASE)
 
 
@@ -58,18 +56,19 @@ def reference(text: str) -> Reference:
 
 
 def _of_id(text: str) -> Reference | None:
-    if _CONDITION.fullmatch(text):
+    if ids.is_condition_id(text):
         return Reference("condition id", text.lower())
-    if _TOKEN.fullmatch(text):
+    if ids.is_token_id(text):
         return Reference("token id", text)
-    if _BARE_CONDITION.fullmatch(text):
+    if _NO_NUMBER.fullmatch(text) and ids.is_condition_id(f"0x{text}"):
         return Reference("condition id", f"0x{text.lower()}")
-    if _NUMBER.fullmatch(text):
-        return Reference("market number", text)
     if _HEX.fullmatch(text):
-        raise ValueError(f"{text[:100]!r} has {len(text) - 2} hexadecimal digits; a condition id has 64 (a wallet, 40)")
-    if text.isdigit():
-        raise ValueError(f"{text[:100]!r} has {len(text)} digits; a token id has at most 78")
+        digits = len(text) - 2
+        raise ValueError(f"{text[:100]!r} has {digits} hexadecimal digits; a condition id has 64 or 62 (a wallet, 40)")
+    if text.isascii() and text.isdigit():
+        raise ValueError(
+            f"{text[:100]!r} has {len(text)} digits and is no token id, which is below 2**256 and has 78 at most"
+        )
     return None
 
 

@@ -4,26 +4,28 @@ A market must have a name; everything else may be missing, and is then unknown r
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
 from pmlive.errors import ProtocolError
 from pmlive.logs import get_logger
-from pmlive.markets import messages
-from pmlive.markets.market import FeeSchedule, Market
+from pmlive.markets import ids, messages
+from pmlive.markets.market import FeeSchedule, Market, Unreadable
 from pmlive.markets.text import clean
 
-__all__ = ["clob_condition", "clob_market", "gamma_event", "gamma_market", "gamma_markets", "gamma_search"]
+__all__ = ["clob_condition", "clob_market", "gamma_event", "gamma_market", "gamma_markets", "gamma_search", "left_out"]
 
 logger = get_logger(__name__)
 
 T = TypeVar("T")
+# Told of a market that cannot be read.
+Refuse: TypeAlias = Callable[[Unreadable], None]
 
-_TOKEN_ID = re.compile(r"[0-9]{1,78}")
-_CONDITION_ID = re.compile(r"0x[0-9a-fA-F]{1,64}")
+# The versions of the venue's protocol, and which of the two lists of ids are a market's tokens in each.
+_TOKENS_OF: dict[str, str] = {"v1": "clob_token_ids", "v2": "position_ids"}
 _SHORT_OFFSET = re.compile(r"[+-]\d\d$")
 # Numbers of more digits than this are not prices, sizes or sums of money.
 _LONGEST_NUMBER = 60
@@ -37,8 +39,7 @@ def gamma_market(data: bytes | str, *, event: messages.EventName | None = None) 
     """
     told = _decoded(data, messages.GammaMarket)
     event = event or next(iter(told.events or []), messages.EventName())
-    token_ids, outcomes, prices = _sides(told)
-    closed = bool(told.closed)
+    token_ids, outcomes, prices = _sides(told, version := _version(told))
     return _named(
         Market(
             condition_id=_condition_id(told.condition_id),
@@ -46,6 +47,7 @@ def gamma_market(data: bytes | str, *, event: messages.EventName | None = None) 
             question=clean(told.question or ""),
             outcomes=outcomes,
             token_ids=token_ids,
+            version=version,
             id=clean(str(told.id or ""), 20),
             event_slug=clean(event.slug or "", 300),
             event_title=clean(event.title or ""),
@@ -56,45 +58,52 @@ def gamma_market(data: bytes | str, *, event: messages.EventName | None = None) 
             neg_risk_augmented=event.neg_risk_augmented,
             fees=_fees(told),
             active=told.active is not False,
-            closed=closed,
+            closed=bool(told.closed),
             accepting_orders=bool(told.accepting_orders),
             start_date=_time(told.start_date),
             event_start_time=_time(told.event_start_time),
             end_date=_time(told.end_date),
             closed_time=_time(told.closed_time),
             outcome_prices=prices,
-            winner=_winner(outcomes, prices) if closed else None,
+            winner=(winner := _winner(outcomes, prices) if told.closed else None),
+            split=_is_split(told, winner),
             volume=_number(told.volume),
             liquidity=_number(told.liquidity),
         )
     )
 
 
-def gamma_markets(data: bytes) -> list[Market]:
-    """Read a list of Gamma's markets.
+def left_out(market: Unreadable) -> None:
+    """Say that a market is missing from an answer, and why."""
+    logger.warning("a market was left out of the catalogue's answer: %s", market.reason)
+
+
+def gamma_markets(data: bytes, *, refuse: Refuse = left_out) -> list[Market]:
+    """Read a list of Gamma's markets; ``refuse`` is told of each that cannot be read.
 
     Raises:
-        ProtocolError: not a list; a market in it that cannot be read is left out with a warning.
+        ProtocolError: not a list.
     """
-    return _readable(_decoded(data, list[msgspec.Raw]), None)
+    return _readable(_decoded(data, list[msgspec.Raw]), None, refuse)
 
 
-def gamma_event(data: bytes) -> list[Market]:
-    """Read the markets of one of Gamma's events.
+def gamma_event(data: bytes, *, refuse: Refuse = left_out) -> list[Market]:
+    """Read the markets of one of Gamma's events; ``refuse`` is told of each that cannot be read.
 
     Raises:
-        ProtocolError: not an event; a market in it that cannot be read is left out with a warning.
+        ProtocolError: not an event.
     """
-    return _of_event(_decoded(data, messages.GammaEvent))
+    return _of_event(_decoded(data, messages.GammaEvent), refuse)
 
 
-def gamma_search(data: bytes) -> list[Market]:
-    """Read the markets that a search found, in the order of their events.
+def gamma_search(data: bytes, *, refuse: Refuse = left_out) -> list[Market]:
+    """Read the markets that a search found, in the order of their events; ``refuse`` is told of unreadable ones.
 
     Raises:
         ProtocolError: not the answer to a search.
     """
-    return [market for event in _decoded(data, messages.GammaSearch).events or [] for market in _of_event(event)]
+    events = _decoded(data, messages.GammaSearch).events or []
+    return [market for event in events for market in _of_event(event, refuse)]
 
 
 def clob_market(data: bytes) -> Market:
@@ -137,24 +146,36 @@ def clob_condition(data: bytes) -> str:
 
 
 def _decoded(data: bytes | str, kind: type[T]) -> T:
+    return _read(msgspec.json.Decoder(kind), data)
+
+
+def _read(decoder: msgspec.json.Decoder[T], data: bytes | str) -> T:
     try:
-        return msgspec.json.decode(data, type=kind)
+        return decoder.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ProtocolError(f"the catalogue answered something else than expected: {error}") from None
 
 
-def _of_event(event: messages.GammaEvent) -> list[Market]:
-    return _readable(event.markets or [], messages.EventName(event.slug, event.title, event.neg_risk_augmented))
+def _of_event(event: messages.GammaEvent, refuse: Refuse) -> list[Market]:
+    named = messages.EventName(event.slug, event.title, event.neg_risk_augmented)
+    return _readable(event.markets or [], named, refuse)
 
 
-def _readable(items: Sequence[msgspec.Raw], event: messages.EventName | None) -> list[Market]:
+def _readable(items: Sequence[msgspec.Raw], event: messages.EventName | None, refuse: Refuse) -> list[Market]:
     markets: list[Market] = []
     for item in items:
         try:
             markets.append(gamma_market(bytes(item), event=event))
         except ProtocolError as error:
-            logger.warning("a market was left out of the catalogue's answer: %s", error)
+            refuse(Unreadable(_slug(item), str(error), bytes(item)))
     return markets
+
+
+def _slug(item: msgspec.Raw) -> str:
+    try:
+        return clean(msgspec.json.decode(item, type=messages.Slugged).slug or "", 300)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return ""
 
 
 def _named(market: Market) -> Market:
@@ -163,12 +184,25 @@ def _named(market: Market) -> Market:
     return market
 
 
-def _sides(told: messages.GammaMarket) -> tuple[list[str], list[str], list[float]]:
-    token_ids = [_token_id(token) for token in _listed(told.clob_token_ids) if token]
+def _version(told: messages.GammaMarket) -> str:
+    version = "v1" if told.version in (None, "") else str(told.version).strip().casefold()
+    if version not in _TOKENS_OF:
+        raise ProtocolError(
+            f"market {clean(told.slug or told.condition_id or '')!r} is of protocol version {clean(version, 40)!r}, "
+            f"and only {' and '.join(_TOKENS_OF)} are known, so its tokens are not; a newer pmlive may know them"
+        )
+    return version
+
+
+def _sides(told: messages.GammaMarket, version: str) -> tuple[list[str], list[str], list[float]]:
+    listed = _read(messages.LISTED, getattr(told, _TOKENS_OF[version]))
+    token_ids = [_token_id(token) for token in _listed(listed) if token]
     outcomes = [clean(str(outcome)) for outcome in _listed(told.outcomes)]
     outcomes = outcomes or [f"Outcome {number}" for number in range(1, len(token_ids) + 1)]
     if token_ids and len(token_ids) != len(outcomes):
         raise ProtocolError(f"market {told.slug!r} has {len(outcomes)} outcomes and {len(token_ids)} tokens")
+    if len(set(token_ids)) != len(token_ids):
+        raise ProtocolError(f"market {told.slug!r} has the same token for several outcomes")
     prices = [price for item in _listed(told.outcome_prices) if (price := _number(item)) is not None]
     return token_ids, outcomes, prices if len(prices) == len(outcomes) else []
 
@@ -176,18 +210,18 @@ def _sides(told: messages.GammaMarket) -> tuple[list[str], list[str], list[float
 def _listed(value: messages.Listed) -> list[str | float | None]:
     if not isinstance(value, str):
         return value or []
-    return _decoded(value, list[str | float | None]) if value.strip() else []
+    return _decoded(value, list[str | float | None]) if value.strip() not in ("", "null") else []
 
 
 def _token_id(value: str | float | None) -> str:
-    if not isinstance(value, str) or not _TOKEN_ID.fullmatch(value):
+    if not isinstance(value, str) or not ids.is_token_id(value):
         raise ProtocolError(f"a token id is a decimal text of at most 78 digits, not {str(value)[:100]!r}")
     return value
 
 
 def _condition_id(value: str | None) -> str:
-    if value and not _CONDITION_ID.fullmatch(value):
-        raise ProtocolError(f"a condition id is 0x and 64 hexadecimal digits, not {value[:100]!r}")
+    if value and not ids.is_hexadecimal(value):
+        raise ProtocolError(f"a condition id is 0x and 64 or 62 hexadecimal digits, not {value[:100]!r}")
     return value or ""
 
 
@@ -212,6 +246,10 @@ def _winner(outcomes: Sequence[str], prices: Sequence[float]) -> str | None:
     if sorted(prices) != [0.0] * (len(prices) - 1) + [1.0]:
         return None
     return outcomes[list(prices).index(1.0)]
+
+
+def _is_split(told: messages.GammaMarket, winner: str | None) -> bool:
+    return bool(told.closed) and winner is None and told.uma_resolution_status == "resolved"
 
 
 def _number(value: messages.Number) -> float | None:

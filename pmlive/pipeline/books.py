@@ -1,7 +1,7 @@
 """The books of all tokens: what arrives is applied, shown, and handed to the judge."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import TypeAlias
 
@@ -240,6 +240,16 @@ class Books:
         self.judge.settle(token)
         token.conn = token.link = 0
         token.held.clear()
+
+    def resolve(self, token_ids: Iterable[str], now: int) -> bool:
+        """End what is open of the tokens of a market that was resolved; tell whether that was known of all of them."""
+        tokens = [self.tokens[token_id] for token_id in token_ids if token_id in self.tokens]
+        known = bool(tokens) and all(token.over for token in tokens)
+        for token in tokens:
+            self.judge.settle(token)
+            self.trust.regain(token, now)
+            token.over, token.awaited = True, 0
+        return known
 
     def drop(self, token_id: str, now: int) -> None:
         """Forget a token that is no longer wanted, writing what is open of it."""

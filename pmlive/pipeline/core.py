@@ -172,7 +172,8 @@ class Pipeline:
             for token_id in link.tokens & self.books.tokens.keys():
                 self.books.release(token_id)
             return
-        link.gap = Gap(started=heard, cause=cause, detail=detail, conn=conn)
+        if not self._is_over(link):
+            link.gap = Gap(started=heard, cause=cause, detail=detail, conn=conn)
         for token_id in link.tokens:
             self.books.lose(token_id, cause, heard, now, detail)
 
@@ -382,9 +383,25 @@ class Pipeline:
         self._market_event(event, conn, recv)
 
     def _market_event(self, event: TickSizeChange | NewMarket | MarketResolved, conn: int, recv: int) -> None:
-        if isinstance(event, MarketResolved):
-            self.resolved.setdefault(event.market, (recv, event.token_ids))
+        if isinstance(event, MarketResolved) and not self._resolve(event, recv):
+            return
         self._row("market_events", rows.market_event)(event, conn, recv)
+
+    def _resolve(self, event: MarketResolved, recv: int) -> bool:
+        """End the gaps of a market, and of connections that carried nothing else; tell whether that is news."""
+        self.resolved.setdefault(event.market, (recv, event.token_ids))
+        if self.books.resolve(event.token_ids, recv):
+            return False
+        for link in self.links.values():
+            if link.gap is not None and self._is_over(link):
+                self.books.trust.write(link.gap, recv, ended=recv)
+                link.gap = None
+        return True
+
+    def _is_over(self, link: Link) -> bool:
+        """Tell whether a connection carries only tokens whose markets were resolved."""
+        carried = [self.books.tokens[each] for each in link.tokens if each in self.books.tokens]
+        return bool(carried) and all(token.over for token in carried)
 
     def _row(self, table: str, layout: Callable[[Any], tuple[object, ...]]) -> Take:
         def handle(event: Any, conn: int, recv: int) -> None:  # noqa: ANN401  # each layout takes its own kind

@@ -44,8 +44,9 @@ def market_event(event: TickSizeChange | NewMarket | MarketResolved) -> tuple[ob
         return ("tick_size_change", event.token_id, event.market, *ticks, None, None, payload)
     if isinstance(event, NewMarket):
         return ("new_market", None, event.market, None, _optional(event.tick_size), None, None, payload)
-    winner = (event.winning_token_id, event.winning_outcome)
-    return ("market_resolved", event.winning_token_id, event.market, None, None, *winner, payload)
+    # One that was settled by a split has no winner.
+    winner = (event.winning_token_id or None, event.winning_outcome or None)
+    return ("market_resolved", winner[0], event.market, None, None, *winner, payload)
 
 
 def user_order(event: UserOrder) -> tuple[object, ...]:

@@ -45,6 +45,7 @@ class Token:
         "messages",
         "number",
         "odd_top",
+        "over",
         "pending",
         "proof",
         "proved",
@@ -89,8 +90,9 @@ class Token:
         self.changed = False
         self.gap: Gap | None = None
         self.asked = 0
-        # Since when the first book of all is waited for; 0 once it came.
+        # Since when the first book of all is waited for (0 once it came); after a resolution nothing can be missed.
         self.awaited = 0
+        self.over = False
         self.counts = Counts()
         self.total = Counts()
         # Changes, books and trades that came.
@@ -135,6 +137,7 @@ class Token:
             counts=self.counts,
             gap=self.gap,
             awaited=self.awaited,
+            over=self.over,
         )
 
     @classmethod
@@ -156,6 +159,7 @@ class Token:
             "covered",
             "gap",
             "awaited",
+            "over",
         ):
             setattr(token, name, getattr(state, name))
         token.held = list(state.held)

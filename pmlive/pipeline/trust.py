@@ -21,7 +21,12 @@ class Trust:
         self.wanted: dict[str, int] = {}
 
     def lose(self, token: Token, cause: Cause, started: int, now: int, detail: str) -> None:
-        """Open a gap, unless one is open, and ask for a new snapshot unless its connection does that by itself."""
+        """Open a gap, unless one is open, and ask for a new snapshot unless its connection does that by itself.
+
+        Of a token whose market was resolved nothing can be missed.
+        """
+        if token.over:
+            return
         if token.gap is None:
             conn = token.conn or token.link
             token.gap = Gap(started=started or now, cause=cause, token_id=token.id, detail=detail, conn=conn)

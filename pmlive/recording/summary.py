@@ -50,6 +50,7 @@ class RecordedMarket(msgspec.Struct, frozen=True, kw_only=True):
     question: str = ""
     outcomes: list[str] = []
     token_ids: list[str] = []
+    version: str = "v1"
     tick_size: str | None = None
     min_order_size: str | None = None
     neg_risk: bool | None = None
@@ -228,6 +229,7 @@ def markets_of(path: Path, manifest: Manifest) -> list[RecordedMarket]:
             question=clean(market.question),
             outcomes=[clean(outcome) for outcome in market.outcomes],
             token_ids=[clean(token_id) for token_id in market.token_ids],
+            version=clean(market.version),
         )
         for market in markets
     ]

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from pmlive.errors import StoreError, UnknownMarketError
-from pmlive.markets import Market, clean, reference
+from pmlive.markets import Found, Market, clean, reference
 from pmlive.store import read_manifest
 
 __all__ = ["RecordedNames", "recorded_markets"]
@@ -48,13 +49,17 @@ class RecordedNames:
         found = [market for text in texts for market in self._meant(text)]
         return list({market.condition_id: market for market in found}.values())
 
-    async def by_condition(self, condition_id: str) -> Market:
-        """Find a market by its condition id.
+    async def found(self, texts: Iterable[str]) -> list[Found]:
+        """Find the markets that each text means.
 
         Raises:
             UnknownMarketError: the recording has no such market.
         """
-        return self._meant(condition_id)[0]
+        return [Found(text, self._meant(text)) for text in texts]
+
+    async def now(self, _markets: Sequence[Market], _state: Literal["open", "closed"], /) -> list[Market]:
+        """List nothing: of what is recorded, nobody can be asked what it is now."""
+        return []
 
     async def by_tokens(self, token_ids: Sequence[str]) -> dict[str, Market]:
         """Find the markets of tokens, by token; unknown ones are left out."""

@@ -10,7 +10,7 @@ import msgspec
 
 from pmlive.sim._text import ONE
 
-__all__ = ["HOSTILE_TITLE", "Market", "event_markets", "markets", "rolling_market"]
+__all__ = ["HOSTILE_TITLE", "Market", "event_markets", "markets", "of_protocol_v2", "rolling_market"]
 
 # What a market's author could write to harm a page, a terminal, a path or an agent.
 HOSTILE_TITLE = (
@@ -73,6 +73,9 @@ class Market(_Identity, frozen=True, kw_only=True):
     augmented: bool = False
     start: int | None = None
     end: int | None = None
+    # The version of the venue's protocol, and ids of the other version's kind that Gamma states as well.
+    version: str = "v1"
+    other_ids: tuple[str, str] | None = None
 
     @property
     def tick_size(self) -> float:
@@ -111,6 +114,23 @@ def event_markets(
     siblings = [(question, label) for label, question in questions.items()]
     made = [_market(f"{seed}", each, event_title=title, siblings=siblings, label=label) for each, label in siblings]
     return [msgspec.structs.replace(market, fee_rate=fee_rate, augmented=augmented) for market in made]
+
+
+def of_protocol_v2(market: Market) -> Market:
+    """Make a market one of protocol V2: a condition id of 31 bytes, shorter token ids, and V1 ids that mean nothing.
+
+    >>> market = of_protocol_v2(markets(1, seed=7)[0])
+    >>> market.version, len(market.condition_id), len(market.token_ids[0]) < 60 < len(market.other_ids[0])
+    ('v2', 64, True)
+    """
+    rng = Random(f"{market.seed}/v2")
+    return msgspec.structs.replace(
+        market,
+        version="v2",
+        condition_id=f"0x01{rng.getrandbits(240):060x}",
+        token_ids=(str(rng.getrandbits(160)), str(rng.getrandbits(160))),
+        other_ids=market.token_ids,
+    )
 
 
 def _endless(seed: int) -> Iterator[Market]:

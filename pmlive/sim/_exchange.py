@@ -121,6 +121,12 @@ class Exchange:
             self._live.remove(market)
         return self._resolve(market, winner)
 
+    def empty(self, market: Market) -> list[Message]:
+        """Take every order of a market away, and let nothing more happen to it."""
+        if market in self._live:
+            self._live.remove(market)
+        return self.model(market).close(self.clock())
+
     def _resolve(self, market: Market, winner: int | None) -> list[Message]:
         if market in self._ending:
             self._ending.remove(market)

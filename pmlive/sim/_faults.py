@@ -21,6 +21,8 @@ FaultKind: TypeAlias = Literal[
     "reorder",
     "skip",
     "no_opening",
+    "no_resolution",
+    "no_ids",
 ]
 
 # These befall messages of the market channel, by default the next one; the others last until cleared.

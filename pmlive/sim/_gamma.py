@@ -1,13 +1,14 @@
 """The Gamma REST calls: what the markets are called, in the venue's own field forms."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from pmlive.sim._catalogue import Market
 from pmlive.sim._exchange import Exchange
+from pmlive.sim._faults import Faults
 from pmlive.sim._frames import fee_schedule
 from pmlive.sim._http import Answer, Request, json_answer
 from pmlive.sim._model import Model
@@ -18,13 +19,16 @@ __all__ = ["Gamma"]
 # Markets without an end of their own say this one.
 _FAR = "2028-01-01T00:00:00Z"
 _PAGE = 100
+# How tokens are asked for: those of the older version, and of the newer one.
+_TOKEN_PARAMETERS = ("clob_token_ids", "position_ids")
 
 
 class Gamma:
     """Answers what the Gamma address is asked."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, faults: Faults) -> None:
         self._exchange = exchange
+        self._faults = faults
 
     def answer(self, request: Request) -> Answer:  # noqa: PLR0911  # the table of routes
         """Answer one request."""
@@ -60,8 +64,9 @@ class Gamma:
             ]
         elif "condition_ids" in query:
             found = [self._exchange.of_condition(condition) for condition in query["condition_ids"]]
-        elif "clob_token_ids" in query:
-            found = [self._exchange.of_token(token) for token in query["clob_token_ids"]]
+        elif parameter := next((name for name in _TOKEN_PARAMETERS if name in query), None):
+            wanted = set(query[parameter])
+            found = [market for market in self._exchange if self._has(market, parameter, wanted)]
         else:
             return self._exchange
         return {market.condition_id: market for market in found if market is not None}.values()
@@ -124,7 +129,19 @@ class Gamma:
     def _market(self, market: Market) -> dict[str, object]:
         model = self._exchange.model(market)
         events = {"events": [_event_head(market, closed=self._ended(market))]}
-        return _described(market) | _standing(model) | events
+        hidden = self._faults.strike("no_ids", "gamma", market.token_ids)
+        ids = _stated((), ()) if hidden else _stated(*self._ids(market))
+        return _described(market) | ids | _standing(model) | events
+
+    def _ids(self, market: Market) -> tuple[Sequence[str], Sequence[str]]:
+        """Give the token ids of the older version and of the newer one; a market has one kind and may state both."""
+        own, other = market.token_ids, market.other_ids or ()
+        return (own, other) if market.version == "v1" else (other, own)
+
+    def _has(self, market: Market, parameter: str, wanted: set[str]) -> bool:
+        """Tell whether a market is found by token ids; one that was made just now is not."""
+        ids = self._ids(market)[_TOKEN_PARAMETERS.index(parameter)]
+        return bool(wanted & set(ids)) and not self._faults.find("no_ids", "gamma", market.token_ids)
 
 
 def _described(market: Market) -> dict[str, object]:
@@ -145,7 +162,7 @@ def _described(market: Market) -> dict[str, object]:
         "questionID": market.question_id,
         "enableOrderBook": True,
         "orderMinSize": market.min_order_size,
-        "clobTokenIds": _twice(market.token_ids),
+        "version": market.version,
         "negRisk": market.neg_risk,
         "feesEnabled": market.fee_rate > 0,
         "feeType": "crypto_fees_v2" if market.fee_rate else None,
@@ -157,6 +174,12 @@ def _described(market: Market) -> dict[str, object]:
     if market.start is not None:
         fields["eventStartTime"] = _iso(market.start)
     return fields
+
+
+def _stated(older: Sequence[str], newer: Sequence[str]) -> dict[str, object]:
+    """State token ids as the venue does: the older field always and as text, the newer one where there are any."""
+    stated: dict[str, object] = {"clobTokenIds": _twice(older)}
+    return stated | ({"positionIds": list(newer)} if newer else {})
 
 
 def _standing(model: Model) -> dict[str, object]:

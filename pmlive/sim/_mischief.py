@@ -47,9 +47,14 @@ class Mischief:
         lone = not any(message.kind == "book" for message in step)
         return [sent for message in step for sent in self._one(message, lone=lone)]
 
+    def release(self) -> list[Message]:
+        """Give what was kept back, once."""
+        released, self.withheld = self.withheld, []
+        return released
+
     def _one(self, message: Message, *, lone: bool) -> list[Message]:
         heard = self._without_silent(message)
-        if heard is None:
+        if heard is None or self._keeps_outcome(heard):
             return []
         if heard.kind == "book" and self._strike("lie", heard):
             return [_with_text(heard, _book_lie(heard.text))]
@@ -65,6 +70,12 @@ class Mischief:
             return []
         sent = self._spoilt(heard)
         return sent if late is None else [*sent, late]
+
+    def _keeps_outcome(self, message: Message) -> bool:
+        if message.kind != "market_resolved" or not self._strike("no_resolution", message):
+            return False
+        self.withheld.append(message)
+        return True
 
     def _spoilt(self, message: Message) -> list[Message]:
         if fault := self._strike("garbage", message):

@@ -64,7 +64,7 @@ class Server:
         self._market = MarketChannel(exchange, hub, seed=seed, script=script)
         self._prices = PricesChannel(exchange, hub, self._quotes)
         self._clob = Clob(exchange, script=script)
-        self._gamma = Gamma(exchange)
+        self._gamma = Gamma(exchange, hub.faults)
         self._group = asyncio.TaskGroup()
 
     async def run(self, port: int, stopping: asyncio.Event, started: Callable[[Urls], None]) -> None:

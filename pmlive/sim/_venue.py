@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Self
 
-from pmlive.sim._catalogue import Market, markets
+from pmlive.sim._catalogue import Market, markets, of_protocol_v2
 from pmlive.sim._credentials import CREDENTIALS, Credentials
 from pmlive.sim._exchange import Exchange
 from pmlive.sim._faults import Fault, FaultChannel, FaultKind, Faults
@@ -35,7 +35,9 @@ class SimulatedVenue:
     ``script`` as fast as its socket takes it. ``port`` is the first of five, 0 takes any. ``depth`` is the number of
     levels a side. ``lifetime`` (seconds) ends the ordinary markets, ``resolve_after`` is how long after its end a
     market's winner is named. ``story_every`` is the time between the simulated user's orders. ``duplicates`` is the
-    share of changes that the venue says twice. ``keep_truth`` keeps every frame sent, in ``delivered``.
+    share of changes that the venue says twice. ``keep_truth`` keeps every frame sent, in ``delivered``. So many of the
+    ordinary markets as ``v2`` says, the last ones, are of protocol V2: their tokens are Gamma's ``positionIds``, though
+    it states ``clobTokenIds`` as well.
 
     >>> with SimulatedVenue(markets=2, seed=7, rate=0) as venue:
     ...     [market.question for market in venue.markets], sorted(venue.environment())[0]
@@ -57,13 +59,14 @@ class SimulatedVenue:
         duplicates: float = 0.001,
         keep_truth: bool = False,
         hostile_titles: bool = False,
+        v2: int = 0,
         limits: Limits | None = None,
         script: Script | None = None,
         clock: Callable[[], int] = _milliseconds,
     ) -> None:
         if rate is None and script is None:
             script = write_script(markets, seed=seed, messages=_FIREHOSE, depth=depth, start=clock())
-        listed = script.markets if script is not None else _list(markets, seed, hostile=hostile_titles)
+        listed = script.markets if script is not None else _list(markets, seed, hostile=hostile_titles, v2=v2)
         self.credentials: Credentials = CREDENTIALS
         self._faults = Faults()
         self._mischief = Mischief(self._faults, seed=seed, duplicates=duplicates)
@@ -196,6 +199,20 @@ class SimulatedVenue:
         index = None if winner is None else market.outcomes.index(winner)
         self._thread.call(lambda: self._hub.publish(self._exchange.resolve(market, winner=index)))
 
+    def announce(self, market: Market) -> None:
+        """Tell every flagged connection of a market as if it had been made just now."""
+        self._thread.call(
+            lambda: self._hub.publish([self._exchange.model(market).state.new_market(now=self._exchange.clock())])
+        )
+
+    def release(self) -> None:
+        """Say what faults kept from everybody after all, late as it is."""
+        self._thread.call(lambda: self._hub.publish(self._mischief.release()))
+
+    def empty(self, market: Market) -> None:
+        """Take every order of a market away; it stays open, though nothing happens to it any more."""
+        self._thread.call(lambda: self._hub.publish(self._exchange.empty(market)))
+
     def user_order(self, market: Market, story: OrderStory = "filled") -> None:
         """Let the simulated user place an order that ends so; its messages come over the next second."""
         server = self._running()
@@ -268,5 +285,7 @@ class SimulatedVenue:
         await self._server.run(self._port, stopping, started)
 
 
-def _list(number: int, seed: int, *, hostile: bool) -> list[Market]:
-    return markets(number, seed=seed, titles="hostile" if hostile else "plain")
+def _list(number: int, seed: int, *, hostile: bool, v2: int) -> list[Market]:
+    made = markets(number, seed=seed, titles="hostile" if hostile else "plain")
+    first = max(0, number - v2)
+    return made[:first] + [of_protocol_v2(market) for market in made[first:]]
