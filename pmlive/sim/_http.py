@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
-__all__ = ["Answer", "HttpServer", "Request", "Responder", "json_answer"]
+__all__ = ["Answer", "HttpServer", "Request", "Responder", "json_answer", "phrase"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,15 @@ Responder: TypeAlias = Callable[[Request], Awaitable[Answer]]
 def json_answer(value: object, *, status: int = 200) -> Answer:
     """Answer with a value as JSON."""
     return Answer(status, msgspec.json.encode(value))
+
+
+def phrase(status: int) -> str:
+    """Name a status; one that only a proxy in front of a server has (520) has no name.
+
+    >>> phrase(404), phrase(520)
+    ('Not Found', 'Unknown')
+    """
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown"
 
 
 class HttpServer:
@@ -117,6 +126,6 @@ async def _read(reader: asyncio.StreamReader) -> Request:
 
 def _head(answer: Answer) -> bytes:
     usual = {"Content-Type": "application/json", "Content-Length": str(len(answer.body))}
-    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+    lines = [f"HTTP/1.1 {answer.status} {phrase(answer.status)}"]
     lines += [f"{name}: {value}" for name, value in (usual | answer.headers).items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
