@@ -71,6 +71,11 @@ class _PacedTransport:
         self._waiting += data
         self._later()
 
+    def write_eof(self) -> None:
+        # Nothing can follow the end, and what still waits for its turn is lost as in a network that is gone.
+        self._waiting.clear()
+        self._transport.write_eof()
+
     def get_write_buffer_size(self) -> int:
         return len(self._waiting) + self._transport.get_write_buffer_size()
 
