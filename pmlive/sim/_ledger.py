@@ -33,6 +33,11 @@ class History:
         self._times = [at for at, _ in states]
         self._states = [levels for _, levels in states]
 
+    @property
+    def latest(self) -> Levels:
+        """Give the bids and the asks as they are now, best first."""
+        return self._states[-1]
+
     def had(self, bids: list[tuple[float, float]], asks: list[tuple[float, float]], *, since: int, until: int) -> bool:
         """Tell whether this was the book at some time between, both times included."""
         wanted = (tuple(bids), tuple(asks))
@@ -67,7 +72,7 @@ _CHANGE = msgspec.json.Decoder(_PriceChange)
 
 
 class Ledger:
-    """Notes the changes of an exchange's markets from now on."""
+    """Notes the changes of an exchange's markets from now on; whoever asks reads them in their own thread."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._began = exchange.clock()
@@ -92,7 +97,7 @@ class Ledger:
                 price=float(entry.price),
                 size=float(entry.size),
             )
-            for frame in map(_CHANGE.decode, self._texts)
+            for frame in map(_CHANGE.decode, self._texts.copy())
             for entry in frame.price_changes
         ]
 

@@ -168,12 +168,12 @@ class SimulatedVenue:
     def changes(self) -> list[Change]:
         """List every change of a level since the beginning, whether sent or not; empty without ``keep_truth``."""
         ledger = self._hub.ledger
-        return [] if ledger is None else self._thread.call(ledger.changes)
+        return [] if ledger is None else ledger.changes()
 
     def history(self) -> dict[str, History]:
         """Give the books that each token has had since the beginning; empty without ``keep_truth``."""
         ledger = self._hub.ledger
-        return {} if ledger is None else self._thread.call(ledger.history)
+        return {} if ledger is None else ledger.history()
 
     @property
     def faults(self) -> list[Fault]:
