@@ -14,7 +14,7 @@ from pmlive.book import Book
 from pmlive.events import BestBidAsk, BookSnapshot, Control, Event, MarketResolved, NewMarket, PriceChange
 from pmlive.sim import FaultKind, Limits, Market, SimulatedVenue, write_script
 
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 
 
 @contextlib.contextmanager

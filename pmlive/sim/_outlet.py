@@ -60,11 +60,14 @@ class _PacedTransport:
         self._pace = pace
         self._waiting = bytearray()
         self._flushing = False
+        self._ended = False
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
+        if self._ended:
+            return
         if not self._waiting and self._pace() is None:
             self._transport.write(data)
             return
@@ -73,6 +76,7 @@ class _PacedTransport:
 
     def write_eof(self) -> None:
         # Nothing can follow the end, and what still waits for its turn is lost as in a network that is gone.
+        self._ended = True
         self._waiting.clear()
         self._transport.write_eof()
 

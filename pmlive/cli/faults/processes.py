@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ __all__ = ["PROCESSES"]
 _ANY = frozenset({"disconnect", "silence", "overflow", "disk", "restart", "malformed", "mismatch", "late opening book"})
 _STOPPED = 7.0
 _UNUSABLE = 2
+_LOGGED = 5.0
+_FIRST = 4096
 _STOPPED_EXPECTED = Expected(
     causes=_ANY, gaps="any", refused="any", code=None, patience=3.0 + _STOPPED, before=4.0, after=6.0
 )
@@ -68,15 +71,25 @@ def _damaged(damage: Callable[[Path], None], scene: Scene) -> None:
     scene.start()
 
 
+def _record_for_long(scene: Scene) -> None:
+    """Record for so long that what is in the log is more than what may be on its way."""
+    scene.start()
+    scene.until_given()
+    scene.settled = time.time_ns()
+    scene.calm(_LOGGED * scene.slow)
+
+
 def _flip(path: Path) -> None:
+    """Flip some bits of what opened the connection, which is in the first blocks."""
     data = bytearray(path.read_bytes())
-    data[min(len(data) - 1, 100)] ^= 0x10
+    for at in range(100, min(len(data), _FIRST), 200):
+        data[at] ^= 0x10
     path.write_bytes(data)
 
 
 def _overwrite(path: Path) -> None:
     data = path.read_bytes()
-    path.write_bytes(b"\xa5" * 4096 + data[4096:])
+    path.write_bytes(b"\xa5" * _FIRST + data[_FIRST:])
 
 
 def _halve(path: Path) -> None:
@@ -126,7 +139,13 @@ def _without_stderr(stderr: Stderr, name: str, act: Callable[[Scene], None], exp
 
 
 def _with_damage(name: str, damage: Callable[[Path], None]) -> Row:
-    return Row(name=f"first block of the log {name}", group="disk", act=partial(_damaged, damage), expected=_DAMAGED)
+    return Row(
+        name=f"first blocks of the log {name}",
+        group="disk",
+        act=partial(_damaged, damage),
+        expected=_DAMAGED,
+        begin=_record_for_long,
+    )
 
 
 PROCESSES: tuple[Row, ...] = (
@@ -151,7 +170,7 @@ PROCESSES: tuple[Row, ...] = (
         act=_full_disk_and_cut,
         expected=Expected(causes=frozenset({"disk", "disconnect"})),
     ),
-    _with_damage("has a flipped bit", _flip),
+    _with_damage("have flipped bits", _flip),
     _with_damage("overwritten", _overwrite),
     _with_damage("halved", _halve),
     _with_damage("emptied", _empty),

@@ -200,4 +200,4 @@ class Scene:
         )
 
 
-_PROGRAM = [sys.executable, "-m", "pmlive.cli.faults.recorder"]
+_PROGRAM = [sys.executable, "-m", "pmlive.cli.faults"]

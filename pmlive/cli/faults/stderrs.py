@@ -11,6 +11,9 @@ from pmlive.cli.faults.row import Stderr
 __all__ = ["ErrorStream", "error_stream"]
 
 
+_LINES = 400
+
+
 class ErrorStream:
     """Where a process writes its standard error: ``given`` is what it gets, ``lose`` takes the reader away.
 
@@ -58,6 +61,6 @@ def error_stream(kind: Stderr, folder: Path) -> ErrorStream:
 
 
 def _fill(writer: int) -> None:
-    """Leave a pipe with room for a few lines only."""
+    """Leave a pipe with room for a line or two."""
     room = fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
-    os.write(writer, b"." * (room - 4096))
+    os.write(writer, b"." * (room - _LINES))
