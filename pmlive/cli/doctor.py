@@ -67,6 +67,8 @@ def _faults(words: Sequence[str], out: Output, stop: Stop) -> int:
 
     def told(outcome: Outcome) -> None:
         done.append(outcome)
+        if not outcome.held:
+            out.note(f"pmlive: {outcome.name} does not hold: {'; '.join(outcome.complaints)}")
         out.progress(f"{len(done)} of {counted(len(rows), 'fault')} tried; {outcome.name}")
 
     out.progress(f"trying {counted(len(rows), 'fault')}")

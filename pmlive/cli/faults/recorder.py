@@ -5,6 +5,7 @@ time, and ends as if it were time once the file BELL is there.
 """
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -103,8 +104,11 @@ def _watch(live: Manager, told: int) -> None:
         for sight in _sights(live):
             os.write(told, msgspec.json.encode(sight) + b"\n")
             time.sleep(_EVERY)
-    except (FeedError, OSError):
+    except FeedError:
         return
+    except OSError:
+        # Whoever tries faults is gone: nobody would ever end this recorder.
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _sights(live: Manager) -> Iterator[Sight]:
@@ -121,7 +125,3 @@ def _seen(live: Manager, token: str) -> Given | None:
     except (BookError, UnknownMarketError):
         return None
     return Given(book.state, book.bids, book.asks)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -174,6 +174,11 @@ class Scene:
                 raise NotInTimeError(f"{what} did not come within {seconds * self.slow:.0f} s")
             self.calm(_LOOK)
 
+    @property
+    def is_stopping(self) -> bool:
+        """Tell whether nobody wants the result any more."""
+        return self._stopping.is_set()
+
     def calm(self, seconds: float = 1.0) -> None:
         """Let time pass.
 

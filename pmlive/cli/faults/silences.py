@@ -129,7 +129,7 @@ SILENCES: tuple[Row, ...] = (
         group="silence",
         act=_quiet_then_cut,
         rate=0.0,
-        expected=Expected(causes=frozenset({"disconnect"}), before=4.0),
+        expected=Expected(causes=frozenset({"disconnect"}), before=1.5),
     ),
     Row(
         name="resolved while away",

@@ -73,7 +73,7 @@ def _play(scene: Scene) -> None:
 
 def _judged(scene: Scene) -> Judgement:
     """End the recorder and judge what there is, whatever came before."""
-    if scene.row.apart:
+    if scene.row.apart or scene.is_stopping:
         return Judgement(0, 0, [], 0, [])
     try:
         scene.over = scene.over or time.time_ns()
