@@ -54,7 +54,7 @@ def test_a_loss_that_nobody_tells_is_seen_by_the_venue_s_own_account(tmp_path: P
     assert outcome.missed == 0
     assert outcome.complaints == [
         "no gap by disconnect; told: none",
-        "0 of 4 books have a gap, where it must be all",
+        "0 of 4 books have a gap that lasts, where it must be all",
     ]
 
 

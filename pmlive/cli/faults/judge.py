@@ -9,6 +9,7 @@ import msgspec
 from pmlive.cli.faults.outcome import Told
 from pmlive.cli.faults.row import Whose
 from pmlive.cli.faults.scene import Scene
+from pmlive.cli.faults.sight import Given, Sight
 from pmlive.cli.text import counted
 from pmlive.errors import PmliveError
 from pmlive.recording import Recording, open_recording
@@ -21,6 +22,8 @@ _S = 1_000_000_000
 # The venue and the recorder have the same clock, but a message takes its time between them.
 _ON_THE_WAY = 0.5
 _MOMENTS = 0.5
+# A change that is lost shows in the hash of the next one, which is judged once its whole state has come.
+_JUDGED = 0.5
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -119,8 +122,10 @@ def _of_gaps(gaps: list[Gap], scene: Scene) -> Iterator[str]:
         yield f"no gap by {' or '.join(sorted(expected.causes))}; told: {', '.join(sorted(causes)) or 'none'}"
     if expected.gaps != "none" and causes - expected.causes:
         yield f"unexpected: a gap by {', '.join(sorted(causes - expected.causes))}"
-    with_gap = {token for token in scene.tokens if any(gap.token_id in (None, token) for gap in gaps)}
-    yield from _whose(expected.gaps, len(with_gap), len(scene.tokens), "have a gap")
+    # One that begins and ends at the same moment says that something happened, and covers nothing.
+    lasting = [gap for gap in gaps if gap.ended != gap.started]
+    with_gap = {token for token in scene.tokens if any(gap.token_id in (None, token) for gap in lasting)}
+    yield from _whose(expected.gaps, len(with_gap), len(scene.tokens), "have a gap that lasts")
     yield from _of_breadth(gaps, scene)
 
 
@@ -161,18 +166,22 @@ def _whose(whose: Whose, number: int, of: int, did: str) -> Iterator[str]:
 
 
 def _of_sights(scene: Scene) -> Iterator[str]:
-    """Find the books that were given while it ran though the venue's were others."""
+    """Find the books that were given while it ran though the venue's were others, for longer than judging takes."""
     histories = scene.sim.history()
     patience = int(scene.row.expected.patience * scene.slow * _S)
-    wrong = list[float]()
+    wrong, since = list[float](), dict[str, int]()
     for sight in scene.sights:
         for token, book in sight.books.items():
-            since = (sight.since - patience) // _MS
-            if book is not None and not histories[token].had(
-                book.bids, book.asks, since=since, until=sight.until // _MS + 1
-            ):
+            if book is None or _was_right(book, histories[token], sight, patience):
+                since.pop(token, None)
+            elif sight.since - since.setdefault(token, sight.since) > _JUDGED * scene.slow * _S:
                 wrong.append((sight.since - scene.began) / _S)
     yield from _complain(wrong, "given while it ran")
+
+
+def _was_right(book: Given, history: History, sight: Sight, patience: int) -> bool:
+    first, last = (sight.since - patience) // _MS, sight.until // _MS + 1
+    return history.had(book.bids, book.asks, since=first, until=last)
 
 
 def _of_recorded_books(scene: Scene, night: Recording) -> Iterator[str]:
