@@ -60,14 +60,16 @@ def _all_forgotten(scene: Scene) -> None:
 def _no_first_book(scene: Scene) -> None:
     """Come back without the book of one token, whose changes come all the same; REST has it."""
     scene.sim.fault("no_opening", token_id=scene.tokens[0], times=2)
+    scene.hold_off()
     scene.sim.fault("drop", channel="market")
-    scene.until_refused([scene.tokens[0]])
+    scene.until_refused()
 
 
 def _no_book_at_all(scene: Scene) -> None:
     """Come back with changes alone, while REST is down."""
     scene.sim.fault("refuse", channel="clob", number=503)
     scene.sim.fault("no_opening", times=200)
+    scene.hold_off()
     scene.sim.fault("drop", channel="market")
     scene.until_refused()
     # A book that follows a trade ends it for its token.
