@@ -66,14 +66,28 @@ def test_nothing_is_raised_and_nothing_is_lost_while_a_recording_is_made(tmp_pat
     assert_frame_equal(night.scan("book_deltas").collect(), stored(rebuild(tape.records))["book_deltas"])
 
 
-def test_a_log_that_cannot_be_decoded_is_a_gap_and_no_exception(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The beginning of the log, which told of the connection that ends in the rest, is lost."""
+def test_the_end_of_a_connection_that_never_began_is_told(tmp_path: Path) -> None:
     folder = tmp_path / "night"
     shutil.copytree(pm.sample(), folder)
     (folder / "wal").mkdir()
     lost = Record(10**6, NOON, 77, "close", b'{"cause":"disconnect"}')
+    block = encode_block([lost], number=0, compressor=zstandard.ZstdCompressor())
+    (folder / "wal" / "000002.wal").write_bytes(block)
+
+    (gap,) = pm.open_recording(folder).gaps.filter(pl.col("cause") == "malformed").iter_rows(named=True)
+
+    assert gap["conn"] == 77
+    assert "no record tells that it began" in gap["detail"]
+
+
+def test_a_log_that_cannot_be_decoded_is_a_gap_and_no_exception(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A time that no table could hold."""
+    folder = tmp_path / "night"
+    shutil.copytree(pm.sample(), folder)
+    (folder / "wal").mkdir()
+    lost = Record(10**6, NOON, 0, "gap", b'{"started":18446744073709551615,"cause":"disk"}')
     block = encode_block([lost], number=0, compressor=zstandard.ZstdCompressor())
     (folder / "wal" / "000002.wal").write_bytes(block)
 

@@ -195,7 +195,8 @@ def _read(text: bytes, around: _Around) -> Line:
     if inner is not None and _is_known(inner.events):
         return inner
     events = _wire.decode(around.channel, text)
-    if _is_known(events):
+    # A complaint of the venue's and what a recorder says of a connection look alike.
+    if _is_known(events) and not isinstance(events[0], Control):
         return _bare(text, fields, around, events)
     inner = inner or (_container(fields, around) if around.deepest else None)
     is_kind = any(isinstance(event, Unknown) and event.kind for event in events)

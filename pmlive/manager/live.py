@@ -39,7 +39,8 @@ class Doubts(msgspec.Struct, frozen=True):
 
     A token that was not heard for ``quiet`` is, ``sample`` of them at a time, and one that used to be heard for
     ``frozen`` while its market or its connection goes on; REST is given ``answer``, and the stream may lag ``grace``
-    behind it. From a market that was resolved ``settled`` ago nothing more is expected. A process that did not run for ``pause`` knows nothing of it.
+    behind it. From a market that was resolved ``settled`` ago nothing more is expected. A process that did not run for
+    ``pause`` knows nothing of that time.
     """
 
     quiet: float = 300.0

@@ -158,6 +158,7 @@ class Pipeline:
         self.tick(now)
         link = self.links.get(conn)
         if link is None:
+            self.unread(conn, "a connection ended of which no record tells that it began", now)
             return
         heard = self.heard.pop(conn, link.opened)
         if since is not None:
