@@ -145,7 +145,7 @@ class Shelf:
             return known
         try:
             frames = rebuild(segment.records)
-        except (PmliveError, LookupError, ValueError) as error:
+        except (PmliveError, LookupError, ValueError, TypeError, OverflowError) as error:
             # Damage took what the rest depends on. The recorder that goes on will refuse it, and keeps it.
             logger.warning("segment %d of the log in %s cannot be decoded: %r", segment.number, self.folder, error)
             frames = {"gaps": _lost(segment)}
