@@ -196,13 +196,17 @@ def _read(text: bytes, around: _Around) -> Line:
         return inner
     events = _wire.decode(around.channel, text)
     # A complaint of the venue's and what a recorder says of a connection look alike.
-    if _is_known(events) and not isinstance(events[0], Control):
+    if _is_known(events) and not _complains(events[0]):
         return _bare(text, fields, around, events)
     inner = inner or (_container(fields, around) if around.deepest else None)
     is_kind = any(isinstance(event, Unknown) and event.kind for event in events)
     if inner is not None and (inner.word or not is_kind):
         return inner
     return around.say("note") if is_header(fields) else _bare(text, fields, around, events)
+
+
+def _complains(event: Event) -> bool:
+    return isinstance(event, Control) and event.word == "error"
 
 
 def _bare(text: bytes, fields: Fields, around: _Around, events: list[Event]) -> Line:

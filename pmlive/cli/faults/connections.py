@@ -4,7 +4,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -19,6 +18,7 @@ from pmlive.cli.faults.scene import NotInTimeError, Scene
 from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, PmliveError
 from pmlive.settings import Variables, Venue
+from pmlive.threads import single
 
 __all__ = ["CONNECTIONS"]
 
@@ -191,7 +191,7 @@ def _tls_port(certificate: Path, key: Path) -> int:
                 with suppress(OSError), context.wrap_socket(plain, server_side=True) as secure:
                     secure.recv(1)
 
-    threading.Thread(target=serve, name="untrusted", daemon=True).start()
+    single("untrusted", serve).start()
     return int(listener.getsockname()[1])
 
 

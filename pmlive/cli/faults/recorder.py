@@ -7,7 +7,6 @@ time, and ends as if it were time once the file BELL is there.
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -29,6 +28,7 @@ from pmlive.feed import Policy
 from pmlive.manager.engine import Engine, Options
 from pmlive.manager.live import Doubts
 from pmlive.settings import Venue
+from pmlive.threads import single
 
 __all__ = ["Bell", "ImpatientManager", "main"]
 
@@ -94,7 +94,7 @@ def _hurried(usual: Patience, given: dict[str, float]) -> Patience:
 
 def _watched(told: int, venue: Venue) -> Manager:
     live = ImpatientManager(venue)
-    threading.Thread(target=_watch, args=(live, told), name="books seen", daemon=True).start()
+    single("books seen", partial(_watch, live, told)).start()
     return live
 
 

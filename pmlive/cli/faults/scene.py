@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,6 +18,7 @@ from pmlive.cli.faults.row import Row
 from pmlive.cli.faults.sight import Sight
 from pmlive.cli.faults.stderrs import ErrorStream, error_stream
 from pmlive.sim import SimulatedVenue
+from pmlive.threads import single
 
 __all__ = ["NotInTimeError", "Scene", "slowness"]
 
@@ -98,7 +100,7 @@ class Scene:
         ear, mouth = os.pipe()
         self.process = self._spawn(mouth, self._stream)
         os.close(mouth)
-        threading.Thread(target=self._listen, args=(ear,), name="sights", daemon=True).start()
+        single("sights", partial(self._listen, ear)).start()
 
     def _spawn(self, mouth: int, stream: ErrorStream) -> "subprocess.Popen[bytes]":
         variables = {**os.environ, **self.sim.environment(), "PMLIVE_DATA_DIR": str(self.folder)}
