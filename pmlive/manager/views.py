@@ -153,6 +153,7 @@ def _statistics(source: Source | None) -> dict[str, object]:
         "total_events": sum(number for name, number in counts.items() if name != "control"),
         "events_by_type": counts,
         **dialling,
+        "duplicates": {} if source is None else source.desk.pipeline.duplicates,
         "unknown_kinds": {} if source is None else dict(source.desk.pipeline.unknown),
     }
 
@@ -166,7 +167,7 @@ def _books(source: Source) -> dict[str, object]:
         "trusted": sum(token.trusted() for token in tokens),
         "open_gaps": len(source.desk.pipeline.open_gaps()),
         "checks": msgspec.to_builtins(counts),
-        "duplicates": books.duplicates,
+        "duplicates": sum(source.desk.pipeline.duplicates.values()),
         "out_of_order": books.late,
         "before_snapshot": books.early,
     }

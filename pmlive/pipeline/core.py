@@ -30,6 +30,7 @@ from pmlive.events import (
 from pmlive.pipeline import rows
 from pmlive.pipeline.books import Books
 from pmlive.pipeline.kinds import Kind, Kinds, Take
+from pmlive.pipeline.repeats import Repeats
 from pmlive.pipeline.sheets import Making, Sheets
 
 __all__ = ["Link", "Pipeline"]
@@ -61,6 +62,7 @@ class Pipeline:
         self._sheets = Sheets(making=making)
         self.books = Books(self._sheets, refuse=self._refuse, hashes=hashes)
         self._pasts = self.books.pasts
+        self.repeats = Repeats()
         self.links: dict[int, Link] = {}
         self._next = 0
         self._minute = 0
@@ -94,6 +96,12 @@ class Pipeline:
     def counts(self) -> dict[str, int]:
         """Give the number of messages by the name of their event."""
         return self._kinds.counts() | ({"malformed": self._malformed} if self._malformed else {})
+
+    @property
+    def duplicates(self) -> dict[str, int]:
+        """Give the number of messages that came again, by table; of level changes, each."""
+        of_levels = {"book_deltas": self.books.duplicates} if self.books.duplicates else {}
+        return of_levels | self.repeats.counts
 
     def make(self, making: Making) -> None:
         """Make rows of every level change and book from now on, or only those of the rolling frames."""
@@ -234,6 +242,7 @@ class Pipeline:
         self.books.clear()
         self.links.clear()
         self.heard.clear()
+        self.repeats.clear()
         self._told, self.ended = None, False
         self._next = 0
 
@@ -269,9 +278,9 @@ class Pipeline:
             PriceChange: self.books.price_change,
             BookSnapshot: self.books.snapshot,
             Trade: self._trade,
-            TickSizeChange: self._tick_size,
-            NewMarket: self._market_event,
-            MarketResolved: self._market_event,
+            TickSizeChange: self._row("market_events", rows.market_event, first=self.books.tick_size),
+            NewMarket: self._row("market_events", rows.market_event),
+            MarketResolved: self._resolution,
             UserOrder: self._row("user_orders", rows.user_order),
             UserTrade: self._row("user_trades", rows.user_trade),
             Activity: self._row("activity", rows.activity),
@@ -293,30 +302,35 @@ class Pipeline:
             self._refuse(event, str(error), event.token_id, conn, recv)
             return
         token.heard = recv
+        if self.repeats.has("trades", event, conn, recv):
+            return
         token.messages += 1
         token.proof.announced = event.price
         self._sheets.put("trades", epoch_ns(event.timestamp), recv, conn, values)
 
-    def _tick_size(self, event: TickSizeChange, conn: int, recv: int) -> None:
-        self.books.tick_size(event)
-        self._market_event(event, conn, recv)
+    def _row(
+        self, table: str, layout: Callable[[Any], tuple[object, ...]], *, first: Callable[[Any], None] | None = None
+    ) -> Take:
+        """Give what makes a row of a message that is new, when something else was done with it ``first``."""
 
-    def _market_event(self, event: TickSizeChange | NewMarket | MarketResolved, conn: int, recv: int) -> None:
-        if isinstance(event, MarketResolved):
-            self.resolved.setdefault(event.market, (recv, event.token_ids))
-        self._row("market_events", rows.market_event)(event, conn, recv)
-
-    def _row(self, table: str, layout: Callable[[Any], tuple[object, ...]]) -> Take:
         def handle(event: Any, conn: int, recv: int) -> None:  # noqa: ANN401  # each layout takes its own kind
             try:
                 values = layout(event)
             except ProtocolError as error:
                 self._refuse(event, str(error), getattr(event, "token_id", None), conn, recv)
                 return
+            if self.repeats.has(table, event, conn, recv):
+                return
+            if first is not None:
+                first(event)
             ts_event = None if event.timestamp is None else epoch_ns(event.timestamp)
             self._sheets.put(table, ts_event, recv, conn, values)
 
         return handle
+
+    def _resolution(self, event: MarketResolved, conn: int, recv: int) -> None:
+        self.resolved.setdefault(event.market, (recv, event.token_ids))
+        self._row("market_events", rows.market_event)(event, conn, recv)
 
     def _unknown(self, event: Unknown, _conn: int, _recv: int) -> None:
         self.unknown[event.kind] = self.unknown.get(event.kind, 0) + 1

@@ -130,8 +130,12 @@ def _link(pipeline: Pipeline, record: Record) -> None:
         pipeline.books.pasts[record.conn] = Past(state.past)
 
 
+def _taken(pipeline: Pipeline, record: Record) -> None:
+    pipeline.repeats.load(msgspec.json.decode(record.data, type=dict[str, bytes]))
+
+
 # What is written of the whole state, where a segment begins and where a run ends.
-_STATES = ("state", "link")
+_STATES = ("state", "link", "taken")
 
 _FRAMES: tuple[Channel, ...] = ("market", "user", "realtime", "prices")
 _READERS: dict[str, Callable[[str | bytes], list[Event]]] = {channel: _wire.reader(channel) for channel in _FRAMES}
@@ -148,6 +152,7 @@ _NOTES: dict[str, Callable[[Pipeline, Record], None]] = {
     "end": _end,
     "state": _state,
     "link": _link,
+    "taken": _taken,
 }
 
 
@@ -208,12 +213,13 @@ class Journal:
 
     def keyframes(self, now: int) -> list[Record]:
         """Write the whole present state, for a reader that begins here."""
-        books = self.pipeline.books
+        books, taken = self.pipeline.books, self.pipeline.repeats.save()
+        repeats = [Record(self.pipeline.seq, now, 0, "taken", msgspec.json.encode(taken))] if taken else []
         links = [
             Record(self.pipeline.seq, now, conn, "link", _encode(self._link_state(conn, link)))
             for conn, link in self.pipeline.links.items()
         ]
-        return links + [
+        return [*repeats, *links] + [
             # The row of a state takes the number that its record has.
             Record(self.pipeline.seq, now, token.conn, "state", _encode(books.save(token, now)))
             for token in books.tokens.values()
