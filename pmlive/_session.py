@@ -5,6 +5,7 @@ the only proof that a subscription worked is its opening book: one that stays aw
 An answer to a ping proves that somebody is there, not that data flows, so silence is judged by data alone.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import TypeAlias
@@ -12,11 +13,14 @@ from typing import TypeAlias
 import msgspec
 
 from pmlive import _wire
-from pmlive.events import BookSnapshot, Channel, Control, Event, NewMarket
+from pmlive._streams import PriceStreams
+from pmlive.events import BookSnapshot, Channel, Control, Event, NewMarket, StreamReply
 
-__all__ = ["FetchBooks", "Late", "Redial", "Session", "State", "Timing", "Todo", "Witness"]
+__all__ = ["FetchBooks", "Late", "Redial", "Refused", "Session", "State", "Timing", "Todo", "Told", "Witness"]
 
 _S = 1_000_000_000
+_FOR_EVER = 1 << 62
+_TURN = 0.05
 
 # What says nothing of the tokens that were asked for: every connection is told of every new market.
 _NO_DATA = (Control, NewMarket)
@@ -71,7 +75,19 @@ class Redial(msgspec.Struct, frozen=True):
     reason: str
 
 
-Todo: TypeAlias = FetchBooks | Late | Witness | Redial
+class Refused(msgspec.Struct, frozen=True):
+    """Give this connection up for good: the venue does not take the credentials, and says why."""
+
+    reason: str
+
+
+class Told(msgspec.Struct, frozen=True):
+    """Let people know what the venue said."""
+
+    words: str
+
+
+Todo: TypeAlias = FetchBooks | Late | Witness | Redial | Refused | Told
 
 
 class _Opening(msgspec.Struct):
@@ -85,8 +101,8 @@ class _Opening(msgspec.Struct):
 class Session:
     """What one connection wants, has, and waits for.
 
-    Keys are token ids on ``market``, condition ids on ``user`` (none at all for every market), and
-    ``topic|key`` on ``realtime`` and ``prices``.
+    Keys are token ids on ``market``, condition ids on ``user`` (none at all for every market), ``topic|key`` on
+    ``realtime``, and ``channel|symbol`` or ``channel|symbol|provider`` on ``prices``.
     """
 
     def __init__(
@@ -103,6 +119,9 @@ class Session:
         self.everything = False
         self._timing = timing or Timing()
         self._credentials = credentials
+        self.streams: PriceStreams | None = None
+        if channel == "prices" and credentials is not None:
+            self.streams = PriceStreams(credentials, patience=self._timing.opening)
         self._outbox: list[str] = []
         self._todo: list[Todo] = []
         self._opening: dict[str, _Opening] = {}
@@ -152,8 +171,9 @@ class Session:
         self._pinged = None
         self._data = now
         self._next_ping = now + self._timing.ping
-        if self.channel == "prices" and self._credentials is not None:
-            self._outbox.append(_wire.authenticate(self._credentials()))
+        if self.streams is not None:
+            self.streams.connected(now)
+            self._outbox.extend(self.streams.to_send(now))
         if self.wanted or self.everything:
             self._ask(list(self.wanted), now)
 
@@ -170,6 +190,8 @@ class Session:
             self._useful = True
         if self._opening:
             self._note_books(events)
+        if self.streams is not None:
+            self._note_replies(self.streams, events, now)
         return events
 
     def booked(self, token_id: str) -> None:
@@ -189,6 +211,8 @@ class Session:
             return
         self._heartbeat(now)
         self._chase(now)
+        if self.streams is not None:
+            self._advance(self.streams, now)
         if self.state is State.LIVE and self.wanted and now - self._data >= self._patience():
             self._fall_silent()
 
@@ -218,6 +242,16 @@ class Session:
         return self._useful
 
     @property
+    def complaints(self) -> dict[str, str]:
+        """Say in the venue's words what it refuses, by key."""
+        return {} if self.streams is None else self.streams.refused
+
+    @property
+    def pause(self) -> float:
+        """Say how many seconds to let pass at most before the next ``tick``, since a frame waits for its turn."""
+        return _TURN if self.streams is not None and self.streams.is_waiting else math.inf
+
+    @property
     def waiting(self) -> list[str]:
         """List the tokens whose opening book has not come."""
         return list(self._opening)
@@ -237,7 +271,9 @@ class Session:
         if self.channel == "realtime":
             return [_wire.subscribe_realtime(*_split(key)) for key in keys]
         if self.channel == "prices":
-            return [_wire.subscribe_prices(*_split(key)) for key in keys]
+            if self.streams is not None:
+                self.streams.ask(keys)
+            return []
         if self.channel == "user":
             return self._user_subscription(keys)
         frames: list[str] = []
@@ -255,7 +291,9 @@ class Session:
         if self.channel == "realtime":
             return [_wire.unsubscribe_realtime(*_split(key)) for key in keys]
         if self.channel == "prices":
-            return [_wire.unsubscribe_prices(*_split(key)) for key in keys]
+            if self.streams is not None:
+                self.streams.withdraw(keys)
+            return []
         if self.channel == "user":
             return [] if self.everything else [_wire.unsubscribe_user(keys)]
         return [_wire.unsubscribe_market(chunk) for chunk in _chunks(keys)]
@@ -267,8 +305,26 @@ class Session:
                 self._opening.pop(event.token_id, None)
         self._settle()
 
+    def _note_replies(self, streams: PriceStreams, events: Iterable[Event], now: int) -> None:
+        for event in events:
+            if isinstance(event, StreamReply):
+                streams.answered(event, now)
+                self._useful = self._useful or event.word == "subscribed"
+                self._settle()
+
+    def _advance(self, streams: PriceStreams, now: int) -> None:
+        """Send what has its turn, and say what became of what was sent."""
+        self._outbox.extend(streams.to_send(now))
+        self._todo.extend(Told(words) for words in streams.news)
+        streams.news.clear()
+        if streams.rejected:
+            self._todo.append(Refused(streams.rejected))
+        elif streams.broken:
+            self._todo.append(Redial(streams.broken))
+
     def _settle(self) -> None:
-        if not self._opening and self.state is State.OPENING:
+        is_answered = self.streams is None or self.streams.is_settled
+        if not self._opening and is_answered and self.state is State.OPENING:
             self.state = State.LIVE
 
     def _heartbeat(self, now: int) -> None:
@@ -309,8 +365,15 @@ class Session:
             self._todo.append(Redial(f"no data for {self._patience() / _S:.0f} s"))
 
     def _patience(self) -> int:
+        if self.streams is not None and not any(key.startswith("price.crypto") for key in self._served()):
+            # Markets of equities and currencies close; an answer to a ping is all that comes then.
+            return _FOR_EVER
         busy = self.channel == "market" or any(not key.startswith("activity|") for key in self.wanted)
         return self._timing.silence if busy else self._timing.calm
+
+    def _served(self) -> list[str]:
+        refused = self.complaints
+        return [key for key in self.wanted if key not in refused]
 
 
 def _chunks(keys: Sequence[str]) -> list[Sequence[str]]:

@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).parent.parent / "pmlive"
 _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 _LAYERS = (
-    ("errors", "events", "_wire", "book", "integrity", "times", "_session"),
+    ("errors", "events", "_wire", "book", "integrity", "times", "_streams", "_session"),
     ("tables", "buffers", "digest", "pipeline", "store"),
     ("feed", "replay", "markets", "settings", "credentials", "_wallet"),
     ("manager", "recording", "export", "captures"),

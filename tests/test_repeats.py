@@ -266,17 +266,17 @@ def _told(seed: int, steps: int, *, doubled: bool, cut: int | None = None) -> tu
     random, night, copies, marks = Random(seed), listening(), 0, list[int]()
     for step in range(steps):
         if step == cut:
-            night.note(step * 700, "cut", b"", 0)
+            night.note(step * 3_000, "cut", b"", 0)
             marks = [len(night.records)]
         channel, message, _, change = KINDS[random.choice(list(KINDS))]
         message = message | (change if random.random() < 0.3 else {})
         conn = random.choice((1, 2)) if channel == "market" and message.get("transaction_hash") else None
-        hear(night, step * 700 + 1, message, channel, conn)
+        hear(night, step * 3_000 + 1, message, channel, conn)
         copy_at = random.choice((0, 2, 400))
         if doubled:
-            hear(night, step * 700 + 1 + copy_at, message, channel, conn)
+            hear(night, step * 3_000 + 1 + copy_at, message, channel, conn)
             copies += 1
-    night.end(steps * 700)
+    night.end(steps * 3_000)
     return night, copies, marks
 
 
@@ -301,7 +301,7 @@ def test_a_repeat_is_known_in_a_part_that_is_read_alone(seed: int, steps: int, c
     again = Night()
     for record in night.records[:mark]:
         again.journal.replay(record)
-    keyframes = again.journal.keyframes(now(min(cut, steps - 1) * 700))
+    keyframes = again.journal.keyframes(now(min(cut, steps - 1) * 3_000))
 
     parts = rebuild(night.records[:mark]), rebuild([*keyframes, *night.records[mark:]])
 

@@ -8,15 +8,17 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import msgspec
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from pmlive.errors import AuthError, FeedError, PmliveError
 
-__all__ = ["Backoff", "Policy", "fatal", "retry_after"]
+__all__ = ["Backoff", "Policy", "close_code", "fatal", "retry_after"]
 
 # A server that wants to be left alone for longer is asked again all the same, in seconds.
 _LONGEST = 3600.0
 _REDIRECTION = 3
+# Why the price streams close: wrong credentials, a reader that is slow, a server that goes, a client that misbehaves.
+_REJECTED, _SLOW, _DRAINING, _MISBEHAVED = 4001, 4002, 4003, 4008
 # Doubling further would leave the numbers that a float can hold.
 _DOUBLINGS = 60
 
@@ -27,7 +29,7 @@ class Policy(msgspec.Struct, frozen=True):
     The delay before a dial is drawn evenly from nothing to ``first``, doubled with each failure up to ``most``. Only
     a connection that proved useful and lasted ``stable`` makes the next delay short again. In any ``window``, one
     connection is dialled at most ``dials`` times, whatever happens; all connections together keep ``spacing`` between
-    two dials.
+    two dials. A server that goes is left alone for up to ``draining``, one that was offended for ``refused``.
     """
 
     first: float = 1.0
@@ -37,6 +39,7 @@ class Policy(msgspec.Struct, frozen=True):
     dials: int = 6
     spacing: float = 0.1
     refused: float = 60.0
+    draining: float = 10.0
     open_timeout: float = 10.0
     tick: float = 0.25
 
@@ -75,6 +78,22 @@ class Backoff:
         """Note the end of a connection and whether it had been of use."""
         self._failures = 1 if useful and lasted >= self._policy.stable else self._failures + 1
 
+    def closed(self, code: int | None, now: float) -> None:
+        """Note the code that the server closed with, after the end."""
+        if code == _DRAINING:
+            # All clients of a server that goes are asked to come back at different times.
+            self._failures = 0
+            self._not_before = now + self._draw(0, self._policy.draining)
+        elif code == _MISBEHAVED:
+            self._not_before = now + self._policy.refused
+        elif code == _SLOW:
+            self._failures += 1
+
+
+def close_code(error: BaseException) -> int | None:
+    """Read the code that the server closed a connection with; None where it said none."""
+    return error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd is not None else None
+
 
 def retry_after(error: BaseException, otherwise: float) -> float | None:
     """Read how long a server that is busy (429, 503) wants to be left alone, in seconds; None for other errors."""
@@ -93,6 +112,8 @@ def fatal(error: BaseException, url: str) -> PmliveError | None:
     """Tell an error that dialling again cannot mend, as one of ours."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return FeedError(f"{url} has no certificate that can be trusted ({error.verify_message}); not dialled again")
+    if close_code(error) == _REJECTED:
+        return AuthError(f"{url} refused the credentials (closed with {error}); check the API key")
     if not isinstance(error, InvalidStatus):
         return None
     status = error.response.status_code

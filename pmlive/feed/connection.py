@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from pmlive._session import FetchBooks, Late, Redial, Session, Todo, Witness
+from pmlive._session import FetchBooks, Late, Redial, Refused, Session, Todo, Told, Witness
 from pmlive.errors import AuthError, FeedError, PmliveError
 from pmlive.events import Cause, Channel, Event
-from pmlive.feed.backoff import Backoff, Policy, fatal
+from pmlive.feed.backoff import Backoff, Policy, close_code, fatal
 
 __all__ = ["Connection", "Sink"]
 
@@ -231,7 +231,7 @@ class Connection:
                 raise self._given
             self._wake.clear()
             try:
-                async with asyncio.timeout(self._policy.tick):
+                async with asyncio.timeout(min(self._policy.tick, self.session.pause)):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -240,6 +240,10 @@ class Connection:
         match todo:
             case Redial(reason):
                 raise _GivenUpError(reason)
+            case Refused(reason):
+                raise _GivenUpError(reason, "disconnect")
+            case Told(words):
+                logger.warning("%s: %s", self.url, words)
             case Witness(since):
                 self._sink.witness(self, since)
             case Late(token_ids, since):
@@ -260,8 +264,9 @@ class Connection:
                 isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == _TOO_BIG
             )
             self._backoff.ended(lasted, useful=self.session.useful)
+            self._backoff.closed(close_code(error), time.monotonic())
             self._over(error.cause if isinstance(error, _GivenUpError) else "disconnect", self.last_error)
-        reason = fatal(error, self.url)
+        reason = self._rejection() or fatal(error, self.url)
         if reason is None and self._silent_refusals >= _REFUSALS:
             reason = AuthError(f"{self.url} ends every connection right after the credentials; check the API key")
         if reason is None:
@@ -269,6 +274,10 @@ class Connection:
         logger.error("%s", reason)
         self._sink.failed(self, reason)
         return False
+
+    def _rejection(self) -> AuthError | None:
+        words = self.session.streams.rejected if self.session.streams is not None else ""
+        return AuthError(f"{self.url} refused the credentials: {words}; check the API key") if words else None
 
     def _note_refusal(self, lasted: float) -> None:
         refused = self.channel == "user" and lasted < self._policy.open_timeout and not self.session.useful

@@ -154,13 +154,16 @@ class Engine:
     def add(self, subscription: Subscription) -> None:
         """Begin a subscription."""
         source = self.started()
-        if subscription.channel in source.errors:
-            raise source.errors[subscription.channel]
+        split = subscription.by_channel(subscription.keys) or {subscription.channel: []}
+        for channel in split:
+            if channel in source.errors:
+                raise source.errors[channel]
         self.registry.add(subscription)
         if subscription.channel == "user" and not subscription.keys:
             source.want_everything("user")
         else:
-            source.want(subscription.channel, subscription.keys)
+            for channel, keys in split.items():
+                source.want(channel, keys)
 
     def remove(self, subscription_id: str) -> None:
         """End a subscription."""
@@ -168,7 +171,8 @@ class Engine:
         for task in subscription.tasks:
             task.cancel()
         subscription.close()
-        self.started().unwant(subscription.channel, unwanted)
+        for channel, keys in subscription.by_channel(unwanted).items():
+            self.started().unwant(channel, keys)
         if subscription.channel == "user" and not self.registry.uses("user"):
             self.started().drop_channel("user")
 

@@ -200,6 +200,14 @@ class Live:
         if gone:
             self.unwant("market", gone)
 
+    @property
+    def refused(self) -> dict[str, str]:
+        """Say in the venue's words why it does not give some keys."""
+        found: dict[str, str] = {}
+        for connection in self.pool.connections:
+            found |= connection.session.complaints
+        return found
+
     # --- what is told of it ---
 
     def connections(self) -> dict[str, object]:
@@ -212,14 +220,23 @@ class Live:
     def _described(self, channels: tuple[Channel, ...]) -> dict[str, object]:
         connections = [one for channel in channels for one in self.pool.of(channel)]
         errors = [str(self.errors[channel]) for channel in channels if channel in self.errors]
+        refused: dict[str, str] = {}
+        providers: dict[str, str] = {}
+        for one in connections:
+            refused |= one.session.complaints
+            providers |= one.session.streams.providers if one.session.streams is not None else {}
+        last = next((one.last_error for one in connections if one.last_error), None)
         return {
             "connected": any(one.connected for one in connections),
             "url": self.urls[channels[0]],
             "open": sum(one.connected for one in connections),
             "sockets": len(connections),
-            "error": "; ".join(errors) or next((one.last_error for one in connections if one.last_error), None),
+            "error": "; ".join(errors) or "; ".join(_told(*each) for each in refused.items()) or last,
             # True when dialling again cannot help: the credentials or the certificate were refused.
             "given_up": bool(errors),
+            # What the venue does not give of what was asked for, and who serves what has a choice of providers.
+            "refused": refused,
+            "providers": providers,
         }
 
     def dialling(self) -> dict[str, object]:
@@ -315,6 +332,10 @@ class Live:
                 return
             self.desk.journal.note("book", conn, body, self.clock())
         connection.session.booked(token_id)
+
+
+def _told(key: str, words: str) -> str:
+    return f"{key.partition('|')[2]} is refused: {words}"
 
 
 def _has(token: Token, book: BookSnapshot) -> bool:

@@ -143,6 +143,7 @@ def _connections(source: Source | None) -> dict[str, object]:
     if source is not None:
         return source.connections()
     nothing = {"connected": False, "url": None, "open": 0, "sockets": 0, "error": None, "given_up": False}
+    nothing |= {"refused": dict[str, str](), "providers": dict[str, str]()}
     return {"clob": nothing | {"user_connected": False, "authenticated": False}, "realtime": dict(nothing)}
 
 

@@ -20,6 +20,7 @@ from pmlive.events import (
     NewMarket,
     PriceChange,
     ReferencePrice,
+    StreamNumber,
     TickSizeChange,
     Trade,
     Unknown,
@@ -31,6 +32,7 @@ from pmlive.pipeline import rows
 from pmlive.pipeline.books import Books
 from pmlive.pipeline.kinds import Kind, Kinds, Take
 from pmlive.pipeline.repeats import Repeats
+from pmlive.pipeline.sequences import Sequences
 from pmlive.pipeline.sheets import Making, Sheets
 
 __all__ = ["Link", "Pipeline"]
@@ -63,6 +65,7 @@ class Pipeline:
         self.books = Books(self._sheets, refuse=self._refuse, hashes=hashes)
         self._pasts = self.books.pasts
         self.repeats = Repeats()
+        self.sequences = Sequences()
         self.links: dict[int, Link] = {}
         self._next = 0
         self._minute = 0
@@ -148,6 +151,7 @@ class Pipeline:
         self.tick(now)
         link, heard = self.links[conn], self.heard.pop(conn, self.links[conn].opened)
         self.books.pasts.pop(conn, None)
+        self.sequences.drop(conn)
         if cause is None:
             del self.links[conn]
             if link.gap is not None:
@@ -243,6 +247,7 @@ class Pipeline:
         self.links.clear()
         self.heard.clear()
         self.repeats.clear()
+        self.sequences.clear()
         self._told, self.ended = None, False
         self._next = 0
 
@@ -285,6 +290,7 @@ class Pipeline:
             UserTrade: self._row("user_trades", rows.user_trade),
             Activity: self._row("activity", rows.activity),
             ReferencePrice: self._row("reference_prices", rows.reference_price),
+            StreamNumber: self._numbered,
             Malformed: self._refused,
             Unknown: self._unknown,
         }
@@ -331,6 +337,12 @@ class Pipeline:
     def _resolution(self, event: MarketResolved, conn: int, recv: int) -> None:
         self.resolved.setdefault(event.market, (recv, event.token_ids))
         self._row("market_events", rows.market_event)(event, conn, recv)
+
+    def _numbered(self, event: StreamNumber, conn: int, recv: int) -> None:
+        link = self.links.get(conn)
+        gap = self.sequences.missing(event, conn, recv, opened=recv if link is None else link.opened)
+        if gap is not None:
+            self.books.trust.write(gap, recv, ended=gap.ended)
 
     def _unknown(self, event: Unknown, _conn: int, _recv: int) -> None:
         self.unknown[event.kind] = self.unknown.get(event.kind, 0) + 1

@@ -13,6 +13,7 @@ from pmlive import _wire
 from pmlive.events import Cause, Channel, Event, Gap, MarketResolved
 from pmlive.pipeline.core import Link, Pipeline
 from pmlive.pipeline.past import Past
+from pmlive.pipeline.sequences import Standing
 from pmlive.pipeline.token import TokenState
 from pmlive.store.log import Record
 from pmlive.tables import STORED
@@ -45,6 +46,7 @@ class LinkState(msgspec.Struct, frozen=True):
     heard: int
     gap: Gap | None = None
     past: list[bytes] = []
+    numbers: dict[str, Standing] = {}
 
 
 def apply(pipeline: Pipeline, record: Record) -> None:
@@ -128,6 +130,7 @@ def _link(pipeline: Pipeline, record: Record) -> None:
         pipeline.links[record.conn] = Link(state.channel, set(state.tokens), state.opened, state.gap)
         pipeline.heard[record.conn] = state.heard
         pipeline.books.pasts[record.conn] = Past(state.past)
+        pipeline.sequences.load(record.conn, state.numbers)
 
 
 def _taken(pipeline: Pipeline, record: Record) -> None:
@@ -227,7 +230,8 @@ class Journal:
 
     def _link_state(self, conn: int, link: Link) -> LinkState:
         heard, past = self.pipeline.heard.get(conn, link.opened), self.pipeline.books.pasts.get(conn, Past())
-        return LinkState(link.channel, sorted(link.tokens), link.opened, heard, link.gap, past.save())
+        numbers = self.pipeline.sequences.save(conn)
+        return LinkState(link.channel, sorted(link.tokens), link.opened, heard, link.gap, past.save(), numbers)
 
 
 def _encode(value: msgspec.Struct) -> bytes:

@@ -17,7 +17,11 @@
 ``duplicate``  say a change twice; ``detail="swapped"`` turns the copy's entries around
 ``reorder``    send a change after the next one of its market
 ``skip``       do not send a change
+``deny``       answer requests to the price streams with the error ``detail`` (auth_unavailable)
 ============== =====================================================================================================
+
+On ``channel="prices"``, ``duplicate`` says a price twice, and ``skip`` drops one, which the next says; with
+``detail="silently"`` it does not say so, and the numbers jump.
 """
 
 from pmlive.sim._beliefs import Beliefs

@@ -21,6 +21,7 @@ FaultKind: TypeAlias = Literal[
     "reorder",
     "skip",
     "no_opening",
+    "deny",
 ]
 
 # These befall messages of the market channel, by default the next one; the others last until cleared.
