@@ -514,16 +514,6 @@ def test_realtime_topics_are_subscribed_one_frame_each() -> None:
     assert gone["action"] == "unsubscribe"
 
 
-def test_the_price_streams_are_told_who_asks_before_what() -> None:
-    session = opened(["price.crypto|btcusd"], "prices")
-    session.unwant(["price.crypto|btcusd"])
-
-    auth, ask, gone = sent(session)
-
-    assert (auth["op"], ask["op"], gone["op"]) == ("auth", "subscribe", "unsubscribe")
-    assert ask["subscriptions"] == [{"channel": "price.crypto", "filter": {"symbol": "btcusd"}}]
-
-
 # --- any sequence ---
 
 

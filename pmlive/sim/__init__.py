@@ -3,23 +3,12 @@
 ``SimulatedVenue.fault`` takes these kinds. ``channel`` and ``token_id`` narrow where they strike, ``times`` and
 ``seconds`` say how long they are in force.
 
-================= ==================================================================================================
-``drop``          cut TCP connections; with ``times`` or ``seconds`` also those that come later
-``close``         the same with a close frame: code ``number`` (1012), reason ``detail``
-``stall``         send no data, still answer PING; REST does not answer
-``slow``          let ``number`` (200) bytes a second through
-``refuse``        answer handshakes and REST with HTTP status ``number`` (429), ``Retry-After: detail`` (1)
-``silent``        send nothing about ``token_id``
-``no_opening``    leave tokens out of the next opening array
-``garbage``       spoil a change: ``detail`` is json, element, nan, negative, above one or unknown (each in turn)
-``lie``           state a wrong hash
-``lie_best``      state a wrong best bid
-``duplicate``     say a change twice; ``detail="swapped"`` turns the copy's entries around
-``reorder``       send a change after the next one of its market
-``skip``          do not send a change
-``no_resolution`` do not say over the socket which outcome won; Gamma knows it
-``no_ids``        list a market without token ids, as one that was made just now
-================= ==================================================================================================
+
+``deny``          answer requests to the price streams with the error ``detail`` (auth_unavailable)
+================= ===========================================================================================
+
+On ``channel="prices"``, ``duplicate`` says a price twice, and ``skip`` drops one, which the next says; with
+``detail="silently"`` it does not say so, and the numbers jump.
 """
 
 from pmlive.sim._beliefs import Beliefs

@@ -23,6 +23,7 @@ FaultKind: TypeAlias = Literal[
     "no_opening",
     "no_resolution",
     "no_ids",
+    "deny",
 ]
 
 # These befall messages of the market channel, by default the next one; the others last until cleared.
