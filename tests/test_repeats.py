@@ -100,7 +100,7 @@ KINDS: dict[str, tuple[Channel, Message, str, Message]] = {
     "trade without a transaction": ("market", TRADE | {"transaction_hash": ""}, "trades", {"side": "BUY"}),
     "tick size": ("market", TICK, "market_events", {"new_tick_size": "0.1"}),
     "new market": ("market", NEW, "market_events", {"market": "0xother"}),
-    "resolution": ("market", RESOLVED, "market_events", {"winning_outcome": "No"}),
+    "resolution": ("market", RESOLVED, "market_events", {"market": "0xother", "assets_ids": ["8", "9"]}),
     "order": ("user", ORDER, "user_orders", {"status": "MATCHED", "size_matched": "5"}),
     "fill": ("user", FILL, "user_trades", {"status": "MINED"}),
     "activity": ("realtime", topical("activity", ACTIVITY, "trades"), "activity", {"type": "orders_matched"}),
@@ -142,7 +142,7 @@ def test_a_message_that_comes_again_is_one_row_and_one_that_differs_is_another(n
 
 
 def test_a_trade_is_told_by_its_transaction_whatever_comes_between_and_by_which_connection() -> None:
-    """Seen twice 2 ms apart (nautilus_trader#3403); an outcome's trades come to whoever has the other, too."""
+    """Seen twice 2 ms apart; an outcome's trades come to whoever has the other, too."""
     night = listening()
 
     hear(night, 10, TRADE, "market")
@@ -185,6 +185,22 @@ def test_trades_without_a_transaction_are_the_same_only_on_one_connection_and_wi
 
     assert night.table("trades").height == 3
     assert night.pipeline.duplicates == {"trades": 1}
+
+
+@pytest.mark.parametrize("told", [{}, {"winning_outcome": ""}, {"timestamp": str(START + 900)}, {"assets_ids": ["1"]}])
+@pytest.mark.parametrize("token_ids", [["1", "2"], ["8", "9"]])
+def test_a_resolution_that_is_told_in_other_words_is_the_same(token_ids: list[str], told: Message) -> None:
+    """Of a market that is followed, and of one that is not."""
+    night = listening()
+    first = RESOLVED | {"assets_ids": token_ids}
+
+    hear(night, 10, first, "market")
+    hear(night, 20, first | told, "market", conn=2)
+    night.open(40, 6, ["1"])
+    hear(night, 50, first | told, "market", conn=6)
+
+    assert night.table("market_events").height == 1
+    assert night.pipeline.duplicates == {"market_events": 2}
 
 
 def test_a_repeated_trade_does_not_announce_its_price_again() -> None:
