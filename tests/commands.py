@@ -15,7 +15,8 @@ from typing import Any
 
 from pmlive.sim import SimulatedVenue
 
-PATIENCE = 40.0
+# For a program that hangs; a busy computer takes its time to start one.
+PATIENCE = 150.0
 
 _PROGRAM = [sys.executable, "-m", "pmlive"]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 import polars as pl
+from support.waiting import wait_until
 
 from pmlive.store import Record, Recorder, RecorderOptions, read_manifest, records, scan, verify_files
 from pmlive.store.faults import injected
@@ -126,11 +127,7 @@ def wait(condition: Callable[[], object], *, seconds: float = 10.0) -> None:
     Raises:
         TimeoutError: it did not come true.
     """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not true after {seconds} s")
-        time.sleep(0.002)
+    wait_until(condition, seconds)
 
 
 def _say(number: int) -> None:

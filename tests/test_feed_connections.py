@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 from support.feed import PROMPT, QUICK, Notes, pooled, times
-from support.waiting import until
+from support.waiting import until, wait_until
 from support.ws import Peer, SocketServer, books, serving_sockets
 
 from pmlive.events import BookSnapshot, Cause, Event, Malformed
@@ -509,10 +509,7 @@ def test_a_stop_at_any_moment_leaves_nothing(moment: str, delay: float) -> None:
     else:
         with serving_sockets(script) as server:
             asyncio.run(watch(server.url))
-            deadline = time.monotonic() + 3
-            while server.here and time.monotonic() < deadline:
-                time.sleep(0.01)
-            assert server.here == 0
+            wait_until(lambda: server.here == 0, 3, what="that everybody has left")
 
     assert threading.active_count() == threads
 

@@ -18,12 +18,17 @@ from pmlive.manager.desk import Desk
 from pmlive.manager.live import Doubts, Live
 from pmlive.settings import Variables, Venue
 from pmlive.sim import SimulatedVenue
-from pmlive.store import scan
+from pmlive.store import Record, scan
 
 Watching = Callable[[Live, SimulatedVenue], Coroutine[object, object, None]]
 # Silence is doubted after 0.4 s; the books have time to come.
 DOUBTING = times(ping=0.1, answer=3, opening=2, silence=0.4, calm=0.6)
 PATIENT = times(ping=5, answer=5, opening=5, silence=60)
+
+
+def fetching() -> list[str]:
+    """List the calls of REST books that are under way."""
+    return [name for task in asyncio.all_tasks() if "_fetch" in (name := repr(task.get_coro()))]
 
 
 def tokens_of(sim: SimulatedVenue) -> list[str]:
@@ -227,6 +232,66 @@ def test_rest_that_is_down_leaves_a_silent_stream_as_it_is() -> None:
             await until(lambda: len(sim.dials) >= asked + 6)
             assert all(trusted(live))
             assert live.reconnects == 0
+
+    with SimulatedVenue(markets=1, rate=0) as sim:
+        asyncio.run(watch())
+
+
+def test_a_token_whose_connection_is_not_had_is_told_while_it_lasts() -> None:
+    async def watch() -> None:
+        refusal = sim.fault("refuse", channel="market", number=503, detail="0")
+        async with living(sim, timing=times(ping=5, answer=5, opening=0.2, silence=60)) as live:
+            live.want("market", tokens_of(sim))
+            await until(lambda: live.desk.frame("gaps").height >= 2, what="that the missing books are told")
+            gaps = live.desk.frame("gaps")
+            assert set(gaps["token_id"]) == set(tokens_of(sim))
+            assert set(gaps["cause"].cast(pl.String)) == {"late opening book"}
+            assert gaps["ended"].null_count() == gaps.height
+            assert live.reconnects == 0
+            refusal.clear()
+            await until_trusted(live, 2)
+            assert closed_gaps(live).height == 2
+
+    with SimulatedVenue(markets=1, rate=0) as sim:
+        asyncio.run(watch())
+
+
+def test_an_opening_array_that_is_too_big_to_receive_is_halved() -> None:
+    async def watch() -> None:
+        sim.fault("giant", number=2)
+        async with living(sim, timing=PATIENT) as live:
+            subscribe(live, tokens_of(sim))
+            await until_trusted(live, 4)
+            assert sorted(len(one.tokens) for one in sim.connections) == [2, 2]
+            sim.step(20)
+            await until_same(live, sim)
+
+    with SimulatedVenue(markets=2, rate=0) as sim:
+        asyncio.run(watch())
+
+
+def test_a_book_by_rest_that_comes_after_its_connection_was_replaced_is_not_taken() -> None:
+    """The new connection asks for its own: the old book may be older than what it has missed since."""
+
+    async def watch() -> None:
+        (first, second) = tokens_of(sim)
+        sim.fault("no_opening", token_id=first, times=100)
+        stall = sim.fault("stall", channel="clob")
+        async with living(sim, timing=times(ping=5, answer=5, opening=0.2, silence=60)) as live:
+            subscribe(live, [first, second])
+            await until(lambda: any(dial.path == "/book" for dial in sim.dials), what="that REST is asked")
+            old = live.pool.connections[0].conn
+            asked = sum(dial.path == "/book" for dial in sim.dials)
+            sim.fault("drop", channel="market")
+            await until(lambda: sum(dial.path == "/book" for dial in sim.dials) > asked, what="that it asks again")
+            told = list[Record]()
+            live.desk.journal.keep = told.append
+            stall.clear()
+            await until_trusted(live, 2)
+            await until(lambda: not fetching(), what="that both answers have come")
+            books = {record.conn for record in told if record.kind == "book"}
+            assert books == {live.pool.connections[0].conn}
+            assert old not in books
 
     with SimulatedVenue(markets=1, rate=0) as sim:
         asyncio.run(watch())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 
 import msgspec
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from pmlive._wire import decode, decode_book, subscribe_market, unsubscribe_market
@@ -14,7 +14,7 @@ from pmlive.book import Book
 from pmlive.events import BestBidAsk, BookSnapshot, Control, Event, MarketResolved, NewMarket, PriceChange
 from pmlive.sim import FaultKind, Limits, Market, SimulatedVenue, write_script
 
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 
 
 @contextlib.contextmanager
@@ -224,6 +224,76 @@ def test_a_dropped_connection_has_no_close_frame_and_a_closed_one_its_code() -> 
             assert close is not None
             assert (close.code, close.reason) == (1011, "try later")
         assert [dial.status for dial in venue.dials] == [101, 101]
+
+
+@pytest.mark.parametrize("manner", ["fin", "reset", "half frame"])
+def test_a_connection_can_be_cut_in_each_manner_of_tcp(manner: str) -> None:
+    with SimulatedVenue(rate=0) as venue, client(venue, *tokens_of(venue)) as socket:
+        socket.recv(timeout=_PATIENCE)
+        assert venue.fault("drop", detail=manner).count == 1
+        closed = closing(socket)
+    assert closed.rcvd is None
+    assert isinstance(closed.__cause__, ConnectionResetError) is (manner == "reset")
+
+
+def test_a_handshake_can_be_refused_with_a_status_that_only_proxies_have() -> None:
+    with SimulatedVenue(rate=0) as venue:
+        venue.fault("refuse", channel="market", number=520, detail="9", times=1)
+        with pytest.raises(InvalidStatus) as caught, client(venue):
+            pass
+    assert caught.value.response.status_code == 520
+    assert caught.value.response.headers["Retry-After"] == "9"
+
+
+def test_a_handshake_can_be_sent_elsewhere() -> None:
+    with SimulatedVenue(rate=0) as venue:
+        venue.fault("refuse", channel="market", number=302, detail="/ws/market", times=1)
+        with client(venue, *tokens_of(venue)) as socket:
+            assert str(socket.recv(timeout=_PATIENCE)).startswith("[")
+        assert [dial.status for dial in venue.dials] == [302, 101]
+
+
+def test_a_handshake_can_be_answered_in_no_http() -> None:
+    with SimulatedVenue(rate=0) as venue:
+        venue.fault("no_http", channel="market", detail="SSH-2.0-venue\r\n", times=1)
+        with pytest.raises(InvalidMessage), client(venue):
+            pass
+        with client(venue, *tokens_of(venue)) as socket:
+            assert str(socket.recv(timeout=_PATIENCE)).startswith("[")
+
+
+def test_a_dead_network_answers_nothing_and_delivers_all_of_it_later() -> None:
+    with SimulatedVenue(markets=1, rate=0) as venue, client(venue, *tokens_of(venue), flag=False) as socket:
+        socket.recv(timeout=_PATIENCE)
+        fault = venue.fault("dead", channel="market")
+        socket.send("PING")
+        venue.step(1)
+        with pytest.raises(TimeoutError):
+            socket.recv(timeout=0.2)
+        fault.clear()
+        assert heard(socket, lambda events: any(isinstance(event, PriceChange) for event in events))
+
+
+def test_an_opening_array_can_be_too_big_to_receive() -> None:
+    with SimulatedVenue(markets=1, rate=0) as venue:
+        fault = venue.fault("giant")
+        with client(venue, *tokens_of(venue)) as socket:
+            assert closing(socket).sent is not None
+        assert fault.count == 1
+        with client(venue, tokens_of(venue)[0]) as socket:
+            assert str(socket.recv(timeout=_PATIENCE)).startswith("[")
+        assert fault.count == 1
+
+
+def test_a_forgotten_token_is_sent_again_to_who_asks_again() -> None:
+    with SimulatedVenue(markets=1, rate=0) as venue:
+        tokens = tokens_of(venue)
+        with client(venue, *tokens) as socket:
+            socket.recv(timeout=_PATIENCE)
+            assert venue.fault("forget").count == 2
+            venue.step(20)
+            socket.send(subscribe_market(tokens, first=False))
+            assert str(socket.recv(timeout=_PATIENCE)).startswith("[")
 
 
 def test_a_closing_venue_can_go_on_closing_whoever_comes() -> None:

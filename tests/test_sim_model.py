@@ -239,7 +239,12 @@ def one_change(mischief: Mischief, model: Model) -> tuple[Message, list[Message]
     [
         ("lie", ""),
         ("lie_best", ""),
-        *(("garbage", word) for word in ("json", "element", "nan", "negative", "above one")),
+        ("cross", ""),
+        *(("garbage", word) for word in ("json", "element", "nan", "negative", "above one", "negative size")),
+        *(
+            ("garbage", word)
+            for word in ("utf8", "deep", "nul", "empty", "kind", "renamed", "unnamed", "missing", "torn")
+        ),
     ],
 )
 def test_a_spoilt_change_is_spoilt_once(kind: FaultKind, detail: str) -> None:
@@ -252,6 +257,27 @@ def test_a_spoilt_change_is_spoilt_once(kind: FaultKind, detail: str) -> None:
     true, sent = one_change(mischief, model)
     assert sent == [true]
     assert fault.count == 1
+
+
+def test_a_trade_can_be_said_twice_and_changes_then_are_not() -> None:
+    faults, model = Faults(), model_of(1, 10)
+    mischief = Mischief(faults)
+    fault = faults.add("duplicate", detail="trade", times=1)
+    sent = list[Message]()
+    while not fault.count:
+        sent = mischief.treat(model.step(1))
+    trades = [message for message in sent if message.kind == "last_trade_price"]
+    assert len(trades) == 2
+    assert trades[0] == trades[1]
+    assert len({message.text for message in sent}) == len(sent) - 1
+
+
+def test_a_change_in_a_binary_frame_says_the_same() -> None:
+    faults, model = Faults(), model_of(1, 10)
+    faults.add("garbage", detail="binary")
+    true, (sent,) = one_change(Mischief(faults), model)
+    assert sent.text == true.text
+    assert sent.binary
 
 
 def test_a_skipped_change_is_kept_for_the_audit_and_a_duplicate_comes_twice() -> None:

@@ -16,7 +16,7 @@ from pmlive._wire import decode, decode_book
 from pmlive.events import Activity, Channel, Comment, Event, ReferencePrice, UserOrder, UserTrade
 from pmlive.sim import HOSTILE_TITLE, Market, SimulatedVenue
 
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 
 
 @contextlib.contextmanager

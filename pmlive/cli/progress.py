@@ -70,7 +70,8 @@ def watch(live: Manager, out: Output, stop: Stop, *, seconds: float | None, gaps
         status = _status(live)
         seen.append((elapsed, status.statistics.total_events))
         out.progress(f"{duration(elapsed)}  {_line(status, _rate(seen), gaps_before)}")
-        stop.wait(min(left, _INTERVAL))
+        if stop.wait(min(left, _INTERVAL)):
+            break
     out.end_progress()
 
 

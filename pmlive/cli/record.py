@@ -3,7 +3,7 @@
 import asyncio
 import shlex
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from pmlive.sim import SimulatedVenue
 __all__ = ["add"]
 
 
-def add(places: Places) -> None:
-    """Add the command."""
+def add(places: Places, make: Callable[[Venue], Manager] = Manager) -> None:
+    """Add the command; ``make`` makes what records."""
     command = add_command(
         places,
         "record",
@@ -44,6 +44,7 @@ def add(places: Places) -> None:
         "--keep-raw", type=amount, metavar="HOURS", help="keep raw frames for so long; tables stay (default: for ever)"
     )
     add_venue(command)
+    command.set_defaults(make=make)
 
 
 def _record(options: Namespace, out: Output, stop: Stop) -> int:
@@ -64,7 +65,7 @@ def _run(venue: Venue, named: Sequence[str], options: Namespace, out: Output, st
 
     with stop.held():
         keep = None if options.keep_raw is None else timedelta(hours=options.keep_raw)
-        run = record(venue, options.out, begin, out, stop, seconds=options.seconds, keep_raw=keep)
+        run = record(venue, options.out, begin, out, stop, seconds=options.seconds, keep_raw=keep, make=options.make)
         title = f"recorded {counted(len(run.markets), 'market')} for {duration(run.seconds)}"
         after = ["", *lines_of("next", [f"pmlive info {shlex.quote(run.folder)}"])]
         return tell(run, title, after, out=out, stop=stop)

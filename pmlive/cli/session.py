@@ -32,6 +32,7 @@ def record(
     *,
     seconds: float | None,
     keep_raw: timedelta | None = None,
+    make: Callable[[Venue], Manager] = Manager,
 ) -> Run:
     """Record what ``begin`` subscribes to, until it is time or a signal comes; call it while signals are held.
 
@@ -41,7 +42,7 @@ def record(
         StoreError: the folder cannot be recorded into.
     """
     began = time.monotonic()
-    with Manager(venue) as live:
+    with make(venue) as live:
         where = live.record(folder, keep_raw=keep_raw)
         before = read_manifest(where)
         begin(live)

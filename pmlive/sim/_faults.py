@@ -23,12 +23,17 @@ FaultKind: TypeAlias = Literal[
     "no_opening",
     "no_resolution",
     "no_ids",
+    "cross",
+    "dead",
     "deny",
+    "forget",
+    "giant",
+    "no_http",
 ]
 
 # These befall messages of the market channel, by default the next one; the others last until cleared.
 MESSAGE_FAULTS: frozenset[FaultKind] = frozenset(
-    ("garbage", "lie", "lie_best", "duplicate", "reorder", "skip", "no_opening")
+    ("garbage", "lie", "lie_best", "cross", "duplicate", "reorder", "skip", "no_opening")
 )
 
 

@@ -16,12 +16,16 @@ __all__ = ["Message", "State"]
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """One text of the market channel, and whose it is: the market's, and the tokens whose subscribers get it."""
+    """One text of the market channel, and whose it is: the market's, and the tokens whose subscribers get it.
+
+    Bytes that are no UTF-8 are in the text as ``surrogateescape`` has them; ``binary`` sends it in a binary frame.
+    """
 
     kind: str
     market: str
     tokens: tuple[str, ...]
     text: str
+    binary: bool = False
 
 
 class State:

@@ -11,7 +11,7 @@ import msgspec
 
 from pmlive.logs import get_logger
 
-__all__ = ["Answer", "HttpServer", "Request", "Responder", "json_answer"]
+__all__ = ["Answer", "HttpServer", "Request", "Responder", "json_answer", "phrase"]
 
 logger = get_logger(__name__)
 
@@ -47,6 +47,15 @@ Responder: TypeAlias = Callable[[Request], Awaitable[Answer]]
 def json_answer(value: object, *, status: int = 200) -> Answer:
     """Answer with a value as JSON."""
     return Answer(status, msgspec.json.encode(value))
+
+
+def phrase(status: int) -> str:
+    """Name a status; one that only a proxy in front of a server has (520) has no name.
+
+    >>> phrase(404), phrase(520)
+    ('Not Found', 'Unknown')
+    """
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown"
 
 
 class HttpServer:
@@ -118,6 +127,6 @@ async def _read(reader: asyncio.StreamReader) -> Request:
 
 def _head(answer: Answer) -> bytes:
     usual = {"Content-Type": "application/json", "Content-Length": str(len(answer.body))}
-    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+    lines = [f"HTTP/1.1 {answer.status} {phrase(answer.status)}"]
     lines += [f"{name}: {value}" for name, value in (usual | answer.headers).items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

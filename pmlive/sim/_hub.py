@@ -9,6 +9,7 @@ from websockets.asyncio.server import ServerConnection
 
 from pmlive.sim._faults import FaultChannel, Faults
 from pmlive.sim._frames import Message
+from pmlive.sim._ledger import Ledger
 from pmlive.sim._mischief import Mischief
 from pmlive.sim._outlet import Connection, Outlet, Spawn
 
@@ -54,6 +55,7 @@ class Hub:
         self.outlets: dict[int, Outlet] = {}
         self.dials: list[Dial] = []
         self.delivered: dict[int, deque[str]] = {}
+        self.ledger: Ledger | None = None
         self._mischief = mischief
         self._keep_truth = keep_truth
         self._subscribers: defaultdict[str, set[Outlet]] = defaultdict(set)
@@ -111,10 +113,21 @@ class Hub:
 
     def publish(self, step: list[Message]) -> None:
         """Send one step's messages to whoever gets them."""
+        if self.ledger is not None:
+            self.ledger.note(step)
         for message in self._mischief.treat(step):
             for outlet in self._audience(message):
                 if outlet.flagged or message.kind not in _FLAGGED:
-                    outlet.data(message.text)
+                    outlet.data(message.text, binary=message.binary)
+
+    def forget(self, token_id: str | None) -> int:
+        """Send nothing more of a token, or of all, to whoever asked for it; tell how many wishes that were."""
+        forgotten = 0
+        for outlet in self.of("market"):
+            tokens = [token for token in outlet.tokens if token_id in (None, token)]
+            self.unsubscribe(outlet, tokens)
+            forgotten += len(tokens)
+        return forgotten
 
     def _audience(self, message: Message) -> Iterable[Outlet]:
         if message.kind == "new_market":

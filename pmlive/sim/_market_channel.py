@@ -14,6 +14,7 @@ from pmlive.sim._script import Script
 __all__ = ["MarketChannel"]
 
 _QUIET = 0.25
+_GIANT = 17 * 1024 * 1024
 _AT_ONCE = 256
 _MOST_WAITING = 1024 * 1024
 
@@ -93,7 +94,14 @@ class MarketChannel:
             return
         books = [book for token in fresh if (book := self._opening_book(token)) is not None]
         self._rng.shuffle(books)
-        outlet.data(f"[{','.join(books)}]\n")
+        opening = f"[{','.join(books)}]\n"
+        giant = self._hub.faults.find("giant", "market", fresh)
+        if giant is not None and len(books) > (giant.number or 1):
+            giant.struck()
+            # Spaces are JSON too, and no send buffer is meant to hold such a frame.
+            outlet.word(opening.ljust(_GIANT))
+        else:
+            outlet.data(opening)
 
     def _opening_book(self, token: str) -> str | None:
         faults = self._hub.faults

@@ -15,8 +15,9 @@ __all__ = ["Mischief"]
 _Entries: TypeAlias = list[dict[str, str]]
 
 _UNKNOWN = '{"event_type":"liquidity_weather","asset_id":"0","forecast":{"chance":"0.4"}}'
+# What a spoilt change may be by default, each in turn; ``_SPOILT`` and ``_REWRITTEN`` have the others.
 _GARBAGE = ("json", "element", "nan", "negative", "above one", "unknown")
-_BAD_PRICES = {"nan": "NaN", "negative": "-0.25", "above one": "1.25"}
+_DEEP = 50_000
 
 
 class _PriceChange(msgspec.Struct):
@@ -59,7 +60,7 @@ class Mischief:
         if heard.kind == "book" and self._strike("lie", heard):
             return [_with_text(heard, _book_lie(heard.text))]
         if heard.kind != "price_change":
-            return [heard]
+            return self._repeated(heard)
         # A lost or late change that a whole book follows at once would do no harm.
         if lone and self._strike("skip", heard):
             self.withheld.append(heard)
@@ -79,25 +80,25 @@ class Mischief:
 
     def _spoilt(self, message: Message) -> list[Message]:
         if fault := self._strike("garbage", message):
-            return self._garbled(message, fault.detail or next(self._garbage))
+            return _garbled(message, fault.detail or next(self._garbage))
         for kind, lie in _LIES.items():
             if fault := self._strike(kind, message):
                 message = _rewritten(message, _lying(fault, lie))
-        if fault := self._strike("duplicate", message):
+        duplicate = self._faults.find("duplicate", "market", message.tokens)
+        if duplicate is not None and duplicate.detail != "trade":
+            fault = duplicate
+            fault.struck()
             return [message, _rewritten(message, _swapped) if fault.detail == "swapped" else message]
         if self._duplicates and self._rng.random() < self._duplicates:
             return [message, _rewritten(message, _swapped) if self._rng.random() < 1 / 2 else message]
         return [message]
 
-    def _garbled(self, message: Message, detail: str) -> list[Message]:
-        if detail in _BAD_PRICES:
-            bad = _BAD_PRICES[detail]
-            return [_rewritten(message, lambda entries: [entry | {"price": bad} for entry in entries])]
-        if detail == "json":
-            return [_with_text(message, message.text[: len(message.text) * 2 // 3])]
-        if detail == "element":
-            return [_with_text(message, f"[{message.text},17]")]
-        return [_with_text(message, _UNKNOWN), message]
+    def _repeated(self, message: Message) -> list[Message]:
+        fault = self._faults.find("duplicate", "market", message.tokens)
+        if message.kind != "last_trade_price" or fault is None or fault.detail != "trade":
+            return [message]
+        fault.struck()
+        return [message, message]
 
     def _without_silent(self, message: Message) -> Message | None:
         silent = {token for token in message.tokens if self._faults.find("silent", "market", (token,))}
@@ -129,7 +130,73 @@ def _lie_of_best(entry: dict[str, str]) -> dict[str, str]:
     return entry | {"best_bid": "0.001" if entry["best_bid"] != "0.001" else "0.002"}
 
 
-_LIES: dict[FaultKind, Callable[[dict[str, str]], dict[str, str]]] = {"lie": _lie_of_hash, "lie_best": _lie_of_best}
+def _lie_that_crosses(entry: dict[str, str]) -> dict[str, str]:
+    """Let somebody bid more than the best ask, which no true book has."""
+    return entry | {"side": "BUY", "price": "0.999", "size": "123"}
+
+
+_LIES: dict[FaultKind, Callable[[dict[str, str]], dict[str, str]]] = {
+    "lie": _lie_of_hash,
+    "lie_best": _lie_of_best,
+    "cross": _lie_that_crosses,
+}
+
+
+def _not_utf8(text: str) -> str:
+    return f"\udcff\udcfe{text}"
+
+
+def _other_kind(text: str) -> str:
+    return text.replace('"event_type":"price_change"', '"event_type":"price_change_v9"')
+
+
+_SPOILT: dict[str, Callable[[str], str]] = {
+    "json": lambda text: text[: len(text) * 2 // 3],
+    "element": lambda text: f"[{text},17]",
+    "utf8": _not_utf8,
+    "deep": lambda _: "[" * _DEEP,
+    "nul": lambda text: "\x00" * len(text),
+    "empty": lambda _: "",
+    "kind": _other_kind,
+}
+
+
+def _renamed(name: str, other: str) -> Callable[[_Entries], _Entries]:
+    return lambda entries: [{other if key == name else key: entry[key] for key in entry} for entry in entries]
+
+
+def _missing(entries: _Entries) -> _Entries:
+    return [{key: value for key, value in entry.items() if key != "size"} for entry in entries]
+
+
+def _priced(price: str) -> Callable[[_Entries], _Entries]:
+    return lambda entries: [entry | {"price": price} for entry in entries]
+
+
+def _negative_size(entries: _Entries) -> _Entries:
+    return [entry | {"size": "-5"} for entry in entries]
+
+
+_REWRITTEN: dict[str, Callable[[_Entries], _Entries]] = {
+    "renamed": _renamed("price", "px"),
+    "unnamed": _renamed("asset_id", "token"),
+    "missing": _missing,
+    "nan": _priced("NaN"),
+    "negative": _priced("-0.25"),
+    "above one": _priced("1.25"),
+    "torn": lambda entries: entries[:1],
+    "negative size": _negative_size,
+}
+
+
+def _garbled(message: Message, detail: str) -> list[Message]:
+    if detail in _SPOILT:
+        return [_with_text(message, _SPOILT[detail](message.text))]
+    if detail in _REWRITTEN:
+        return [_rewritten(message, _REWRITTEN[detail])]
+    if detail == "binary":
+        return [msgspec.structs.replace(message, binary=True)]
+    return [_with_text(message, _UNKNOWN), message]
 
 
 def _swapped(entries: _Entries) -> _Entries:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import socket as sockets
 import struct
 import time
 from collections import deque
@@ -21,6 +22,7 @@ Pace = Callable[[], int | None]
 
 _numbers = itertools.count(1)
 _TRICKLE = 0.02
+_HALF_FRAME = b'\x81\x64{"event_type":"book","asset_id":"1"'
 _SHORT, _MEDIUM = 126, 65_536
 
 
@@ -35,19 +37,19 @@ class Connection(msgspec.Struct, frozen=True):
     sent: int
 
 
-def text_frame(text: str) -> bytes:
+def text_frame(text: str, *, binary: bool = False) -> bytes:
     r"""Write a text as one WebSocket frame from a server.
 
     >>> text_frame("PONG")
     b'\x81\x04PONG'
     """
-    payload = text.encode()
-    size = len(payload)
+    payload = text.encode(errors="surrogateescape")
+    size, first = len(payload), 0x82 if binary else 0x81
     if size < _SHORT:
-        return struct.pack("!BB", 0x81, size) + payload
+        return struct.pack("!BB", first, size) + payload
     if size < _MEDIUM:
-        return struct.pack("!BBH", 0x81, 126, size) + payload
-    return struct.pack("!BBQ", 0x81, 127, size) + payload
+        return struct.pack("!BBH", first, 126, size) + payload
+    return struct.pack("!BBQ", first, 127, size) + payload
 
 
 class _PacedTransport:
@@ -58,16 +60,25 @@ class _PacedTransport:
         self._pace = pace
         self._waiting = bytearray()
         self._flushing = False
+        self._ended = False
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
+        if self._ended:
+            return
         if not self._waiting and self._pace() is None:
             self._transport.write(data)
             return
         self._waiting += data
         self._later()
+
+    def write_eof(self) -> None:
+        # Nothing can follow the end, and what still waits for its turn is lost as in a network that is gone.
+        self._ended = True
+        self._waiting.clear()
+        self._transport.write_eof()
 
     def get_write_buffer_size(self) -> int:
         return len(self._waiting) + self._transport.get_write_buffer_size()
@@ -80,7 +91,7 @@ class _PacedTransport:
     def _flush(self) -> None:
         self._flushing = False
         pace = self._pace()
-        size = len(self._waiting) if pace is None else max(1, int(pace * _TRICKLE))
+        size = len(self._waiting) if pace is None else 0 if pace == 0 else max(1, int(pace * _TRICKLE))
         self._transport.write(bytes(self._waiting[:size]))
         del self._waiting[:size]
         self._later()
@@ -142,11 +153,11 @@ class Outlet:
         """Give the connection as it is now."""
         return Connection(self.id, self.channel, self.path, self.opened, frozenset(self.tokens), self.sent)
 
-    def data(self, text: str) -> None:
+    def data(self, text: str, *, binary: bool = False) -> None:
         """Send a message, unless a fault withholds it; a client that reads too slowly is cut off."""
         if not self.is_open or self._stalled():
             return
-        self._write(text)
+        self._write(text, binary=binary)
         self.sent += 1
         if self.truth is not None:
             self.truth.append(text)
@@ -170,13 +181,26 @@ class Outlet:
         self._closing = True
         self.transport.abort()
 
+    def cut(self, manner: str) -> None:
+        """Cut the TCP connection: with FIN, with RST, or in the middle of a frame; otherwise as ``abort``."""
+        if manner == "reset":
+            raw = cast("sockets.socket", self.transport.get_extra_info("socket"))
+            raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
+        elif manner in ("fin", "half frame"):
+            self._flush()
+            self.transport.write(_HALF_FRAME if manner == "half frame" else b"")
+            self._closing = True
+            self.transport.close()
+            return
+        self.abort()
+
     def _stalled(self) -> bool:
         return bool(self._faults) and self._faults.strike("stall", self.channel, self.tokens) is not None
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, *, binary: bool = False) -> None:
         if not self._frames:
             asyncio.get_running_loop().call_soon(self._flush)
-        frame = text_frame(text)
+        frame = text_frame(text, binary=binary)
         self._frames.append(frame)
         self._waiting += len(frame)
         self.heard = time.monotonic()

@@ -9,15 +9,16 @@ from http import HTTPStatus
 import msgspec
 from websockets.asyncio.server import Server as SocketServer
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request as Handshake
 from websockets.http11 import Response
 
 from pmlive.sim._clob import Clob
 from pmlive.sim._exchange import Exchange
-from pmlive.sim._faults import FaultChannel
+from pmlive.sim._faults import Fault, FaultChannel
 from pmlive.sim._gamma import Gamma
-from pmlive.sim._http import Answer, HttpServer, Request, json_answer
+from pmlive.sim._http import Answer, HttpServer, Request, json_answer, phrase
 from pmlive.sim._hub import Dial, Hub
 from pmlive.sim._market_channel import MarketChannel
 from pmlive.sim._outlet import paced
@@ -32,6 +33,7 @@ __all__ = ["Server", "Urls"]
 _HOST = "127.0.0.1"
 _BEAT, _SWEEP, _STRETCH = 0.005, 0.05, 0.02
 _SLOW_PACE = 200
+_REDIRECTION = 3
 _MAX_FRAME = 4 * 1024 * 1024
 _CLOB: dict[str, FaultChannel] = {"/ws/market": "market", "/ws/user": "user"}
 _LIVE_DATA: dict[str, FaultChannel] = {"/": "realtime"}
@@ -106,11 +108,17 @@ class Server:
         async def handle(socket: ServerConnection) -> None:
             await self._serve(socket, channels[_path(socket.request)])
 
-        def admit(socket: ServerConnection, handshake: Handshake) -> Response | None:
-            return self._admit(socket, channels.get(_path(handshake)), _path(handshake))
+        async def admit(socket: ServerConnection, handshake: Handshake) -> Response | None:
+            channel = channels.get(_path(handshake))
+            if channel is not None and (fault := self.hub.faults.strike("no_http", channel)):
+                self.hub.dials.append(Dial(time.monotonic(), channel, _path(handshake), 0))
+                return await _without_http(socket, fault)
+            return self._admit(socket, channel, _path(handshake))
 
         def pace() -> int | None:
             faults = self.hub.faults
+            if any(faults.find("dead", channel) for channel in channels.values()):
+                return 0
             struck = next((fault for channel in channels.values() if (fault := faults.strike("slow", channel))), None)
             return None if struck is None else struck.number or _SLOW_PACE
 
@@ -139,9 +147,9 @@ class Server:
         status = 200 if refusal is None else refusal.number or 429
         self.hub.dials.append(Dial(time.monotonic(), channel, request.path, status))
         if refusal is not None:
-            answer = json_answer({"error": HTTPStatus(status).phrase}, status=status)
-            return msgspec.structs.replace(answer, headers={"Retry-After": refusal.detail or "1"})
-        while faults.find("stall", channel):  # noqa: ASYNC110  # a fault ends by the clock
+            answer = json_answer({"error": phrase(status)}, status=status)
+            return msgspec.structs.replace(answer, headers=_advice(status, refusal.detail))
+        while faults.find("stall", channel) or faults.find("dead", channel):  # noqa: ASYNC110  # a fault ends by the clock
             await asyncio.sleep(_BEAT)
         answer = (self._clob if channel == "clob" else self._gamma).answer(request)
         if slow := faults.strike("slow", channel):
@@ -153,19 +161,15 @@ class Server:
             return socket.respond(HTTPStatus.NOT_FOUND, "not a channel\n")
         refusal = self.hub.faults.strike("refuse", channel)
         crowded = len(self.hub.outlets) >= self.hub.limits.connections
-        status = (refusal.number if refusal else None) or HTTPStatus.TOO_MANY_REQUESTS
+        status = int((refusal.number if refusal else None) or HTTPStatus.TOO_MANY_REQUESTS)
         admitted = refusal is None and not crowded
-        self.hub.dials.append(Dial(time.monotonic(), channel, path, 101 if admitted else int(status)))
-        if admitted:
-            return None
-        response = socket.respond(HTTPStatus(status), "refused\n")
-        response.headers["Retry-After"] = (refusal.detail if refusal else "") or "1"
-        return response
+        self.hub.dials.append(Dial(time.monotonic(), channel, path, 101 if admitted else status))
+        return None if admitted else _refusal(status, _advice(status, refusal.detail if refusal else ""))
 
     async def _serve(self, socket: ServerConnection, channel: FaultChannel) -> None:
         outlet = self.hub.open(socket, channel, self._group.create_task)
-        if self.hub.faults.strike("drop", channel):
-            outlet.abort()
+        if fault := self.hub.faults.strike("drop", channel):
+            outlet.cut(fault.detail)
         elif fault := self.hub.faults.strike("close", channel):
             outlet.close(fault.number or 1012, fault.detail)
         talks = {"market": self._market, "user": self.user, "realtime": self.realtime, "prices": self._prices}
@@ -203,6 +207,29 @@ class Server:
             self._quotes.step(self.exchange.clock())
             self.realtime.quoted()
             self._prices.quoted()
+
+
+def _advice(status: int, detail: str) -> dict[str, str]:
+    """Write the header that goes with a refusal: where else to go, or when to come back."""
+    if status // 100 == _REDIRECTION:
+        return {"Location": detail or "/"}
+    return {"Retry-After": detail or "1"}
+
+
+def _refusal(status: int, advice: dict[str, str]) -> Response:
+    body = b"refused\n"
+    headers = Headers({**advice, "Content-Length": str(len(body)), "Connection": "close"})
+    return Response(status, phrase(status), headers, body)
+
+
+async def _without_http(socket: ServerConnection, fault: Fault) -> Response:
+    """Answer a handshake with words of another protocol, or with nothing for as long as the fault is in force."""
+    if fault.detail:
+        socket.transport.write(fault.detail.encode())
+        socket.transport.close()
+    while not fault.detail and fault.in_force(time.monotonic()):  # noqa: ASYNC110  # a fault ends by the clock
+        await asyncio.sleep(_BEAT)
+    return _refusal(400, {})
 
 
 def _path(request: Handshake | None) -> str:

@@ -37,12 +37,16 @@ class UserChannel:
         self._rng = Random(f"{seed}/orders")
         # The condition ids each client named; None stands for all.
         self._wishes: dict[int, set[str] | None] = {}
+        # Clients that are answered nothing at all.
+        self._denied: set[int] = set()
 
     async def serve(self, outlet: Outlet) -> None:
         """Listen to one client until it leaves."""
         try:
             async for text in outlet.socket:
                 outlet.heard = time.monotonic()
+                if outlet.id in self._denied:
+                    continue
                 if outlet.id not in self._wishes:
                     self._first(outlet, str(text))
                 elif text == "PING":
@@ -51,6 +55,7 @@ class UserChannel:
                     self._later(outlet, str(text))
         finally:
             self._wishes.pop(outlet.id, None)
+            self._denied.discard(outlet.id)
 
     async def tell(self, every: float) -> None:
         """Tell stories for as long as the venue runs."""
@@ -80,11 +85,24 @@ class UserChannel:
             return
         if request.type.lower() != "user":
             outlet.close(1008, "invalid subscription payload")
+        elif denial := self._hub.faults.strike("deny", "user"):
+            self._deny(outlet, denial.detail)
         elif not CREDENTIALS.match(request.auth):
             # The real venue gives no reason, not even a close frame.
             outlet.abort()
         else:
             self._wishes[outlet.id] = set(request.markets) if request.markets else None
+
+    def _deny(self, outlet: Outlet, detail: str) -> None:
+        """Refuse good credentials, by a close frame, in words, by silence, or by cutting the connection."""
+        if detail == "close":
+            outlet.close(1008, "invalid api key")
+        elif detail in ("words", "silence"):
+            self._denied.add(outlet.id)
+            if detail == "words":
+                outlet.word('{"error":"invalid api key"}')
+        else:
+            outlet.abort()
 
     def _later(self, outlet: Outlet, text: str) -> None:
         try:

@@ -11,9 +11,10 @@ from pmlive.sim._credentials import CREDENTIALS, Credentials
 from pmlive.sim._exchange import Exchange
 from pmlive.sim._faults import Fault, FaultChannel, FaultKind, Faults
 from pmlive.sim._hub import Dial, Hub, Limits
+from pmlive.sim._ledger import Change, History, Ledger
 from pmlive.sim._mischief import Mischief
 from pmlive.sim._orders import OrderStory
-from pmlive.sim._outlet import Connection
+from pmlive.sim._outlet import Connection, Outlet
 from pmlive.sim._script import Script, write_script
 from pmlive.sim._server import Server, Urls
 from pmlive.sim._thread import LoopThread
@@ -35,9 +36,9 @@ class SimulatedVenue:
     ``script`` as fast as its socket takes it. ``port`` is the first of five, 0 takes any. ``depth`` is the number of
     levels a side. ``lifetime`` (seconds) ends the ordinary markets, ``resolve_after`` is how long after its end a
     market's winner is named. ``story_every`` is the time between the simulated user's orders. ``duplicates`` is the
-    share of changes that the venue says twice. ``keep_truth`` keeps every frame sent, in ``delivered``. So many of the
-    ordinary markets as ``v2`` says, the last ones, are of protocol V2: their tokens are Gamma's ``positionIds``, though
-    it states ``clobTokenIds`` as well.
+    share of changes that the venue says twice. ``keep_truth`` keeps every frame sent, in ``delivered``, and every
+    change made, in ``changes`` and ``history``. So many of the ordinary markets as ``v2`` says, the last ones, are of
+    protocol V2: their tokens are Gamma's ``positionIds``, though it states ``clobTokenIds`` as well.
 
     >>> with SimulatedVenue(markets=2, seed=7, rate=0) as venue:
     ...     [market.question for market in venue.markets], sorted(venue.environment())[0]
@@ -77,6 +78,8 @@ class SimulatedVenue:
         self._make = lambda: Server(
             self._exchange, self._hub, seed=seed, rate=rate or 0.0, story_every=story_every, script=script
         )
+        if keep_truth and script is None:
+            self._hub.ledger = Ledger(self._exchange)
         self._script = script
         self._port = port
         self._server: Server | None = None
@@ -163,6 +166,16 @@ class SimulatedVenue:
     def withheld(self) -> list[str]:
         """List the messages that the faults ``skip`` and ``silent`` kept from everybody."""
         return [message.text for message in list(self._mischief.withheld)]
+
+    def changes(self) -> list[Change]:
+        """List every change of a level since the beginning, whether sent or not; empty without ``keep_truth``."""
+        ledger = self._hub.ledger
+        return [] if ledger is None else ledger.changes()
+
+    def history(self) -> dict[str, History]:
+        """Give the books that each token has had since the beginning; empty without ``keep_truth``."""
+        ledger = self._hub.ledger
+        return {} if ledger is None else ledger.history()
 
     @property
     def faults(self) -> list[Fault]:
@@ -255,12 +268,15 @@ class SimulatedVenue:
         self._thread.call(self._faults.clear)
 
     def _fault(self, fault: Fault, *, lasting: bool) -> Fault:
+        if fault.kind == "forget":
+            fault.count = self._hub.forget(fault.token_id)
+            fault.clear()
         if fault.kind not in ("drop", "close"):
             return fault
         for outlet in self._hub.of(fault.channel, fault.token_id):
             if fault.in_force(time.monotonic()):
                 fault.struck()
-                _ = outlet.abort() if fault.kind == "drop" else outlet.close(fault.number or 1012, fault.detail)
+                _end(outlet, fault)
         if not lasting:
             fault.clear()
         return fault
@@ -283,6 +299,13 @@ class SimulatedVenue:
 
         self._server = self._make()
         await self._server.run(self._port, stopping, started)
+
+
+def _end(outlet: Outlet, fault: Fault) -> None:
+    if fault.kind == "drop":
+        outlet.cut(fault.detail)
+    else:
+        outlet.close(fault.number or 1012, fault.detail)
 
 
 def _list(number: int, seed: int, *, hostile: bool, v2: int) -> list[Market]:

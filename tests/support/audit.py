@@ -1,6 +1,7 @@
 """What the simulated venue really sent, against what a recording says."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -98,6 +99,17 @@ class Audit:
         """List rows of what nobody sent."""
         sent = {change[:5] for change in self.sent}
         return [row for row in self.kept if row not in sent]
+
+    @property
+    def doubled(self) -> list[tuple[object, ...]]:
+        """List rows that are there more often than they were said, repetitions aside.
+
+        A venue that catches up may take a level away, bring it back and take it away again within one millisecond, so
+        that two rows are alike but for their place.
+        """
+        said = Counter(change[:5] for change in self.sent)
+        said.subtract(Counter(change[:5] for change in self.repeated))
+        return list((Counter(self.kept) - said).elements())
 
     def is_in_a_gap(self, token: str, time: int) -> bool:
         at = pl.from_epoch(pl.lit(time), "ms").dt.replace_time_zone("UTC")

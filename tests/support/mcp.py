@@ -47,7 +47,7 @@ Era: TypeAlias = Literal["legacy", "2026-07-28"]
 Target: TypeAlias = Server[Any] | MCPServer | StdioServerParameters | Site | Served
 Log: TypeAlias = types.LoggingMessageNotificationParams
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 CLIENT = {"name": "a test", "version": "1"}
 ENVELOPE: dict[str, object] = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",

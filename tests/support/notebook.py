@@ -1,7 +1,6 @@
 """A notebook as somebody sees it in a browser: its cells, its kernel, and the widgets in it."""
 
 import json
-import time
 from ast import literal_eval
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
 from support.lab import Server, Watch
+from support.waiting import Budget
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -106,10 +106,9 @@ _MODELS = """async () => {
 
 def until(page: "Page", condition: Callable[[], object], seconds: float = _PATIENCE, *, what: str) -> None:
     """Wait for something in a page, which is left alone in between."""
-    deadline = time.monotonic() + seconds
+    budget = Budget(seconds, what)
     while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not come true within {seconds} s")
+        budget.check()
         page.wait_for_timeout(_STEP)
 
 
