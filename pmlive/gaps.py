@@ -39,8 +39,12 @@ def concerning(gaps: pl.DataFrame, token_id: str, conns: Collection[int] | None)
 
 
 class GapInterval(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A gap, in nanoseconds since 1970; ``until`` is where trust can begin again at the earliest."""
+    """A gap, in nanoseconds since 1970; ``until`` is where trust can begin again at the earliest.
 
+    ``seq`` is the number of the row that told of it last.
+    """
+
+    seq: int
     started: int
     ended: int | None
     until: int
@@ -85,20 +89,21 @@ class GapIndex:
         )
         self._own: dict[str, list[GapInterval]] = {}
         self._general: list[GapInterval] = []
-        for gap in (self._bounded(gap, self.restarts) for gap in found):
+        for gap in (_bounded(gap, self.restarts) for gap in found):
             (self._general if gap.token_id is None else self._own.setdefault(gap.token_id, [])).append(gap)
 
     def of(
-        self, token_id: str, *, conns: Collection[int] | None = None, known: Sequence[int] = ()
+        self, token_id: str, *, conns: Collection[int] | None = None, known: Sequence[tuple[int, int]] = ()
     ) -> list[GapInterval]:
         """List the gaps that concern a token, in order of their beginning.
 
         Args:
             token_id: the token.
             conns: the connections that carried it; None where that is asked of each gap later.
-            known: when its book was known to be right, in order; a gap of its own that has no end was over by then.
+            known: rows, by number and time, in which its book was known to be right; a gap of its own without an end
+                that was told of before was over by then.
         """
-        own = [self._bounded(gap, known) for gap in self._own.get(token_id, ())]
+        own = [_bounded(gap, (time for seq, time in known if seq > gap.seq)) for gap in self._own.get(token_id, ())]
         general = (gap for gap in self._general if conns is None or gap.conn == _EVERYTHING or gap.conn in conns)
         return sorted([*own, *general], key=_started)
 
@@ -114,12 +119,13 @@ class GapIndex:
         """List all gaps in order of their beginning."""
         return sorted([*self._general, *(gap for own in self._own.values() for gap in own)], key=_started)
 
-    def _bounded(self, gap: GapInterval, known: Sequence[int]) -> GapInterval:
-        """Let a gap without an end last until it is known to be over."""
-        if gap.ended is not None:
-            return gap
-        until = next((time for time in known if time > gap.started), ENDLESS)
-        return msgspec.structs.replace(gap, until=min(until, gap.until))
+
+def _bounded(gap: GapInterval, known: Iterable[int]) -> GapInterval:
+    """Let a gap without an end last until it is known to be over."""
+    if gap.ended is not None:
+        return gap
+    until = min((time for time in known if time > gap.started), default=ENDLESS)
+    return msgspec.structs.replace(gap, until=min(until, gap.until))
 
 
 def _started(gap: GapInterval) -> int:
@@ -128,16 +134,19 @@ def _started(gap: GapInterval) -> int:
 
 def _intervals(frame: pl.DataFrame) -> Iterable[GapInterval]:
     detail = pl.col("detail").fill_null("") if "detail" in frame.columns else pl.lit("").alias("detail")
+    seq = pl.col("seq") if "seq" in frame.columns else pl.lit(0).alias("seq")
     numbers = frame.select(
+        seq,
         pl.col("started", "ended").cast(pl.Datetime("ns", "UTC")).dt.epoch("ns"),
         pl.col("cause").cast(pl.String),
         detail,
         "token_id",
         "conn",
     )
-    rows = cast("list[tuple[int, int | None, Cause, str, str | None, int]]", numbers.rows())
-    for started, ended, cause, text, token_id, conn in rows:
+    rows = cast("list[tuple[int, int, int | None, Cause, str, str | None, int]]", numbers.rows())
+    for number, started, ended, cause, text, token_id, conn in rows:
         yield GapInterval(
+            seq=number,
             started=started,
             ended=ended,
             until=ENDLESS if ended is None else ended,

@@ -38,11 +38,11 @@ def earlier_entry(item: Record) -> bytes:
 
 
 def rebuild(given: Iterable[Record]) -> dict[str, pl.DataFrame]:
-    """Make a trade of each frame of the market channel, and a row of each gap."""
+    """Make a trade of each frame of the market channel, and a row of each gap and each loss."""
     kept = list(given)
     return {
         "trades": _table("trades", [item for item in kept if item.kind == "market"]),
-        "gaps": _table("gaps", [item for item in kept if item.kind == "gap"]),
+        "gaps": _table("gaps", [item for item in kept if item.kind in ("gap", "loss")]),
     }
 
 

@@ -1,6 +1,7 @@
 """Silence, missing books and lost changes against the simulated venue, noticed and mended."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
@@ -20,9 +21,12 @@ from pmlive.settings import Variables, Venue
 from pmlive.sim import SimulatedVenue
 from pmlive.store import Record, scan
 
+S = 1_000_000_000
 Watching = Callable[[Live, SimulatedVenue], Coroutine[object, object, None]]
 # Silence is doubted after 0.4 s; the books have time to come.
 DOUBTING = times(ping=0.1, answer=3, opening=2, silence=0.4, calm=0.6)
+# And soon asked for anew.
+UNSURE = times(ping=0.1, answer=3, opening=0.5, silence=0.4, calm=0.6)
 PATIENT = times(ping=5, answer=5, opening=5, silence=60)
 
 
@@ -220,20 +224,63 @@ def test_the_realtime_socket_that_freezes_is_dialled_again() -> None:
         asyncio.run(watch())
 
 
-def test_rest_that_is_down_leaves_a_silent_stream_as_it_is() -> None:
-    """Without a witness nobody knows, and dialling again would be no proof either way."""
-
+def test_a_calm_stream_whose_books_are_sent_anew_needs_no_rest_to_be_trusted() -> None:
     async def watch() -> None:
-        async with living(sim, timing=DOUBTING) as live:
+        async with living(sim, timing=UNSURE) as live:
             subscribe(live, tokens_of(sim))
             await until_trusted(live, 2)
             sim.fault("refuse", channel="clob", number=403)
-            asked = len(sim.dials)
-            await until(lambda: len(sim.dials) >= asked + 6)
+            compared = sum(token.counts.snapshot_ok for token in live.desk.pipeline.books.tokens.values())
+            await until(
+                lambda: (
+                    sum(token.counts.snapshot_ok for token in live.desk.pipeline.books.tokens.values()) >= compared + 6
+                )
+            )
             assert all(trusted(live))
+            assert causes(live) == set()
             assert live.reconnects == 0
 
     with SimulatedVenue(markets=1, rate=0) as sim:
+        asyncio.run(watch())
+
+
+def test_a_frozen_stream_is_a_gap_though_rest_is_down_too() -> None:
+    """Both are Cloudflare's, and fail together."""
+
+    async def watch() -> None:
+        async with living(sim, timing=UNSURE, doubts=Doubts(answer=0.5)) as live:
+            subscribe(live, tokens_of(sim))
+            await until_trusted(live, 2)
+            await until(lambda: live.desk.frame("prices").height > 20)
+            frozen = time.time_ns()
+            sim.fault("stall")
+            await until(lambda: not any(trusted(live)))
+            gaps = live.desk.frame("gaps").filter(pl.col("token_id").is_not_null())
+            assert set(gaps["cause"]) == {"silence"}
+            assert gaps.height == 2
+            assert max(gaps["started"].dt.epoch("ns")) < frozen + S // 10
+            await until(lambda: live.reconnects >= 1)
+            sim.clear_faults()
+            await until_trusted(live, 2)
+
+    with SimulatedVenue(markets=1, rate=50) as sim:
+        asyncio.run(watch())
+
+
+def test_a_token_that_froze_while_its_siblings_flow_is_compared_soon() -> None:
+    async def watch() -> None:
+        odd = Doubts(quiet=300, frozen=0.4, grace=0.1)
+        async with living(sim, timing=PATIENT, doubts=odd) as live:
+            subscribe(live, tokens_of(sim))
+            await until_trusted(live, 4)
+            frozen = tokens_of(sim)[0]
+            sim.fault("silent", token_id=frozen)
+            await until(lambda: live.desk.pipeline.books.tokens[frozen].gap is not None)
+            gap = live.desk.pipeline.books.tokens[frozen].gap
+            assert gap is not None
+            assert gap.cause in {"silence", "mismatch"}
+
+    with SimulatedVenue(markets=2, rate=50) as sim:
         asyncio.run(watch())
 
 

@@ -526,7 +526,7 @@ def test_a_wrong_hash_that_nothing_follows_is_a_mismatch_after_a_second() -> Non
     assert gap.cause == "mismatch"
 
 
-def test_two_wrong_hashes_are_a_mismatch_that_a_hash_that_fits_ends() -> None:
+def test_two_wrong_hashes_are_a_mismatch_that_a_snapshot_ends() -> None:
     night, venue = begun()
     night.frame(100, venue.change("bid", "0.43", "5", 100))
     night.frame(200, venue.change("bid", "0.43", "6", 200, hash="00" * 20))
@@ -539,7 +539,7 @@ def test_two_wrong_hashes_are_a_mismatch_that_a_hash_that_fits_ends() -> None:
 
     assert night.checks(3000) == ["verified", "mismatch", "mismatch", "skipped", "verified"]
     # From the last proof on nothing is certain.
-    assert night.gaps() == [("1", "mismatch", 100, 500)]
+    assert night.gaps() == [("1", "mismatch", 100, 900)]
     assert night.wanted == {}
     assert counts(night).hash_mismatch == 2
 

@@ -118,7 +118,7 @@ def test_damage_in_a_leftover_log_is_a_gap_and_the_file_is_kept(
 
     kept = [*range(1, 107), *range(114, 150)]
     assert logged(tmp_path) == stored(tmp_path) == kept
-    assert [item.seq for item in records(tmp_path) if item.kind == "gap"] == [113]
+    assert [item.seq for item in records(tmp_path) if item.kind == "loss"] == [113]
     assert scan(tmp_path, "gaps").collect()["seq"].to_list() == [113]
     assert "bytes of the log are damaged" in caplog.text
     (damaged,) = (tmp_path / "wal").glob("*.damaged-*")

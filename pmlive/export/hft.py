@@ -153,7 +153,7 @@ def _of(source: Path, table: str, token: str) -> pl.DataFrame:
 
 def _breaks(gaps: GapIndex, token: str, books: pl.DataFrame) -> Iterable[Break]:
     """List when a token's book could not be trusted; what befell its connection is a gap of the token, too."""
-    known = books.filter(~pl.col("alone"))["ts_recv"].dt.epoch("ns").to_list()
+    known = books.filter(~pl.col("alone")).select("seq", pl.col("ts_recv").dt.epoch("ns")).rows()
     return (Break(gap.started, gap.until) for gap in gaps.of(token, conns=(), known=known))
 
 

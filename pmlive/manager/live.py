@@ -8,7 +8,7 @@ import msgspec
 
 from pmlive import _wire
 from pmlive._session import Timing
-from pmlive.errors import PmliveError, ProtocolError
+from pmlive.errors import FeedError, PmliveError, ProtocolError
 from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap, NewMarket
 from pmlive.feed import Clock, Connection, Policy, Pool, elapsed
 from pmlive.logs import get_logger
@@ -38,12 +38,13 @@ class Doubts(msgspec.Struct, frozen=True):
     """When silence is compared with REST, in seconds.
 
     A token that was not heard for ``quiet`` is, ``sample`` of them at a time, and one that used to be heard for
-    ``frozen`` while its market or its connection goes on; the stream may lag ``grace`` behind REST. From a market that
-    was resolved ``settled`` ago nothing more is expected. A process that did not run for ``pause`` knows nothing of it.
+    ``frozen`` while its market or its connection goes on; REST is given ``answer``, and the stream may lag ``grace``
+    behind it. From a market that was resolved ``settled`` ago nothing more is expected. A process that did not run for ``pause`` knows nothing of it.
     """
 
     quiet: float = 300.0
     frozen: float = 60.0
+    answer: float = 10.0
     grace: float = 5.0
     sample: int = 5
     settled: float = 60.0
@@ -332,9 +333,10 @@ class Live:
         try:
             ahead = await self._is_ahead(token)
         except PmliveError as error:
-            if is_odd and token.trusted() and token.heard <= since:
-                self._lose(token, since, f"it is silent while others are not, and REST does not answer: {error}")
             logger.warning("a silent token could not be compared with REST: %s", error)
+            if is_odd and token.trusted():
+                detail = f"it is silent while others are not, and REST does not answer: {error}"
+                await self._ask_anew([token], since, detail)
             return
         if ahead:
             self._lose(token, since, "REST has a newer book than the stream sent")
@@ -362,19 +364,29 @@ class Live:
         elif False in found or not sample:
             connection.session.witnessed(asked)
         else:
-            self._unwitnessed(connection, conn, since, f"no data, and REST does not answer: {found[0]}")
+            await self._unwitnessed(connection, conn, since, f"no data, and REST does not answer: {found[0]}")
 
-    def _unwitnessed(self, connection: Connection, conn: int, since: int, detail: str) -> None:
-        """Trust nothing that came by a connection that may be calm or frozen, when nobody can tell which.
+    async def _unwitnessed(self, connection: Connection, conn: int, since: int, detail: str) -> None:
+        """Find out whether a connection is calm or frozen when REST cannot tell; try another when it stays silent."""
+        tokens = [token for token in self.desk.pipeline.books.carried(conn) if token.conn == conn]
+        is_silent = await self._ask_anew(tokens, since, detail)
+        logger.warning("connection %d to %s: %s", conn, connection.url, detail)
+        if is_silent and connection.conn == conn and self.clock() - since >= 2 * connection.session.patience:
+            connection.give_up(detail)
 
-        The books are asked for anew; when none comes, another connection is tried.
+    async def _ask_anew(self, tokens: Sequence[Token], since: int, detail: str) -> bool:
+        """Ask the socket for books that nothing vouches for since a time; tell whether it sent none.
+
+        A book that comes is compared with ours. One that stays away is not trusted any more.
         """
-        for token in self.desk.pipeline.books.carried(conn):
+        asked = self.clock()
+        self.pool.resync([token.id for token in tokens])
+        await asyncio.sleep(self._unmet_after / _S)
+        silent = [token for token in tokens if token.heard < asked]
+        for token in silent:
             if token.trusted():
                 self._lose(token, since, detail)
-        logger.warning("connection %d to %s: %s", conn, connection.url, detail)
-        if self.clock() - since >= 2 * connection.session.patience:
-            connection.give_up(detail)
+        return len(silent) == len(tokens)
 
     async def _is_ahead(self, token: Token) -> bool:
         """Tell whether REST has a state that the stream does not bring in time."""
@@ -385,7 +397,11 @@ class Live:
         return token.trusted() and not _has(token, book)
 
     async def _rest_book(self, token_id: str) -> BookSnapshot | None:
-        body = await self.catalogue.book(token_id)
+        try:
+            async with asyncio.timeout(self._doubts.answer):
+                body = await self.catalogue.book(token_id)
+        except TimeoutError as error:
+            raise FeedError(f"no answer within {self._doubts.answer:g} s") from error
         if body is None:
             self._note_gone(token_id)
         return None if body is None else _wire.decode_book(body)

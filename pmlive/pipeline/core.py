@@ -195,8 +195,7 @@ class Pipeline:
         if gap.token_id is None or gap.ended is not None:
             self.books.trust.write(gap, now, ended=gap.ended)
         elif gap.token_id in self.books.tokens:
-            token = self.books.tokens[gap.token_id]
-            self.books.trust.lose(token, gap.cause, gap.started, now, gap.detail)
+            self.books.distrust(self.books.tokens[gap.token_id], gap.cause, gap.started, now, gap.detail)
 
     def link(self, conn: int, state: LinkState) -> None:
         """Go on with a connection from what was written down, unless it is known."""

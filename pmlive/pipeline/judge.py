@@ -140,8 +140,12 @@ class Judge:
             self._acquit(token)
 
     def _prove_again(self, token: Token, at: int) -> None:
-        """A book that changes were put on all the while is right again when the venue's hash says so."""
-        known = self._hashes and token.proof.established and token.conn
+        """A book that changes were put on all the while is right again when the venue's hash says so.
+
+        One that was found to be wrong is not: what it lacks may be put right by chance, and a whole book was asked for.
+        """
+        is_wrong = token.gap is not None and token.gap.cause == "mismatch"
+        known = self._hashes and token.proof.established and token.conn and not is_wrong
         if known and token.proof.fits(token.book, token.market, token.id, token.timestamp, token.stated):
             token.counts.hash_verified += 1
             token.proved = token.reached

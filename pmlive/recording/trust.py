@@ -149,9 +149,9 @@ def timelines(
     }
 
 
-def _right(events: Sequence[Event]) -> list[int]:
-    """List when the recorder wrote down that it trusted a book."""
-    return [event.recv for event in events if event.kind == "keyframe"]
+def _right(events: Sequence[Event]) -> list[tuple[int, int]]:
+    """List the rows, by number and time, in which the recorder wrote down that it trusted a book."""
+    return [(event.seq, event.recv) for event in events if event.kind == "keyframe"]
 
 
 def _events(contents: Contents, gaps: GapIndex, within: Window, token_id: str | None) -> dict[str, list[Event]]:
