@@ -5,6 +5,7 @@ the only proof that a subscription worked is its opening book: one that stays aw
 An answer to a ping proves that somebody is there, not that data flows, so silence is judged by data alone.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
@@ -13,6 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from pmlive import _wire
+from pmlive._streams import PriceStreams
 from pmlive.events import (
     BookSnapshot,
     Channel,
@@ -21,14 +23,29 @@ from pmlive.events import (
     Malformed,
     NewMarket,
     PriceChange,
+    StreamReply,
     Trade,
     Unknown,
     epoch_ns,
 )
 
-__all__ = ["UNANSWERED", "Complaint", "FetchBooks", "Late", "Redial", "Session", "State", "Timing", "Todo", "Witness"]
+__all__ = [
+    "UNANSWERED",
+    "Complaint",
+    "FetchBooks",
+    "Late",
+    "Redial",
+    "Refused",
+    "Session",
+    "State",
+    "Timing",
+    "Todo",
+    "Witness",
+]
 
 _S = 1_000_000_000
+_FOR_EVER = 1 << 62
+_TURN = 0.05
 
 # What says nothing of the tokens that were asked for: every connection is told of every new market.
 _NO_DATA = (Control, NewMarket)
@@ -46,7 +63,8 @@ UNANSWERED = "it answered them with silence"
 # A pause between two ticks that is longer than this is our own: the process was stopped, or the clock was set.
 _PAUSE = 5 * _S
 # Of text that the venue repeats, a word that may be a credential is not shown.
-_WORD = re.compile(r"[^\s'\",;:()]{4,}")
+_SHORTEST = 4
+_WORD = re.compile(rf"[^\s'\",;:()]{{{_SHORTEST},}}")
 _KEY = re.compile(r"(?=\S*\d)[A-Za-z0-9+/_=-]{20,}")
 _MOST_COMPLAINTS = 100
 
@@ -108,13 +126,19 @@ class Redial(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Refused(msgspec.Struct, frozen=True):
+    """Give this connection up for good: the venue does not take the credentials, and says why."""
+
+    reason: str
+
+
 class Complaint(msgspec.Struct, frozen=True):
-    """The venue says that something is wrong, in these words."""
+    """The venue says that something is wrong, or is not as it was asked for, in these words."""
 
     words: str
 
 
-Todo: TypeAlias = FetchBooks | Late | Witness | Redial | Complaint
+Todo: TypeAlias = FetchBooks | Late | Witness | Redial | Refused | Complaint
 
 
 class _Opening(msgspec.Struct):
@@ -128,8 +152,8 @@ class _Opening(msgspec.Struct):
 class Session:
     """What one connection wants, has, and waits for.
 
-    Keys are token ids on ``market``, condition ids on ``user`` (none at all for every market), and
-    ``topic|key`` on ``realtime`` and ``prices``.
+    Keys are token ids on ``market``, condition ids on ``user`` (none at all for every market), ``topic|key`` on
+    ``realtime``, and ``channel|symbol`` or ``channel|symbol|provider`` on ``prices``.
     """
 
     def __init__(
@@ -146,6 +170,9 @@ class Session:
         self.everything = False
         self._timing = timing or Timing()
         self._credentials = credentials
+        self.streams: PriceStreams | None = None
+        if channel == "prices" and credentials is not None:
+            self.streams = PriceStreams(credentials, patience=self._timing.opening)
         self._outbox: list[str] = []
         self._todo: list[Todo] = []
         self._opening: dict[str, _Opening] = {}
@@ -210,8 +237,9 @@ class Session:
         self._data = self._alive = self._ticked = self._complete = self._witness_asked = now
         self._newest = self._ping_sent = None
         self._next_ping = now + self._timing.ping
-        if self.channel == "prices" and self._credentials is not None:
-            self._outbox.append(_wire.authenticate(self._credentials()))
+        if self.streams is not None:
+            self.streams.connected(now)
+            self._outbox.extend(self.streams.to_send(now))
         if self.wanted or self.everything:
             self._ask(list(self.wanted), now)
 
@@ -229,6 +257,8 @@ class Session:
                 self.state = State.LIVE
         if self._opening:
             self._note_books(events)
+        if self.streams is not None:
+            self._note_replies(self.streams, events, now)
         return events
 
     def alive(self, now: int) -> None:
@@ -259,6 +289,8 @@ class Session:
         self._heartbeat(now)
         self._judge(now)
         self._chase(now)
+        if self.streams is not None:
+            self._advance(self.streams, now)
         is_open = self.state in (State.LIVE, State.SILENT)
         if is_open and self.wanted and now - max(self._data, self._witness_asked) >= self.patience:
             self._fall_silent(now)
@@ -308,7 +340,7 @@ class Session:
         words = _wire.readable([words])
         if not self.sends_credentials or self._credentials is None:
             return words
-        secrets = list(filter(None, self._credentials().values()))
+        secrets = [secret for secret in self._credentials().values() if len(secret) >= _SHORTEST]
         return _KEY.sub("***", _WORD.sub(lambda found: _unless_secret(found[0], secrets), words))
 
     @property
@@ -338,6 +370,21 @@ class Session:
         return self._data - (way if 0 < way <= _LONGEST_WAY else 0)
 
     @property
+    def refused(self) -> dict[str, str]:
+        """Say in the venue's words what it refuses, by key."""
+        return {} if self.streams is None else {key: self.shown(words) for key, words in self.streams.refused.items()}
+
+    @property
+    def providers(self) -> dict[str, str]:
+        """Say who serves what has a choice of providers, by key."""
+        return {} if self.streams is None else self.streams.providers
+
+    @property
+    def pause(self) -> float:
+        """Say how many seconds to let pass at most before the next ``tick``, since a frame waits for its turn."""
+        return _TURN if self.streams is not None and self.streams.is_waiting else math.inf
+
+    @property
     def waiting(self) -> list[str]:
         """List the tokens whose opening book has not come."""
         return list(self._opening)
@@ -358,7 +405,9 @@ class Session:
         if self.channel == "realtime":
             return [_wire.subscribe_realtime(*_split(key)) for key in keys]
         if self.channel == "prices":
-            return [_wire.subscribe_prices(*_split(key)) for key in keys]
+            if self.streams is not None:
+                self.streams.ask(keys)
+            return []
         if self.channel == "user":
             return self._user_subscription(keys)
         frames: list[str] = []
@@ -376,7 +425,9 @@ class Session:
         if self.channel == "realtime":
             return [_wire.unsubscribe_realtime(*_split(key)) for key in keys]
         if self.channel == "prices":
-            return [_wire.unsubscribe_prices(*_split(key)) for key in keys]
+            if self.streams is not None:
+                self.streams.withdraw(keys)
+            return []
         if self.channel == "user":
             return [] if self.everything else [_wire.unsubscribe_user(keys)]
         return [_wire.unsubscribe_market(chunk) for chunk in _chunks(keys)]
@@ -388,8 +439,26 @@ class Session:
                 self._opening.pop(event.token_id, None)
         self._settle()
 
+    def _note_replies(self, streams: PriceStreams, events: Iterable[Event], now: int) -> None:
+        for event in events:
+            if isinstance(event, StreamReply):
+                streams.answered(event, now)
+                self._useful = self._useful or event.word == "subscribed"
+                self._settle()
+
+    def _advance(self, streams: PriceStreams, now: int) -> None:
+        """Send what has its turn, and say what became of what was sent."""
+        self._outbox.extend(streams.to_send(now))
+        self._todo.extend(Complaint(self.shown(words)) for words in streams.news)
+        streams.news.clear()
+        if streams.rejected:
+            self._todo.append(Refused(self.shown(streams.rejected)))
+        elif streams.broken:
+            self._todo.append(Redial(self.shown(streams.broken)))
+
     def _settle(self) -> None:
-        if not self._opening and self.state is State.OPENING:
+        is_answered = self.streams is None or self.streams.is_settled
+        if not self._opening and is_answered and self.state is State.OPENING:
             self.state = State.LIVE
 
     @property
@@ -411,21 +480,24 @@ class Session:
             self._ping_sent = now if self._ping_sent is None else self._ping_sent
 
     def _judge(self, now: int) -> None:
-        """Doubt credentials that got no answer at all."""
+        """Doubt credentials that got no answer at all; the price streams wait for theirs themselves."""
+        if self.streams is not None:
+            return
         waiting = self.sends_credentials and self._subscribed and not (self._answered or self._accepted)
         if waiting and not self._refusal and now - self._asked >= self._timing.verdict:
             self._refuse(UNANSWERED)
 
     def _note_words(self, data: str | bytes, events: Sequence[Event]) -> None:
         """Note what the venue says of the connection: that something is wrong, or that it is there."""
-        words = _wire.complaint(data)
+        is_reply = bool(events) and isinstance(events[0], StreamReply)
+        words = None if is_reply else _wire.complaint(data)
         if words is None:
             self._note_greeting(events)
             return
         words = self.shown(words)
         if len(self._todo) < _MOST_COMPLAINTS:
             self._todo.append(Complaint(words))
-        if not self.sends_credentials or self._had_data:
+        if not self.sends_credentials or self._had_data or self.streams is not None:
             return
         if _wire.refuses_credentials(self.channel, words):
             self._refuse(words)
@@ -475,8 +547,15 @@ class Session:
             self._todo.append(Redial(f"no data for {self._patience() / _S:.0f} s"))
 
     def _patience(self) -> int:
+        if self.streams is not None and not any(key.startswith("price.crypto") for key in self._served()):
+            # Markets of equities and currencies close; an answer to a ping is all that comes then.
+            return _FOR_EVER
         busy = self.channel == "market" or any(not key.startswith("activity|") for key in self.wanted)
         return self._timing.silence if busy else self._timing.calm
+
+    def _served(self) -> list[str]:
+        refused = {} if self.streams is None else self.streams.refused
+        return [key for key in self.wanted if key not in refused]
 
 
 def _unless_secret(word: str, secrets: Sequence[str]) -> str:

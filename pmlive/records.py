@@ -24,6 +24,8 @@ __all__ = [
     "Note",
     "Opened",
     "Record",
+    "Standing",
+    "Taken",
     "TokenState",
     "read_note",
 ]
@@ -56,12 +58,16 @@ class Kind(StrEnum):
     # The whole state of a token and of a connection, where a segment begins and where a run ends.
     STATE = "state"
     LINK = "link"
+    # The messages that are known, so that one that comes again there is told.
+    TAKEN = "taken"
 
 
 FRAMES: frozenset[str] = frozenset((Kind.MARKET, Kind.USER, Kind.REALTIME, Kind.PRICES))
 
 # A level change as it is written down: the venue's time of it (ms), its side, price and size.
 Change: TypeAlias = tuple[int, str, str, str]
+# The last number of a channel of the price streams, and when it came.
+Standing: TypeAlias = tuple[int, int]
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -119,6 +125,14 @@ class LinkState(msgspec.Struct, frozen=True):
     frame: int = 0
     # The unknown kinds of message that were told of it.
     strange: list[str] = []
+    # How far each of its channels was numbered.
+    numbers: dict[str, Standing] = {}
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """The messages that were taken of late, by table, as marks that tell each from others."""
+
+    marks: dict[str, bytes]
 
 
 class TokenState(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,10 +160,12 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
 
 # A list is token ids; None is a kind that says all by itself.
 Note: TypeAlias = (
-    Opened | Closed | Loss | Gap | MarketResolved | BookSnapshot | TokenState | LinkState | list[str] | None
+    Opened | Closed | Loss | Gap | MarketResolved | BookSnapshot | TokenState | LinkState | Taken | list[str] | None
 )
 
-_TYPES: dict[str, type[Opened | Closed | Loss | Gap | MarketResolved | TokenState | LinkState] | type[list[str]]] = {
+_TYPES: dict[
+    str, type[Opened | Closed | Loss | Gap | MarketResolved | TokenState | LinkState | Taken] | type[list[str]]
+] = {
     Kind.OPEN: Opened,
     Kind.CLOSE: Closed,
     Kind.WANT: list[str],
@@ -160,6 +176,7 @@ _TYPES: dict[str, type[Opened | Closed | Loss | Gap | MarketResolved | TokenStat
     Kind.LOSS: Loss,
     Kind.STATE: TokenState,
     Kind.LINK: LinkState,
+    Kind.TAKEN: Taken,
 }
 _BARE: frozenset[str] = frozenset((Kind.BEGIN, Kind.CUT, Kind.END))
 

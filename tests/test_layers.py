@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).parent.parent / "pmlive"
 _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 _LAYERS = (
-    ("errors", "events", "_wire", "book", "integrity", "records", "times", "_session"),
+    ("errors", "events", "_wire", "book", "integrity", "records", "times", "_streams", "_session"),
     ("logs", "threads", "tables", "buffers", "digest", "gaps", "pipeline", "store"),
     ("feed", "replay", "markets", "settings", "credentials", "_wallet", "proxies", "statuses"),
     ("manager", "recording", "export", "captures"),

@@ -115,7 +115,7 @@ def test_a_number_that_no_column_can_hold_is_malformed_and_told() -> None:
     night = told(frame)
 
     night.frame(10, json.dumps(message), channel="user")
-    night.frame(20, frame["frame"], channel="user")
+    night.frame(20, json.dumps(message | {"bucket_index": 2}), channel="user")
 
     assert night.table("user_trades").height == 2
     assert night.pipeline.counts["malformed"] == 1

@@ -33,12 +33,13 @@ def test_there_are_samples_of_every_kind() -> None:
         "BestBidAsk",
         "BookSnapshot",
         "Comment",
-        "Control",
         "MarketResolved",
         "NewMarket",
         "PriceChange",
         "ReferencePrice",
         "SportResult",
+        "StreamNumber",
+        "StreamReply",
         "TickSizeChange",
         "Trade",
         "Unknown",
@@ -258,7 +259,8 @@ _FIELDS: list[tuple[str, str, Json]] = [
 )
 def test_the_fields_of_a_sample_have_these_values(source: str, name: str, expected: Json) -> None:
     frame = frames(source)[name]
-    [event] = decode(frame["channel"], frame["frame"])
+    [event, *numbers] = decode(frame["channel"], frame["frame"])
+    assert all(isinstance(number, events.StreamNumber) for number in numbers)
 
     kept = cast("Json", fields(event))
     assert {key: kept[key] for key in expected} == expected

@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from pmlive import _wire
 from pmlive._wire import decode, decode_book
-from pmlive.events import Activity, Channel, Comment, Control, Event, ReferencePrice, UserOrder, UserTrade
+from pmlive.events import Activity, Channel, Comment, Event, ReferencePrice, UserOrder, UserTrade
 from pmlive.sim import HOSTILE_TITLE, Market, SimulatedVenue
 
 _PATIENCE = 60.0
@@ -142,35 +142,6 @@ def test_comments_reach_whoever_listens_to_them() -> None:
         (comment,) = heard(socket, "realtime", lambda events: len(events) == 1)
         assert isinstance(comment, Comment)
         assert comment.payload["body"] == "<b>well</b>"
-
-
-def test_the_price_streams_want_credentials_then_open_with_a_numbered_snapshot() -> None:
-    wanted = _wire.subscribe_prices("price.crypto", "btcusd")
-    with SimulatedVenue(rate=0) as venue, client(venue.urls.prices_ws, wanted) as socket:
-        assert decode("prices", str(socket.recv(timeout=_PATIENCE))) == [Control("error", "auth_required")]
-        for frame in (_wire.authenticate(credentials(venue)), _wire.ping("prices"), wanted):
-            socket.send(frame)
-        words = [decode("prices", str(socket.recv(timeout=_PATIENCE))) for _ in range(3)]
-        assert words == [[Control("authed")], [Control("pong")], [Control("subscribed", "price.crypto")]]
-        frames = [msgspec.json.decode(socket.recv(timeout=_PATIENCE)) for _ in range(2)]
-        assert [(frame["seq"], frame.get("snapshot")) for frame in frames] == [(1, True), (2, None)]
-        assert frames[1]["payload"]["symbol"] == "btcusd"
-
-
-@pytest.mark.parametrize(
-    ("channel", "symbol", "code"),
-    [
-        ("price.weather", "btcusd", "bad_channel"),
-        ("price.crypto", "nope", "bad_filter"),
-        ("price.equity", "btcusd", "bad_filter"),
-    ],
-)
-def test_the_price_streams_refuse_what_they_do_not_have(channel: str, symbol: str, code: str) -> None:
-    with SimulatedVenue(rate=0) as venue:
-        frames = (_wire.authenticate(credentials(venue)), _wire.subscribe_prices(channel, symbol))
-        with client(venue.urls.prices_ws, *frames) as socket:
-            socket.recv(timeout=_PATIENCE)
-            assert decode("prices", str(socket.recv(timeout=_PATIENCE))) == [Control("error", code)]
 
 
 def test_rest_gives_the_book_the_socket_gives() -> None:

@@ -29,6 +29,7 @@ from pmlive.events import (
     NewMarket,
     PriceChange,
     ReferencePrice,
+    StreamNumber,
     Trade,
     Unknown,
     UserOrder,
@@ -204,7 +205,7 @@ def test_the_siblings_of_a_broken_point_survive() -> None:
 
     kinds = [type(event) for event in decode("prices", json.dumps(message))]
 
-    assert kinds == [ReferencePrice, Malformed, Malformed, ReferencePrice]
+    assert kinds == [ReferencePrice, Malformed, Malformed, ReferencePrice, StreamNumber]
 
 
 def test_three_generations_of_a_level_change_are_one_event() -> None:
@@ -572,11 +573,33 @@ def test_a_comment_keeps_its_payload() -> None:
 def test_messages_that_the_venue_dropped_are_told() -> None:
     message = message_of("polybolt-2026-09-08", "crypto btc") | {"dropped": 3, "rid": 7}
 
-    lost, price = decode("prices", json.dumps(message))
+    price, number = decode("prices", json.dumps(message))
 
-    assert isinstance(lost, Malformed)
-    assert lost.reason == "the venue dropped 3 messages of price.crypto"
     assert isinstance(price, ReferencePrice)
+    assert number == StreamNumber("price.crypto", number=5, dropped=3)
+
+
+def test_a_streamed_price_that_cannot_be_read_has_its_number_all_the_same() -> None:
+    message = message_of("polybolt-2026-09-08", "crypto btc") | {"payload": {"symbol": "btcusd", "value": "much"}}
+
+    assert [type(event) for event in decode("prices", json.dumps(message))] == [Malformed, StreamNumber]
+
+
+@pytest.mark.parametrize("payload", [{"symbol": "aapl", "source": "pyth", "data": []}, {"symbol": "aapl"}])
+def test_a_snapshot_may_be_empty(payload: Json) -> None:
+    message = message_of("polybolt-2026-09-08", "equity snapshot") | {"payload": payload}
+
+    assert decode("prices", json.dumps(message)) == [StreamNumber("price.equity", number=1)]
+
+
+def test_the_source_of_a_snapshot_is_that_of_each_of_its_points() -> None:
+    message = message_of("polybolt-2026-09-08", "equity snapshot")
+    payload = cast("Json", message["payload"]) | {"source": "massive", "window_seconds": 60}
+
+    read = decode("prices", json.dumps(message | {"payload": payload}))
+
+    prices = [price for price in read if isinstance(price, ReferencePrice)]
+    assert [(price.source, price.window_seconds, price.snapshot) for price in prices] == [("massive", 60, True)] * 4
 
 
 @pytest.mark.parametrize("data", ["[]", "PONG", '{"error":"No orderbook exists for the requested token id"}', _TRADE])
@@ -627,6 +650,16 @@ def test_the_frames_sent_are_those_that_the_venue_documents() -> None:
             "op": "subscribe",
             "rid": "price.crypto:btcusd",
             "subscriptions": [{"channel": "price.crypto", "filter": {"symbol": "btcusd"}}],
+        },
+        _wire.subscribe_prices("price.equity.twap", "eurusd", "chainlink"): {
+            "op": "subscribe",
+            "rid": "price.equity.twap:eurusd:chainlink",
+            "subscriptions": [
+                {
+                    "channel": "price.equity.twap",
+                    "filter": {"symbol": "eurusd", "window_seconds": 60, "provider": "chainlink"},
+                }
+            ],
         },
         _wire.unsubscribe_prices("price.crypto", "btcusd"): {
             "op": "unsubscribe",

@@ -1,6 +1,6 @@
 """The venue's message shapes: our events, under the venue's names."""
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -122,8 +122,11 @@ class StreamEnvelope(msgspec.Struct, frozen=True, kw_only=True):
     op: str = ""
     channel: str = ""
     code: str = ""
-    snapshot: bool = False
-    dropped: int = 0
+    rid: object = ""
+    provider: str | None = None
+    seq: Annotated[int, msgspec.Meta(ge=0, lt=2**62)] | None = None
+    snapshot: bool | None = None
+    dropped: Annotated[int, msgspec.Meta(ge=0, lt=2**62)] | None = None
     payload: object = None
 
 

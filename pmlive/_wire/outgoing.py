@@ -19,6 +19,9 @@ __all__ = [
     "unsubscribe_user",
 ]
 
+# The only window of which the price streams have averages.
+_TWAP_SECONDS = 60
+
 
 def ping(channel: Channel) -> str:
     """Write the heartbeat that the channel's server expects, or answers to."""
@@ -90,19 +93,25 @@ def authenticate(credentials: dict[str, str]) -> str:
     return _text({"op": "auth", "rid": "auth", "auth": _auth(credentials)})
 
 
-def subscribe_prices(channel: str, symbol: str) -> str:
-    """Ask for one symbol of the price streams."""
-    return _prices("subscribe", channel, symbol)
+def subscribe_prices(channel: str, symbol: str, provider: str = "") -> str:
+    """Ask for one symbol of the price streams, of a provider if one is named."""
+    return _prices("subscribe", channel, symbol, provider)
 
 
-def unsubscribe_prices(channel: str, symbol: str) -> str:
+def unsubscribe_prices(channel: str, symbol: str, provider: str = "") -> str:
     """Stop one symbol of the price streams."""
-    return _prices("unsubscribe", channel, symbol)
+    return _prices("unsubscribe", channel, symbol, provider)
 
 
-def _prices(op: str, channel: str, symbol: str) -> str:
-    filters = [{"channel": channel, "filter": {"symbol": symbol}}]
-    return _text({"op": op, "rid": f"{channel}:{symbol}", "subscriptions": filters})
+def _prices(op: str, channel: str, symbol: str, provider: str) -> str:
+    # One symbol a frame, since an answer names its frame and not its symbol.
+    wanted: dict[str, object] = {"symbol": symbol}
+    if channel.endswith(".twap"):
+        wanted["window_seconds"] = _TWAP_SECONDS
+    if provider:
+        wanted["provider"] = provider
+    rid = ":".join(part for part in (channel, symbol, provider) if part)
+    return _text({"op": op, "rid": rid, "subscriptions": [{"channel": channel, "filter": wanted}]})
 
 
 def _auth(credentials: dict[str, str]) -> dict[str, str]:

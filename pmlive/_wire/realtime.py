@@ -6,7 +6,16 @@ import msgspec
 
 from pmlive._wire import messages
 from pmlive._wire.complaints import complaint_in
-from pmlive.events import Comment, Control, Event, Malformed, ReferencePrice, Unknown
+from pmlive.events import (
+    Comment,
+    Control,
+    Event,
+    Malformed,
+    ReferencePrice,
+    StreamNumber,
+    StreamReply,
+    Unknown,
+)
 
 __all__ = ["read_prices", "read_realtime"]
 
@@ -31,20 +40,42 @@ def read_realtime(message: dict[str, object], raw: str) -> list[Event]:
 
 
 def read_prices(message: dict[str, object], raw: str) -> list[Event]:
-    """Read a message of the price streams."""
+    """Read a message of the price streams; the number of one with data comes last."""
     words = None if "op" in message else complaint_in(message)
     if words is not None:
         return [Control("error", words)]
     envelope = msgspec.convert(message, messages.StreamEnvelope, strict=False)
     if envelope.op:
-        return [Control(envelope.op, envelope.code or envelope.channel)]
-    lost: list[Event] = []
-    if envelope.dropped:
-        lost = [Malformed(raw, f"the venue dropped {envelope.dropped} messages of {envelope.channel}")]
-    if isinstance(envelope.payload, dict) and envelope.channel.startswith("price."):
-        payload = msgspec.convert(message["payload"], dict[str, object])
-        return lost + _reference_prices(envelope.channel, payload, raw)
-    return [*lost, Unknown(envelope.channel, raw)]
+        return [_reply(envelope)]
+    if envelope.seq is None and not envelope.dropped:
+        return _streamed(envelope, raw)
+    number = StreamNumber(envelope.channel, number=envelope.seq, dropped=envelope.dropped or 0)
+    return [*_streamed(envelope, raw), number]
+
+
+def _reply(envelope: messages.StreamEnvelope) -> StreamReply:
+    rid = envelope.rid if isinstance(envelope.rid, str) else ""
+    return StreamReply(
+        envelope.op,
+        envelope.code or envelope.channel,
+        rid=rid,
+        channel=envelope.channel,
+        code=envelope.code,
+        provider=envelope.provider or "",
+    )
+
+
+def _streamed(envelope: messages.StreamEnvelope, raw: str) -> list[Event]:
+    """Read what a numbered message holds; one that cannot be read has its number all the same."""
+    if isinstance(envelope.payload, list | None) or not envelope.channel.startswith("price."):
+        return [Unknown(envelope.channel, raw)]
+    try:
+        payload = msgspec.convert(envelope.payload, dict[str, object])
+        if envelope.snapshot and payload.get("data") is None:
+            payload["data"] = []
+        return _reference_prices(envelope.channel, payload, raw)
+    except (msgspec.ValidationError, ValueError) as error:
+        return [Malformed(raw, str(error))]
 
 
 def _activity(envelope: messages.Envelope) -> messages.Activity:
@@ -57,11 +88,13 @@ def _activity(envelope: messages.Envelope) -> messages.Activity:
 def _reference_prices(topic: str, payload: dict[str, object], raw: str) -> list[Event]:
     if not isinstance(payload.get("data"), list):
         return [_reference_price(payload | {"topic": topic})]
-    shared = {"topic": topic, "symbol": payload.get("symbol"), "snapshot": True}
+    # What is the same for every point, such as who tells it, is said once.
+    shared = {name: value for name, value in payload.items() if name != "data"}
+    told = {"topic": topic, "symbol": payload.get("symbol"), "snapshot": True}
     prices: list[Event] = []
     for point in msgspec.convert(payload["data"], list[object]):
         try:
-            prices.append(_reference_price(msgspec.convert(point, dict[str, object]) | shared))
+            prices.append(_reference_price(shared | msgspec.convert(point, dict[str, object]) | told))
         except (msgspec.ValidationError, ValueError) as error:
             prices.append(Malformed(raw, str(error)))
     return prices

@@ -31,7 +31,7 @@ from pmlive.events.market import (
     TickSizeChange,
     Trade,
 )
-from pmlive.events.realtime import Activity, Comment, ReferencePrice, SportResult
+from pmlive.events.realtime import Activity, Comment, ReferencePrice, SportResult, StreamNumber, StreamReply
 from pmlive.events.user import MakerOrder, UserOrder, UserTrade
 
 __all__ = [
@@ -57,6 +57,8 @@ __all__ = [
     "Probability",
     "ReferencePrice",
     "SportResult",
+    "StreamNumber",
+    "StreamReply",
     "TickSizeChange",
     "Timestamp",
     "Trade",

@@ -2,13 +2,15 @@
 
 import msgspec
 
-from pmlive.events.base import Timestamp
+from pmlive.events.base import Control, Timestamp
 
 __all__ = [
     "Activity",
     "Comment",
     "ReferencePrice",
     "SportResult",
+    "StreamNumber",
+    "StreamReply",
 ]
 
 
@@ -49,6 +51,25 @@ class ReferencePrice(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     is_carried_forward: bool | None = None
     source: str = ""
     snapshot: bool = False
+
+
+class StreamReply(Control, frozen=True, gc=False):
+    """An answer of the price streams: ``rid`` says to which request, ``code`` why not, ``provider`` who serves it."""
+
+    rid: str = ""
+    channel: str = ""
+    code: str = ""
+    provider: str = ""
+
+
+class StreamNumber(Control, frozen=True, gc=False):
+    """The number of a message of the price streams, whose channel is the word.
+
+    Numbers are consecutive by connection and channel; ``dropped`` messages before this one were not sent.
+    """
+
+    number: int | None = None
+    dropped: int = 0
 
 
 class Comment(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -6,13 +6,15 @@ from collections import deque
 from collections.abc import Callable
 
 import msgspec
-from websockets.exceptions import InvalidProxyStatus, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus
 
 from pmlive import statuses
-from pmlive.errors import FeedError, PmliveError
+from pmlive.errors import AuthError, FeedError, PmliveError
 
-__all__ = ["Backoff", "Policy", "fatal", "is_refusal", "retry_after"]
+__all__ = ["Backoff", "Policy", "close_code", "fatal", "is_refusal", "retry_after"]
 
+# Why the price streams close: wrong credentials, a reader that is slow, a server that goes, a client that misbehaves.
+_REJECTED, _SLOW, _DRAINING, _MISBEHAVED = 4001, 4002, 4003, 4008
 # Doubling further would leave the numbers that a float can hold.
 _DOUBLINGS = 60
 # A server that refuses is left alone for its time and up to a quarter more.
@@ -24,9 +26,9 @@ class Policy(msgspec.Struct, frozen=True):
 
     The delay before a dial is drawn evenly from nothing to ``first``, doubled with each failure up to ``most``. Only
     a connection that proved useful and lasted ``stable`` makes the next delay short again. A server that refuses the
-    handshake (403, say) is left alone for ``refused``, doubled with each refusal in a row up to ``refused_most``. In
-    any ``window``, one connection is dialled at most ``dials`` times, whatever happens; all connections together keep
-    ``spacing`` between two dials.
+    handshake (403, say) is left alone for ``refused``, doubled with each refusal in a row up to ``refused_most``; one
+    that was offended for ``refused``, and one that goes for up to ``draining``. In any ``window``, one connection is
+    dialled at most ``dials`` times, whatever happens; all connections together keep ``spacing`` between two dials.
     """
 
     first: float = 1.0
@@ -37,6 +39,7 @@ class Policy(msgspec.Struct, frozen=True):
     spacing: float = 0.1
     refused: float = 60.0
     refused_most: float = 900.0
+    draining: float = 10.0
     open_timeout: float = 10.0
     tick: float = 0.25
 
@@ -83,6 +86,17 @@ class Backoff:
         self._refusals = 0
         self._failures = 1 if useful and lasted >= self._policy.stable else self._failures + 1
 
+    def closed(self, code: int | None, now: float) -> None:
+        """Note the code that the server closed with, after the end."""
+        if code == _DRAINING:
+            # All clients of a server that goes are asked to come back at different times.
+            self._failures = 0
+            self._not_before = now + self._draw(0, self._policy.draining)
+        elif code == _MISBEHAVED:
+            self._not_before = now + self._policy.refused
+        elif code == _SLOW:
+            self._failures += 1
+
     def _refused(self) -> float:
         policy = self._policy
         wait = min(policy.refused_most, policy.refused * 2 ** min(self._refusals, _DOUBLINGS))
@@ -96,6 +110,11 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(error, InvalidStatus | InvalidProxyStatus) and statuses.is_refusal(error.response.status_code)
 
 
+def close_code(error: BaseException) -> int | None:
+    """Read the code that the server closed a connection with; None where it said none."""
+    return error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd is not None else None
+
+
 def retry_after(error: BaseException, otherwise: float) -> float | None:
     """Read how long a server wants to be left alone, in seconds; None if it did not say.
 
@@ -107,8 +126,10 @@ def retry_after(error: BaseException, otherwise: float) -> float | None:
     return otherwise if stated is None and error.response.status_code in (429, 503) else stated
 
 
-def fatal(error: BaseException, url: str) -> PmliveError | None:
-    """Tell an error that dialling again cannot mend, as one of ours."""
+def fatal(error: BaseException, url: str, *, said: str = "") -> PmliveError | None:
+    """Tell an error that dialling again cannot mend, as one of ours; ``said`` is what may be shown of it."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return FeedError(f"{url} has no certificate that can be trusted ({error.verify_message}); not dialled again")
+    if close_code(error) == _REJECTED:
+        return AuthError(f"{url} refused the credentials (closed with {said or error}); check the API key")
     return None

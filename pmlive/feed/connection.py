@@ -8,10 +8,10 @@ from typing import Protocol
 
 from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus, WebSocketException
 
-from pmlive._session import UNANSWERED, Complaint, FetchBooks, Late, Redial, Session, Todo, Witness
+from pmlive._session import UNANSWERED, Complaint, FetchBooks, Late, Redial, Refused, Session, Todo, Witness
 from pmlive.errors import AuthError, PmliveError
 from pmlive.events import Cause, Channel, Event
-from pmlive.feed.backoff import Backoff, Policy, fatal, is_refusal
+from pmlive.feed.backoff import Backoff, Policy, close_code, fatal, is_refusal
 from pmlive.feed.dialling import Dial, Socket, dial
 from pmlive.logs import get_logger
 from pmlive.proxies import proxy_for
@@ -28,8 +28,6 @@ _REFUSALS = 3
 # A refusal that takes as long as our own patience with silence is believed sooner.
 _SILENCES = 2
 _SIGN_IN = 401
-# The code with which the price streams close for who did not sign in.
-_NO_SIGN_IN = 4001
 # So many different complaints of the venue are told in the log.
 _MOST_KINDS = 20
 
@@ -240,7 +238,7 @@ class Connection:
                 raise self._given
             self._wake.clear()
             try:
-                async with asyncio.timeout(self._policy.tick):
+                async with asyncio.timeout(min(self._policy.tick, self.session.pause)):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -249,6 +247,8 @@ class Connection:
         match todo:
             case Redial(reason):
                 self._given = self._given or _GivenUpError(reason, "disconnect" if self.session.refusal else "silence")
+            case Refused(reason):
+                self._given = self._given or _GivenUpError(reason, "disconnect")
             case Complaint(words):
                 self._note_complaint(words)
             case Witness(since):
@@ -282,6 +282,7 @@ class Connection:
     def _note_end(self, error: Exception, lasted: float, detail: str) -> None:
         self.too_big = isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == _TOO_BIG
         self._backoff.ended(lasted, useful=self.session.useful)
+        self._backoff.closed(close_code(error), time.monotonic())
         self._over(error.cause if isinstance(error, _GivenUpError) else "disconnect", detail)
         for todo in self.session.to_do():
             if isinstance(todo, Complaint):
@@ -323,14 +324,14 @@ class Connection:
         """
         if self.conn is None:
             self._refusals += self._is_turned_away(error)
-        elif self.session.refusal or self._is_ended_at_once(error, lasted):
+        elif self.session.refusal or self._is_ended_at_once(lasted):
             self._refusals += 1
         else:
             self._refusals = 0
 
-    def _is_ended_at_once(self, error: Exception, lasted: float) -> bool:
+    def _is_ended_at_once(self, lasted: float) -> bool:
         session = self.session
-        if session.channel != "user" and not (isinstance(error, ConnectionClosed) and _code(error) == _NO_SIGN_IN):
+        if session.channel != "user":
             return False
         unproved = session.sends_credentials and not (session.accepted or session.useful or session.excused)
         return unproved and lasted < self._policy.open_timeout
@@ -346,7 +347,18 @@ class Connection:
                 f"{self.url} refused the credentials {self._refusals} times ({said}); check the API key, its secret "
                 "and its passphrase"
             )
-        return fatal(error, self.url)
+        rejected = self._rejection()
+        if rejected is not None:
+            return rejected
+        reason = fatal(error, self.url, said=self._described(error))
+        # Only who presented credentials to the price streams can have them refused by a close.
+        return None if isinstance(reason, AuthError) and self.session.streams is None else reason
+
+    def _rejection(self) -> AuthError | None:
+        """Give the error of credentials that the price streams refused in so many words."""
+        streams = self.session.streams
+        words = "" if streams is None else self.session.shown(streams.rejected)
+        return AuthError(f"{self.url} refused the credentials: {words}; check the API key") if words else None
 
     # --- what is told ---
 
@@ -378,10 +390,6 @@ class Connection:
 
 def _status(error: BaseException) -> int | None:
     return error.response.status_code if isinstance(error, InvalidStatus | InvalidProxyStatus) else None
-
-
-def _code(error: ConnectionClosed) -> int | None:
-    return None if error.rcvd is None else error.rcvd.code
 
 
 def _first_line(error: BaseException) -> str:

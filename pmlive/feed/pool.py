@@ -13,6 +13,8 @@ __all__ = ["Pool"]
 
 # Beyond some hundreds of tokens on one connection the venue sends changes but no opening books.
 TOKENS_PER_CONNECTION = 200
+# More subscriptions on one connection are refused, and the connection is closed.
+_SYMBOLS_PER_CONNECTION = 64
 _S = 1_000_000_000
 _TENTH = _S // 10
 _EPOCHS_BEGAN = 17_356_896_000  # 2025-01-01, in tenths of a second since 1970; 32 bits last for 13 years
@@ -149,7 +151,8 @@ class Pool:
         return connection
 
     def _room(self, connection: Connection) -> int:
-        limit = self._limit if connection.channel == "market" else 1_000_000
+        limits = {"market": self._limit, "prices": _SYMBOLS_PER_CONNECTION}
+        limit = limits.get(connection.channel, 1_000_000)
         return self._limits.get(connection, limit) - len(connection.session.wanted)
 
     def _end(self, connection: Connection) -> None:

@@ -37,6 +37,9 @@ def _mine(subscription: Subscription, frame: pl.DataFrame, column: str) -> pl.Da
         frame = frame.filter(pl.col("kind") == "market_resolved")
     if subscription.selects is None:
         return frame
+    if subscription.type == "reference_prices":
+        # One symbol is had of several topics, such as a price and its average.
+        return frame.filter(pl.concat_str("topic", "symbol", separator="|").is_in(list(subscription.selects)))
     return frame.filter(pl.col(column).is_in(list(subscription.selects)))
 
 

@@ -173,17 +173,20 @@ class Engine:
     def add(self, subscription: Subscription) -> None:
         """Begin a subscription."""
         source = self.started()
-        if subscription.channel in source.errors:
-            raise source.errors[subscription.channel]
-        if subscription.channel in _WITH_CREDENTIALS and self.credentials is not None and not source.recorded:
-            self.venue.check_recipient(_WITH_CREDENTIALS[subscription.channel], self.credentials.origin)
+        split = subscription.by_channel(subscription.keys) or {subscription.channel: []}
+        for channel in split:
+            if channel in source.errors:
+                raise source.errors[channel]
+            if channel in _WITH_CREDENTIALS and self.credentials is not None and not source.recorded:
+                self.venue.check_recipient(_WITH_CREDENTIALS[channel], self.credentials.origin)
         if not (subscription.keys or subscription.growing or subscription.everything):
             raise UnknownMarketError("what is named has no token ids, so there is nothing to ask the venue for")
         self.registry.add(subscription)
         if subscription.everything:
             source.want_everything(subscription.channel)
         else:
-            source.want(subscription.channel, subscription.keys)
+            for channel, keys in split.items():
+                source.want(channel, keys)
 
     def remove(self, subscription_id: str) -> None:
         """End a subscription."""
@@ -191,7 +194,8 @@ class Engine:
         for task in subscription.tasks:
             task.cancel()
         subscription.close()
-        self.started().unwant(subscription.channel, unwanted)
+        for channel, keys in subscription.by_channel(unwanted).items():
+            self.started().unwant(channel, keys)
         if subscription.channel == "user" and not self.registry.uses("user"):
             self.started().drop_channel("user")
 

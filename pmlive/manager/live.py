@@ -235,6 +235,14 @@ class Live:
         for token_id in self.gone.keys() - self.desk.pipeline.books.tokens.keys():
             del self.gone[token_id]
 
+    @property
+    def refused(self) -> dict[str, str]:
+        """Say in the venue's words why it does not give some keys."""
+        found: dict[str, str] = {}
+        for connection in self.pool.connections:
+            found |= connection.session.refused
+        return found
+
     # --- what is told of it ---
 
     def connections(self) -> dict[str, object]:
@@ -247,6 +255,11 @@ class Live:
     def _described(self, channels: tuple[Channel, ...]) -> dict[str, object]:
         connections = [one for channel in channels for one in self.pool.of(channel)]
         errors = [str(self.errors[channel]) for channel in channels if channel in self.errors]
+        refused: dict[str, str] = {}
+        providers: dict[str, str] = {}
+        for one in connections:
+            refused |= one.session.refused
+            providers |= one.session.providers
         troubles = (one.last_error for one in connections if one.last_error and not one.connected)
         said = {one.channel: one.complaint for one in connections if one.complaint}
         proxy = self.proxies[channels[0]]
@@ -255,11 +268,14 @@ class Live:
             "url": self.urls[channels[0]],
             "open": sum(one.connected for one in connections),
             "sockets": len(connections),
-            "error": "; ".join(errors) or next(troubles, None),
+            "error": "; ".join(errors + [_told(*each) for each in refused.items()]) or next(troubles, None),
             # True when dialling again cannot help: the credentials or the certificate were refused.
             "given_up": bool(errors),
             # What the venue said was wrong, last, by channel.
             "complaints": said,
+            # What the venue does not give of what was asked for, and who serves what has a choice of providers.
+            "refused": refused,
+            "providers": providers,
             "proxy": None if proxy is None else proxy.shown,
         }
 
@@ -419,6 +435,10 @@ class Live:
                 return
             self.desk.journal.note("book", conn, body, self.clock())
         connection.session.booked(token_id)
+
+
+def _told(key: str, words: str) -> str:
+    return f"{key.partition('|')[2]} is refused: {words}"
 
 
 def _has(token: Token, book: BookSnapshot) -> bool:

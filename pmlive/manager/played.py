@@ -117,6 +117,11 @@ class Played:
         """End everything."""
         await self._tasks.cancel()
 
+    @property
+    def refused(self) -> dict[str, str]:
+        """Say that nothing was refused: nobody was asked."""
+        return {}
+
     # --- what is told of it ---
 
     def connections(self) -> dict[str, object]:
@@ -139,6 +144,8 @@ class Played:
             "error": None,
             "given_up": False,
             "complaints": {},
+            "refused": {},
+            "providers": {},
             "proxy": None,
         }
 

@@ -51,6 +51,11 @@ class Source(Protocol):
     recorded: bool
 
     @property
+    def refused(self) -> dict[str, str]:
+        """Say in the venue's words why it does not give some keys."""
+        ...
+
+    @property
     def catalogue(self) -> Names:
         """Where the markets of this source are looked up."""
         ...

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from pmlive.credentials import Credentials
-from pmlive.errors import AuthError, PmliveError, UnknownMarketError
+from pmlive.errors import AuthError, FeedError, PmliveError, UnknownMarketError
 from pmlive.events import Channel
 from pmlive.manager.engine import Engine
 from pmlive.manager.mailbox import Consumer, Handler
 from pmlive.manager.resolve import MarketId, Wanted, series_of, texts
 from pmlive.manager.subscriptions import CallbackType, Subscription, SubscriptionType
+from pmlive.manager.symbols import Provider, price_keys, rows_of
 from pmlive.markets import Series
 
 __all__ = ["Subscriber"]
@@ -139,26 +140,31 @@ class Subscriber:
         symbols: str | Sequence[str],
         callback_type: CallbackType = "notification",
         *,
+        provider: Provider | None = None,
         on_event: Handler | None = None,
     ) -> Subscription:
-        """Stream prices from outside the venue, in dollars.
+        """Stream prices from outside the venue, in dollars or the symbol's second currency.
+
+        Crypto (``btcusd``), its averages over 60 s, on which up/down markets settle (``btcusd@twap60``), currencies and
+        metals (``eurusd``, ``xauusd``, ``eurusd@twap60``) and equities and funds (``aapl``) come from the venue's price
+        streams, which want credentials. ``btc/usd`` (Chainlink's) and ``btcusdt`` (Binance's) need none, but the venue
+        announced the end of these for about 2026-10-23: if nothing comes, ask for ``btcusd``.
 
         Args:
-            symbols: ``btc/usd`` is Chainlink's, ``btcusdt`` Binance's, anything else an equity; with credentials,
-            ``btcusd``
-                and equities come from the authenticated price streams.
+            symbols: one or several, of any of these kinds.
             callback_type: which of the manager's callbacks gets updates.
+            provider: whose prices of equities, currencies and metals; the venue may serve another's, which
+                ``status()["connections"]["realtime"]["providers"]`` tells and ``source`` in each row.
             on_event: another function that gets updates.
+
+        Raises:
+            AuthError: a symbol needs credentials and there are none, or the venue refused them.
+            ValueError: there is no such symbol, or it has no choice of providers.
         """
-        names = _words(symbols)
-        streamed = [
-            name
-            for name in names
-            if self._engine.credentials is not None and "/" not in name and not name.endswith("usdt")
-        ]
-        channel: Channel = "prices" if len(streamed) == len(names) else "realtime"
-        keys = [_price_key(name, channel) for name in names]
-        return self._subscribe("reference_prices", channel, keys, names, callback_type, on_event)
+        keys = price_keys(_words(symbols), provider)
+        if any(key.startswith("price.") for key in keys):
+            self._need_credentials(f"the prices of {', '.join(_streamed(keys))}")
+        return self._subscribe("reference_prices", "realtime", keys, rows_of(keys), callback_type, on_event)
 
     def unsubscribe(self, subscription_id: str | Subscription) -> None:
         """End a subscription; tokens that others want go on.
@@ -171,7 +177,7 @@ class Subscriber:
 
     def trouble(self, subscription: Subscription) -> PmliveError | None:
         """Tell why nothing comes for a subscription any more, such as refused credentials; None while it may."""
-        return self._engine.call(lambda: self._engine.started().errors.get(subscription.channel))
+        return self._engine.call(partial(self._trouble, subscription))
 
     def listen(self, handler: Handler) -> Callable[[], None]:
         """Give a function every update of every subscription, and each gap when it begins and when it ends.
@@ -184,6 +190,15 @@ class Subscriber:
         self._engine.call(partial(self._engine.news.add, consumer))
         return partial(self._engine.news.remove, consumer)
 
+    def _trouble(self, subscription: Subscription) -> PmliveError | None:
+        source = self._engine.started()
+        channels = subscription.by_channel(subscription.keys) or {subscription.channel: []}
+        errors = [source.errors[channel] for channel in channels if channel in source.errors]
+        refused = [f"{key.split('|')[1]}: {source.refused[key]}" for key in subscription.keys if key in source.refused]
+        if errors or not refused:
+            return next(iter(errors), None)
+        return FeedError(f"the venue refuses {'; '.join(refused)}")
+
     def _subscribe_user(
         self,
         type_: SubscriptionType,
@@ -191,18 +206,10 @@ class Subscriber:
         callback_type: CallbackType,
         on_event: Handler | None,
     ) -> Subscription:
-        engine = self._engine
-        needed = not engine.call(engine.started).recorded
-        if needed and engine.credentials is None:
-            engine.credentials = Credentials.from_environment(venue=engine.venue)
-        if needed and engine.credentials is None:
-            raise AuthError(
-                "the user's orders and trades need credentials: set POLYMARKET_API_KEY, POLYMARKET_SECRET and "
-                "POLYMARKET_PASSPHRASE, or POLYGON_PRIVATE_KEY to derive them"
-            )
+        self._need_credentials("the user's orders and trades")
         if market_ids is None:
             return self._subscribe(type_, "user", [], None, callback_type, on_event)
-        markets = engine.catalogued(texts(market_ids))
+        markets = self._engine.catalogued(texts(market_ids))
         nameless = [market.slug for market in markets if not market.condition_id]
         if nameless:
             raise UnknownMarketError(
@@ -230,6 +237,18 @@ class Subscriber:
         for each in series:
             self._engine.call(partial(self._engine.follow, subscription, each))
         return subscription
+
+    def _need_credentials(self, what: str) -> None:
+        """Look for credentials, unless there are some or a recording is played, which asks nobody."""
+        engine = self._engine
+        if engine.credentials is not None or engine.call(engine.started).recorded:
+            return
+        engine.credentials = Credentials.from_environment(venue=engine.venue)
+        if engine.credentials is None:
+            raise AuthError(
+                f"{what} need credentials: set POLYMARKET_API_KEY, POLYMARKET_SECRET and POLYMARKET_PASSPHRASE, "
+                "or POLYGON_PRIVATE_KEY to derive them"
+            )
 
     def _subscribe(
         self,
@@ -274,9 +293,5 @@ def _words(names: str | Sequence[str]) -> list[str]:
     return given
 
 
-def _price_key(symbol: str, channel: Channel) -> str:
-    if channel == "prices":
-        return f"price.crypto|{symbol}" if symbol.endswith("usd") else f"price.equity|{symbol}"
-    if "/" in symbol:
-        return f"crypto_prices_chainlink|{symbol}"
-    return f"crypto_prices|{symbol}" if symbol.endswith("usdt") else f"equity_prices|{symbol}"
+def _streamed(keys: Sequence[str]) -> list[str]:
+    return [key.split("|")[1] for key in keys if key.startswith("price.")]

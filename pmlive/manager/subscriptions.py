@@ -91,6 +91,19 @@ class Subscription:
         """Tell whether all there is was asked for, and not what some keys name."""
         return self.selects is None and not self.keys
 
+    def channel_of(self, key: str) -> Channel:
+        """Say by which socket a key comes; symbols of prices are spread over two."""
+        if self.type != "reference_prices":
+            return self.channel
+        return "prices" if key.startswith("price.") else "realtime"
+
+    def by_channel(self, keys: Iterable[str]) -> dict[Channel, list[str]]:
+        """Split keys by the socket that they come by."""
+        split: dict[Channel, list[str]] = {}
+        for key in keys:
+            split.setdefault(self.channel_of(key), []).append(key)
+        return split
+
     def select(self, values: Iterable[str]) -> None:
         """Let further rows belong to this, unless all do."""
         if self.selects is not None:
@@ -163,7 +176,7 @@ class Registry:
     def extend(self, subscription: Subscription, keys: Iterable[str], *, new: bool = True) -> None:
         """Count further keys of a subscription."""
         for key in keys:
-            self._wanted[subscription.channel, key] += 1
+            self._wanted[subscription.channel_of(key), key] += 1
             if new:
                 subscription.keys.append(key)
 
@@ -172,9 +185,10 @@ class Registry:
         unwanted: list[str] = []
         for key in keys:
             subscription.keys.remove(key)
-            self._wanted[subscription.channel, key] -= 1
-            if not self._wanted[subscription.channel, key]:
-                del self._wanted[subscription.channel, key]
+            wanted = subscription.channel_of(key), key
+            self._wanted[wanted] -= 1
+            if not self._wanted[wanted]:
+                del self._wanted[wanted]
                 unwanted.append(key)
         return unwanted
 

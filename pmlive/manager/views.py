@@ -151,7 +151,7 @@ def _connections(source: Source | None) -> dict[str, object]:
     if source is not None:
         return source.connections()
     nothing: dict[str, object] = {"connected": False, "url": None, "open": 0, "sockets": 0, "error": None}
-    nothing |= {"given_up": False, "complaints": {}, "proxy": None}
+    nothing |= {"given_up": False, "complaints": {}, "refused": {}, "providers": {}, "proxy": None}
     return {"clob": nothing | {"user_connected": False, "authenticated": False}, "realtime": dict(nothing)}
 
 
@@ -162,6 +162,7 @@ def _statistics(source: Source | None) -> dict[str, object]:
         "total_events": sum(number for name, number in counts.items() if name != "control"),
         "events_by_type": counts,
         **dialling,
+        "duplicates": {} if source is None else source.desk.pipeline.duplicates,
         "unknown_kinds": {} if source is None else dict(source.desk.pipeline.unknown),
     }
 
@@ -175,7 +176,7 @@ def _books(source: Source) -> dict[str, object]:
         "trusted": sum(token.trusted() for token in tokens),
         "open_gaps": len(source.desk.pipeline.open_gaps()),
         "checks": msgspec.to_builtins(counts),
-        "duplicates": books.duplicates,
+        "duplicates": sum(source.desk.pipeline.duplicates.values()),
         "out_of_order": books.late,
         "before_snapshot": books.early,
     }

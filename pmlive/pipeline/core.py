@@ -22,6 +22,7 @@ from pmlive.events import (
     NewMarket,
     PriceChange,
     ReferencePrice,
+    StreamNumber,
     TickSizeChange,
     Trade,
     Unknown,
@@ -33,6 +34,8 @@ from pmlive.pipeline import rows
 from pmlive.pipeline.books import Books
 from pmlive.pipeline.kinds import Kind, Kinds, Take
 from pmlive.pipeline.past import Past
+from pmlive.pipeline.repeats import Repeats
+from pmlive.pipeline.sequences import Sequences
 from pmlive.pipeline.sheets import Making, Sheets
 from pmlive.pipeline.token import Token
 from pmlive.records import LinkState
@@ -68,6 +71,8 @@ class Pipeline:
         self._sheets = Sheets(making=making)
         self.books = Books(self._sheets, refuse=self._refuse, hashes=hashes)
         self._pasts = self.books.pasts
+        self.repeats = Repeats()
+        self.sequences = Sequences()
         self.links: dict[int, Link] = {}
         self._next = 0
         self._minute = 0
@@ -108,6 +113,12 @@ class Pipeline:
     def counts(self) -> dict[str, int]:
         """Give the number of messages by the name of their event."""
         return self._kinds.counts() | ({"malformed": self._malformed} if self._malformed else {})
+
+    @property
+    def duplicates(self) -> dict[str, int]:
+        """Give the number of messages that came again, by table; of level changes, each."""
+        of_levels = {"book_deltas": self.books.duplicates} if self.books.duplicates else {}
+        return of_levels | self.repeats.counts
 
     def make(self, making: Making) -> None:
         """Make rows of every level change and book from now on, or only those of the rolling frames."""
@@ -166,6 +177,7 @@ class Pipeline:
         self.frames.pop(conn, None)
         self.strange.pop(conn, None)
         self.books.pasts.pop(conn, None)
+        self.sequences.drop(conn)
         if cause is None:
             del self.links[conn]
             if link.gap is not None:
@@ -196,6 +208,7 @@ class Pipeline:
             self.frames[conn] = state.frame
         self.books.pasts[conn] = Past(state.past)
         self.strange[conn].update(state.strange)
+        self.sequences.load(conn, state.numbers)
 
     def lost(self, gap: Gap, now: int, *, beginning: bool) -> None:
         """Note that records before this one cannot be read: what they did to the books is unknown.
@@ -209,6 +222,8 @@ class Pipeline:
             self.books.trust.write(gap, now, ended=gap.ended)
         for token in self.books.tokens.values():
             self.books.distrust(token, gap.cause, gap.started, now, gap.detail)
+        # What is missing among the numbers may be in the records that are lost.
+        self.sequences.clear()
         self._loss, self._blank = gap, self._blank or beginning
 
     def unread(self, conn: int, reason: str, now: int) -> None:
@@ -301,6 +316,8 @@ class Pipeline:
         self.heard.clear()
         self.frames.clear()
         self.strange.clear()
+        self.repeats.clear()
+        self.sequences.clear()
         self._loss, self._blank = None, False
         self._told, self.ended = None, False
         self._next = 0
@@ -350,13 +367,14 @@ class Pipeline:
             PriceChange: self.books.price_change,
             BookSnapshot: self.books.snapshot,
             Trade: self._trade,
-            TickSizeChange: self._tick_size,
-            NewMarket: self._market_event,
-            MarketResolved: self._market_event,
+            TickSizeChange: self._row("market_events", rows.market_event, first=self.books.tick_size),
+            NewMarket: self._row("market_events", rows.market_event),
+            MarketResolved: self._resolution,
             UserOrder: self._row("user_orders", rows.user_order),
             UserTrade: self._row("user_trades", rows.user_trade),
             Activity: self._row("activity", rows.activity),
             ReferencePrice: self._row("reference_prices", rows.reference_price),
+            StreamNumber: self._numbered,
             Malformed: self._refused,
             Unknown: self._unknown,
         }
@@ -374,18 +392,38 @@ class Pipeline:
             self._refuse(event, str(error), event.token_id, conn, recv)
             return
         token.heard = recv
+        if self.repeats.has("trades", event, conn, recv):
+            return
         token.messages += 1
         token.proof.announced = event.price
         self._sheets.put("trades", epoch_ns(event.timestamp), recv, conn, values)
 
-    def _tick_size(self, event: TickSizeChange, conn: int, recv: int) -> None:
-        self.books.tick_size(event)
-        self._market_event(event, conn, recv)
+    def _row(
+        self, table: str, layout: Callable[[Any], tuple[object, ...]], *, first: Callable[[Any], None] | None = None
+    ) -> Take:
+        """Give what makes a row of a message that is new, when something else was done with it ``first``."""
 
-    def _market_event(self, event: TickSizeChange | NewMarket | MarketResolved, conn: int, recv: int) -> None:
-        if isinstance(event, MarketResolved) and not self._resolve(event, recv):
-            return
-        self._row("market_events", rows.market_event)(event, conn, recv)
+        def handle(event: Any, conn: int, recv: int) -> None:  # noqa: ANN401  # each layout takes its own kind
+            try:
+                values = layout(event)
+            except ProtocolError as error:
+                self._refuse(event, str(error), getattr(event, "token_id", None), conn, recv)
+                return
+            if self.repeats.has(table, event, conn, recv):
+                return
+            if first is not None:
+                first(event)
+            ts_event = None if event.timestamp is None else epoch_ns(event.timestamp)
+            self._sheets.put(table, ts_event, recv, conn, values)
+
+        return handle
+
+    def _resolution(self, event: MarketResolved, conn: int, recv: int) -> None:
+        """Take a market's outcome, of which one row tells, however often and by whomever it is told."""
+        if self._resolve(event, recv):
+            self._row("market_events", rows.market_event)(event, conn, recv)
+        else:
+            self.repeats.again("market_events", event, conn, recv)
 
     def _resolve(self, event: MarketResolved, recv: int) -> bool:
         """End the gaps of a market, and of connections that carried nothing else; tell whether that is news."""
@@ -403,17 +441,12 @@ class Pipeline:
         carried = [self.books.tokens[each] for each in link.tokens if each in self.books.tokens]
         return bool(carried) and all(token.over for token in carried)
 
-    def _row(self, table: str, layout: Callable[[Any], tuple[object, ...]]) -> Take:
-        def handle(event: Any, conn: int, recv: int) -> None:  # noqa: ANN401  # each layout takes its own kind
-            try:
-                values = layout(event)
-            except ProtocolError as error:
-                self._refuse(event, str(error), getattr(event, "token_id", None), conn, recv)
-                return
-            ts_event = None if event.timestamp is None else epoch_ns(event.timestamp)
-            self._sheets.put(table, ts_event, recv, conn, values)
-
-        return handle
+    def _numbered(self, event: StreamNumber, conn: int, recv: int) -> None:
+        """Take the number of a message: those before it that never came are a gap of the connection."""
+        link = self.links.get(conn)
+        gap = self.sequences.missing(event, conn, recv, opened=recv if link is None else link.opened)
+        if gap is not None:
+            self.books.trust.write(gap, recv, ended=gap.ended)
 
     def _unknown(self, event: Unknown, conn: int, recv: int) -> None:
         """Take a message of unknown kind, which may have changed the books that it names."""

@@ -23,6 +23,7 @@ from pmlive.records import (
     Note,
     Opened,
     Record,
+    Taken,
     TokenState,
     read_note,
 )
@@ -76,13 +77,21 @@ def _apply_note(pipeline: Pipeline, record: Record, note: Note) -> None:  # a ta
             pipeline.missed(note, recv)
         case Loss():
             pipeline.lost(note.gap, recv, beginning=note.beginning)
-        case TokenState():
-            # Unless it is here already because everything before was replayed.
-            pipeline.books.load(note, recv)
-        case LinkState():
-            pipeline.link(conn, note)
+        case TokenState() | LinkState() | Taken():
+            _apply_state(pipeline, record, note)
         case None:
             _apply_bare(pipeline, record)
+
+
+def _apply_state(pipeline: Pipeline, record: Record, note: TokenState | LinkState | Taken) -> None:
+    """Go on from what was written down, unless it is here already because everything before was replayed."""
+    match note:
+        case TokenState():
+            pipeline.books.load(note, record.recv)
+        case LinkState():
+            pipeline.link(record.conn, note)
+        case Taken():
+            pipeline.repeats.load(note.marks)
 
 
 def _apply_tokens(pipeline: Pipeline, record: Record, token_ids: list[str]) -> None:
@@ -102,7 +111,7 @@ def _apply_bare(pipeline: Pipeline, record: Record) -> None:
 
 
 # What is written of the whole state, where a segment begins and where a run ends.
-_STATES: frozenset[str] = frozenset((Kind.STATE, Kind.LINK))
+_STATES: frozenset[str] = frozenset((Kind.TAKEN, Kind.STATE, Kind.LINK))
 
 _CHANNELS: tuple[Channel, ...] = ("market", "user", "realtime", "prices")
 _READERS: dict[str, Callable[[str | bytes], list[Event]]] = {channel: _wire.reader(channel) for channel in _CHANNELS}
@@ -165,12 +174,13 @@ class Journal:
 
     def keyframes(self, now: int) -> list[Record]:
         """Write the whole present state, for a reader that begins here."""
-        books = self.pipeline.books
+        books, taken = self.pipeline.books, self.pipeline.repeats.save()
+        repeats = [Record(self.pipeline.seq, now, 0, Kind.TAKEN, _encode(Taken(taken)))] if taken else []
         links = [
             Record(self.pipeline.seq, now, conn, Kind.LINK, _encode(self._link_state(conn, link)))
             for conn, link in self.pipeline.links.items()
         ]
-        return links + [
+        return [*repeats, *links] + [
             # The row of a state takes the number that its record has.
             Record(self.pipeline.seq, now, token.conn, Kind.STATE, _encode(books.save(token, now)))
             for token in books.tokens.values()
@@ -188,6 +198,7 @@ class Journal:
             past=past.save(),
             frame=pipeline.frames.get(conn, 0),
             strange=sorted(pipeline.strange.get(conn, ())),
+            numbers=pipeline.sequences.save(conn),
         )
 
 

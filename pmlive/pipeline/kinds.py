@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from pmlive.events import Malformed
+from pmlive.events import Control, Malformed
 
 __all__ = ["Kind", "Kinds", "Take"]
 
@@ -35,9 +35,15 @@ class Kinds(dict[type, Kind]):
 
     def counts(self) -> dict[str, int]:
         """Give the number of messages by the name of their event."""
-        return {_name(kind): its.count for kind, its in self.items() if kind is not Malformed}
+        counts: dict[str, int] = {}
+        for kind, its in self.items():
+            if kind is not Malformed:
+                name = _name(kind)
+                counts[name] = counts.get(name, 0) + its.count
+        return counts
 
 
 def _name(kind: type) -> str:
-    """Name a kind of event as the venue's status keys do."""
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in kind.__name__).lstrip("_")
+    """Name a kind of event as the venue's status keys do; every word of a connection is one kind."""
+    name = Control.__name__ if issubclass(kind, Control) else kind.__name__
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")

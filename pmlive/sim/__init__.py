@@ -13,7 +13,8 @@
 ``refuse``        answer handshakes and REST with HTTP status ``number`` (429), ``Retry-After: detail`` (1); a
                   redirection leads to ``detail``
 ``no_http``       answer handshakes with ``detail`` in place of HTTP, or with nothing at all
-``deny``          take the user's credentials for wrong: close, words, silence, or cut by default (``detail``)
+``deny``          take the user's credentials for wrong: close, words, silence, or cut by default (``detail``); answer
+                  requests to the price streams with the error ``detail`` (auth_unavailable)
 ``silent``        send nothing about ``token_id``
 ``forget``        send nothing more about ``token_id``, or anything, to whoever asked for it so far
 ``no_opening``    leave tokens out of the next opening array
@@ -30,6 +31,9 @@
 ``no_resolution`` do not say over the socket which outcome won; Gamma knows it
 ``no_ids``        list a market without token ids, as one that was made just now
 ================= =====================================================================================================
+
+On ``channel="prices"``, ``duplicate`` says a price twice, and ``skip`` drops one, which the next says; with
+``detail="silently"`` it does not say so, and the numbers jump.
 """
 
 from pmlive.sim._beliefs import Beliefs

@@ -64,7 +64,7 @@ class Server:
         self.user = UserChannel(exchange, hub, seed=seed)
         self.realtime = RealtimeChannel(exchange, hub, self._quotes, seed=seed)
         self._market = MarketChannel(exchange, hub, seed=seed, script=script)
-        self._prices = PricesChannel(exchange, hub, self._quotes)
+        self._prices = PricesChannel(hub, self._quotes)
         self._clob = Clob(exchange, script=script)
         self._gamma = Gamma(exchange, hub.faults)
         self._group = asyncio.TaskGroup()

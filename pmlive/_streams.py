@@ -1,0 +1,200 @@
+"""What one connection to the price streams has to say, and when: credentials first, then one symbol after another.
+
+The streams answer every request, and close a connection that asks too fast or presents too many credentials, so each
+frame waits for its turn, and nothing is asked before the credentials were accepted. A refusal that concerns one symbol
+is kept in ``refused``, one that concerns the credentials in ``rejected``.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from pmlive import _wire
+from pmlive.events import StreamReply
+
+__all__ = ["PriceStreams"]
+
+_S = 1_000_000_000
+# At most 20 frames a second are allowed.
+_SPACING = 110_000_000
+# A verifier that is not to be had is asked again later each time; the ninth attempt would close the connection.
+_FIRST_RETRY, _LONGEST_RETRY = _S, 30 * _S
+_ATTEMPTS = 8
+_ASKED_AT_MOST = 2
+
+# What the codes of refusals say, in words.
+_MEANING = {
+    "bad_op": "the request could not be read",
+    "bad_channel": "there is no such channel",
+    "bad_filter": "there is no such symbol, or none from this provider",
+    "sub_limit": "the connection has too many subscriptions",
+    "rate_limited": "the connection asked too fast",
+    "auth_required": "credentials are needed first",
+    "auth_expired": "the credentials have expired",
+    "auth_unavailable": "credentials cannot be checked now",
+    "auth_invalid": "the credentials are wrong",
+    "auth_attempts": "credentials were presented too often",
+}
+_REJECTIONS = frozenset(("auth_expired", "auth_invalid", "auth_attempts"))
+
+
+class _Asked(msgspec.Struct):
+    """A symbol that was asked for and has no answer."""
+
+    at: int
+    times: int = 1
+
+
+class PriceStreams:
+    """The requests of one connection, in its present epoch; keys are ``channel|symbol`` or ``channel|symbol|provider``.
+
+    Args:
+        credentials: gives what to authenticate with.
+        patience: how long an answer may take, in nanoseconds.
+    """
+
+    def __init__(self, credentials: Callable[[], dict[str, str]], *, patience: int) -> None:
+        self._credentials = credentials
+        self._patience = patience
+        self.authenticated = False
+        # Why the credentials cannot be used, once that is known.
+        self.rejected = ""
+        # By key: why it cannot be had, and who serves it.
+        self.refused: dict[str, str] = {}
+        self.providers: dict[str, str] = {}
+        # What was not said yet of what the venue answered, and why the connection is of no use.
+        self.news: list[str] = []
+        self.broken = ""
+        self._queue: deque[tuple[str, str]] = deque()
+        self._asked: dict[str, _Asked] = {}
+        self._attempts = 0
+        self._authenticate_at: int | None = None
+        self._presented = 0
+        self._next = 0
+
+    # --- what is wanted ---
+
+    def ask(self, keys: Iterable[str]) -> None:
+        """Ask for keys, each in its turn."""
+        self._queue.extend((key, "subscribe") for key in keys)
+
+    def withdraw(self, keys: Iterable[str]) -> None:
+        """Take keys back; what was not asked for yet never is."""
+        for key in keys:
+            self._asked.pop(key, None)
+            self.refused.pop(key, None)
+            self.providers.pop(key, None)
+            if (key, "subscribe") in self._queue:
+                self._queue.remove((key, "subscribe"))
+            else:
+                self._queue.append((key, "unsubscribe"))
+
+    # --- what happens ---
+
+    def connected(self, now: int) -> None:
+        """Note an open socket, on which nothing was said yet."""
+        self.authenticated, self.broken = False, ""
+        self._queue.clear()
+        self._asked, self.refused = {}, {}
+        self._attempts, self._authenticate_at, self._next = 0, now, now
+
+    def answered(self, reply: StreamReply, now: int) -> None:
+        """Note an answer."""
+        key = next((key for key in self._asked if _rid(key) == reply.rid), "")
+        if reply.word == "authed":
+            self.authenticated = True
+        elif reply.word == "subscribed" and key:
+            del self._asked[key]
+            self._note_provider(key, reply.provider)
+        elif reply.word == "error":
+            self._refuse(reply, key, now)
+
+    def to_send(self, now: int) -> list[str]:
+        """Give the frame whose turn it is, if there is one."""
+        if now < self._next or self.broken or self.rejected:
+            return []
+        if self._authenticate_at is not None and now >= self._authenticate_at:
+            return [self._present(now)]
+        if not self.authenticated:
+            self._doubt_silence(now)
+            return []
+        self._ask_again(now)
+        if not self._queue:
+            return []
+        self._next = now + _SPACING
+        return [self._request(*self._queue.popleft(), now)]
+
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether a frame waits for its turn."""
+        return self.authenticated and bool(self._queue)
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether everything that was asked for was answered."""
+        return self.authenticated and not self._queue and not self._asked
+
+    # --- inside ---
+
+    def _present(self, now: int) -> str:
+        self._attempts += 1
+        self._authenticate_at, self._presented = None, now
+        self._next = now + _SPACING
+        return _wire.authenticate(self._credentials())
+
+    def _doubt_silence(self, now: int) -> None:
+        if self._authenticate_at is None and now - self._presented >= self._patience:
+            self.broken = "the credentials were not answered"
+
+    def _request(self, key: str, operation: str, now: int) -> str:
+        if operation == "unsubscribe":
+            return _wire.unsubscribe_prices(*key.split("|"))
+        asked = self._asked.get(key)
+        self._asked[key] = _Asked(now) if asked is None else _Asked(now, asked.times + 1)
+        return _wire.subscribe_prices(*key.split("|"))
+
+    def _ask_again(self, now: int) -> None:
+        queued = {key for key, _ in self._queue}
+        for key, asked in self._asked.items():
+            if now - asked.at < self._patience or key in queued:
+                continue
+            if asked.times >= _ASKED_AT_MOST:
+                self.broken = f"{key} was not answered"
+            else:
+                self._queue.append((key, "subscribe"))
+
+    def _note_provider(self, key: str, provider: str) -> None:
+        if not provider:
+            return
+        wanted = key.split("|")[2:]
+        if wanted and wanted != [provider] and self.providers.get(key) != provider:
+            self.news.append(f"{_name(key)} was asked of {wanted[0]} and comes from {provider}")
+        self.providers[key] = provider
+
+    def _refuse(self, reply: StreamReply, key: str, now: int) -> None:
+        words = f"{reply.code} ({_MEANING[reply.code]})" if reply.code in _MEANING else reply.code[:60] or "no reason"
+        if reply.code in _REJECTIONS:
+            self.rejected = words
+        elif reply.code == "auth_unavailable" and self._attempts < _ATTEMPTS:
+            self._authenticate_at = now + min(_FIRST_RETRY << (self._attempts - 1), _LONGEST_RETRY)
+            self.news.append(f"the price streams answer {words}; they are asked again")
+        elif reply.code in ("auth_unavailable", "auth_required"):
+            self.broken = words
+        elif key and reply.code != "rate_limited":
+            del self._asked[key]
+            self.refused[key] = words
+            self.news.append(f"{_name(key)} is refused by the price streams: {words}")
+        else:
+            # What was asked too fast is asked again when its answer is overdue.
+            self.news.append(f"the price streams refuse a request for {reply.channel or 'nothing'}: {words}")
+
+
+def _rid(key: str) -> str:
+    """Name the request for a key as the wire does."""
+    return key.replace("|", ":")
+
+
+def _name(key: str) -> str:
+    channel, symbol, *_ = key.split("|")
+    return f"{symbol} of {channel}"

@@ -1,0 +1,156 @@
+"""Messages that the venue sends again: each is applied once, and counted.
+
+Which messages are the same:
+
+- A trade or an activity that names its transaction, when that, the token, price, size, side and the venue's time are
+  equal (and, for an activity, its type and wallet): on any connection, since the same trade may come by several.
+- A trade or an activity without a transaction, only when all of it is equal and it comes again on the same connection
+  within a second: two fills may be alike, and nothing else tells them from a repeat.
+- The resolution of a market, however it is told, and by whomever.
+- Another market event, an order or a trade of the user's, when all of it is equal, so that a new status is a new
+  message.
+- A reference price, when its topic, symbol, value, source and the venue's time are equal: a snapshot holds what came
+  before it.
+
+Level changes are not among these: their book tells. So much is remembered of each table, and written down where a part
+of a recording begins, so that a reader that begins there finds the same repeats.
+"""
+
+import struct
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any, TypeAlias
+
+import msgspec
+
+from pmlive.book import price, size
+from pmlive.events import Activity, MarketResolved, ReferencePrice, Trade
+
+__all__ = ["Repeats"]
+
+# What tells a message from others, and whether only the moment and the connection tell it from one that is alike.
+_Identity: TypeAlias = tuple[object, bool]
+
+_S = 1_000_000_000
+# The venue repeats itself within milliseconds.
+_MOMENT = _S
+# What is kept of a message: its digest, and when it came first.
+_MARK_BYTES = 12
+_MARK = struct.Struct(f"<{_MARK_BYTES}sq")
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+
+
+class _Rule(msgspec.Struct, frozen=True):
+    """What makes messages of a table the same, and how many are remembered for how long."""
+
+    identify: Callable[[Any], _Identity]
+    most: int = 4096
+    lasting: int | None = None
+
+
+def _trade(event: Trade) -> _Identity:
+    if not event.transaction_hash:
+        return event, True
+    said = (event.transaction_hash, event.token_id, price(event.price), size(event.size), event.side, event.timestamp)
+    return said, False
+
+
+def _activity(event: Activity) -> _Identity:
+    if not event.transaction_hash:
+        return event, True
+    trade = (event.transaction_hash, event.token_id, event.price, event.size, event.side, event.timestamp)
+    return (event.type, event.proxy_wallet, *trade), False
+
+
+def _reference_price(event: ReferencePrice) -> _Identity:
+    return (event.topic, event.symbol, event.timestamp, event.value, event.source), False
+
+
+def _market_event(event: msgspec.Struct) -> _Identity:
+    return ("market_resolved", event.market) if isinstance(event, MarketResolved) else event, False
+
+
+def _whole(event: msgspec.Struct) -> _Identity:
+    return event, False
+
+
+_RULES: dict[str, _Rule] = {
+    "trades": _Rule(_trade),
+    "activity": _Rule(_activity),
+    "market_events": _Rule(_market_event),
+    "user_orders": _Rule(_whole),
+    "user_trades": _Rule(_whole),
+    # A snapshot reaches two minutes back, in steps of a fifth of a second, for each of many symbols.
+    "reference_prices": _Rule(_reference_price, most=65_536, lasting=300 * _S),
+}
+
+
+class Repeats:
+    """What was taken of late, by table, and how many messages came again."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        # When each message came first; the oldest is first.
+        self._taken: dict[str, OrderedDict[bytes, int]] = {}
+
+    @property
+    def total(self) -> int:
+        """Give the number of messages that came again."""
+        return sum(self.counts.values())
+
+    def has(self, table: str, event: msgspec.Struct, conn: int, recv: int) -> bool:
+        """Tell, and count, whether a message came before; if not, remember it."""
+        rule = _RULES[table]
+        identity, is_fleeting = rule.identify(event)
+        mark = _mark((identity, conn) if is_fleeting else identity)
+        taken = self._taken.setdefault(table, OrderedDict())
+        first = taken.get(mark)
+        if first is not None and (not is_fleeting or recv - first <= _MOMENT):
+            self.counts[table] = self.counts.get(table, 0) + 1
+            return True
+        _remember(taken, mark, recv)
+        _forget(taken, rule, recv)
+        return False
+
+    def again(self, table: str, event: msgspec.Struct, conn: int, recv: int) -> None:
+        """Count a message that is known to have come before, and remember it."""
+        if not self.has(table, event, conn, recv):
+            self.counts[table] = self.counts.get(table, 0) + 1
+
+    def save(self) -> dict[str, bytes]:
+        """Write down what is remembered, by table."""
+        return {
+            table: b"".join(_MARK.pack(mark, recv) for mark, recv in taken.items())
+            for table, taken in self._taken.items()
+            if taken
+        }
+
+    def load(self, saved: Mapping[str, bytes]) -> None:
+        """Remember what was written down, beside what is remembered already."""
+        for table, marks in saved.items():
+            if table not in _RULES:
+                continue
+            taken = self._taken.setdefault(table, OrderedDict())
+            for mark, recv in _MARK.iter_unpack(marks):
+                taken.setdefault(mark, recv)
+
+    def clear(self) -> None:
+        """Forget every message; what was counted stays."""
+        self._taken.clear()
+
+
+def _mark(identity: object) -> bytes:
+    return blake2b(_ENCODER.encode(identity), digest_size=_MARK_BYTES).digest()
+
+
+def _remember(taken: OrderedDict[bytes, int], mark: bytes, recv: int) -> None:
+    taken.pop(mark, None)
+    taken[mark] = recv
+
+
+def _forget(taken: OrderedDict[bytes, int], rule: _Rule, recv: int) -> None:
+    while len(taken) > rule.most:
+        taken.popitem(last=False)
+    while rule.lasting is not None and recv - next(iter(taken.values())) > rule.lasting:
+        taken.popitem(last=False)
