@@ -327,6 +327,10 @@ class Pipeline:
         self._told, self.ended = None, True
         self.settle(now)
         self.books.check_rows(self._minute)
+        if self._blank and self._loss is not None:
+            # Whoever goes on tells the whole state.
+            self.books.trust.write(self._loss, now, ended=now)
+            self._blank = False
         for gap in self.open_gaps() + self.books.unmet(now):
             self.books.trust.write(gap, now, ended=None)
 

@@ -39,7 +39,7 @@ _S = 1_000_000_000
 # Waits that are minutes for a real venue are seconds here; those that a loaded computer needs stay as they are.
 _FASTER = 20
 _POLICY = {"first": 0.1, "most": 2.0, "stable": 2.0, "window": 6.0, "spacing": 0.01, "open_timeout": 3.0, "tick": 0.05}
-_DOUBTS = {"quiet": 4.0, "grace": 4.0, "settled": 3.0}
+_DOUBTS = {"quiet": 4.0, "frozen": 4.0, "answer": 3.0, "grace": 4.0, "settled": 3.0, "pause": 5.0}
 _TIMING = Timing(ping=_S, answer=3 * _S, opening=2 * _S, silence=3 * _S, calm=60 * _S)
 
 
