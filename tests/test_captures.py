@@ -389,7 +389,7 @@ def test_no_key_and_no_owner_reaches_a_recording(tmp_path: Path) -> None:
         {"auth": keys, "markets": ["0x1"], "type": "user"},
         {"ts_recv": START, "msg": {"action": "subscribe", "subscriptions": [{"clob_auth": keys}]}},
         order,
-        {"ts_recv": START, "raw": json.dumps(order)},
+        {"ts_recv": START, "raw": json.dumps(order | {"id": "0xother"})},
         json.dumps(order)[:-9],
     ]
 

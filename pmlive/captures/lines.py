@@ -31,7 +31,7 @@ from pmlive.captures.fields import (
 from pmlive.captures.naming import Layout, Naming, layout
 from pmlive.captures.times import nanoseconds, nanoseconds_in
 from pmlive.captures.words import Word, is_header, word_of
-from pmlive.events import Channel, Control, Event, Malformed, Unknown, UserOrder, UserTrade
+from pmlive.events import Channel, Control, Event, Malformed, StreamReply, Unknown, UserOrder, UserTrade
 
 __all__ = ["Line", "is_understood", "read_line"]
 
@@ -206,7 +206,8 @@ def _read(text: bytes, around: _Around) -> Line:
 
 
 def _complains(event: Event) -> bool:
-    return isinstance(event, Control) and event.word == "error"
+    # An answer of the price streams has a form of its own.
+    return isinstance(event, Control) and not isinstance(event, StreamReply) and event.word == "error"
 
 
 def _bare(text: bytes, fields: Fields, around: _Around, events: list[Event]) -> Line:
