@@ -188,6 +188,7 @@ class Session:
         self._answered = False
         self._had_data = False
         self._newest: Event | None = None
+        self._suspect = False
         # When the oldest ping that has no answer was sent, and up to when everything had come that was sent before.
         self._ping_sent: int | None = None
         self._complete = self._witness_asked = 0
@@ -236,6 +237,7 @@ class Session:
         self._refusal = ""
         self._data = self._alive = self._ticked = self._complete = self._witness_asked = now
         self._newest = self._ping_sent = None
+        self._suspect = False
         self._next_ping = now + self._timing.ping
         if self.streams is not None:
             self.streams.connected(now)
@@ -252,7 +254,7 @@ class Session:
         elif self.channel != "market":
             self._useful = self._had_data = self._accepted = True
         if events and not isinstance(events[0], _NO_SIGN):
-            self._data, self._newest = now, events[0]
+            self._data, self._newest, self._suspect = now, events[0], False
             if self.state is State.SILENT:
                 self.state = State.LIVE
         if self._opening:
@@ -272,7 +274,7 @@ class Session:
 
     def witnessed(self, now: int) -> None:
         """Note that REST, asked then, had nothing newer: the market is calm, the connection good."""
-        self._data, self._newest = max(self._data, now), None
+        self._data, self._newest, self._suspect = max(self._data, now), None, False
         self._complete = max(self._complete, now)
         if self.state is State.SILENT:
             self.state = State.LIVE
@@ -358,9 +360,9 @@ class Session:
         """Give the time (nanoseconds) before which everything that the venue sent has come, by its clock and ours.
 
         TCP keeps the order: with data came what was sent before it, so its own way is taken off; with the answer to a
-        ping came what was sent before that ping.
+        ping came what was sent before that ping, unless data stayed away for so long that it may be frozen.
         """
-        return max(self._complete, self._flowed_until)
+        return self._flowed_until if self._suspect else max(self._complete, self._flowed_until)
 
     @property
     def _flowed_until(self) -> int:
@@ -540,7 +542,7 @@ class Session:
             self._todo.append(Late([key for key, asked in first.items() if asked == since], since))
 
     def _fall_silent(self, now: int) -> None:
-        self.state, self._witness_asked = State.SILENT, now
+        self.state, self._witness_asked, self._suspect = State.SILENT, now, True
         if self.channel == "market":
             self._todo.append(Witness(self._flowed_until))
         elif self.channel in ("realtime", "prices"):

@@ -751,3 +751,37 @@ def test_words_on_a_public_channel_are_told_and_refuse_nothing(channel: Channel)
     assert events == [Control("error", "Invalid request body")]
     assert session.to_do() == [Complaint("Invalid request body")]
     assert session.refusal == ""
+
+
+def test_a_connection_is_complete_up_to_its_last_data_answered_ping_or_witness() -> None:
+    began = 1_790_000_000 * S
+    session = live(now=began)
+    entry = {"asset_id": "1", "price": "0.5", "size": "1", "side": "BUY"}
+    sent_at = str((began + 4 * S) // 1_000_000)
+    change = {"event_type": "price_change", "market": "m", "timestamp": sent_at, "price_changes": [entry]}
+    assert session.complete_until == began
+
+    session.received(json.dumps(change), began + 5 * S)
+    assert session.complete_until == began + 4 * S  # it was on its way for a second
+
+    session.tick(began + 10 * S)
+    session.received("PONG", began + 12 * S)
+    assert session.complete_until == began + 10 * S  # what was sent before the ping came before its answer
+
+    for second in range(13, 40):
+        session.received("PONG", began + second * S)
+        session.tick(began + second * S)
+    assert session.complete_until == began + 4 * S  # it may be frozen, though pings are answered
+
+    session.witnessed(began + 41 * S)
+    assert session.complete_until == began + 41 * S
+
+
+def test_what_nobody_can_read_is_no_sign_that_data_flows() -> None:
+    session = live()
+
+    for second in range(1, 31):
+        session.received('{"event_type":"renamed","x":1}', second * S)
+        session.tick(second * S)
+
+    assert Witness(since=0) in session.to_do()

@@ -141,6 +141,9 @@ def _forgiving(channel: Channel, data: str | bytes) -> list[Event]:
         elements = _MANY.decode(data) if data.lstrip()[:1] in ("[", b"[") else [_ONE.decode(data)]
     except _UNREADABLE as error:
         word = _word(data)
+        if word == "" and channel == "market":
+            # On the real-time socket that is the answer to a ping; here it stands where something else should.
+            return [Malformed(_head(data), "an empty message")]
         return [_spoken(data, f"not JSON: {error}") if word is None else Control(word)]
     return [event for element in elements for event in _element(channel, bytes(element))]
 

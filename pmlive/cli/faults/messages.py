@@ -15,7 +15,7 @@ _ALL_DOUBTED = Expected(causes=frozenset({"malformed", "mismatch"}), gaps="all",
 # A state that the next one makes right is not proved, and is no gap.
 _WRONG = Expected(causes=frozenset({"malformed", "mismatch"}), gaps="any", refused="any", code=None)
 _HARMLESS = Expected(causes=frozenset(), gaps="none", refused="none", code=0)
-_COUNTED = Expected(causes=frozenset(), gaps="none", refused="none", code=1)
+_COUNTED = Expected(causes=frozenset({"malformed"}), gaps="none", refused="none", code=1)
 _LONG_ENOUGH = 2.0
 
 
@@ -52,7 +52,7 @@ MESSAGES: tuple[Row, ...] = (
     _row("a kind that is not known, of a token", "garbage", "kind", _DOUBTED),
     _row("a kind that is not known, of nobody here", "garbage", "unknown", _COUNTED),
     _row("a key with another name", "garbage", "renamed", _DOUBTED),
-    _row("a token under another name", "garbage", "unnamed", _ALL_DOUBTED),
+    _row("a token under another name", "garbage", "unnamed", _DOUBTED),
     _rows("keys with other names for good", "garbage", "renamed", _DOUBTED),
     _rows("kinds that are not known for good", "garbage", "kind", _DOUBTED),
     _row("a field that is missing", "garbage", "missing", _DOUBTED),
