@@ -19,6 +19,8 @@ logger = logs.get_logger(__name__)
 
 # A thread that fails at once each time must not fill the log, nor keep a processor busy.
 _PAUSE = 1.0
+# How often the same failure is logged before it is left out, and every which time after that.
+_TOLD, _TOLD_AGAIN = 10, 100
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +67,9 @@ def note_fault(name: str, error: BaseException) -> None:
     try:
         before, text = _faults.get(name), repr(error)[:500]
         keep_fault(name, text)
-        if before is None or before.error != text:
+        # The first few times, and then now and then: what fails each turn must not fill the log.
+        times = 1 if before is None or before.error != text else _faults[name].times
+        if times <= _TOLD or times % _TOLD_AGAIN == 0:
             logger.error("something failed in the thread %r: %s", name, text, exc_info=error)
     except Exception:  # noqa: BLE001  # there is no memory even to tell it, or the error has no text
         logs.lose()

@@ -295,7 +295,7 @@ def test_a_callback_that_raises_is_reported_and_called_again(handler: str, caplo
 
     def raising(update: Update) -> None:
         calls.append(update)
-        raise RuntimeError("the user's own fault")
+        raise RuntimeError(f"the user's own fault, {handler}")
 
     async def async_raising(update: Update) -> None:
         raising(update)
@@ -305,7 +305,7 @@ def test_a_callback_that_raises_is_reported_and_called_again(handler: str, caplo
         wait_until(lambda: len(calls) > 3)
         assert manager.gaps.height == 0
 
-    assert any("own fault" in str(record.exc_info) for record in caplog.records)
+    assert any(f"own fault, {handler}" in str(record.exc_info) for record in caplog.records)
 
 
 def test_a_slow_consumer_loses_nothing_but_its_own_updates() -> None:

@@ -52,7 +52,7 @@ def record(
         trouble = trouble_of(live)
         elapsed = time.monotonic() - began
         markets = [market.slug or market.condition_id for market in live.markets]
-        wanted = {key for one in live.subscriptions if one.channel == "market" for key in one.keys}
+        wanted = _wanted(live)
         out.progress("sealing")
     out.end_progress()
     return run_of(
@@ -64,6 +64,10 @@ def record(
         trouble=_with_faults(trouble),
         log_lines_lost=_unwritten_lines(),
     )
+
+
+def _wanted(live: Manager) -> set[str]:
+    return {key for one in live.subscriptions if one.channel == "market" for key in one.keys}
 
 
 def tell(run: Run, title: str, after: Sequence[str], *, out: Output, stop: Stop) -> int:

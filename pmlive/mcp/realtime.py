@@ -335,7 +335,16 @@ class Realtime:
 
     def _tell_status(self) -> dict[str, Row]:
         status = plain(self._manager.status())
+        # A model pays for each byte, also of what is empty.
+        connections = cast("dict[str, Row]", status["connections"])
+        status["connections"] = {
+            name: {key: value for key, value in one.items() if value or key not in _OFTEN_EMPTY}
+            for name, one in connections.items()
+        }
         return cast("dict[str, Row]", status if self._private else public_status(status))
+
+
+_OFTEN_EMPTY = frozenset({"complaints", "refused", "providers", "proxy", "error"})
 
 
 def _equal(one: Subscription, other: Subscription) -> bool:

@@ -24,13 +24,13 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from pmlive.book import price, size
+from pmlive.book import PRICES, SIZES
 from pmlive.events import Activity, MarketResolved, ReferencePrice, Trade
 
 __all__ = ["Repeats"]
 
 # What tells a message from others, and whether only the moment and the connection tell it from one that is alike.
-_Identity: TypeAlias = tuple[object, bool]
+_Identity: TypeAlias = tuple[bytes, bool]
 
 _S = 1_000_000_000
 # The venue repeats itself within milliseconds.
@@ -38,7 +38,8 @@ _MOMENT = _S
 # What is kept of a message: its digest, and when it came first.
 _MARK_BYTES = 12
 _MARK = struct.Struct(f"<{_MARK_BYTES}sq")
-_ENCODER = msgspec.json.Encoder(order="deterministic")
+_NUMBERS = struct.Struct("<ddq")
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class _Rule(msgspec.Struct, frozen=True):
@@ -50,29 +51,31 @@ class _Rule(msgspec.Struct, frozen=True):
 
 
 def _trade(event: Trade) -> _Identity:
+    """Tell a trade, of which there are many, by its bytes: to write it as JSON takes as long as all else."""
     if not event.transaction_hash:
-        return event, True
-    said = (event.transaction_hash, event.token_id, price(event.price), size(event.size), event.side, event.timestamp)
-    return said, False
+        return _encode(event), True
+    numbers = _NUMBERS.pack(PRICES[event.price], SIZES[event.size], event.timestamp)
+    said = f"{event.transaction_hash} {event.token_id} {event.side} "
+    return said.encode() + numbers, False
 
 
 def _activity(event: Activity) -> _Identity:
     if not event.transaction_hash:
-        return event, True
+        return _encode(event), True
     trade = (event.transaction_hash, event.token_id, event.price, event.size, event.side, event.timestamp)
-    return (event.type, event.proxy_wallet, *trade), False
+    return _encode((event.type, event.proxy_wallet, *trade)), False
 
 
 def _reference_price(event: ReferencePrice) -> _Identity:
-    return (event.topic, event.symbol, event.timestamp, event.value, event.source), False
+    return _encode((event.topic, event.symbol, event.timestamp, event.value, event.source)), False
 
 
 def _market_event(event: msgspec.Struct) -> _Identity:
-    return ("market_resolved", event.market) if isinstance(event, MarketResolved) else event, False
+    return _encode(("market_resolved", event.market) if isinstance(event, MarketResolved) else event), False
 
 
 def _whole(event: msgspec.Struct) -> _Identity:
-    return event, False
+    return _encode(event), False
 
 
 _RULES: dict[str, _Rule] = {
@@ -103,14 +106,17 @@ class Repeats:
         """Tell, and count, whether a message came before; if not, remember it."""
         rule = _RULES[table]
         identity, is_fleeting = rule.identify(event)
-        mark = _mark((identity, conn) if is_fleeting else identity)
+        mark = _mark(b"%b %d" % (identity, conn) if is_fleeting else identity)
         taken = self._taken.setdefault(table, OrderedDict())
         first = taken.get(mark)
         if first is not None and (not is_fleeting or recv - first <= _MOMENT):
             self.counts[table] = self.counts.get(table, 0) + 1
             return True
-        _remember(taken, mark, recv)
-        _forget(taken, rule, recv)
+        if first is not None:
+            del taken[mark]
+        taken[mark] = recv
+        if len(taken) > rule.most or rule.lasting is not None:
+            _forget(taken, rule, recv)
         return False
 
     def again(self, table: str, event: msgspec.Struct, conn: int, recv: int) -> None:
@@ -140,13 +146,8 @@ class Repeats:
         self._taken.clear()
 
 
-def _mark(identity: object) -> bytes:
-    return blake2b(_ENCODER.encode(identity), digest_size=_MARK_BYTES).digest()
-
-
-def _remember(taken: OrderedDict[bytes, int], mark: bytes, recv: int) -> None:
-    taken.pop(mark, None)
-    taken[mark] = recv
+def _mark(identity: bytes) -> bytes:
+    return blake2b(identity, digest_size=_MARK_BYTES).digest()
 
 
 def _forget(taken: OrderedDict[bytes, int], rule: _Rule, recv: int) -> None:
