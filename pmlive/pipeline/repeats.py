@@ -17,8 +17,8 @@ of a recording begins, so that a reader that begins there finds the same repeats
 """
 
 import struct
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
@@ -30,7 +30,7 @@ from pmlive.events import Activity, MarketResolved, ReferencePrice, Trade
 __all__ = ["Repeats"]
 
 # What tells a message from others, and whether only the moment and the connection tell it from one that is alike.
-_Identity: TypeAlias = tuple[bytes, bool]
+_Identity: TypeAlias = tuple[Hashable, bool]
 
 _S = 1_000_000_000
 # The venue repeats itself within milliseconds.
@@ -38,7 +38,6 @@ _MOMENT = _S
 # What is kept of a message: its digest, and when it came first.
 _MARK_BYTES = 12
 _MARK = struct.Struct(f"<{_MARK_BYTES}sq")
-_NUMBERS = struct.Struct("<ddq")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -51,12 +50,10 @@ class _Rule(msgspec.Struct, frozen=True):
 
 
 def _trade(event: Trade) -> _Identity:
-    """Tell a trade, of which there are many, by its bytes: to write it as JSON takes as long as all else."""
     if not event.transaction_hash:
         return _encode(event), True
-    numbers = _NUMBERS.pack(PRICES[event.price], SIZES[event.size], event.timestamp)
-    said = f"{event.transaction_hash} {event.token_id} {event.side} "
-    return said.encode() + numbers, False
+    numbers = (PRICES[event.price], SIZES[event.size], event.timestamp)
+    return (event.transaction_hash, event.token_id, event.side, *numbers), False
 
 
 def _activity(event: Activity) -> _Identity:
@@ -94,8 +91,10 @@ class Repeats:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
-        # When each message came first; the oldest is first.
-        self._taken: dict[str, OrderedDict[bytes, int]] = {}
+        # When each message came first, the oldest first. Those that another process took are older than ours, and known
+        # by their digests alone, which are not made of ours until they are written down.
+        self._taken: defaultdict[str, OrderedDict[Hashable, int]] = defaultdict(OrderedDict)
+        self._loaded: dict[str, OrderedDict[bytes, int]] = {}
 
     @property
     def total(self) -> int:
@@ -106,17 +105,18 @@ class Repeats:
         """Tell, and count, whether a message came before; if not, remember it."""
         rule = _RULES[table]
         identity, is_fleeting = rule.identify(event)
-        mark = _mark(b"%b %d" % (identity, conn) if is_fleeting else identity)
-        taken = self._taken.setdefault(table, OrderedDict())
-        first = taken.get(mark)
+        key = (identity, conn) if is_fleeting else identity
+        taken, loaded = self._taken[table], self._loaded.get(table)
+        first = taken.pop(key, None) if is_fleeting else taken.get(key)
+        if first is None and loaded:
+            first = loaded.get(_mark(key))
         if first is not None and (not is_fleeting or recv - first <= _MOMENT):
+            taken.setdefault(key, first)
             self.counts[table] = self.counts.get(table, 0) + 1
             return True
-        if first is not None:
-            del taken[mark]
-        taken[mark] = recv
-        if len(taken) > rule.most or rule.lasting is not None:
-            _forget(taken, rule, recv)
+        taken[key] = recv
+        if loaded or len(taken) > rule.most or rule.lasting is not None:
+            _forget(loaded or OrderedDict(), taken, rule, recv)
         return False
 
     def again(self, table: str, event: msgspec.Struct, conn: int, recv: int) -> None:
@@ -126,32 +126,38 @@ class Repeats:
 
     def save(self) -> dict[str, bytes]:
         """Write down what is remembered, by table."""
-        return {
-            table: b"".join(_MARK.pack(mark, recv) for mark, recv in taken.items())
-            for table, taken in self._taken.items()
-            if taken
-        }
+        return {table: marks for table in _RULES if (marks := b"".join(self._marks(table)))}
+
+    def _marks(self, table: str) -> Iterator[bytes]:
+        if table in self._loaded:
+            yield from (_MARK.pack(mark, recv) for mark, recv in self._loaded[table].items())
+        if table in self._taken:
+            yield from (_MARK.pack(_mark(key), recv) for key, recv in self._taken[table].items())
 
     def load(self, saved: Mapping[str, bytes]) -> None:
         """Remember what was written down, beside what is remembered already."""
         for table, marks in saved.items():
             if table not in _RULES:
                 continue
-            taken = self._taken.setdefault(table, OrderedDict())
+            known = {_mark(key) for key in self._taken[table]}
+            loaded = self._loaded.setdefault(table, OrderedDict())
             for mark, recv in _MARK.iter_unpack(marks):
-                taken.setdefault(mark, recv)
+                if mark not in known:
+                    loaded[mark] = recv
 
     def clear(self) -> None:
         """Forget every message; what was counted stays."""
         self._taken.clear()
+        self._loaded.clear()
 
 
-def _mark(identity: bytes) -> bytes:
-    return blake2b(identity, digest_size=_MARK_BYTES).digest()
+def _mark(key: Hashable) -> bytes:
+    return blake2b(_encode(key), digest_size=_MARK_BYTES).digest()
 
 
-def _forget(taken: OrderedDict[bytes, int], rule: _Rule, recv: int) -> None:
-    while len(taken) > rule.most:
-        taken.popitem(last=False)
-    while rule.lasting is not None and recv - next(iter(taken.values())) > rule.lasting:
-        taken.popitem(last=False)
+def _forget(loaded: OrderedDict[bytes, int], taken: OrderedDict[Hashable, int], rule: _Rule, recv: int) -> None:
+    """Forget the oldest of what is too much, or came too long ago."""
+    while len(loaded) + len(taken) > rule.most:
+        (loaded or taken).popitem(last=False)
+    while rule.lasting is not None and recv - next(iter((loaded or taken).values())) > rule.lasting:
+        (loaded or taken).popitem(last=False)
