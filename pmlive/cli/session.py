@@ -51,8 +51,7 @@ def record(
         watch(live, out, stop, seconds=seconds, gaps_before=gaps_before)
         trouble = trouble_of(live)
         elapsed = time.monotonic() - began
-        markets = [market.slug or market.condition_id for market in live.markets]
-        wanted = _wanted(live)
+        markets, wanted = [market.slug or market.condition_id for market in live.markets], _wanted(live)
         out.progress("sealing")
     out.end_progress()
     return run_of(
