@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
+import msgspec
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,10 @@ from support.night import MS, NOON, Night, now, stored
 from support.story import Story
 from support.venue import Venue
 
+from pmlive.events import Gap
 from pmlive.pipeline import Pipeline
 from pmlive.pipeline.journal import apply, rebuild
+from pmlive.records import Loss
 from pmlive.store import Record
 from pmlive.tables import SCHEMAS
 
@@ -284,3 +287,25 @@ def test_long_nights_are_replayed_to_the_row(seed: int, ticks: list[float]) -> N
 
     equal(replayed(night.records, ticks), night.frames())
     equal(rebuild(night.records), night.frames())
+
+
+@pytest.mark.parametrize("beginning", [True, False])
+def test_after_lost_records_no_book_is_trusted_until_it_comes_anew(*, beginning: bool) -> None:
+    """Found by damaging the first block of a log: what came after it vanished, behind a gap of no length."""
+    night, venue = Night(), Venue()
+    night.open(0, 1, ["1"])
+    night.frame(10, venue.opening())
+    kept = [] if beginning else list(night.records)
+    gap = Gap(started=now(10), ended=now(500), cause="disk", detail="bytes of the log are damaged")
+    lost = Record(night.pipeline.seq, now(500), 0, "loss", msgspec.json.encode(Loss(gap, beginning=beginning)))
+    night.records.clear()
+    night.frame(600, venue.change("bid", "0.43", "5", 600))
+    night.frame(700, venue.later())
+    night.end(1000)
+
+    tables = rebuild([*kept, lost, *night.records])
+
+    assert tables["book_deltas"]["check"].to_list() == ["skipped"]
+    rows = tables["gaps"].select("token_id", "cause", pl.col("started").dt.epoch("ns")).rows()
+    assert set(rows) == {(None, "disk", now(10)), ("1", "disk", now(10))}
+    assert (tables["gaps"]["ended"] > tables["gaps"]["started"]).all()
