@@ -105,7 +105,7 @@ class GapIndex:
         """
         own = [_bounded(gap, (time for seq, time in known if seq > gap.seq)) for gap in self._own.get(token_id, ())]
         general = (gap for gap in self._general if conns is None or gap.conn == _EVERYTHING or gap.conn in conns)
-        return sorted([*own, *general], key=_started)
+        return sorted([*own, *general], key=_order)
 
     def between(
         self, token_id: str | None, start: int, end: int, *, conns: Collection[int] | None = None
@@ -117,7 +117,7 @@ class GapIndex:
     @cached_property
     def all(self) -> list[GapInterval]:
         """List all gaps in order of their beginning."""
-        return sorted([*self._general, *(gap for own in self._own.values() for gap in own)], key=_started)
+        return sorted([*self._general, *(gap for own in self._own.values() for gap in own)], key=_order)
 
 
 def _bounded(gap: GapInterval, known: Iterable[int]) -> GapInterval:
@@ -128,8 +128,8 @@ def _bounded(gap: GapInterval, known: Iterable[int]) -> GapInterval:
     return msgspec.structs.replace(gap, until=min(until, gap.until))
 
 
-def _started(gap: GapInterval) -> int:
-    return gap.started
+def _order(gap: GapInterval) -> tuple[int, int, str, int, Cause]:
+    return gap.started, gap.seq, gap.token_id or "", gap.conn, gap.cause
 
 
 def _intervals(frame: pl.DataFrame) -> Iterable[GapInterval]:

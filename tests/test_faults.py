@@ -39,7 +39,7 @@ def test_a_fault_costs_what_it_must_and_is_told(name: str, outcomes: dict[str, O
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("name", ["close with 1012", "half of a JSON text"])
+@pytest.mark.parametrize("name", ["close with 1012", "half of a JSON text", "stopped for 7 s, little comes"])
 def test_a_row_that_takes_little_time_holds(name: str, tmp_path: Path) -> None:
     outcome = attempt(_BY_NAME[name], tmp_path)
 

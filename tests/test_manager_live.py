@@ -13,10 +13,13 @@ from support.live import closed_gaps, living, subscribe, trusted, until_trusted
 from support.night import NOON
 from support.waiting import until
 
+from pmlive.errors import BookError
 from pmlive.events import MarketResolved
+from pmlive.gaps import GapIndex
 from pmlive.manager import Manager
 from pmlive.manager.desk import Desk
 from pmlive.manager.live import Doubts, Live
+from pmlive.manager.views import view
 from pmlive.settings import Variables, Venue
 from pmlive.sim import SimulatedVenue
 from pmlive.store import Record, scan
@@ -360,6 +363,30 @@ def test_tokens_that_leave_and_come_back_begin_with_a_fresh_book() -> None:
             assert live.desk.frame("gaps").height == 0
 
     with SimulatedVenue(markets=2, rate=0) as sim:
+        asyncio.run(watch())
+
+
+def test_what_was_sent_while_the_process_did_not_run_is_a_gap_until_all_of_it_is_read() -> None:
+    async def watch() -> None:
+        doubts = Doubts(pause=1.0)
+        async with living(sim, timing=PATIENT, doubts=doubts) as live:
+            subscribe(live, tokens_of(sim))
+            await until_trusted(live, 4)
+            began = time.time_ns()
+            time.sleep(1.5)  # noqa: ASYNC251  # the loop does not run, as when the process is stopped
+            woke = time.time_ns()
+            await until(lambda: live.desk.pipeline.stopped is not None, what="that the stop is noticed")
+            with pytest.raises(BookError, match=r"did not run for [12] s.*it is back after what was sent meanwhile"):
+                view(next(iter(live.desk.pipeline.books.tokens.values())), "Yes", 1, stopped=live.desk.pipeline.stopped)
+            await until(lambda: live.desk.pipeline.stopped is None, what="that all is read")
+            read = time.time_ns()
+            (gap,) = GapIndex(live.desk.frame("gaps")).all
+
+        assert (gap.cause, gap.token_id, gap.conn) == ("silence", None, 0)
+        assert gap.started <= began + S // 2
+        assert woke < gap.until <= read
+
+    with SimulatedVenue(markets=2, rate=200) as sim:
         asyncio.run(watch())
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +19,7 @@ from pmlive.errors import StoreError
 from pmlive.pipeline import journal
 from pmlive.store import Recorder, read_manifest, records, scan, verify_files
 from pmlive.store.bounds import VARIABLE
-from pmlive.store.log import Record, encode_block
+from pmlive.store.log import Block, Record, encode_block
 from pmlive.store.manifest import SealedFile
 
 _COMPRESSOR = zstandard.ZstdCompressor()
@@ -107,6 +109,46 @@ def test_frames_that_unpack_to_too_much_are_found_and_not_unpacked(
     assert "its records cannot be decoded" in capsys.readouterr().out
     with pytest.raises(StoreError):
         list(records(folder))
+
+
+_MEASURED = """
+import resource, sys
+from pmlive.cli import main
+code = main(sys.argv[1:])
+print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
+
+
+def _measured(*args: str) -> tuple[int, int]:
+    """Run a command in a process of its own; give its exit code, and the most memory that it had (bytes)."""
+    done = subprocess.run([sys.executable, "-c", _MEASURED, *args], capture_output=True, text=True, check=True)
+    code, most = done.stderr.splitlines()[-1].split()
+    return int(code), int(most) * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of the figure is another one elsewhere")
+@pytest.mark.parametrize("place", ["log", "frames", "capture"])
+def test_what_unpacks_to_gigabytes_is_refused_in_little_memory(tmp_path: Path, place: str) -> None:
+    """A stranger's file must not end whoever looks at it; a sound recording tells what looking at one takes."""
+    size = 2 << 30
+    bomb = zstandard.ZstdCompressor(level=1).compressobj()
+    packed = b"".join([*(bomb.compress(bytes(64 << 20)) for _ in range(size >> 26)), bomb.flush()])
+    folder, sound = tmp_path / "night", tmp_path / "sound"
+    _listing(sound, _TRADES, "trades", _repeated(10), rows=10)
+    (tmp_path / "capture.jsonl.zst").write_bytes(packed)
+    if place == "log":
+        block = Block(number=0, count=1, first_seq=1, last_seq=1, first_recv=NOON, last_recv=NOON, payload=packed)
+        _with_log(folder, block.encode())
+    else:
+        _listing(folder, _RAW, "raw", packed, rows=6)
+    command = ["verify", str(folder)]
+    if place == "capture":
+        command = ["import", str(tmp_path / "capture.jsonl.zst"), "--out", str(tmp_path / "made")]
+
+    code, most = _measured(*command)
+
+    assert code != 0
+    assert most - _measured("verify", str(sound))[1] < 512 << 20
 
 
 def test_records_count_besides_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

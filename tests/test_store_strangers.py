@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ import pmlive as pm
 from pmlive.cli import main
 from pmlive.errors import StoreError
 from pmlive.pipeline.journal import rebuild
+from pmlive.records import Record
 from pmlive.store import Recorder, compact, read_manifest, records
 from pmlive.store.log import encode_block
 
@@ -126,6 +127,13 @@ _KINDS: Sequence[_Kind] = (_to_the_same, _to_nothing, _fifo)
 _MORE_KINDS: Sequence[_Kind] = (_to_a_file, _to_a_folder, _to_a_device, _socket, _folder)
 
 
+def _recorded(folder: Path, given: Iterable[Record]) -> None:
+    recorder = Recorder(folder, rebuild=rebuild, options=fast())
+    for item in given:
+        recorder.log(item)
+    recorder.close()
+
+
 def _record(folder: Path, _out: Path) -> int:
     with suppress(StoreError):
         recorder = Recorder(folder, rebuild=rebuild, options=fast(patience=0.1))
@@ -146,6 +154,25 @@ def _rebuild(folder: Path, out: Path) -> int:
     return 0
 
 
+def _replay(folder: Path, _out: Path) -> int:
+    pm.open_recording(folder).replay(speed="max").close()
+    return 0
+
+
+def _replay_with_another(folder: Path, out: Path) -> int:
+    other = out.parent / "other"
+    _recorded(other, islice(records(pm.sample("updown")), _SEALED))
+    pm.open_recording(folder).replay(other, speed="max").close()
+    return 0
+
+
+def _import(folder: Path, _out: Path) -> int:
+    """Import into it, as if it were new."""
+    capture = folder.parent / "capture.jsonl"
+    capture.write_bytes(b"\n".join(frame.data for frame in islice(records(pm.sample()), _SEALED) if frame.conn))
+    return main(["import", str(capture), "--out", str(folder)])
+
+
 def _command(*words: str) -> Callable[[Path, Path], int]:
     return lambda folder, out: main([word.format(folder=folder, out=out) for word in words])
 
@@ -154,10 +181,14 @@ _OPERATIONS: dict[str, Callable[[Path, Path], int]] = {
     "read": _read,
     "verify": _command("verify", "{folder}"),
     "quality": _command("quality", "{folder}"),
-    "recordings": _command("recordings", "{folder}"),
+    "ls": _command("ls", "{folder}/.."),
+    "info": _command("info", "{folder}"),
     "csv": _command("export", "{folder}", "--to", "csv", "{out}"),
     "hftbacktest": _command("export", "{folder}", "--to", "hftbacktest", "{out}"),
+    "replay": _replay,
+    "merged replay": _replay_with_another,
     "rebuild": _rebuild,
+    "import": _import,
     "record": _record,
     "repair": _command("repair", "{folder}"),
     "compact": _command("compact", "{folder}"),
@@ -227,6 +258,7 @@ def test_nothing_outside_a_recording_is_read_or_changed(
     assert "CANARY" not in said
     assert "Traceback" not in said
     assert "a fault of its own" not in said
+    assert "pmlive --help" not in said
 
 
 def _copy(pattern: Path, folder: Path) -> None:
@@ -329,11 +361,7 @@ def test_nobody_else_may_read_what_is_recorded_or_exported(tmp_path: Path, night
         folder.mkdir(mode=0o755)
         folder.chmod(0o755)
         for place in (folder, tmp_path / "new" / "night"):
-            recorder = Recorder(place, rebuild=rebuild, options=fast())
-            given = list(islice(records(pm.sample()), _SEALED))
-            for item in given:
-                recorder.log(item)
-            recorder.close()
+            _recorded(place, islice(records(pm.sample()), _SEALED))
         shutil.copytree(night, tmp_path / "repaired")
         there = set((tmp_path / "repaired").rglob("*"))
         _PLACES["merged file"](tmp_path / "repaired").write_bytes(b"")

@@ -128,6 +128,10 @@ class Pool:
         connection.session.unwant(surplus)
         return self.want(connection.channel, surplus)
 
+    def complete_until(self, now: int) -> int:
+        """Give the time (nanoseconds) before which everything that open connections were sent has come."""
+        return min((one.session.complete_until for one in self.connections if one.connected), default=now)
+
     async def stop(self) -> None:
         """End every connection."""
         connections, self.connections = self.connections, []

@@ -239,7 +239,8 @@ class Manager(Viewer):
 
     def _view(self, named: str, outcome: str | None, depth: int | None) -> BookView:
         token = self._token(named, outcome)
-        return view(token, self._engine.labels.get(token.id, f"token {token.id}"), depth)
+        label = self._engine.labels.get(token.id, f"token {token.id}")
+        return view(token, label, depth, stopped=self._engine.started().desk.pipeline.stopped)
 
     def _token(self, named: str, outcome: str | None) -> Token:
         if (token := self._engine.token(named)) is not None:

@@ -120,7 +120,8 @@ def _book(engine: Engine, asked: Asked, labels: dict[str, str]) -> _Seen:
         over = asked.token_id in engine.started().settled
         doubt = "the market was resolved; it has no book any more" if over else "no book of it has come yet"
         return {"book": None, "doubt": doubt}
+    label, stopped = labels.get(token.id) or short_label(token.id), engine.started().desk.pipeline.stopped
     try:
-        return {"book": view(token, labels.get(token.id) or short_label(token.id), asked.depth), "doubt": ""}
+        return {"book": view(token, label, asked.depth, stopped=stopped), "doubt": ""}
     except BookError as error:
         return {"book": None, "doubt": str(error)}

@@ -94,6 +94,9 @@ class Live:
         self._compared: dict[str, int] = {}
         self._agreed: dict[str, int] = {}
         self._checked = 0
+        # That the process did not run, and since when it does again.
+        self._stopped: Gap | None = None
+        self._ran = 0
         self._unmet_after = (timing or {}).get("market", Timing()).opening
         self._tasks = Tasks()
         self.spawn = self._tasks.spawn
@@ -146,21 +149,26 @@ class Live:
             ran = elapsed()
             await asyncio.sleep(_TICK)
             try:
-                self._note_pause(elapsed() - ran)
+                self._note_stop(elapsed() - ran)
                 self._turn()
             except BaseException as error:  # noqa: BLE001  # it stops for nobody: rows and snapshots wait for it
                 self.desk.doubt_rows()
                 note_fault("pmlive", error)
 
-    def _note_pause(self, lasted: int) -> None:
-        """Note that the process was stopped or the machine slept: what came then was not seen when it came."""
-        if lasted < self._doubts.pause * _S:
-            return
-        self.clock.follow()
-        now = self.clock()
-        detail = f"the process did not run for {lasted / _S:.0f} s"
-        self.desk.gap(Gap(started=now - lasted, ended=now, cause="silence", detail=detail))
-        logger.warning("%s: of that time nothing is known", detail)
+    def _note_stop(self, lasted: int) -> None:
+        """Note that the process was stopped or the machine slept, up to when all that was sent meanwhile is read."""
+        if lasted >= self._doubts.pause * _S:
+            self.clock.follow()
+            self._ran = self.clock()
+            detail = f"the process did not run for {lasted / _S:.0f} s"
+            self._tell_stop(self._stopped or Gap(started=self._ran - lasted, cause="silence", detail=detail))
+            logger.warning("%s: of that time nothing is known", detail)
+        elif self._stopped is not None and self.pool.complete_until(self._ran) >= self._ran:
+            self._tell_stop(msgspec.structs.replace(self._stopped, ended=self.clock()))
+
+    def _tell_stop(self, gap: Gap) -> None:
+        self._stopped = gap if gap.ended is None else None
+        self.desk.gap(gap)
 
     def _turn(self) -> None:
         self.desk.turn()

@@ -9,7 +9,7 @@ import msgspec
 import polars as pl
 
 from pmlive.errors import BookError
-from pmlive.events import epoch_ns
+from pmlive.events import Gap, epoch_ns
 from pmlive.integrity import Counts
 from pmlive.logs import lost
 from pmlive.manager.source import Source
@@ -93,19 +93,19 @@ def _lines(levels: Sequence[tuple[float, float]], most: int = 10) -> list[str]:
     return lines + [""] * (most - len(lines))
 
 
-def view(token: Token, label: str, depth: int | None) -> BookView:
-    """Copy a book.
+def view(token: Token, label: str, depth: int | None, *, stopped: Gap | None = None) -> BookView:
+    """Copy a book; while all that the process missed when it was ``stopped`` is not read yet there is none.
 
     Raises:
         BookError: the book cannot be trusted now.
     """
-    if token.gap is not None:
-        since = moment(token.gap.started)
+    if (gap := token.gap or stopped) is not None:
+        back = "the next whole book or a hash that fits" if token.gap else "what was sent meanwhile has been read"
         raise BookError(
-            f"the book of {label} cannot be trusted since {said(token.gap.started)} UTC "
-            f"({token.gap.cause}: {token.gap.detail}); it is back after the next whole book or a hash that fits",
-            cause=token.gap.cause,
-            since=since,
+            f"the book of {label} cannot be trusted since {said(gap.started)} UTC ({gap.cause}: {gap.detail}); "
+            f"it is back after {back}",
+            cause=gap.cause,
+            since=moment(gap.started),
         )
     if token.over and not token.conn:
         raise BookError(f"the market of {label} was resolved; it has no book any more")
@@ -173,7 +173,7 @@ def _books(source: Source) -> dict[str, object]:
     counts = Counts.total(each for token in tokens for each in (token.total, token.counts))
     return {
         "tokens": len(tokens),
-        "trusted": sum(token.trusted() for token in tokens),
+        "trusted": 0 if source.desk.pipeline.stopped else sum(token.trusted() for token in tokens),
         "open_gaps": len(source.desk.pipeline.open_gaps()),
         "checks": msgspec.to_builtins(counts),
         "duplicates": sum(source.desk.pipeline.duplicates.values()),

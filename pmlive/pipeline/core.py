@@ -89,6 +89,8 @@ class Pipeline:
         # Without those that tell the whole state the books are unknown up to the next that do (``_blank``).
         self._loss: Gap | None = None
         self._blank = False
+        # Since the process did not run, up to when all that was sent meanwhile has been read.
+        self.stopped: Gap | None = None
         self._malformed = 0
         self._kinds = Kinds(self._kind)
         self._told: int | None = None
@@ -195,6 +197,8 @@ class Pipeline:
         self.tick(now)
         if gap.token_id is None or gap.ended is not None:
             self.books.trust.write(gap, now, ended=gap.ended)
+            if gap.token_id is None and not gap.conn and gap.cause == "silence":
+                self.stopped = gap if gap.ended is None else None
         elif gap.token_id in self.books.tokens:
             self.books.distrust(self.books.tokens[gap.token_id], gap.cause, gap.started, now, gap.detail)
 
@@ -318,7 +322,7 @@ class Pipeline:
         self.strange.clear()
         self.repeats.clear()
         self.sequences.clear()
-        self._loss, self._blank = None, False
+        self._loss, self._blank, self.stopped = None, False, None
         self._told, self.ended = None, False
         self._next = 0
 
@@ -360,6 +364,7 @@ class Pipeline:
     def open_gaps(self) -> list[Gap]:
         """List the gaps that have not ended."""
         gaps = [msgspec.structs.replace(self._loss, ended=None)] if self._loss is not None and self._blank else []
+        gaps += [self.stopped] if self.stopped is not None else []
         gaps += [link.gap for link in self.links.values() if link.gap is not None]
         return gaps + [token.gap for token in self.books.tokens.values() if token.gap is not None]
 
