@@ -1,8 +1,11 @@
 """The simulated market channel over real sockets, heard by the `websockets` client."""
 
 import contextlib
+import gc
+import socket
 import time
 from collections.abc import Callable, Generator
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -385,3 +388,14 @@ def test_a_venue_can_be_stopped_and_started_again_and_a_taken_port_is_an_error()
         port = int(venue.urls.clob_ws.split(":")[2].split("/")[0])
         with pytest.raises(OSError, match="address"), SimulatedVenue(rate=0, port=port):
             pass
+
+
+def test_a_venue_that_stops_closes_what_connected_in_its_last_moment() -> None:
+    """Warnings are errors here, also those of sockets that nobody has any more."""
+    for _ in range(20):
+        with SimulatedVenue(markets=1, rate=0) as venue:
+            ports = [port for url in venue.environment().values() if (port := urlsplit(url).port) is not None]
+            connected = [socket.create_connection(("127.0.0.1", port)) for port in ports]
+        for each in connected:
+            each.close()
+    gc.collect()

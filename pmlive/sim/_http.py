@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 
 from pmlive.logs import get_logger
+from pmlive.sim._thread import stop_accepting
 
 __all__ = ["Answer", "HttpServer", "Request", "Responder", "json_answer", "phrase"]
 
@@ -65,27 +66,35 @@ class HttpServer:
         self._respond = respond
         self._server: asyncio.Server | None = None
         self._closing = False
-        self._talks: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
+        self._talks: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
     async def start(self, host: str, port: int) -> int:
         """Listen; tell the port."""
-        self._server = await asyncio.start_server(self._serve, host, port, limit=_MOST_HEAD)
+        self._server = await asyncio.start_server(self._admit, host, port, limit=_MOST_HEAD)
         address: tuple[str, int] = self._server.sockets[0].getsockname()
         return address[1]
 
     async def close(self) -> None:
         """Stop listening and end what is going on."""
-        if self._server is not None:
-            self._server.close()
         self._closing = True
-        talks = [task for task in self._talks.values() if task is not None]
-        for task in talks:
+        if self._server is not None:
+            await stop_accepting(self._server.sockets)
+            self._server.close()
+        for writer, task in self._talks.items():
             task.cancel()
-        if talks:
-            await asyncio.wait(talks, timeout=1)
+            # A task that has not begun ends without a chance to do it.
+            writer.transport.abort()
+        if self._talks:
+            await asyncio.wait(self._talks.values(), timeout=1)
+
+    def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closing:
+            writer.transport.abort()
+            return
+        self._talks[writer] = task = asyncio.create_task(self._serve(reader, writer))
+        task.add_done_callback(lambda _: self._talks.pop(writer))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._talks[writer] = asyncio.current_task()
         try:
             with suppress(TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 await _converse(reader, writer, self._respond)
@@ -96,8 +105,7 @@ class HttpServer:
         except ValueError as error:
             logger.info("a request that is not HTTP: %s", error)
         finally:
-            del self._talks[writer]
-            writer.transport.abort() if self._closing else writer.close()
+            writer.close()
 
 
 async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, respond: Responder) -> None:

@@ -6,7 +6,7 @@ import socket as sockets
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, MutableSet
 from typing import cast
 
 import msgspec
@@ -97,11 +97,12 @@ class _PacedTransport:
         self._later()
 
 
-def paced(pace: Pace) -> type[ServerConnection]:
-    """Make the class of connections whose every byte goes at the pace in force."""
+def paced(pace: Pace, connections: MutableSet[ServerConnection]) -> type[ServerConnection]:
+    """Make the class of connections whose every byte goes at the pace in force, and list them."""
 
     class PacedConnection(ServerConnection):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            connections.add(self)
             shaped = _PacedTransport(cast("asyncio.Transport", transport), pace)
             super().connection_made(cast("asyncio.Transport", shaped))
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from http import HTTPStatus
+from weakref import WeakSet
 
 import msgspec
 from websockets.asyncio.server import Server as SocketServer
@@ -13,6 +14,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request as Handshake
 from websockets.http11 import Response
+from websockets.protocol import State
 
 from pmlive.sim._clob import Clob
 from pmlive.sim._exchange import Exchange
@@ -26,6 +28,7 @@ from pmlive.sim._prices_channel import PricesChannel
 from pmlive.sim._realtime_channel import RealtimeChannel
 from pmlive.sim._reference import Quotes
 from pmlive.sim._script import Script
+from pmlive.sim._thread import stop_accepting
 from pmlive.sim._user_channel import UserChannel
 
 __all__ = ["Server", "Urls"]
@@ -104,7 +107,8 @@ class Server:
             gamma=f"http://{_HOST}:{await self._http(stack, 'gamma', ports[4])}",
         )
 
-    def _sockets(self, channels: dict[str, FaultChannel], port: int) -> AbstractAsyncContextManager[SocketServer]:
+    @asynccontextmanager
+    async def _sockets(self, channels: dict[str, FaultChannel], port: int) -> AsyncGenerator[SocketServer]:
         async def handle(socket: ServerConnection) -> None:
             await self._serve(socket, channels[_path(socket.request)])
 
@@ -122,7 +126,8 @@ class Server:
             struck = next((fault for channel in channels.values() if (fault := faults.strike("slow", channel))), None)
             return None if struck is None else struck.number or _SLOW_PACE
 
-        return serve(
+        connections: WeakSet[ServerConnection] = WeakSet()
+        server = serve(
             handle,
             _HOST,
             port,
@@ -130,8 +135,14 @@ class Server:
             compression=None,
             ping_interval=25 if channels is _PRICES else None,
             max_size=_MAX_FRAME,
-            create_connection=paced(pace),
+            create_connection=paced(pace, connections),
         )
+        async with server as listening:
+            yield listening
+            await stop_accepting(listening.sockets)
+            for connection in connections:
+                if connection.protocol.state is State.CONNECTING:
+                    connection.transport.abort()
 
     async def _http(self, stack: AsyncExitStack, channel: FaultChannel, port: int) -> int:
         async def respond(request: Request) -> Answer:
