@@ -76,10 +76,9 @@ class Pipeline:
         self.links: dict[int, Link] = {}
         self._next = 0
         self._minute = 0
-        # When each connection last told something of what it was asked for.
+        # When each connection last told something of what it was asked for, and when it last told nothing of that.
         self.heard: dict[int, int] = {}
-        # When the last frame of each came, whatever was in it.
-        self.frames: dict[int, int] = {}
+        self.last_control: dict[int, int] = {}
         self.unknown: dict[str, int] = {}
         # Markets whose outcome is known: when it was told, and of which tokens.
         self.resolved: dict[str, tuple[int, list[str]]] = {}
@@ -176,7 +175,7 @@ class Pipeline:
         heard = self.heard.pop(conn, link.opened)
         if since is not None:
             heard = min(since, now)
-        self.frames.pop(conn, None)
+        self.last_control.pop(conn, None)
         self.strange.pop(conn, None)
         self.books.pasts.pop(conn, None)
         self.sequences.drop(conn)
@@ -209,7 +208,7 @@ class Pipeline:
         self.links[conn] = Link(state.channel, set(state.tokens), state.opened, state.gap)
         self.heard[conn] = state.heard
         if state.frame:
-            self.frames[conn] = state.frame
+            self.last_control[conn] = state.frame
         self.books.pasts[conn] = Past(state.past)
         self.strange[conn].update(state.strange)
         self.sequences.load(conn, state.numbers)
@@ -253,6 +252,7 @@ class Pipeline:
         self._sheets.seq += 1
         if self._loss is not None:
             self._meet(conn, events, recv, self._loss)
+        last = self.last_control
         for event in events:
             kind = self._kinds[type(event)]
             kind.count += 1
@@ -260,8 +260,8 @@ class Pipeline:
             if kind.repeatable:
                 self._pasts[conn].note(frame if len(events) == 1 else msgspec.json.encode(event))
             if kind.telling:
-                self.heard[conn] = recv
-        self.frames[conn] = recv
+                last = self.heard
+        last[conn] = recv
 
     def tick(self, now: int) -> None:
         """Note that time has passed."""
@@ -318,7 +318,7 @@ class Pipeline:
         self.books.clear()
         self.links.clear()
         self.heard.clear()
-        self.frames.clear()
+        self.last_control.clear()
         self.strange.clear()
         self.repeats.clear()
         self.sequences.clear()
@@ -401,7 +401,7 @@ class Pipeline:
             self._refuse(event, str(error), event.token_id, conn, recv)
             return
         token.heard = recv
-        if self.repeats.has("trades", event, conn, recv):
+        if self.repeats.has_trade(event, conn, recv):
             return
         token.messages += 1
         token.proof.announced = event.price
@@ -505,7 +505,11 @@ class Pipeline:
         """
         newest = max(self.books.carried(conn), key=attrgetter("timestamp"), default=None)
         way = newest.heard - epoch_ns(newest.timestamp) if newest is not None and newest.timestamp else 0
-        return min(self.frames.get(conn, recv), recv) - (way if 0 < way <= _LONGEST_WAY else 0)
+        return min(self.last_frame(conn) or recv, recv) - (way if 0 < way <= _LONGEST_WAY else 0)
+
+    def last_frame(self, conn: int) -> int:
+        """Give when the last frame of a connection came, whatever was in it; 0 if none did."""
+        return max(self.heard.get(conn, 0), self.last_control.get(conn, 0))
 
     def _meet(self, conn: int, events: Sequence[Event], recv: int, loss: Gap) -> None:
         """Follow the books that a connection brings: the records that were lost may have told of them."""

@@ -196,7 +196,7 @@ class Journal:
             heard=heard,
             gap=link.gap,
             past=past.save(),
-            frame=pipeline.frames.get(conn, 0),
+            frame=pipeline.last_frame(conn),
             strange=sorted(pipeline.strange.get(conn, ())),
             numbers=pipeline.sequences.save(conn),
         )

@@ -75,8 +75,9 @@ def _whole(event: msgspec.Struct) -> _Identity:
     return _encode(event), False
 
 
+_TRADES = _Rule(_trade)
 _RULES: dict[str, _Rule] = {
-    "trades": _Rule(_trade),
+    "trades": _TRADES,
     "activity": _Rule(_activity),
     "market_events": _Rule(_market_event),
     "user_orders": _Rule(_whole),
@@ -95,6 +96,8 @@ class Repeats:
         # by their digests alone, which are not made of ours until they are written down.
         self._taken: defaultdict[str, OrderedDict[Hashable, int]] = defaultdict(OrderedDict)
         self._loaded: dict[str, OrderedDict[bytes, int]] = {}
+        # By transaction, the first trade of it; None once another one of it was compared with that.
+        self._first: OrderedDict[str, Trade | None] = OrderedDict()
 
     @property
     def total(self) -> int:
@@ -119,6 +122,27 @@ class Repeats:
             _forget(loaded or OrderedDict(), taken, rule, recv)
         return False
 
+    def has_trade(self, event: Trade, conn: int, recv: int) -> bool:
+        """Do the same for a trade: the first of its transaction is new, whatever it says, which most of them are."""
+        transaction, first = event.transaction_hash, self._first
+        if transaction in first:
+            self._compare(transaction)
+        elif transaction:
+            is_new = not self._loaded.get("trades")
+            first[transaction] = event if is_new else None
+            if len(first) > _TRADES.most:
+                first.popitem(last=False)
+            if is_new:
+                return False
+        return self.has("trades", event, conn, recv)
+
+    def _compare(self, transaction: str) -> None:
+        """Let the first trade of a transaction be found by all that tells it from another of the same."""
+        if (alone := self._first[transaction]) is not None:
+            self._first[transaction] = None
+            # When it came makes no difference to a trade that names its transaction.
+            self._taken["trades"][_trade(alone)[0]] = 0
+
     def again(self, table: str, event: msgspec.Struct, conn: int, recv: int) -> None:
         """Count a message that is known to have come before, and remember it."""
         if not self.has(table, event, conn, recv):
@@ -126,7 +150,12 @@ class Repeats:
 
     def save(self) -> dict[str, bytes]:
         """Write down what is remembered, by table."""
+        self._compare_all()
         return {table: marks for table in _RULES if (marks := b"".join(self._marks(table)))}
+
+    def _compare_all(self) -> None:
+        for transaction in self._first:
+            self._compare(transaction)
 
     def _marks(self, table: str) -> Iterator[bytes]:
         if table in self._loaded:
@@ -136,6 +165,7 @@ class Repeats:
 
     def load(self, saved: Mapping[str, bytes]) -> None:
         """Remember what was written down, beside what is remembered already."""
+        self._compare_all()
         for table, marks in saved.items():
             if table not in _RULES:
                 continue
@@ -149,6 +179,7 @@ class Repeats:
         """Forget every message; what was counted stays."""
         self._taken.clear()
         self._loaded.clear()
+        self._first.clear()
 
 
 def _mark(key: Hashable) -> bytes:
