@@ -14,15 +14,17 @@ from support.night import NOON
 from support.waiting import until
 
 from pmlive.errors import BookError
-from pmlive.events import MarketResolved
+from pmlive.events import Gap, MarketResolved
 from pmlive.gaps import GapIndex
 from pmlive.manager import Manager
 from pmlive.manager.desk import Desk
 from pmlive.manager.live import Doubts, Live
 from pmlive.manager.views import view
+from pmlive.pipeline import Token
 from pmlive.settings import Variables, Venue
 from pmlive.sim import SimulatedVenue
 from pmlive.store import Record, scan
+from pmlive.times import moment
 
 S = 1_000_000_000
 Watching = Callable[[Live, SimulatedVenue], Coroutine[object, object, None]]
@@ -375,19 +377,29 @@ def test_what_was_sent_while_the_process_did_not_run_is_a_gap_until_all_of_it_is
             began = time.time_ns()
             time.sleep(1.5)  # noqa: ASYNC251  # the loop does not run, as when the process is stopped
             woke = time.time_ns()
-            await until(lambda: live.desk.pipeline.stopped is not None, what="that the stop is noticed")
-            with pytest.raises(BookError, match=r"did not run for [12] s.*it is back after what was sent meanwhile"):
-                view(next(iter(live.desk.pipeline.books.tokens.values())), "Yes", 1, stopped=live.desk.pipeline.stopped)
-            await until(lambda: live.desk.pipeline.stopped is None, what="that all is read")
+            await until(lambda: closed_gaps(live).height > 0, what="that all is read")
             read = time.time_ns()
-            (gap,) = GapIndex(live.desk.frame("gaps")).all
+            rows = live.desk.frame("gaps")
+            assert live.desk.pipeline.stopped is None
 
-        assert (gap.cause, gap.token_id, gap.conn) == ("silence", None, 0)
-        assert gap.started <= began + S // 2
-        assert woke < gap.until <= read
+        first = GapIndex(rows).all[0]
+        assert (first.cause, first.token_id, first.conn) == ("silence", None, 0)
+        assert first.started <= began + S // 2
+        assert woke < first.until <= read
+        # It is told at once, in case that the process ends before all is read.
+        assert rows["ended"].to_list()[:1] == [None]
 
     with SimulatedVenue(markets=2, rate=200) as sim:
         asyncio.run(watch())
+
+
+def test_no_book_is_given_before_all_is_read_that_a_stopped_process_missed() -> None:
+    stopped = Gap(started=NOON, cause="silence", detail="the process did not run for 60 s")
+
+    with pytest.raises(BookError, match="it is back after what was sent meanwhile has been read") as raised:
+        view(Token("7"), "Yes", 1, stopped=stopped)
+
+    assert (raised.value.cause, raised.value.since) == ("silence", moment(NOON))
 
 
 def test_by_default_a_token_is_doubted_after_five_minutes() -> None:

@@ -8,12 +8,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from IPython.core.formatters import DisplayFormatter
+from support.status import subscription
 
 from pmlive.manager import BookView
+from pmlive.manager.source import ConnectionStatus
 from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
 from pmlive.widgets.pages import ladder_page, recording_page, status_page, tape_page
 from pmlive.widgets.views import DepthView, HeatView, PriceView, RecordingView, StatusView, depth_view
-from pmlive.widgets.views.status import ConnectionView, SubscriptionView
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'><script>x</script> $\\frac{1}{0}$ \N{PILE OF POO} \N{HIRAGANA LETTER A}"
 _TAGS = {"div", "span", "table", "colgroup", "col", "tr", "th", "td"}
@@ -47,8 +48,8 @@ def status(**changes: object) -> StatusView:
     view: StatusView = {
         "now": "2026-11-25 12:00:00",
         "playing": HOSTILE,
-        "connections": {HOSTILE: ConnectionView(connected=False, url=HOSTILE, open=0, sockets=1, error=HOSTILE)},
-        "subscriptions": [SubscriptionView(HOSTILE, 3, 7, 0)],
+        "connections": {HOSTILE: ConnectionStatus(connected=False, url=HOSTILE, open=0, sockets=1, error=HOSTILE)},
+        "subscriptions": [subscription(HOSTILE)],
         "events": 12345,
         "rate": None,
         "lag": 0.0125,

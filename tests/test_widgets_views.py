@@ -7,8 +7,14 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 import pytest
+from support.status import subscription
 
+from pmlive.integrity import Counts
 from pmlive.manager import BookView
+from pmlive.manager.source import ClobConnection, Connections, ReplayStatus
+from pmlive.manager.status import BackgroundTask, Books, Statistics, Status, Subscriptions
+from pmlive.replay import Speed
+from pmlive.store import RecorderStatus
 from pmlive.tables import SCHEMAS
 from pmlive.widgets.views import depth_view, heat_view, price_view, recording_view, status_view, tape_view
 
@@ -245,16 +251,15 @@ def test_the_tape_of_one_token_shows_its_last_trades() -> None:
 # --- status and recording ---
 
 
-def told(**changes: object) -> dict[str, object]:
-    status: dict[str, object] = {
-        "connections": {"clob": {"connected": True, "url": "ws://venue", "open": 1, "sockets": 2, "error": None}},
-        "subscriptions": {"total": 1, "active": [{"type": "watch", "keys": 4, "events_received": 9, "dropped": 1}]},
-        "statistics": {"total_events": 500},
-        "books": {"tokens": 4, "trusted": 3, "open_gaps": 1, "checks": {"hash_verified": 7, "bbo_mismatch": 2}},
-        "recording": None,
-        "replay": None,
-    }
-    return status | changes
+def told(*, replay: ReplayStatus | None = None) -> Status:
+    return Status(
+        connections=Connections(clob=ClobConnection(connected=True, url="ws://venue", open=1, sockets=2)),
+        subscriptions=Subscriptions(total=1, by_type={"watch": 1}, active=[subscription()]),
+        statistics=Statistics(total_events=500),
+        background_task=BackgroundTask(running=True, task_exists=True),
+        books=Books(tokens=4, trusted=3, open_gaps=1, checks=Counts(hash_verified=7, bbo_mismatch=2)),
+        replay=replay,
+    )
 
 
 def test_status_tells_rate_and_lag() -> None:
@@ -285,35 +290,38 @@ def test_status_names_the_gap_that_began_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("replay", "said"),
+    ("speed", "paused", "finished", "said"),
     [
-        ({"speed": 60.0, "paused": False, "finished": False}, "replay, speed 60.0"),
-        ({"speed": "max", "paused": True, "finished": False}, "replay, paused"),
-        ({"speed": "max", "paused": True, "finished": True}, "replay, finished"),
+        (60.0, False, False, "replay, speed 60.0"),
+        ("max", True, False, "replay, paused"),
+        ("max", True, True, "replay, finished"),
     ],
 )
-def test_status_tells_how_a_replay_goes(replay: object, said: str) -> None:
+def test_status_tells_how_a_replay_goes(speed: Speed, said: str, *, paused: bool, finished: bool) -> None:
+    replay = ReplayStatus(position="", first="", last="", speed=speed, paused=paused, finished=finished, folders=[])
     assert status_view(told(replay=replay), NO_GAPS, NO_PRICES, now=S)["playing"] == said
 
 
 def test_the_recording_tells_what_was_written() -> None:
-    recording = {
-        "folder": "/home/somebody/tonight",
-        "rows": {"prices": 5, "trades": 0},
-        "frames": 9,
-        "bytes": 100,
-        "files": 2,
-        "pending_bytes": 3,
-        "lag": 0.5,
-        "dropped": 0,
-        "trouble": None,
-    }
+    recorder = RecorderStatus(
+        folder="/home/somebody/tonight",
+        rows={"prices": 5, "trades": 0},
+        frames=9,
+        bytes=100,
+        files=2,
+        segments=1,
+        pending_bytes=3,
+        lag=0.5,
+        last_sync=None,
+        dropped=0,
+        trouble=None,
+    )
 
-    view = recording_view(told(recording=recording), free=1000)
+    view = recording_view(recorder, free=1000)
 
     assert view["recording"]
     assert (view["folder"], view["rows"], view["free"]) == ("tonight", {"prices": 5}, 1000)
 
 
 def test_without_a_recording_there_is_none() -> None:
-    assert not recording_view(told())["recording"]
+    assert not recording_view(None)["recording"]

@@ -12,20 +12,13 @@ from pmlive.cli.options import Places, add_command, amount
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
 from pmlive.cli.text import counted, duration, lines_of, moment
-from pmlive.integrity import Counts
 from pmlive.manager import Replay
+from pmlive.manager.status import Books
 from pmlive.replay import Speed
 
 __all__ = ["add"]
 
 _INTERVAL = 0.2
-
-
-class _Books(msgspec.Struct):
-    tokens: int
-    trusted: int
-    checks: Counts
-    duplicates: int
 
 
 class Played(msgspec.Struct, kw_only=True):
@@ -40,7 +33,7 @@ class Played(msgspec.Struct, kw_only=True):
     messages: dict[str, int]
     trades: int
     gaps: int
-    books: _Books
+    books: Books
 
 
 def add(places: Places) -> None:
@@ -129,28 +122,19 @@ def _show(replay: Replay, out: Output, tape: _Tape | None) -> None:
 
 
 def _played(replay: Replay, seconds: float) -> Played:
-    status = replay.status()
-    statistics = msgspec.convert(status["statistics"], type=_Statistics)
+    status = replay.report()
     return Played(
-        folders=msgspec.convert(status["replay"], type=_Replay).folders,
+        folders=[] if status.replay is None else status.replay.folders,
         first_time=replay.first_time,
         last_time=replay.last_time,
         position=replay.position,
         finished=replay.finished,
         seconds=seconds,
-        messages=statistics.events_by_type,
+        messages=status.statistics.events_by_type,
         trades=replay.trades.height,
         gaps=replay.gaps.height,
-        books=msgspec.convert(status["books"], type=_Books),
+        books=status.books or Books(),
     )
-
-
-class _Statistics(msgspec.Struct):
-    events_by_type: dict[str, int]
-
-
-class _Replay(msgspec.Struct):
-    folders: list[str]
 
 
 def _share(played: Played) -> float:

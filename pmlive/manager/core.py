@@ -16,10 +16,11 @@ from pmlive.feed import Policy
 from pmlive.manager.engine import Engine, Options
 from pmlive.manager.holdings import Holdings
 from pmlive.manager.mailbox import Handler
+from pmlive.manager.status import Status
 from pmlive.manager.subscriptions import CallbackType, Subscription
 from pmlive.manager.venues import VenueName, venue_meant
 from pmlive.manager.viewer import Viewer
-from pmlive.manager.views import AwaitedError, BookView, status, view
+from pmlive.manager.views import AwaitedError, BookView, view
 from pmlive.markets import Market
 from pmlive.pipeline import Token
 from pmlive.settings import Venue
@@ -169,10 +170,11 @@ class Manager(Viewer):
 
         What a subscription received is as it was a twentieth of a second ago at most; all else is as it is now.
         """
-        engine = self._engine
-        return engine.call(
-            lambda: status(engine.source, list(engine.registry.active.values()), running=engine.runner.running)
-        )
+        return self.report().to_dict()
+
+    def report(self) -> Status:
+        """Return what ``status()`` describes as values with names and types."""
+        return self._engine.call(self._engine.status)
 
     # --- recording ---
 

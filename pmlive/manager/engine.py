@@ -21,6 +21,7 @@ from pmlive.manager.outcomes import Outcomes, Waits, followed
 from pmlive.manager.resolve import MarketId, Wanted, resolve, whole
 from pmlive.manager.runner import Runner
 from pmlive.manager.source import Source
+from pmlive.manager.status import Status, status_of
 from pmlive.manager.subscriptions import Registry, Subscription
 from pmlive.markets import Catalogue, Market, Series, described
 from pmlive.pipeline import Token
@@ -89,6 +90,10 @@ class Engine:
         if token_id not in known and token_id not in source.settled and self.registry.wants("market", token_id):
             return Token(token_id)
         return known.get(token_id)
+
+    def status(self) -> Status:
+        """Describe the source and the subscriptions as they are now."""
+        return status_of(self.source, list(self.registry.active.values()), running=self.runner.running)
 
     def wait(self, coroutine: Coroutine[object, object, T]) -> T:
         """Run a coroutine in the feed thread."""

@@ -8,7 +8,8 @@ import polars as pl
 
 from pmlive.errors import BookError
 from pmlive.manager.engine import Engine
-from pmlive.manager.views import BookView, status, view
+from pmlive.manager.status import Status
+from pmlive.manager.views import BookView, view
 
 __all__ = ["Asked", "Glance", "Mark", "News", "glance", "short_label"]
 
@@ -56,14 +57,14 @@ class Glance(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str]
     book: BookView | None = None
     doubt: str = ""
-    status: dict[str, object] | None = None
+    status: Status | None = None
 
 
 def glance(engine: Engine, asked: Sequence[Asked]) -> list[Glance]:
     """Look for several at once; in the feed thread."""
     gaps = engine.started().desk.frame("gaps")
     labels = _labels(engine)
-    described = _described(engine) if any(each.status for each in asked) else None
+    status = engine.status() if any(each.status for each in asked) else None
     # Several charts may follow a table from the same row on.
     wanted = {(table, mark) for each in asked for table, mark in each.tables.items()}
     news = {(table, mark): _news(engine, table, mark) for table, mark in wanted}
@@ -73,7 +74,7 @@ def glance(engine: Engine, asked: Sequence[Asked]) -> list[Glance]:
             news={table: news[table, mark] for table, mark in each.tables.items()},
             gaps=gaps,
             labels=labels,
-            status=described if each.status else None,
+            status=status if each.status else None,
             **_book(engine, each, labels),
         )
         for each in asked
@@ -101,10 +102,6 @@ def _labels(engine: Engine) -> dict[str, str]:
     known = [token_id for market in engine.markets.values() for token_id in market.token_ids]
     shown = [token_id for token_id in known if source.recorded or token_id in books or wants("market", token_id)]
     return {token_id: engine.labels.get(token_id) or short_label(token_id) for token_id in (*shown, *books)}
-
-
-def _described(engine: Engine) -> dict[str, object]:
-    return status(engine.source, list(engine.registry.active.values()), running=engine.runner.running)
 
 
 class _Seen(TypedDict):

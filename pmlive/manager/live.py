@@ -14,7 +14,7 @@ from pmlive.feed import Clock, Connection, Policy, Pool, elapsed
 from pmlive.logs import get_logger
 from pmlive.manager.desk import Desk
 from pmlive.manager.follow import follow
-from pmlive.manager.source import Visit
+from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus, Dialling, Visit
 from pmlive.manager.tasks import Tasks
 from pmlive.markets import Catalogue, Series
 from pmlive.pipeline import Token
@@ -94,8 +94,7 @@ class Live:
         self._compared: dict[str, int] = {}
         self._agreed: dict[str, int] = {}
         self._checked = 0
-        # That the process did not run, and since when it does again.
-        self._stopped: Gap | None = None
+        # Since when the process runs again, if it did not.
         self._ran = 0
         self._unmet_after = (timing or {}).get("market", Timing()).opening
         self._tasks = Tasks()
@@ -161,14 +160,11 @@ class Live:
             self.clock.follow()
             self._ran = self.clock()
             detail = f"the process did not run for {lasted / _S:.0f} s"
-            self._tell_stop(self._stopped or Gap(started=self._ran - lasted, cause="silence", detail=detail))
+            if self.desk.pipeline.stopped is None:
+                self.desk.gap(Gap(started=self._ran - lasted, cause="silence", detail=detail))
             logger.warning("%s: of that time nothing is known", detail)
-        elif self._stopped is not None and self.pool.complete_until(self._ran) >= self._ran:
-            self._tell_stop(msgspec.structs.replace(self._stopped, ended=self.clock()))
-
-    def _tell_stop(self, gap: Gap) -> None:
-        self._stopped = gap if gap.ended is None else None
-        self.desk.gap(gap)
+        elif (gap := self.desk.pipeline.stopped) is not None and self.pool.complete_until(self._ran) >= self._ran:
+            self.desk.gap(msgspec.structs.replace(gap, ended=self.clock()))
 
     def _turn(self) -> None:
         self.desk.turn()
@@ -253,14 +249,17 @@ class Live:
 
     # --- what is told of it ---
 
-    def connections(self) -> dict[str, object]:
+    def connections(self) -> Connections:
         """Describe the connections."""
-        clob = self._described(("market", "user"))
-        clob["user_connected"] = any(one.connected for one in self.pool.of("user"))
-        clob["authenticated"] = any(one.connected and one.session.useful for one in self.pool.of("user"))
-        return {"clob": clob, "realtime": self._described(("realtime", "prices"))}
+        users = self.pool.of("user")
+        clob = ClobConnection(
+            **msgspec.structs.asdict(self._described(("market", "user"))),
+            user_connected=any(one.connected for one in users),
+            authenticated=any(one.connected and one.session.useful for one in users),
+        )
+        return Connections(clob=clob, realtime=self._described(("realtime", "prices")))
 
-    def _described(self, channels: tuple[Channel, ...]) -> dict[str, object]:
+    def _described(self, channels: tuple[Channel, ...]) -> ConnectionStatus:
         connections = [one for channel in channels for one in self.pool.of(channel)]
         errors = [str(self.errors[channel]) for channel in channels if channel in self.errors]
         refused: dict[str, str] = {}
@@ -269,33 +268,29 @@ class Live:
             refused |= one.session.refused
             providers |= one.session.providers
         troubles = (one.last_error for one in connections if one.last_error and not one.connected)
-        said = {one.channel: one.complaint for one in connections if one.complaint}
         proxy = self.proxies[channels[0]]
-        return {
-            "connected": any(one.connected for one in connections),
-            "url": self.urls[channels[0]],
-            "open": sum(one.connected for one in connections),
-            "sockets": len(connections),
-            "error": "; ".join(errors + [_told(*each) for each in refused.items()]) or next(troubles, None),
-            # True when dialling again cannot help: the credentials or the certificate were refused.
-            "given_up": bool(errors),
-            # What the venue said was wrong, last, by channel.
-            "complaints": said,
-            # What the venue does not give of what was asked for, and who serves what has a choice of providers.
-            "refused": refused,
-            "providers": providers,
-            "proxy": None if proxy is None else proxy.shown,
-        }
+        return ConnectionStatus(
+            connected=any(one.connected for one in connections),
+            url=self.urls[channels[0]],
+            open=sum(one.connected for one in connections),
+            sockets=len(connections),
+            error="; ".join(errors + [_told(*each) for each in refused.items()]) or next(troubles, None),
+            given_up=bool(errors),
+            complaints={one.channel: one.complaint for one in connections if one.complaint},
+            refused=refused,
+            providers=providers,
+            proxy=None if proxy is None else proxy.shown,
+        )
 
-    def dialling(self) -> dict[str, object]:
+    def dialling(self) -> Dialling:
         """Count dials and their failures."""
         connections, last = self.pool.connections, self.last_reconnect
-        return {
-            "connection_errors": sum(one.errors for one in connections) + self.pool.past_errors,
-            "reconnect_count": self.reconnects,
-            "last_reconnect": None if last is None else moment(last).isoformat(),
-            "dials": sum(one.dials for one in connections) + self.pool.past_dials,
-        }
+        return Dialling(
+            connection_errors=sum(one.errors for one in connections) + self.pool.past_errors,
+            reconnect_count=self.reconnects,
+            last_reconnect=None if last is None else moment(last).isoformat(),
+            dials=sum(one.dials for one in connections) + self.pool.past_dials,
+        )
 
     def playing(self) -> None:
         """Tell that no recording is played."""

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from pmlive.errors import PmliveError
 from pmlive.events import Channel, NewMarket
 from pmlive.manager.desk import Desk
 from pmlive.manager.engine import Options
-from pmlive.manager.source import Visit
+from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus, Dialling, ReplayStatus, Visit
 from pmlive.manager.tasks import Tasks
 from pmlive.markets import Market, Series
 from pmlive.records import Kind, Opened, read_note
@@ -124,44 +126,39 @@ class Played:
 
     # --- what is told of it ---
 
-    def connections(self) -> dict[str, object]:
+    def connections(self) -> Connections:
         """Describe the connections as they were at this time of the recording."""
-        clob = self._described(("market", "user"))
-        links = self.desk.pipeline.links.values()
-        clob["user_connected"] = clob["authenticated"] = any(
-            link.channel == "user" and link.gap is None for link in links
+        has_user = any(link.channel == "user" and link.gap is None for link in self.desk.pipeline.links.values())
+        clob = ClobConnection(
+            **msgspec.structs.asdict(self._described(("market", "user"))),
+            user_connected=has_user,
+            authenticated=has_user,
         )
-        return {"clob": clob, "realtime": self._described(("realtime", "prices"))}
+        return Connections(clob=clob, realtime=self._described(("realtime", "prices")))
 
-    def _described(self, channels: tuple[Channel, ...]) -> dict[str, object]:
+    def _described(self, channels: tuple[Channel, ...]) -> ConnectionStatus:
         links = [link for link in self.desk.pipeline.links.values() if link.channel in channels]
         unbroken = sum(link.gap is None for link in links)
-        return {
-            "connected": unbroken > 0,
-            "url": next((self._urls[channel] for channel in channels if channel in self._urls), None),
-            "open": unbroken,
-            "sockets": len(links),
-            "error": None,
-            "given_up": False,
-            "complaints": {},
-            "refused": {},
-            "providers": {},
-            "proxy": None,
-        }
+        return ConnectionStatus(
+            connected=unbroken > 0,
+            url=next((self._urls[channel] for channel in channels if channel in self._urls), None),
+            open=unbroken,
+            sockets=len(links),
+        )
 
-    def dialling(self) -> dict[str, object]:
+    def dialling(self) -> Dialling:
         """Count the connections that took the place of broken ones."""
-        return {"connection_errors": 0, "reconnect_count": self._reconnects, "last_reconnect": None, "dials": 0}
+        return Dialling(reconnect_count=self._reconnects)
 
-    def playing(self) -> dict[str, object]:
+    def playing(self) -> ReplayStatus:
         """Tell how far the recording was played."""
         player = self.player
-        return {
-            "position": moment(player.position).isoformat(),
-            "first": moment(player.timeline.first).isoformat(),
-            "last": moment(player.timeline.last).isoformat(),
-            "speed": player.speed,
-            "paused": player.paused,
-            "finished": player.finished,
-            "folders": [str(folder) for folder in player.timeline.folders],
-        }
+        return ReplayStatus(
+            position=moment(player.position).isoformat(),
+            first=moment(player.timeline.first).isoformat(),
+            last=moment(player.timeline.last).isoformat(),
+            speed=player.speed,
+            paused=player.paused,
+            finished=player.finished,
+            folders=[str(folder) for folder in player.timeline.folders],
+        )

@@ -4,15 +4,73 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Literal, Protocol, TypeAlias
 
+import msgspec
+
 from pmlive.errors import PmliveError
 from pmlive.events import Channel, NewMarket
 from pmlive.manager.desk import Desk
 from pmlive.markets import Found, Market, Series
+from pmlive.replay import Speed
 
-__all__ = ["Names", "Source", "Visit"]
+__all__ = ["ClobConnection", "ConnectionStatus", "Connections", "Dialling", "Names", "ReplayStatus", "Source", "Visit"]
 
 # Told of a market that begins, or ends, to be wanted.
 Visit: TypeAlias = Callable[[Market], Awaitable[None]]
+
+
+class ConnectionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The sockets to one address: ``open`` of the ``sockets`` that should be.
+
+    ``given_up`` means that dialling again cannot help: the credentials or the certificate were refused. ``complaints``
+    holds the venue's last words by channel, ``refused`` its words on what it does not give, by key, and ``providers``
+    who serves what has a choice of them.
+    """
+
+    connected: bool = False
+    url: str | None = None
+    open: int = 0
+    sockets: int = 0
+    error: str | None = None
+    given_up: bool = False
+    complaints: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    providers: dict[str, str] = {}
+    proxy: str | None = None
+
+
+class ClobConnection(ConnectionStatus, frozen=True, kw_only=True):
+    """The sockets of the market and the user channel."""
+
+    user_connected: bool = False
+    authenticated: bool = False
+
+
+class Connections(msgspec.Struct, frozen=True, kw_only=True):
+    """The sockets to all addresses."""
+
+    clob: ClobConnection = ClobConnection()
+    realtime: ConnectionStatus = ConnectionStatus()
+
+
+class Dialling(msgspec.Struct, frozen=True, kw_only=True):
+    """How often was dialled, and how often in vain; ``last_reconnect`` is in ISO 8601."""
+
+    connection_errors: int = 0
+    reconnect_count: int = 0
+    last_reconnect: str | None = None
+    dials: int = 0
+
+
+class ReplayStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a recording was played; times are in ISO 8601."""
+
+    position: str
+    first: str
+    last: str
+    speed: Speed
+    paused: bool
+    finished: bool
+    folders: list[str]
 
 
 class Names(Protocol):
@@ -100,14 +158,14 @@ class Source(Protocol):
         """End everything."""
         ...
 
-    def connections(self) -> dict[str, object]:
+    def connections(self) -> Connections:
         """Describe the connections, for ``status()``."""
         ...
 
-    def dialling(self) -> dict[str, object]:
+    def dialling(self) -> Dialling:
         """Count dials and their failures, for ``status()``."""
         ...
 
-    def playing(self) -> dict[str, object] | None:
+    def playing(self) -> ReplayStatus | None:
         """Tell how far a recording was played, for ``status()``; None where none is."""
         ...

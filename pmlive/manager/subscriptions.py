@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 from uuid import uuid4
 
+import msgspec
+
 from pmlive.events import Channel
 from pmlive.manager.mailbox import Consumer, Mailbox, Update
 
-__all__ = ["CallbackType", "Registry", "Subscription", "SubscriptionType"]
+__all__ = ["CallbackType", "Registry", "Subscription", "SubscriptionStatus", "SubscriptionType"]
 
 SubscriptionType: TypeAlias = Literal[
     "market_prices",
@@ -36,6 +38,21 @@ TABLES: dict[SubscriptionType, tuple[tuple[str, ...], str]] = {
     "watch": (("prices", "depth", "trades", "market_events"), "token_id"),
 }
 _SOCKETS: dict[Channel, str] = {"market": "clob", "user": "clob", "realtime": "realtime", "prices": "realtime"}
+
+
+class SubscriptionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription at one moment; times are in ISO 8601, ``dropped`` counts updates that slow readers lost."""
+
+    id: str
+    type: str
+    channel: str
+    created_at: str
+    events_received: int
+    last_event: str | None
+    keys: int
+    dropped: int
+    awaited: list[str]
+    left_out: list[str]
 
 
 class Subscription:
@@ -128,20 +145,24 @@ class Subscription:
             self.mailboxes.remove(mailbox)
             self._past_dropped += mailbox.dropped
 
+    def status(self) -> SubscriptionStatus:
+        """Describe it as it is now."""
+        return SubscriptionStatus(
+            id=self.id,
+            type=self.type,
+            channel=_SOCKETS[self.channel],
+            created_at=self.created_at.isoformat(),
+            events_received=self.events_received,
+            last_event=None if self.last_event is None else self.last_event.isoformat(),
+            keys=len(self.keys),
+            dropped=self.dropped,
+            awaited=list(self.awaited),
+            left_out=list(self.left_out),
+        )
+
     def to_dict(self) -> dict[str, object]:
-        """Give the entry of ``status()``."""
-        return {
-            "id": self.id,
-            "type": self.type,
-            "channel": _SOCKETS[self.channel],
-            "created_at": self.created_at.isoformat(),
-            "events_received": self.events_received,
-            "last_event": None if self.last_event is None else self.last_event.isoformat(),
-            "keys": len(self.keys),
-            "dropped": self.dropped,
-            "awaited": list(self.awaited),
-            "left_out": list(self.left_out),
-        }
+        """Return the entry of ``Manager.status()``."""
+        return msgspec.to_builtins(self.status())
 
     def count(self, events: int) -> None:
         """Note so many new events."""

@@ -1,4 +1,4 @@
-"""What a manager shows of itself: a book to look at, and its status."""
+"""A book of a manager, to look at."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,22 +10,15 @@ import polars as pl
 
 from pmlive.errors import BookError
 from pmlive.events import Gap, epoch_ns
-from pmlive.integrity import Counts
-from pmlive.logs import lost
-from pmlive.manager.source import Source
-from pmlive.manager.subscriptions import Subscription
 from pmlive.pipeline import Token
-from pmlive.threads import faults
 from pmlive.times import moment, said
 
-__all__ = ["AwaitedError", "BookView", "status", "view"]
+__all__ = ["AwaitedError", "BookView", "view"]
 
 
 class AwaitedError(BookError):
     """The opening book of a token is on its way."""
 
-
-_NO_DIALLING: dict[str, object] = {"connection_errors": 0, "reconnect_count": 0, "last_reconnect": None, "dials": 0}
 
 BookState: TypeAlias = Literal["verified", "unverifiable"]
 
@@ -121,68 +114,3 @@ def view(token: Token, label: str, depth: int | None, *, stopped: Gap | None = N
         ts_event=moment(epoch_ns(token.timestamp)),
         ts_recv=moment(token.heard),
     )
-
-
-def status(source: Source | None, subscriptions: Sequence[Subscription], *, running: bool) -> dict[str, object]:
-    """Describe connections, subscriptions and statistics, as JSON can hold it."""
-    if source is not None:
-        source.desk.freshen()
-    by_type: dict[str, int] = {}
-    for subscription in subscriptions:
-        by_type[subscription.type] = by_type.get(subscription.type, 0) + 1
-    return {
-        "connections": _connections(source),
-        "subscriptions": {
-            "total": len(subscriptions),
-            "by_type": by_type,
-            "active": [subscription.to_dict() for subscription in subscriptions],
-        },
-        "statistics": _statistics(source),
-        "background_task": {"running": running, "task_exists": source is not None},
-        "books": {} if source is None else _books(source),
-        "recording": _recording(source),
-        "replay": None if source is None else source.playing(),
-        "trouble": [msgspec.to_builtins(fault) for fault in faults()],
-        "log_lines_lost": lost(),
-    }
-
-
-def _connections(source: Source | None) -> dict[str, object]:
-    if source is not None:
-        return source.connections()
-    nothing: dict[str, object] = {"connected": False, "url": None, "open": 0, "sockets": 0, "error": None}
-    nothing |= {"given_up": False, "complaints": {}, "refused": {}, "providers": {}, "proxy": None}
-    return {"clob": nothing | {"user_connected": False, "authenticated": False}, "realtime": dict(nothing)}
-
-
-def _statistics(source: Source | None) -> dict[str, object]:
-    counts = {} if source is None else dict(source.desk.pipeline.counts)
-    dialling = _NO_DIALLING if source is None else source.dialling()
-    return {
-        "total_events": sum(number for name, number in counts.items() if name != "control"),
-        "events_by_type": counts,
-        **dialling,
-        "duplicates": {} if source is None else source.desk.pipeline.duplicates,
-        "unknown_kinds": {} if source is None else dict(source.desk.pipeline.unknown),
-    }
-
-
-def _books(source: Source) -> dict[str, object]:
-    books = source.desk.pipeline.books
-    tokens = books.tokens.values()
-    counts = Counts.total(each for token in tokens for each in (token.total, token.counts))
-    return {
-        "tokens": len(tokens),
-        "trusted": 0 if source.desk.pipeline.stopped else sum(token.trusted() for token in tokens),
-        "open_gaps": len(source.desk.pipeline.open_gaps()),
-        "checks": msgspec.to_builtins(counts),
-        "duplicates": sum(source.desk.pipeline.duplicates.values()),
-        "out_of_order": books.late,
-        "before_snapshot": books.early,
-    }
-
-
-def _recording(source: Source | None) -> object:
-    if source is None or source.desk.recorder is None:
-        return None
-    return msgspec.to_builtins(source.desk.recorder.status())

@@ -3,7 +3,6 @@
 import re
 import threading
 from pathlib import Path
-from typing import cast
 
 from pmlive.errors import StoreError
 from pmlive.manager import Manager
@@ -58,8 +57,8 @@ class Library:
             return self._opened[folder]
 
     def _made(self) -> Path | None:
-        recording = cast("dict[str, object] | None", self._manager.status()["recording"])
-        return None if recording is None else Path(str(recording["folder"])).resolve()
+        recording = self._manager.report().recording
+        return None if recording is None else Path(recording.folder).resolve()
 
 
 def _samples() -> dict[str, Path]:

@@ -257,8 +257,7 @@ class Realtime:
                     f"the venue refused the credentials: {trouble}; check POLYMARKET_API_KEY, POLYMARKET_SECRET and "
                     "POLYMARKET_PASSPHRASE and start the server again"
                 )
-            clob = cast("dict[str, dict[str, object]]", self._manager.status()["connections"])["clob"]
-            if clob["authenticated"]:
+            if self._manager.report().connections.clob.authenticated:
                 return
             time.sleep(_LOOK_AGAIN)
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Literal
 
+from pmlive.manager.source import ConnectionStatus
 from pmlive.widgets.views import DepthView, RecordingView, StatusView, TapeView
-from pmlive.widgets.views.status import ConnectionView
 
 __all__ = ["ladder_page", "recording_page", "status_page", "tape_page"]
 
@@ -146,7 +146,7 @@ def _price(price: float) -> str:
     return text + "0" * max(0, 2 - len(text.partition(".")[2]))
 
 
-def _connection(one: ConnectionView) -> str:
+def _connection(one: ConnectionStatus) -> str:
     if not one.sockets:
         return "not used"
     state = "connected" if one.connected else "disconnected"

@@ -3,10 +3,10 @@
 import shutil
 from collections import deque
 from collections.abc import Mapping
-from typing import cast
 
 from pmlive.manager import Manager
 from pmlive.manager.glance import Asked, Glance, Mark
+from pmlive.manager.status import Status as ManagerStatus
 from pmlive.widgets.charts import OfToken
 from pmlive.widgets.drawn import Drawn
 from pmlive.widgets.live import LiveWidget, script
@@ -74,7 +74,7 @@ class Status(Table):
     def _page(self, glance: Glance) -> str:
         before = self._counted[0] if self._counted else None
         prices = glance.news["prices"].frame
-        view = status_view(glance.status or {}, glance.gaps, prices, now=glance.now, before=before)
+        view = status_view(_status_of(glance), glance.gaps, prices, now=glance.now, before=before)
         self._note(glance.now, view["events"])
         return status_page(view)
 
@@ -95,10 +95,9 @@ class Recording(Table):
         return Asked(tables=marks, status=True)
 
     def _page(self, glance: Glance) -> str:
-        status = glance.status or {}
-        recording = cast("Mapping[str, object] | None", status.get("recording"))
-        free = None if recording is None else _free(str(recording["folder"]))
-        return recording_page(recording_view(status, free=free))
+        recorder = _status_of(glance).recording
+        free = None if recorder is None else _free(recorder.folder)
+        return recording_page(recording_view(recorder, free=free))
 
 
 class Trades(Table):
@@ -167,6 +166,12 @@ class Ladder(Levels, Panel):
         token_id: the token, by default the first that is watched.
         rate: the most drawings a second.
     """
+
+
+def _status_of(glance: Glance) -> ManagerStatus:
+    if glance.status is None:
+        raise LookupError("the status was not asked for")
+    return glance.status
 
 
 def _free(folder: str) -> int | None:

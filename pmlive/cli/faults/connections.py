@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
 from pmlive.cli.faults.recorder import ImpatientManager
 from pmlive.cli.faults.row import Expected, Row
 from pmlive.cli.faults.scene import NotInTimeError, Scene
@@ -34,18 +32,6 @@ _MOST_DIALS_IN_LOOP = 16
 _AUTH_SECONDS = 10.0
 _MOST_TRIES = 3
 _AWAY = 1.5
-
-
-class _Clob(msgspec.Struct):
-    authenticated: bool
-
-
-class _Connections(msgspec.Struct):
-    clob: _Clob
-
-
-class _Status(msgspec.Struct):
-    connections: _Connections
 
 
 def _closed(code: int) -> Row:
@@ -213,7 +199,7 @@ def _denied(manner: str, scene: Scene) -> None:
         tries = sum(dial.channel == "user" for dial in scene.sim.dials)
         if tries > _MOST_TRIES:
             scene.complaints.append(f"{tries} tries with refused credentials")
-        if msgspec.convert(live.status(), type=_Status).connections.clob.authenticated:
+        if live.report().connections.clob.authenticated:
             scene.complaints.append("the status says that the credentials were accepted")
 
 

@@ -1,32 +1,31 @@
 """How the feed and the recording are: connections, lag, rate, checks and gaps; rows, bytes, files and disk."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
-import msgspec
 import polars as pl
+
+from pmlive.manager.source import ConnectionStatus, ReplayStatus
+from pmlive.manager.status import Books, Status
+from pmlive.manager.subscriptions import SubscriptionStatus
+from pmlive.store import RecorderStatus
 
 __all__ = ["RecordingView", "StatusView", "recording_view", "status_view"]
 
 
-class ConnectionView(msgspec.Struct, frozen=True):
-    """One socket address: how many connections are open of those that should be."""
-
-    connected: bool = False
-    url: str | None = None
-    open: int = 0
-    sockets: int = 0
-    error: str | None = None
-
-
-class SubscriptionView(msgspec.Struct, frozen=True):
-    """One subscription, as ``status()`` tells of it."""
-
-    type: str
-    keys: int
-    events_received: int
-    dropped: int
+_NO_RECORDER = RecorderStatus(
+    folder="",
+    rows={},
+    frames=0,
+    bytes=0,
+    files=0,
+    segments=0,
+    pending_bytes=0,
+    lag=0.0,
+    last_sync=None,
+    dropped=0,
+    trouble=None,
+)
 
 
 class StatusView(TypedDict):
@@ -34,8 +33,8 @@ class StatusView(TypedDict):
 
     now: str
     playing: str
-    connections: dict[str, ConnectionView]
-    subscriptions: list[SubscriptionView]
+    connections: dict[str, ConnectionStatus]
+    subscriptions: list[SubscriptionStatus]
     events: int
     rate: float | None
     lag: float | None
@@ -65,115 +64,63 @@ class RecordingView(TypedDict):
     free: int | None
 
 
-class _Subscriptions(msgspec.Struct):
-    active: list[SubscriptionView]
-
-
-class _Statistics(msgspec.Struct):
-    total_events: int
-
-
-class _Checks(msgspec.Struct):
-    hash_verified: int = 0
-    hash_unverifiable: int = 0
-    hash_mismatch: int = 0
-    bbo_mismatch: int = 0
-    snapshot_mismatch: int = 0
-
-
-class _Books(msgspec.Struct):
-    tokens: int = 0
-    trusted: int = 0
-    open_gaps: int = 0
-    checks: _Checks = msgspec.field(default_factory=_Checks)
-
-
-class _Replay(msgspec.Struct):
-    speed: float | str
-    paused: bool
-    finished: bool
-
-
-class _Recorder(msgspec.Struct):
-    folder: str
-    rows: dict[str, int]
-    frames: int
-    bytes: int
-    files: int
-    pending_bytes: int
-    lag: float
-    dropped: int
-    trouble: str | None
-
-
-class _Status(msgspec.Struct):
-    connections: dict[str, ConnectionView]
-    subscriptions: _Subscriptions
-    statistics: _Statistics
-    books: _Books
-    recording: _Recorder | None
-    replay: _Replay | None
-
-
 def status_view(
-    status: Mapping[str, object],
+    status: Status,
     gaps: pl.DataFrame,
     prices: pl.DataFrame,
     *,
     now: int,
     before: tuple[int, int] | None = None,
 ) -> StatusView:
-    """Show what ``Manager.status()`` tells.
+    """Show the state of a manager.
 
     Args:
-        status: what it told.
+        status: its state.
         gaps: all gaps that are known.
         prices: the newest rows, for the lag.
         now: the time, in nanoseconds since 1970.
         before: an earlier time and the number of messages that there were then, for the rate.
     """
-    told = msgspec.convert(status, _Status)
-    checks, events = told.books.checks, told.statistics.total_events
+    books, events = status.books or Books(), status.statistics.total_events
+    checks = books.checks
     return {
         "now": pl.Series([now]).cast(pl.Datetime("ns")).dt.strftime("%Y-%m-%d %H:%M:%S")[0],
-        "playing": "" if told.replay is None else _playing(told.replay),
-        "connections": told.connections,
-        "subscriptions": told.subscriptions.active,
+        "playing": "" if status.replay is None else _playing(status.replay),
+        "connections": {"clob": status.connections.clob, "realtime": status.connections.realtime},
+        "subscriptions": status.subscriptions.active,
         "events": events,
         "rate": _rate(now, events, before),
         "lag": _lag(prices),
-        "tokens": told.books.tokens,
-        "trusted": told.books.trusted,
+        "tokens": books.tokens,
+        "trusted": books.trusted,
         "verified": checks.hash_verified,
         "unverifiable": checks.hash_unverifiable,
         "mismatches": checks.hash_mismatch + checks.bbo_mismatch + checks.snapshot_mismatch,
-        "open_gaps": told.books.open_gaps,
+        "open_gaps": books.open_gaps,
         "gaps": gaps.height,
         "last_gap": _last_gap(gaps),
     }
 
 
-def recording_view(status: Mapping[str, object], *, free: int | None = None) -> RecordingView:
-    """Show what ``Manager.status()`` tells of the recording; ``free`` is the bytes that the disk has left."""
-    told = msgspec.convert(status, _Status).recording
-    if told is None:
-        told = _Recorder("", {}, 0, 0, 0, 0, 0.0, 0, None)
+def recording_view(recorder: RecorderStatus | None, *, free: int | None = None) -> RecordingView:
+    """Show how a recording goes, if there is one; ``free`` is the bytes that the disk has left."""
+    recorder = recorder or _NO_RECORDER
     return {
-        "recording": bool(told.folder),
-        "folder": Path(told.folder).name,
-        "rows": {table: rows for table, rows in told.rows.items() if rows},
-        "frames": told.frames,
-        "bytes": told.bytes,
-        "files": told.files,
-        "waiting": told.pending_bytes,
-        "lag": told.lag,
-        "dropped": told.dropped,
-        "trouble": told.trouble or "",
+        "recording": bool(recorder.folder),
+        "folder": Path(recorder.folder).name,
+        "rows": {table: rows for table, rows in recorder.rows.items() if rows},
+        "frames": recorder.frames,
+        "bytes": recorder.bytes,
+        "files": recorder.files,
+        "waiting": recorder.pending_bytes,
+        "lag": recorder.lag,
+        "dropped": recorder.dropped,
+        "trouble": recorder.trouble or "",
         "free": free,
     }
 
 
-def _playing(replay: _Replay) -> str:
+def _playing(replay: ReplayStatus) -> str:
     if replay.finished:
         return "replay, finished"
     return "replay, paused" if replay.paused else f"replay, speed {replay.speed}"
