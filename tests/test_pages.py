@@ -1,0 +1,61 @@
+"""What the pages for whoever changes pmlive say is so: their examples are read, and their lists are the code's."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from pmlive import _wire
+from pmlive.events import Channel, Malformed, Unknown
+
+_ROOT = Path(__file__).parent.parent
+_PROTOCOL = (_ROOT / "PROTOCOL.md").read_text(encoding="utf-8")
+_CREDENTIALS = {"api_key": "KEY", "secret": "SECRET", "passphrase": "PASSPHRASE"}
+
+
+def _examples(language: str) -> list[str]:
+    blocks = re.findall(rf"```json {language}\n(.*?)```", _PROTOCOL, re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("channel", get_args(Channel))
+def test_every_message_in_the_protocol_page_is_understood(channel: Channel) -> None:
+    examples = _examples(channel)
+
+    assert examples
+    for example in examples:
+        events = _wire.decode(channel, example)
+
+        assert events
+        assert not [event for event in events if isinstance(event, Malformed | Unknown)], example
+
+
+def test_the_frames_in_the_protocol_page_are_those_that_are_sent() -> None:
+    sent = [
+        _wire.subscribe_market(["711", "712"], first=True),
+        _wire.subscribe_market(["713"], first=False),
+        _wire.unsubscribe_market(["713"]),
+        _wire.subscribe_user(["0xc0"], _CREDENTIALS),
+        _wire.subscribe_user(["0xc1"], None),
+        _wire.unsubscribe_user(["0xc1"]),
+        _wire.subscribe_realtime("activity", "fed-decision"),
+        _wire.subscribe_realtime("crypto_prices_chainlink", "btc/usd"),
+        _wire.subscribe_realtime("crypto_prices", "btcusdt"),
+        _wire.authenticate(_CREDENTIALS),
+        _wire.subscribe_prices("price.crypto", "btcusd"),
+        _wire.subscribe_prices("price.crypto.twap", "btcusd"),
+        _wire.subscribe_prices("price.equity", "eurusd", "chainlink"),
+        _wire.ping("prices"),
+    ]
+
+    assert _examples("sent") == sent
+
+
+def test_the_hash_in_the_protocol_page_is_that_of_its_text() -> None:
+    [text] = _examples("hashed")
+
+    assert json.loads(text)["hash"] == ""
+    assert hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() in _PROTOCOL
