@@ -13,6 +13,7 @@ from pmlive.events import Channel, Malformed, Unknown
 
 _ROOT = Path(__file__).parent.parent
 _PROTOCOL = (_ROOT / "PROTOCOL.md").read_text(encoding="utf-8")
+_SECURITY = (_ROOT / "SECURITY.md").read_text(encoding="utf-8")
 _CREDENTIALS = {"api_key": "KEY", "secret": "SECRET", "passphrase": "PASSPHRASE"}
 
 
@@ -59,3 +60,10 @@ def test_the_hash_in_the_protocol_page_is_that_of_its_text() -> None:
 
     assert json.loads(text)["hash"] == ""
     assert hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() in _PROTOCOL
+
+
+def test_the_tests_that_the_security_page_names_are_there() -> None:
+    named = re.findall(r"`(test_[a-z_]+\.py)`", _SECURITY)
+
+    assert named
+    assert [name for name in named if not (_ROOT / "tests" / name).exists()] == []
