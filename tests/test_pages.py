@@ -10,9 +10,11 @@ import pytest
 
 from pmlive import _wire
 from pmlive.events import Channel, Malformed, Unknown
+from pmlive.records import Kind
 
 _ROOT = Path(__file__).parent.parent
 _PROTOCOL = (_ROOT / "PROTOCOL.md").read_text(encoding="utf-8")
+_COMPATIBILITY = (_ROOT / "COMPATIBILITY.md").read_text(encoding="utf-8")
 _SECURITY = (_ROOT / "SECURITY.md").read_text(encoding="utf-8")
 _CREDENTIALS = {"api_key": "KEY", "secret": "SECRET", "passphrase": "PASSPHRASE"}
 
@@ -67,3 +69,10 @@ def test_the_tests_that_the_security_page_names_are_there() -> None:
 
     assert named
     assert [name for name in named if not (_ROOT / "tests" / name).exists()] == []
+
+
+def test_every_kind_of_record_is_told_of() -> None:
+    _, _, table = _COMPATIBILITY.partition("\n| kind |")
+    rows = table.split("\n\n")[0].splitlines()[2:]
+
+    assert {kind for row in rows for kind in re.findall(r"`([a-z]+)`", row.split("|")[1])} == set(Kind)

@@ -58,6 +58,7 @@ def test_the_readme_shows_code_at_once_and_is_short() -> None:
     "document",
     [
         "README.md",
+        "COMPATIBILITY.md",
         "PROTOCOL.md",
         "SECURITY.md",
         "data/README.md",
