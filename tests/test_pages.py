@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +16,7 @@ from pmlive.records import Kind
 _ROOT = Path(__file__).parent.parent
 _PROTOCOL = (_ROOT / "PROTOCOL.md").read_text(encoding="utf-8")
 _COMPATIBILITY = (_ROOT / "COMPATIBILITY.md").read_text(encoding="utf-8")
+_CITATION = (_ROOT / "CITATION.cff").read_text(encoding="utf-8")
 _SECURITY = (_ROOT / "SECURITY.md").read_text(encoding="utf-8")
 _CREDENTIALS = {"api_key": "KEY", "secret": "SECRET", "passphrase": "PASSPHRASE"}
 
@@ -76,3 +78,15 @@ def test_every_kind_of_record_is_told_of() -> None:
     rows = table.split("\n\n")[0].splitlines()[2:]
 
     assert {kind for row in rows for kind in re.findall(r"`([a-z]+)`", row.split("|")[1])} == set(Kind)
+
+
+def test_a_citation_names_what_the_project_says_of_itself() -> None:
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = _CITATION.splitlines()
+
+    for field, key in (("title", "name"), ("version", "version"), ("license", "license"), ("abstract", "description")):
+        assert f"{field}: {project[key]}" in lines
+    assert [f"  - name: {author['name']}" for author in project["authors"]] == [
+        line for line in lines if line.startswith("  - name:")
+    ]
+    assert project["keywords"] == _CITATION.strip().partition("keywords:\n")[2].removeprefix("  - ").split("\n  - ")
