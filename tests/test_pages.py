@@ -18,6 +18,7 @@ _PROTOCOL = (_ROOT / "PROTOCOL.md").read_text(encoding="utf-8")
 _COMPATIBILITY = (_ROOT / "COMPATIBILITY.md").read_text(encoding="utf-8")
 _CITATION = (_ROOT / "CITATION.cff").read_text(encoding="utf-8")
 _SECURITY = (_ROOT / "SECURITY.md").read_text(encoding="utf-8")
+_CONTRIBUTING = (_ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 _CREDENTIALS = {"api_key": "KEY", "secret": "SECRET", "passphrase": "PASSPHRASE"}
 
 
@@ -90,3 +91,19 @@ def test_a_citation_names_what_the_project_says_of_itself() -> None:
         line for line in lines if line.startswith("  - name:")
     ]
     assert project["keywords"] == _CITATION.strip().partition("keywords:\n")[2].removeprefix("  - ").split("\n  - ")
+
+
+def test_the_files_that_the_pages_name_are_there() -> None:
+    pages = (_PROTOCOL, _SECURITY, _COMPATIBILITY, _CONTRIBUTING)
+    named = {name for page in pages for name in re.findall(r"`((?:pmlive|tests|data)/[\w./-]+)`", page)}
+
+    assert named
+    assert sorted(name for name in named if not (_ROOT / name).exists()) == []
+
+
+def test_every_marker_of_the_tests_is_told_of() -> None:
+    options = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
+
+    assert [
+        name for name in (marker.split(":")[0] for marker in options["markers"]) if f"`{name}`" not in _CONTRIBUTING
+    ] == []

@@ -59,6 +59,7 @@ def test_the_readme_shows_code_at_once_and_is_short() -> None:
     [
         "README.md",
         "COMPATIBILITY.md",
+        "CONTRIBUTING.md",
         "PROTOCOL.md",
         "SECURITY.md",
         "data/README.md",
