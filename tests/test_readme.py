@@ -55,7 +55,17 @@ def test_the_readme_shows_code_at_once_and_is_short() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "data/README.md", "notebooks/README.md", "tests/benchmarks/README.md"]
+    "document",
+    [
+        "README.md",
+        "COMPATIBILITY.md",
+        "CONTRIBUTING.md",
+        "PROTOCOL.md",
+        "SECURITY.md",
+        "data/README.md",
+        "notebooks/README.md",
+        "tests/benchmarks/README.md",
+    ],
 )
 def test_every_link_leads_somewhere(document: str) -> None:
     path = _ROOT / document
