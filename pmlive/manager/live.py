@@ -74,12 +74,7 @@ class Live:
         self._doubts = doubts or Doubts()
         self.desk = Desk(clock=self.clock, rows=rows, age=age, depth=depth, fresh=_FRESH)
         self.catalogue = catalogue
-        self.urls: dict[Channel, str] = {
-            "market": f"{venue.clob_ws}/market",
-            "user": f"{venue.clob_ws}/user",
-            "realtime": venue.live_data,
-            "prices": venue.prices_ws,
-        }
+        self.urls = _urls(venue)
         # Asked for now, so that whoever begins is told of a proxy that cannot be used.
         self.proxies: dict[Channel, Proxy | None] = {channel: proxy_for(url) for channel, url in self.urls.items()}
         self.pool = Pool(self.urls, self, clock=self.clock, policy=policy, timing=timing, credentials=credentials)
@@ -438,6 +433,15 @@ class Live:
                 return
             self.desk.journal.note("book", conn, body, self.clock())
         connection.session.booked(token_id)
+
+
+def _urls(venue: Venue) -> dict[Channel, str]:
+    return {
+        "market": f"{venue.clob_ws}/market",
+        "user": f"{venue.clob_ws}/user",
+        "realtime": venue.live_data,
+        "prices": venue.prices_ws,
+    }
 
 
 def _told(key: str, words: str) -> str:
