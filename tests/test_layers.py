@@ -27,9 +27,8 @@ _USES_APART = {
     "sim": {"manager", "widgets", "mcp", "cli"},
     "analysis": {"manager", "recording", "widgets", "mcp", "cli"},
 }
-# A manager's `dashboard()` and `serve_mcp()` and a quality's `figure()` name what they give for type checkers, and
-# import it when they are called.
-_NAMED_ABOVE = {("manager/viewer.py", "widgets"), ("manager/viewer.py", "mcp"), ("recording/quality.py", "widgets")}
+# A manager's `dashboard()` and `serve_mcp()` name what they give for type checkers, and import it when they are called.
+_NAMED_ABOVE = {("manager/viewer.py", "widgets"), ("manager/viewer.py", "mcp")}
 # Entry points that only gather or start the others.
 _ENTRY = {"__init__", "__main__"}
 
@@ -43,7 +42,8 @@ _ONLY_IN = {
     "ipywidgets": {"widgets"},
     "IPython": {"widgets"},
     "traitlets": {"widgets"},
-    "matplotlib": {"widgets"},
+    # A quality's `figure()` names what it gives, for type checkers only.
+    "matplotlib": {"widgets", "recording"},
     "mcp": {"mcp"},
     "eth_account": {"credentials", "_wallet"},
 }

@@ -18,10 +18,7 @@ from test_recording_moments import cut_night, known
 
 import pmlive as pm
 from pmlive.recording import RecordedBook
-from pmlive.recording.depth import depth
-from pmlive.recording.grids import Grid
-from pmlive.recording.ladders import Changes, Ladders, Resets
-from pmlive.recording.tops import bars
+from pmlive.recording.grids import Changes, Grid, Ladders, Resets, bars, depth
 
 S = 1_000_000_000
 

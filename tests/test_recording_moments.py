@@ -18,8 +18,8 @@ from test_manager_recording import managing, until_heard, until_struck, until_tr
 import pmlive as pm
 from pmlive.pipeline.journal import rebuild
 from pmlive.recording.contents import Contents
-from pmlive.recording.known import Known
-from pmlive.recording.notes import Notes
+from pmlive.recording.index import RecordingIndex
+from pmlive.recording.trust import Notes
 from pmlive.sim import FaultKind, SimulatedVenue
 from pmlive.store import Manifest, Record, records
 from pmlive.store.compact import compact
@@ -29,11 +29,11 @@ from pmlive.tables import STORED
 seeds = st.integers(0, 2**32 - 1)
 
 
-def known(segments: Sequence[list[Record]], folder: Path = Path("nowhere")) -> Known:
+def known(segments: Sequence[list[Record]], folder: Path = Path("nowhere")) -> RecordingIndex:
     """Open segments of a log that no folder has."""
     unsealed = [Unsealed(number=number, size=0, records=records) for number, records in enumerate(segments)]
     rows = [rebuild(records) for records in segments]
-    return Known(Contents(folder, Manifest(pmlive="", created=""), unsealed, rows), Notes(), {})
+    return RecordingIndex(Contents(folder, Manifest(pmlive="", created=""), unsealed, rows), Notes(), {})
 
 
 def cut_night(random: Random, *, steps: int, cuts: int) -> list[list[Record]]:

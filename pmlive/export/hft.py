@@ -20,8 +20,8 @@ from pmlive.export.report import (
 )
 from pmlive.export.walk import Break, End, TokenRows, events_of
 from pmlive.gaps import GapIndex
-from pmlive.recording.known import Knowing
-from pmlive.recording.notes import let_go
+from pmlive.recording.index import IndexCache
+from pmlive.recording.trust import let_go
 from pmlive.records import FRAMES, Kind
 from pmlive.store import records, scan
 
@@ -79,7 +79,7 @@ def to_hftbacktest(folder: str | Path, out: str | Path, *, token_id: str | None 
 
 
 def _all(source: Path, tokens: Iterable[str], *, aside: Path, shift: int) -> list[ExportedToken | SkippedToken]:
-    ends, gaps = _ends(source), Knowing(source).now().gaps
+    ends, gaps = _ends(source), IndexCache(source).now().gaps
     return [_write(source, token, ends, gaps, aside=aside, shift=shift) for token in tokens]
 
 

@@ -1,10 +1,8 @@
 """Recordings on disk: which there are, what one holds, and one that is opened."""
 
-from pmlive.recording.books import Levels, RecordedBook
+from pmlive.recording.book_at import Levels, RecordedBook
 from pmlive.recording.core import Recording, open_recording
-from pmlive.recording.faults import Fault
-from pmlive.recording.mirror import Mirror
-from pmlive.recording.quality import Latency, Quality, TokenQuality
+from pmlive.recording.quality import Fault, Latency, Mirror, Quality, TokenQuality
 from pmlive.recording.summary import (
     RecordedGap,
     RecordedMarket,
@@ -14,7 +12,7 @@ from pmlive.recording.summary import (
     recordings,
     sample,
 )
-from pmlive.recording.verifying import Finding, Verification
+from pmlive.recording.verify import Finding, Verification
 
 __all__ = [
     "Fault",

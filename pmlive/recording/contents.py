@@ -18,7 +18,7 @@ from pmlive.store.reader import table_paths
 from pmlive.store.tail import Stamp, Unsealed, read_tail, stamp
 from pmlive.tables import SCHEMAS, STORED
 
-__all__ = ["Contents", "Shelf", "at", "check_table", "collect", "digest", "laid_out"]
+__all__ = ["Contents", "ContentsCache", "at", "check_table", "collect", "digest", "laid_out"]
 
 logger = get_logger(__name__)
 
@@ -104,7 +104,7 @@ class Contents:
         return found.with_columns(enums) if enums else found
 
 
-class Shelf:
+class ContentsCache:
     """Keeps the last contents of a folder, and makes new ones once it has grown.
 
     The rows of the log are made anew whenever it has grown, so a reader that asks all the time is given what there was

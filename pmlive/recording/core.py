@@ -10,16 +10,13 @@ import polars as pl
 
 from pmlive.gaps import GapIndex
 from pmlive.manager import Replay
-from pmlive.recording.books import RecordedBook
+from pmlive.recording.book_at import RecordedBook
 from pmlive.recording.contents import check_table, digest
-from pmlive.recording.depth import depth
-from pmlive.recording.grids import Grid
-from pmlive.recording.known import Knowing, Known
+from pmlive.recording.grids import Grid, bars, depth, prices, sampled
+from pmlive.recording.index import IndexCache, RecordingIndex
 from pmlive.recording.quality import Quality, quality
-from pmlive.recording.rebuilding import rebuilt, rebuilt_into
 from pmlive.recording.summary import RecordedMarket, RecordingSummary, info
-from pmlive.recording.tops import bars, prices, sampled
-from pmlive.recording.verifying import Verification, verify
+from pmlive.recording.verify import Verification, rebuilt, rebuilt_into, verify
 from pmlive.replay import Speed
 from pmlive.tables import STORED
 from pmlive.times import Interval, Time, interval, moment, nanoseconds
@@ -45,7 +42,7 @@ class Recording:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._knowing = Knowing(folder)
+        self._knowing = IndexCache(folder)
         self._knowing.now()
 
     # --- what is there ---
@@ -323,5 +320,5 @@ def _optional(time: Time | None) -> int | None:
     return None if time is None else nanoseconds(time)
 
 
-def _grid(known: Known, every: Interval, start: Time | None, end: Time | None) -> Grid:
+def _grid(known: RecordingIndex, every: Interval, start: Time | None, end: Time | None) -> Grid:
     return Grid(known, interval(every), _optional(start), _optional(end))

@@ -1,29 +1,186 @@
-"""How good a recording is: what can be trusted, what is missing, what was proved, and how late it came."""
+"""The quality of a recording: what can be trusted, what is missing, what was proved, and how late it came."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 import polars as pl
 
-from pmlive.gaps import GapIndex, GapInterval
+from pmlive.events import Cause
+from pmlive.gaps import ENDLESS, GapIndex, GapInterval
 from pmlive.integrity import Counts
 from pmlive.recording.contents import Contents, collect
-from pmlive.recording.faults import Fault, faults
-from pmlive.recording.following import distrust, followed, intervals
-from pmlive.recording.known import Known
-from pmlive.recording.mirror import Mirror, mirror
-from pmlive.recording.pages import html, text
+from pmlive.recording.index import RecordingIndex
+from pmlive.recording.trust import distrust, followed, intervals
 from pmlive.store import FileProblem, verify_files
 from pmlive.times import moment, said
 
 if TYPE_CHECKING:
-    from pmlive.widgets.coverage import Figure
+    from matplotlib.figure import Figure
 
-__all__ = ["Latency", "Quality", "TokenQuality", "not_understood", "quality"]
+__all__ = [
+    "Fault",
+    "Latency",
+    "Mirror",
+    "Quality",
+    "TokenQuality",
+    "faults",
+    "mirror",
+    "not_understood",
+    "quality",
+]
 
+# What breaks a connection, or everything: all that it touches is one fault.
+_BROAD = ("disconnect", "silence", "restart", "disk", "overflow")
+# What makes books wrong: a frame that could not be read, and what is found out of it.
+_WRONG = ("malformed", "mismatch")
+_SAME = 1e-9
 _COUNTED = ("book_deltas", "book_snapshots", "trades")
+_MOST = 20
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault: its interval in nanoseconds since 1970 (without an end it lasts), its cause, and the tokens touched.
+
+    Without tokens it was a whole connection's, or everything's.
+    """
+
+    started: int
+    ended: int | None
+    cause: Cause
+    detail: str
+    token_ids: list[str]
+
+
+class _Group:
+    """Gaps that are one fault, while they are gathered."""
+
+    def __init__(self, first: GapInterval) -> None:
+        self.first = self.cause = first
+        self.conns = {first.conn}
+        self.until = first.until
+        self.ended = first.ended
+        self.tokens: dict[str, None] = {}
+        # When connections that broke were dialled again.
+        self._dialled: set[int] = set()
+        self.add(first)
+
+    def add(self, gap: GapInterval) -> None:
+        self.conns.add(gap.conn)
+        if gap.until >= self.until:
+            self.until, self.ended = gap.until, gap.ended
+        if gap.token_id is None:
+            self._dialled.add(gap.until)
+        else:
+            self.tokens[gap.token_id] = None
+        if gap.cause == "malformed":
+            # What could not be read is why the books were wrong then.
+            self.cause = gap
+
+    def takes(self, gap: GapInterval) -> bool:
+        """Tell whether a gap, which begins no earlier, is of this fault."""
+        if gap.started > self.until:
+            return False
+        if self.first.cause in _BROAD:
+            # Each try to dial again begins where the one before it failed.
+            again = gap.token_id is None and gap.cause in _BROAD and gap.started in self._dialled
+            return again or gap.conn in self.conns
+        alike = (gap.cause, self.first.cause)
+        return gap.conn in self.conns and (alike[0] == alike[1] or all(cause in _WRONG for cause in alike))
+
+    def fault(self) -> Fault:
+        return Fault(
+            started=self.first.started,
+            ended=None if self.until == ENDLESS else self.ended,
+            cause=self.cause.cause,
+            detail=self.cause.detail,
+            token_ids=sorted(self.tokens),
+        )
+
+
+def faults(gaps: Iterable[GapInterval]) -> list[Fault]:
+    """Gather the gaps that tell of the same fault, in order of their beginning."""
+    groups: list[_Group] = []
+    lasting: list[_Group] = []
+    for gap in sorted(gaps, key=lambda one: (one.started, one.token_id is not None)):
+        lasting = [group for group in lasting if group.until >= gap.started]
+        mine = next((group for group in lasting if group.takes(gap)), None)
+        if mine is None:
+            mine = _Group(gap)
+            groups.append(mine)
+            lasting.append(mine)
+        else:
+            mine.add(gap)
+    return [group.fault() for group in groups]
+
+
+class Mirror(msgspec.Struct, frozen=True, kw_only=True):
+    """How often the best prices of a market's outcomes added up to one dollar, over all moments at which one changed.
+
+    ``worst`` is the largest deviation in dollars.
+    """
+
+    moments: int
+    mirrored: int
+    worst: float
+
+    @property
+    def share(self) -> float | None:
+        """Give the share of moments at which they did, None where there was none."""
+        return self.mirrored / self.moments if self.moments else None
+
+
+def mirror(known: RecordingIndex) -> Mirror:
+    """Compare the tops of each market's two books whenever one changed while both could be trusted."""
+    pairs = [market.token_ids for market in known.markets if len(market.token_ids) == len(("Yes", "No"))]
+    tops = known.contents.scan("prices").select("token_id", "ts_recv", "seq", "best_bid", "best_ask")
+    rows = collect(
+        known.contents, "prices", tops.filter(pl.col("token_id").is_in([each for pair in pairs for each in pair]))
+    )
+    by_token = {str(token_id): part for (token_id,), part in rows.group_by("token_id", maintain_order=True)}
+    moments = mirrored = 0
+    worst = 0.0
+    for one, other in pairs:
+        if one in by_token and other in by_token:
+            deviation = _deviation(known, (one, other), (by_token[one], by_token[other]))
+            moments += deviation.len()
+            mirrored += int((deviation < _SAME).sum())
+            worst = max(worst, _most(deviation))
+    return Mirror(moments=moments, mirrored=mirrored, worst=round(worst, 9))
+
+
+def _most(deviation: pl.Series) -> float:
+    most = deviation.max()
+    return most if isinstance(most, float) else 0.0
+
+
+def _deviation(known: RecordingIndex, pair: tuple[str, str], tops: tuple[pl.DataFrame, pl.DataFrame]) -> pl.Series:
+    """Give how far bid and ask are from mirroring each other, at each moment that has a change of either."""
+    # A message changes both books; only what it leaves counts.
+    sides = [top.group_by("ts_recv", maintain_order=True).last().sort("ts_recv") for top in tops]
+    times = pl.concat([side.select("ts_recv") for side in sides]).unique().sort("ts_recv")
+    joined = times
+    for side, suffix in zip(sides, ("", "_other"), strict=True):
+        renamed = side.select("ts_recv", pl.col("best_bid", "best_ask").name.suffix(suffix))
+        joined = joined.join_asof(renamed, on="ts_recv")
+    for token_id in pair:
+        joined = _while_trusted(known, token_id, joined)
+    bid = (pl.col("best_ask_other") - (1 - pl.col("best_bid"))).abs()
+    ask = (pl.col("best_bid_other") - (1 - pl.col("best_ask"))).abs()
+    return joined.select(deviation=pl.max_horizontal(bid, ask))["deviation"].drop_nulls()
+
+
+def _while_trusted(known: RecordingIndex, token_id: str, moments: pl.DataFrame) -> pl.DataFrame:
+    timeline = known.timelines.get(token_id)
+    spans = [] if timeline is None else timeline.spans()
+    frame = pl.DataFrame(
+        {"start": [span.start for span in spans], "end": [span.end for span in spans]},
+        schema={"start": pl.Int64, "end": pl.Int64},
+    ).cast(pl.Datetime("ns", "UTC"))
+    joined = moments.join_asof(frame, left_on="ts_recv", right_on="start")
+    return joined.filter(pl.col("ts_recv") < pl.col("end")).drop("start", "end")
 
 
 class TokenQuality(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,10 +283,10 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """Write a page."""
-        return text(self.to_dict())
+        return _text(self)
 
     def _repr_html_(self) -> str:
-        return html(self.to_dict())
+        return _html(self)
 
 
 def not_understood(gaps: GapIndex) -> list[str]:
@@ -158,7 +315,7 @@ def _iso(time: int | None) -> str | None:
     return None if time is None else moment(time).isoformat()
 
 
-def quality(known: Known) -> Quality:
+def quality(known: RecordingIndex) -> Quality:
     """Find out how good a recording is, as far as its files can be read."""
     damaged = verify_files(known.contents.folder)
     known = known.without({one.path for one in damaged})
@@ -186,7 +343,7 @@ def quality(known: Known) -> Quality:
     )
 
 
-def _tokens(known: Known) -> Iterator[TokenQuality]:
+def _tokens(known: RecordingIndex) -> Iterator[TokenQuality]:
     names = Counts.names()
     sums = known.contents.scan("checks").group_by("token_id").agg(pl.col(*names).cast(pl.Int64).sum())
     checks = {
@@ -232,7 +389,7 @@ def _rates(contents: Contents) -> pl.DataFrame:
     return wide.with_columns(pl.col(_COUNTED).fill_null(0)).sort("minute")
 
 
-def _skipped(known: Known) -> tuple[int, int]:
+def _skipped(known: RecordingIndex) -> tuple[int, int]:
     """Count the changes that were not applied, and those of them that came in gaps."""
     rows = known.contents.scan("book_deltas").filter(pl.col("check").cast(pl.String) == "skipped")
     found = collect(known.contents, "book_deltas", rows.select("token_id", pl.col("ts_recv").dt.epoch("ns")))
@@ -242,3 +399,114 @@ def _skipped(known: Known) -> tuple[int, int]:
         if timeline is not None:
             inside += sum(timeline.gap(recv) is not None for recv in part["ts_recv"])
     return found.height, inside
+
+
+def _text(page: Quality) -> str:
+    """Write a page of _text."""
+    return "\n".join(
+        f"{name if number == 0 else '':<10} {line}".rstrip()
+        for name, lines in _sections(page)
+        for number, line in enumerate(lines)
+    )
+
+
+def _html(page: Quality) -> str:
+    """Write a page for a notebook; all that strangers wrote is escaped."""
+    rows = "".join(
+        f"<tr><th style='_text-align:left;vertical-align:top'>{escape(name)}</th>"
+        f"<td style='_text-align:left'>{'<br>'.join(map(escape, lines))}</td></tr>"
+        for name, lines in _sections(page)
+    )
+    return f"<table>{rows}</table>"
+
+
+def _sections(page: Quality) -> Iterator[tuple[str, list[str]]]:
+    yield "recording", [page.path, f"{_moment(page.first_time)} to {_moment(page.last_time)} UTC"]
+    yield "trusted", _trusted_lines(page)
+    yield "missed", _missed_lines(page)
+    yield "proved", list(_proved_lines(page.checks))
+    yield "latency", _latency_lines(page.latency)
+    yield "rates", _rate_lines(page)
+    yield (
+        "skipped",
+        [f"{page.skipped:,} level changes were not applied, {page.skipped_in_gaps:,} of them in gaps"],
+    )
+    yield "mirror", _mirror_lines(page.mirror)
+    yield "distrust", _distrust_lines(page)
+    if page.damaged:
+        yield "damaged", [f"{one.path}: {one.problem}" for one in page.damaged]
+    if page.unsealed:
+        yield "log", [f"{page.unsealed:,} records are not sealed yet"]
+
+
+def _trusted_lines(page: Quality) -> list[str]:
+    if page.coverage is None:
+        return ["no book came"]
+    worst = sorted(page.tokens, key=lambda token: token.coverage)
+    lines = [f"{page.coverage:.3%} of the time, over {len(page.tokens)} tokens"]
+    lines += [f"{token.coverage:.3%}  {token.label}" for token in worst[:_MOST] if token.coverage < 1]
+    return lines
+
+
+def _missed_lines(page: Quality) -> list[str]:
+    if not page.faults:
+        return ["nothing"]
+    lines = [_fault_line(fault) for fault in page.faults[:_MOST]]
+    return lines + ([f"and {len(page.faults) - _MOST} more"] if len(page.faults) > _MOST else [])
+
+
+def _fault_line(fault: Fault) -> str:
+    whose = f"{len(fault.token_ids)} tokens" if fault.token_ids else "no book"
+    until = "no known end" if fault.ended is None else _moment(fault.ended)
+    return f"{_moment(fault.started)} to {until}  {fault.cause}, {whose}{f': {fault.detail}' if fault.detail else ''}"
+
+
+def _proved_lines(checks: Counts) -> Iterator[str]:
+    yield (
+        f"hash of the venue   {checks.hash_verified:,} verified, {checks.hash_unverifiable:,} unverifiable, "
+        f"{checks.hash_mismatch:,} mismatches"
+    )
+    yield f"best bid and ask    {checks.bbo_ok:,} as stated, {checks.bbo_mismatch:,} mismatches"
+    yield f"fresh snapshots     {checks.snapshot_ok:,} equal to the book, {checks.snapshot_mismatch:,} mismatches"
+
+
+def _latency_lines(latency: Latency) -> list[str]:
+    if latency.median is None:
+        return ["no level change came"]
+    figures = ", ".join(
+        f"{name} {value:,.1f} ms"
+        for name, value in (
+            ("median", latency.median),
+            ("p95", latency.p95),
+            ("p99", latency.p99),
+            ("most", latency.most),
+        )
+        if value is not None
+    )
+    return [figures, "from the venue's clock to ours: the offset between the two is in it"]
+
+
+def _rate_lines(page: Quality) -> list[str]:
+    if page.rates.is_empty():
+        return ["nothing came"]
+    rows = page.rates.select(pl.sum_horizontal(_COUNTED)).to_series()
+    return [f"{rows.sum() / len(rows):,.0f} rows a minute, {rows.max():,} at most"]
+
+
+def _mirror_lines(mirror: Mirror) -> list[str]:
+    if not mirror.moments:
+        return ["no market has two books that were trusted at once"]
+    return [
+        f"{mirror.mirrored / mirror.moments:.3%} of {mirror.moments:,} changes of a top, worst {mirror.worst:g} dollars"
+    ]
+
+
+def _distrust_lines(page: Quality) -> list[str]:
+    if page.distrust.is_empty():
+        return ["no minute"]
+    minutes = page.distrust["minute"].dt.epoch("ns").unique().sort()
+    return [f"{len(minutes):,} minutes from {said(minutes[0])} on, of {page.distrust['token_id'].n_unique():,} tokens"]
+
+
+def _moment(time: int | None) -> str:
+    return "-" if time is None else said(time)

@@ -1,23 +1,101 @@
-"""When each token's book could be trusted, and where a book can be made from."""
+"""Trust in the books of a recording: when each could be trusted, when it was followed, and what was let go."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal, TypeAlias, cast
 
 import msgspec
 import polars as pl
 
+from pmlive.errors import ProtocolError, StoreError
 from pmlive.gaps import ENDLESS, GapIndex, GapInterval
 from pmlive.recording.contents import Contents, at, collect
-from pmlive.recording.notes import Notes
+from pmlive.records import Closed, Kind, read_note
+from pmlive.store import Record
+from pmlive.store.tail import read_raw
 
-__all__ = ["Event", "Span", "Timeline", "Window", "keyframe_times", "timelines"]
+__all__ = [
+    "Event",
+    "LetGo",
+    "Notes",
+    "Span",
+    "Timeline",
+    "Window",
+    "distrust",
+    "followed",
+    "intervals",
+    "keyframe_times",
+    "let_go",
+    "timelines",
+]
+
+_BASES = ("keyframe", "lone", "book")
+_MINUTE = 60_000_000_000
+_TIME = pl.Datetime("ns", "UTC")
+
+
+class LetGo(msgspec.Struct, frozen=True, gc=False):
+    """Tokens that are no longer followed; without ``tokens`` all of a connection."""
+
+    recv: int
+    seq: int
+    conn: int
+    tokens: frozenset[str] | None
+
+    def concerns(self, token_id: str, conn: int) -> bool:
+        """Tell whether a token's book of a connection ends here."""
+        return self.conn == conn if self.tokens is None else token_id in self.tokens
+
+
+_Found: TypeAlias = list[LetGo]
+
+
+class Notes:
+    """Reads each sealed file of raw records once at most, and only when it is needed."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Found | None] = {}
+
+    def between(self, contents: Contents, since: int, until: int) -> _Found | None:
+        """List what was let go between two times, or None where the raw records are not there any more."""
+        found: _Found = []
+        files = contents.files("raw", since=since, until=until)
+        for file in files:
+            if file.path not in self._known:
+                try:
+                    self._known[file.path] = list(let_go(read_raw(contents.folder, file)))
+                except StoreError:
+                    self._known[file.path] = None
+            known = self._known[file.path]
+            if known is None:
+                return None
+            found += known
+        unsealed = contents.records()
+        if not files and not (unsealed and unsealed[-1].recv >= since):
+            return None
+        found += let_go(unsealed)
+        return [each for each in found if since <= each.recv <= until]
+
+
+def let_go(records: Iterable[Record]) -> Iterator[LetGo]:
+    """List what was let go on purpose; notes that cannot be read are gaps, which the tables tell."""
+    for record in records:
+        if record.kind not in (Kind.UNSUBSCRIBE, Kind.CLOSE):
+            continue
+        with suppress(ProtocolError):
+            match read_note(record):
+                case list() as tokens:
+                    yield LetGo(record.recv, record.seq, record.conn, frozenset(tokens))
+                case Closed(cause=None):
+                    yield LetGo(record.recv, record.seq, record.conn, None)
+                case _:
+                    pass
+
 
 # ``keyframe``, ``lone`` (a keyframe of one token) and ``book`` are rows that a book can be made from; after the others
 # there is none.
-Kind: TypeAlias = Literal["keyframe", "lone", "book", "untrusted", "absent", "restart", "let go"]
-
-_BASES = ("keyframe", "lone", "book")
+EventKind: TypeAlias = Literal["keyframe", "lone", "book", "untrusted", "absent", "restart", "let go"]
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -26,7 +104,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     recv: int
     seq: int
     conn: int
-    kind: Kind
+    kind: EventKind
 
     @property
     def begins(self) -> bool:
@@ -225,3 +303,58 @@ def _last_row(contents: Contents, token_id: str, since: int, until: int) -> int:
         found = collect(contents, table, rows.select(pl.col("ts_recv").max().dt.epoch("ns"))).item()
         newest = max(newest, found or 0)
     return newest
+
+
+def followed(timeline: Timeline) -> list[Span]:
+    """List when a book was wanted: from the first that is known of it until it was let go, pauses included."""
+    found: list[Span] = []
+    own = [gap.started for gap in timeline.gaps if gap.token_id is not None]
+    start: int | None = min([*own[:1], *(event.recv for event in timeline.events[:1])], default=None)
+    for event in timeline.events:
+        gone = event.kind in ("let go", "absent")
+        if gone and start is not None:
+            found.append(Span(start, max(start, event.recv)))
+            start = None
+        elif not gone and start is None:
+            start = event.recv
+    if start is not None:
+        found.append(Span(start, max(start, timeline.end)))
+    return found
+
+
+def intervals(timelines: Mapping[str, Timeline]) -> pl.DataFrame:
+    """Cut the time that each token was followed where trust in its book begins or ends."""
+    rows = [(token_id, span.start, span.end, trusted) for token_id, span, trusted in _cut(timelines)]
+    schema = {"token_id": pl.String, "start": pl.Int64, "end": pl.Int64, "trusted": pl.Boolean}
+    frame = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("start", "end").cast(_TIME))
+    return frame.sort("token_id", "start")
+
+
+def distrust(timelines: Mapping[str, Timeline]) -> pl.DataFrame:
+    """List the minutes, of the time that a token was followed, in which its book could not be trusted throughout."""
+    rows = {
+        (token_id, minute)
+        for token_id, span, trusted in _cut(timelines)
+        if not trusted
+        for minute in range(span.start // _MINUTE * _MINUTE, span.end, _MINUTE)
+    }
+    frame = pl.DataFrame(sorted(rows), schema={"token_id": pl.String, "minute": pl.Int64}, orient="row")
+    return frame.with_columns(pl.col("minute").cast(_TIME))
+
+
+def _cut(timelines: Mapping[str, Timeline]) -> Iterator[tuple[str, Span, bool]]:
+    for token_id, timeline in timelines.items():
+        trusted = timeline.spans()
+        yield from ((token_id, span, True) for span in trusted)
+        for wanted in followed(timeline):
+            yield from ((token_id, span, False) for span in _untrusted(wanted, trusted))
+
+
+def _untrusted(wanted: Span, trusted: Sequence[Span]) -> Iterator[Span]:
+    """Give what is left of an interval without those that could be trusted."""
+    start = wanted.start
+    for span in [*trusted, Span(wanted.end, wanted.end)]:
+        end = min(span.start, wanted.end)
+        if end > start:
+            yield Span(start, end)
+        start = max(start, span.end)

@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateFormatter, AutoDateLocator, date2num
 from matplotlib.figure import Figure
 
-from pmlive.recording.faults import Fault
-from pmlive.recording.quality import Quality, TokenQuality
+from pmlive.recording.quality import Fault, Quality, TokenQuality
 from pmlive.widgets.figures import LOST, TRUSTED, new_figure, printable
 
 __all__ = ["Figure", "coverage_figure"]

@@ -16,7 +16,7 @@ import polars as pl
 
 import pmlive as pm
 from pmlive.recording import Recording
-from pmlive.recording.ladders import Changes, Ladders, Resets, lists
+from pmlive.recording.grids import Changes, Ladders, Resets, lists
 from pmlive.store import Manifest, SealedFile, parquet
 from pmlive.tables import SCHEMAS
 

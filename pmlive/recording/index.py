@@ -10,24 +10,22 @@ import polars as pl
 
 from pmlive.gaps import GapIndex
 from pmlive.markets import clean
-from pmlive.recording.books import RecordedBook
-from pmlive.recording.contents import Contents, Shelf, collect
-from pmlive.recording.moments import Made, made, recorded, stale_why
+from pmlive.recording.book_at import Made, RecordedBook, made, recorded, stale_why
+from pmlive.recording.contents import Contents, ContentsCache, collect
 from pmlive.recording.naming import Names
-from pmlive.recording.notes import Notes
 from pmlive.recording.summary import markets_of
-from pmlive.recording.trust import Timeline, Window, keyframe_times, timelines
+from pmlive.recording.trust import Notes, Timeline, Window, keyframe_times, timelines
 from pmlive.tables import SCHEMAS
 from pmlive.times import moment
 
-__all__ = ["Knowing", "Known"]
+__all__ = ["IndexCache", "RecordingIndex"]
 
 _WHOLE = Window(None, None)
 # How many tokens' parts between keyframes are remembered.
 _WINDOWS = 10_000
 
 
-class Known:
+class RecordingIndex:
     """A recording at one moment: its tokens and their names, its gaps, and when books could be trusted."""
 
     def __init__(self, contents: Contents, notes: Notes, times: dict[str, list[int]]) -> None:
@@ -38,9 +36,9 @@ class Known:
         self.markets = markets_of(contents.folder, contents.manifest)
         self.names = Names(self.markets, lambda: self.tokens)
 
-    def without(self, paths: Collection[str]) -> "Known":
+    def without(self, paths: Collection[str]) -> "RecordingIndex":
         """Leave out sealed files that cannot be read."""
-        return Known(self.contents.without(paths), self._notes, {}) if paths else self
+        return RecordingIndex(self.contents.without(paths), self._notes, {}) if paths else self
 
     @cached_property
     def gaps(self) -> GapIndex:
@@ -146,16 +144,16 @@ def _gaps(contents: Contents) -> pl.DataFrame:
     return whole.with_columns(pl.col("detail").replace(cleaned)) if cleaned else whole
 
 
-class Knowing:
+class IndexCache:
     """Keeps what is known of a folder until it has grown."""
 
     def __init__(self, folder: Path) -> None:
-        self._shelf = Shelf(folder)
+        self._shelf = ContentsCache(folder)
         self._notes = Notes()
         self._times: dict[str, list[int]] = {}
-        self._known: Known | None = None
+        self._known: RecordingIndex | None = None
 
-    def now(self) -> Known:
+    def now(self) -> RecordingIndex:
         """Give what is known now.
 
         Raises:
@@ -163,5 +161,5 @@ class Knowing:
         """
         contents = self._shelf.contents()
         if self._known is None or self._known.contents is not contents:
-            self._known = Known(contents, self._notes, self._times)
+            self._known = RecordingIndex(contents, self._notes, self._times)
         return self._known

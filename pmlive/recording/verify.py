@@ -1,7 +1,8 @@
-"""Whether a recording is what it says it is: its files, its raw records, and the tables made of them."""
+"""Proof of a recording: its files and rows compared with its raw records, and tables made anew from them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
+from pathlib import Path
 
 import msgspec
 import polars as pl
@@ -10,20 +11,43 @@ from pmlive.errors import StoreError
 from pmlive.integrity import Counts
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
-from pmlive.recording.contents import Contents, collect
-from pmlive.recording.known import Known
+from pmlive.recording.contents import Contents, collect, laid_out
+from pmlive.recording.index import RecordingIndex
 from pmlive.recording.quality import not_understood
-from pmlive.recording.rebuilding import tables_of
 from pmlive.records import Kind, Loss, read_note
-from pmlive.store import Record, SealedFile, verify_files
-from pmlive.store.tail import read_raw
-from pmlive.tables import STORED
+from pmlive.store import Record, SealedFile, records, verify_files
+from pmlive.store.remaking import Remake
+from pmlive.store.tail import log_files, read_raw
+from pmlive.tables import SCHEMAS, STORED
 from pmlive.times import said
 
-__all__ = ["Finding", "Verification", "verify"]
+__all__ = ["Finding", "Verification", "rebuilt", "rebuilt_into", "tables_of", "verify"]
 
 _RESTORE = "restore the file from a copy, or run: pmlive repair"
 _REBUILD = "keep the folder, and make its tables anew with rebuild(into=...)"
+
+
+def rebuilt(folder: Path) -> dict[str, pl.DataFrame]:
+    """Make every table of all records."""
+    return tables_of(rebuild(records(folder)))
+
+
+def tables_of(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Give every stored table, those without rows too, with its columns in order and its rows in order of arrival."""
+    return {table: laid_out(table, frames.get(table, SCHEMAS[table].to_frame())) for table in STORED}
+
+
+def rebuilt_into(contents: Contents, into: Path) -> None:
+    """Write a recording anew, one segment after the other.
+
+    Raises:
+        StoreError: a file of raw records is damaged or missing, or the new folder holds something.
+    """
+    fresh = Remake(into)
+    for file in contents.files("raw"):
+        fresh.add(contents.folder, file, tables_of(rebuild(read_raw(contents.folder, file))))
+    fresh.copy_log(contents.folder, log_files(contents.folder, contents.manifest))
+    fresh.finish(contents.manifest)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +108,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
             yield f"unchecked  {text}"
 
 
-def verify(known: Known) -> Verification:
+def verify(known: RecordingIndex) -> Verification:
     """Check everything that can be checked, one segment after the other."""
     contents = known.contents
     damaged = [Finding(where=one.path, what=one.problem, advice=_RESTORE) for one in verify_files(contents.folder)]
@@ -179,7 +203,7 @@ def _log(contents: Contents) -> Iterator[Finding]:
             )
 
 
-def _holes(known: Known) -> Iterator[Finding]:
+def _holes(known: RecordingIndex) -> Iterator[Finding]:
     told = {(gap.started, gap.cause) for gap in known.gaps.all if gap.token_id is None}
     for hole in known.contents.manifest.holes:
         if (hole.started, hole.cause) not in told:
