@@ -28,7 +28,7 @@ _USES_APART = {
     "analysis": {"manager", "recording", "widgets", "mcp", "cli"},
 }
 # A manager's `dashboard()` and `serve_mcp()` name what they give for type checkers, and import it when they are called.
-_NAMED_ABOVE = {("manager/viewer.py", "widgets"), ("manager/viewer.py", "mcp")}
+_NAMED_ABOVE = {("manager/core.py", "widgets"), ("manager/core.py", "mcp")}
 # Entry points that only gather or start the others.
 _ENTRY = {"__init__", "__main__"}
 

@@ -1,7 +1,7 @@
 """One object that streams, keeps, records and shows: the manager."""
 
 from pmlive.manager.core import Manager
-from pmlive.manager.holdings import close_all, managers
+from pmlive.manager.lifecycle import close_all, managers
 from pmlive.manager.replaying import Replay
 from pmlive.manager.subscriptions import CallbackType, Subscription, SubscriptionType
 from pmlive.manager.views import BookView

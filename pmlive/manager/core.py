@@ -2,39 +2,48 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 import polars as pl
 
 from pmlive.credentials import Credentials
-from pmlive.errors import BookError, UnknownMarketError
+from pmlive.errors import BookError, PmliveError, UnknownMarketError
 from pmlive.feed import Policy
+from pmlive.logs import get_logger
 from pmlive.manager.engine import Engine, Options
-from pmlive.manager.holdings import Holdings
+from pmlive.manager.glance import Asked, Glance, glance
+from pmlive.manager.lifecycle import Lifecycle
 from pmlive.manager.mailbox import Handler
+from pmlive.manager.resolve import MarketId, series_of, texts
 from pmlive.manager.status import Status
+from pmlive.manager.subscribing import Subscribing, streamed, words
 from pmlive.manager.subscriptions import CallbackType, Subscription
+from pmlive.manager.symbols import Provider, price_keys, rows_of
 from pmlive.manager.venues import VenueName, venue_meant
-from pmlive.manager.viewer import Viewer
 from pmlive.manager.views import AwaitedError, BookView, view
-from pmlive.markets import Market
+from pmlive.markets import Market, find
 from pmlive.pipeline import Token
 from pmlive.settings import Venue
 from pmlive.store import RecorderOptions
 
 if TYPE_CHECKING:
+    from pmlive.mcp.http import Served
     from pmlive.sim import SimulatedVenue
+    from pmlive.widgets import Dashboard
 
 __all__ = ["Manager"]
+
+logger = get_logger(__name__)
 
 _LOOK_AGAIN = 0.02
 
 
-class Manager(Viewer):
+class Manager:
     """Stream markets, keep proven books and rolling frames, and record them.
 
     Everything live happens in a thread of its own, started on first use; each method is plain, works in a script, in
@@ -80,9 +89,176 @@ class Manager(Viewer):
         handlers: dict[CallbackType, Handler | None],
         sim: "SimulatedVenue | None" = None,
     ) -> None:
-        super().__init__(engine, handlers)
+        self._engine = engine
+        self._subscribing = Subscribing(engine, handlers)
+        self._endings: list[Callable[[], object]] = []
         self.sim = sim
-        self._holdings = Holdings(self, engine, sim)
+        self._lifecycle = Lifecycle(self, engine, sim)
+
+    # --- subscribing ---
+
+    @property
+    def max_depth(self) -> int:
+        """The most levels a side that rows of ``depth`` and updates of books hold."""
+        return self._engine.options.depth
+
+    def watch(
+        self,
+        market_ids: MarketId | Sequence[MarketId],
+        *,
+        callback_type: CallbackType = "notification",
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Stream prices, depth, trades and the resolution of every outcome of markets, events or a rolling series.
+
+        Args:
+            market_ids: addresses, slugs, ids or ``Market``; an event means all of its markets, and a series such as
+                ``btc-updown-5m`` its present market and each next one before its time.
+            callback_type: which of the manager's callbacks gets updates.
+            on_event: another function that gets updates, away from the feed.
+
+        Raises:
+            UnknownMarketError: the venue does not know a market.
+            FeedError: the venue cannot be asked.
+        """
+        ids = texts(market_ids)
+        series = [one for one in map(series_of, ids) if one is not None]
+        wanted = self._engine.resolve([each for each in ids if series_of(each) is None])
+        return self._subscribing.follow("watch", wanted, callback_type, on_event, series=series)
+
+    def subscribe_market_prices(
+        self,
+        market_ids: MarketId | Sequence[MarketId],
+        callback_type: CallbackType = "notification",
+        *,
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Stream the best prices and the trades of markets (a token id means that outcome alone)."""
+        return self._subscribing.follow(
+            "market_prices", self._engine.resolve(texts(market_ids)), callback_type, on_event
+        )
+
+    def subscribe_orderbook_updates(
+        self,
+        token_ids: MarketId | Sequence[MarketId],
+        depth: int = 10,
+        callback_type: CallbackType = "notification",
+        *,
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Stream the books of tokens, updates holding the best ``depth`` levels a side."""
+        if not isinstance(depth, int) or not 1 <= depth <= self._engine.options.depth:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(
+                f"depth {depth!r} is not between 1 and the manager's own depth of {self._engine.options.depth}"
+            )
+        wanted = self._engine.resolve(texts(token_ids))
+        return self._subscribing.follow("orderbook_updates", wanted, callback_type, on_event, depth=depth)
+
+    def subscribe_market_resolution(
+        self,
+        market_ids: MarketId | Sequence[MarketId],
+        callback_type: CallbackType = "notification",
+        *,
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Be told which outcome won, by the socket or, where that stays silent, by the catalogue."""
+        wanted = self._engine.followable(texts(market_ids))
+        return self._subscribing.follow("market_resolution", wanted, callback_type, on_event)
+
+    def subscribe_user_orders(
+        self,
+        market_ids: MarketId | Sequence[MarketId] | None = None,
+        callback_type: CallbackType = "notification",
+        *,
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Stream the user's own orders, in all markets by default.
+
+        Raises:
+            AuthError: there are no credentials, or the venue refused them.
+        """
+        return self._subscribing.user("user_orders", market_ids, callback_type, on_event)
+
+    def subscribe_user_trades(
+        self,
+        market_ids: MarketId | Sequence[MarketId] | None = None,
+        callback_type: CallbackType = "notification",
+        *,
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Stream the user's own trades, in all markets by default; a trade comes again with each new status.
+
+        Raises:
+            AuthError: there are no credentials, or the venue refused them.
+        """
+        return self._subscribing.user("user_trades", market_ids, callback_type, on_event)
+
+    def subscribe_activity(
+        self,
+        event_slugs: str | Sequence[str],
+        callback_type: CallbackType = "notification",
+        *,
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Stream every trade of events, with the wallets."""
+        slugs = words(event_slugs)
+        keys = [f"activity|{slug}" for slug in slugs]
+        return self._subscribing.subscribe("activity", "realtime", keys, slugs, callback_type, on_event)
+
+    def subscribe_reference_prices(
+        self,
+        symbols: str | Sequence[str],
+        callback_type: CallbackType = "notification",
+        *,
+        provider: Provider | None = None,
+        on_event: Handler | None = None,
+    ) -> Subscription:
+        """Stream prices from outside the venue, in dollars or the symbol's second currency.
+
+        Crypto (``btcusd``), its averages over 60 s, on which up/down markets settle (``btcusd@twap60``), currencies and
+        metals (``eurusd``, ``xauusd``, ``eurusd@twap60``) and equities and funds (``aapl``) come from the venue's price
+        streams, which want credentials. ``btc/usd`` (Chainlink's) and ``btcusdt`` (Binance's) need none, but the venue
+        announced the end of these for about 2026-10-23: if nothing comes, ask for ``btcusd``.
+
+        Args:
+            symbols: one or several, of any of these kinds.
+            callback_type: which of the manager's callbacks gets updates.
+            provider: whose prices of equities, currencies and metals; the venue may serve another's, which
+                ``status()["connections"]["realtime"]["providers"]`` tells and ``source`` in each row.
+            on_event: another function that gets updates.
+
+        Raises:
+            AuthError: a symbol needs credentials and there are none, or the venue refused them.
+            ValueError: there is no such symbol, or it has no choice of providers.
+        """
+        keys = price_keys(words(symbols), provider)
+        if any(key.startswith("price.") for key in keys):
+            self._subscribing.need_credentials(f"the prices of {', '.join(streamed(keys))}")
+        return self._subscribing.subscribe("reference_prices", "realtime", keys, rows_of(keys), callback_type, on_event)
+
+    def unsubscribe(self, subscription_id: str | Subscription) -> None:
+        """End a subscription; tokens that others want go on.
+
+        Raises:
+            ValueError: there is no subscription with this id.
+        """
+        named = subscription_id.id if isinstance(subscription_id, Subscription) else subscription_id
+        self._engine.call(partial(self._engine.remove, named))
+
+    def trouble(self, subscription: Subscription) -> PmliveError | None:
+        """Tell why nothing comes for a subscription any more, such as refused credentials; None while it may."""
+        return self._engine.call(partial(self._subscribing.trouble, subscription))
+
+    def listen(self, handler: Handler) -> Callable[[], None]:
+        """Give a function every update of every subscription, and each gap when it begins and when it ends.
+
+        It is called away from the feed, as ``on_event`` is: when it is slow, newer prices replace older ones. Of prices
+        and books the newest of each token is given, once a second where tokens are many. Call what is returned to hear
+        no more.
+        """
+        consumer = self._subscribing.consumer(handler)
+        self._engine.call(partial(self._engine.news.add, consumer))
+        return partial(self._engine.news.remove, consumer)
 
     # --- what is there ---
 
@@ -176,6 +352,69 @@ class Manager(Viewer):
         """Return what ``status()`` describes as values with names and types."""
         return self._engine.call(self._engine.status)
 
+    # --- showing ---
+
+    def dashboard(
+        self, token_id: str | None = None, *, rate: float = 10.0, charts: Literal["canvas", "image"] = "canvas"
+    ) -> "Dashboard":
+        """Show live charts, tables and, for a replay, its controls; the dashboard shown before is closed.
+
+        Args:
+            token_id: the token to begin with, by default the first that is watched.
+            rate: the most drawings a second of each chart, 30 at most.
+            charts: ``"image"`` for front ends that load no script of ours; see ``pmlive.widgets.plain``.
+
+        Raises:
+            ImportError: the extra ``pmlive[jupyter]`` is not installed.
+        """
+        kind = cast("type[Dashboard]", import_module("pmlive.widgets").Dashboard)
+        return kind.of(self, token_id, rate=rate, charts=charts)
+
+    def serve_mcp(self, port: int = 0, *, recordings: str | Path | None = None, private: bool = False) -> "Served":
+        """Let Claude and other MCP clients of this computer use this manager; the same again if they may already.
+
+        Every request must bear the ``token`` of what this gives, whose ``config()`` is what to tell clients.
+
+        Args:
+            port: by default one that is free.
+            recordings: the folder of recordings that they may ask of, by default the one where recordings go.
+            private: whether they may read the user's own orders and trades.
+
+        Raises:
+            ImportError: the extra ``pmlive[mcp]`` is not installed.
+            OSError: the port cannot be had.
+            ValueError: the manager is served already, at another port, or without what is the user's own.
+        """
+        serve = cast("Callable[..., Served]", import_module("pmlive.mcp").serve)
+        return serve(self, port, recordings=recordings, private=private)
+
+    def find(self, text: str) -> list[Market]:
+        """Find what a text means at this manager's venue, as ``pmlive.find`` does; in a replay, what was recorded.
+
+        Raises:
+            ValueError: the text cannot name a market.
+            UnknownMarketError: the venue does not know the id, the slug or the address.
+            FeedError: the venue cannot be asked.
+        """
+        if not self._engine.call(self._engine.started).recorded:
+            return find(text, self._engine.venue)
+        words = text.casefold().split()
+        return [market for market in self._engine.markets.values() if all(word in _said(market) for word in words)]
+
+    def glance(self, asked: Sequence[Asked]) -> list[Glance]:
+        """See what several ask for, all at one moment and in one visit to the feed thread."""
+        return self._engine.call(partial(glance, self._engine, asked))
+
+    def at_close(self, ending: Callable[[], object]) -> Callable[[], None]:
+        """Do something before everything ends; charts take their last picture then. Give what calls it off."""
+        self._endings.append(ending)
+
+        def call_off() -> None:
+            if ending in self._endings:
+                self._endings.remove(ending)
+
+        return call_off
+
     # --- recording ---
 
     def record(self, folder: str | Path | None = None, *, keep_raw: timedelta | None = None) -> Path:
@@ -201,18 +440,18 @@ class Manager(Viewer):
         # It weighs 40 MB and nothing else needs it; the first sealing is no time to find out that it is missing.
         import_module("pmlive.store.parquet")
         options = RecorderOptions(keep_raw=None if keep_raw is None else keep_raw.total_seconds())
-        return self._holdings.record(None if folder is None else Path(folder), options)
+        return self._lifecycle.record(None if folder is None else Path(folder), options)
 
     def stop_recording(self) -> None:
         """Seal the recording; streaming goes on."""
-        self._holdings.stop_recording()
+        self._lifecycle.stop_recording()
 
     # --- the end ---
 
     def close(self) -> None:
         """Seal the recording and end every connection; again does nothing."""
         self._end_viewing()
-        self._holdings.close()
+        self._lifecycle.close()
 
     def __enter__(self) -> Self:
         """Use the manager in a block and close it after."""
@@ -235,6 +474,14 @@ class Manager(Viewer):
         return f"<Manager of {self._engine.venue.clob_ws}, {len(self._engine.registry.active)} subscriptions>"
 
     # --- inside ---
+
+    def _end_viewing(self) -> None:
+        while self._endings:
+            try:
+                self._endings.pop()()
+            except Exception:
+                # No chart may keep a recording from being sealed.
+                logger.exception("what was to be done before a manager closes failed")
 
     def _frame(self, table: str) -> pl.DataFrame:
         return self._engine.call(lambda: self._engine.started().desk.frame(table))
@@ -281,3 +528,8 @@ def _check(*, rows: object, depth: object, age: object) -> None:
         raise TypeError(f"age must be a timedelta; got {type(age).__name__}")
     if age <= timedelta(0):
         raise ValueError(f"age must be longer than nothing; got {age}")
+
+
+def _said(market: Market) -> str:
+    names = (market.question, market.slug, market.event_slug, market.condition_id, *market.outcomes, *market.token_ids)
+    return " ".join(names).casefold()

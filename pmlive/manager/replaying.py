@@ -133,7 +133,7 @@ class Replay(Manager):
         Raises:
             ValueError: the recording has no such time, or what is played is being recorded.
         """
-        if self._holdings.recorder is not None:
+        if self._lifecycle.recorder is not None:
             raise ValueError("what is played is being recorded, so it cannot jump; call stop_recording first")
         time = nanoseconds(at)
         self._engine.call(lambda: self._played.player.seek(time))

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from pmlive.errors import FeedError
 from pmlive.manager import Manager
-from pmlive.manager.ending import the_end
 from pmlive.manager.glance import Asked, Glance
+from pmlive.manager.lifecycle import the_end
 from pmlive.threads import repeating
 
 __all__ = ["FASTEST", "Painted", "Painter", "painter_of", "step"]

@@ -1,42 +1,88 @@
-"""What a manager holds, and how it is given back: when it is closed, or when nothing refers to it any more.
+"""The life of what a manager holds: threads, sockets, a locked folder, until it is closed or nothing refers to it.
 
-Threads, sockets and a locked folder would outlive the cell that made them each time that it is run again. So they know
-nothing of their manager, and are closed once it is gone. That may begin anywhere, also in the middle of other code,
-so it is done in a thread of its own; a Ctrl-C while it is waited for leaves nothing half done.
+They would outlive the notebook cell that made them each time that it is run again. So they do not refer to their
+manager, and are closed once it is gone. Finalizers may run in the middle of any code, so the work is done in a thread
+of its own; a Ctrl-C while that is waited for leaves nothing half done.
+
+Signals belong to the program. SIGTERM, which by default ends one at once and without its last work, is like a kill to a
+recording: what was received is in its log, and the next start seals it.
 """
 
+import atexit
 import gc
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Event
+from typing import TYPE_CHECKING, TypeVar
 
 from pmlive.errors import FeedError, StoreError
 from pmlive.logs import get_logger
-from pmlive.manager.ending import before_the_end, in_thread
 from pmlive.manager.engine import Engine
 from pmlive.pipeline.journal import rebuild
 from pmlive.settings import data_dir
 from pmlive.store import Recorder, RecorderOptions
+from pmlive.threads import single
 
 if TYPE_CHECKING:
     from pmlive.manager.core import Manager
     from pmlive.sim import SimulatedVenue
 
-__all__ = ["Holdings", "close_all", "make_way", "managers"]
+__all__ = ["Lifecycle", "before_the_end", "close_all", "in_thread", "make_way", "managers", "the_end"]
 
+T = TypeVar("T")
 logger = get_logger(__name__)
 
+
+# Set when the program ends: what is said to a notebook from then on reaches nobody.
+the_end = Event()
+
+
+_last_work: list[Callable[[], object]] = []
+
+
+def in_thread(work: Callable[[], T]) -> "Future[T]":
+    """Do something that no Ctrl-C interrupts, and that the end of the program waits for."""
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001  # it is raised where this is waited for
+            done.set_exception(error)
+
+    try:
+        single("pmlive end", run, daemon=False).start()
+    except RuntimeError:
+        # The program has come so far that no thread can be started any more.
+        run()
+    return done
+
+
+def before_the_end(work: Callable[[], object]) -> None:
+    """Do this, and nothing else of ours, before the program ends and before what others asked to be done then."""
+    _last_work[:] = [work]
+    atexit.unregister(_end)
+    atexit.register(_end)
+
+
+def _end() -> None:
+    the_end.set()
+    for work in _last_work:
+        work()
+
+
 # All that were not given back yet.
-_held: "set[Holdings]" = set()
+_held: "set[Lifecycle]" = set()
 
 
-class Holdings:
+class Lifecycle:
     """The engine of a manager, its recording and its simulated venue."""
 
     def __init__(self, manager: "Manager", engine: Engine, sim: "SimulatedVenue | None") -> None:
@@ -179,11 +225,11 @@ def make_way(folder: Path) -> None:
             held.wait()
 
 
-def _ours() -> list[Holdings]:
+def _ours() -> list[Lifecycle]:
     return [held for held in tuple(_held) if held.ours]
 
 
-def _refusal(held: Holdings, folder: Path) -> str:
+def _refusal(held: Lifecycle, folder: Path) -> str:
     return (
         f"{os.fspath(folder)!r} is being recorded by another manager of this process, {held.manager()!r}; close it "
         "(pm.managers() lists those that are open, pm.close_all() closes them) or choose another folder"
