@@ -12,11 +12,10 @@ from pmlive.book import Book
 from pmlive.events import BookSnapshot, MarketResolved, PriceChange, TickSizeChange, Trade
 from pmlive.integrity import Facts, book_hash
 from pmlive.sim import HOSTILE_TITLE, SimulatedVenue, write_script
-from pmlive.sim._catalogue import Market, markets, rolling_market  # pyright: ignore[reportPrivateUsage]
-from pmlive.sim._faults import FaultKind, Faults  # pyright: ignore[reportPrivateUsage]
-from pmlive.sim._frames import Message  # pyright: ignore[reportPrivateUsage]
-from pmlive.sim._mischief import Mischief  # pyright: ignore[reportPrivateUsage]
-from pmlive.sim._model import Model  # pyright: ignore[reportPrivateUsage]
+from pmlive.sim._exchange import Model  # pyright: ignore[reportPrivateUsage]
+from pmlive.sim._faults import FaultKind, Faults, Mischief  # pyright: ignore[reportPrivateUsage]
+from pmlive.sim._markets import Market, markets, rolling_market  # pyright: ignore[reportPrivateUsage]
+from pmlive.sim._order_book import Message  # pyright: ignore[reportPrivateUsage]
 
 seeds = st.integers(0, 10_000)
 depths = st.integers(1, 60)

@@ -36,18 +36,14 @@ On ``channel="prices"``, ``duplicate`` says a price twice, and ``skip`` drops on
 ``detail="silently"`` it does not say so, and the numbers jump.
 """
 
-from pmlive.sim._beliefs import Beliefs
-from pmlive.sim._catalogue import HOSTILE_TITLE, Market, event_markets, rolling_market
-from pmlive.sim._credentials import Credentials
+from pmlive.sim._beliefs import Beliefs, Decided, Quote, decided_events
+from pmlive.sim._connections import Connection, Dial, Limits
 from pmlive.sim._faults import Fault, FaultChannel, FaultKind
-from pmlive.sim._histories import Decided, Quote, decided_events
-from pmlive.sim._hub import Dial, Limits
-from pmlive.sim._ledger import Change, History
-from pmlive.sim._orders import OrderStory
-from pmlive.sim._outlet import Connection
-from pmlive.sim._script import Script, write_script
+from pmlive.sim._ground_truth import Change, History
+from pmlive.sim._markets import HOSTILE_TITLE, Market, event_markets, rolling_market
+from pmlive.sim._offline import Script, Tape, write_script
 from pmlive.sim._server import Urls
-from pmlive.sim._tape import Tape
+from pmlive.sim._user_channel import Credentials, OrderStory
 from pmlive.sim._venue import SimulatedVenue
 
 __all__ = [

@@ -1,7 +1,9 @@
 """A small HTTP/1.1 server: one request after another, JSON answers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import socket
+from asyncio.trsock import TransportSocket
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import TypeAlias
@@ -10,12 +12,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 
 from pmlive.logs import get_logger
-from pmlive.sim._thread import stop_accepting
 
-__all__ = ["Answer", "HttpServer", "Request", "Responder", "json_answer", "phrase"]
+__all__ = ["Answer", "HttpServer", "Request", "Responder", "json_answer", "phrase", "stop_accepting"]
 
 logger = get_logger(__name__)
-
 _MOST_HEAD, _MOST_BODY = 64 * 1024, 8 * 1024 * 1024
 _PATIENCE = 60.0
 
@@ -43,20 +43,6 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 Responder: TypeAlias = Callable[[Request], Awaitable[Answer]]
-
-
-def json_answer(value: object, *, status: int = 200) -> Answer:
-    """Answer with a value as JSON."""
-    return Answer(status, msgspec.json.encode(value))
-
-
-def phrase(status: int) -> str:
-    """Name a status; one that only a proxy in front of a server has (520) has no name.
-
-    >>> phrase(404), phrase(520)
-    ('Not Found', 'Unknown')
-    """
-    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown"
 
 
 class HttpServer:
@@ -106,6 +92,32 @@ class HttpServer:
             logger.info("a request that is not HTTP: %s", error)
         finally:
             writer.close()
+
+
+def json_answer(value: object, *, status: int = 200) -> Answer:
+    """Answer with a value as JSON."""
+    return Answer(status, msgspec.json.encode(value))
+
+
+def phrase(status: int) -> str:
+    """Name a status; one that only a proxy in front of a server has (520) has no name.
+
+    >>> phrase(404), phrase(520)
+    ('Not Found', 'Unknown')
+    """
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown"
+
+
+async def stop_accepting(listeners: Iterable[TransportSocket | socket.socket]) -> None:
+    """Accept nothing more, and let the loop hand over what was accepted: a task, then a transport, then its protocol.
+
+    A server that closes before that loses it: sockets that nobody has nor closes.
+    """
+    loop = asyncio.get_running_loop()
+    for listener in listeners:
+        loop.remove_reader(listener.fileno())
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, respond: Responder) -> None:

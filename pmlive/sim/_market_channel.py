@@ -6,10 +6,9 @@ from random import Random
 
 import msgspec
 
+from pmlive.sim._connections import Hub, Outlet, text_frame
 from pmlive.sim._exchange import Exchange
-from pmlive.sim._hub import Hub
-from pmlive.sim._outlet import Outlet, text_frame
-from pmlive.sim._script import Script
+from pmlive.sim._offline import Script
 
 __all__ = ["MarketChannel"]
 

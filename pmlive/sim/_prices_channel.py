@@ -5,11 +5,10 @@ from collections import Counter, deque
 
 import msgspec
 
-from pmlive.sim._credentials import CREDENTIALS
+from pmlive.sim._connections import Hub, Outlet
 from pmlive.sim._faults import Fault, FaultKind
-from pmlive.sim._hub import Hub
-from pmlive.sim._outlet import Outlet
-from pmlive.sim._reference import Point, Quotes
+from pmlive.sim._reference_prices import Point, Quotes
+from pmlive.sim._user_channel import CREDENTIALS
 
 __all__ = ["PricesChannel"]
 

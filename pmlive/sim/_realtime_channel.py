@@ -7,12 +7,11 @@ from typing import cast
 
 import msgspec
 
-from pmlive.sim._catalogue import Market
+from pmlive.sim._connections import Hub, Outlet
 from pmlive.sim._exchange import Exchange
-from pmlive.sim._frames import Message
-from pmlive.sim._hub import Hub
-from pmlive.sim._outlet import Outlet
-from pmlive.sim._reference import Point, Quotes, asset_of
+from pmlive.sim._markets import Market
+from pmlive.sim._order_book import Message
+from pmlive.sim._reference_prices import Point, Quotes, asset_of
 
 __all__ = ["RealtimeChannel"]
 

@@ -16,19 +16,16 @@ from websockets.http11 import Request as Handshake
 from websockets.http11 import Response
 from websockets.protocol import State
 
-from pmlive.sim._clob import Clob
+from pmlive.sim._connections import Dial, Hub, paced
 from pmlive.sim._exchange import Exchange
 from pmlive.sim._faults import Fault, FaultChannel
-from pmlive.sim._gamma import Gamma
-from pmlive.sim._http import Answer, HttpServer, Request, json_answer, phrase
-from pmlive.sim._hub import Dial, Hub
+from pmlive.sim._http import Answer, HttpServer, Request, json_answer, phrase, stop_accepting
 from pmlive.sim._market_channel import MarketChannel
-from pmlive.sim._outlet import paced
+from pmlive.sim._offline import Script
 from pmlive.sim._prices_channel import PricesChannel
 from pmlive.sim._realtime_channel import RealtimeChannel
-from pmlive.sim._reference import Quotes
-from pmlive.sim._script import Script
-from pmlive.sim._thread import stop_accepting
+from pmlive.sim._reference_prices import Quotes
+from pmlive.sim._rest import Clob, Gamma
 from pmlive.sim._user_channel import UserChannel
 
 __all__ = ["Server", "Urls"]

@@ -6,18 +6,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Self
 
-from pmlive.sim._catalogue import Market, markets, of_protocol_v2
-from pmlive.sim._credentials import CREDENTIALS, Credentials
+from pmlive.sim._connections import Connection, Dial, Hub, Limits, Outlet
 from pmlive.sim._exchange import Exchange
-from pmlive.sim._faults import Fault, FaultChannel, FaultKind, Faults
-from pmlive.sim._hub import Dial, Hub, Limits
-from pmlive.sim._ledger import Change, History, Ledger
-from pmlive.sim._mischief import Mischief
-from pmlive.sim._orders import OrderStory
-from pmlive.sim._outlet import Connection, Outlet
-from pmlive.sim._script import Script, write_script
+from pmlive.sim._faults import Fault, FaultChannel, FaultKind, Faults, Mischief
+from pmlive.sim._ground_truth import Change, History, Ledger
+from pmlive.sim._loop_thread import LoopThread
+from pmlive.sim._markets import Market, markets, of_protocol_v2
+from pmlive.sim._offline import Script, write_script
 from pmlive.sim._server import Server, Urls
-from pmlive.sim._thread import LoopThread
+from pmlive.sim._user_channel import CREDENTIALS, Credentials, OrderStory
 
 __all__ = ["SimulatedVenue"]
 

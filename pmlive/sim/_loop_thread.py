@@ -1,35 +1,19 @@
 """An event loop in a daemon thread of its own."""
 
 import asyncio
-import socket
 import threading
-from asyncio.trsock import TransportSocket
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TypeAlias, TypeVar, cast
 
 from pmlive.threads import note_fault, single
 
-__all__ = ["LoopThread", "Main", "stop_accepting"]
+__all__ = ["LoopThread", "Main"]
 
 T = TypeVar("T")
-
 # Runs until the event is set; calls back once it is ready.
 Main: TypeAlias = Callable[[asyncio.Event, Callable[[], None]], Coroutine[object, object, None]]
-
 _PATIENCE = 10.0
-
-
-async def stop_accepting(listeners: Iterable[TransportSocket | socket.socket]) -> None:
-    """Accept nothing more, and let the loop hand over what was accepted: a task, then a transport, then its protocol.
-
-    A server that closes before that loses it: sockets that nobody has nor closes.
-    """
-    loop = asyncio.get_running_loop()
-    for listener in listeners:
-        loop.remove_reader(listener.fileno())
-    for _ in range(3):
-        await asyncio.sleep(0)
 
 
 class LoopThread:

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from pmlive.sim._exchange import Exchange
-from pmlive.sim._frames import Message
+from pmlive.sim._order_book import Message
 
 __all__ = ["Change", "History", "Ledger"]
 

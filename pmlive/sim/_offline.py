@@ -1,4 +1,4 @@
-"""What simulated markets would have sent, written down with invented times: an hour of them takes seconds."""
+"""Messages of simulated markets made without a server: a script for full speed, and a tape with invented times."""
 
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -7,13 +7,44 @@ from random import Random
 
 import msgspec
 
-from pmlive.sim._catalogue import Market
-from pmlive.sim._faults import Fault, FaultKind, Faults
-from pmlive.sim._frames import Message
-from pmlive.sim._mischief import Mischief
-from pmlive.sim._model import Model
+from pmlive.sim._exchange import Model
+from pmlive.sim._faults import Fault, FaultKind, Faults, Mischief
+from pmlive.sim._markets import Market, markets
+from pmlive.sim._order_book import Message
 
-__all__ = ["Tape"]
+__all__ = ["Script", "Tape", "write_script"]
+
+
+class Script(msgspec.Struct, frozen=True):
+    """What happens, and the books by token id: ``opening`` as the socket sends them, ``rest`` and ``final`` as REST."""
+
+    markets: list[Market]
+    opening: dict[str, str]
+    rest: dict[str, str]
+    messages: list[Message]
+    final: dict[str, str]
+
+
+def write_script(
+    number: int, *, seed: int, messages: int, depth: int = 20, start: int = 1_790_000_000_000, per_second: int = 30_000
+) -> Script:
+    """Write at least so many messages of so many markets.
+
+    ``start`` is in milliseconds since 1970 and ``per_second`` is by the venue's clock.
+    The same arguments write the same script.
+
+    >>> script = write_script(2, seed=7, messages=100)
+    >>> script == write_script(2, seed=7, messages=100), len(script.opening), len(script.messages) >= 100
+    (True, 4, True)
+    """
+    made = markets(number, seed=seed)
+    models = [Model(market, depth=depth, now=start) for market in made]
+    opening, rest = _books(models, "opening"), _books(models, "rest")
+    rng, story = Random(f"{seed}/script"), list[Message]()
+    while len(story) < messages:
+        story += rng.choice(models).step(start + 1 + len(story) * 1000 // per_second)
+    return Script(made, opening, rest, story, _books(models, "rest"))
+
 
 _MS = 1_000_000
 # Messages of one moment arrive so many nanoseconds apart.
@@ -131,6 +162,14 @@ class Tape:
 
     def _line(self, recv: int, **fields: str) -> None:
         self.lines.append(msgspec.json.encode({"ts_recv": recv, **fields}))
+
+
+def _books(models: Sequence[Model], form: str) -> dict[str, str]:
+    return {
+        token: model.state.opening_book(outcome) if form == "opening" else model.state.rest_book(outcome)
+        for model in models
+        for outcome, token in enumerate(model.market.token_ids)
+    }
 
 
 class _Received(msgspec.Struct):

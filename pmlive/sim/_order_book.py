@@ -1,18 +1,20 @@
-"""The state of one simulated market, and its messages as the venue writes them.
+"""The order book of one binary market, and its messages as the venue writes them.
+
+To sell one outcome at a price is to buy the other at the complement, so a market has two queues of buyers and nothing
+else: an outcome's bids are its own buyers, its asks are the other outcome's buyers seen from this side.
 
 Key orders differ between the opening book, later books and REST, as they do on the wire.
 """
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from pmlive.sim._catalogue import Market
-from pmlive.sim._pair import PairBook
-from pmlive.sim._text import ONE, price_text, size_text, trade_price_text
+from pmlive.sim._markets import ONE, SHARE, Market
 
-__all__ = ["Message", "State"]
+__all__ = ["Buyers", "Message", "PairBook", "State", "price_text", "size_text", "trade_price_text"]
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -26,6 +28,73 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     tokens: tuple[str, ...]
     text: str
     binary: bool = False
+
+
+class Buyers:
+    """Who wants one outcome: prices ascending, so that the best is last in both outcomes' wire order."""
+
+    __slots__ = ("asks", "bids", "prices", "sizes")
+
+    def __init__(self) -> None:
+        self.prices: list[int] = []
+        self.sizes: list[int] = []
+        # The level as a bid for this outcome, and as an ask for the other.
+        self.bids: list[str] = []
+        self.asks: list[str] = []
+
+    @property
+    def best(self) -> int:
+        """Give the highest price, 0 when nobody buys."""
+        return self.prices[-1] if self.prices else 0
+
+    def size_at(self, price: int) -> int:
+        """Give the total size at one price."""
+        at = bisect_left(self.prices, price)
+        return self.sizes[at] if at < len(self.prices) and self.prices[at] == price else 0
+
+    def put(self, price: int, size: int) -> None:
+        """Set the total at one price, 0 removing it."""
+        at = bisect_left(self.prices, price)
+        known = at < len(self.prices) and self.prices[at] == price
+        keep = slice(at, at + known)
+        bid, ask = _level(price, size), _level(ONE - price, size)
+        self.prices[keep] = [price] if size else []
+        self.sizes[keep] = [size] if size else []
+        self.bids[keep] = [bid] if size else []
+        self.asks[keep] = [ask] if size else []
+
+
+class PairBook:
+    """Two queues of buyers, which never reach a dollar together.
+
+    >>> book = PairBook()
+    >>> book.buyers[0].put(4800, 30_000_000)
+    >>> book.best_bid(0), book.best_ask(0), book.best_bid(1), book.best_ask(1)
+    (4800, 10000, 0, 5200)
+    >>> book.asks(1)
+    ['{"price":"0.52","size":"30"}']
+    """
+
+    __slots__ = ("buyers",)
+
+    def __init__(self) -> None:
+        self.buyers = (Buyers(), Buyers())
+
+    def bids(self, outcome: int) -> list[str]:
+        """List the levels' text, best last."""
+        return self.buyers[outcome].bids
+
+    def asks(self, outcome: int) -> list[str]:
+        """List the levels' text, best last."""
+        return self.buyers[1 - outcome].asks
+
+    def best_bid(self, outcome: int) -> int:
+        """Give the best bid, 0 when there is none."""
+        return self.buyers[outcome].best
+
+    def best_ask(self, outcome: int) -> int:
+        """Give the best ask, ``ONE`` when there is none."""
+        return ONE - self.buyers[1 - outcome].best
 
 
 class State:
@@ -171,6 +240,40 @@ def fee_schedule(market: Market) -> dict[str, object]:
     return {"rate": market.fee_rate, "exponent": 1, "takerOnly": True, "rebateRate": 0.2}
 
 
+def price_text(price: int) -> str:
+    """Write a price without padding.
+
+    >>> price_text(1000), price_text(9985), price_text(0), price_text(ONE)
+    ('0.1', '0.9985', '0', '1')
+    """
+    return _PRICES[price]
+
+
+def trade_price_text(price: int) -> str:
+    """Write a price as ``last_trade_price`` has it, with three decimals at least.
+
+    >>> trade_price_text(1100), trade_price_text(25), trade_price_text(ONE)
+    ('0.110', '0.0025', '1.000')
+    """
+    whole, rest = divmod(price, ONE)
+    decimals = f"{rest:04d}"
+    return f"{whole}.{decimals.removesuffix('0') if decimals.endswith('0') else decimals}"
+
+
+def size_text(size: int) -> str:
+    """Write a size without padding.
+
+    >>> size_text(219_217_767), size_text(30 * SHARE), size_text(500_000), size_text(0)
+    ('219.217767', '30', '0.5', '0')
+    """
+    whole, rest = divmod(size, SHARE)
+    return f"{whole}.{rest:06d}".rstrip("0") if rest else str(whole)
+
+
+def _level(price: int, size: int) -> str:
+    return f'{{"price":"{price_text(price)}","size":"{size_text(size)}"}}'
+
+
 def _described(market: Market) -> dict[str, object]:
     event = {
         "id": market.event_id,
@@ -193,3 +296,10 @@ def _described(market: Market) -> dict[str, object]:
 
 def _json(fields: dict[str, object] | Sequence[object]) -> str:
     return msgspec.json.encode(fields).decode()
+
+
+def _unpadded(price: int) -> str:
+    return f"0.{price:04d}".rstrip("0")
+
+
+_PRICES = ("0", *(_unpadded(price) for price in range(1, ONE)), "1")
