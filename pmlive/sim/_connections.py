@@ -1,4 +1,4 @@
-"""The clients' connections: what each asked for, and the delivery of messages to them."""
+"""The clients' connections: their subscriptions, and the delivery of messages to them."""
 
 import asyncio
 import itertools
@@ -13,30 +13,34 @@ import msgspec
 from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
-from pmlive.sim._faults import FaultChannel, Faults, Mischief
-from pmlive.sim._ground_truth import Ledger
+from pmlive.sim._faults import FaultChannel, Faults, MessageFaults
+from pmlive.sim._ground_truth import GroundTruth
 from pmlive.sim._order_book import Message
 
-__all__ = ["Connection", "Dial", "Hub", "Limits", "Outlet", "Pace", "Spawn", "paced", "text_frame"]
+__all__ = ["Client", "Connection", "Dial", "Hub", "Limits", "Pace", "Spawn", "paced", "text_frame"]
 
 Spawn = Callable[[Coroutine[object, object, None]], object]
+# Returns the bytes a second in force; None means no limit.
 Pace = Callable[[], int | None]
-# Kinds that only connections with ``custom_feature_enabled`` get.
-_FLAGGED = frozenset(("best_bid_ask", "new_market", "market_resolved"))
-_TRUTH = 500_000
-_numbers = itertools.count(1)
-_TRICKLE = 0.02
+
+# Kinds that are sent only to connections with ``custom_feature_enabled``.
+_CUSTOM_FEATURE_KINDS = frozenset(("best_bid_ask", "new_market", "market_resolved"))
+# Frames kept of each connection.
+_MAX_DELIVERED = 500_000
+_PACE_INTERVAL = 0.02
 _HALF_FRAME = b'\x81\x64{"event_type":"book","asset_id":"1"'
-_SHORT, _MEDIUM = 126, 65_536
+# Payload sizes from which a frame states its length in two and in eight bytes.
+_MEDIUM_FRAME, _LONG_FRAME = 126, 65_536
+_ids = itertools.count(1)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How the venue treats its clients; times in seconds.
+    """The venue's limits for its clients; times in seconds.
 
-    ``idle``: a connection without data or PING is cut. ``opening_limit``: tokens on one connection past which opening
-    books no longer come. ``frame_ids``: ids in one frame past which the connection is closed. ``send_buffer``: unread
-    bytes past which a client is too slow. ``settled``: a connection all of whose markets are settled is closed.
-    ``connections``: sockets at one time, more are refused with 429.
+    ``idle``: time without data or PING after which a connection is cut. ``opening_limit``: tokens on one connection
+    above which no opening books are sent. ``frame_ids``: ids in one frame above which the connection is closed.
+    ``send_buffer``: unread bytes above which a client counts as too slow. ``settled``: time after which a connection is
+    closed that has settled markets only. ``connections``: open sockets; further ones are refused with 429.
     """
 
     idle: float = 125.0
@@ -48,7 +52,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dial(msgspec.Struct, frozen=True):
-    """One attempt to connect: when (monotonic clock), to which channel and path, and the HTTP status it got."""
+    """An attempt to connect: its time (monotonic clock), channel and path, and the HTTP status it got."""
 
     at: float
     channel: FaultChannel
@@ -67,8 +71,8 @@ class Connection(msgspec.Struct, frozen=True):
     sent: int
 
 
-class Outlet:
-    """What the server knows of one connection; sending never waits."""
+class Client:
+    """One client's connection as the server holds it; sending never waits."""
 
     def __init__(
         self,
@@ -78,65 +82,65 @@ class Outlet:
         path: str,
         faults: Faults,
         spawn: Spawn,
-        most_waiting: int,
-        truth: deque[str] | None = None,
+        max_pending: int,
+        delivered: deque[str] | None = None,
     ) -> None:
-        self.id = next(_numbers)
+        self.id = next(_ids)
         self.channel: FaultChannel = channel
         self.socket = socket
         self.path = path
-        self.opened = self.heard = time.monotonic()
+        self.opened = self.last_active = time.monotonic()
         self.tokens: set[str] = set()
-        self.flagged = False
+        self.custom_features = False
         self.sent = 0
-        self.truth = truth
+        self.delivered = delivered
         self.spawn = spawn
         self._faults = faults
-        self._most_waiting = most_waiting
+        self._max_pending = max_pending
         self._closing = False
-        # What was written in this turn of the loop goes to the transport at once, which saves most of the system calls.
+        # Frames written in one turn of the loop go to the transport together, which saves most of the system calls.
         self._frames: list[bytes] = []
-        self._waiting = 0
+        self._pending = 0
 
     @property
     def transport(self) -> asyncio.Transport:
-        """Give the transport, for whoever writes raw frames."""
+        """Return the transport, for writing raw frames."""
         return self.socket.transport
 
     @property
     def is_open(self) -> bool:
-        """Tell whether anything can still be sent."""
+        """Return whether anything can still be sent."""
         return self.socket.state is State.OPEN and not self._closing
 
-    def view(self) -> Connection:
-        """Give the connection as it is now."""
+    def snapshot(self) -> Connection:
+        """Return the connection as it is now."""
         return Connection(self.id, self.channel, self.path, self.opened, frozenset(self.tokens), self.sent)
 
-    def data(self, text: str, *, binary: bool = False) -> None:
-        """Send a message, unless a fault withholds it; a client that reads too slowly is cut off."""
-        if not self.is_open or self._stalled():
+    def send(self, text: str, *, binary: bool = False) -> None:
+        """Send a message, unless a fault withholds it; close the connection of a client that reads too slowly."""
+        if not self.is_open or self._is_stalled():
             return
         self._write(text, binary=binary)
         self.sent += 1
-        if self.truth is not None:
-            self.truth.append(text)
-        if self._waiting + self.transport.get_write_buffer_size() > self._most_waiting:
+        if self.delivered is not None:
+            self.delivered.append(text)
+        if self._pending + self.transport.get_write_buffer_size() > self._max_pending:
             self.close(1013, "slow consumer: send buffer full")
 
-    def word(self, text: str) -> None:
-        """Send a word of the connection itself, which no stall withholds."""
+    def send_control(self, text: str) -> None:
+        """Send an answer of the connection itself, such as PONG, which no stall withholds."""
         if self.is_open:
             self._write(text)
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close with a code."""
+        """Close the connection with a close code."""
         if self.is_open:
             self._flush()
             self._closing = True
             self.spawn(self.socket.close(code, reason))
 
     def abort(self) -> None:
-        """Cut the TCP connection."""
+        """Abort the TCP connection."""
         self._closing = True
         self.transport.abort()
 
@@ -153,7 +157,7 @@ class Outlet:
             return
         self.abort()
 
-    def _stalled(self) -> bool:
+    def _is_stalled(self) -> bool:
         return bool(self._faults) and self._faults.strike("stall", self.channel, self.tokens) is not None
 
     def _write(self, text: str, *, binary: bool = False) -> None:
@@ -161,127 +165,127 @@ class Outlet:
             asyncio.get_running_loop().call_soon(self._flush)
         frame = text_frame(text, binary=binary)
         self._frames.append(frame)
-        self._waiting += len(frame)
-        self.heard = time.monotonic()
+        self._pending += len(frame)
+        self.last_active = time.monotonic()
 
     def _flush(self) -> None:
         if self._frames and self.is_open:
             self.transport.write(b"".join(self._frames))
         self._frames.clear()
-        self._waiting = 0
+        self._pending = 0
 
 
 class Hub:
-    """The connections of all channels; everything happens on the venue's own loop."""
+    """The connected clients of all channels; it is used only from the venue's own event loop."""
 
-    def __init__(self, faults: Faults, mischief: Mischief, *, limits: Limits, keep_truth: bool) -> None:
+    def __init__(self, faults: Faults, message_faults: MessageFaults, *, limits: Limits, keep_truth: bool) -> None:
         self.faults = faults
         self.limits = limits
-        self.outlets: dict[int, Outlet] = {}
+        self.clients: dict[int, Client] = {}
         self.dials: list[Dial] = []
         self.delivered: dict[int, deque[str]] = {}
-        self.ledger: Ledger | None = None
-        self._mischief = mischief
+        self.ground_truth: GroundTruth | None = None
+        self._message_faults = message_faults
         self._keep_truth = keep_truth
-        self._subscribers: defaultdict[str, set[Outlet]] = defaultdict(set)
+        self._subscribers: defaultdict[str, set[Client]] = defaultdict(set)
         self._settled_since: dict[int, float] = {}
 
-    def open(self, socket: ServerConnection, channel: FaultChannel, spawn: Spawn) -> Outlet:
-        """Take up a new connection."""
-        truth = deque[str](maxlen=_TRUTH) if self._keep_truth else None
-        outlet = Outlet(
+    def add(self, socket: ServerConnection, channel: FaultChannel, spawn: Spawn) -> Client:
+        """Add a new connection."""
+        delivered = deque[str](maxlen=_MAX_DELIVERED) if self._keep_truth else None
+        client = Client(
             socket,
             channel,
             path=socket.request.path if socket.request else "",
             faults=self.faults,
             spawn=spawn,
-            most_waiting=self.limits.send_buffer,
-            truth=truth,
+            max_pending=self.limits.send_buffer,
+            delivered=delivered,
         )
-        self.outlets[outlet.id] = outlet
-        if truth is not None:
-            self.delivered[outlet.id] = truth
-        return outlet
+        self.clients[client.id] = client
+        if delivered is not None:
+            self.delivered[client.id] = delivered
+        return client
 
-    def leave(self, outlet: Outlet) -> None:
-        """Forget a connection that ended."""
-        self.outlets.pop(outlet.id, None)
-        self._settled_since.pop(outlet.id, None)
-        self.unsubscribe(outlet, tuple(outlet.tokens))
+    def remove(self, client: Client) -> None:
+        """Remove a connection that has ended."""
+        self.clients.pop(client.id, None)
+        self._settled_since.pop(client.id, None)
+        self.unsubscribe(client, tuple(client.tokens))
 
-    def of(self, channel: FaultChannel | None, token_id: str | None = None) -> list[Outlet]:
-        """List the connections of a channel, or those that asked for a token."""
+    def clients_of(self, channel: FaultChannel | None, token_id: str | None = None) -> list[Client]:
+        """List the clients of a channel, or those subscribed to a token."""
         return [
-            outlet
-            for outlet in self.outlets.values()
-            if channel in (None, outlet.channel) and (token_id is None or token_id in outlet.tokens)
+            client
+            for client in self.clients.values()
+            if channel in (None, client.channel) and (token_id is None or token_id in client.tokens)
         ]
 
     def connections(self) -> list[Connection]:
         """List the open connections."""
-        return [outlet.view() for outlet in list(self.outlets.values()) if outlet.is_open]
+        return [client.snapshot() for client in list(self.clients.values()) if client.is_open]
 
-    def subscribe(self, outlet: Outlet, tokens: Iterable[str]) -> list[str]:
-        """Note a client's wish; tell which tokens are new to it."""
-        fresh = [token for token in dict.fromkeys(tokens) if token not in outlet.tokens]
-        outlet.tokens.update(fresh)
-        for token in fresh:
-            self._subscribers[token].add(outlet)
-        self._settled_since.pop(outlet.id, None)
-        return fresh
+    def subscribe(self, client: Client, tokens: Iterable[str]) -> list[str]:
+        """Subscribe a client to tokens; return those that are new to it."""
+        added = [token for token in dict.fromkeys(tokens) if token not in client.tokens]
+        client.tokens.update(added)
+        for token in added:
+            self._subscribers[token].add(client)
+        self._settled_since.pop(client.id, None)
+        return added
 
-    def unsubscribe(self, outlet: Outlet, tokens: Iterable[str]) -> None:
-        """Note that a client no longer wants tokens."""
+    def unsubscribe(self, client: Client, tokens: Iterable[str]) -> None:
+        """Unsubscribe a client from tokens."""
         for token in tokens:
-            self._subscribers[token].discard(outlet)
-            outlet.tokens.discard(token)
+            self._subscribers[token].discard(client)
+            client.tokens.discard(token)
 
     def publish(self, step: list[Message]) -> None:
-        """Send one step's messages to whoever gets them."""
-        if self.ledger is not None:
-            self.ledger.note(step)
-        for message in self._mischief.treat(step):
-            for outlet in self._audience(message):
-                if outlet.flagged or message.kind not in _FLAGGED:
-                    outlet.data(message.text, binary=message.binary)
+        """Send the messages of one step to their subscribers."""
+        if self.ground_truth is not None:
+            self.ground_truth.record(step)
+        for message in self._message_faults.apply(step):
+            for client in self._recipients(message):
+                if client.custom_features or message.kind not in _CUSTOM_FEATURE_KINDS:
+                    client.send(message.text, binary=message.binary)
 
-    def forget(self, token_id: str | None) -> int:
-        """Send nothing more of a token, or of all, to whoever asked for it; tell how many wishes that were."""
-        forgotten = 0
-        for outlet in self.of("market"):
-            tokens = [token for token in outlet.tokens if token_id in (None, token)]
-            self.unsubscribe(outlet, tokens)
-            forgotten += len(tokens)
-        return forgotten
+    def drop_subscriptions(self, token_id: str | None) -> int:
+        """Drop every subscription to a token, or all of them, unasked; return how many there were."""
+        dropped = 0
+        for client in self.clients_of("market"):
+            tokens = [token for token in client.tokens if token_id in (None, token)]
+            self.unsubscribe(client, tokens)
+            dropped += len(tokens)
+        return dropped
 
-    def _audience(self, message: Message) -> Iterable[Outlet]:
+    def expire(self, settled: frozenset[str]) -> None:
+        """Cut idle connections, and close those all of whose tokens are settled."""
+        now = time.monotonic()
+        for client in list(self.clients.values()):
+            if now - client.last_active > self.limits.idle:
+                client.abort()
+            elif client.tokens and client.tokens <= settled:
+                since = self._settled_since.setdefault(client.id, now)
+                if now - since > self.limits.settled:
+                    client.close(1000, "all markets settled")
+
+    def _recipients(self, message: Message) -> Iterable[Client]:
         if message.kind == "new_market":
-            return self.of("market")
+            return self.clients_of("market")
         groups = [self._subscribers[token] for token in message.tokens if token in self._subscribers]
         if not groups:
             return ()
-        return sorted(set[Outlet]().union(*groups), key=lambda outlet: outlet.id)
-
-    def sweep(self, settled: frozenset[str]) -> None:
-        """Cut what is idle, and close what has nothing to wait for."""
-        now = time.monotonic()
-        for outlet in list(self.outlets.values()):
-            if now - outlet.heard > self.limits.idle:
-                outlet.abort()
-            elif outlet.tokens and outlet.tokens <= settled:
-                since = self._settled_since.setdefault(outlet.id, now)
-                if now - since > self.limits.settled:
-                    outlet.close(1000, "all markets settled")
+        return sorted(set[Client]().union(*groups), key=lambda client: client.id)
 
 
 def paced(pace: Pace, connections: MutableSet[ServerConnection]) -> type[ServerConnection]:
-    """Make the class of connections whose every byte goes at the pace in force, and list them."""
+    """Return a connection class that writes at the current pace and adds each connection to ``connections``."""
 
     class PacedConnection(ServerConnection):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             connections.add(self)
-            shaped = _PacedTransport(cast("asyncio.Transport", transport), pace)
-            super().connection_made(cast("asyncio.Transport", shaped))
+            paced_transport = _PacedTransport(cast("asyncio.Transport", transport), pace)
+            super().connection_made(cast("asyncio.Transport", paced_transport))
 
     return PacedConnection
 
@@ -294,20 +298,20 @@ def text_frame(text: str, *, binary: bool = False) -> bytes:
     """
     payload = text.encode(errors="surrogateescape")
     size, first = len(payload), 0x82 if binary else 0x81
-    if size < _SHORT:
+    if size < _MEDIUM_FRAME:
         return struct.pack("!BB", first, size) + payload
-    if size < _MEDIUM:
+    if size < _LONG_FRAME:
         return struct.pack("!BBH", first, 126, size) + payload
     return struct.pack("!BBQ", first, 127, size) + payload
 
 
 class _PacedTransport:
-    """A transport that lets bytes through at the pace in force (bytes a second; None: at once)."""
+    """A transport that writes at the current pace (bytes a second; None: no limit)."""
 
     def __init__(self, transport: asyncio.Transport, pace: Pace) -> None:
         self._transport = transport
         self._pace = pace
-        self._waiting = bytearray()
+        self._pending = bytearray()
         self._flushing = False
         self._ended = False
 
@@ -317,30 +321,30 @@ class _PacedTransport:
     def write(self, data: bytes) -> None:
         if self._ended:
             return
-        if not self._waiting and self._pace() is None:
+        if not self._pending and self._pace() is None:
             self._transport.write(data)
             return
-        self._waiting += data
-        self._later()
+        self._pending += data
+        self._flush_later()
 
     def write_eof(self) -> None:
-        # Nothing can follow the end, and what still waits for its turn is lost as in a network that is gone.
+        # Nothing can follow the end, and pending bytes are lost, as in a network that has gone down.
         self._ended = True
-        self._waiting.clear()
+        self._pending.clear()
         self._transport.write_eof()
 
     def get_write_buffer_size(self) -> int:
-        return len(self._waiting) + self._transport.get_write_buffer_size()
+        return len(self._pending) + self._transport.get_write_buffer_size()
 
-    def _later(self) -> None:
-        if self._waiting and not self._flushing and not self._transport.is_closing():
+    def _flush_later(self) -> None:
+        if self._pending and not self._flushing and not self._transport.is_closing():
             self._flushing = True
-            asyncio.get_running_loop().call_later(_TRICKLE, self._flush)
+            asyncio.get_running_loop().call_later(_PACE_INTERVAL, self._flush)
 
     def _flush(self) -> None:
         self._flushing = False
         pace = self._pace()
-        size = len(self._waiting) if pace is None else 0 if pace == 0 else max(1, int(pace * _TRICKLE))
-        self._transport.write(bytes(self._waiting[:size]))
-        del self._waiting[:size]
-        self._later()
+        size = len(self._pending) if pace is None else 0 if pace == 0 else max(1, int(pace * _PACE_INTERVAL))
+        self._transport.write(bytes(self._pending[:size]))
+        del self._pending[:size]
+        self._flush_later()

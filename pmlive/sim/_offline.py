@@ -1,4 +1,4 @@
-"""Messages of simulated markets made without a server: a script for full speed, and a tape with invented times."""
+"""Messages of simulated markets made without a server: a script to be sent at full speed, a tape with its own clock."""
 
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -7,16 +7,20 @@ from random import Random
 
 import msgspec
 
-from pmlive.sim._exchange import Model
-from pmlive.sim._faults import Fault, FaultKind, Faults, Mischief
+from pmlive.sim._exchange import MarketModel
+from pmlive.sim._faults import Fault, FaultKind, Faults, MessageFaults
 from pmlive.sim._markets import Market, markets
 from pmlive.sim._order_book import Message
 
 __all__ = ["Script", "Tape", "write_script"]
 
+_NS_PER_MS = 1_000_000
+# Nanoseconds between the arrivals of messages that were sent together.
+_SPACING = 20_000
+
 
 class Script(msgspec.Struct, frozen=True):
-    """What happens, and the books by token id: ``opening`` as the socket sends them, ``rest`` and ``final`` as REST."""
+    """Prepared messages, and books by token id: ``opening`` as the socket has them, ``rest`` and ``final`` as REST."""
 
     markets: list[Market]
     opening: dict[str, str]
@@ -28,35 +32,29 @@ class Script(msgspec.Struct, frozen=True):
 def write_script(
     number: int, *, seed: int, messages: int, depth: int = 20, start: int = 1_790_000_000_000, per_second: int = 30_000
 ) -> Script:
-    """Write at least so many messages of so many markets.
+    """Write at least ``messages`` messages of ``number`` markets; the same arguments write the same script.
 
-    ``start`` is in milliseconds since 1970 and ``per_second`` is by the venue's clock.
-    The same arguments write the same script.
+    ``start`` is in milliseconds since 1970, and ``per_second`` the number of messages in a second of the venue's clock.
 
     >>> script = write_script(2, seed=7, messages=100)
     >>> script == write_script(2, seed=7, messages=100), len(script.opening), len(script.messages) >= 100
     (True, 4, True)
     """
-    made = markets(number, seed=seed)
-    models = [Model(market, depth=depth, now=start) for market in made]
+    listed = markets(number, seed=seed)
+    models = [MarketModel(market, depth=depth, now=start) for market in listed]
     opening, rest = _books(models, "opening"), _books(models, "rest")
-    rng, story = Random(f"{seed}/script"), list[Message]()
-    while len(story) < messages:
-        story += rng.choice(models).step(start + 1 + len(story) * 1000 // per_second)
-    return Script(made, opening, rest, story, _books(models, "rest"))
-
-
-_MS = 1_000_000
-# Messages of one moment arrive so many nanoseconds apart.
-_APART = 20_000
+    rng, sent = Random(f"{seed}/script"), list[Message]()
+    while len(sent) < messages:
+        sent += rng.choice(models).step(start + 1 + len(sent) * 1000 // per_second)
+    return Script(listed, opening, rest, sent, _books(models, "rest"))
 
 
 class Tape:
-    """Writes what a client of simulated markets receives, as the lines that ``pmlive import`` reads.
+    """What a client of simulated markets receives, as lines that ``pmlive import`` reads.
 
-    Nothing waits and nothing listens: time is what it is told, in milliseconds since 1970 and in order. What is sent
-    arrives after about ``delay`` milliseconds, in the order it was sent. ``depth`` is the number of levels a side, and
-    ``now`` the time that was told last.
+    Nothing waits or listens: each call states its time, in milliseconds since 1970, and times must not go back.
+    Messages arrive after about ``delay`` milliseconds, in the order in which they were sent. ``depth`` is the number of
+    levels of each side, and ``now`` the time of the last call.
 
     >>> from pmlive.sim import rolling_market
     >>> tape = Tape(seed=7)
@@ -71,100 +69,100 @@ class Tape:
         self._rng = Random(f"{seed}/tape")
         self._depth = depth
         self._delay = delay
-        self._models: dict[str, Model] = {}
+        self._models: dict[str, MarketModel] = {}
         self._faults = Faults(clock=lambda: self.now / 1000)
-        self._mischief = Mischief(self._faults, seed=seed, duplicates=0.001)
-        self.now = self._recv = 0
-        self._back: int | None = None
+        self._message_faults = MessageFaults(self._faults, seed=seed, duplicates=0.001)
+        self.now = self._last_recv = 0
+        self._reconnect_at: int | None = None
 
     def add(self, market: Market, at: int, *, belief: Callable[[int], float] | None = None) -> None:
-        """Open a market, and subscribe to it; ``belief`` is the chance of its first outcome at a time."""
-        self._pass(at)
-        self._models[market.slug] = Model(market, depth=self._depth, now=at, belief=belief)
-        if self._back is None:
-            self._open([market.slug])
+        """Open a market and subscribe to it; ``belief`` returns the probability of its first outcome at a time."""
+        self._advance(at)
+        self._models[market.slug] = MarketModel(market, depth=self._depth, now=at, belief=belief)
+        if self._reconnect_at is None:
+            self._subscribe([market.slug])
 
     def step(self, slug: str, at: int) -> None:
-        """Let one thing happen in a market."""
-        self._pass(at)
-        self._tell(self._models[slug].step(at))
+        """Do one random thing in a market."""
+        self._advance(at)
+        self._receive(self._models[slug].step(at))
 
     def requote(self, slug: str, at: int) -> None:
-        """Let the makers of a market follow what is believed at once."""
-        self._pass(at)
-        self._tell(self._models[slug].requote(at))
+        """Let the makers of a market follow the probability at once."""
+        self._advance(at)
+        self._receive(self._models[slug].requote(at))
 
     def withdraw(self, slug: str, at: int, *, levels: int = 3) -> None:
-        """Let the makers of a market leave until they know more: so many of the best levels a side go."""
-        self._pass(at)
-        self._tell(self._models[slug].withdraw(at, levels))
+        """Let the makers of a market withdraw under uncertainty: cancel the best ``levels`` of each side."""
+        self._advance(at)
+        self._receive(self._models[slug].withdraw(at, levels))
 
     def close(self, slug: str, at: int) -> None:
-        """Take away all orders of a market."""
-        self._pass(at)
-        self._tell(self._models[slug].close(at))
+        """Cancel every order of a market."""
+        self._advance(at)
+        self._receive(self._models[slug].close(at))
 
     def resolve(self, slug: str, at: int, *, winner: str | None = None) -> None:
-        """End a market; the winner is an outcome's name, by default the one that is ahead."""
-        self._pass(at)
+        """Resolve a market; the winner is an outcome's name, by default the one that is ahead."""
+        self._advance(at)
         model = self._models[slug]
         index = None if winner is None else model.market.outcomes.index(winner)
-        self._tell(model.resolve(at, winner=index))
+        self._receive(model.resolve(at, winner=index))
 
     def fault(
         self, kind: FaultKind, *, token_id: str | None = None, times: int | None = None, seconds: float | None = None
     ) -> Fault:
-        """Disturb what is received, as ``SimulatedVenue.fault`` does."""
+        """Add a fault to what is received, as ``SimulatedVenue.fault`` does."""
         return self._faults.add(kind, channel="market", token_id=token_id, times=times, seconds=seconds)
 
     def lose(self, at: int, *, seconds: float) -> None:
-        """Break the connection, and have another after so many seconds; what happens meanwhile is not received."""
-        self._pass(at)
-        self._line(self._arrival(0.0), type="disconnected", channel="market")
-        self._back = at + round(seconds * 1000)
+        """Break the connection for some seconds; what is sent meanwhile is not received."""
+        self._advance(at)
+        self._append(self._next_arrival(0.0), type="disconnected", channel="market")
+        self._reconnect_at = at + round(seconds * 1000)
 
     def say(self, text: str, recv: int, *, channel: str = "realtime") -> None:
-        """Write a frame of another source, with the time at which it was received, in nanoseconds."""
-        self._line(recv, channel=channel, raw=text)
+        """Write a frame of another source, received at ``recv`` (nanoseconds)."""
+        self._append(recv, channel=channel, raw=text)
 
     def write(self, path: Path) -> None:
         """Write the lines to a file, in the order in which they were received."""
-        path.write_bytes(b"\n".join(sorted(self.lines, key=_received)) + b"\n")
+        path.write_bytes(b"\n".join(sorted(self.lines, key=_receive_time)) + b"\n")
 
-    def _pass(self, at: int) -> None:
-        """Let time pass, and the connection come back."""
+    def _advance(self, at: int) -> None:
+        """Set the time, and reconnect where that is due."""
         if at < self.now:
-            raise ValueError(f"times are told in order, and {at} is before {self.now}")
+            raise ValueError(f"invalid time {at}; expected {self.now} or later, as times must not go back")
         self.now = at
-        if self._back is not None and at >= self._back:
-            self.now, self._back = max(self._back, self.now), None
-            self._line(self._arrival(0.0), type="connected", channel="market")
-            self._open(list(self._models))
+        if self._reconnect_at is not None and at >= self._reconnect_at:
+            self.now, self._reconnect_at = max(self._reconnect_at, self.now), None
+            self._append(self._next_arrival(0.0), type="connected", channel="market")
+            self._subscribe(list(self._models))
 
-    def _open(self, slugs: Sequence[str]) -> None:
+    def _subscribe(self, slugs: Sequence[str]) -> None:
         models = [self._models[slug] for slug in slugs if self._models[slug].winner is None]
         books = list(chain.from_iterable((model.state.opening_book(outcome) for outcome in (0, 1)) for model in models))
         if books:
-            self._line(self._arrival(self._late()), channel="market", raw=f"[{','.join(books)}]")
+            self._append(self._next_arrival(self._draw_delay()), channel="market", raw=f"[{','.join(books)}]")
 
-    def _tell(self, messages: list[Message]) -> None:
-        heard = self._mischief.treat(messages)
-        delay = self._late()
-        for message in heard if self._back is None else []:
-            self._line(self._arrival(delay), channel="market", raw=message.text)
+    def _receive(self, messages: list[Message]) -> None:
+        received = self._message_faults.apply(messages)
+        delay = self._draw_delay()
+        for message in received if self._reconnect_at is None else []:
+            self._append(self._next_arrival(delay), channel="market", raw=message.text)
 
-    def _late(self) -> float:
+    def _draw_delay(self) -> float:
         return self._delay * self._rng.lognormvariate(0.0, 0.35)
 
-    def _arrival(self, delay: float) -> int:
-        self._recv = max(self._recv + _APART, self.now * _MS + round(delay * _MS))
-        return self._recv
+    def _next_arrival(self, delay: float) -> int:
+        self._last_recv = max(self._last_recv + _SPACING, self.now * _NS_PER_MS + round(delay * _NS_PER_MS))
+        return self._last_recv
 
-    def _line(self, recv: int, **fields: str) -> None:
+    def _append(self, recv: int, **fields: str) -> None:
         self.lines.append(msgspec.json.encode({"ts_recv": recv, **fields}))
 
 
-def _books(models: Sequence[Model], form: str) -> dict[str, str]:
+def _books(models: Sequence[MarketModel], form: str) -> dict[str, str]:
     return {
         token: model.state.opening_book(outcome) if form == "opening" else model.state.rest_book(outcome)
         for model in models
@@ -172,9 +170,9 @@ def _books(models: Sequence[Model], form: str) -> dict[str, str]:
     }
 
 
-class _Received(msgspec.Struct):
+class _Line(msgspec.Struct):
     ts_recv: int
 
 
-def _received(line: bytes) -> int:
-    return msgspec.json.decode(line, type=_Received).ts_recv
+def _receive_time(line: bytes) -> int:
+    return msgspec.json.decode(line, type=_Line).ts_recv
