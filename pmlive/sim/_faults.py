@@ -188,22 +188,22 @@ class MessageFaults:
         return released
 
     def _apply_one(self, message: Message, *, has_no_book: bool) -> list[Message]:
-        audible = self._without_silent(message)
-        if audible is None or self._withholds_outcome(audible):
+        remaining = self._without_silent(message)
+        if remaining is None or self._withholds_outcome(remaining):
             return []
-        if audible.kind == "book" and self._strike("lie", audible):
-            return [_with_text(audible, _wrong_book_hash(audible.text))]
-        if audible.kind != "price_change":
-            return self._with_repeats(audible)
+        if remaining.kind == "book" and self._strike("lie", remaining):
+            return [_with_text(remaining, _wrong_book_hash(remaining.text))]
+        if remaining.kind != "price_change":
+            return self._with_repeats(remaining)
         # A lost or late change does no harm where a whole book follows in the same step.
-        if has_no_book and self._strike("skip", audible):
-            self.withheld.append(audible)
+        if has_no_book and self._strike("skip", remaining):
+            self.withheld.append(remaining)
             return []
-        delayed = self._delayed.pop(audible.market, None)
-        if delayed is None and has_no_book and self._strike("reorder", audible):
-            self._delayed[audible.market] = audible
+        delayed = self._delayed.pop(remaining.market, None)
+        if delayed is None and has_no_book and self._strike("reorder", remaining):
+            self._delayed[remaining.market] = remaining
             return []
-        sent = self._corrupted(audible)
+        sent = self._corrupted(remaining)
         return sent if delayed is None else [*sent, delayed]
 
     def _withholds_outcome(self, message: Message) -> bool:
