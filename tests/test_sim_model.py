@@ -15,7 +15,7 @@ from pmlive.sim import HOSTILE_TITLE, SimulatedVenue, write_script
 from pmlive.sim._exchange import MarketModel  # pyright: ignore[reportPrivateUsage]
 from pmlive.sim._faults import FaultKind, Faults, MessageFaults  # pyright: ignore[reportPrivateUsage]
 from pmlive.sim._markets import Market, markets, rolling_market  # pyright: ignore[reportPrivateUsage]
-from pmlive.sim._order_book import Message  # pyright: ignore[reportPrivateUsage]
+from pmlive.sim._order_book import MarketMessage  # pyright: ignore[reportPrivateUsage]
 
 seeds = st.integers(0, 10_000)
 depths = st.integers(1, 60)
@@ -40,7 +40,7 @@ class Client:
             )
             self._take(event)
 
-    def receive(self, messages: list[Message], model: MarketModel) -> None:
+    def receive(self, messages: list[MarketMessage], model: MarketModel) -> None:
         # The venue moves its last trade price before it announces the trade.
         last_trade_price = decode_book(model.state.rest_book(0)).last_trade_price
         self.facts = msgspec.structs.replace(self.facts, last_trade_price=last_trade_price)
@@ -80,7 +80,7 @@ class Client:
             assert change.hash == book_hash(book, event.market, change.token_id, event.timestamp, self.facts)
 
 
-def stepped(seed: int, depth: int, steps: int) -> Iterator[tuple[MarketModel, list[Message]]]:
+def stepped(seed: int, depth: int, steps: int) -> Iterator[tuple[MarketModel, list[MarketMessage]]]:
     model = model_of(seed, depth)
     for number in range(steps):
         yield model, model.step(1_000 + number // 3, progress=number / steps)
@@ -225,7 +225,7 @@ def test_a_rolling_slug_names_a_market_only_on_a_multiple_of_its_length() -> Non
     assert rolling_market("../etc/passwd", seed=1) is None
 
 
-def one_change(message_faults: MessageFaults, model: MarketModel) -> tuple[Message, list[Message]]:
+def one_change(message_faults: MessageFaults, model: MarketModel) -> tuple[MarketMessage, list[MarketMessage]]:
     """Step until a change comes alone; return it and what was sent of it."""
     while True:
         messages = [message for message in model.step(1) if message.kind != "best_bid_ask"]
@@ -262,7 +262,7 @@ def test_a_trade_can_be_repeated_while_changes_are_not() -> None:
     faults, model = Faults(), model_of(1, 10)
     message_faults = MessageFaults(faults)
     fault = faults.add("duplicate", detail="trade", times=1)
-    sent = list[Message]()
+    sent = list[MarketMessage]()
     while not fault.count:
         sent = message_faults.apply(model.step(1))
     trades = [message for message in sent if message.kind == "last_trade_price"]

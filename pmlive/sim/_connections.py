@@ -15,9 +15,9 @@ from websockets.protocol import State
 
 from pmlive.sim._faults import FaultChannel, Faults, MessageFaults
 from pmlive.sim._ground_truth import GroundTruth
-from pmlive.sim._order_book import Message
+from pmlive.sim._order_book import MarketMessage
 
-__all__ = ["Client", "Connection", "Dial", "Hub", "Limits", "Pace", "Spawn", "paced", "text_frame"]
+__all__ = ["Connection", "Dial", "Hub", "Limits", "Pace", "SocketClient", "Spawn", "paced", "text_frame"]
 
 Spawn = Callable[[Coroutine[object, object, None]], object]
 # Returns the bytes a second in force; None means no limit.
@@ -71,7 +71,7 @@ class Connection(msgspec.Struct, frozen=True):
     sent: int
 
 
-class Client:
+class SocketClient:
     """One client's connection as the server holds it; sending never waits."""
 
     def __init__(
@@ -181,19 +181,19 @@ class Hub:
     def __init__(self, faults: Faults, message_faults: MessageFaults, *, limits: Limits, keep_truth: bool) -> None:
         self.faults = faults
         self.limits = limits
-        self.clients: dict[int, Client] = {}
+        self.clients: dict[int, SocketClient] = {}
         self.dials: list[Dial] = []
         self.delivered: dict[int, deque[str]] = {}
         self.ground_truth: GroundTruth | None = None
         self._message_faults = message_faults
         self._keep_truth = keep_truth
-        self._subscribers: defaultdict[str, set[Client]] = defaultdict(set)
+        self._subscribers: defaultdict[str, set[SocketClient]] = defaultdict(set)
         self._settled_since: dict[int, float] = {}
 
-    def add(self, socket: ServerConnection, channel: FaultChannel, spawn: Spawn) -> Client:
+    def add(self, socket: ServerConnection, channel: FaultChannel, spawn: Spawn) -> SocketClient:
         """Add a new connection."""
         delivered = deque[str](maxlen=_MAX_DELIVERED) if self._keep_truth else None
-        client = Client(
+        client = SocketClient(
             socket,
             channel,
             path=socket.request.path if socket.request else "",
@@ -207,13 +207,13 @@ class Hub:
             self.delivered[client.id] = delivered
         return client
 
-    def remove(self, client: Client) -> None:
+    def remove(self, client: SocketClient) -> None:
         """Remove a connection that has ended."""
         self.clients.pop(client.id, None)
         self._settled_since.pop(client.id, None)
         self.unsubscribe(client, tuple(client.tokens))
 
-    def clients_of(self, channel: FaultChannel | None, token_id: str | None = None) -> list[Client]:
+    def clients_of(self, channel: FaultChannel | None, token_id: str | None = None) -> list[SocketClient]:
         """List the clients of a channel, or those subscribed to a token."""
         return [
             client
@@ -225,7 +225,7 @@ class Hub:
         """List the open connections."""
         return [client.snapshot() for client in list(self.clients.values()) if client.is_open]
 
-    def subscribe(self, client: Client, tokens: Iterable[str]) -> list[str]:
+    def subscribe(self, client: SocketClient, tokens: Iterable[str]) -> list[str]:
         """Subscribe a client to tokens; return those that are new to it."""
         added = [token for token in dict.fromkeys(tokens) if token not in client.tokens]
         client.tokens.update(added)
@@ -234,13 +234,13 @@ class Hub:
         self._settled_since.pop(client.id, None)
         return added
 
-    def unsubscribe(self, client: Client, tokens: Iterable[str]) -> None:
+    def unsubscribe(self, client: SocketClient, tokens: Iterable[str]) -> None:
         """Unsubscribe a client from tokens."""
         for token in tokens:
             self._subscribers[token].discard(client)
             client.tokens.discard(token)
 
-    def publish(self, step: list[Message]) -> None:
+    def publish(self, step: list[MarketMessage]) -> None:
         """Send the messages of one step to their subscribers."""
         if self.ground_truth is not None:
             self.ground_truth.record(step)
@@ -269,13 +269,13 @@ class Hub:
                 if now - since > self.limits.settled:
                     client.close(1000, "all markets settled")
 
-    def _recipients(self, message: Message) -> Iterable[Client]:
+    def _recipients(self, message: MarketMessage) -> Iterable[SocketClient]:
         if message.kind == "new_market":
             return self.clients_of("market")
         groups = [self._subscribers[token] for token in message.tokens if token in self._subscribers]
         if not groups:
             return ()
-        return sorted(set[Client]().union(*groups), key=lambda client: client.id)
+        return sorted(set[SocketClient]().union(*groups), key=lambda client: client.id)
 
 
 def paced(pace: Pace, connections: MutableSet[ServerConnection]) -> type[ServerConnection]:

@@ -9,7 +9,7 @@ from math import exp
 from random import Random
 
 from pmlive.sim._markets import DOLLAR, SHARE, Market, rolling_market
-from pmlive.sim._order_book import MarketState, Message
+from pmlive.sim._order_book import MarketMessage, MarketState
 
 __all__ = ["Exchange", "MarketModel"]
 
@@ -64,7 +64,7 @@ class MarketModel:
         logit = max(-9.0, min(9.0, self._log_odds * self._urgency))
         return 1 / (1 + exp(-logit))
 
-    def step(self, now: int, *, progress: float = 0.0) -> list[Message]:
+    def step(self, now: int, *, progress: float = 0.0) -> list[MarketMessage]:
         """Do one random thing; ``progress`` (0 to 1) is the part of the market's life that is over.
 
         A closed market does nothing.
@@ -76,7 +76,7 @@ class MarketModel:
         self._drift()
         return self._with_best_prices(self._refine_tick(self._now) or self._trade_or_quote(self._now))
 
-    def requote(self, now: int) -> list[Message]:
+    def requote(self, now: int) -> list[MarketMessage]:
         """Let makers follow the probability at once: cancel every bid above it, and quote just below it."""
         if self.closed_at:
             return []
@@ -86,7 +86,7 @@ class MarketModel:
         levels += [level for outcome in (0, 1) for level in self._quote_near_fair(outcome)]
         return self._with_best_prices(refined + (self._price_change(levels, self._now) if levels else []))
 
-    def withdraw(self, now: int, levels: int) -> list[Message]:
+    def withdraw(self, now: int, levels: int) -> list[MarketMessage]:
         """Let makers withdraw under uncertainty: cancel the best levels of both sides, but never all."""
         if self.closed_at:
             return []
@@ -98,7 +98,7 @@ class MarketModel:
             self.state.book.buyers[outcome].put(price, 0)
         return self._with_best_prices(self._price_change(best, self._now) if best else [])
 
-    def close(self, now: int) -> list[Message]:
+    def close(self, now: int) -> list[MarketMessage]:
         """Cancel every order, as at the end of a market."""
         if self.closed_at:
             return []
@@ -109,7 +109,7 @@ class MarketModel:
         self.state.changed_at = self.closed_at
         return [self.state.price_change(levels)] if levels else []
 
-    def resolve(self, now: int, *, winner: int | None = None) -> list[Message]:
+    def resolve(self, now: int, *, winner: int | None = None) -> list[MarketMessage]:
         """Close the books if they are open and name the winner: by default the outcome that is ahead."""
         if self.winner is not None:
             return []
@@ -117,7 +117,7 @@ class MarketModel:
         self.winner = int(self.probability < 1 / 2) if winner is None else winner
         return [*messages, self.state.market_resolved(self.winner, now=max(now, self.closed_at))]
 
-    def _with_best_prices(self, messages: list[Message]) -> list[Message]:
+    def _with_best_prices(self, messages: list[MarketMessage]) -> list[MarketMessage]:
         best = self._best_prices()
         if best != self._last_best and self._rng.random() < _SEND_BEST:
             messages += [self.state.best_bid_ask(outcome, now=self.state.changed_at) for outcome in (0, 1)]
@@ -143,7 +143,7 @@ class MarketModel:
         if self._rng.random() < _JUMP:
             self._log_odds += self._rng.gauss(0, _JUMP_SIZE)
 
-    def _refine_tick(self, now: int) -> list[Message]:
+    def _refine_tick(self, now: int) -> list[MarketMessage]:
         old = self.state.tick
         prices = [price for price in self._best_prices() if 0 < price < DOLLAR]
         if old <= _FINE_TICK or not any(price >= _FINE_ABOVE or price <= _FINE_BELOW for price in prices):
@@ -151,7 +151,7 @@ class MarketModel:
         self.state.tick = _FINE_TICK
         return self.state.tick_size_changes(old, now=now)
 
-    def _trade_or_quote(self, now: int) -> list[Message]:
+    def _trade_or_quote(self, now: int) -> list[MarketMessage]:
         rng = self._rng
         stale = [outcome for outcome in (0, 1) if self.state.book.buyers[outcome].best > self._fair_price(outcome)]
         if stale and rng.random() < _CORRECTION:
@@ -193,7 +193,7 @@ class MarketModel:
         room = DOLLAR - self.state.book.buyers[1 - outcome].best - tick
         return min(max(tick, price), room // tick * tick)
 
-    def _sweep(self, outcome: int, now: int) -> list[Message]:
+    def _sweep(self, outcome: int, now: int) -> list[MarketMessage]:
         """Hit every bid above the fair price, six levels at most."""
         fair, buyers = self._fair_price(outcome), self.state.book.buyers[outcome]
         prices = [price for price in buyers.prices[-6:] if price > fair][::-1]
@@ -202,7 +202,7 @@ class MarketModel:
             buyers.put(price, 0)
         return self._trade_messages(outcome, prices, now, size=sum(sizes))
 
-    def _hit_best(self, outcome: int, now: int) -> list[Message]:
+    def _hit_best(self, outcome: int, now: int) -> list[MarketMessage]:
         buyers = self.state.book.buyers[outcome]
         if not buyers.prices:
             return self._price_change([self._place_or_cancel(outcome)], now)
@@ -211,7 +211,7 @@ class MarketModel:
         buyers.put(price, total - size)
         return self._trade_messages(outcome, [price], now, size=size)
 
-    def _trade_messages(self, outcome: int, prices: list[int], now: int, *, size: int) -> list[Message]:
+    def _trade_messages(self, outcome: int, prices: list[int], now: int, *, size: int) -> list[MarketMessage]:
         """Announce a trade with an outcome's buyers: half the takers sell it, the others buy the other outcome."""
         seller = self._rng.random() < 1 / 2
         token, side, price = (outcome, "SELL", prices[-1]) if seller else (1 - outcome, "BUY", DOLLAR - prices[-1])
@@ -221,13 +221,13 @@ class MarketModel:
         trade = self.state.trade(token, side, price=price, size=size, transaction=transaction)
         return [*changed, *self.state.books(), trade]
 
-    def _cancel_best(self, outcome: int, now: int) -> list[Message]:
+    def _cancel_best(self, outcome: int, now: int) -> list[MarketMessage]:
         buyers = self.state.book.buyers[outcome]
         price = buyers.best
         buyers.put(price, 0)
         return self._price_change([(outcome, price)], now)
 
-    def _price_change(self, levels: list[tuple[int, int]], now: int) -> list[Message]:
+    def _price_change(self, levels: list[tuple[int, int]], now: int) -> list[MarketMessage]:
         self.state.changed_at = now
         return [self.state.price_change(dict.fromkeys(levels), first=self._rng.randrange(2))]
 
@@ -290,7 +290,7 @@ class Exchange:
         self._by_slug: dict[str, Market] = {}
         self._by_token: dict[str, Market] = {}
         self._by_condition: dict[str, Market] = {}
-        self.announcements: list[Message] = []
+        self.announcements: list[MarketMessage] = []
         for market in markets:
             self._add(market)
 
@@ -341,16 +341,16 @@ class Exchange:
         resolved = (model.market for model in self._models.values() if model.winner is not None)
         return frozenset(token for market in resolved for token in market.token_ids)
 
-    def step(self) -> list[Message]:
+    def step(self) -> list[MarketMessage]:
         """Do one random thing in one of the open markets."""
         if not self._open:
             return []
         market = self._open[self._rng.randrange(len(self._open))]
         return self.model(market).step(self.clock(), progress=self._progress(market))
 
-    def end_due_markets(self) -> list[Message]:
+    def end_due_markets(self) -> list[MarketMessage]:
         """Close the markets that have ended, and resolve those whose result is due."""
-        now, messages = self.clock(), list[Message]()
+        now, messages = self.clock(), list[MarketMessage]()
         for market in list(self._scheduled):
             end = self._end(market)
             if end is None or now < end:
@@ -362,19 +362,19 @@ class Exchange:
                 messages += self._resolve(market, None)
         return messages
 
-    def resolve(self, market: Market, *, winner: int | None = None) -> list[Message]:
+    def resolve(self, market: Market, *, winner: int | None = None) -> list[MarketMessage]:
         """Resolve a market now."""
         if market in self._open:
             self._open.remove(market)
         return self._resolve(market, winner)
 
-    def empty(self, market: Market) -> list[Message]:
+    def empty(self, market: Market) -> list[MarketMessage]:
         """Cancel every order of a market, and stop it for good."""
         if market in self._open:
             self._open.remove(market)
         return self.model(market).close(self.clock())
 
-    def _resolve(self, market: Market, winner: int | None) -> list[Message]:
+    def _resolve(self, market: Market, winner: int | None) -> list[MarketMessage]:
         if market in self._scheduled:
             self._scheduled.remove(market)
         return self.model(market).resolve(self.clock(), winner=winner)

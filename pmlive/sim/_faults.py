@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from pmlive.sim._order_book import Message
+from pmlive.sim._order_book import MarketMessage
 
 __all__ = ["MESSAGE_FAULTS", "Fault", "FaultChannel", "FaultKind", "Faults", "MessageFaults"]
 
@@ -171,23 +171,23 @@ class MessageFaults:
         self._faults = faults
         self._rng = Random(f"{seed}/mischief")
         self._duplicates = duplicates
-        self._delayed: dict[str, Message] = {}
+        self._delayed: dict[str, MarketMessage] = {}
         self._garbage = cycle(_DEFAULT_GARBAGE)
-        self.withheld: list[Message] = []
+        self.withheld: list[MarketMessage] = []
 
-    def apply(self, step: list[Message]) -> list[Message]:
+    def apply(self, step: list[MarketMessage]) -> list[MarketMessage]:
         """Return what is sent of one step; what is not goes to ``withheld``."""
         if not self._faults and not self._duplicates and not self._delayed:
             return step
         has_no_book = not any(message.kind == "book" for message in step)
         return [sent for message in step for sent in self._apply_one(message, has_no_book=has_no_book)]
 
-    def release(self) -> list[Message]:
+    def release(self) -> list[MarketMessage]:
         """Return the withheld messages, once."""
         released, self.withheld = self.withheld, []
         return released
 
-    def _apply_one(self, message: Message, *, has_no_book: bool) -> list[Message]:
+    def _apply_one(self, message: MarketMessage, *, has_no_book: bool) -> list[MarketMessage]:
         remaining = self._without_silent(message)
         if remaining is None or self._withholds_outcome(remaining):
             return []
@@ -206,13 +206,13 @@ class MessageFaults:
         sent = self._corrupted(remaining)
         return sent if delayed is None else [*sent, delayed]
 
-    def _withholds_outcome(self, message: Message) -> bool:
+    def _withholds_outcome(self, message: MarketMessage) -> bool:
         if message.kind != "market_resolved" or not self._strike("no_resolution", message):
             return False
         self.withheld.append(message)
         return True
 
-    def _corrupted(self, message: Message) -> list[Message]:
+    def _corrupted(self, message: MarketMessage) -> list[MarketMessage]:
         if fault := self._strike("garbage", message):
             return _garbage_messages(message, fault.detail or next(self._garbage))
         for kind, falsify in _FALSE_ENTRIES.items():
@@ -226,14 +226,14 @@ class MessageFaults:
             return [message, _with_entries(message, _reversed) if self._rng.random() < 1 / 2 else message]
         return [message]
 
-    def _with_repeats(self, message: Message) -> list[Message]:
+    def _with_repeats(self, message: MarketMessage) -> list[MarketMessage]:
         fault = self._faults.find("duplicate", "market", message.tokens)
         if message.kind != "last_trade_price" or fault is None or fault.detail != "trade":
             return [message]
         fault.struck()
         return [message, message]
 
-    def _without_silent(self, message: Message) -> Message | None:
+    def _without_silent(self, message: MarketMessage) -> MarketMessage | None:
         silent = {token for token in message.tokens if self._faults.find("silent", "market", (token,))}
         if not silent:
             return message
@@ -247,7 +247,7 @@ class MessageFaults:
             return message
         return _with_entries(message, lambda entries: [entry for entry in entries if entry["asset_id"] not in silent])
 
-    def _strike(self, kind: FaultKind, message: Message) -> Fault | None:
+    def _strike(self, kind: FaultKind, message: MarketMessage) -> Fault | None:
         return self._faults.strike(kind, "market", message.tokens)
 
 
@@ -324,7 +324,7 @@ _ENTRY_GARBAGE: dict[str, Callable[[_Entries], _Entries]] = {
 }
 
 
-def _garbage_messages(message: Message, detail: str) -> list[Message]:
+def _garbage_messages(message: MarketMessage, detail: str) -> list[MarketMessage]:
     if detail in _TEXT_GARBAGE:
         return [_with_text(message, _TEXT_GARBAGE[detail](message.text))]
     if detail in _ENTRY_GARBAGE:
@@ -338,7 +338,7 @@ def _reversed(entries: _Entries) -> _Entries:
     return entries[::-1]
 
 
-def _with_entries(message: Message, change: Callable[[_Entries], _Entries]) -> Message:
+def _with_entries(message: MarketMessage, change: Callable[[_Entries], _Entries]) -> MarketMessage:
     frame = _DECODER.decode(message.text)
     frame.price_changes = change(frame.price_changes)
     return _with_text(message, msgspec.json.encode(frame).decode())
@@ -349,5 +349,5 @@ def _wrong_book_hash(text: str) -> str:
     return msgspec.json.encode(book | {"hash": str(book["hash"])[::-1]}).decode()
 
 
-def _with_text(message: Message, text: str) -> Message:
+def _with_text(message: MarketMessage, text: str) -> MarketMessage:
     return msgspec.structs.replace(message, text=text)

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from pmlive.sim._exchange import Exchange
-from pmlive.sim._order_book import Message
+from pmlive.sim._order_book import MarketMessage
 
 __all__ = ["Change", "GroundTruth", "History"]
 
@@ -83,7 +83,7 @@ class GroundTruth:
         }
         self._texts: list[str] = []
 
-    def record(self, step: list[Message]) -> None:
+    def record(self, step: list[MarketMessage]) -> None:
         """Record the changes of one step."""
         self._texts += [message.text for message in step if message.kind == "price_change"]
 

@@ -6,7 +6,7 @@ from random import Random
 
 import msgspec
 
-from pmlive.sim._connections import Client, Hub, text_frame
+from pmlive.sim._connections import Hub, SocketClient, text_frame
 from pmlive.sim._exchange import Exchange
 from pmlive.sim._offline import Script
 
@@ -41,7 +41,7 @@ class MarketChannel:
         self._script = script
         self._last_request: dict[int, float] = {}
 
-    async def serve(self, client: Client) -> None:
+    async def serve(self, client: SocketClient) -> None:
         """Serve one client until it disconnects."""
         subscribed = False
         async for text in client.socket:
@@ -53,7 +53,7 @@ class MarketChannel:
             elif not (subscribed := self._first_request(client, str(text))):
                 client.close(1008, "invalid subscription payload")
 
-    def _first_request(self, client: Client, text: str) -> bool:
+    def _first_request(self, client: SocketClient, text: str) -> bool:
         try:
             request = _DECODER.decode(text)
         except msgspec.DecodeError:
@@ -63,7 +63,7 @@ class MarketChannel:
         self._subscribe(client, request)
         return True
 
-    def _next_request(self, client: Client, text: str) -> None:
+    def _next_request(self, client: SocketClient, text: str) -> None:
         try:
             request = _DECODER.decode(text)
         except msgspec.DecodeError:
@@ -76,7 +76,7 @@ class MarketChannel:
         else:
             client.send_control("INVALID OPERATION")
 
-    def _subscribe(self, client: Client, request: _MarketRequest) -> None:
+    def _subscribe(self, client: SocketClient, request: _MarketRequest) -> None:
         # The flag takes effect even when every token is a duplicate.
         if request.custom_feature_enabled is not None:
             client.custom_features = request.custom_feature_enabled
@@ -90,7 +90,7 @@ class MarketChannel:
         if self._script is not None and added:
             self._start_script(client)
 
-    def _send_opening_books(self, client: Client, added: list[str]) -> None:
+    def _send_opening_books(self, client: SocketClient, added: list[str]) -> None:
         if len(client.tokens) > self._hub.limits.opening_limit:
             return
         books = [book for token in added if (book := self._opening_book(token)) is not None]
@@ -115,13 +115,13 @@ class MarketChannel:
             return None
         return self._exchange.model(market).state.opening_book(market.token_ids.index(token))
 
-    def _start_script(self, client: Client) -> None:
+    def _start_script(self, client: SocketClient) -> None:
         first = client.id not in self._last_request
         self._last_request[client.id] = time.monotonic()
         if first:
             client.spawn(self._play_script(client))
 
-    async def _play_script(self, client: Client) -> None:
+    async def _play_script(self, client: SocketClient) -> None:
         """Send the client's part of the script at full speed, once its subscriptions stop changing."""
         while time.monotonic() - self._last_request[client.id] < _QUIET:  # noqa: ASYNC110  # requests move the time
             await asyncio.sleep(_QUIET / 5)
@@ -139,7 +139,7 @@ class MarketChannel:
                 client.delivered.extend(chunk)
             await asyncio.sleep(0)
 
-    async def _until_writable(self, client: Client) -> None:
+    async def _until_writable(self, client: SocketClient) -> None:
         while client.is_open and (  # noqa: ASYNC110  # no event tells that a buffer was sent
             client.transport.get_write_buffer_size() > _MAX_PENDING
             or self._hub.faults.find("stall", "market", client.tokens)

@@ -10,7 +10,7 @@ import msgspec
 from pmlive.sim._exchange import MarketModel
 from pmlive.sim._faults import Fault, FaultKind, Faults, MessageFaults
 from pmlive.sim._markets import Market, markets
-from pmlive.sim._order_book import Message
+from pmlive.sim._order_book import MarketMessage
 
 __all__ = ["Script", "Tape", "write_script"]
 
@@ -25,7 +25,7 @@ class Script(msgspec.Struct, frozen=True):
     markets: list[Market]
     opening: dict[str, str]
     rest: dict[str, str]
-    messages: list[Message]
+    messages: list[MarketMessage]
     final: dict[str, str]
 
 
@@ -43,7 +43,7 @@ def write_script(
     listed = markets(number, seed=seed)
     models = [MarketModel(market, depth=depth, now=start) for market in listed]
     opening, rest = _books(models, "opening"), _books(models, "rest")
-    rng, sent = Random(f"{seed}/script"), list[Message]()
+    rng, sent = Random(f"{seed}/script"), list[MarketMessage]()
     while len(sent) < messages:
         sent += rng.choice(models).step(start + 1 + len(sent) * 1000 // per_second)
     return Script(listed, opening, rest, sent, _books(models, "rest"))
@@ -145,7 +145,7 @@ class Tape:
         if books:
             self._append(self._next_arrival(self._draw_delay()), channel="market", raw=f"[{','.join(books)}]")
 
-    def _receive(self, messages: list[Message]) -> None:
+    def _receive(self, messages: list[MarketMessage]) -> None:
         received = self._message_faults.apply(messages)
         delay = self._draw_delay()
         for message in received if self._reconnect_at is None else []:
@@ -170,9 +170,9 @@ def _books(models: Sequence[MarketModel], form: str) -> dict[str, str]:
     }
 
 
-class _Line(msgspec.Struct):
+class _ReceivedLine(msgspec.Struct):
     ts_recv: int
 
 
 def _receive_time(line: bytes) -> int:
-    return msgspec.json.decode(line, type=_Line).ts_recv
+    return msgspec.json.decode(line, type=_ReceivedLine).ts_recv

@@ -14,10 +14,10 @@ import msgspec
 
 from pmlive.sim._markets import DOLLAR, SHARE, Market
 
-__all__ = ["BinaryBook", "MarketState", "Message", "fee_schedule", "price_text", "size_text", "trade_price_text"]
+__all__ = ["BinaryBook", "MarketMessage", "MarketState", "fee_schedule", "price_text", "size_text", "trade_price_text"]
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
+class MarketMessage(msgspec.Struct, frozen=True, gc=False):
     """A text of the market channel, its market, and the tokens whose subscribers get it.
 
     Bytes that are not UTF-8 stand in the text as with ``surrogateescape``; ``binary`` sends it as a binary frame.
@@ -130,11 +130,11 @@ class MarketState:
             f'"last_trade_price":"{trade_price_text(self.last_trade)}"}}'
         )
 
-    def books(self) -> list[Message]:
+    def books(self) -> list[MarketMessage]:
         """Write both outcomes' books, as they are sent after a trade."""
         return [self._message("book", self._book_after_trade(outcome), outcome) for outcome in (0, 1)]
 
-    def price_change(self, changes: Iterable[tuple[int, int]], *, first: int = 0) -> Message:
+    def price_change(self, changes: Iterable[tuple[int, int]], *, first: int = 0) -> MarketMessage:
         """Write the levels (outcome, its buyers' price) of both outcomes, those of outcome ``first`` first."""
         hash_and_best = [
             f'"hash":"{self.hash(outcome)}","best_bid":"{price_text(self.book.best_bid(outcome))}",'
@@ -155,7 +155,7 @@ class MarketState:
         )
         return self._message("price_change", text)
 
-    def trade(self, outcome: int, side: str, *, price: int, size: int, transaction: str) -> Message:
+    def trade(self, outcome: int, side: str, *, price: int, size: int, transaction: str) -> MarketMessage:
         """Write a trade; ``side`` is the taker's."""
         text = (
             f'{self._prefixes[outcome]},"price":"{price_text(price)}","size":"{size_text(size)}","fee_rate_bps":"0",'
@@ -164,7 +164,7 @@ class MarketState:
         )
         return self._message("last_trade_price", text, outcome)
 
-    def best_bid_ask(self, outcome: int, *, now: int) -> Message:
+    def best_bid_ask(self, outcome: int, *, now: int) -> MarketMessage:
         """Write the best prices of one outcome."""
         bid, ask = self.book.best_bid(outcome), self.book.best_ask(outcome)
         text = (
@@ -173,7 +173,7 @@ class MarketState:
         )
         return self._message("best_bid_ask", text, outcome)
 
-    def tick_size_changes(self, old: int, *, now: int) -> list[Message]:
+    def tick_size_changes(self, old: int, *, now: int) -> list[MarketMessage]:
         """Write the new tick size, once for each outcome."""
         return [
             self._message(
@@ -186,7 +186,7 @@ class MarketState:
             for outcome in (0, 1)
         ]
 
-    def new_market(self, *, now: int) -> Message:
+    def new_market(self, *, now: int) -> MarketMessage:
         """Write the announcement of a new market, which goes to everybody."""
         market = self.market
         more = {
@@ -206,7 +206,7 @@ class MarketState:
         }
         return self._message("new_market", _json(_market_fields(market) | {"timestamp": str(now)} | more))
 
-    def market_resolved(self, winner: int, *, now: int) -> Message:
+    def market_resolved(self, winner: int, *, now: int) -> MarketMessage:
         """Write the outcome that won."""
         result = {"winning_asset_id": self.market.token_ids[winner], "winning_outcome": self.market.outcomes[winner]}
         more = {"timestamp": str(now), "tags": self.market.tags, "event_type": "market_resolved"}
@@ -231,9 +231,9 @@ class MarketState:
             )
         return self._suffixes[key]
 
-    def _message(self, kind: str, text: str, outcome: int | None = None) -> Message:
+    def _message(self, kind: str, text: str, outcome: int | None = None) -> MarketMessage:
         tokens = self.market.token_ids
-        return Message(kind, self.market.condition_id, tokens if outcome is None else (tokens[outcome],), text)
+        return MarketMessage(kind, self.market.condition_id, tokens if outcome is None else (tokens[outcome],), text)
 
 
 def fee_schedule(market: Market) -> dict[str, object]:

@@ -5,7 +5,7 @@ from collections import Counter, deque
 
 import msgspec
 
-from pmlive.sim._connections import Client, Hub
+from pmlive.sim._connections import Hub, SocketClient
 from pmlive.sim._faults import Fault, FaultKind
 from pmlive.sim._reference_prices import PricePoint, ReferencePrices
 from pmlive.sim._user_channel import CREDENTIALS
@@ -82,7 +82,7 @@ _DECODER = msgspec.json.Decoder(_PricesRequest)
 class _Subscriber:
     """One client's authentication, subscriptions and sequence numbers by channel."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: SocketClient) -> None:
         self.client = client
         self.is_authenticated = False
         self.auth_attempts = 0
@@ -122,7 +122,7 @@ class PricesChannel:
         self._reference_prices = reference_prices
         self._subscribers: dict[int, _Subscriber] = {}
 
-    async def serve(self, client: Client) -> None:
+    async def serve(self, client: SocketClient) -> None:
         """Serve one client until it disconnects."""
         subscriber = self._subscribers[client.id] = _Subscriber(client)
         try:

@@ -7,10 +7,10 @@ from typing import cast
 
 import msgspec
 
-from pmlive.sim._connections import Client, Hub
+from pmlive.sim._connections import Hub, SocketClient
 from pmlive.sim._exchange import Exchange
 from pmlive.sim._markets import Market
-from pmlive.sim._order_book import Message
+from pmlive.sim._order_book import MarketMessage
 from pmlive.sim._reference_prices import PricePoint, ReferencePrices, asset_of
 
 __all__ = ["RealtimeChannel"]
@@ -56,7 +56,7 @@ class RealtimeChannel:
         self._rng = Random(f"{seed}/wallets")
         self._subscriptions: dict[int, list[_TopicSubscription]] = {}
 
-    async def serve(self, client: Client) -> None:
+    async def serve(self, client: SocketClient) -> None:
         """Serve one client until it disconnects."""
         subscriptions = self._subscriptions[client.id] = []
         try:
@@ -69,7 +69,7 @@ class RealtimeChannel:
         finally:
             del self._subscriptions[client.id]
 
-    def publish_trades(self, messages: Sequence[Message]) -> None:
+    def publish_trades(self, messages: Sequence[MarketMessage]) -> None:
         """Send the trades among the market channel's messages."""
         if not self._subscriptions:
             return
@@ -105,7 +105,7 @@ class RealtimeChannel:
             if any(item.matches("comments", "comment_created") for item in subscriptions):
                 client.send(text)
 
-    def _handle(self, client: Client, subscriptions: list[_TopicSubscription], text: str) -> None:
+    def _handle(self, client: SocketClient, subscriptions: list[_TopicSubscription], text: str) -> None:
         try:
             request = _DECODER.decode(text)
             valid = all(_is_valid(item) for item in request.subscriptions)
@@ -121,7 +121,7 @@ class RealtimeChannel:
             for item in added:
                 self._send_history(client, item)
 
-    def _send_history(self, client: Client, item: _TopicSubscription) -> None:
+    def _send_history(self, client: SocketClient, item: _TopicSubscription) -> None:
         kind = _ASSET_KINDS.get(item.topic)
         symbols = _symbols(item)
         if kind is None or len(symbols) != 1 or (asset := asset_of(symbols[0], kind)) is None:
@@ -129,7 +129,7 @@ class RealtimeChannel:
         data = [{"timestamp": point.timestamp, "value": point.value} for point in self._reference_prices.recent(asset)]
         client.send(self._envelope(item.topic, "subscribe", {"symbol": symbols[0], "data": data}))
 
-    def _publish_trade(self, message: Message) -> None:
+    def _publish_trade(self, message: MarketMessage) -> None:
         trade: dict[str, str] = msgspec.json.decode(message.text, type=dict[str, str])
         market = self._exchange.market_of_token(trade["asset_id"])
         if market is None:
@@ -171,7 +171,7 @@ class RealtimeChannel:
             "transactionHash": trade["transaction_hash"],
         }
 
-    def _send_price(self, client: Client, item: _TopicSubscription, kind: str) -> None:
+    def _send_price(self, client: SocketClient, item: _TopicSubscription, kind: str) -> None:
         for symbol in _symbols(item) or _default_symbols(item.topic):
             if (asset := asset_of(symbol, kind)) is not None:
                 payload = _price_fields(symbol, self._reference_prices.latest(asset), item.topic)

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from pmlive.sim._connections import Client, Hub
+from pmlive.sim._connections import Hub, SocketClient
 from pmlive.sim._exchange import Exchange
 from pmlive.sim._markets import DOLLAR, SHARE, Market
 from pmlive.sim._order_book import price_text, size_text
@@ -81,7 +81,7 @@ class UserChannel:
         # Clients that get no answers.
         self._ignored: set[int] = set()
 
-    async def serve(self, client: Client) -> None:
+    async def serve(self, client: SocketClient) -> None:
         """Serve one client until it disconnects."""
         try:
             async for text in client.socket:
@@ -118,7 +118,7 @@ class UserChannel:
             if conditions is None or condition_id in conditions:
                 client.send(text)
 
-    def _authenticate(self, client: Client, text: str) -> None:
+    def _authenticate(self, client: SocketClient, text: str) -> None:
         try:
             request = _DECODER.decode(text)
         except msgspec.DecodeError:
@@ -134,7 +134,7 @@ class UserChannel:
         else:
             self._subscriptions[client.id] = set(request.markets) if request.markets else None
 
-    def _deny(self, client: Client, detail: str) -> None:
+    def _deny(self, client: SocketClient, detail: str) -> None:
         """Reject good credentials: by a close frame, in words, by silence, or by cutting the connection."""
         if detail == "close":
             client.close(1008, "invalid api key")
@@ -145,7 +145,7 @@ class UserChannel:
         else:
             client.abort()
 
-    def _update_subscription(self, client: Client, text: str) -> None:
+    def _update_subscription(self, client: SocketClient, text: str) -> None:
         try:
             request = _DECODER.decode(text)
         except msgspec.DecodeError:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Self
 
-from pmlive.sim._connections import Client, Connection, Dial, Hub, Limits
+from pmlive.sim._connections import Connection, Dial, Hub, Limits, SocketClient
 from pmlive.sim._exchange import Exchange
 from pmlive.sim._faults import Fault, FaultChannel, FaultKind, Faults, MessageFaults
 from pmlive.sim._ground_truth import Change, GroundTruth, History
@@ -298,7 +298,7 @@ class SimulatedVenue:
         await self._server.run(self._port, stopping, started)
 
 
-def _end_connection(client: Client, fault: Fault) -> None:
+def _end_connection(client: SocketClient, fault: Fault) -> None:
     if fault.kind == "drop":
         client.cut(fault.detail)
     else:
