@@ -1,4 +1,4 @@
-"""The simulated market channel over real sockets, heard by the `websockets` client."""
+"""The simulated market channel over real sockets, read by the `websockets` client."""
 
 import contextlib
 import gc
@@ -28,8 +28,8 @@ def client(venue: SimulatedVenue, *tokens: str, flag: bool = True) -> Generator[
         yield socket
 
 
-def heard(socket: ClientConnection, wanted: Callable[[list[Event]], bool]) -> list[Event]:
-    """Receive until the events so far are what is wanted."""
+def events_until(socket: ClientConnection, wanted: Callable[[list[Event]], bool]) -> list[Event]:
+    """Receive events until they are what is wanted."""
     events: list[Event] = []
     end = time.monotonic() + _PATIENCE
     while not wanted(events):
@@ -93,10 +93,10 @@ def test_only_tokens_that_are_new_to_a_connection_get_an_opening_book() -> None:
     with SimulatedVenue(rate=0) as venue:
         first, second, *_ = tokens_of(venue)
         with client(venue, first) as socket:
-            heard(socket, lambda events: len(events) == 1)
+            events_until(socket, lambda events: len(events) == 1)
             socket.send(subscribe_market([first], first=False))
             socket.send(subscribe_market([first, second], first=False))
-            (book,) = heard(socket, lambda events: len(events) == 1)
+            (book,) = events_until(socket, lambda events: len(events) == 1)
             assert isinstance(book, BookSnapshot)
             assert book.token_id == second
             socket.send("PING")
@@ -109,7 +109,7 @@ def test_one_token_brings_the_changes_of_both_and_unsubscribing_ends_them() -> N
         with client(venue, first, flag=False) as socket:
             socket.recv(timeout=_PATIENCE)
             venue.step(40)
-            events = heard(socket, lambda events: any(isinstance(event, PriceChange) for event in events))
+            events = events_until(socket, lambda events: any(isinstance(event, PriceChange) for event in events))
             changed = {entry.token_id for event in events if isinstance(event, PriceChange) for entry in event.changes}
             assert changed == {first, second}
             socket.send(unsubscribe_market([first]))
@@ -138,7 +138,7 @@ def test_a_client_follows_every_book_to_the_venues_own() -> None:
 
 
 @pytest.mark.parametrize("flag", [True, False])
-def test_the_flag_decides_about_best_prices_new_markets_and_resolutions(*, flag: bool) -> None:
+def test_only_flagged_connections_get_best_prices_new_markets_and_resolutions(*, flag: bool) -> None:
     with SimulatedVenue(markets=1, rate=0) as venue, client(venue, *tokens_of(venue), flag=flag) as socket:
         socket.recv(timeout=_PATIENCE)
         venue.step(200)
@@ -146,7 +146,7 @@ def test_the_flag_decides_about_best_prices_new_markets_and_resolutions(*, flag:
         venue.resolve(venue.markets[0], winner="No")
         time.sleep(0.05)
         socket.send("PING")
-        events = heard(socket, lambda events: events[-1:] == [Control("PONG")])
+        events = events_until(socket, lambda events: events[-1:] == [Control("PONG")])
         for gated in (BestBidAsk, MarketResolved, NewMarket):
             assert any(isinstance(event, gated) for event in events) == flag
 
@@ -164,7 +164,7 @@ def test_a_rolling_market_trades_ends_and_is_resolved() -> None:
         market = venue.market(f"btc-updown-2s-{start}")
         assert isinstance(market, Market)
         with client(venue, *market.token_ids) as socket:
-            events = heard(socket, lambda events: any(isinstance(event, MarketResolved) for event in events))
+            events = events_until(socket, lambda events: any(isinstance(event, MarketResolved) for event in events))
         resolved = events[-1]
         assert isinstance(resolved, MarketResolved)
         assert resolved.winning_outcome in ("Up", "Down")
@@ -178,7 +178,7 @@ def test_past_the_opening_limit_there_are_changes_but_no_books() -> None:
     with SimulatedVenue(rate=0, limits=limits) as venue, client(venue, *tokens_of(venue), flag=False) as socket:
         until(lambda: bool(venue.connections and venue.connections[0].tokens))
         venue.step(20)
-        event = heard(socket, lambda events: len(events) > 0)[0]
+        event = events_until(socket, lambda events: len(events) > 0)[0]
         assert isinstance(event, PriceChange)
 
 
@@ -197,7 +197,7 @@ def test_too_many_ids_in_one_frame_close_the_connection() -> None:
         assert closing(socket).rcvd is not None
 
 
-def test_a_slow_reader_is_told_so() -> None:
+def test_a_slow_reader_is_closed_with_a_reason() -> None:
     with SimulatedVenue(markets=1, rate=0, limits=Limits(send_buffer=100_000)) as venue:
         with connect(venue.urls.clob_ws + "/market", compression=None, max_queue=1, ping_interval=None) as socket:
             socket.send(subscribe_market(tokens_of(venue), first=True))
@@ -208,7 +208,7 @@ def test_a_slow_reader_is_told_so() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "", "/nothing"])
-def test_a_path_that_is_no_channel_is_404(path: str) -> None:
+def test_a_path_without_a_channel_is_404(path: str) -> None:
     with SimulatedVenue(rate=0) as venue, pytest.raises(InvalidStatus) as caught, connect(venue.urls.clob_ws + path):
         pass
     assert caught.value.response.status_code == 404
@@ -256,7 +256,7 @@ def test_a_handshake_can_be_sent_elsewhere() -> None:
         assert [dial.status for dial in venue.dials] == [302, 101]
 
 
-def test_a_handshake_can_be_answered_in_no_http() -> None:
+def test_a_handshake_can_be_answered_without_http() -> None:
     with SimulatedVenue(rate=0) as venue:
         venue.fault("no_http", channel="market", detail="SSH-2.0-venue\r\n", times=1)
         with pytest.raises(InvalidMessage), client(venue):
@@ -274,7 +274,7 @@ def test_a_dead_network_answers_nothing_and_delivers_all_of_it_later() -> None:
         with pytest.raises(TimeoutError):
             socket.recv(timeout=0.2)
         fault.clear()
-        assert heard(socket, lambda events: any(isinstance(event, PriceChange) for event in events))
+        assert events_until(socket, lambda events: any(isinstance(event, PriceChange) for event in events))
 
 
 def test_an_opening_array_can_be_too_big_to_receive() -> None:
@@ -288,7 +288,7 @@ def test_an_opening_array_can_be_too_big_to_receive() -> None:
         assert fault.count == 1
 
 
-def test_a_forgotten_token_is_sent_again_to_who_asks_again() -> None:
+def test_a_dropped_subscription_can_be_made_again() -> None:
     with SimulatedVenue(markets=1, rate=0) as venue:
         tokens = tokens_of(venue)
         with client(venue, *tokens) as socket:
@@ -299,7 +299,7 @@ def test_a_forgotten_token_is_sent_again_to_who_asks_again() -> None:
             assert str(socket.recv(timeout=_PATIENCE)).startswith("[")
 
 
-def test_a_closing_venue_can_go_on_closing_whoever_comes() -> None:
+def test_a_close_fault_can_also_close_later_connections() -> None:
     with SimulatedVenue(rate=0) as venue:
         fault = venue.fault("close", times=2)
         for _ in range(2):
@@ -325,7 +325,7 @@ def test_a_stalled_connection_still_answers_pings() -> None:
         assert str(socket.recv(timeout=_PATIENCE)).startswith("{")
 
 
-def test_a_refused_handshake_says_when_to_come_back() -> None:
+def test_a_refused_handshake_states_when_to_retry() -> None:
     with SimulatedVenue(rate=0) as venue:
         venue.fault("refuse", channel="market", times=1, detail="7")
         with pytest.raises(InvalidStatus) as caught, client(venue):
@@ -336,13 +336,13 @@ def test_a_refused_handshake_says_when_to_come_back() -> None:
             assert str(socket.recv(timeout=_PATIENCE)).startswith("[")
 
 
-def test_a_slow_venue_lets_bytes_through_one_by_one_without_spoiling_a_frame() -> None:
+def test_a_slow_venue_sends_byte_by_byte_and_breaks_no_frame() -> None:
     with SimulatedVenue(markets=1, rate=0, depth=3) as venue, client(venue, *tokens_of(venue), flag=False) as socket:
         socket.recv(timeout=_PATIENCE)
         venue.fault("slow", number=5_000, seconds=0.3)
         sent = venue.step(20)
         socket.ping()
-        events = heard(socket, lambda events: any(isinstance(event, PriceChange) for event in events))
+        events = events_until(socket, lambda events: any(isinstance(event, PriceChange) for event in events))
         assert sent >= 20
         assert events
 
@@ -353,7 +353,7 @@ def test_a_token_may_get_no_opening_book(kind: FaultKind) -> None:
         first, *rest = tokens_of(venue)
         venue.fault(kind, token_id=first)
         with client(venue, first, *rest) as socket:
-            books = heard(socket, lambda events: len(events) > 0)
+            books = events_until(socket, lambda events: len(events) > 0)
             assert {book.token_id for book in books if isinstance(book, BookSnapshot)} == set(rest)
 
 
@@ -367,7 +367,7 @@ def test_a_script_reaches_every_subscriber_whole_and_in_order() -> None:
             assert texts == [message.text for message in script.messages]
 
 
-def test_the_same_seed_sends_the_same_messages_but_for_their_times() -> None:
+def test_the_same_seed_sends_the_same_messages_except_for_their_times() -> None:
     def texts(seed: int) -> list[str]:
         venue = SimulatedVenue(rate=0, seed=seed, keep_truth=True, clock=lambda: 1_790_000_000_000)
         with venue, client(venue, *tokens_of(venue)) as socket:
@@ -391,7 +391,7 @@ def test_a_venue_can_be_stopped_and_started_again_and_a_taken_port_is_an_error()
 
 
 def test_a_venue_that_stops_closes_what_connected_in_its_last_moment() -> None:
-    """Warnings are errors here, also those of sockets that nobody has any more."""
+    """A socket that stays open would raise a ResourceWarning, which is an error here."""
     for _ in range(20):
         with SimulatedVenue(markets=1, rate=0) as venue:
             ports = [port for url in venue.environment().values() if (port := urlsplit(url).port) is not None]

@@ -1,4 +1,4 @@
-"""The simulated markets, without a server: what they say is true of the books that they have."""
+"""The simulated markets without a server: their messages agree with their books."""
 
 from collections.abc import Iterator
 
@@ -12,24 +12,23 @@ from pmlive.book import Book
 from pmlive.events import BookSnapshot, MarketResolved, PriceChange, TickSizeChange, Trade
 from pmlive.integrity import Facts, book_hash
 from pmlive.sim import HOSTILE_TITLE, SimulatedVenue, write_script
-from pmlive.sim._catalogue import Market, markets, rolling_market  # pyright: ignore[reportPrivateUsage]
-from pmlive.sim._faults import FaultKind, Faults  # pyright: ignore[reportPrivateUsage]
-from pmlive.sim._frames import Message  # pyright: ignore[reportPrivateUsage]
-from pmlive.sim._mischief import Mischief  # pyright: ignore[reportPrivateUsage]
-from pmlive.sim._model import Model  # pyright: ignore[reportPrivateUsage]
+from pmlive.sim._exchange import MarketModel  # pyright: ignore[reportPrivateUsage]
+from pmlive.sim._faults import FaultKind, Faults, MessageFaults  # pyright: ignore[reportPrivateUsage]
+from pmlive.sim._markets import Market, markets, rolling_market  # pyright: ignore[reportPrivateUsage]
+from pmlive.sim._order_book import MarketMessage  # pyright: ignore[reportPrivateUsage]
 
 seeds = st.integers(0, 10_000)
 depths = st.integers(1, 60)
 
 
-def model_of(seed: int, depth: int) -> Model:
-    return Model(markets(3, seed=seed)[seed % 3], depth=depth, now=1_000)
+def model_of(seed: int, depth: int) -> MarketModel:
+    return MarketModel(markets(3, seed=seed)[seed % 3], depth=depth, now=1_000)
 
 
 class Client:
-    """Keeps both books of a market from the messages alone, as a stranger would."""
+    """Keeps both books of a market from its messages alone."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: MarketModel) -> None:
         self.market = model.market
         self.books: dict[str, Book] = {}
         self.facts = Facts(str(self.market.min_order_size), None, self.market.neg_risk, None)
@@ -41,7 +40,7 @@ class Client:
             )
             self._take(event)
 
-    def hear(self, messages: list[Message], model: Model) -> None:
+    def receive(self, messages: list[MarketMessage], model: MarketModel) -> None:
         # The venue moves its last trade price before it announces the trade.
         last_trade_price = decode_book(model.state.rest_book(0)).last_trade_price
         self.facts = msgspec.structs.replace(self.facts, last_trade_price=last_trade_price)
@@ -81,7 +80,7 @@ class Client:
             assert change.hash == book_hash(book, event.market, change.token_id, event.timestamp, self.facts)
 
 
-def lived(seed: int, depth: int, steps: int) -> Iterator[tuple[Model, list[Message]]]:
+def stepped(seed: int, depth: int, steps: int) -> Iterator[tuple[MarketModel, list[MarketMessage]]]:
     model = model_of(seed, depth)
     for number in range(steps):
         yield model, model.step(1_000 + number // 3, progress=number / steps)
@@ -94,12 +93,12 @@ def test_a_client_that_follows_the_messages_proves_every_hash_and_every_best_pri
     model = model_of(seed, depth)
     client = Client(model)
     for number in range(steps):
-        client.hear(model.step(1_000 + number // 3, progress=number / steps), model)
+        client.receive(model.step(1_000 + number // 3, progress=number / steps), model)
 
 
 @given(seeds, depths, st.integers(1, 80))
 def test_the_two_outcomes_mirror_each_other_and_never_cross(seed: int, depth: int, steps: int) -> None:
-    for model, _ in lived(seed, depth, steps):
+    for model, _ in stepped(seed, depth, steps):
         yes, no = (decode_book(model.state.rest_book(outcome)) for outcome in (0, 1))
         mirrored = [(round(1 - float(level.price), 4), level.size) for level in no.asks]
         assert mirrored == [(float(level.price), level.size) for level in yes.bids]
@@ -108,7 +107,7 @@ def test_the_two_outcomes_mirror_each_other_and_never_cross(seed: int, depth: in
 
 @given(seeds)
 def test_levels_come_best_last_with_unpadded_prices(seed: int) -> None:
-    for model, _ in lived(seed, 30, 40):
+    for model, _ in stepped(seed, 30, 40):
         book = decode_book(model.state.rest_book(0))
         bids, asks = [level.price for level in book.bids], [level.price for level in book.asks]
         assert bids == sorted(bids, key=float)
@@ -118,7 +117,7 @@ def test_levels_come_best_last_with_unpadded_prices(seed: int) -> None:
 
 @given(seeds)
 def test_a_trade_comes_after_its_change_and_its_books_of_the_same_hash(seed: int) -> None:
-    for _, messages in lived(seed, 20, 60):
+    for _, messages in stepped(seed, 20, 60):
         kinds = [message.kind for message in messages if message.kind != "best_bid_ask"]
         if "last_trade_price" not in kinds:
             continue
@@ -150,7 +149,7 @@ def test_times_of_a_market_never_go_back_even_when_the_clock_does(seed: int, dep
 def test_a_price_past_96_cents_refines_the_grid_of_both_tokens() -> None:
     changes = [
         event
-        for _, messages in lived(4, 30, 6_000)
+        for _, messages in stepped(4, 30, 6_000)
         for message in messages
         for event in decode("market", message.text)
         if isinstance(event, TickSizeChange)
@@ -164,9 +163,9 @@ def test_a_resolved_market_loses_every_level_and_names_its_winner(seed: int, dep
     model = model_of(seed, depth)
     client = Client(model)
     for number in range(steps):
-        client.hear(model.step(2_000 + number), model)
+        client.receive(model.step(2_000 + number), model)
     messages = model.resolve(9_000, winner=1)
-    client.hear(messages, model)
+    client.receive(messages, model)
     (resolved,) = decode("market", messages[-1].text)
     assert isinstance(resolved, MarketResolved)
     assert (resolved.winning_outcome, resolved.winning_token_id) == ("No", model.market.token_ids[1])
@@ -180,7 +179,7 @@ def test_a_market_near_its_end_is_all_but_decided(seed: int) -> None:
     for number in range(400):
         model.step(number, progress=number / 400)
     undecided = abs(model.probability - 0.5) < 0.2
-    assert not undecided or abs(model._score) < 0.3  # pyright: ignore[reportPrivateUsage] # noqa: SLF001
+    assert not undecided or abs(model._log_odds) < 0.3  # pyright: ignore[reportPrivateUsage] # noqa: SLF001
 
 
 def test_the_same_seed_writes_the_same_script_and_another_seed_another() -> None:
@@ -211,7 +210,7 @@ def test_five_thousand_markets_have_ten_thousand_tokens() -> None:
     assert len({market.slug for market in made}) == 5_000
 
 
-def test_a_hostile_title_is_hostile_only_when_asked_for() -> None:
+def test_hostile_titles_are_made_on_request_only() -> None:
     assert HOSTILE_TITLE in [market.question for market in markets(3, seed=1, titles="hostile")]
     assert HOSTILE_TITLE not in [market.question for market in markets(3, seed=1)]
     assert [market.question for market in SimulatedVenue(markets=1, hostile_titles=True).markets] == [HOSTILE_TITLE]
@@ -226,12 +225,12 @@ def test_a_rolling_slug_names_a_market_only_on_a_multiple_of_its_length() -> Non
     assert rolling_market("../etc/passwd", seed=1) is None
 
 
-def one_change(mischief: Mischief, model: Model) -> tuple[Message, list[Message]]:
-    """Step until a change comes alone, then tell it and what was sent of it."""
+def one_change(message_faults: MessageFaults, model: MarketModel) -> tuple[MarketMessage, list[MarketMessage]]:
+    """Step until a change comes alone; return it and what was sent of it."""
     while True:
         messages = [message for message in model.step(1) if message.kind != "best_bid_ask"]
         if [message.kind for message in messages] == ["price_change"]:
-            return messages[0], mischief.treat(messages)
+            return messages[0], message_faults.apply(messages)
 
 
 @pytest.mark.parametrize(
@@ -247,69 +246,69 @@ def one_change(mischief: Mischief, model: Model) -> tuple[Message, list[Message]
         ),
     ],
 )
-def test_a_spoilt_change_is_spoilt_once(kind: FaultKind, detail: str) -> None:
+def test_a_change_is_corrupted_once(kind: FaultKind, detail: str) -> None:
     faults, model = Faults(), model_of(1, 10)
-    mischief = Mischief(faults)
+    message_faults = MessageFaults(faults)
     fault = faults.add(kind, detail=detail)
-    true, sent = one_change(mischief, model)
+    true, sent = one_change(message_faults, model)
     assert len(sent) == 1
     assert sent[0].text != true.text
-    true, sent = one_change(mischief, model)
+    true, sent = one_change(message_faults, model)
     assert sent == [true]
     assert fault.count == 1
 
 
-def test_a_trade_can_be_said_twice_and_changes_then_are_not() -> None:
+def test_a_trade_can_be_repeated_while_changes_are_not() -> None:
     faults, model = Faults(), model_of(1, 10)
-    mischief = Mischief(faults)
+    message_faults = MessageFaults(faults)
     fault = faults.add("duplicate", detail="trade", times=1)
-    sent = list[Message]()
+    sent = list[MarketMessage]()
     while not fault.count:
-        sent = mischief.treat(model.step(1))
+        sent = message_faults.apply(model.step(1))
     trades = [message for message in sent if message.kind == "last_trade_price"]
     assert len(trades) == 2
     assert trades[0] == trades[1]
     assert len({message.text for message in sent}) == len(sent) - 1
 
 
-def test_a_change_in_a_binary_frame_says_the_same() -> None:
+def test_a_change_in_a_binary_frame_has_the_same_text() -> None:
     faults, model = Faults(), model_of(1, 10)
     faults.add("garbage", detail="binary")
-    true, (sent,) = one_change(Mischief(faults), model)
+    true, (sent,) = one_change(MessageFaults(faults), model)
     assert sent.text == true.text
     assert sent.binary
 
 
 def test_a_skipped_change_is_kept_for_the_audit_and_a_duplicate_comes_twice() -> None:
     faults, model = Faults(), model_of(1, 10)
-    mischief = Mischief(faults)
+    message_faults = MessageFaults(faults)
     faults.add("skip")
-    true, sent = one_change(mischief, model)
-    assert (sent, mischief.withheld) == ([], [true])
+    true, sent = one_change(message_faults, model)
+    assert (sent, message_faults.withheld) == ([], [true])
     faults.add("duplicate")
-    true, sent = one_change(mischief, model)
+    true, sent = one_change(message_faults, model)
     assert sent == [true, true]
 
 
 def test_a_reordered_change_comes_after_the_next_one() -> None:
     faults, model = Faults(), model_of(1, 10)
-    mischief = Mischief(faults)
+    message_faults = MessageFaults(faults)
     faults.add("reorder")
-    first, sent = one_change(mischief, model)
+    first, sent = one_change(message_faults, model)
     assert sent == []
-    second, sent = one_change(mischief, model)
+    second, sent = one_change(message_faults, model)
     assert sent == [second, first]
 
 
-def test_a_silent_token_leaves_its_sibling_to_be_heard() -> None:
+def test_the_other_token_of_a_silent_one_is_still_sent() -> None:
     faults, model = Faults(), model_of(1, 10)
-    mischief = Mischief(faults)
+    message_faults = MessageFaults(faults)
     faults.add("silent", token_id=model.market.token_ids[0])
-    _, sent = one_change(mischief, model)
+    _, sent = one_change(message_faults, model)
     (event,) = decode("market", sent[0].text)
     assert isinstance(event, PriceChange)
     assert {change.token_id for change in event.changes} == {model.market.token_ids[1]}
-    books = [message for message in model.state.books() for message in mischief.treat([message])]
+    books = [message for message in model.state.books() for message in message_faults.apply([message])]
     assert [message.tokens for message in books] == [(model.market.token_ids[1],)]
 
 

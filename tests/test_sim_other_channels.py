@@ -27,7 +27,7 @@ def client(url: str, *frames: str) -> Generator[ClientConnection]:
         yield socket
 
 
-def heard(socket: ClientConnection, channel: Channel, wanted: Callable[[list[Event]], bool]) -> list[Event]:
+def events_until(socket: ClientConnection, channel: Channel, wanted: Callable[[list[Event]], bool]) -> list[Event]:
     events: list[Event] = []
     end = time.monotonic() + _PATIENCE
     while not wanted(events):
@@ -51,7 +51,7 @@ def test_a_filled_order_is_placed_matched_mined_and_confirmed() -> None:
             assert socket.recv(timeout=_PATIENCE) == "PONG"
             venue.user_order(other, "filled")
             venue.user_order(market, "filled")
-            events = heard(socket, "user", lambda events: "CONFIRMED" in statuses(events))
+            events = events_until(socket, "user", lambda events: "CONFIRMED" in statuses(events))
         assert statuses(events) == ["MATCHED", "MINED", "CONFIRMED"]
         orders = [event for event in events if isinstance(event, UserOrder)]
         assert [order.type for order in orders] == ["PLACEMENT", "UPDATE"]
@@ -64,9 +64,9 @@ def test_a_killed_order_has_empty_texts_and_a_cancelled_one_matched_nothing() ->
         with client(venue.urls.clob_ws + "/user", frame, "PING") as socket:
             assert socket.recv(timeout=_PATIENCE) == "PONG"
             venue.user_order(venue.markets[0], "killed")
-            (killed,) = heard(socket, "user", lambda events: len(events) == 1)
+            (killed,) = events_until(socket, "user", lambda events: len(events) == 1)
             venue.user_order(venue.markets[0], "cancelled")
-            _, cancelled = heard(socket, "user", lambda events: len(events) == 2)
+            _, cancelled = events_until(socket, "user", lambda events: len(events) == 2)
         assert isinstance(killed, UserOrder)
         assert (killed.size_matched, killed.outcome, killed.created_at) == ("", "", "")
         assert isinstance(cancelled, UserOrder)
@@ -88,16 +88,16 @@ def test_orders_come_by_themselves_from_time_to_time() -> None:
     with SimulatedVenue(rate=0, story_every=0.05) as venue:
         frame = _wire.subscribe_user(None, credentials(venue))
         with client(venue.urls.clob_ws + "/user", frame) as socket:
-            assert heard(socket, "user", lambda events: len(events) > 3)
+            assert events_until(socket, "user", lambda events: len(events) > 3)
 
 
-def test_activity_is_of_the_events_that_were_asked_for_with_taker_and_maker() -> None:
+def test_activity_of_subscribed_events_names_taker_and_maker() -> None:
     with SimulatedVenue(rate=0) as venue:
         slug = venue.markets[0].event_slug
         with client(venue.urls.live_data, _wire.subscribe_realtime("activity", slug), "PING") as socket:
             assert socket.recv(timeout=_PATIENCE) == ""
             venue.step(300)
-            events = heard(socket, "realtime", lambda events: len(events) >= 6)
+            events = events_until(socket, "realtime", lambda events: len(events) >= 6)
         activity = [event for event in events if isinstance(event, Activity)]
         assert len(activity) == len(events)
         assert {event.event_slug for event in activity} == {slug}
@@ -111,9 +111,9 @@ def test_activity_is_of_the_events_that_were_asked_for_with_taker_and_maker() ->
 def test_reference_prices_open_with_two_minutes_and_go_on(topic: str, key: str) -> None:
     with SimulatedVenue(rate=0) as venue, client(venue.urls.live_data, _wire.subscribe_realtime(topic, key)) as socket:
         if topic == "crypto_prices":
-            events = heard(socket, "realtime", lambda events: len(events) > 120)
+            events = events_until(socket, "realtime", lambda events: len(events) > 120)
         else:
-            events = heard(socket, "realtime", lambda events: len(events) > 121)
+            events = events_until(socket, "realtime", lambda events: len(events) > 121)
         prices = [event for event in events if isinstance(event, ReferencePrice)]
         assert [price.snapshot for price in prices[:121]] == [True] * 120 + [False]
         assert {price.symbol for price in prices} == {key}
@@ -134,17 +134,17 @@ def test_one_bad_item_refuses_a_whole_request(frame: str) -> None:
         assert msgspec.json.decode(socket.recv(timeout=_PATIENCE))["statusCode"] == 400
 
 
-def test_comments_reach_whoever_listens_to_them() -> None:
+def test_comments_reach_their_subscribers() -> None:
     frame = '{"action":"subscribe","subscriptions":[{"topic":"comments","type":"*"}]}'
     with SimulatedVenue(rate=0) as venue, client(venue.urls.live_data, frame, "PING") as socket:
         assert socket.recv(timeout=_PATIENCE) == ""
         venue.comment("<b>well</b>", venue.markets[0])
-        (comment,) = heard(socket, "realtime", lambda events: len(events) == 1)
+        (comment,) = events_until(socket, "realtime", lambda events: len(events) == 1)
         assert isinstance(comment, Comment)
         assert comment.payload["body"] == "<b>well</b>"
 
 
-def test_rest_gives_the_book_the_socket_gives() -> None:
+def test_rest_returns_the_same_book_as_the_socket() -> None:
     with SimulatedVenue(rate=0) as venue:
         venue.step(50)
         market = venue.markets[0]
@@ -158,7 +158,7 @@ def test_rest_gives_the_book_the_socket_gives() -> None:
         assert [entry["asset_id"] for entry in books] == list(market.token_ids)
 
 
-def test_rest_answers_the_small_questions() -> None:
+def test_rest_answers_the_small_calls() -> None:
     with SimulatedVenue(rate=0) as venue:
         market = venue.markets[0]
         token, clob = market.token_ids[0], venue.urls.clob
@@ -208,7 +208,7 @@ def test_gamma_finds_markets_by_slug_condition_and_token_in_the_venues_own_forms
         assert httpx.get(f"{venue.urls.gamma}/events/slug/nothing").status_code == 404
 
 
-def test_gamma_leaves_ended_markets_out_unless_they_are_asked_for() -> None:
+def test_gamma_lists_resolved_markets_on_request_only() -> None:
     with SimulatedVenue(rate=0) as venue:
         market = venue.markets[0]
         venue.resolve(market, winner="No")
@@ -230,14 +230,14 @@ def test_gamma_pages_through_every_market_once() -> None:
         assert slugs == [market.slug for market in venue.markets]
 
 
-def test_gamma_searches_by_words_and_gives_hostile_titles_as_they_are() -> None:
+def test_gamma_searches_by_words_and_returns_hostile_titles_as_they_are() -> None:
     with SimulatedVenue(rate=0, hostile_titles=True) as venue:
         found = httpx.get(f"{venue.urls.gamma}/public-search", params={"q": "FED december"}).json()
         questions = [market["question"] for event in found["events"] for market in event["markets"]]
         assert HOSTILE_TITLE in questions
 
 
-def test_a_rolling_market_comes_to_be_when_gamma_is_asked() -> None:
+def test_a_rolling_market_is_created_when_gamma_is_asked() -> None:
     with SimulatedVenue(rate=0) as venue:
         start = int(time.time()) // 300 * 300
         event = httpx.get(f"{venue.urls.gamma}/events/slug/btc-updown-5m-{start}").json()

@@ -1,4 +1,4 @@
-"""What simulated markets would have sent, without a venue: beliefs, histories of them, and tapes."""
+"""Beliefs, decided events, and tapes of simulated markets: all without a server."""
 
 import json
 from itertools import pairwise
@@ -33,7 +33,7 @@ def recorded(tape: Tape, folder: Path, **options: object) -> pm.Recording:
 
 
 @given(_priors, st.integers(0, 999), st.lists(st.floats(0, 0.5), max_size=20))
-def test_chances_add_up_to_one_whatever_is_learnt(prior: list[float], seed: int, evidence: list[float]) -> None:
+def test_chances_add_up_to_one_whatever_the_evidence(prior: list[float], seed: int, evidence: list[float]) -> None:
     beliefs = Beliefs(prior, seed=seed)
 
     assert beliefs.chances == pytest.approx(prior)
@@ -62,7 +62,7 @@ def test_beliefs_are_calibrated_and_a_martingale() -> None:
     assert sum(squares) / 4_000 == pytest.approx(0, abs=0.006)
 
 
-def test_much_evidence_tells_the_truth() -> None:
+def test_much_evidence_finds_the_true_outcome() -> None:
     for seed in range(20):
         beliefs = Beliefs([0.1, 0.2, 0.7], seed=seed)
         beliefs.learn(60)
@@ -70,8 +70,8 @@ def test_much_evidence_tells_the_truth() -> None:
 
 
 @pytest.mark.parametrize("prior", [[1.0], [0.5, 0.6], [0.0, 1.0]])
-def test_what_is_no_prior_is_refused(prior: list[float]) -> None:
-    with pytest.raises(ValueError, match="a prior is two chances or more"):
+def test_an_invalid_prior_is_refused(prior: list[float]) -> None:
+    with pytest.raises(ValueError, match="expected two or more positive numbers"):
         Beliefs(prior, seed=1)
 
 
@@ -92,7 +92,7 @@ def test_one_outcome_of_each_decided_event_was_true() -> None:
     assert all(quote.ts_recv < each.ts_recv for quote in quotes for each in decided[:1])
 
 
-def test_long_shots_are_dearer_where_beliefs_are_stretched() -> None:
+def test_long_shots_cost_more_where_beliefs_are_stretched() -> None:
     fair, dear = (decided_events(60, seed=3, hours=8, stretch=stretch) for stretch in (1.0, 0.7))
 
     assert fair[1] == dear[1]
@@ -198,7 +198,7 @@ def test_makers_who_follow_a_belief_quote_it_at_once(tmp_path: Path) -> None:
     assert events["winning_outcome"].to_list() == ["Down"]
 
 
-def test_makers_who_leave_open_the_spread(tmp_path: Path) -> None:
+def test_makers_who_withdraw_widen_the_spread(tmp_path: Path) -> None:
     tape, made = Tape(seed=7, depth=8), market()
     tape.add(made, _AT)
     tape.withdraw(made.slug, _AT + 1000, levels=3)
@@ -213,7 +213,7 @@ def test_makers_who_leave_open_the_spread(tmp_path: Path) -> None:
     assert (last.bids, last.asks) == (before.bids[-1:], before.asks[-1:])
 
 
-def test_frames_of_other_sources_are_put_in_their_place(tmp_path: Path) -> None:
+def test_frames_of_other_sources_are_sorted_by_receive_time(tmp_path: Path) -> None:
     tape, made = Tape(seed=7), market()
     tape.add(made, _AT)
     tape.step(made.slug, _AT + 1000)
@@ -230,5 +230,5 @@ def test_times_that_go_back_are_refused() -> None:
     tape, made = Tape(seed=7), market()
     tape.add(made, _AT)
 
-    with pytest.raises(ValueError, match="times are told in order"):
+    with pytest.raises(ValueError, match="times must not go back"):
         tape.step(made.slug, _AT - 1)

@@ -1,10 +1,16 @@
-"""What goes wrong on command: which faults are in force, and how often each has struck."""
+"""The faults: those in force, how often each has struck, and their effects on the market channel's messages."""
 
 import time
 from collections.abc import Callable, Collection, Iterator
+from itertools import cycle
+from random import Random
 from typing import Literal, TypeAlias
 
-__all__ = ["MESSAGE_FAULTS", "Fault", "FaultChannel", "FaultKind", "Faults"]
+import msgspec
+
+from pmlive.sim._order_book import MarketMessage
+
+__all__ = ["MESSAGE_FAULTS", "Fault", "FaultChannel", "FaultKind", "Faults", "MessageFaults"]
 
 FaultChannel: TypeAlias = Literal["market", "user", "realtime", "prices", "clob", "gamma"]
 FaultKind: TypeAlias = Literal[
@@ -30,15 +36,21 @@ FaultKind: TypeAlias = Literal[
     "giant",
     "no_http",
 ]
-
-# These befall messages of the market channel, by default the next one; the others last until cleared.
+# Faults of the market channel's messages, which strike the next one by default; all others last until cleared.
 MESSAGE_FAULTS: frozenset[FaultKind] = frozenset(
     ("garbage", "lie", "lie_best", "cross", "duplicate", "reorder", "skip", "no_opening")
 )
+_Entry: TypeAlias = dict[str, str]
+_Entries: TypeAlias = list[_Entry]
+
+_UNKNOWN_KIND = '{"event_type":"liquidity_weather","asset_id":"0","forecast":{"chance":"0.4"}}'
+# The kinds of garbage used by default, in turn; ``_TEXT_GARBAGE`` and ``_ENTRY_GARBAGE`` have the others.
+_DEFAULT_GARBAGE = ("json", "element", "nan", "negative", "above one", "unknown")
+_NESTING = 50_000
 
 
 class Fault:
-    """One fault in force: ``count`` tells how often it struck, ``clear`` ends it."""
+    """One fault: ``count`` is how often it struck, ``clear`` ends it."""
 
     def __init__(
         self,
@@ -64,27 +76,27 @@ class Fault:
         return f"Fault({self.kind!r}, channel={self.channel!r}, token_id={self.token_id!r}, count={self.count})"
 
     def in_force(self, now: float) -> bool:
-        """Tell whether it can still strike."""
+        """Return whether it can still strike."""
         return self._left != 0 and (self._until is None or now < self._until)
 
     def fits(self, channel: FaultChannel, tokens: Collection[str] | None) -> bool:
-        """Tell whether it is about this channel and any of these tokens; None stands for no token at all."""
+        """Return whether it concerns this channel and any of these tokens; None means no token."""
         on_token = self.token_id is None or (tokens is not None and self.token_id in tokens)
         return on_token and self.channel in (None, channel)
 
     def struck(self) -> None:
-        """Count one blow."""
+        """Count one strike."""
         self.count += 1
         if self._left:
             self._left -= 1
 
     def clear(self) -> None:
-        """End it."""
+        """End the fault."""
         self._left = 0
 
 
 class Faults:
-    """The faults of one venue; adding is safe from any thread, striking is the venue's own loop's."""
+    """The faults of one venue; add from any thread, strike from the venue's own event loop only."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -108,7 +120,7 @@ class Faults:
         detail: str = "",
         number: int | None = None,
     ) -> Fault:
-        """Put a fault in force, for so many times or seconds."""
+        """Add a fault that lasts for a number of strikes or of seconds."""
         if times is None and seconds is None and kind in MESSAGE_FAULTS:
             times = 1
         until = None if seconds is None else self._clock() + seconds
@@ -117,7 +129,7 @@ class Faults:
         return fault
 
     def find(self, kind: FaultKind, channel: FaultChannel, tokens: Collection[str] | None = None) -> Fault | None:
-        """Find a fault in force that fits, without striking."""
+        """Find a fault in force that fits, without counting a strike."""
         if not self._faults:
             return None
         now = self._clock()
@@ -130,7 +142,7 @@ class Faults:
         return None
 
     def strike(self, kind: FaultKind, channel: FaultChannel, tokens: Collection[str] | None = None) -> Fault | None:
-        """Find a fault in force that fits, and count the blow."""
+        """Find a fault in force that fits, and count a strike."""
         fault = self.find(kind, channel, tokens)
         if fault is not None:
             fault.struck()
@@ -140,3 +152,202 @@ class Faults:
         """End every fault."""
         for fault in list(self._faults):
             fault.clear()
+
+
+class _PriceChangeFrame(msgspec.Struct):
+    market: str
+    price_changes: _Entries
+    timestamp: str
+    event_type: str
+
+
+_DECODER = msgspec.json.Decoder(_PriceChangeFrame)
+
+
+class MessageFaults:
+    """The faults applied to messages; ``duplicates`` is the share of changes that the venue repeats without a fault."""
+
+    def __init__(self, faults: Faults, *, seed: int = 0, duplicates: float = 0.0) -> None:
+        self._faults = faults
+        self._rng = Random(f"{seed}/mischief")
+        self._duplicates = duplicates
+        self._delayed: dict[str, MarketMessage] = {}
+        self._garbage = cycle(_DEFAULT_GARBAGE)
+        self.withheld: list[MarketMessage] = []
+
+    def apply(self, step: list[MarketMessage]) -> list[MarketMessage]:
+        """Return what is sent of one step; what is not goes to ``withheld``."""
+        if not self._faults and not self._duplicates and not self._delayed:
+            return step
+        has_no_book = not any(message.kind == "book" for message in step)
+        return [sent for message in step for sent in self._apply_one(message, has_no_book=has_no_book)]
+
+    def release(self) -> list[MarketMessage]:
+        """Return the withheld messages, once."""
+        released, self.withheld = self.withheld, []
+        return released
+
+    def _apply_one(self, message: MarketMessage, *, has_no_book: bool) -> list[MarketMessage]:
+        remaining = self._without_silent(message)
+        if remaining is None or self._withholds_outcome(remaining):
+            return []
+        if remaining.kind == "book" and self._strike("lie", remaining):
+            return [_with_text(remaining, _wrong_book_hash(remaining.text))]
+        if remaining.kind != "price_change":
+            return self._with_repeats(remaining)
+        # A lost or late change does no harm where a whole book follows in the same step.
+        if has_no_book and self._strike("skip", remaining):
+            self.withheld.append(remaining)
+            return []
+        delayed = self._delayed.pop(remaining.market, None)
+        if delayed is None and has_no_book and self._strike("reorder", remaining):
+            self._delayed[remaining.market] = remaining
+            return []
+        sent = self._corrupted(remaining)
+        return sent if delayed is None else [*sent, delayed]
+
+    def _withholds_outcome(self, message: MarketMessage) -> bool:
+        if message.kind != "market_resolved" or not self._strike("no_resolution", message):
+            return False
+        self.withheld.append(message)
+        return True
+
+    def _corrupted(self, message: MarketMessage) -> list[MarketMessage]:
+        if fault := self._strike("garbage", message):
+            return _garbage_messages(message, fault.detail or next(self._garbage))
+        for kind, falsify in _FALSE_ENTRIES.items():
+            if fault := self._strike(kind, message):
+                message = _with_entries(message, _on_token(fault, falsify))
+        fault = self._faults.find("duplicate", "market", message.tokens)
+        if fault is not None and fault.detail != "trade":
+            fault.struck()
+            return [message, _with_entries(message, _reversed) if fault.detail == "swapped" else message]
+        if self._duplicates and self._rng.random() < self._duplicates:
+            return [message, _with_entries(message, _reversed) if self._rng.random() < 1 / 2 else message]
+        return [message]
+
+    def _with_repeats(self, message: MarketMessage) -> list[MarketMessage]:
+        fault = self._faults.find("duplicate", "market", message.tokens)
+        if message.kind != "last_trade_price" or fault is None or fault.detail != "trade":
+            return [message]
+        fault.struck()
+        return [message, message]
+
+    def _without_silent(self, message: MarketMessage) -> MarketMessage | None:
+        silent = {token for token in message.tokens if self._faults.find("silent", "market", (token,))}
+        if not silent:
+            return message
+        for token in silent:
+            self._faults.strike("silent", "market", (token,))
+        rest = tuple(token for token in message.tokens if token not in silent)
+        if not rest:
+            self.withheld.append(message)
+            return None
+        if message.kind != "price_change":
+            return message
+        return _with_entries(message, lambda entries: [entry for entry in entries if entry["asset_id"] not in silent])
+
+    def _strike(self, kind: FaultKind, message: MarketMessage) -> Fault | None:
+        return self._faults.strike(kind, "market", message.tokens)
+
+
+def _on_token(fault: Fault, falsify: Callable[[_Entry], _Entry]) -> Callable[[_Entries], _Entries]:
+    return lambda entries: [
+        falsify(entry) if fault.token_id in (None, entry["asset_id"]) else entry for entry in entries
+    ]
+
+
+def _wrong_hash(entry: _Entry) -> _Entry:
+    return entry | {"hash": entry["hash"][::-1]}
+
+
+def _wrong_best_bid(entry: _Entry) -> _Entry:
+    return entry | {"best_bid": "0.001" if entry["best_bid"] != "0.001" else "0.002"}
+
+
+def _crossed(entry: _Entry) -> _Entry:
+    """Bid more than the best ask, which no true book has."""
+    return entry | {"side": "BUY", "price": "0.999", "size": "123"}
+
+
+_FALSE_ENTRIES: dict[FaultKind, Callable[[_Entry], _Entry]] = {
+    "lie": _wrong_hash,
+    "lie_best": _wrong_best_bid,
+    "cross": _crossed,
+}
+
+
+def _not_utf8(text: str) -> str:
+    return f"\udcff\udcfe{text}"
+
+
+def _other_kind(text: str) -> str:
+    return text.replace('"event_type":"price_change"', '"event_type":"price_change_v9"')
+
+
+_TEXT_GARBAGE: dict[str, Callable[[str], str]] = {
+    "json": lambda text: text[: len(text) * 2 // 3],
+    "element": lambda text: f"[{text},17]",
+    "utf8": _not_utf8,
+    "deep": lambda _: "[" * _NESTING,
+    "nul": lambda text: "\x00" * len(text),
+    "empty": lambda _: "",
+    "kind": _other_kind,
+}
+
+
+def _renaming(name: str, other: str) -> Callable[[_Entries], _Entries]:
+    return lambda entries: [{other if key == name else key: entry[key] for key in entry} for entry in entries]
+
+
+def _without_size(entries: _Entries) -> _Entries:
+    return [{key: value for key, value in entry.items() if key != "size"} for entry in entries]
+
+
+def _pricing(price: str) -> Callable[[_Entries], _Entries]:
+    return lambda entries: [entry | {"price": price} for entry in entries]
+
+
+def _negative_size(entries: _Entries) -> _Entries:
+    return [entry | {"size": "-5"} for entry in entries]
+
+
+_ENTRY_GARBAGE: dict[str, Callable[[_Entries], _Entries]] = {
+    "renamed": _renaming("price", "px"),
+    "unnamed": _renaming("asset_id", "token"),
+    "missing": _without_size,
+    "nan": _pricing("NaN"),
+    "negative": _pricing("-0.25"),
+    "above one": _pricing("1.25"),
+    "torn": lambda entries: entries[:1],
+    "negative size": _negative_size,
+}
+
+
+def _garbage_messages(message: MarketMessage, detail: str) -> list[MarketMessage]:
+    if detail in _TEXT_GARBAGE:
+        return [_with_text(message, _TEXT_GARBAGE[detail](message.text))]
+    if detail in _ENTRY_GARBAGE:
+        return [_with_entries(message, _ENTRY_GARBAGE[detail])]
+    if detail == "binary":
+        return [msgspec.structs.replace(message, binary=True)]
+    return [_with_text(message, _UNKNOWN_KIND), message]
+
+
+def _reversed(entries: _Entries) -> _Entries:
+    return entries[::-1]
+
+
+def _with_entries(message: MarketMessage, change: Callable[[_Entries], _Entries]) -> MarketMessage:
+    frame = _DECODER.decode(message.text)
+    frame.price_changes = change(frame.price_changes)
+    return _with_text(message, msgspec.json.encode(frame).decode())
+
+
+def _wrong_book_hash(text: str) -> str:
+    book: dict[str, object] = msgspec.json.decode(text, type=dict[str, object])
+    return msgspec.json.encode(book | {"hash": str(book["hash"])[::-1]}).decode()
+
+
+def _with_text(message: MarketMessage, text: str) -> MarketMessage:
+    return msgspec.structs.replace(message, text=text)

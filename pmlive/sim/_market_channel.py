@@ -1,4 +1,4 @@
-"""The market channel: subscriptions in, opening books out; nothing is ever acknowledged."""
+"""The market channel: it answers subscriptions with opening books, and acknowledges nothing."""
 
 import asyncio
 import time
@@ -6,20 +6,21 @@ from random import Random
 
 import msgspec
 
+from pmlive.sim._connections import Hub, SocketClient, text_frame
 from pmlive.sim._exchange import Exchange
-from pmlive.sim._hub import Hub
-from pmlive.sim._outlet import Outlet, text_frame
-from pmlive.sim._script import Script
+from pmlive.sim._offline import Script
 
 __all__ = ["MarketChannel"]
 
+# Seconds without a new subscription after which a script begins.
 _QUIET = 0.25
-_GIANT = 17 * 1024 * 1024
-_AT_ONCE = 256
-_MOST_WAITING = 1024 * 1024
+_GIANT_SIZE = 17 * 1024 * 1024
+# Messages of a script that are written together, and the unread bytes above which the next ones wait.
+_CHUNK = 256
+_MAX_PENDING = 1024 * 1024
 
 
-class _Request(msgspec.Struct):
+class _MarketRequest(msgspec.Struct):
     type: str = ""
     operation: str = ""
     assets_ids: list[str] | None = None
@@ -27,81 +28,81 @@ class _Request(msgspec.Struct):
     initial_dump: bool = True
 
 
-_DECODER = msgspec.json.Decoder(_Request)
+_DECODER = msgspec.json.Decoder(_MarketRequest)
 
 
 class MarketChannel:
-    """Answers the clients of ``/ws/market``; with a script, plays it to each of them once it has asked for enough."""
+    """The channel at ``/ws/market``; with a script, each client gets it once its subscriptions stop changing."""
 
     def __init__(self, exchange: Exchange, hub: Hub, *, seed: int, script: Script | None = None) -> None:
         self._exchange = exchange
         self._hub = hub
         self._rng = Random(f"{seed}/shuffle")
         self._script = script
-        self._asked: dict[int, float] = {}
+        self._last_request: dict[int, float] = {}
 
-    async def serve(self, outlet: Outlet) -> None:
-        """Listen to one client until it leaves."""
-        begun = False
-        async for text in outlet.socket:
-            outlet.heard = time.monotonic()
-            if begun and text == "PING":
-                outlet.word("PONG")
-            elif begun:
-                self._later(outlet, str(text))
-            elif not (begun := self._first(outlet, str(text))):
-                outlet.close(1008, "invalid subscription payload")
+    async def serve(self, client: SocketClient) -> None:
+        """Serve one client until it disconnects."""
+        subscribed = False
+        async for text in client.socket:
+            client.last_active = time.monotonic()
+            if subscribed and text == "PING":
+                client.send_control("PONG")
+            elif subscribed:
+                self._next_request(client, str(text))
+            elif not (subscribed := self._first_request(client, str(text))):
+                client.close(1008, "invalid subscription payload")
 
-    def _first(self, outlet: Outlet, text: str) -> bool:
+    def _first_request(self, client: SocketClient, text: str) -> bool:
         try:
             request = _DECODER.decode(text)
         except msgspec.DecodeError:
             return False
         if request.type.lower() != "market" or request.assets_ids is None:
             return False
-        self._subscribe(outlet, request)
+        self._subscribe(client, request)
         return True
 
-    def _later(self, outlet: Outlet, text: str) -> None:
+    def _next_request(self, client: SocketClient, text: str) -> None:
         try:
             request = _DECODER.decode(text)
         except msgspec.DecodeError:
-            outlet.word("INVALID MESSAGE")
+            client.send_control("INVALID MESSAGE")
             return
         if request.operation == "unsubscribe":
-            self._hub.unsubscribe(outlet, request.assets_ids or [])
+            self._hub.unsubscribe(client, request.assets_ids or [])
         elif request.operation == "subscribe" or request.type.lower() == "market":
-            self._subscribe(outlet, request)
+            self._subscribe(client, request)
         else:
-            outlet.word("INVALID OPERATION")
+            client.send_control("INVALID OPERATION")
 
-    def _subscribe(self, outlet: Outlet, request: _Request) -> None:
+    def _subscribe(self, client: SocketClient, request: _MarketRequest) -> None:
         # The flag takes effect even when every token is a duplicate.
         if request.custom_feature_enabled is not None:
-            outlet.flagged = request.custom_feature_enabled
-        asked = request.assets_ids or []
-        if len(asked) > self._hub.limits.frame_ids:
-            outlet.close(1009, "message too big")
+            client.custom_features = request.custom_feature_enabled
+        tokens = request.assets_ids or []
+        if len(tokens) > self._hub.limits.frame_ids:
+            client.close(1009, "message too big")
             return
-        fresh = self._hub.subscribe(outlet, asked)
-        if request.initial_dump and (fresh or not asked):
-            self._open_books(outlet, fresh)
-        if self._script is not None and fresh:
-            self._play_soon(outlet)
+        added = self._hub.subscribe(client, tokens)
+        if request.initial_dump and (added or not tokens):
+            self._send_opening_books(client, added)
+        if self._script is not None and added:
+            self._start_script(client)
 
-    def _open_books(self, outlet: Outlet, fresh: list[str]) -> None:
-        if len(outlet.tokens) > self._hub.limits.opening_limit:
+    def _send_opening_books(self, client: SocketClient, added: list[str]) -> None:
+        if len(client.tokens) > self._hub.limits.opening_limit:
             return
-        books = [book for token in fresh if (book := self._opening_book(token)) is not None]
+        books = [book for token in added if (book := self._opening_book(token)) is not None]
         self._rng.shuffle(books)
         opening = f"[{','.join(books)}]\n"
-        giant = self._hub.faults.find("giant", "market", fresh)
+        giant = self._hub.faults.find("giant", "market", added)
         if giant is not None and len(books) > (giant.number or 1):
             giant.struck()
-            # Spaces are JSON too, and no send buffer is meant to hold such a frame.
-            outlet.word(opening.ljust(_GIANT))
+            # Trailing spaces are valid JSON; a control frame is exempt from the limit of the send buffer.
+            client.send_control(opening.ljust(_GIANT_SIZE))
         else:
-            outlet.data(opening)
+            client.send(opening)
 
     def _opening_book(self, token: str) -> str | None:
         faults = self._hub.faults
@@ -109,38 +110,38 @@ class MarketChannel:
             return None
         if self._script is not None:
             return self._script.opening.get(token)
-        market = self._exchange.of_token(token)
-        if market is None or self._exchange.settled(token):
+        market = self._exchange.market_of_token(token)
+        if market is None or self._exchange.is_settled(token):
             return None
         return self._exchange.model(market).state.opening_book(market.token_ids.index(token))
 
-    def _play_soon(self, outlet: Outlet) -> None:
-        first = outlet.id not in self._asked
-        self._asked[outlet.id] = time.monotonic()
+    def _start_script(self, client: SocketClient) -> None:
+        first = client.id not in self._last_request
+        self._last_request[client.id] = time.monotonic()
         if first:
-            outlet.spawn(self._play(outlet))
+            client.spawn(self._play_script(client))
 
-    async def _play(self, outlet: Outlet) -> None:
-        """Wait until the client has asked for all it wants, then send its part of the script at its own pace."""
-        while time.monotonic() - self._asked[outlet.id] < _QUIET:  # noqa: ASYNC110  # each new wish moves the moment
+    async def _play_script(self, client: SocketClient) -> None:
+        """Send the client's part of the script at full speed, once its subscriptions stop changing."""
+        while time.monotonic() - self._last_request[client.id] < _QUIET:  # noqa: ASYNC110  # requests move the time
             await asyncio.sleep(_QUIET / 5)
         messages = self._script.messages if self._script else []
-        texts = [message.text for message in messages if not outlet.tokens.isdisjoint(message.tokens)]
-        for at in range(0, len(texts), _AT_ONCE):
-            await self._until_taken(outlet)
-            if not outlet.is_open:
+        texts = [message.text for message in messages if not client.tokens.isdisjoint(message.tokens)]
+        for at in range(0, len(texts), _CHUNK):
+            await self._until_writable(client)
+            if not client.is_open:
                 return
-            chunk = texts[at : at + _AT_ONCE]
-            outlet.transport.write(b"".join(map(text_frame, chunk)))
-            outlet.sent += len(chunk)
-            outlet.heard = time.monotonic()
-            if outlet.truth is not None:
-                outlet.truth.extend(chunk)
+            chunk = texts[at : at + _CHUNK]
+            client.transport.write(b"".join(map(text_frame, chunk)))
+            client.sent += len(chunk)
+            client.last_active = time.monotonic()
+            if client.delivered is not None:
+                client.delivered.extend(chunk)
             await asyncio.sleep(0)
 
-    async def _until_taken(self, outlet: Outlet) -> None:
-        while outlet.is_open and (  # noqa: ASYNC110  # a transport's buffer tells nobody
-            outlet.transport.get_write_buffer_size() > _MOST_WAITING
-            or self._hub.faults.find("stall", "market", outlet.tokens)
+    async def _until_writable(self, client: SocketClient) -> None:
+        while client.is_open and (  # noqa: ASYNC110  # no event tells that a buffer was sent
+            client.transport.get_write_buffer_size() > _MAX_PENDING
+            or self._hub.faults.find("stall", "market", client.tokens)
         ):
             await asyncio.sleep(0.001)

@@ -1,31 +1,32 @@
-"""The new price streams: credentials first, answers to every request, numbered messages."""
+"""The channel of the price streams: authentication first, an answer to every request, numbered messages."""
 
 import time
 from collections import Counter, deque
 
 import msgspec
 
-from pmlive.sim._credentials import CREDENTIALS
+from pmlive.sim._connections import Hub, SocketClient
 from pmlive.sim._faults import Fault, FaultKind
-from pmlive.sim._hub import Hub
-from pmlive.sim._outlet import Outlet
-from pmlive.sim._reference import Point, Quotes
+from pmlive.sim._reference_prices import PricePoint, ReferencePrices
+from pmlive.sim._user_channel import CREDENTIALS
 
 __all__ = ["PricesChannel"]
 
 _CRYPTO = ("btc", "eth", "sol", "doge", "xrp", "bnb")
 _CURRENCIES = ("eurusd", "gbpusd", "usdcad", "usdjpy", "usdkrw", "xauusd", "xagusd")
 _EQUITIES = ("aapl", "nvda", "tsla", "spy", "cll", "hn", "cc3m")
-# By channel, the asset of each symbol.
+# The asset of each symbol, by channel.
 _CHANNELS: dict[str, dict[str, str]] = {
     "price.crypto": {f"{asset}usd": asset for asset in _CRYPTO},
     "price.crypto.twap": {f"{asset}usd": asset for asset in (*_CRYPTO, "hype", "zec")},
     "price.equity": {symbol: symbol for symbol in (*_CURRENCIES, *_EQUITIES)},
     "price.equity.twap": {symbol: symbol for symbol in ("eurusd", "usdjpy")},
 }
+# The window of the averages, in seconds.
 _WINDOW = 60
-_ATTEMPTS, _MOST, _FRAMES, _LONGEST = 8, 64, 20, 65_536
-_REJECTED, _POLICY = 4001, 4008
+_MAX_AUTH_ATTEMPTS, _MAX_SUBSCRIPTIONS, _MAX_REQUESTS, _MAX_FRAME = 8, 64, 20, 65_536
+# Close codes.
+_AUTH_FAILED, _POLICY_VIOLATION = 4001, 4008
 
 
 class _Filter(msgspec.Struct, frozen=True):
@@ -34,7 +35,7 @@ class _Filter(msgspec.Struct, frozen=True):
     provider: object = None
 
 
-class _Item(msgspec.Struct, frozen=True):
+class _PriceSubscription(msgspec.Struct, frozen=True):
     channel: str = ""
     filter: _Filter = _Filter()
 
@@ -47,15 +48,15 @@ class _Item(msgspec.Struct, frozen=True):
         return _CHANNELS.get(self.channel, {}).get(self.symbol)
 
     @property
-    def is_choosable(self) -> bool:
+    def has_provider_choice(self) -> bool:
         return self.channel.startswith("price.equity")
 
     @property
     def provider(self) -> str:
-        """Say who serves it: Chainlink what is traded as currencies are, if asked for; an average always."""
+        """Return the source: Chainlink for crypto averages, and for currencies on request; otherwise Pyth."""
         if self.channel == "price.crypto.twap":
             return "chainlink"
-        chosen = self.is_choosable and self.filter.provider == "chainlink" and self.symbol in _CURRENCIES
+        chosen = self.has_provider_choice and self.filter.provider == "chainlink" and self.symbol in _CURRENCIES
         return "chainlink" if chosen else "pyth"
 
     @property
@@ -63,170 +64,167 @@ class _Item(msgspec.Struct, frozen=True):
         return self.channel, self.symbol, self.provider
 
 
-class _Request(msgspec.Struct):
+class _PricesRequest(msgspec.Struct):
     op: str = ""
     rid: str = ""
     auth: dict[str, str] | None = None
-    subscriptions: list[_Item] | None = None
+    subscriptions: list[_PriceSubscription] | None = None
     channel: str = ""
     filter: _Filter = _Filter()
 
-    def items(self) -> list[_Item]:
-        return [_Item(self.channel, self.filter)] if self.subscriptions is None else self.subscriptions
+    def requested(self) -> list[_PriceSubscription]:
+        return [_PriceSubscription(self.channel, self.filter)] if self.subscriptions is None else self.subscriptions
 
 
-_DECODER = msgspec.json.Decoder(_Request)
+_DECODER = msgspec.json.Decoder(_PricesRequest)
 
 
-class _Client:
-    """What one client has shown and asked for, and how many messages it got on each channel."""
+class _Subscriber:
+    """One client's authentication, subscriptions and sequence numbers by channel."""
 
-    def __init__(self, outlet: Outlet) -> None:
-        self.outlet = outlet
-        self.authed = False
-        self.attempts = 0
-        self.wishes: dict[tuple[str, str, str], _Item] = {}
-        self.requests: deque[float] = deque(maxlen=_FRAMES + 1)
+    def __init__(self, client: SocketClient) -> None:
+        self.client = client
+        self.is_authenticated = False
+        self.auth_attempts = 0
+        self.subscriptions: dict[tuple[str, str, str], _PriceSubscription] = {}
+        self.requests: deque[float] = deque(maxlen=_MAX_REQUESTS + 1)
         self.dropped = Counter[str]()
-        self._numbers = Counter[str]()
+        self._sequence = Counter[str]()
 
     def reply(self, **fields: str) -> None:
-        self.outlet.word(msgspec.json.encode({name: text for name, text in fields.items() if text}).decode())
+        stated = {name: text for name, text in fields.items() if text}
+        self.client.send_control(msgspec.json.encode(stated).decode())
 
-    def data(self, channel: str, ts: int, payload: object, *, opening: bool = False) -> str:
-        self._numbers[channel] += 1
-        first: dict[str, object] = {"v": 1, "channel": channel, "seq": self._numbers[channel], "ts": ts}
+    def send(self, channel: str, ts: int, payload: object, *, opening: bool = False) -> str:
+        self._sequence[channel] += 1
+        envelope: dict[str, object] = {"v": 1, "channel": channel, "seq": self._sequence[channel], "ts": ts}
         if opening:
-            first["snapshot"] = True
+            envelope["snapshot"] = True
         if dropped := self.dropped.pop(channel, 0):
-            first["dropped"] = dropped
-        text = msgspec.json.encode(first | {"payload": payload}).decode()
-        self.outlet.data(text)
+            envelope["dropped"] = dropped
+        text = msgspec.json.encode(envelope | {"payload": payload}).decode()
+        self.client.send(text)
         return text
 
     def skip(self, channel: str) -> None:
-        self._numbers[channel] += 1
+        self._sequence[channel] += 1
 
-    def is_too_fast(self, now: float) -> bool:
+    def is_over_rate_limit(self, now: float) -> bool:
         self.requests.append(now)
-        return len(self.requests) > _FRAMES and now - self.requests[0] < 1
+        return len(self.requests) > _MAX_REQUESTS and now - self.requests[0] < 1
 
 
 class PricesChannel:
-    """Answers the clients of the price streams."""
+    """The channel of the price streams at ``/ws``."""
 
-    def __init__(self, hub: Hub, quotes: Quotes) -> None:
+    def __init__(self, hub: Hub, reference_prices: ReferencePrices) -> None:
         self._hub = hub
-        self._quotes = quotes
-        self._clients: dict[int, _Client] = {}
+        self._reference_prices = reference_prices
+        self._subscribers: dict[int, _Subscriber] = {}
 
-    async def serve(self, outlet: Outlet) -> None:
-        """Listen to one client until it leaves."""
-        client = self._clients[outlet.id] = _Client(outlet)
+    async def serve(self, client: SocketClient) -> None:
+        """Serve one client until it disconnects."""
+        subscriber = self._subscribers[client.id] = _Subscriber(client)
         try:
-            async for text in outlet.socket:
-                outlet.heard = time.monotonic()
-                self._request(client, str(text))
+            async for text in client.socket:
+                client.last_active = time.monotonic()
+                self._handle(subscriber, str(text))
         finally:
-            del self._clients[outlet.id]
+            del self._subscribers[client.id]
 
-    # --- what is asked ---
+    def publish(self) -> None:
+        """Send the latest prices."""
+        for subscriber in list(self._subscribers.values()):
+            for item in subscriber.subscriptions.values():
+                points = self._points(item)[-1:]
+                for point in points:
+                    self._send_point(subscriber, item, point)
 
-    def _request(self, client: _Client, text: str) -> None:
-        if len(text.encode()) > _LONGEST:
-            client.outlet.close(_POLICY, "frame too large")
+    def _handle(self, subscriber: _Subscriber, text: str) -> None:
+        if len(text.encode()) > _MAX_FRAME:
+            subscriber.client.close(_POLICY_VIOLATION, "frame too large")
             return
         try:
             request = _DECODER.decode(text)
         except msgspec.DecodeError:
-            request = _Request()
-        denied = self._strike("deny")
+            request = _PricesRequest()
+        denied = self._strike_own("deny")
         if denied is not None:
-            client.attempts += request.op == "auth"
-            channel = next((item.channel for item in request.items()), "")
-            client.reply(op="error", channel=channel, rid=request.rid, code=denied.detail or "auth_unavailable")
+            subscriber.auth_attempts += request.op == "auth"
+            channel = next((item.channel for item in request.requested()), "")
+            subscriber.reply(op="error", channel=channel, rid=request.rid, code=denied.detail or "auth_unavailable")
         elif request.op == "ping":
-            client.reply(op="pong", rid=request.rid)
+            subscriber.reply(op="pong", rid=request.rid)
         elif request.op == "auth":
-            self._auth(client, request)
+            self._authenticate(subscriber, request)
         elif request.op in ("subscribe", "unsubscribe"):
-            self._items(client, request)
+            self._change_subscriptions(subscriber, request)
         else:
-            client.reply(op="error", rid=request.rid, code="bad_op")
+            subscriber.reply(op="error", rid=request.rid, code="bad_op")
 
-    def _auth(self, client: _Client, request: _Request) -> None:
-        client.attempts += 1
-        if client.attempts > _ATTEMPTS:
-            client.reply(op="error", rid=request.rid, code="auth_attempts")
-            client.outlet.close(_POLICY, "auth attempts")
+    def _authenticate(self, subscriber: _Subscriber, request: _PricesRequest) -> None:
+        subscriber.auth_attempts += 1
+        if subscriber.auth_attempts > _MAX_AUTH_ATTEMPTS:
+            subscriber.reply(op="error", rid=request.rid, code="auth_attempts")
+            subscriber.client.close(_POLICY_VIOLATION, "auth attempts")
         elif CREDENTIALS.match(request.auth):
-            client.authed = True
-            client.reply(op="authed", rid=request.rid)
+            subscriber.is_authenticated = True
+            subscriber.reply(op="authed", rid=request.rid)
         else:
-            client.reply(op="error", rid=request.rid, code="auth_invalid")
-            client.outlet.close(_REJECTED, "authentication failed")
+            subscriber.reply(op="error", rid=request.rid, code="auth_invalid")
+            subscriber.client.close(_AUTH_FAILED, "authentication failed")
 
-    def _items(self, client: _Client, request: _Request) -> None:
-        if client.is_too_fast(time.monotonic()):
-            client.reply(op="error", rid=request.rid, code="rate_limited")
-            client.outlet.close(_POLICY, "rate limited")
+    def _change_subscriptions(self, subscriber: _Subscriber, request: _PricesRequest) -> None:
+        if subscriber.is_over_rate_limit(time.monotonic()):
+            subscriber.reply(op="error", rid=request.rid, code="rate_limited")
+            subscriber.client.close(_POLICY_VIOLATION, "rate limited")
             return
-        for item in request.items():
-            code = _refusal(client, item, request.op)
+        for item in request.requested():
+            code = _refusal_code(subscriber, item, request.op)
             if code:
-                client.reply(op="error", channel=item.channel, rid=request.rid, code=code)
+                subscriber.reply(op="error", channel=item.channel, rid=request.rid, code=code)
             elif request.op == "unsubscribe":
-                client.wishes.pop(item.key, None)
-                client.reply(op="unsubscribed", channel=item.channel, rid=request.rid)
+                subscriber.subscriptions.pop(item.key, None)
+                subscriber.reply(op="unsubscribed", channel=item.channel, rid=request.rid)
             else:
-                self._subscribe(client, request, item)
+                self._subscribe(subscriber, request, item)
             if code == "sub_limit":
-                client.outlet.close(_POLICY, "subscription limit")
+                subscriber.client.close(_POLICY_VIOLATION, "subscription limit")
                 return
 
-    def _subscribe(self, client: _Client, request: _Request, item: _Item) -> None:
-        provider = item.provider if item.is_choosable else ""
-        client.reply(op="subscribed", channel=item.channel, rid=request.rid, provider=provider)
-        if item.key in client.wishes:
+    def _subscribe(self, subscriber: _Subscriber, request: _PricesRequest, item: _PriceSubscription) -> None:
+        provider = item.provider if item.has_provider_choice else ""
+        subscriber.reply(op="subscribed", channel=item.channel, rid=request.rid, provider=provider)
+        if item.key in subscriber.subscriptions:
             return
-        client.wishes[item.key] = item
+        subscriber.subscriptions[item.key] = item
         points = self._points(item)
-        payload = {"data": [_told(point) for point in points], "symbol": item.symbol, "source": item.provider}
-        now = self._quotes.latest(item.asset or "").timestamp
-        client.data(item.channel, now, payload, opening=True)
+        payload = {"data": [_point_fields(point) for point in points], "symbol": item.symbol, "source": item.provider}
+        now = self._reference_prices.latest(item.asset or "").timestamp
+        subscriber.send(item.channel, now, payload, opening=True)
 
-    def _points(self, item: _Item) -> list[Point]:
-        """Give two minutes of prices; of averages over other windows there are none."""
+    def _points(self, item: _PriceSubscription) -> list[PricePoint]:
+        """Return two minutes of prices; averages over other windows than a minute have none."""
         if not item.channel.endswith(".twap"):
-            return self._quotes.recent(item.asset or "")
-        return self._quotes.averages(item.asset or "") if item.filter.window_seconds == _WINDOW else []
+            return self._reference_prices.recent(item.asset or "")
+        return self._reference_prices.averages(item.asset or "") if item.filter.window_seconds == _WINDOW else []
 
-    # --- what is told ---
-
-    def quoted(self) -> None:
-        """Pass on the newest prices."""
-        for client in list(self._clients.values()):
-            for item in client.wishes.values():
-                points = self._points(item)[-1:]
-                for point in points:
-                    self._tell(client, item, point)
-
-    def _tell(self, client: _Client, item: _Item, point: Point) -> None:
-        skipped = self._strike("skip")
+    def _send_point(self, subscriber: _Subscriber, item: _PriceSubscription, point: PricePoint) -> None:
+        skipped = self._strike_own("skip")
         if skipped is not None:
-            _ = client.skip(item.channel) if skipped.detail else client.dropped.update([item.channel])
+            _ = subscriber.skip(item.channel) if skipped.detail else subscriber.dropped.update([item.channel])
             return
         more: dict[str, object] = {"symbol": item.symbol, "source": item.provider}
         if item.channel.endswith("twap"):
             more["window_seconds"] = _WINDOW
-        elif item.is_choosable:
+        elif item.has_provider_choice:
             more |= {"received_at": point.timestamp, "is_carried_forward": False}
-        text = client.data(item.channel, point.timestamp, _told(point) | more)
-        if self._strike("duplicate"):
-            client.outlet.data(text)
+        text = subscriber.send(item.channel, point.timestamp, _point_fields(point) | more)
+        if self._strike_own("duplicate"):
+            subscriber.client.send(text)
 
-    def _strike(self, kind: FaultKind) -> Fault | None:
-        """Find a fault that was meant for this channel, and count the blow."""
+    def _strike_own(self, kind: FaultKind) -> Fault | None:
+        """Find a fault meant for this channel alone, and count a strike."""
         fault = self._hub.faults.find(kind, "prices")
         if fault is None or fault.channel != "prices":
             return None
@@ -234,19 +232,19 @@ class PricesChannel:
         return fault
 
 
-def _refusal(client: _Client, item: _Item, op: str) -> str:
+def _refusal_code(subscriber: _Subscriber, item: _PriceSubscription, op: str) -> str:
     if item.channel not in _CHANNELS:
         return "bad_channel"
-    if not client.authed:
+    if not subscriber.is_authenticated:
         return "auth_required"
     chosen = item.filter.provider
-    if item.asset is None or (item.is_choosable and chosen not in (None, "chainlink", "pyth")):
+    if item.asset is None or (item.has_provider_choice and chosen not in (None, "chainlink", "pyth")):
         return "bad_filter"
     if item.channel.endswith(".twap") and (item.filter.window_seconds or 0) < 1:
         return "bad_filter"
-    is_new = op == "subscribe" and item.key not in client.wishes
-    return "sub_limit" if is_new and len(client.wishes) >= _MOST else ""
+    is_new = op == "subscribe" and item.key not in subscriber.subscriptions
+    return "sub_limit" if is_new and len(subscriber.subscriptions) >= _MAX_SUBSCRIPTIONS else ""
 
 
-def _told(point: Point) -> dict[str, object]:
+def _point_fields(point: PricePoint) -> dict[str, object]:
     return {"full_accuracy_value": point.exact, "timestamp": point.timestamp, "value": point.value}

@@ -1,4 +1,4 @@
-"""The old real-time data socket: activity, reference prices and comments, by topic."""
+"""The channel of the older real-time data socket: activity, reference prices and comments, by topic."""
 
 import time
 from collections.abc import Sequence
@@ -7,31 +7,30 @@ from typing import cast
 
 import msgspec
 
-from pmlive.sim._catalogue import Market
+from pmlive.sim._connections import Hub, SocketClient
 from pmlive.sim._exchange import Exchange
-from pmlive.sim._frames import Message
-from pmlive.sim._hub import Hub
-from pmlive.sim._outlet import Outlet
-from pmlive.sim._reference import Point, Quotes, asset_of
+from pmlive.sim._markets import Market
+from pmlive.sim._order_book import MarketMessage
+from pmlive.sim._reference_prices import PricePoint, ReferencePrices, asset_of
 
 __all__ = ["RealtimeChannel"]
 
-_KINDS = {"crypto_prices": "crypto", "crypto_prices_chainlink": "crypto", "equity_prices": "equity"}
-_TOPICS = frozenset(("activity", "comments", *_KINDS))
+_ASSET_KINDS = {"crypto_prices": "crypto", "crypto_prices_chainlink": "crypto", "equity_prices": "equity"}
+_TOPICS = frozenset(("activity", "comments", *_ASSET_KINDS))
 _REFUSED = '{"body":{"message":"invalid subscription filters"},"statusCode":400}'
 _NAMES = ("Patient-Heron", "Quiet-Basalt", "Late-Lantern", "Even-Keel", "Distant-Sleet")
 
 
-class _Subscription(msgspec.Struct, frozen=True):
+class _TopicSubscription(msgspec.Struct, frozen=True):
     topic: str
     type: str = "*"
     filters: str = ""
 
-    def wants(self, topic: str, kind: str) -> bool:
+    def matches(self, topic: str, kind: str) -> bool:
         return self.topic == topic and self.type in ("*", kind)
 
     def fields(self) -> dict[str, str]:
-        """Read the filters; a bare list of symbols is understood for one topic only."""
+        """Decode the filters; a bare list of symbols is valid for one topic only."""
         if not self.filters or self.topic == "comments":
             return {}
         if self.topic == "crypto_prices" and not self.filters.startswith("{"):
@@ -39,89 +38,117 @@ class _Subscription(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.filters, type=dict[str, str])
 
 
-class _Request(msgspec.Struct):
+class _RealtimeRequest(msgspec.Struct):
     action: str = ""
-    subscriptions: list[_Subscription] = []
+    subscriptions: list[_TopicSubscription] = []
 
 
-_DECODER = msgspec.json.Decoder(_Request)
+_DECODER = msgspec.json.Decoder(_RealtimeRequest)
 
 
 class RealtimeChannel:
-    """Answers the clients of the live-data address; one bad item in a request silences the whole request."""
+    """The channel at the live-data address; one invalid item in a request invalidates the whole request."""
 
-    def __init__(self, exchange: Exchange, hub: Hub, quotes: Quotes, *, seed: int) -> None:
+    def __init__(self, exchange: Exchange, hub: Hub, reference_prices: ReferencePrices, *, seed: int) -> None:
         self._exchange = exchange
         self._hub = hub
-        self._quotes = quotes
+        self._reference_prices = reference_prices
         self._rng = Random(f"{seed}/wallets")
-        self._wishes: dict[int, list[_Subscription]] = {}
+        self._subscriptions: dict[int, list[_TopicSubscription]] = {}
 
-    async def serve(self, outlet: Outlet) -> None:
-        """Listen to one client until it leaves."""
-        wishes = self._wishes[outlet.id] = []
+    async def serve(self, client: SocketClient) -> None:
+        """Serve one client until it disconnects."""
+        subscriptions = self._subscriptions[client.id] = []
         try:
-            async for text in outlet.socket:
-                outlet.heard = time.monotonic()
+            async for text in client.socket:
+                client.last_active = time.monotonic()
                 if str(text).upper() == "PING":
-                    outlet.word("")
+                    client.send_control("")
                 else:
-                    self._request(outlet, wishes, str(text))
+                    self._handle(client, subscriptions, str(text))
         finally:
-            del self._wishes[outlet.id]
+            del self._subscriptions[client.id]
 
-    def _request(self, outlet: Outlet, wishes: list[_Subscription], text: str) -> None:
-        try:
-            request = _DECODER.decode(text)
-            good = all(_is_good(item) for item in request.subscriptions)
-        except msgspec.DecodeError:
-            good, request = False, _Request()
-        if not good:
-            outlet.word(_REFUSED)
-        elif request.action == "unsubscribe":
-            wishes[:] = [known for known in wishes if known not in request.subscriptions]
-        elif request.action == "subscribe":
-            fresh = [item for item in request.subscriptions if item not in wishes]
-            wishes += fresh
-            for item in fresh:
-                self._open(outlet, item)
-
-    def _open(self, outlet: Outlet, item: _Subscription) -> None:
-        kind = _KINDS.get(item.topic)
-        symbols = _symbols(item)
-        if kind is None or len(symbols) != 1 or (asset := asset_of(symbols[0], kind)) is None:
-            return
-        data = [{"timestamp": point.timestamp, "value": point.value} for point in self._quotes.recent(asset)]
-        outlet.data(self._envelope(item.topic, "subscribe", {"symbol": symbols[0], "data": data}))
-
-    def told(self, messages: Sequence[Message]) -> None:
-        """Pass on the trades among the market channel's messages."""
-        if not self._wishes:
+    def publish_trades(self, messages: Sequence[MarketMessage]) -> None:
+        """Send the trades among the market channel's messages."""
+        if not self._subscriptions:
             return
         for message in messages:
             if message.kind == "last_trade_price":
-                self._trade(message)
+                self._publish_trade(message)
 
-    def _trade(self, message: Message) -> None:
+    def publish_prices(self) -> None:
+        """Send the latest reference prices."""
+        for client in self._hub.clients_of("realtime"):
+            for item in self._subscriptions.get(client.id, []):
+                if item.matches(item.topic, "update") and (kind := _ASSET_KINDS.get(item.topic)):
+                    self._send_price(client, item, kind)
+
+    def comment(self, body: str, market: Market) -> None:
+        """Send a comment on a market's event."""
+        payload: dict[str, object] = {
+            "body": body,
+            "createdAt": "2026-01-01T00:00:00Z",
+            "id": str(self._rng.randrange(10**6, 10**7)),
+            "parentCommentID": None,
+            "parentEntityID": int(market.event_id),
+            "parentEntityType": "Event",
+            "profile": {"name": self._rng.choice(_NAMES), "displayUsernamePublic": True},
+            "reactionCount": 0,
+            "replyAddress": None,
+            "reportCount": 0,
+            "userAddress": f"0x{self._rng.getrandbits(160):040x}",
+        }
+        text = self._envelope("comments", "comment_created", payload)
+        for client in self._hub.clients_of("realtime"):
+            subscriptions = self._subscriptions.get(client.id, [])
+            if any(item.matches("comments", "comment_created") for item in subscriptions):
+                client.send(text)
+
+    def _handle(self, client: SocketClient, subscriptions: list[_TopicSubscription], text: str) -> None:
+        try:
+            request = _DECODER.decode(text)
+            valid = all(_is_valid(item) for item in request.subscriptions)
+        except msgspec.DecodeError:
+            valid, request = False, _RealtimeRequest()
+        if not valid:
+            client.send_control(_REFUSED)
+        elif request.action == "unsubscribe":
+            subscriptions[:] = [item for item in subscriptions if item not in request.subscriptions]
+        elif request.action == "subscribe":
+            added = [item for item in request.subscriptions if item not in subscriptions]
+            subscriptions += added
+            for item in added:
+                self._send_history(client, item)
+
+    def _send_history(self, client: SocketClient, item: _TopicSubscription) -> None:
+        kind = _ASSET_KINDS.get(item.topic)
+        symbols = _symbols(item)
+        if kind is None or len(symbols) != 1 or (asset := asset_of(symbols[0], kind)) is None:
+            return
+        data = [{"timestamp": point.timestamp, "value": point.value} for point in self._reference_prices.recent(asset)]
+        client.send(self._envelope(item.topic, "subscribe", {"symbol": symbols[0], "data": data}))
+
+    def _publish_trade(self, message: MarketMessage) -> None:
         trade: dict[str, str] = msgspec.json.decode(message.text, type=dict[str, str])
-        market = self._exchange.of_token(trade["asset_id"])
+        market = self._exchange.market_of_token(trade["asset_id"])
         if market is None:
             return
-        taker = self._activity(market, trade, market.token_ids.index(trade["asset_id"]), trade["side"])
+        taker = self._activity_fields(market, trade, market.token_ids.index(trade["asset_id"]), trade["side"])
         maker_side = "SELL" if trade["side"] == "BUY" else "BUY"
-        maker = self._activity(market, trade, taker["outcomeIndex"] == 1, maker_side)
+        maker = self._activity_fields(market, trade, taker["outcomeIndex"] == 1, maker_side)
         for kind, payload in (("orders_matched", taker), ("trades", taker), ("trades", maker)):
-            self._publish(kind, payload, market)
+            self._publish_activity(kind, payload, market)
 
-    def _publish(self, kind: str, payload: dict[str, object], market: Market) -> None:
+    def _publish_activity(self, kind: str, payload: dict[str, object], market: Market) -> None:
         names = {"event_slug": market.event_slug, "market_slug": market.slug}
         text = self._envelope("activity", kind, payload)
-        for outlet in self._hub.of("realtime"):
-            wishes = self._wishes.get(outlet.id, [])
-            if any(wish.wants("activity", kind) and wish.fields().items() <= names.items() for wish in wishes):
-                outlet.data(text)
+        for client in self._hub.clients_of("realtime"):
+            subscriptions = self._subscriptions.get(client.id, [])
+            if any(item.matches("activity", kind) and item.fields().items() <= names.items() for item in subscriptions):
+                client.send(text)
 
-    def _activity(self, market: Market, trade: dict[str, str], outcome: int, side: str) -> dict[str, object]:
+    def _activity_fields(self, market: Market, trade: dict[str, str], outcome: int, side: str) -> dict[str, object]:
         name = self._rng.choice(_NAMES)
         return {
             "asset": market.token_ids[outcome],
@@ -144,38 +171,11 @@ class RealtimeChannel:
             "transactionHash": trade["transaction_hash"],
         }
 
-    def quoted(self) -> None:
-        """Pass on the newest reference prices."""
-        for outlet in self._hub.of("realtime"):
-            for wish in self._wishes.get(outlet.id, []):
-                if wish.wants(wish.topic, "update") and (kind := _KINDS.get(wish.topic)):
-                    self._quote(outlet, wish, kind)
-
-    def _quote(self, outlet: Outlet, wish: _Subscription, kind: str) -> None:
-        for symbol in _symbols(wish) or _usual(wish.topic):
+    def _send_price(self, client: SocketClient, item: _TopicSubscription, kind: str) -> None:
+        for symbol in _symbols(item) or _default_symbols(item.topic):
             if (asset := asset_of(symbol, kind)) is not None:
-                payload = _update(symbol, self._quotes.latest(asset), wish.topic)
-                outlet.data(self._envelope(wish.topic, "update", payload))
-
-    def comment(self, body: str, market: Market) -> None:
-        """Let somebody comment on an event."""
-        payload: dict[str, object] = {
-            "body": body,
-            "createdAt": "2026-01-01T00:00:00Z",
-            "id": str(self._rng.randrange(10**6, 10**7)),
-            "parentCommentID": None,
-            "parentEntityID": int(market.event_id),
-            "parentEntityType": "Event",
-            "profile": {"name": self._rng.choice(_NAMES), "displayUsernamePublic": True},
-            "reactionCount": 0,
-            "replyAddress": None,
-            "reportCount": 0,
-            "userAddress": f"0x{self._rng.getrandbits(160):040x}",
-        }
-        text = self._envelope("comments", "comment_created", payload)
-        for outlet in self._hub.of("realtime"):
-            if any(wish.wants("comments", "comment_created") for wish in self._wishes.get(outlet.id, [])):
-                outlet.data(text)
+                payload = _price_fields(symbol, self._reference_prices.latest(asset), item.topic)
+                client.send(self._envelope(item.topic, "update", payload))
 
     def _envelope(self, topic: str, kind: str, payload: dict[str, object]) -> str:
         now = self._exchange.clock()
@@ -183,25 +183,25 @@ class RealtimeChannel:
         return msgspec.json.encode(fields).decode()
 
 
-def _is_good(item: _Subscription) -> bool:
+def _is_valid(item: _TopicSubscription) -> bool:
     fields = item.fields()
     return item.topic in _TOPICS and (item.topic != "activity" or fields.keys() <= {"event_slug", "market_slug"})
 
 
-def _symbols(item: _Subscription) -> list[str]:
+def _symbols(item: _TopicSubscription) -> list[str]:
     fields = item.fields()
     listed = fields.get("symbols", fields.get("symbol", ""))
     return [symbol.strip() for symbol in listed.split(",") if symbol.strip()]
 
 
-def _usual(topic: str) -> tuple[str, ...]:
+def _default_symbols(topic: str) -> tuple[str, ...]:
     return {
         "crypto_prices": ("btcusdt", "ethusdt", "solusdt", "xrpusdt"),
         "crypto_prices_chainlink": ("btc/usd", "eth/usd", "sol/usd", "xrp/usd"),
     }.get(topic, ("aapl", "nvda", "tsla"))
 
 
-def _update(symbol: str, point: Point, topic: str) -> dict[str, object]:
+def _price_fields(symbol: str, point: PricePoint, topic: str) -> dict[str, object]:
     payload: dict[str, object] = {"symbol": symbol, "timestamp": point.timestamp, "value": point.value}
     if topic == "crypto_prices_chainlink":
         return payload | {"full_accuracy_value": point.exact.replace(".", "") + "0" * 10}

@@ -1,4 +1,4 @@
-"""The simulated venue as a user starts it: a server in a thread of its own, and the hands that disturb it."""
+"""The simulated venue as its users see it: a server in a thread of its own, and what they can do to it."""
 
 import asyncio
 import time
@@ -6,38 +6,36 @@ from collections import deque
 from collections.abc import Callable
 from typing import Self
 
-from pmlive.sim._catalogue import Market, markets, of_protocol_v2
-from pmlive.sim._credentials import CREDENTIALS, Credentials
+from pmlive.sim._connections import Connection, Dial, Hub, Limits, SocketClient
 from pmlive.sim._exchange import Exchange
-from pmlive.sim._faults import Fault, FaultChannel, FaultKind, Faults
-from pmlive.sim._hub import Dial, Hub, Limits
-from pmlive.sim._ledger import Change, History, Ledger
-from pmlive.sim._mischief import Mischief
-from pmlive.sim._orders import OrderStory
-from pmlive.sim._outlet import Connection, Outlet
-from pmlive.sim._script import Script, write_script
-from pmlive.sim._server import Server, Urls
-from pmlive.sim._thread import LoopThread
+from pmlive.sim._faults import Fault, FaultChannel, FaultKind, Faults, MessageFaults
+from pmlive.sim._ground_truth import Change, GroundTruth, History
+from pmlive.sim._loop_thread import LoopThread
+from pmlive.sim._markets import Market, as_protocol_v2, markets
+from pmlive.sim._offline import Script, write_script
+from pmlive.sim._server import Urls, VenueServer
+from pmlive.sim._user_channel import CREDENTIALS, Credentials, OrderStory
 
 __all__ = ["SimulatedVenue"]
 
-_FIREHOSE = 100_000
+# Messages of the script that is written where ``rate`` is None.
+_SCRIPT_MESSAGES = 100_000
 
 
-def _milliseconds() -> int:
+def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
 class SimulatedVenue:
     """A venue on loopback that speaks the real one's protocol; use it as a context manager, or start and stop it.
 
-    The same seed gives the same markets and, while nobody asks for markets of a rolling series, the same messages but
-    for their times. ``rate`` is in messages a second over all markets; None sends each subscriber a prepared
+    The same seed gives the same markets and, as long as no market of a rolling series is requested, the same messages
+    except for their times. ``rate`` is in messages a second over all markets; None sends each subscriber a prepared
     ``script`` as fast as its socket takes it. ``port`` is the first of five, 0 takes any. ``depth`` is the number of
-    levels a side. ``lifetime`` (seconds) ends the ordinary markets, ``resolve_after`` is how long after its end a
-    market's winner is named. ``story_every`` is the time between the simulated user's orders. ``duplicates`` is the
-    share of changes that the venue says twice. ``keep_truth`` keeps every frame sent, in ``delivered``, and every
-    change made, in ``changes`` and ``history``. So many of the ordinary markets as ``v2`` says, the last ones, are of
+    levels of each side. ``lifetime`` (seconds) is that of the ordinary markets, ``resolve_after`` (seconds) the time
+    from a market's end to its resolution, ``story_every`` (seconds) that between the simulated user's orders.
+    ``duplicates`` is the share of changes that the venue sends twice. ``keep_truth`` keeps every frame sent, in
+    ``delivered``, and every change made, in ``changes`` and ``history``. The last ``v2`` of the ordinary markets are of
     protocol V2: their tokens are Gamma's ``positionIds``, though it states ``clobTokenIds`` as well.
 
     >>> with SimulatedVenue(markets=2, seed=7, rate=0) as venue:
@@ -46,7 +44,7 @@ class SimulatedVenue:
      'PMLIVE_CLOB_URL')
     """
 
-    def __init__(  # noqa: PLR0913  # all but the first few have defaults that most leave alone
+    def __init__(  # noqa: PLR0913  # most callers set the first few only
         self,
         *,
         markets: int = 3,
@@ -63,26 +61,25 @@ class SimulatedVenue:
         v2: int = 0,
         limits: Limits | None = None,
         script: Script | None = None,
-        clock: Callable[[], int] = _milliseconds,
+        clock: Callable[[], int] = _now_ms,
     ) -> None:
         if rate is None and script is None:
-            script = write_script(markets, seed=seed, messages=_FIREHOSE, depth=depth, start=clock())
-        listed = script.markets if script is not None else _list(markets, seed, hostile=hostile_titles, v2=v2)
+            script = write_script(markets, seed=seed, messages=_SCRIPT_MESSAGES, depth=depth, start=clock())
+        listed = script.markets if script is not None else _listed_markets(markets, seed, hostile=hostile_titles, v2=v2)
         self.credentials: Credentials = CREDENTIALS
         self._faults = Faults()
-        self._mischief = Mischief(self._faults, seed=seed, duplicates=duplicates)
-        self._hub = Hub(self._faults, self._mischief, limits=limits or Limits(), keep_truth=keep_truth)
+        self._message_faults = MessageFaults(self._faults, seed=seed, duplicates=duplicates)
+        self._hub = Hub(self._faults, self._message_faults, limits=limits or Limits(), keep_truth=keep_truth)
         self._exchange = Exchange(
             listed, seed=seed, depth=depth, clock=clock, lifetime=lifetime, resolve_after=resolve_after
         )
-        self._make = lambda: Server(
+        self._new_server = lambda: VenueServer(
             self._exchange, self._hub, seed=seed, rate=rate or 0.0, story_every=story_every, script=script
         )
         if keep_truth and script is None:
-            self._hub.ledger = Ledger(self._exchange)
-        self._script = script
+            self._hub.ground_truth = GroundTruth(self._exchange)
         self._port = port
-        self._server: Server | None = None
+        self._server: VenueServer | None = None
         self._urls: Urls | None = None
         self._thread = LoopThread("pmlive-sim")
 
@@ -122,7 +119,7 @@ class SimulatedVenue:
 
     @property
     def urls(self) -> Urls:
-        """Give the addresses.
+        """Return the addresses.
 
         Raises:
             RuntimeError: the venue was not started.
@@ -132,7 +129,7 @@ class SimulatedVenue:
         return self._urls
 
     def environment(self) -> dict[str, str]:
-        """Give the variables that point pmlive at this venue."""
+        """Return the variables that point pmlive at this venue."""
         urls = self.urls
         return {
             "PMLIVE_CLOB_WS_URL": urls.clob_ws,
@@ -144,7 +141,7 @@ class SimulatedVenue:
 
     @property
     def markets(self) -> list[Market]:
-        """List the markets there are now."""
+        """List the present markets."""
         return self._thread.call(lambda: list(self._exchange))
 
     @property
@@ -159,52 +156,52 @@ class SimulatedVenue:
 
     @property
     def delivered(self) -> dict[int, deque[str]]:
-        """Give the data frames sent on each connection by its id; empty without ``keep_truth``."""
+        """Return the data frames sent on each connection, by its id; empty without ``keep_truth``."""
         return dict(self._hub.delivered)
 
     @property
     def withheld(self) -> list[str]:
-        """List the messages that the faults ``skip`` and ``silent`` kept from everybody."""
-        return [message.text for message in list(self._mischief.withheld)]
+        """List the messages that faults such as ``skip`` and ``silent`` withheld from everybody."""
+        return [message.text for message in list(self._message_faults.withheld)]
 
     def changes(self) -> list[Change]:
-        """List every change of a level since the beginning, whether sent or not; empty without ``keep_truth``."""
-        ledger = self._hub.ledger
-        return [] if ledger is None else ledger.changes()
+        """List every change of a level since the start, whether sent or not; empty without ``keep_truth``."""
+        ground_truth = self._hub.ground_truth
+        return [] if ground_truth is None else ground_truth.changes()
 
     def history(self) -> dict[str, History]:
-        """Give the books that each token has had since the beginning; empty without ``keep_truth``."""
-        ledger = self._hub.ledger
-        return {} if ledger is None else ledger.history()
+        """Return the books that each token has had since the start; empty without ``keep_truth``."""
+        ground_truth = self._hub.ground_truth
+        return {} if ground_truth is None else ground_truth.history()
 
     @property
     def faults(self) -> list[Fault]:
-        """List the faults there have been, with their counts."""
+        """List all faults so far, with their counts."""
         return self._thread.call(lambda: list(self._faults))
 
     def market(self, slug: str) -> Market | None:
-        """Find a market by its slug; one of a rolling series (``btc-updown-5m-…``) comes to be when asked for."""
+        """Find a market by its slug; create one of a rolling series (``btc-updown-5m-…``) on first request."""
         return self._thread.call(lambda: self._market(slug))
 
     def book(self, token_id: str) -> str:
-        """Give a token's book now, as REST answers it.
+        """Return a token's present book, as REST does.
 
         Raises:
             KeyError: no market has this token.
         """
-        market = self._exchange.of_token(token_id)
+        market = self._exchange.market_of_token(token_id)
         if market is None:
             raise KeyError(token_id)
         outcome = market.token_ids.index(token_id)
         return self._thread.call(lambda: self._exchange.model(market).state.rest_book(outcome))
 
     def step(self, count: int = 1) -> int:
-        """Let so many things happen now, beside what ``rate`` brings; tell how many messages they made."""
-        server = self._running()
+        """Do ``count`` random things now, besides those of ``rate``; return the number of their messages."""
+        server = self._running_server()
         return self._thread.call(lambda: sum(server.step() for _ in range(count)))
 
     def resolve(self, market: Market, *, winner: str | None = None) -> None:
-        """End a market now; the winner is an outcome's name, by default the one that is ahead.
+        """Resolve a market now; the winner is an outcome's name, by default the one that is ahead.
 
         Raises:
             ValueError: the market has no such outcome.
@@ -213,27 +210,27 @@ class SimulatedVenue:
         self._thread.call(lambda: self._hub.publish(self._exchange.resolve(market, winner=index)))
 
     def announce(self, market: Market) -> None:
-        """Tell every flagged connection of a market as if it had been made just now."""
+        """Announce a market as new to every connection with ``custom_feature_enabled``."""
         self._thread.call(
             lambda: self._hub.publish([self._exchange.model(market).state.new_market(now=self._exchange.clock())])
         )
 
     def release(self) -> None:
-        """Say what faults kept from everybody after all, late as it is."""
-        self._thread.call(lambda: self._hub.publish(self._mischief.release()))
+        """Send what faults have withheld, late as it is."""
+        self._thread.call(lambda: self._hub.publish(self._message_faults.release()))
 
     def empty(self, market: Market) -> None:
-        """Take every order of a market away; it stays open, though nothing happens to it any more."""
+        """Cancel every order of a market; it stays open, but nothing happens to it any more."""
         self._thread.call(lambda: self._hub.publish(self._exchange.empty(market)))
 
     def user_order(self, market: Market, story: OrderStory = "filled") -> None:
-        """Let the simulated user place an order that ends so; its messages come over the next second."""
-        server = self._running()
-        self._thread.call(lambda: server.user.story(market, story))
+        """Place an order of the simulated user that ends as in ``story``; its messages take about a second."""
+        server = self._running_server()
+        self._thread.call(lambda: server.user.start_order(market, story))
 
     def comment(self, body: str, market: Market) -> None:
-        """Let somebody comment on a market's event."""
-        server = self._running()
+        """Send a comment on a market's event."""
+        server = self._running_server()
         self._thread.call(lambda: server.realtime.comment(body, market))
 
     def fault(
@@ -247,7 +244,7 @@ class SimulatedVenue:
         detail: str = "",
         number: int | None = None,
     ) -> Fault:
-        """Disturb the clients; the table in the package's docstring tells what each kind does and takes."""
+        """Disturb the clients; the table in the package's docstring lists the kinds and their parameters."""
         return self._thread.call(
             lambda: self._fault(
                 self._faults.add(
@@ -269,14 +266,14 @@ class SimulatedVenue:
 
     def _fault(self, fault: Fault, *, lasting: bool) -> Fault:
         if fault.kind == "forget":
-            fault.count = self._hub.forget(fault.token_id)
+            fault.count = self._hub.drop_subscriptions(fault.token_id)
             fault.clear()
         if fault.kind not in ("drop", "close"):
             return fault
-        for outlet in self._hub.of(fault.channel, fault.token_id):
+        for client in self._hub.clients_of(fault.channel, fault.token_id):
             if fault.in_force(time.monotonic()):
                 fault.struck()
-                _end(outlet, fault)
+                _end_connection(client, fault)
         if not lasting:
             fault.clear()
         return fault
@@ -284,10 +281,10 @@ class SimulatedVenue:
     def _market(self, slug: str) -> Market | None:
         market = self._exchange.market(slug)
         if self._server is not None:
-            self._server.due()
+            self._server.publish_due()
         return market
 
-    def _running(self) -> Server:
+    def _running_server(self) -> VenueServer:
         if self._server is None:
             raise RuntimeError("the simulated venue is not started; call start()")
         return self._server
@@ -297,18 +294,18 @@ class SimulatedVenue:
             self._urls = urls
             ready()
 
-        self._server = self._make()
+        self._server = self._new_server()
         await self._server.run(self._port, stopping, started)
 
 
-def _end(outlet: Outlet, fault: Fault) -> None:
+def _end_connection(client: SocketClient, fault: Fault) -> None:
     if fault.kind == "drop":
-        outlet.cut(fault.detail)
+        client.cut(fault.detail)
     else:
-        outlet.close(fault.number or 1012, fault.detail)
+        client.close(fault.number or 1012, fault.detail)
 
 
-def _list(number: int, seed: int, *, hostile: bool, v2: int) -> list[Market]:
-    made = markets(number, seed=seed, titles="hostile" if hostile else "plain")
+def _listed_markets(number: int, seed: int, *, hostile: bool, v2: int) -> list[Market]:
+    plain = markets(number, seed=seed, titles="hostile" if hostile else "plain")
     first = max(0, number - v2)
-    return made[:first] + [of_protocol_v2(market) for market in made[first:]]
+    return plain[:first] + [as_protocol_v2(market) for market in plain[first:]]

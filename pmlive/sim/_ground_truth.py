@@ -1,4 +1,4 @@
-"""The venue's own account of what it did, whether or not anybody was told: every change, and every book there was."""
+"""The ground truth: every change and every book of the simulated markets, whether or not it was sent."""
 
 from bisect import bisect_right
 from collections import defaultdict
@@ -7,17 +7,17 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from pmlive.sim._exchange import Exchange
-from pmlive.sim._frames import Message
+from pmlive.sim._order_book import MarketMessage
 
-__all__ = ["Change", "History", "Ledger"]
+__all__ = ["Change", "GroundTruth", "History"]
 
 _Side: TypeAlias = Literal["bid", "ask"]
-# The levels of both sides, best first, as a client would show them.
+# The levels of both sides, best first.
 Levels: TypeAlias = tuple[tuple[tuple[float, float], ...], tuple[tuple[float, float], ...]]
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One level as it became at a time in milliseconds; size 0 removed it."""
+    """One level as it was set at a time in milliseconds; size 0 removed it."""
 
     at: int
     token_id: str
@@ -27,7 +27,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 class History:
-    """The books that one token has had: which there were in an interval of milliseconds, and since when one was not."""
+    """The books that one token has had, with their times in milliseconds."""
 
     def __init__(self, states: list[tuple[int, Levels]]) -> None:
         self._times = [at for at, _ in states]
@@ -35,56 +35,56 @@ class History:
 
     @property
     def latest(self) -> Levels:
-        """Give the bids and the asks as they are now, best first."""
+        """Return the present bids and asks, best first."""
         return self._states[-1]
 
     def had(self, bids: list[tuple[float, float]], asks: list[tuple[float, float]], *, since: int, until: int) -> bool:
-        """Tell whether this was the book at some time between, both times included."""
-        wanted = (tuple(bids), tuple(asks))
+        """Return whether this was the book at any time from ``since`` to ``until``, both included."""
+        book = (tuple(bids), tuple(asks))
         first = max(0, bisect_right(self._times, since) - 1)
-        return wanted in self._states[first : bisect_right(self._times, until)]
+        return book in self._states[first : bisect_right(self._times, until)]
 
 
-class _Level(msgspec.Struct):
+class _LevelFields(msgspec.Struct):
     price: str
     size: str
 
 
-class _Book(msgspec.Struct):
-    bids: list[_Level]
-    asks: list[_Level]
+class _BookFields(msgspec.Struct):
+    bids: list[_LevelFields]
+    asks: list[_LevelFields]
 
 
-class _Entry(msgspec.Struct):
+class _EntryFields(msgspec.Struct):
     asset_id: str
     price: str
     size: str
     side: str
 
 
-class _PriceChange(msgspec.Struct):
-    price_changes: list[_Entry]
+class _ChangeFields(msgspec.Struct):
+    price_changes: list[_EntryFields]
     timestamp: str
 
 
-_BOOK = msgspec.json.Decoder(_Book)
-_CHANGE = msgspec.json.Decoder(_PriceChange)
+_BOOK_DECODER = msgspec.json.Decoder(_BookFields)
+_CHANGE_DECODER = msgspec.json.Decoder(_ChangeFields)
 
 
-class Ledger:
-    """Notes the changes of an exchange's markets from now on; whoever asks reads them in their own thread."""
+class GroundTruth:
+    """The changes of an exchange's markets since its start; ``changes`` and ``history`` may run in any thread."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self._began = exchange.clock()
-        self._openings = {
+        self._started_at = exchange.clock()
+        self._opening_books = {
             token: exchange.model(market).state.rest_book(outcome)
             for market in exchange
             for outcome, token in enumerate(market.token_ids)
         }
         self._texts: list[str] = []
 
-    def note(self, step: list[Message]) -> None:
-        """Note what a step changed."""
+    def record(self, step: list[MarketMessage]) -> None:
+        """Record the changes of one step."""
         self._texts += [message.text for message in step if message.kind == "price_change"]
 
     def changes(self) -> list[Change]:
@@ -97,27 +97,27 @@ class Ledger:
                 price=float(entry.price),
                 size=float(entry.size),
             )
-            for frame in map(_CHANGE.decode, self._texts.copy())
+            for frame in map(_CHANGE_DECODER.decode, self._texts.copy())
             for entry in frame.price_changes
         ]
 
     def history(self) -> dict[str, History]:
-        """Follow every token's book from its opening."""
-        of_token: defaultdict[str, list[Change]] = defaultdict(list)
+        """Return every token's books since the opening."""
+        changes_of: defaultdict[str, list[Change]] = defaultdict(list)
         for change in self.changes():
-            of_token[change.token_id].append(change)
+            changes_of[change.token_id].append(change)
         return {
-            token: History(_followed(_BOOK.decode(opening), of_token[token], self._began))
-            for token, opening in self._openings.items()
+            token: History(_replayed(_BOOK_DECODER.decode(opening), changes_of[token], self._started_at))
+            for token, opening in self._opening_books.items()
         }
 
 
-def _followed(opening: _Book, changes: list[Change], began: int) -> list[tuple[int, Levels]]:
+def _replayed(opening: _BookFields, changes: list[Change], started_at: int) -> list[tuple[int, Levels]]:
     sides: dict[_Side, dict[float, float]] = {
         "bid": {float(level.price): float(level.size) for level in opening.bids},
         "ask": {float(level.price): float(level.size) for level in opening.asks},
     }
-    states = [(began, _levels(sides))]
+    states = [(started_at, _levels(sides))]
     for change in changes:
         side = sides[change.side]
         side.pop(change.price, None)

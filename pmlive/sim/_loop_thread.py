@@ -1,39 +1,25 @@
 """An event loop in a daemon thread of its own."""
 
 import asyncio
-import socket
 import threading
-from asyncio.trsock import TransportSocket
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TypeAlias, TypeVar, cast
 
 from pmlive.threads import note_fault, single
 
-__all__ = ["LoopThread", "Main", "stop_accepting"]
+__all__ = ["LoopThread", "Main"]
 
 T = TypeVar("T")
 
-# Runs until the event is set; calls back once it is ready.
+# A coroutine function that runs until the event is set, and calls back once it is ready.
 Main: TypeAlias = Callable[[asyncio.Event, Callable[[], None]], Coroutine[object, object, None]]
 
-_PATIENCE = 10.0
-
-
-async def stop_accepting(listeners: Iterable[TransportSocket | socket.socket]) -> None:
-    """Accept nothing more, and let the loop hand over what was accepted: a task, then a transport, then its protocol.
-
-    A server that closes before that loses it: sockets that nobody has nor closes.
-    """
-    loop = asyncio.get_running_loop()
-    for listener in listeners:
-        loop.remove_reader(listener.fileno())
-    for _ in range(3):
-        await asyncio.sleep(0)
+_TIMEOUT = 10.0
 
 
 class LoopThread:
-    """Runs one coroutine in a thread, and hands it work from others."""
+    """A daemon thread that runs one coroutine in an event loop, and the work that other threads hand it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -42,13 +28,8 @@ class LoopThread:
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
 
-    @property
-    def running(self) -> bool:
-        """Tell whether it was started and not stopped."""
-        return self._thread is not None
-
     def start(self, main: Main) -> None:
-        """Run ``main``; return once it says that it is ready, raise what it raised before that."""
+        """Run ``main``; return once it is ready, or raise what it raised before that."""
         if self._thread is not None:
             return
         ready = threading.Event()
@@ -61,13 +42,13 @@ class LoopThread:
             raise self._failure
 
     def stop(self) -> None:
-        """Ask ``main`` to end and wait for it."""
+        """Ask ``main`` to end, and wait for it."""
         thread, self._thread = self._thread, None
         if thread is None or self._loop is None or self._stopping is None:
             return
         if thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
-        thread.join(_PATIENCE)
+        thread.join(_TIMEOUT)
         self._loop = None
 
     def wait(self) -> None:
@@ -76,21 +57,21 @@ class LoopThread:
             self._thread.join(1.0)
 
     def call(self, work: Callable[[], T]) -> T:
-        """Do something in the thread's loop, or here when there is none."""
+        """Call a function in the thread's loop and return its result; without a loop, call it here."""
         loop, thread = self._loop, self._thread
         if loop is None or thread is None or not thread.is_alive() or threading.current_thread() is thread:
             return work()
 
-        async def done() -> T:
+        async def run() -> T:
             return work()
 
-        return asyncio.run_coroutine_threadsafe(done(), loop).result(_PATIENCE)
+        return asyncio.run_coroutine_threadsafe(run(), loop).result(_TIMEOUT)
 
     def _run(self, main: Main, ready: threading.Event) -> None:
         try:
             asyncio.run(self._main(main, ready))
         except BaseException as error:  # noqa: BLE001  # handed to the thread that waits in start()
-            self._failure = _first(error)
+            self._failure = _root_cause(error)
             if ready.is_set():
                 note_fault(self._name, error)
         finally:
@@ -101,8 +82,8 @@ class LoopThread:
         await main(self._stopping, ready.set)
 
 
-def _first(error: BaseException) -> BaseException:
-    """Unwrap what a task group raises."""
+def _root_cause(error: BaseException) -> BaseException:
+    """Return the first exception inside the groups that a task group raises."""
     inner: BaseException = error
     while isinstance(inner, BaseExceptionGroup):
         inner = cast("BaseExceptionGroup[BaseException]", inner).exceptions[0]
