@@ -10,7 +10,7 @@ from support.waiting import wait_until
 
 from pmlive.errors import UnknownMarketError
 from pmlive.manager import Manager, Subscription
-from pmlive.manager.listing import Begin, Listing
+from pmlive.manager.lookups import Begin, Listing
 from pmlive.manager.source import Source
 from pmlive.sim import Market, SimulatedVenue
 

@@ -6,8 +6,8 @@ import polars as pl
 from support.waiting import wait_until
 
 import pmlive as pm
+from pmlive.manager.delivery import News
 from pmlive.manager.mailbox import Consumer
-from pmlive.manager.news import News
 from pmlive.manager.subscriptions import Subscription
 
 

@@ -2,7 +2,7 @@
 
 from pmlive.manager.core import Manager
 from pmlive.manager.lifecycle import close_all, managers
-from pmlive.manager.replaying import Replay
+from pmlive.manager.replay import Replay
 from pmlive.manager.subscriptions import CallbackType, Subscription, SubscriptionType
 from pmlive.manager.views import BookView
 

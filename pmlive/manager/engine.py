@@ -13,13 +13,11 @@ from pmlive.errors import AuthError, FeedError, PmliveError, UnknownMarketError
 from pmlive.events import Channel
 from pmlive.feed import Policy
 from pmlive.logs import get_logger
-from pmlive.manager.deliver import deliver
-from pmlive.manager.listing import Listing
+from pmlive.manager.delivery import News, deliver
 from pmlive.manager.live import Doubts, Live
-from pmlive.manager.news import News
-from pmlive.manager.outcomes import Outcomes, Waits, followed
+from pmlive.manager.lookups import Listing, Outcomes, Waits, followed
+from pmlive.manager.loop_thread import Runner
 from pmlive.manager.resolve import MarketId, Wanted, resolve, whole
-from pmlive.manager.runner import Runner
 from pmlive.manager.source import Source
 from pmlive.manager.status import Status, status_of
 from pmlive.manager.subscriptions import Registry, Subscription

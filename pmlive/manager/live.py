@@ -13,9 +13,9 @@ from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap, NewMarket
 from pmlive.feed import Clock, Connection, Policy, Pool, elapsed
 from pmlive.logs import get_logger
 from pmlive.manager.desk import Desk
-from pmlive.manager.follow import follow
+from pmlive.manager.lookups import follow
+from pmlive.manager.loop_thread import Tasks
 from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus, Dialling, Visit
-from pmlive.manager.tasks import Tasks
 from pmlive.markets import Catalogue, Series
 from pmlive.pipeline import Token
 from pmlive.proxies import Proxy, proxy_for

@@ -96,7 +96,13 @@ class Resets(NamedTuple):
 
 
 class Ladders:
-    """The books of ``tokens`` tokens, after none of the changes at first."""
+    """The books of ``tokens`` tokens, from level changes at once, with arrays; after none of the changes at first.
+
+    Changes are in the order in which they apply. A *reset* at a position empties a token's book before the change
+    there: a whole book is a reset followed by its levels, of which there has to be one, if only of no size. Each price
+    of each side of each token is one cell of an array; many changes are then one assignment, of which the last to a
+    cell counts.
+    """
 
     def __init__(self, changes: Changes, resets: Resets, *, tokens: int) -> None:
         self._token, self._size, self._resets, self._tokens = changes.token, changes.size, resets, tokens

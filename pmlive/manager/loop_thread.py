@@ -1,4 +1,4 @@
-"""The thread that everything live runs in."""
+"""The thread that everything live runs in, and the tasks in its loop."""
 
 import asyncio
 import os
@@ -9,11 +9,37 @@ from functools import partial
 from typing import TypeVar, cast
 
 from pmlive.errors import FeedError
-from pmlive.threads import repeating
+from pmlive.threads import note_fault, repeating
 
-__all__ = ["Runner"]
+__all__ = ["Runner", "Tasks"]
 
 T = TypeVar("T")
+
+
+class Tasks:
+    """Tasks of one event loop; one that fails is told as a fault of the feed, and all are cancelled in the end."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Run something beside; it is cancelled when the source ends."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            note_fault("pmlive", error)
+
+    async def cancel(self) -> None:
+        """End all."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Runner:

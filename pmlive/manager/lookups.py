@@ -1,26 +1,37 @@
-"""Which markets were resolved without being told so: the catalogue is asked, and the sooner the likelier it is.
+"""Lookups in the catalogue while markets are followed: next markets of a series, markets without tokens, outcomes.
 
 The socket may never tell a resolution, or tell it while we are away. So every market that is followed is looked up now
 and then; at once where its books emptied or REST has none of it any more, and often where it is past its end.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from zlib import crc32
 
 import msgspec
+from msgspec.structs import replace
 
-from pmlive.errors import PmliveError
+from pmlive.errors import PmliveError, UnknownMarketError
+from pmlive.events import MarketResolved, NewMarket
 from pmlive.logs import get_logger
-from pmlive.manager.follow import resolution
 from pmlive.manager.source import Source
-from pmlive.markets import Market
+from pmlive.manager.subscriptions import Subscription
+from pmlive.markets import Catalogue, Market, Series, is_token_id
 from pmlive.pipeline import Token
 
-__all__ = ["Followed", "Outcomes", "Plan", "Waits", "followed"]
+__all__ = ["Begin", "Followed", "Listing", "Outcomes", "Plan", "Waits", "follow", "followed", "resolution"]
 
 logger = get_logger(__name__)
-
+# The next market is subscribed this share of a step before the present one ends, at most this many seconds before.
+_LEAD_SHARE = 0.5
+_LEAD_MOST = 60.0
+# A market that ended is kept until it was settled, which the venue does within minutes.
+_KEPT_AFTER = 600.0
+_RETRY = 2.0
+# A catalogue that cannot be asked, or refuses, is asked less and less often.
+_RETRY_MOST = 60.0
+_NAMED = 10
 _S = 1_000_000_000
 # So many markets are asked for in one request, as the catalogue does by itself, and so many in one turn.
 _BATCH = 50
@@ -30,6 +41,149 @@ _EARLY = 0.1
 _MOST_DOUBLINGS = 20
 # So many tokens or markets are looked at before others of the thread go on.
 _AT_ONCE = 500
+
+
+async def follow(
+    series: Series,
+    catalogue: Catalogue,
+    add: Callable[[Market], Awaitable[None]],
+    drop: Callable[[Market], Awaitable[None]],
+) -> None:
+    """Subscribe the market of a series that runs now, each next one before its time, and drop those long ended."""
+    kept: dict[str, Market] = {}
+    slug = series.slug_at(time.time())
+    lead = min(_LEAD_MOST, series.step * _LEAD_SHARE)
+    while True:
+        await asyncio.sleep(max(0.0, series.start_of(slug) - lead - time.time()))
+        market = await _when_listed(catalogue, slug, until=series.end_of(slug))
+        if market is not None:
+            kept[slug] = market
+            await add(market)
+        for ended in [one for one in kept if series.end_of(one) + _KEPT_AFTER < time.time()]:
+            await drop(kept.pop(ended))
+        slug = series.following(slug)
+
+
+async def _when_listed(catalogue: Catalogue, slug: str, *, until: float) -> Market | None:
+    """Wait for a market to appear in the catalogue with its tokens; give up when it has ended."""
+    pause = _RETRY
+    while time.time() < until:
+        try:
+            market = await catalogue.market(slug)
+        except UnknownMarketError:
+            pause = _RETRY
+            logger.debug("market %s is not listed yet", slug)
+        except PmliveError as error:
+            pause = min(_RETRY_MOST, pause * 2)
+            logger.warning("the next market of a series cannot be looked up, trying again: %s", error)
+        else:
+            pause = _RETRY
+            if market.token_ids:
+                return market
+        await asyncio.sleep(pause)
+    logger.warning("market %s was not listed before it ended; it is missing", slug)
+    return None
+
+
+def resolution(market: Market, now: int) -> MarketResolved | None:
+    """Tell a market's resolution, at our time in nanoseconds, from its catalogue entry; None while there is none.
+
+    One that was settled by a split has no winner.
+    """
+    if not market.resolved:
+        return None
+    winner = market.winner or ""
+    return MarketResolved(
+        market=market.condition_id,
+        timestamp=now // 1_000_000,
+        token_ids=market.token_ids,
+        winning_token_id=market.tokens.get(winner, ""),
+        winning_outcome=winner,
+        id=market.id,
+        question=market.question,
+        slug=market.slug,
+        outcomes=market.outcomes,
+    )
+
+
+# Lets a subscription have a market that it waited for.
+Begin = Callable[[Subscription, Market], None]
+
+
+class Listing:
+    """Gives markets to the subscriptions that wait for them, as soon as the venue says which tokens they have.
+
+    Everything happens in the loop of the feed. The catalogue is asked each ``every`` seconds while anybody waits.
+    """
+
+    def __init__(self, source: Source, begin: Begin, every: float) -> None:
+        self._source = source
+        self._begin = begin
+        self._every = every
+        self._waiting: dict[str, tuple[Market, list[Subscription]]] = {}
+
+    def add(self, subscription: Subscription, markets: Sequence[Market]) -> None:
+        """Let a subscription wait for markets."""
+        if not markets:
+            return
+        for market in markets:
+            self._waiting.setdefault(_name(market), (market, []))[1].append(subscription)
+        subscription.awaited = [_name(market) for market in markets]
+        self._source.on_new_market = self._take_message
+        logger.warning(
+            "%d markets are listed without token ids for now, and are followed as soon as they have them: %s",
+            len(markets),
+            ", ".join(subscription.awaited[:_NAMED]),
+        )
+
+    async def run(self) -> None:
+        """Ask the catalogue, until cancelled."""
+        while True:
+            await asyncio.sleep(self._every)
+            self._forget_closed()
+            if self._waiting:
+                await self._ask()
+
+    async def _ask(self) -> None:
+        wanted = [market for market, _ in self._waiting.values()]
+        try:
+            found = await self._source.catalogue.now(wanted, "open")
+        except PmliveError as error:
+            logger.warning("markets that have no token ids yet could not be looked up, trying again: %s", error)
+            return
+        for market in found:
+            if market.token_ids:
+                self._take(market)
+
+    def _take_message(self, event: NewMarket) -> None:
+        known = next((self._waiting[name] for name in (event.slug, event.market) if name in self._waiting), None)
+        if known is None or not event.token_ids or not all(map(is_token_id, event.token_ids)):
+            return
+        self._take(replace(known[0], token_ids=event.token_ids, outcomes=event.outcomes or known[0].outcomes))
+
+    def _take(self, market: Market) -> None:
+        _, subscriptions = self._waiting.pop(_name(market), (market, []))
+        for subscription in subscriptions:
+            subscription.awaited = [name for name in subscription.awaited if name != _name(market)]
+            if not subscription.closed:
+                self._begin(subscription, market)
+        if subscriptions:
+            logger.info("market %s has token ids now, and is followed", _name(market))
+        self._forget_closed()
+
+    def _forget_closed(self) -> None:
+        """Wait for nothing on behalf of subscriptions that ended."""
+        self._waiting = {
+            name: (market, waiting)
+            for name, (market, subscriptions) in self._waiting.items()
+            if (waiting := [one for one in subscriptions if not one.closed])
+        }
+        if not self._waiting:
+            self._source.on_new_market = None
+
+
+def _name(market: Market) -> str:
+    return market.slug or market.condition_id
 
 
 class Waits(msgspec.Struct, frozen=True):
