@@ -156,6 +156,8 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     gap: Gap | None
     awaited: int = 0
     over: bool = False
+    # Tokens that are not followed and that messages of its market name, too.
+    beside: list[str] = []
 
 
 # A list is token ids; None is a kind that says all by itself.

@@ -1,12 +1,13 @@
 """What becomes of books and their proofs, told message by message with an invented clock."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded import frames
-from support.night import Night
+from support.night import Night, now
 from support.venue import FACTS, START, Venue, price_change
 
 from pmlive._wire import decode
@@ -524,6 +525,182 @@ def test_a_wrong_hash_that_nothing_follows_is_a_mismatch_after_a_second() -> Non
     assert "1" in night.wanted
     (gap,) = night.pipeline.open_gaps()
     assert gap.cause == "mismatch"
+
+
+_ENDS: dict[str, Callable[[Night], object]] = {
+    "a cut": lambda night: night.close(5400, 1),
+    "the end": lambda night: night.end(5400),
+    "an end that was meant": lambda night: night.note(5400, "unsubscribe", ["1"]),
+    "a resolution": lambda night: night.frame(5400, _resolved()),
+    "a new tick size": lambda night: night.frame(5400, _tick_size()),
+    "the next segment": lambda night: night.note(5400, "cut", b"", conn=0),
+    "a message that cannot be read": lambda night: night.frame(5400, "half of"),
+}
+
+
+def _resolved() -> str:
+    market = {"event_type": "market_resolved", "market": Venue().market, "winning_asset_id": "1"}
+    return json.dumps(market | {"assets_ids": ["1"], "winning_outcome": "Yes", "timestamp": str(START + 5400)})
+
+
+def _tick_size() -> str:
+    sizes = {"old_tick_size": "0.01", "new_tick_size": "0.001", "timestamp": str(START + 5400)}
+    return json.dumps({"event_type": "tick_size_change", "market": Venue().market, "asset_id": "1"} | sizes)
+
+
+@pytest.mark.parametrize("end", _ENDS)
+def test_a_wrong_hash_that_something_else_ends_is_a_gap_since_the_last_proof(end: str) -> None:
+    """What was lost before it may be seconds or hours old."""
+    night, venue = begun()
+    night.frame(100, venue.change("bid", "0.43", "5", 100))
+    venue.change("bid", "0.44", "5", 200)  # nobody received it
+    night.frame(5000, venue.change("bid", "0.40", "6", 5000, best_bid="", best_ask=""))
+    night.tick(5300)
+
+    _ENDS[end](night)
+    night.end(9000)
+
+    assert ("1", "mismatch", 100) in [gap[:3] for gap in night.gaps()]
+    assert counts(night).hash_mismatch == 1 if end in ("a cut", "the end") else True
+
+
+def test_a_wrong_hash_in_a_millisecond_that_may_go_on_tells_nothing_when_the_connection_ends() -> None:
+    night, venue = begun()
+    night.frame(100, venue.change("bid", "0.43", "5", 100))
+    night.frame(200, venue.change("bid", "0.43", "6", 200, hash="00" * 20))
+
+    night.close(201, 1)
+
+    assert [cause for _, cause, _, _ in night.gaps()] == []
+    assert {gap.cause for gap in night.pipeline.open_gaps()} == {"disconnect"}
+
+
+def test_a_wrong_hash_before_a_whole_book_that_is_ours_casts_no_doubt() -> None:
+    night, venue = begun()
+    night.frame(100, venue.change("bid", "0.43", "5", 100, hash="00" * 20))
+    night.tick(300)
+
+    night.frame(400, venue.later())
+
+    assert night.gaps() == []
+    assert night.token().trusted()
+
+
+# --- times that cannot be right ---
+
+_HOUR = 3_600_000
+
+
+@pytest.mark.parametrize("back", [10_500, _HOUR])
+def test_times_that_go_back_far_make_a_book_stale_until_a_whole_one(back: int) -> None:
+    night, venue = begun()
+    night.frame(100, venue.change("bid", "0.43", "5", 100))
+
+    night.frame(200, venue.change("bid", "0.44", "5", 200 - back))
+    assert not night.token().trusted()
+    assert "1" in night.wanted
+    night.frame(300, venue.later())
+    night.frame(400, venue.change("bid", "0.45", "5", 400 - back))
+
+    assert same(night, venue)
+    assert night.token().trusted()
+    assert [(cause, ended) for _, cause, _, ended in night.gaps()][-1] == ("malformed", 300)
+    assert night.pipeline.counts["malformed"] == 1
+
+
+def test_a_whole_book_with_a_time_far_back_is_compared_and_taken() -> None:
+    night, venue = begun()
+    night.frame(100, venue.change("bid", "0.43", "5", 100))
+    venue.change("bid", "0.44", "5", 200 - _HOUR)  # nobody received it
+
+    night.frame(200, venue.later())
+
+    assert same(night, venue)
+    assert [(cause, started, ended) for _, cause, started, ended in night.gaps()] == [("mismatch", 100, 200)]
+
+
+@pytest.mark.parametrize("ahead", [_HOUR, START * 999])
+def test_a_book_with_a_time_far_ahead_does_not_freeze_its_token(ahead: int) -> None:
+    night, venue = begun()
+    venue.changed = 100 + ahead
+    night.frame(100, venue.later())
+
+    night.frame(200, venue.change("bid", "0.43", "5", 200))
+    assert not night.token().trusted()
+    night.frame(300, venue.later())
+    night.frame(400, venue.change("bid", "0.44", "5", 400))
+
+    assert same(night, venue)
+    assert night.token().trusted()
+
+
+# --- tokens under other names ---
+
+
+def _named(venue: Venue, *names: str) -> str:
+    entries = [venue.entry("bid", "0.43", "5", 100) | {"asset_id": name} for name in names]
+    return price_change(*entries, at=100, market=venue.market)
+
+
+@pytest.mark.parametrize("name", ["0x1", "01", "1 ", "1.0", "99"])
+def test_a_change_of_a_followed_market_under_another_name_makes_its_books_stale(name: str) -> None:
+    night, venue = begun()
+
+    night.frame(100, _named(venue, name, name + "7"))
+
+    assert not night.token().trusted()
+    assert "1" in night.wanted
+    night.frame(200, venue.later())
+    assert night.token().trusted()
+    # It goes on under that name: nor is it believed later.
+    night.frame(300, _named(venue, name, name + "7"))
+    assert not night.token().trusted()
+
+
+def test_who_follows_one_outcome_is_told_of_the_other_beside_it() -> None:
+    night, venue = begun()
+
+    night.frame(100, _named(venue, "1", "2"))
+    night.frame(200, _named(venue, "2"))
+
+    assert night.gaps() == []
+    assert night.token().trusted()
+
+
+def test_of_two_followed_outcomes_the_one_that_is_named_otherwise_is_stale() -> None:
+    night, venue = begun(tokens=("1", "2"))
+    night.frame(20, Venue(token="2").opening())
+
+    night.frame(100, _named(venue, "1", "0x2"))
+
+    assert night.token("1").trusted()
+    assert not night.token("2").trusted()
+
+
+def test_an_outcome_that_is_not_wanted_any_more_casts_no_doubt_on_the_other() -> None:
+    night, _ = begun(tokens=("1", "2"))
+    other = Venue(token="2")
+    night.frame(20, other.opening())
+    night.note(50, "unsubscribe", ["2"])
+
+    night.frame(100, other.trade("0.5", 100))
+    night.frame(120, other.change("bid", "0.43", "5", 120))
+
+    assert night.token("1").trusted()
+
+
+def test_whom_messages_name_beside_a_token_is_known_to_a_reader_that_begins_later() -> None:
+    night, venue = begun()
+    night.frame(100, _named(venue, "1", "2"))
+    state = night.pipeline.books.save(night.token(), now(200))
+
+    later = Night()
+    later.open(0, 1, ["1"])
+    later.pipeline.books.drop("1", now(0))
+    later.note(10, "state", state)
+    later.frame(300, _named(venue, "2"))
+
+    assert later.gaps() == []
 
 
 def test_two_wrong_hashes_are_a_mismatch_that_a_snapshot_ends() -> None:

@@ -24,6 +24,8 @@ __all__ = ["Books", "Refuse"]
 Refuse: TypeAlias = Callable[[msgspec.Struct, str, str, int, int], None]
 
 _MINUTE = 60_000_000_000
+# What is so many milliseconds older than its book, or more, was not just overtaken by it: one of the times is wrong.
+_OVERLAP = 10_000
 
 
 class Books:
@@ -37,6 +39,8 @@ class Books:
         self.judge = Judge(sheets, self.trust, proven=self._proven, hashes=hashes)
         self._hashes = hashes
         self.tokens: dict[str, Token] = {}
+        # By market, whom its messages name beside its tokens that are followed.
+        self._beside: defaultdict[str, set[str]] = defaultdict(set)
         # What each connection said last.
         self.pasts: defaultdict[int, Past] = defaultdict(Past)
         self._changed: list[Token] = []
@@ -49,9 +53,11 @@ class Books:
     def price_change(self, event: PriceChange, conn: int, recv: int) -> None:  # noqa: C901  # calls cost more than they hold
         """Apply level changes, which nearly everything is: what is usual is all here, and what is not is elsewhere."""
         timestamp, tokens, sheets = event.timestamp, self.tokens, self._sheets
+        is_strange = False
         for change in event.changes:
             token = tokens.get(change.token_id)
             if token is None:
+                is_strange = True
                 continue
             bids, asks = token.book.bids, token.book.asks
             try:
@@ -86,6 +92,26 @@ class Books:
                 self.judge.wait(token, change, row)
             if is_top:
                 self._ledger.top(token, timestamp, recv)
+        if is_strange:
+            self.note_strangers(event, event.market, {change.token_id for change in event.changes}, conn, recv)
+
+    def note_strangers(  # what a message is about, and where it came from
+        self, event: msgspec.Struct, market: str, named: set[str], conn: int, recv: int
+    ) -> None:
+        """Doubt the books of a market that a message is about and does not name, where it names somebody else.
+
+        Whoever follows one outcome is told of the other, too, beside it.
+        """
+        beside = self._beside[market]
+        strangers = named - self.tokens.keys() - beside
+        if not strangers:
+            return
+        unnamed = [token for token in self.carried(conn) if token.market == market and token.id not in named]
+        for token in unnamed:
+            reason = f"a message of its market is about the token {min(strangers)[:100]!r}, which is not followed"
+            self._refuse(event, reason, token.id, conn, recv)
+        if not unnamed and named & self.tokens.keys():
+            beside.update(strangers)
 
     def _repeats(self, event: PriceChange, change: LevelChange, conn: int) -> bool:
         """Tell, and count, whether this very change came before."""
@@ -103,6 +129,10 @@ class Books:
         if not token.market:
             self._place(token, event.market)
         is_early = token.conn != conn
+        behind = max(token.timestamp, token.covered) - event.timestamp
+        if behind > _OVERLAP and not is_early and token.gap is None:
+            self._refuse(event, f"its time is {behind / 1000:,.0f} s before its book's", token.id, conn, recv)
+            self._begin_anew(token, conn)
         is_past = not is_early and (event.timestamp < token.covered or self.pasts[conn].overtakes(event, change))
         if self._sheets.storing:
             self._ledger.delta(token, change, event.timestamp, conn, recv, judged=not (is_early or is_past))
@@ -121,6 +151,7 @@ class Books:
         """Take a whole book."""
         token = self.tokens.get(event.token_id)
         if token is None:
+            self.note_strangers(event, event.market, {event.token_id}, conn, recv)
             return
         token.heard = recv
         token.messages += 1
@@ -134,13 +165,22 @@ class Books:
         except ProtocolError as error:
             self._refuse(event, str(error), token.id, conn, recv)
             return
-        self.judge.settle(token)
+        self.judge.settle(token, is_right=not differences)
         if token.conn == conn and token.gap is None:
-            if event.timestamp < token.timestamp:
+            behind = token.timestamp - event.timestamp
+            if 0 < behind <= _OVERLAP:
                 self.late += 1
                 return
             self.judge.compare(token, differences, recv)
+            if behind > 0:
+                self._begin_anew(token, conn)
         self._adopt(token, event, fresh, conn, recv)
+
+    def _begin_anew(self, token: Token, conn: int) -> None:
+        """Forget what came before: its times are those of another clock, so nothing of it is newer than what comes."""
+        self.pasts.pop(conn, None)
+        token.held.clear()
+        token.timestamp = token.covered = 0
 
     def _adopt(self, token: Token, event: BookSnapshot, book: Book, conn: int, recv: int) -> None:
         is_newest = token.timestamp <= event.timestamp and not token.held
@@ -259,15 +299,19 @@ class Books:
         self.judge.settle(token)
         self.trust.regain(token, now)
         self._ledger.checks(token, now // _MINUTE * _MINUTE)
+        # Messages of its market go on to name it, for a moment or as long as the other outcome is followed.
+        self._beside[token.market].add(token_id)
 
     def save(self, token: Token, now: int) -> TokenState:
         """Write down a token, for a reader that begins here, and its row."""
         self._ledger.keyframe(token, now, alone=False)
-        return token.save()
+        beside = self._beside.get(token.market, ())
+        return msgspec.structs.replace(token.save(), beside=sorted(beside))
 
     def load(self, state: TokenState, now: int) -> None:
         """Go on with a token from what was written down, unless it is known; write its row."""
         token = self.tokens.get(state.token_id) or self._add(Token.load(state))
+        self._beside[state.market].update(state.beside)
         self._ledger.keyframe(token, now, alone=False)
 
     def _place(self, token: Token, market: str) -> None:
@@ -282,6 +326,7 @@ class Books:
         """Forget every token."""
         self.tokens, self.trust.wanted, self._changed = {}, {}, []
         self.pasts.clear()
+        self._beside.clear()
 
     # --- what is shown ---
 

@@ -73,11 +73,18 @@ class Judge:
             token.pending = True
             self.fresh.append(token)
 
-    def settle(self, token: Token) -> None:
-        """Judge a token now, leaving no row open; a doubt that remains is set aside as unverifiable."""
+    def settle(self, token: Token, *, is_right: bool = False) -> None:
+        """Judge a token now, leaving no row open.
+
+        Its last millisecond may go on, so a hash that does not fit there is set aside as unverifiable. One that did not
+        fit before is not explained any more: the book is wrong, unless a whole one just told that it ``is_right``.
+        """
+        was_doubted = token.doubt is not None
         if token.row is not None and token.gap is None:
             self.judge(token, token.heard)
         token.row = None
+        if was_doubted and token.doubt is not None and token.gap is None and not is_right:
+            self._convict(token, token.heard)
         self._acquit(token)
 
     def settle_all(self) -> None:
