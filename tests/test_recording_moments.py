@@ -22,8 +22,8 @@ from pmlive.recording.known import Known
 from pmlive.recording.notes import Notes
 from pmlive.sim import FaultKind, SimulatedVenue
 from pmlive.store import Manifest, Record, records
-from pmlive.store.compact import compact
-from pmlive.store.tail import Unsealed
+from pmlive.store.maintenance import compact
+from pmlive.store.reader import Unsealed
 from pmlive.tables import STORED
 
 seeds = st.integers(0, 2**32 - 1)

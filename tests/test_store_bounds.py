@@ -17,9 +17,9 @@ from storing import NOON, earlier_entry, fast, logged, rebuild, record, recordin
 from pmlive.cli import main
 from pmlive.errors import StoreError
 from pmlive.pipeline import journal
-from pmlive.store import Recorder, read_manifest, records, scan, verify_files
+from pmlive.store import Record, Recorder, read_manifest, records, scan, verify_files
 from pmlive.store.bounds import VARIABLE
-from pmlive.store.log import Record, encode_block
+from pmlive.store.log import encode_block
 from pmlive.store.manifest import SealedFile
 
 _COMPRESSOR = zstandard.ZstdCompressor()

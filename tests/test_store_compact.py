@@ -33,7 +33,7 @@ from storing import (
 
 from pmlive.errors import StoreError
 from pmlive.store import SealedFile, compact, read_manifest, records, scan, verify_files
-from pmlive.store.faults import injected
+from pmlive.store.disk import inject_faults
 from pmlive.store.manifest import Manifest
 from pmlive.store.merging import Limits, plan
 
@@ -156,7 +156,7 @@ def test_a_crash_at_any_step_of_a_compaction_loses_nothing_and_doubles_nothing(t
 
 def test_a_crash_at_any_change_of_the_disk_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     def run(folder: Path, step: CrashAt) -> None:
-        with injected(step):
+        with inject_faults(step):
             compact(folder, grace=0)
 
     assert _crash_everywhere(tmp_path, run, finished=_finish) >= 25
@@ -198,7 +198,7 @@ def test_a_disk_that_refuses_any_one_change_leaves_a_whole_recording(tmp_path: P
                 raise OSError(28, f"No space left on device: {change}") from None
 
         try:
-            with injected(refuse):
+            with inject_faults(refuse):
                 compact(folder, grace=0)
         except StoreError:
             assert stored(folder) == logged(folder) == numbers, refusal.taken[-1]

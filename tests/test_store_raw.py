@@ -6,8 +6,9 @@ import pytest
 import zstandard
 from storing import record
 
+from pmlive.records import Record
 from pmlive.store import raw
-from pmlive.store.log import Block, Record, decode_entries, encode_block, read_blocks
+from pmlive.store.log import Block, decode_entries, encode_block, read_blocks
 
 
 def _filled(seq: int, size: int) -> Record:

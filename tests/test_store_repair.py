@@ -25,7 +25,7 @@ from storing import (
 from pmlive.errors import StoreError
 from pmlive.store import RepairReport, compact, read_manifest, records, scan, verify_files
 from pmlive.store import repair as repair_with
-from pmlive.store.faults import injected
+from pmlive.store.disk import inject_faults
 from pmlive.store.manifest import MANIFEST
 
 
@@ -231,7 +231,7 @@ def test_a_crash_at_any_step_of_a_repair_loses_nothing_more(tmp_path: Path) -> N
 
 def test_a_crash_at_any_change_of_the_disk_in_a_repair_loses_nothing_more(tmp_path: Path) -> None:
     def run(folder: Path, step: CrashAt) -> None:
-        with injected(step):
+        with inject_faults(step):
             repair(folder)
 
     assert _crash_everywhere(tmp_path, run) >= 15

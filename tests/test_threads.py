@@ -22,8 +22,7 @@ from pmlive.pipeline.journal import rebuild as rebuild_tables
 from pmlive.sim import SimulatedVenue
 from pmlive.store import Recorder, RecorderOptions
 from pmlive.store.opening import open_folder
-from pmlive.store.seal import Segment
-from pmlive.store.sealer import Sealer
+from pmlive.store.sealing import Sealer, Segment
 from pmlive.threads import faults, repeating, single
 from pmlive.widgets.errands import Errands
 

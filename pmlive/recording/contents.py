@@ -14,8 +14,7 @@ from pmlive.logs import get_logger
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
 from pmlive.store import Manifest, Record, SealedFile
-from pmlive.store.reader import table_paths
-from pmlive.store.tail import Stamp, Unsealed, read_tail, stamp
+from pmlive.store.reader import Stamp, Unsealed, read_tail, stamp, table_paths
 from pmlive.tables import SCHEMAS, STORED
 
 __all__ = ["Contents", "Shelf", "at", "check_table", "collect", "digest", "laid_out"]

@@ -10,7 +10,7 @@ from pmlive.errors import ProtocolError, StoreError
 from pmlive.recording.contents import Contents
 from pmlive.records import Closed, Kind, read_note
 from pmlive.store import Record
-from pmlive.store.tail import read_raw
+from pmlive.store.reader import read_raw
 
 __all__ = ["LetGo", "Notes", "let_go"]
 

@@ -8,8 +8,8 @@ import polars as pl
 from pmlive.pipeline.journal import rebuild
 from pmlive.recording.contents import Contents, laid_out
 from pmlive.store import records
-from pmlive.store.remaking import Remake
-from pmlive.store.tail import log_files, read_raw
+from pmlive.store.maintenance import Remake
+from pmlive.store.reader import log_files, read_raw
 from pmlive.tables import SCHEMAS, STORED
 
 __all__ = ["rebuilt", "rebuilt_into", "tables_of"]

@@ -16,7 +16,7 @@ from pmlive.recording.quality import not_understood
 from pmlive.recording.rebuilding import tables_of
 from pmlive.records import Kind, Loss, read_note
 from pmlive.store import Record, SealedFile, verify_files
-from pmlive.store.tail import read_raw
+from pmlive.store.reader import read_raw
 from pmlive.tables import STORED
 from pmlive.times import said
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pmlive.errors import StoreError
-from pmlive.store import _files
+from pmlive.store import disk
 
 __all__ = ["claimed", "remove_leftovers"]
 
@@ -25,7 +25,7 @@ def claimed(folder: Path) -> Generator[None]:
     Raises:
         StoreError: another process holds it.
     """
-    lock = _files.FolderLock(folder)
+    lock = disk.FolderLock(folder)
     try:
         yield
     finally:

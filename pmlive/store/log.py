@@ -1,18 +1,24 @@
-"""The log: records, and the blocks that keep them through any crash.
+"""The log: records in blocks that survive any crash, in files that are written until their segment is sealed.
 
 A block is a header and a zstd frame of entries: a line of JSON with what is known of each, then the exact bytes of each
 and a line end. The header is a zstd *skippable frame*, so ``zstdcat`` reads a log as it is. A checksum covers header
 and frame: a block is whole or it is not there. Blocks of a segment are numbered from 0, so a missing one is noticed,
-and one that was written twice (after a failed sync) counts once.
+and one that was written twice (after a failed sync) counts once. Some recordings, the bundled samples among them, have
+a line ``seq recv conn kind length`` before the bytes of each entry instead; they are read, too.
 
-Entries of earlier versions each have a line ``seq recv conn kind length`` before their bytes, and are read, too.
+``wal/000007.wal`` is segment 7, ``wal/000007.1.wal`` its continuation. A segment begins where the books are known (a
+new recording, or keyframes after a cut), so each is rebuilt alone. It is continued in another file only when a file
+could not be trusted any more.
 """
 
+import os
+import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import accumulate, chain
 from operator import sub
+from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
 
@@ -20,19 +26,33 @@ import msgspec
 import zstandard
 
 from pmlive.errors import StoreError
-from pmlive.records import Record
+from pmlive.events import Gap
+from pmlive.records import Kind, Loss, Record
+from pmlive.store import disk
 from pmlive.store.bounds import Meter
 
 __all__ = [
+    "LOST",
+    "WAL",
     "Block",
     "Damage",
-    "Record",
+    "SegmentReading",
+    "WalFile",
+    "check_sizes",
     "decode_entries",
     "encode_block",
     "encode_entries",
+    "loss_block",
     "read_blocks",
     "read_entries",
+    "read_segment",
+    "read_segments",
+    "segment_files",
 ]
+
+WAL = "wal"
+LOST = -1
+_NAME = re.compile(r"(\d{6,})(?:\.(\d+))?\.wal")
 
 _HEADER = struct.Struct("<II4sIIIIQQqq")
 # Frame magic, frame size, tag with the format's version: what a reader looks for after damage.
@@ -90,19 +110,6 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             raise StoreError(f"block {self.number} is damaged: {error}") from error
 
 
-class _Listed(msgspec.Struct, frozen=True, array_like=True):
-    """What is known of entries, column by column; numbers that rise are written as steps."""
-
-    seqs: list[int]
-    recvs: list[int]
-    conns: list[int]
-    kinds: list[str]
-    sizes: list[int]
-
-
-_read_listed = msgspec.json.Decoder(_Listed).decode
-
-
 class Damage(msgspec.Struct, frozen=True, gc=False):
     """Bytes that are no block; ``tail`` when nothing good follows in the file.
 
@@ -113,6 +120,36 @@ class Damage(msgspec.Struct, frozen=True, gc=False):
     size: int
     tail: bool
     torn: bool = False
+
+
+def encode_block(records: Sequence[Record], *, number: int, compressor: zstandard.ZstdCompressor) -> bytes:
+    """Pack at least one record into a block."""
+    first, last = records[0], records[-1]
+    block = Block(
+        number=number,
+        count=len(records),
+        first_seq=first.seq,
+        last_seq=last.seq,
+        first_recv=first.recv,
+        last_recv=last.recv,
+        payload=compressor.compress(encode_entries(records)),
+    )
+    return block.encode()
+
+
+def read_blocks(data: bytes) -> Iterator[Block | Damage]:
+    """Yield the good blocks of a log in order, and the bytes between them that are none."""
+    position = 0
+    while position < len(data):
+        block = _block(data, position)
+        if block is not None:
+            yield block
+            position += _HEADER.size + len(block.payload)
+            continue
+        found = _next_block(data, position + 1)
+        end = len(data) if found is None else found
+        yield Damage(position, end - position, tail=found is None, torn=_is_torn(data[position:end]))
+        position = end
 
 
 def encode_entries(records: Sequence[Record]) -> bytes:
@@ -150,6 +187,195 @@ def read_entries(stream: BinaryIO, meter: Meter | None = None) -> Iterator[list[
         yield list(map(Record, seqs, recvs, listed.conns, listed.kinds, data))
 
 
+def decode_entries(text: bytes, meter: Meter | None = None) -> list[Record]:
+    """Read entries back.
+
+    Raises:
+        StoreError: the text ends within an entry or is something else, or the meter says that it is enough.
+    """
+    return list(chain.from_iterable(read_entries(BytesIO(text), meter)))
+
+
+class SegmentReading(msgspec.Struct, frozen=True, kw_only=True):
+    """What a segment has: its blocks in order, one numbered ``LOST`` for each loss, and bytes that were no good.
+
+    ``torn`` bytes at the very end are a write that a crash cut short; ``damaged`` bytes are anything else.
+    """
+
+    blocks: list[Block]
+    torn: int = 0
+    damaged: int = 0
+
+    @property
+    def lossy(self) -> bool:
+        """Say whether records are known to be missing inside."""
+        return any(block.number == LOST for block in self.blocks)
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records, a ``loss`` record in place of each loss.
+
+        Raises:
+            StoreError: a block is no good, or they are more than the file of a recording has.
+        """
+        meter = Meter("the log", sum(len(block.payload) for block in self.blocks))
+        for block in self.blocks:
+            yield from decode_entries(block.entries(), meter)
+
+
+def read_segments(
+    segments: Mapping[int, Sequence[bytes]], *, since: int, sealed: int
+) -> Iterator[tuple[int, SegmentReading]]:
+    """Read segments, by number, from the contents of their files.
+
+    ``since`` is up to when everything is known without them (nanoseconds since 1970), ``sealed`` the last segment that
+    is not among them. A number that is missing is a loss in the next one.
+    """
+    numbers = list(segments)
+    for position, number in enumerate(numbers):
+        following = segments[numbers[position + 1]] if position + 1 < len(numbers) else ()
+        reading = read_segment(segments[number], since=since, follows=number == sealed + 1, following=following)
+        sealed = number
+        if reading.blocks:
+            since = reading.blocks[-1].last_recv
+        yield number, reading
+
+
+def read_segment(
+    contents: Sequence[bytes], *, since: int, follows: bool = True, following: Sequence[bytes] = ()
+) -> SegmentReading:
+    """Read a segment from the contents of its files.
+
+    ``since`` is when the last record before it came, and ``follows`` whether it is in the segment before this one.
+    ``following`` is what comes after the segment: with it, damage at the end is a loss too and not a torn tail, which
+    the time between two runs accounts for.
+    """
+    blocks: list[Block] = []
+    expected, pending, damaged, torn = 0, 0, 0, False
+    for item in (item for content in contents for item in read_blocks(content)):
+        if isinstance(item, Damage):
+            pending, torn = pending + item.size, item.torn
+        elif item.number >= expected:
+            if item.number > expected or not (blocks or follows):
+                blocks.append(_lost_before(item, blocks, since, pending))
+            blocks.append(item)
+            expected, damaged, pending = item.number + 1, damaged + pending, 0
+    successor = next((item for content in following for item in read_blocks(content) if isinstance(item, Block)), None)
+    if successor is not None and (pending or not blocks):
+        blocks.append(_lost_before(successor, blocks, since, pending, ends=True))
+        return SegmentReading(blocks=blocks, damaged=damaged + pending)
+    if blocks or torn:
+        return SegmentReading(blocks=blocks, damaged=damaged, torn=pending)
+    return SegmentReading(blocks=[], damaged=pending)
+
+
+def loss_block(lost: Loss, *, seq: int, recv: int, ends: bool) -> Block:
+    """Make the block that stands for records that cannot be read; with ``ends`` the segment ended with them."""
+    records = [Record(seq, recv, 0, Kind.LOSS, msgspec.json.encode(lost))]
+    if ends:
+        records.append(Record(seq, recv, 0, Kind.CUT, b""))
+    return Block(
+        number=LOST,
+        count=len(records),
+        first_seq=seq,
+        last_seq=seq,
+        first_recv=recv,
+        last_recv=recv,
+        payload=zstandard.ZstdCompressor().compress(encode_entries(records)),
+    )
+
+
+def check_sizes(blocks: Iterable[Block]) -> None:
+    """Refuse the blocks of a log that state more than the log of a recording has, before they are unpacked.
+
+    Raises:
+        StoreError: they do.
+    """
+    stated = list(blocks)
+    meter = Meter("the log", sum(len(block.payload) for block in stated))
+    for block in stated:
+        meter.take(block.size, records=block.count)
+
+
+def segment_files(folder: Path) -> dict[int, list[Path]]:
+    """List the files of each unsealed segment, in order."""
+    found: dict[int, list[tuple[int, Path]]] = {}
+    for path in disk.paths(folder / WAL, folder):
+        match = _NAME.fullmatch(path.name)
+        if match:
+            found.setdefault(int(match[1]), []).append((int(match[2] or 0), path))
+    return {number: [path for _, path in sorted(found[number])] for number in sorted(found)}
+
+
+class WalFile:
+    """A file that blocks are appended to."""
+
+    def __init__(self, folder: Path, *, segment: int, part: int) -> None:
+        name = f"{segment:06d}.wal" if part == 0 else f"{segment:06d}.{part}.wal"
+        self.path = folder / WAL / name
+        self._descriptor = disk.create(self.path, folder)
+        try:
+            disk.sync_folder(self.path.parent, folder)
+        except OSError:
+            self.close()
+            raise
+        self.size = 0
+        self._synced = 0
+        # A torn file ends in part of a block that could not be cut off.
+        self.torn = False
+
+    def append(self, block: bytes) -> None:
+        """Write a block; when that fails, cut off what was written of it.
+
+        Raises:
+            OSError: it is not written.
+        """
+        try:
+            disk.write_all(self._descriptor, block)
+        except BaseException:
+            self.torn = True
+            disk.truncate(self._descriptor, self.size)
+            self.torn = False
+            raise
+        self.size += len(block)
+
+    def sync(self) -> None:
+        """Wait until what was appended is on the disk.
+
+        Raises:
+            OSError: what was appended since the last sync may be lost, and this file must not be used again.
+        """
+        disk.sync(self._descriptor)
+        self._synced = self.size
+
+    def abandon(self) -> None:
+        """Cut off what was never synced, if that is possible, and close."""
+        try:
+            disk.truncate(self._descriptor, self._synced)
+        except OSError:
+            pass  # then those blocks are there twice, and count once by their number
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+class _Listed(msgspec.Struct, frozen=True, array_like=True):
+    """What is known of entries, column by column; numbers that rise are written as steps."""
+
+    seqs: list[int]
+    recvs: list[int]
+    conns: list[int]
+    kinds: list[str]
+    sizes: list[int]
+
+
+_read_listed = msgspec.json.Decoder(_Listed).decode
+
+
 def _read_line(line: bytes) -> _Listed:
     """Read what a line tells of the entries after it; in earlier versions each had a line of its own."""
     if line.startswith(b"["):
@@ -167,45 +393,6 @@ def _read_line(line: bytes) -> _Listed:
 def _steps(numbers: list[int]) -> list[int]:
     """Give the first of some numbers, and how much more each other is than the one before: small numbers pack well."""
     return numbers[:1] + list(map(sub, numbers[1:], numbers))
-
-
-def decode_entries(text: bytes, meter: Meter | None = None) -> list[Record]:
-    """Read entries back.
-
-    Raises:
-        StoreError: the text ends within an entry or is something else, or the meter says that it is enough.
-    """
-    return list(chain.from_iterable(read_entries(BytesIO(text), meter)))
-
-
-def encode_block(records: Sequence[Record], *, number: int, compressor: zstandard.ZstdCompressor) -> bytes:
-    """Pack at least one record into a block."""
-    first, last = records[0], records[-1]
-    block = Block(
-        number=number,
-        count=len(records),
-        first_seq=first.seq,
-        last_seq=last.seq,
-        first_recv=first.recv,
-        last_recv=last.recv,
-        payload=compressor.compress(encode_entries(records)),
-    )
-    return block.encode()
-
-
-def read_blocks(data: bytes) -> Iterator[Block | Damage]:
-    """Yield the good blocks of a log in order, and the bytes between them that are none."""
-    position = 0
-    while position < len(data):
-        block = _block(data, position)
-        if block is not None:
-            yield block
-            position += _HEADER.size + len(block.payload)
-            continue
-        found = _next_block(data, position + 1)
-        end = len(data) if found is None else found
-        yield Damage(position, end - position, tail=found is None, torn=_is_torn(data[position:end]))
-        position = end
 
 
 def _is_torn(data: bytes) -> bool:
@@ -242,3 +429,12 @@ def _block(data: bytes, start: int) -> Block | None:
         last_recv=last_recv,
         payload=data[body:end],
     )
+
+
+def _lost_before(after: Block, blocks: Sequence[Block], since: int, damaged: int, *, ends: bool = False) -> Block:
+    # What was lost came just before ``after``, so the number below its first one was used there and is free now.
+    started = blocks[-1].last_recv if blocks else since
+    detail = f"{damaged} bytes of the log are damaged" if damaged else "a part of the log is missing"
+    gap = Gap(started=min(started, after.first_recv), ended=after.first_recv, cause="disk", detail=detail)
+    lost = Loss(gap, beginning=not blocks)
+    return loss_block(lost, seq=max(after.first_seq - 1, 0), recv=after.first_recv, ends=ends)

@@ -18,7 +18,7 @@ import msgspec
 
 from pmlive.errors import StoreError
 from pmlive.events import Gap
-from pmlive.store import _files
+from pmlive.store import disk
 
 __all__ = [
     "MANIFEST",
@@ -132,7 +132,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        data = _files.read(path, folder, most=_LARGEST)
+        data = disk.read(path, folder, most=_LARGEST)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(f"{str(folder)!r} is not a recording: it has no {MANIFEST}") from error
     except OSError as error:
@@ -196,9 +196,9 @@ class Catalogue:
             manifest = msgspec.structs.replace(edit(self.manifest), pmlive=_version())
             path = self._folder / MANIFEST
             data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-            _files.replace(_files.write_aside(path, self._folder, data), path, self._folder)
+            disk.replace(disk.write_aside(path, self._folder, data), path, self._folder)
             self.manifest = manifest
-            _files.sync_folder(self._folder, self._folder)
+            disk.sync_folder(self._folder, self._folder)
 
     def write(self) -> None:
         """Write the manifest again as it is.

@@ -18,18 +18,22 @@ alone never show a row twice. Raw frames are not merged.
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby, takewhile
 from pathlib import PurePosixPath
 
 import msgspec
 
 from pmlive.errors import StoreError
-from pmlive.store import _files
+from pmlive.logs import get_logger
+from pmlive.store import disk
 from pmlive.store.manifest import MERGED, RAW, Manifest, Replaced, SealedFile, is_ours
-from pmlive.store.staging import Work, discard, publish, stage_table
+from pmlive.store.sealing import Work, discard, publish, stage_table
+from pmlive.store.status import RecorderOptions
 
-__all__ = ["Limits", "exchange", "finish", "is_waiting", "merge", "plan"]
+__all__ = ["Limits", "Upkeep", "exchange", "finish", "give_up_raw", "is_waiting", "merge", "plan"]
+
+logger = get_logger(__name__)
 
 _SECOND = 1_000_000_000
 # Since when inputs are replaced that are being removed.
@@ -45,6 +49,64 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 64 << 20
 
 
+class Upkeep:
+    """Tend a recording that is being written, one thing at a time; trouble is said and never stops the recording.
+
+    What an earlier run recorded is merged apart from what this one does.
+    """
+
+    def __init__(self, work: Work, options: RecorderOptions, *, clock: Callable[[], int]) -> None:
+        self._work = work
+        self._limits = Limits(
+            files=options.merge_files,
+            seconds=options.merge_seconds,
+            rows=options.merge_rows,
+            bytes=options.merge_bytes,
+        )
+        self._grace = options.grace
+        self._keep_raw = options.keep_raw
+        self._clock = clock
+        self._boundary = work.catalogue.manifest.next_seq
+        self._spoilt: set[str] = set()
+        self._failing = False
+
+    def turn(self) -> bool:
+        """Do the next thing; True when there may be more to do."""
+        try:
+            more = self._turn()
+        except OSError as error:
+            if not self._failing:
+                folder = str(self._work.folder)
+                logger.warning("recording %r: files cannot be merged now: %s; nothing is lost", folder, error)
+            self._failing = True
+            return False
+        self._failing = False
+        return more
+
+    def _turn(self) -> bool:
+        now = self._clock()
+        exchange(self._work, now=now, grace=self._grace)
+        if self._keep_raw is not None:
+            give_up_raw(self._work, now=now, keep=self._keep_raw)
+        for inputs in plan(self._work.catalogue.manifest, self._limits, boundary=self._boundary):
+            paths = {file.path for file in inputs}
+            if paths & self._spoilt:
+                continue
+            try:
+                merge(inputs, self._work, now=now)
+            except OSError:
+                raise
+            except StoreError as error:
+                self._spoilt |= paths
+                logger.warning("recording %r: %s", str(self._work.folder), error)
+            except BaseException:
+                # Tried again by the next run; the other files are merged all the same.
+                self._spoilt |= paths
+                raise
+            return True
+        return False
+
+
 def plan(manifest: Manifest, limits: Limits, *, boundary: int = 0) -> list[list[SealedFile]]:
     """Choose the files to merge, those of one merge together; none with numbers on both sides of ``boundary``."""
     if not limits.files:
@@ -52,6 +114,84 @@ def plan(manifest: Manifest, limits: Limits, *, boundary: int = 0) -> list[list[
     tables = sorted({file.table for file in manifest.files} - {RAW})
     days = (list(day) for table in tables for _, day in groupby(manifest.of(table), key=_day))
     return [run.files for day in days for run in _runs(day, limits, boundary) if run.is_worth_it(limits)]
+
+
+def merge(inputs: list[SealedFile], work: Work, *, now: int) -> None:
+    """Merge files, which then wait for ``exchange``.
+
+    Raises:
+        OSError: the disk did not take it; nothing has changed.
+        StoreError: an input is damaged, or what was read back is not what was written; nothing has changed.
+    """
+    from pmlive.store import parquet
+
+    first, last = inputs[0], inputs[-1]
+    encoded = parquet.merged(first.table, (_contents(file, work) for file in inputs))
+    if encoded.rows != sum(file.rows for file in inputs):
+        raise StoreError(f"{first.path!r} and those after it have {encoded.rows} rows, not those that are listed")
+    name = f"{first.first_time}-{work.run}-{first.first_seq}to{last.last_seq}.parquet"
+    path = f"{MERGED}/{first.table}/{_day(first)}/{name}"
+    staged = stage_table(work.folder, path, first.table, encoded)
+    try:
+        work.step(f"wrote merged {first.table}")
+        publish([staged], work)
+    except Exception:
+        discard([staged])
+        raise
+    work.step("before the manifest lists the merged file")
+    replaced = [Replaced(path=file.path, by=path, since=now) for file in inputs]
+    work.catalogue.change(lambda manifest: _with(manifest, inputs, [staged.file], replaced))
+    work.step("after the manifest lists the merged file")
+
+
+def exchange(work: Work, *, now: int, grace: float) -> None:
+    """Put merged files in the place of inputs whose grace is over, and remove names that nobody has any more.
+
+    Raises:
+        OSError: the disk refused; this can be done again.
+    """
+    for file in [file for file in work.catalogue.manifest.files if is_waiting(file.path)]:
+        inputs = [old for old in work.catalogue.manifest.replaced if old.by == file.path]
+        if all(_is_over(old, now, grace) for old in inputs):
+            _put_in_place(file, inputs, work, now)
+    manifest = work.catalogue.manifest
+    listed = {file.path for file in manifest.files}
+    for old in manifest.replaced:
+        if (is_waiting(old.path) or old.by not in listed) and _is_over(old, now, grace):
+            _forget(old, work)
+
+
+def finish(work: Work, *, now: int) -> None:
+    """Finish what a crash interrupted.
+
+    Raises:
+        OSError: the disk refused; this can be done again.
+    """
+    exchange(work, now=now, grace=math.inf)
+
+
+def is_waiting(path: str) -> bool:
+    """Say whether a merged file is out of sight."""
+    return path.startswith(f"{MERGED}/")
+
+
+def give_up_raw(work: Work, *, now: int, keep: float) -> None:
+    """Remove the raw frames that are older than ``keep`` seconds; the tables made of them stay.
+
+    Raises:
+        OSError: the disk refused; this can be done again.
+    """
+    frames = work.catalogue.manifest.of(RAW)
+    # Only from the beginning on, or a step of the clock would make a hole.
+    old = list(takewhile(lambda file: now - file.last_time > keep * 1e9, frames))
+    if not old:
+        return
+    work.catalogue.change(lambda manifest: _without_raw(manifest, old))
+    work.step("before raw frames are removed")
+    for file in old:
+        disk.remove(work.folder / file.path, work.folder)
+        disk.remove_empty((work.folder / file.path).parent, work.folder)
+        work.step("removed raw frames")
 
 
 def _day(file: SealedFile) -> str:
@@ -98,34 +238,6 @@ def _runs(day: Iterable[SealedFile], limits: Limits, boundary: int) -> Iterator[
     yield run
 
 
-def merge(inputs: list[SealedFile], work: Work, *, now: int) -> None:
-    """Merge files, which then wait for ``exchange``.
-
-    Raises:
-        OSError: the disk did not take it; nothing has changed.
-        StoreError: an input is damaged, or what was read back is not what was written; nothing has changed.
-    """
-    from pmlive.store import parquet
-
-    first, last = inputs[0], inputs[-1]
-    encoded = parquet.merged(first.table, (_contents(file, work) for file in inputs))
-    if encoded.rows != sum(file.rows for file in inputs):
-        raise StoreError(f"{first.path!r} and those after it have {encoded.rows} rows, not those that are listed")
-    name = f"{first.first_time}-{work.run}-{first.first_seq}to{last.last_seq}.parquet"
-    path = f"{MERGED}/{first.table}/{_day(first)}/{name}"
-    staged = stage_table(work.folder, path, first.table, encoded)
-    try:
-        work.step(f"wrote merged {first.table}")
-        publish([staged], work)
-    except Exception:
-        discard([staged])
-        raise
-    work.step("before the manifest lists the merged file")
-    replaced = [Replaced(path=file.path, by=path, since=now) for file in inputs]
-    work.catalogue.change(lambda manifest: _with(manifest, inputs, [staged.file], replaced))
-    work.step("after the manifest lists the merged file")
-
-
 def _with(manifest: Manifest, gone: list[SealedFile], new: list[SealedFile], replaced: list[Replaced]) -> Manifest:
     rest = manifest.without(gone)
     return msgspec.structs.replace(rest, files=[*rest.files, *new], replaced=[*rest.replaced, *replaced])
@@ -133,7 +245,7 @@ def _with(manifest: Manifest, gone: list[SealedFile], new: list[SealedFile], rep
 
 def _contents(file: SealedFile, work: Work) -> bytes:
     try:
-        data = _files.read(work.folder / file.path, work.folder)
+        data = disk.read(work.folder / file.path, work.folder)
     except FileNotFoundError as error:
         raise StoreError(f"{file.path!r} is missing and is not merged; repair the recording") from error
     if hashlib.sha256(data).hexdigest() != file.sha256:
@@ -141,39 +253,8 @@ def _contents(file: SealedFile, work: Work) -> bytes:
     return data
 
 
-def exchange(work: Work, *, now: int, grace: float) -> None:
-    """Put merged files in the place of inputs whose grace is over, and remove names that nobody has any more.
-
-    Raises:
-        OSError: the disk refused; this can be done again.
-    """
-    for file in [file for file in work.catalogue.manifest.files if is_waiting(file.path)]:
-        inputs = [old for old in work.catalogue.manifest.replaced if old.by == file.path]
-        if all(_is_over(old, now, grace) for old in inputs):
-            _put_in_place(file, inputs, work, now)
-    manifest = work.catalogue.manifest
-    listed = {file.path for file in manifest.files}
-    for old in manifest.replaced:
-        if (is_waiting(old.path) or old.by not in listed) and _is_over(old, now, grace):
-            _forget(old, work)
-
-
-def finish(work: Work, *, now: int) -> None:
-    """Finish what a crash interrupted.
-
-    Raises:
-        OSError: the disk refused; this can be done again.
-    """
-    exchange(work, now=now, grace=math.inf)
-
-
 def _is_over(old: Replaced, now: int, grace: float) -> bool:
     return old.since == _GOING or now - old.since >= grace * _SECOND
-
-
-def is_waiting(path: str) -> bool:
-    """Say whether a merged file is out of sight."""
-    return path.startswith(f"{MERGED}/")
 
 
 def _put_in_place(file: SealedFile, inputs: list[Replaced], work: Work, now: int) -> None:
@@ -182,12 +263,12 @@ def _put_in_place(file: SealedFile, inputs: list[Replaced], work: Work, now: int
     going = [msgspec.structs.replace(old, since=_GOING) for old in inputs]
     work.catalogue.change(lambda manifest: _with(_without(manifest, inputs), [], [], going))
     work.step("after the manifest says that inputs are going")
-    _files.make_folder(final.parent, work.folder)
-    _files.link(work.folder / file.path, final, work.folder)
+    disk.make_folder(final.parent, work.folder)
+    disk.link(work.folder / file.path, final, work.folder)
     work.step("linked a merged file")
     for old in inputs:
         _remove(old.path, work)
-    _files.sync_folder(final.parent, work.folder)
+    disk.sync_folder(final.parent, work.folder)
     work.step("removed the inputs")
     shown = msgspec.structs.replace(file, path=path)
     waiting = Replaced(path=file.path, by=path, since=now)
@@ -200,7 +281,7 @@ def _forget(old: Replaced, work: Work) -> None:
     work.step("before a name is removed")
     _remove(old.path, work)
     for folder in list((work.folder / old.path).parents)[:3] if is_ours(old.path) else ():
-        _files.remove_empty(folder, work.folder)
+        disk.remove_empty(folder, work.folder)
 
 
 def _without(manifest: Manifest, gone: list[Replaced]) -> Manifest:
@@ -210,4 +291,9 @@ def _without(manifest: Manifest, gone: list[Replaced]) -> Manifest:
 def _remove(path: str, work: Work) -> None:
     # A manifest may come from a stranger.
     if is_ours(path):
-        _files.remove(work.folder / path, work.folder)
+        disk.remove(work.folder / path, work.folder)
+
+
+def _without_raw(manifest: Manifest, old: list[SealedFile]) -> Manifest:
+    until = max(file.last_time for file in old) + 1
+    return msgspec.structs.replace(manifest.without(old), raw_from=max(until, manifest.raw_from or 0))

@@ -9,11 +9,11 @@ import msgspec
 
 from pmlive.errors import StoreError
 from pmlive.logs import get_logger
-from pmlive.store import _files, wal
+from pmlive.store import disk
+from pmlive.store.log import WAL, SegmentReading, check_sizes, read_segments, segment_files
 from pmlive.store.manifest import MANIFEST, RAW, Catalogue, Manifest, new_manifest, read_manifest
 from pmlive.store.merging import finish
-from pmlive.store.seal import Rebuild, Sealing, Segment, seal, sweep
-from pmlive.store.staging import Step, Work, sealed_files
+from pmlive.store.sealing import Rebuild, Sealing, Segment, Step, Work, seal, sealed_files, sweep
 
 __all__ = ["Opened", "Recovery", "locked", "open_folder"]
 
@@ -41,7 +41,7 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
     """A folder that may be recorded into, from a number and a segment on; ``waiting`` is to be sealed first."""
 
-    lock: _files.FolderLock
+    lock: disk.FolderLock
     sealing: Sealing
     recovery: Recovery
     waiting: list[Segment]
@@ -65,7 +65,7 @@ def open_folder(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[
     try:
         if folder.exists():
             _check(folder)
-        made += _files.make_folder(folder)
+        made += disk.make_folder(folder)
         return _open_locked(folder, rebuild=rebuild, level=level, clock=clock, step=step)
     except OSError as error:
         _undo(made)
@@ -82,7 +82,7 @@ def locked(folder: Path, *, now: int, step: Step) -> Generator[Work]:
     read_manifest(folder)
     _look_through(folder)
     try:
-        lock = _files.FolderLock(folder)
+        lock = disk.FolderLock(folder)
     except OSError as error:
         raise StoreError(f"{str(folder)!r} cannot be locked: {error}; check its permissions") from error
     try:
@@ -102,13 +102,13 @@ def _prepared(folder: Path, now: int, step: Step) -> Work:
 
 
 def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: Step) -> Opened:
-    lock = _files.FolderLock(folder)
+    lock = disk.FolderLock(folder)
     try:
         there = _check(folder)
         catalogue = Catalogue(folder, there or new_manifest(clock()))
         # Written even when it is there: a folder that cannot be written is refused now and not in an hour.
         catalogue.write()
-        _files.make_folder(folder / wal.WAL, folder)
+        disk.make_folder(folder / WAL, folder)
         sealing = Sealing(
             folder=folder, catalogue=catalogue, rebuild=rebuild, run=secrets.token_hex(4), level=level, step=step
         )
@@ -128,7 +128,7 @@ def _check(folder: Path) -> Manifest | None:
     if not folder.is_dir():
         raise StoreError(f"{str(folder)!r} is not a folder; choose another one")
     _look_through(folder)
-    if _files.size(folder / MANIFEST, folder) is not None:
+    if disk.size(folder / MANIFEST, folder) is not None:
         return read_manifest(folder)
     if sealed_files(folder):
         message = f"{str(folder)!r} has sealed files and no {MANIFEST}; restore it or choose another folder"
@@ -140,16 +140,16 @@ def _check(folder: Path) -> Manifest | None:
 def _look_through(folder: Path) -> None:
     """Refuse a folder in which a name that is ours is a link, or no file, before anything in it is changed."""
     for name in (".lock", MANIFEST, f".{MANIFEST}.tmp"):
-        _files.size(folder / name, folder)
-    for path in (*_files.paths(folder / wal.WAL, folder), *sealed_files(folder)):
-        _files.size(path, folder)
+        disk.size(folder / name, folder)
+    for path in (*disk.paths(folder / WAL, folder), *sealed_files(folder)):
+        disk.size(path, folder)
 
 
 def _refuse_foreign(folder: Path) -> None:
     """Refuse a folder that holds what no recording does; one that has lost its manifest has a log or frames yet."""
     names = sorted(path.name for path in folder.iterdir())
     foreign = [name for name in names if not name.startswith(".") and name not in _HARMLESS]
-    if not foreign or any((folder / ours).is_dir() for ours in (wal.WAL, RAW)):
+    if not foreign or any((folder / ours).is_dir() for ours in (WAL, RAW)):
         return
     shown = ", ".join(repr(name) for name in foreign[:_SHOWN])
     more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
@@ -161,15 +161,15 @@ def _refuse_foreign(folder: Path) -> None:
 def _undo(made: list[Path]) -> None:
     for path in reversed(made):
         for leftover in (path / ".lock", path / f".{MANIFEST}.tmp", path / MANIFEST):
-            _files.discard(leftover, path)
-        _files.remove_empty(path / wal.WAL, path)
-        _files.remove_empty(path, path.parent)
+            disk.discard(leftover, path)
+        disk.remove_empty(path / WAL, path)
+        disk.remove_empty(path, path.parent)
 
 
-def _recover(sealing: Sealing, lock: _files.FolderLock) -> Opened:
+def _recover(sealing: Sealing, lock: disk.FolderLock) -> Opened:
     """Seal what is left if that is soon done; else tell where to go on, and leave it to be sealed meanwhile."""
     left, last = list(_left(sealing.folder, sealing.catalogue.manifest)), sealing.catalogue.manifest
-    wal.check_sizes(block for _, reading in left for block in reading.blocks)
+    check_sizes(block for _, reading in left for block in reading.blocks)
     recovery = Recovery()
     for _, reading in left:
         recovery = _add(recovery, reading)
@@ -196,11 +196,11 @@ def _recover(sealing: Sealing, lock: _files.FolderLock) -> Opened:
     )
 
 
-def _left(folder: Path, manifest: Manifest) -> Iterator[tuple[Segment, wal.Reading]]:
+def _left(folder: Path, manifest: Manifest) -> Iterator[tuple[Segment, SegmentReading]]:
     """Look through the segments that are not sealed, without decoding them."""
-    left = wal.segments(folder)
-    contents = {number: [_files.read(path, folder) for path in files] for number, files in left.items()}
-    for number, reading in wal.read_all(contents, since=manifest.known_until, sealed=manifest.sealed):
+    left = segment_files(folder)
+    contents = {number: [disk.read(path, folder) for path in files] for number, files in left.items()}
+    for number, reading in read_segments(contents, since=manifest.known_until, sealed=manifest.sealed):
         following = min((other for other in left if other > number), default=None)
         blocks = reading.blocks
         times = (blocks[0].first_recv, blocks[-1].last_recv) if blocks else (0, 0)
@@ -226,7 +226,7 @@ def _seal(segment: Segment, sealing: Sealing) -> None:
         raise StoreError(message) from error
 
 
-def _add(found: Recovery, reading: wal.Reading) -> Recovery:
+def _add(found: Recovery, reading: SegmentReading) -> Recovery:
     return Recovery(
         segments=found.segments + 1,
         records=found.records + sum(block.count for block in reading.blocks),

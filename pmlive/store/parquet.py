@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pmlive.errors import StoreError
-from pmlive.store import _files, bounds
+from pmlive.store import bounds, disk
 from pmlive.store.manifest import SCHEMA
 from pmlive.tables import SCHEMAS
 
@@ -150,7 +150,7 @@ def check(path: Path, root: Path, *, rows: int) -> None:
         OSError: it is not there or cannot be read.
         StoreError: it is a link or no file, or is no such table.
     """
-    with _files.opened(path, root) as file:
+    with disk.open_to_read(path, root) as file:
         found = os.fstat(file.fileno())
         stated = _stated(file, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
     if stated is None:

@@ -1,7 +1,7 @@
 """Sealed frames: blocks like those of the log, only larger, so that each is checked and found by itself.
 
-A damaged byte costs the block it is in. ``zstdcat`` reads a file as it is. Files of earlier versions are one zstd
-stream without blocks: they are read, too, and damaged ones are lost whole.
+A damaged byte costs the block it is in: the other blocks of a damaged file are salvaged. ``zstdcat`` reads a file as it
+is.
 """
 
 import hashlib
@@ -15,11 +15,26 @@ import msgspec
 import zstandard
 
 from pmlive.errors import StoreError
-from pmlive.store import _files
+from pmlive.events import Gap
+from pmlive.records import Loss, Record
+from pmlive.store import disk
 from pmlive.store.bounds import Meter, TooLargeError
-from pmlive.store.log import Block, Record, read_entries
+from pmlive.store.log import LOST, Block, SegmentReading, loss_block, read_entries, read_segment
+from pmlive.store.manifest import SealedFile
 
-__all__ = ["SUFFIX", "Written", "check", "digest", "enlarge", "read", "records", "renumber", "write_aside"]
+__all__ = [
+    "SUFFIX",
+    "Salvage",
+    "Written",
+    "check",
+    "digest",
+    "enlarge",
+    "read",
+    "records",
+    "renumber",
+    "salvage",
+    "write_aside",
+]
 
 SUFFIX = ".log.zst"
 _READ = 1 << 18
@@ -42,6 +57,14 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     last_seq: int
     first_time: int
     last_time: int
+
+
+class Salvage(msgspec.Struct, frozen=True, kw_only=True):
+    """The readable rest of a file; ``damaged`` is bytes that are no good, ``missing`` the frames that were in them."""
+
+    reading: SegmentReading
+    damaged: int
+    missing: int
 
 
 def enlarge(blocks: Iterable[Block], *, level: int) -> Iterator[Block]:
@@ -99,10 +122,10 @@ def write_aside(path: Path, root: Path, blocks: Iterable[Block]) -> Written:
     sha256 = hashlib.sha256()
     size = 0
     written: list[Block] = []
-    with _files.aside(path, root) as (name, descriptor):
+    with disk.aside(path, root) as (name, descriptor):
         for block in blocks:
             data = block.encode()
-            _files.write_all(descriptor, data)
+            disk.write_all(descriptor, data)
             sha256.update(data)
             size += len(data)
             written.append(msgspec.structs.replace(block, payload=b""))
@@ -133,7 +156,7 @@ def check(path: Path, root: Path, sha256: str) -> None:
         OSError: it cannot be read.
         StoreError: it is not what was written.
     """
-    with _files.opened(path, root) as file:
+    with disk.open_to_read(path, root) as file:
         found = digest(file)
     if found != sha256:
         raise StoreError(f"{str(path)!r} is damaged: sha256 {found} is not {sha256}")
@@ -146,7 +169,7 @@ def read(path: Path, root: Path) -> Iterator[Record]:
         OSError: it cannot be read.
         StoreError: it is damaged.
     """
-    with _files.opened(path, root) as file:
+    with disk.open_to_read(path, root) as file:
         yield from records(file)
 
 
@@ -166,3 +189,18 @@ def records(file: BufferedReader) -> Iterator[Record]:
         raise
     except (zstandard.ZstdError, StoreError) as error:
         raise StoreError(f"{file.name!r} is damaged: {error}") from error
+
+
+def salvage(data: bytes, file: SealedFile) -> Salvage:
+    """Read what a damaged file of frames still has; each block is checked by its own checksum."""
+    found = read_segment([data], since=file.first_time)
+    kept = [block for block in found.blocks if block.number != LOST]
+    missing = max(file.rows - sum(block.count for block in kept), 0)
+    blocks = list(found.blocks)
+    if found.torn or (missing and not found.lossy):
+        between = (kept[-1].last_recv if kept else file.first_time, file.last_time)
+        detail = f"{file.path}: {missing} frames are damaged or missing"
+        gap = Gap(started=min(between), ended=max(between), cause="disk", detail=detail)
+        lost = Loss(gap, beginning=not kept)
+        blocks.append(loss_block(lost, seq=file.last_seq, recv=file.last_time, ends=True))
+    return Salvage(reading=SegmentReading(blocks=blocks), damaged=found.damaged + found.torn, missing=missing)

@@ -1,37 +1,48 @@
 """Reading a recording, also while it is being written: no lock is taken and nothing is changed."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 import polars as pl
 
 from pmlive.errors import StoreError
 from pmlive.logs import get_logger
-from pmlive.store import _files, raw, wal
-from pmlive.store.log import Record
+from pmlive.records import Record
+from pmlive.store import disk, raw
+from pmlive.store.log import check_sizes, read_segments, segment_files
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, SealedFile, read_manifest
-from pmlive.store.salvage import salvage
-from pmlive.store.tail import read_log
 from pmlive.tables import SCHEMAS
 
 __all__ = [
     "FileProblem",
     "RecordingInfo",
+    "Stamp",
+    "Tail",
+    "Unsealed",
     "is_missing",
+    "log_files",
     "problem_of",
-    "read_manifest",
+    "read_log",
+    "read_raw",
+    "read_tail",
     "recordings",
     "records",
     "scan",
     "span",
+    "stamp",
     "table_paths",
     "verify_files",
 ]
 
 logger = get_logger(__name__)
+
+# Differs whenever a recording has grown.
+Stamp: TypeAlias = tuple[int, ...]
 
 _CHANGED = "is damaged: its sha256 has changed"
 
@@ -61,6 +72,23 @@ class FileProblem(msgspec.Struct, frozen=True):
 
     path: str
     problem: str
+
+
+class Unsealed(msgspec.Struct, frozen=True, kw_only=True):
+    """A segment of the log; ``size`` and ``number`` tell whether it is the one that was seen before."""
+
+    number: int
+    size: int
+    records: list[Record]
+    torn: int = 0
+    damaged: int = 0
+
+
+class Tail(msgspec.Struct, frozen=True, kw_only=True):
+    """A manifest, and the segments of the log that it does not list."""
+
+    manifest: Manifest
+    segments: list[Unsealed]
 
 
 def records(folder: Path, *, since: int | None = None) -> Iterator[Record]:
@@ -136,7 +164,7 @@ def is_missing(folder: Path, file: SealedFile) -> bool:
     Raises:
         StoreError: something else is in its place.
     """
-    return _files.size(folder / file.path, folder) is None
+    return disk.size(folder / file.path, folder) is None
 
 
 def recordings(root: Path) -> list[RecordingInfo]:
@@ -164,6 +192,94 @@ def verify_files(folder: Path) -> list[FileProblem]:
     return [FileProblem(file.path, problem) for file, problem in found.items() if problem and file in listed]
 
 
+def problem_of(folder: Path, file: SealedFile) -> str | None:
+    """Tell what is wrong with a sealed file, or None."""
+    from pmlive.store import parquet
+
+    path = folder / file.path
+    try:
+        with disk.open_to_read(path, folder) as stream:
+            if raw.digest(stream) != file.sha256:
+                return _CHANGED
+        if file.table != RAW:
+            parquet.check(path, folder, rows=file.rows)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except StoreError as error:
+        return f"cannot be read: {error}"
+    return None
+
+
+def stamp(folder: Path) -> Stamp:
+    """Tell, without reading it, whether a recording is as it was: equal stamps mean that nothing was added.
+
+    Raises:
+        StoreError: the folder is not a recording.
+    """
+    try:
+        found = disk.stat(folder / MANIFEST, folder)
+    except OSError as error:
+        raise StoreError(f"{str(folder)!r} is not a recording: it has no {MANIFEST}") from error
+    sizes: list[int] = []
+    for number, files in segment_files(folder).items():
+        for path in files:
+            size = disk.size(path, folder)
+            sizes += [] if size is None else [number, size]
+    return (found.st_ino, found.st_mtime_ns, found.st_size, *sizes)
+
+
+def read_log(folder: Path) -> tuple[Manifest, dict[int, list[bytes]]]:
+    """Read the manifest, and the files of the log beyond it by segment, so that they belong together.
+
+    Raises:
+        StoreError: the folder is not a recording.
+    """
+    # A segment may be sealed and removed while its files are read: then the manifest has moved on, and once more.
+    while True:
+        manifest = read_manifest(folder)
+        with suppress(FileNotFoundError):
+            left = {
+                number: [disk.read(path, folder) for path in files]
+                for number, files in segment_files(folder).items()
+                if number > manifest.sealed
+            }
+            if read_manifest(folder).sealed == manifest.sealed:
+                return manifest, left
+
+
+def read_tail(folder: Path) -> Tail:
+    """Read the manifest and what is in the log beyond it.
+
+    Raises:
+        StoreError: the folder is not a recording.
+    """
+    manifest, left = read_log(folder)
+    return Tail(manifest=manifest, segments=list(_segments(manifest, left)))
+
+
+def read_raw(folder: Path, file: SealedFile) -> Iterator[Record]:
+    """Yield the records of a sealed file once its checksum was found right.
+
+    Raises:
+        StoreError: it is damaged, or cannot be read.
+    """
+    path = folder / file.path
+    try:
+        raw.check(path, folder, file.sha256)
+        yield from raw.read(path, folder)
+    except FileNotFoundError as error:
+        # What was given up meanwhile, as the recorder was told to, is not missing.
+        if file in read_manifest(folder).files:
+            raise StoreError(f"{file.table} file {file.path!r} is missing") from error
+    except OSError as error:
+        raise StoreError(f"{file.table} file {file.path!r} cannot be read: {error.strerror}") from error
+
+
+def log_files(folder: Path, manifest: Manifest) -> list[Path]:
+    """List the files of the log that a manifest does not count as sealed."""
+    return [path for number, files in segment_files(folder).items() if number > manifest.sealed for path in files]
+
+
 class _Part(msgspec.Struct, frozen=True):
     """A segment, sealed or not."""
 
@@ -175,7 +291,7 @@ class _Part(msgspec.Struct, frozen=True):
 def _parts(folder: Path) -> list[_Part]:
     manifest, left = read_log(folder)
     sealed = [_Part(file.first_time, file.last_time, partial(_sealed, folder, file)) for file in manifest.of(RAW)]
-    for _, reading in wal.read_all(left, since=manifest.known_until, sealed=manifest.sealed):
+    for _, reading in read_segments(left, since=manifest.known_until, sealed=manifest.sealed):
         if reading.blocks:
             blocks = reading.blocks
             sealed.append(_Part(blocks[0].first_recv, blocks[-1].last_recv, reading.records))
@@ -184,7 +300,7 @@ def _parts(folder: Path) -> list[_Part]:
 
 def _sealed(folder: Path, file: SealedFile) -> Iterator[Record]:
     try:
-        stream = _files.opened(folder / file.path, folder)
+        stream = disk.open_to_read(folder / file.path, folder)
     except OSError as error:
         yield from _elsewhere(folder, file, error)
         return
@@ -211,39 +327,34 @@ def _elsewhere(folder: Path, file: SealedFile, error: OSError) -> Iterator[Recor
 
 
 def _rest(data: bytes, file: SealedFile, *, problem: str) -> Iterator[Record]:
-    left = salvage(data, file)
+    left = raw.salvage(data, file)
     logger.warning("%s %s; %d frames are a gap", file.path, problem, left.missing)
     return left.reading.records()
 
 
-def problem_of(folder: Path, file: SealedFile) -> str | None:
-    """Tell what is wrong with a sealed file, or None."""
-    from pmlive.store import parquet
-
-    path = folder / file.path
-    try:
-        with _files.opened(path, folder) as stream:
-            if raw.digest(stream) != file.sha256:
-                return _CHANGED
-        if file.table != RAW:
-            parquet.check(path, folder, rows=file.rows)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    except StoreError as error:
-        return f"cannot be read: {error}"
-    return None
-
-
 def _info(folder: Path, manifest: Manifest) -> RecordingInfo:
     frames = manifest.of(RAW)
-    left = (path for files in wal.segments(folder).values() for path in files)
+    left = (path for files in segment_files(folder).values() for path in files)
     return RecordingInfo(
         path=str(folder),
         created=manifest.created,
         markets=len(manifest.markets),
         rows=sum(file.rows for file in manifest.files if file.table != RAW),
         bytes=sum(file.bytes for file in manifest.files),
-        unsealed=sum(_files.size(path, folder) or 0 for path in left),
+        unsealed=sum(disk.size(path, folder) or 0 for path in left),
         first_time=min((file.first_time for file in frames), default=None),
         last_time=max((file.last_time for file in frames), default=None),
     )
+
+
+def _segments(manifest: Manifest, left: dict[int, list[bytes]]) -> Iterator[Unsealed]:
+    readings = dict(read_segments(left, since=manifest.known_until, sealed=manifest.sealed))
+    check_sizes(block for reading in readings.values() for block in reading.blocks)
+    for number, reading in readings.items():
+        yield Unsealed(
+            number=number,
+            size=sum(map(len, left[number])),
+            records=list(reading.records()),
+            torn=reading.torn,
+            damaged=reading.damaged,
+        )

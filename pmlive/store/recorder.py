@@ -24,17 +24,15 @@ import polars as pl
 
 from pmlive.events import Cause, Gap
 from pmlive.logs import get_logger
-from pmlive.store import _files, wal
-from pmlive.store.log import Record
+from pmlive.records import Record
+from pmlive.store import disk
+from pmlive.store.log import read_segment
 from pmlive.store.manifest import RAW
+from pmlive.store.merging import Upkeep
 from pmlive.store.opening import Recovery, open_folder
-from pmlive.store.packer import OVERHEAD, Cut, Flush, Packer, Rows, Spoilt
-from pmlive.store.seal import Rebuild, Segment
-from pmlive.store.sealer import Sealer
-from pmlive.store.staging import Step
+from pmlive.store.sealing import Rebuild, Sealer, Segment, Step
 from pmlive.store.status import RecorderOptions, RecorderStatus
-from pmlive.store.upkeep import Upkeep
-from pmlive.store.writer import LogWriter, Timing
+from pmlive.store.writer import OVERHEAD, Cut, Flush, LogWriter, Packer, Rows, Spoilt, Timing
 from pmlive.tables import STORED
 from pmlive.threads import keep_fault
 
@@ -100,7 +98,7 @@ class Recorder:
         for segment in opened.waiting:
             self._sealer.give(segment)
         self._reset()
-        _files.forget_after_fork(self)
+        disk.forget_after_fork(self)
         self._sealer.start()
         self._writer.start()
         atexit.register(self.close)
@@ -309,7 +307,7 @@ class Recorder:
         """Note what the log does not have; a disk that takes nothing takes not even that."""
         block = self._writer.unwritten()
         queued = next((item.recv for item in self._queue if isinstance(item, Record)), self._clock())
-        blocks = wal.read([block or b""], since=queued).blocks
+        blocks = read_segment([block or b""], since=queued).blocks
         began = blocks[0].first_recv if blocks else queued
         gap = Gap(started=began, ended=max(began, self._clock()), cause="disk", detail=_UNWRITTEN)
         try:

@@ -1,4 +1,7 @@
-"""Repair of a recording: damaged tables are made again from their raw frames, and of damaged frames the rest is kept.
+"""Maintenance of a recording that nobody writes: compaction, repair, and tables built anew from raw records.
+
+Compaction makes few files of many, as a recorder does by itself. In a repair, damaged tables are made again from their
+raw frames, and of damaged frames the rest is kept.
 
 Each file is repaired by itself, so a crash leaves a recording that can be repaired again: the new file is written
 aside, synced, read back and renamed to a name of its own; the damaged one is given the name ``NAME.damaged-RUN``, which
@@ -8,26 +11,49 @@ Rows that cannot be made again, because their frames are damaged or were given u
 that are lost are a ``gap`` record among those that are left; tables that were made of them and are whole stay.
 """
 
+import hashlib
+import os
+import shutil
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 import msgspec
 import polars as pl
 
 from pmlive.errors import StoreError
 from pmlive.events import Gap
-from pmlive.store import _files, raw
+from pmlive.store import disk, raw
 from pmlive.store.leftovers import remove_leftovers
-from pmlive.store.manifest import MERGED, RAW, Manifest, SealedFile
-from pmlive.store.merging import is_waiting
+from pmlive.store.log import WAL
+from pmlive.store.manifest import MANIFEST, MERGED, RAW, Manifest, SealedFile
+from pmlive.store.merging import Limits, exchange, is_waiting, merge, plan
 from pmlive.store.opening import locked
 from pmlive.store.reader import problem_of
-from pmlive.store.salvage import salvage
-from pmlive.store.seal import Rebuild, tables_of
-from pmlive.store.staging import Staged, Step, Work, dated, discard, publish, stage_raw, stage_table
+from pmlive.store.sealing import (
+    Rebuild,
+    Staged,
+    Step,
+    Work,
+    dated,
+    discard,
+    publish,
+    stage_raw,
+    stage_table,
+    tables_of,
+)
+from pmlive.store.status import GRACE
 
-__all__ = ["RepairReport", "Repaired", "repair"]
+__all__ = ["Compaction", "Remake", "RepairReport", "Repaired", "compact", "repair"]
+
+
+class Compaction(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done: ``inputs`` files became ``outputs``; ``waiting`` of them are out of sight until inputs may go."""
+
+    inputs: int
+    outputs: int
+    waiting: int
+    refused: list[str]
 
 
 class Repaired(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +95,45 @@ class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
         return sum(one.damaged for one in self.repaired)
 
 
+def compact(
+    folder: Path,
+    *,
+    grace: float = GRACE,
+    limits: Limits | None = None,
+    clock: Callable[[], int] = time.time_ns,
+    step: Step = lambda _: None,
+) -> Compaction:
+    """Merge neighbouring small files of each table and day, and finish merges that waited for their grace to be over.
+
+    Inputs stay for ``grace`` seconds, for frames that were scanned before: a later call removes them, or the next
+    recorder. With 0 they go at once, which suits a recording that nobody reads. Damaged files are left alone and named
+    in ``refused``.
+
+    Raises:
+        StoreError: it is no recording, it is being recorded, or the disk refused; then it is as whole as before.
+    """
+    limits = limits or Limits(files=2)
+    with locked(folder, now=clock(), step=step) as work:
+        try:
+            exchange(work, now=clock(), grace=grace)
+            chosen = plan(work.catalogue.manifest, limits)
+            refused: list[str] = []
+            for inputs in chosen:
+                try:
+                    merge(inputs, work, now=clock())
+                except StoreError as error:
+                    refused.append(str(error))
+            exchange(work, now=clock(), grace=grace)
+        except OSError as error:
+            raise StoreError(f"{str(folder)!r} cannot be compacted: {error}; make room and try again") from error
+        return Compaction(
+            inputs=sum(map(len, chosen)),
+            outputs=len(chosen),
+            waiting=sum(is_waiting(file.path) for file in work.catalogue.manifest.files),
+            refused=refused,
+        )
+
+
 def repair(
     folder: Path,
     *,
@@ -93,6 +158,68 @@ def repair(
             raise StoreError(f"{str(folder)!r} cannot be repaired: {error}; try again on a disk that works") from error
 
 
+class Remake:
+    """A new recording in a folder that is empty or not there; it is one once ``finish`` has written its manifest.
+
+    Raises:
+        StoreError: the folder holds something.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise StoreError(f"{str(folder)!r} is not an empty folder; choose another one")
+        disk.make_folder(folder)
+        disk.make_folder(folder / WAL, folder)
+        self._folder = folder
+        self._files: list[SealedFile] = []
+
+    def add(self, source: Path, file: SealedFile, tables: Mapping[str, pl.DataFrame]) -> None:
+        """Copy a sealed file of raw records as it is, and write the tables that were made of it."""
+        from pmlive.store import parquet
+
+        final = self._folder / file.path
+        disk.make_folder(final.parent, self._folder)
+        self._copy(source / file.path, source, final)
+        raw.check(final, self._folder, file.sha256)
+        self._files.append(file)
+        name = PurePosixPath(file.path)
+        for table, frame in sorted(tables.items()):
+            if frame.height:
+                stem = name.name.removesuffix(raw.SUFFIX)
+                self._write(f"{table}/{name.parent.name}/{stem}.parquet", table, parquet.join(table, [frame]))
+
+    def copy_log(self, source: Path, paths: Iterable[Path]) -> None:
+        """Copy what is not sealed yet."""
+        for path in paths:
+            self._copy(path, source, self._folder / WAL / path.name)
+
+    def _copy(self, path: Path, source: Path, final: Path) -> None:
+        with (
+            disk.open_to_read(path, source) as old,
+            os.fdopen(disk.create(final, self._folder), "wb") as new,
+        ):
+            shutil.copyfileobj(old, new)
+
+    def finish(self, like: Manifest) -> None:
+        """Write the manifest: that of the other recording, with the files that were made."""
+        manifest = msgspec.structs.replace(like, files=self._files, replaced=[])
+        data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+        path = self._folder / MANIFEST
+        disk.replace(disk.write_aside(path, self._folder, data), path, self._folder)
+        disk.sync_folder(self._folder, self._folder)
+
+    def _write(self, path: str, table: str, frame: pl.DataFrame) -> None:
+        from pmlive.store import parquet
+
+        final = self._folder / path
+        disk.make_folder(final.parent, self._folder)
+        encoded = parquet.encode(table, frame)
+        disk.replace(disk.write_aside(final, self._folder, encoded.data), final, self._folder)
+        fields = {name: getattr(encoded, name) for name in encoded.__struct_fields__ if name != "data"}
+        sha256 = hashlib.sha256(encoded.data).hexdigest()
+        self._files.append(SealedFile(path=path, table=table, bytes=len(encoded.data), sha256=sha256, **fields))
+
+
 class _Repair:
     """One pass over the files: frames first, since tables are made of them."""
 
@@ -110,7 +237,7 @@ class _Repair:
         return RepairReport(checked=len(files), repaired=repaired)
 
     def _frames(self, file: SealedFile, problem: str) -> Repaired:
-        left = salvage(self._bytes(file), file)
+        left = raw.salvage(self._bytes(file), file)
         path = self._path(RAW, file, raw.SUFFIX)
         staged = stage_raw(self._work.folder, path, raw.renumber(left.reading.blocks))
         self._work.step("wrote frames")
@@ -168,7 +295,7 @@ class _Repair:
 
     def _bytes(self, file: SealedFile) -> bytes:
         try:
-            return _files.read(self._work.folder / file.path, self._work.folder)
+            return disk.read(self._work.folder / file.path, self._work.folder)
         except OSError:
             return b""  # what cannot be read is lost, and the problem says why
 
@@ -189,20 +316,20 @@ class _Repair:
         listed = [one.file for one in new]
         self._work.catalogue.change(lambda manifest: _with(manifest, old, listed, hole))
         self._work.step("after the manifest lists the repaired file")
-        _files.remove(self._work.folder / old.path, self._work.folder)
+        disk.remove(self._work.folder / old.path, self._work.folder)
         return kept
 
     def _keep(self, path: Path) -> str | None:
         folder = self._work.folder
-        if _files.size(path, folder) is None:
+        if disk.size(path, folder) is None:
             return None
         # An earlier repair may have come just so far.
-        beside = _files.paths(path.parent, folder)
+        beside = disk.paths(path.parent, folder)
         kept = next((one for one in beside if one.name.startswith(f"{path.name}.damaged-")), None)
         if kept is None:
             kept = path.with_name(f"{path.name}.damaged-{self._work.run}")
-            _files.link(path, kept, folder)
-            _files.sync_folder(kept.parent, folder)
+            disk.link(path, kept, folder)
+            disk.sync_folder(kept.parent, folder)
         return kept.relative_to(folder).as_posix()
 
 

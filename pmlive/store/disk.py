@@ -1,24 +1,90 @@
-"""Everything that differs between operating systems: durable writes, durable renames, locks, forks."""
+"""The files of a recording: reached through no link, written durably, locked, and let go of in a forked child.
+
+The folder of a recording itself may be reached through links, which is its owner's choice. Below it, each part of a
+name is opened by the descriptor of the folder that it is in, so that nothing can lead outside, not even a link that is
+made meanwhile: the recording may come from somebody else. Only regular files are opened, and opening never waits: a
+FIFO or a device is refused.
+
+Hard links cannot be told from other names. Nothing writes into a file that is there already, except for ``.lock``,
+which is not touched unless it holds what a lock holds.
+
+Everything that differs between operating systems is here. Windows has neither ``O_NOFOLLOW`` nor descriptors of
+folders: there each part is looked at before the name is used.
+
+A test can make the disk refuse a change:
+
+>>> def full(change: str) -> None:
+...     raise OSError(28, "No space left on device")
+>>> with inject_faults(full):
+...     check_fault("write")
+Traceback (most recent call last):
+OSError: [Errno 28] No space left on device
+"""
 
 import errno
 import os
 import re
+import stat as modes
 import sys
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, TypeAlias, cast
 
 from pmlive.errors import StoreError
-from pmlive.store import _within, bounds, faults
+from pmlive.store import bounds
 
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
 
+__all__ = [
+    "Fault",
+    "FolderLock",
+    "Forkable",
+    "aside",
+    "check_fault",
+    "create",
+    "discard",
+    "forget_after_fork",
+    "inject_faults",
+    "link",
+    "make_folder",
+    "open_to_read",
+    "paths",
+    "read",
+    "remove",
+    "remove_empty",
+    "replace",
+    "size",
+    "stat",
+    "sync",
+    "sync_folder",
+    "truncate",
+    "write_all",
+    "write_aside",
+]
+
+# Recordings may hold one's own orders: nobody else reads them, whatever the umask.
+_FILE_MODE, _FOLDER_MODE = 0o600, 0o700
+
+_BY_DESCRIPTOR = sys.platform != "win32"
+_CLOSED = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_A_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _CLOSED
+# What systems say of a link, and of what is no folder.
+_NOT_A_FOLDER = (errno.ELOOP, errno.ENOTDIR, errno.EMLINK)
+_KINDS = {
+    modes.S_IFDIR: "a folder",
+    modes.S_IFIFO: "a FIFO",
+    modes.S_IFSOCK: "a socket",
+    modes.S_IFCHR: "a device",
+    modes.S_IFBLK: "a device",
+}
 # Bytes are locked far behind the text, so that on Windows the holder's number stays readable.
 _LOCKED_BYTE = 1 << 30
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
@@ -28,18 +94,16 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 # What a lock holds: the number of a process, or nothing yet.
 _is_holder = re.compile(rb"\d{0,20}\r?\n?").fullmatch
 
+# Told "create", "write", "sync", "sync folder", "make folder", "rename", "link", "remove" or "cut off"; it raises what
+# the disk would, or says how many bytes a write takes at most.
+Fault: TypeAlias = Callable[[str], int | None]
 
-class Forkable(Protocol):
-    """Something that a forked child has to let go of."""
-
-    def forget(self) -> None:
-        """Note that this process is a child of the owner's."""
-        ...
+_faults: list[Fault] = []
 
 
 def sync(descriptor: int) -> None:
     """Wait until the bytes of a file are on the disk itself."""
-    faults.check("sync")
+    check_fault("sync")
     if sys.platform == "linux":
         os.fdatasync(descriptor)
     elif sys.platform == "darwin":
@@ -50,10 +114,10 @@ def sync(descriptor: int) -> None:
 
 def sync_folder(folder: Path, root: Path) -> None:
     """Wait until the names in a folder are on the disk; Windows does so by itself."""
-    faults.check("sync folder")
+    check_fault("sync folder")
     if sys.platform == "win32":
         return
-    with _within.open_folder(folder, root) as descriptor:
+    with _open_folder(folder, root) as descriptor:
         os.fsync(cast("int", descriptor))
 
 
@@ -67,7 +131,7 @@ def make_folder(folder: Path, root: Path | None = None) -> list[Path]:
     made: list[Path] = []
     try:
         for path in reversed(missing):
-            faults.check("make folder")
+            check_fault("make folder")
             _make(path, path.parent if root is None else root)
             made.append(path)
             sync_folder(path.parent, path.parent if root is None else root)
@@ -80,10 +144,10 @@ def make_folder(folder: Path, root: Path | None = None) -> list[Path]:
 
 def _make(path: Path, root: Path) -> None:
     try:
-        with _within.parent(path, root) as (name, within):
-            os.mkdir(name, _within.FOLDER, dir_fd=within)
+        with _parent(path, root) as (name, within):
+            os.mkdir(name, _FOLDER_MODE, dir_fd=within)
     except FileExistsError:
-        with _within.open_folder(path, path if root == path.parent else root):
+        with _open_folder(path, path if root == path.parent else root):
             pass  # another made it just now
 
 
@@ -91,7 +155,7 @@ def _is_folder(path: Path, root: Path | None) -> bool:
     if root is None:
         return path.exists()
     try:
-        with _within.open_folder(path, root):
+        with _open_folder(path, root):
             return True
     except FileNotFoundError:
         return False
@@ -99,18 +163,18 @@ def _is_folder(path: Path, root: Path | None) -> bool:
 
 def create(path: Path, root: Path) -> int:
     """Open a new file for appending."""
-    faults.check("create")
-    return _within.open_file(path, root, flags=os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+    check_fault("create")
+    return _open_file(path, root, flags=os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
 
 
-def opened(path: Path, root: Path, *, most: int | None = None) -> BufferedReader:
+def open_to_read(path: Path, root: Path, *, most: int | None = None) -> BufferedReader:
     """Open a file for reading.
 
     Raises:
         OSError: it is not there or cannot be opened.
         StoreError: it is a link, is reached through one, is no regular file, or is larger than ``most``.
     """
-    file = os.fdopen(_within.open_file(path, root), "rb")
+    file = os.fdopen(_open_file(path, root), "rb")
     try:
         bounds.check_stored(path, os.fstat(file.fileno()).st_size, most=most)
     except StoreError:
@@ -126,7 +190,7 @@ def read(path: Path, root: Path, *, most: int | None = None) -> bytes:
         OSError: it is not there or cannot be read.
         StoreError: it is a link, is reached through one, is no regular file, or is larger than ``most``.
     """
-    with opened(path, root, most=most) as file:
+    with open_to_read(path, root, most=most) as file:
         return file.read()
 
 
@@ -137,7 +201,8 @@ def stat(path: Path, root: Path) -> os.stat_result:
         OSError: it is not there.
         StoreError: it is a link, is reached through one, or is no regular file.
     """
-    return _within.stat(path, root)
+    with _parent(path, root) as (name, within):
+        return _regular(path, os.stat(name, dir_fd=within, follow_symlinks=False))
 
 
 def size(path: Path, root: Path) -> int | None:
@@ -148,7 +213,7 @@ def size(path: Path, root: Path) -> int | None:
         StoreError: it is a link, is reached through one, or is no regular file.
     """
     try:
-        return _within.stat(path, root).st_size
+        return stat(path, root).st_size
     except FileNotFoundError:
         return None
 
@@ -160,19 +225,24 @@ def paths(folder: Path, root: Path) -> list[Path]:
         OSError: it cannot be read.
         StoreError: it is a link, is reached through one, or is no folder.
     """
-    return [folder / name for name in _within.names(folder, root)]
+    try:
+        with _open_folder(folder, root) as descriptor:
+            names = os.listdir(folder if descriptor is None else descriptor)  # noqa: PTH208 - by descriptor
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in sorted(names)]
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write everything, however many calls the system makes of it."""
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view[: faults.check("write")]) :]
+        view = view[os.write(descriptor, view[: check_fault("write")]) :]
 
 
-def cut_off(descriptor: int, size: int) -> None:
+def truncate(descriptor: int, size: int) -> None:
     """Shorten a file."""
-    faults.check("cut off")
+    check_fault("cut off")
     os.ftruncate(descriptor, size)
 
 
@@ -201,17 +271,17 @@ def write_aside(path: Path, root: Path, data: bytes) -> Path:
 
 def replace(aside: Path, path: Path, root: Path) -> None:
     """Give a file its final name."""
-    faults.check("rename")
-    with _within.parent(aside, root) as (old, source), _within.parent(path, root) as (new, target):
+    check_fault("rename")
+    with _parent(aside, root) as (old, source), _parent(path, root) as (new, target):
         os.replace(old, new, src_dir_fd=source, dst_dir_fd=target)
 
 
 def link(path: Path, other: Path, root: Path) -> None:
     """Give a file a second name, or copy it where files have one only; ``other`` is there whole or not at all."""
-    faults.check("link")
-    _within.stat(path, root)
+    check_fault("link")
+    stat(path, root)
     try:
-        with _within.parent(path, root) as (old, source), _within.parent(other, root) as (new, target):
+        with _parent(path, root) as (old, source), _parent(other, root) as (new, target):
             os.link(old, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=_FOLLOWS)
     except FileExistsError:
         remove(other, root)
@@ -224,7 +294,7 @@ def link(path: Path, other: Path, root: Path) -> None:
 
 def remove(path: Path, root: Path) -> None:
     """Remove a file, if it is there; of a link the link itself."""
-    faults.check("remove")
+    check_fault("remove")
     _unlink(path, root)
 
 
@@ -235,13 +305,13 @@ def discard(path: Path, root: Path) -> None:
 
 
 def _unlink(path: Path, root: Path) -> None:
-    with suppress(FileNotFoundError), _within.parent(path, root) as (name, within):
+    with suppress(FileNotFoundError), _parent(path, root) as (name, within):
         os.unlink(name, dir_fd=within)
 
 
 def remove_empty(folder: Path, root: Path) -> None:
     """Remove a folder that has nothing in it."""
-    with suppress(OSError), _within.parent(folder, root) as (name, within):
+    with suppress(OSError), _parent(folder, root) as (name, within):
         os.rmdir(name, dir_fd=within)
 
 
@@ -263,7 +333,7 @@ class FolderLock:
             StoreError: another process holds it, or it is no lock.
         """
         self.forget()
-        self._descriptor = _within.open_file(self.path, self.path.parent, flags=os.O_RDWR | os.O_CREAT)
+        self._descriptor = _open_file(self.path, self.path.parent, flags=os.O_RDWR | os.O_CREAT)
         try:
             _lock(self._descriptor)
         except OSError as error:
@@ -286,7 +356,7 @@ class FolderLock:
     def is_current(self) -> bool:
         """Say whether the locked file is still the one in the folder."""
         try:
-            there, ours = _within.stat(self.path, self.path.parent), os.fstat(self._descriptor)
+            there, ours = stat(self.path, self.path.parent), os.fstat(self._descriptor)
         except (FileNotFoundError, NotADirectoryError, StoreError):
             return False
         return (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)
@@ -307,6 +377,14 @@ def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+class Forkable(Protocol):
+    """Something that a forked child has to let go of."""
+
+    def forget(self) -> None:
+        """Note that this process is a child of the owner's."""
+        ...
+
+
 _forkable: "weakref.WeakSet[Forkable]" = weakref.WeakSet()
 
 
@@ -323,3 +401,117 @@ def _forget_all() -> None:
 _register: Callable[..., None] | None = getattr(os, "register_at_fork", None)
 if _register is not None:
     _register(after_in_child=_forget_all)
+
+
+def check_fault(change: str) -> int | None:
+    """Ask whether the disk takes a change; the answer is how many bytes of it, None for all."""
+    sizes = [answer(change) for answer in _faults]
+    return min((size for size in sizes if size is not None), default=None)
+
+
+@contextmanager
+def inject_faults(answer: Fault) -> Generator[None]:
+    """Have every change of the disk by this process asked for, in whatever thread."""
+    _faults.append(answer)
+    try:
+        yield
+    finally:
+        _faults.remove(answer)
+
+
+@contextmanager
+def _parent(path: Path, root: Path) -> Generator[tuple[str | Path, int | None]]:
+    """Open the folder that a name is in; give the name and ``dir_fd`` for the functions of ``os``.
+
+    Raises:
+        OSError: the folder is not there or cannot be opened.
+        StoreError: a part of the path is a link or no folder.
+    """
+    try:
+        with _open_folder(path.parent, root) as descriptor:
+            yield (path, None) if descriptor is None else (path.name, descriptor)
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
+
+
+@contextmanager
+def _open_folder(folder: Path, root: Path) -> Generator[int | None]:
+    """Open a folder of a recording; None where there are no descriptors of folders.
+
+    Raises:
+        OSError: it is not there or cannot be opened.
+        StoreError: a part of the path is a link or no folder.
+    """
+    parts = folder.relative_to(root).parts
+    if ".." in parts:
+        raise StoreError(f"{str(folder)!r} may be outside {str(root)!r}")
+    if not _BY_DESCRIPTOR:
+        _look_at(root, parts)
+        yield None
+        return
+    descriptor = os.open(root, _A_FOLDER)
+    try:
+        for depth, part in enumerate(parts, 1):
+            upper, descriptor = descriptor, _step(descriptor, part, root.joinpath(*parts[:depth]))
+            os.close(upper)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open_file(path: Path, root: Path, *, flags: int = os.O_RDONLY) -> int:
+    """Open a file, or create it if the flags say so.
+
+    Raises:
+        OSError: it is not there or cannot be opened.
+        StoreError: it is a link, is reached through one, or is no regular file.
+    """
+    with _parent(path, root) as (name, within):
+        # To open a device may already do something, so it is looked at before.
+        with suppress(FileNotFoundError):
+            _regular(path, os.stat(name, dir_fd=within, follow_symlinks=False))
+        descriptor = os.open(name, flags | _NO_LINK | _NO_WAIT | _CLOSED, _FILE_MODE, dir_fd=within)
+    try:
+        _regular(path, os.fstat(descriptor))
+    except StoreError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _step(upper: int, part: str, path: Path) -> int:
+    try:
+        return os.open(part, _A_FOLDER | _NO_LINK, dir_fd=upper)
+    except OSError as error:
+        if error.errno in _NOT_A_FOLDER:
+            _check_folder(path, os.stat(part, dir_fd=upper, follow_symlinks=False).st_mode)
+        raise
+
+
+def _look_at(root: Path, parts: tuple[str, ...]) -> None:
+    path = root
+    for part in parts:
+        path /= part
+        _check_folder(path, path.lstat().st_mode)
+
+
+def _check_folder(path: Path, mode: int) -> None:
+    if not modes.S_ISDIR(mode):
+        raise _refusal(path, mode, "a folder")
+
+
+def _regular(path: Path, found: os.stat_result) -> os.stat_result:
+    if not modes.S_ISREG(found.st_mode):
+        raise _refusal(path, found.st_mode, "a file")
+    return found
+
+
+def _refusal(path: Path, mode: int, wanted: str) -> StoreError:
+    if modes.S_ISLNK(mode):
+        return StoreError(
+            f"{str(path)!r} is a symbolic link, and nothing inside a recording is read or written through one; "
+            f"put {wanted} in its place, or remove it (the folder of the recording itself may be a link)"
+        )
+    kind = _KINDS.get(modes.S_IFMT(mode), "a file")
+    return StoreError(f"{str(path)!r} is {kind} where a recording has {wanted}; remove it or put {wanted} there")
