@@ -32,8 +32,8 @@ def record(number: int, *, kind: str = "market", size: int = 20) -> Record:
     return Record(number, NOON + number * 1_000_000, 1, kind, b'{"n": %d}'.ljust(size) % number)
 
 
-def earlier_entry(item: Record) -> bytes:
-    """Write a record as the first versions did."""
+def single_entry(item: Record) -> bytes:
+    """Write a record with a line of its own, as the bundled samples have it."""
     return b"%d %d %d %b %d\n%b\n" % (item.seq, item.recv, item.conn, item.kind.encode(), len(item.data), item.data)
 
 

@@ -16,7 +16,7 @@ from pmlive.errors import StoreError
 from pmlive.store import compact, read_manifest
 from pmlive.store.disk import check_fault, inject_faults
 from pmlive.store.log import WAL, WalFile
-from pmlive.store.manifest import Catalogue, new_manifest
+from pmlive.store.manifest import ManifestFile, new_manifest
 
 _KINDS = {
     "make folder": errno.EACCES,
@@ -216,7 +216,7 @@ def test_the_system_is_really_asked_to_sync_what_was_written(tmp_path: Path) -> 
     file.close()
 
     with _system_calls() as called:
-        Catalogue(tmp_path, new_manifest(NOON)).write()
+        ManifestFile(tmp_path, new_manifest(NOON)).write()
     order = [name for name in called if name in {"fdatasync", "replace", "fsync"}]
     assert order == ["fdatasync", "replace", "fsync"]
 

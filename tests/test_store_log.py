@@ -11,7 +11,7 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from storing import earlier_entry, record
+from storing import record, single_entry
 
 from pmlive.errors import StoreError
 from pmlive.records import Loss, Record, read_note
@@ -68,10 +68,10 @@ def test_entries_come_back_as_they_were(given_records: list[Record]) -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.lists(_records, max_size=5)), max_size=5))
-def test_entries_of_earlier_versions_come_back_beside_others(parts: list[tuple[bool, list[Record]]]) -> None:
+def test_entries_with_a_line_of_their_own_come_back_beside_others(parts: list[tuple[bool, list[Record]]]) -> None:
     text = b"".join(
-        b"".join(map(earlier_entry, given_records)) if earlier else encode_entries(given_records)
-        for earlier, given_records in parts
+        b"".join(map(single_entry, given_records)) if single else encode_entries(given_records)
+        for single, given_records in parts
     )
     assert decode_entries(text) == [item for _, given_records in parts for item in given_records]
 
@@ -82,7 +82,7 @@ def test_blocks_come_back_as_they_were(batches: list[list[Record]]) -> None:
     assert list(read([data]).records()) == [item for batch in batches for item in batch]
 
 
-@pytest.mark.parametrize("write", [earlier_entry, _entry])
+@pytest.mark.parametrize("write", [single_entry, _entry])
 @given(st.lists(_records, min_size=1, max_size=5), st.integers(0, 400))
 def test_entries_are_read_as_far_as_they_are_whole(
     write: Callable[[Record], bytes], given_records: list[Record], size: int
@@ -101,18 +101,18 @@ def test_entries_are_read_as_far_as_they_are_whole(
 
 def test_of_entries_that_are_listed_together_none_is_taken_before_all_are_there() -> None:
     text = encode_entries([record(1), record(2)])
-    with pytest.raises(StoreError, match="no end of a record"):
+    with pytest.raises(StoreError, match="a record does not end"):
         next(read_entries(BytesIO(text[:-1])))
     assert [item.seq for item in next(read_entries(BytesIO(text)))] == [1, 2]
 
 
 def test_text_that_is_no_entry_is_refused() -> None:
-    with pytest.raises(StoreError, match="no record"):
+    with pytest.raises(StoreError, match="not a record"):
         decode_entries(b"hello\n")
     for listed in (b"[[1]]\n", b"[[1],[1],[1],[],[0]]\n\n", b'[[1],[1],[1],["a"],[-99]]\n\n', b"1 1 1 a -99\n\n"):
-        with pytest.raises(StoreError, match="no record"):
+        with pytest.raises(StoreError, match="not a record"):
             decode_entries(listed)
-    with pytest.raises(StoreError, match="no end of a record"):
+    with pytest.raises(StoreError, match="a record does not end"):
         decode_entries(encode_entries([record(1)])[:-1])
 
 

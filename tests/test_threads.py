@@ -65,16 +65,16 @@ def seal_beside(error: BaseException, folder: Path) -> None:
     def lost(segment: Segment, detail: str) -> None:
         raise AssertionError(f"{detail} of {segment}")
 
-    sealer = Sealer(opened.sealing, retry=0.01, lost=lost, tend=lambda: bool(work()))
+    sealer = Sealer(opened.context, retry=0.01, lost=lost, upkeep=lambda: bool(work()))
     sealer.start()
-    wait_until(lambda: sealer.tending.message, _PATIENCE)
+    wait_until(lambda: sealer.upkeep_trouble.message, _PATIENCE)
     done = threading.Event()
-    sealer.do(done.set)
+    sealer.submit_task(done.set)
     assert done.wait(_PATIENCE)
     assert len(calls) == 1
-    assert "merging" in str(sealer.tending.message)
+    assert "merging" in str(sealer.upkeep_trouble.message)
     sealer.close(1.0)
-    opened.lock.forget()
+    opened.lock.release()
 
 
 def seal_again(error: BaseException, folder: Path) -> None:

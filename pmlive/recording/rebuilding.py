@@ -8,7 +8,7 @@ import polars as pl
 from pmlive.pipeline.journal import rebuild
 from pmlive.recording.contents import Contents, laid_out
 from pmlive.store import records
-from pmlive.store.maintenance import Remake
+from pmlive.store.maintenance import RebuiltRecording
 from pmlive.store.reader import log_files, read_raw
 from pmlive.tables import SCHEMAS, STORED
 
@@ -31,7 +31,7 @@ def rebuilt_into(contents: Contents, into: Path) -> None:
     Raises:
         StoreError: a file of raw records is damaged or missing, or the new folder holds something.
     """
-    fresh = Remake(into)
+    fresh = RebuiltRecording(into)
     for file in contents.files("raw"):
         fresh.add(contents.folder, file, tables_of(rebuild(read_raw(contents.folder, file))))
     fresh.copy_log(contents.folder, log_files(contents.folder, contents.manifest))

@@ -5,11 +5,11 @@ name is opened by the descriptor of the folder that it is in, so that nothing ca
 made meanwhile: the recording may come from somebody else. Only regular files are opened, and opening never waits: a
 FIFO or a device is refused.
 
-Hard links cannot be told from other names. Nothing writes into a file that is there already, except for ``.lock``,
-which is not touched unless it holds what a lock holds.
+Hard links cannot be distinguished from other names. Nothing writes into a file that is there already, except for
+``.lock``, which is not touched unless it holds what a lock holds.
 
 Everything that differs between operating systems is here. Windows has neither ``O_NOFOLLOW`` nor descriptors of
-folders: there each part is looked at before the name is used.
+folders: there each part is checked before the name is used.
 
 A test can make the disk refuse a change:
 
@@ -45,11 +45,10 @@ __all__ = [
     "Fault",
     "FolderLock",
     "Forkable",
-    "aside",
+    "call_after_fork",
     "check_fault",
     "create",
     "discard",
-    "forget_after_fork",
     "inject_faults",
     "link",
     "make_folder",
@@ -63,20 +62,21 @@ __all__ = [
     "stat",
     "sync",
     "sync_folder",
+    "temporary",
     "truncate",
     "write_all",
-    "write_aside",
+    "write_temporary",
 ]
 
-# Recordings may hold one's own orders: nobody else reads them, whatever the umask.
+# Recordings may hold one's own orders: no other user reads them, whatever the umask.
 _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
 
 _BY_DESCRIPTOR = sys.platform != "win32"
-_CLOSED = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_OPEN_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-_A_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _CLOSED
-# What systems say of a link, and of what is no folder.
+_A_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _OPEN_FLAGS
+# The errors with which systems refuse a link, or something that is not a folder, as a folder.
 _NOT_A_FOLDER = (errno.ELOOP, errno.ENOTDIR, errno.EMLINK)
 _KINDS = {
     modes.S_IFDIR: "a folder",
@@ -87,22 +87,22 @@ _KINDS = {
 }
 # Bytes are locked far behind the text, so that on Windows the holder's number stays readable.
 _LOCKED_BYTE = 1 << 30
-_HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
-# What has a second name made is no link; where that cannot be said, it was looked at just before.
-_FOLLOWS = sys.platform == "win32"
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-# What a lock holds: the number of a process, or nothing yet.
-_is_holder = re.compile(rb"\d{0,20}\r?\n?").fullmatch
+_HELD_BY_ANOTHER = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
+# A symbolic link must not get a second name; Windows has no option for that, and the file was checked just before.
+_FOLLOW_LINKS = sys.platform == "win32"
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+# A lock holds the number of a process, or nothing yet.
+_is_lock_text = re.compile(rb"\d{0,20}\r?\n?").fullmatch
 
-# Told "create", "write", "sync", "sync folder", "make folder", "rename", "link", "remove" or "cut off"; it raises what
-# the disk would, or says how many bytes a write takes at most.
+# Called with "create", "write", "sync", "sync folder", "make folder", "rename", "link", "remove" or "cut off"; raises
+# what the disk would, or returns how many bytes a write takes at most.
 Fault: TypeAlias = Callable[[str], int | None]
 
 _faults: list[Fault] = []
 
 
 def sync(descriptor: int) -> None:
-    """Wait until the bytes of a file are on the disk itself."""
+    """Flush the bytes of a file to the disk itself."""
     check_fault("sync")
     if sys.platform == "linux":
         os.fdatasync(descriptor)
@@ -113,7 +113,7 @@ def sync(descriptor: int) -> None:
 
 
 def sync_folder(folder: Path, root: Path) -> None:
-    """Wait until the names in a folder are on the disk; Windows does so by itself."""
+    """Flush the names in a folder to the disk; Windows does so by itself."""
     check_fault("sync folder")
     if sys.platform == "win32":
         return
@@ -124,7 +124,7 @@ def sync_folder(folder: Path, root: Path) -> None:
 def make_folder(folder: Path, root: Path | None = None) -> list[Path]:
     """Create a folder and its missing parents durably; return what was created, outermost first.
 
-    Without ``root`` it is that of a recording, and may be reached through links.
+    Without ``root`` the folder is that of a recording, and may be reached through links.
     """
     above = () if root is None else {root, *root.parents}
     missing = [path for path in (folder, *folder.parents) if path not in above and not _is_folder(path, root)]
@@ -142,25 +142,6 @@ def make_folder(folder: Path, root: Path | None = None) -> list[Path]:
     return made
 
 
-def _make(path: Path, root: Path) -> None:
-    try:
-        with _parent(path, root) as (name, within):
-            os.mkdir(name, _FOLDER_MODE, dir_fd=within)
-    except FileExistsError:
-        with _open_folder(path, path if root == path.parent else root):
-            pass  # another made it just now
-
-
-def _is_folder(path: Path, root: Path | None) -> bool:
-    if root is None:
-        return path.exists()
-    try:
-        with _open_folder(path, root):
-            return True
-    except FileNotFoundError:
-        return False
-
-
 def create(path: Path, root: Path) -> int:
     """Open a new file for appending."""
     check_fault("create")
@@ -172,7 +153,7 @@ def open_to_read(path: Path, root: Path, *, most: int | None = None) -> Buffered
 
     Raises:
         OSError: it is not there or cannot be opened.
-        StoreError: it is a link, is reached through one, is no regular file, or is larger than ``most``.
+        StoreError: it is a link, is reached through one, is not a regular file, or is larger than ``most``.
     """
     file = os.fdopen(_open_file(path, root), "rb")
     try:
@@ -188,29 +169,29 @@ def read(path: Path, root: Path, *, most: int | None = None) -> bytes:
 
     Raises:
         OSError: it is not there or cannot be read.
-        StoreError: it is a link, is reached through one, is no regular file, or is larger than ``most``.
+        StoreError: it is a link, is reached through one, is not a regular file, or is larger than ``most``.
     """
     with open_to_read(path, root, most=most) as file:
         return file.read()
 
 
 def stat(path: Path, root: Path) -> os.stat_result:
-    """Tell of a file.
+    """Return the status of a file.
 
     Raises:
         OSError: it is not there.
-        StoreError: it is a link, is reached through one, or is no regular file.
+        StoreError: it is a link, is reached through one, or is not a regular file.
     """
     with _parent(path, root) as (name, within):
-        return _regular(path, os.stat(name, dir_fd=within, follow_symlinks=False))
+        return _check_regular(path, os.stat(name, dir_fd=within, follow_symlinks=False))
 
 
 def size(path: Path, root: Path) -> int | None:
-    """Tell how large a file is; None when there is none.
+    """Return the size of a file, or None when there is none.
 
     Raises:
-        OSError: it cannot be told.
-        StoreError: it is a link, is reached through one, or is no regular file.
+        OSError: it cannot be read.
+        StoreError: it is a link, is reached through one, or is not a regular file.
     """
     try:
         return stat(path, root).st_size
@@ -219,11 +200,11 @@ def size(path: Path, root: Path) -> int | None:
 
 
 def paths(folder: Path, root: Path) -> list[Path]:
-    """List what is in a folder, in order; nothing when it is not there.
+    """List the paths in a folder, sorted; none when it is not there.
 
     Raises:
         OSError: it cannot be read.
-        StoreError: it is a link, is reached through one, or is no folder.
+        StoreError: it is a link, is reached through one, or is not a folder.
     """
     try:
         with _open_folder(folder, root) as descriptor:
@@ -234,21 +215,24 @@ def paths(folder: Path, root: Path) -> list[Path]:
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """Write everything, however many calls the system makes of it."""
+    """Write all the bytes, in as many calls as that takes."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view[: check_fault("write")]) :]
 
 
 def truncate(descriptor: int, size: int) -> None:
-    """Shorten a file."""
+    """Cut a file to a size."""
     check_fault("cut off")
     os.ftruncate(descriptor, size)
 
 
 @contextmanager
-def aside(path: Path, root: Path) -> Generator[tuple[Path, int]]:
-    """Open a new dot-file beside ``path``; sync it at the end, or remove it when the disk refuses."""
+def temporary(path: Path, root: Path) -> Generator[tuple[Path, int]]:
+    """Open a new dot-file beside ``path``; sync it at the end, or remove it when the disk refuses.
+
+    Yields its path and its descriptor.
+    """
     name = path.with_name(f".{path.name}.tmp")
     _unlink(name, root)
     descriptor = create(name, root)
@@ -262,61 +246,56 @@ def aside(path: Path, root: Path) -> Generator[tuple[Path, int]]:
         os.close(descriptor)
 
 
-def write_aside(path: Path, root: Path, data: bytes) -> Path:
+def write_temporary(path: Path, root: Path, data: bytes) -> Path:
     """Write and sync a dot-file beside ``path``, to be renamed to it."""
-    with aside(path, root) as (name, descriptor):
+    with temporary(path, root) as (name, descriptor):
         write_all(descriptor, data)
     return name
 
 
-def replace(aside: Path, path: Path, root: Path) -> None:
-    """Give a file its final name."""
+def replace(source: Path, path: Path, root: Path) -> None:
+    """Rename a file, in place of one that has that name."""
     check_fault("rename")
-    with _parent(aside, root) as (old, source), _parent(path, root) as (new, target):
-        os.replace(old, new, src_dir_fd=source, dst_dir_fd=target)
+    with _parent(source, root) as (old, old_folder), _parent(path, root) as (new, new_folder):
+        os.replace(old, new, src_dir_fd=old_folder, dst_dir_fd=new_folder)
 
 
 def link(path: Path, other: Path, root: Path) -> None:
-    """Give a file a second name, or copy it where files have one only; ``other`` is there whole or not at all."""
+    """Link a file under a second name, or copy it where there are no hard links; ``other`` is whole or not there."""
     check_fault("link")
     stat(path, root)
     try:
-        with _parent(path, root) as (old, source), _parent(other, root) as (new, target):
-            os.link(old, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=_FOLLOWS)
+        with _parent(path, root) as (old, old_folder), _parent(other, root) as (new, new_folder):
+            os.link(old, new, src_dir_fd=old_folder, dst_dir_fd=new_folder, follow_symlinks=_FOLLOW_LINKS)
     except FileExistsError:
         remove(other, root)
         link(path, other, root)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in _NO_HARD_LINKS:
             raise
-        replace(write_aside(other, root, read(path, root)), other, root)
+        replace(write_temporary(other, root, read(path, root)), other, root)
 
 
 def remove(path: Path, root: Path) -> None:
-    """Remove a file, if it is there; of a link the link itself."""
+    """Remove a file, if it is there; a link itself and not what it points to."""
     check_fault("remove")
     _unlink(path, root)
 
 
 def discard(path: Path, root: Path) -> None:
-    """Remove a file that nobody has heard of, if that is possible."""
+    """Remove a file that is not listed anywhere, if that is possible."""
     with suppress(OSError):
         _unlink(path, root)
 
 
-def _unlink(path: Path, root: Path) -> None:
-    with suppress(FileNotFoundError), _parent(path, root) as (name, within):
-        os.unlink(name, dir_fd=within)
-
-
 def remove_empty(folder: Path, root: Path) -> None:
-    """Remove a folder that has nothing in it."""
+    """Remove a folder if it is empty."""
     with suppress(OSError), _parent(folder, root) as (name, within):
         os.rmdir(name, dir_fd=within)
 
 
 class FolderLock:
-    """The right to record into a folder; the kernel frees it when this process ends, however it ends."""
+    """The lock of a folder that is recorded into; the kernel releases it when this process ends, however it ends."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / ".lock"
@@ -326,20 +305,21 @@ class FolderLock:
     def take(self) -> None:
         """Lock the file that is in the folder now.
 
-        Nothing is written before it is held, and into nothing but a lock: it may be a stranger's.
+        Nothing is written before the lock is held, and only into a file that holds what a lock holds: it may be
+        somebody else's.
 
         Raises:
-            OSError: there can be no file.
-            StoreError: another process holds it, or it is no lock.
+            OSError: the file cannot be made.
+            StoreError: another process holds it, or it is not a lock.
         """
-        self.forget()
+        self.release()
         self._descriptor = _open_file(self.path, self.path.parent, flags=os.O_RDWR | os.O_CREAT)
         try:
             _lock(self._descriptor)
         except OSError as error:
             raise StoreError(self._refusal(error)) from error
-        if not _is_holder(os.read(self._descriptor, 32)):
-            self.forget()
+        if not _is_lock_text(os.read(self._descriptor, 32)):
+            self.release()
             raise StoreError(f"{os.fspath(self.path)!r} is not a lock: it holds something else; move it away")
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
@@ -347,25 +327,91 @@ class FolderLock:
 
     def _refusal(self, error: OSError) -> str:
         holder = os.read(self._descriptor, 32).decode("ascii", "replace").strip()
-        self.forget()
+        self.release()
         folder = os.fspath(self.path.parent)
-        if error.errno not in _HELD:
+        if error.errno not in _HELD_BY_ANOTHER:
             return f"{folder!r} cannot be locked: {error.strerror}; record onto a local disk"
         return f"{folder!r} is being recorded by process {holder or 'unknown'}; close it there or choose another folder"
 
     def is_current(self) -> bool:
-        """Say whether the locked file is still the one in the folder."""
+        """Return whether the locked file is still the one in the folder."""
         try:
             there, ours = stat(self.path, self.path.parent), os.fstat(self._descriptor)
         except (FileNotFoundError, NotADirectoryError, StoreError):
             return False
         return (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)
 
-    def forget(self) -> None:
-        """Close the file; in the owner that frees the lock, in a forked child it leaves the owner's alone."""
+    def release(self) -> None:
+        """Close the file: the owner releases the lock, a forked child leaves the owner's alone."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+class Forkable(Protocol):
+    """An object whose files and locks a forked child has to let go of."""
+
+    def after_fork(self) -> None:
+        """Let go of files and locks, in the child of the process that owns them."""
+        ...
+
+
+_forkable: "weakref.WeakSet[Forkable]" = weakref.WeakSet()
+
+
+def call_after_fork(owner: Forkable) -> None:
+    """Register ``owner.after_fork()`` to be called in every child that is forked from now on."""
+    _forkable.add(owner)
+
+
+def _after_fork() -> None:
+    for owner in list(_forkable):
+        owner.after_fork()
+
+
+_register: Callable[..., None] | None = getattr(os, "register_at_fork", None)
+if _register is not None:
+    _register(after_in_child=_after_fork)
+
+
+def check_fault(change: str) -> int | None:
+    """Ask the injected faults about a change; return how many bytes of it the disk takes, None for all."""
+    sizes = [fault(change) for fault in _faults]
+    return min((size for size in sizes if size is not None), default=None)
+
+
+@contextmanager
+def inject_faults(fault: Fault) -> Generator[None]:
+    """Call ``fault`` before every change of the disk by this process, in any thread."""
+    _faults.append(fault)
+    try:
+        yield
+    finally:
+        _faults.remove(fault)
+
+
+def _make(path: Path, root: Path) -> None:
+    try:
+        with _parent(path, root) as (name, within):
+            os.mkdir(name, _FOLDER_MODE, dir_fd=within)
+    except FileExistsError:
+        with _open_folder(path, path if root == path.parent else root):
+            pass  # another process made it just now
+
+
+def _is_folder(path: Path, root: Path | None) -> bool:
+    if root is None:
+        return path.exists()
+    try:
+        with _open_folder(path, root):
+            return True
+    except FileNotFoundError:
+        return False
+
+
+def _unlink(path: Path, root: Path) -> None:
+    with suppress(FileNotFoundError), _parent(path, root) as (name, within):
+        os.unlink(name, dir_fd=within)
 
 
 def _lock(descriptor: int) -> None:
@@ -377,56 +423,9 @@ def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-class Forkable(Protocol):
-    """Something that a forked child has to let go of."""
-
-    def forget(self) -> None:
-        """Note that this process is a child of the owner's."""
-        ...
-
-
-_forkable: "weakref.WeakSet[Forkable]" = weakref.WeakSet()
-
-
-def forget_after_fork(owner: Forkable) -> None:
-    """Have ``owner.forget()`` called in every child that is forked from now on."""
-    _forkable.add(owner)
-
-
-def _forget_all() -> None:
-    for owner in list(_forkable):
-        owner.forget()
-
-
-_register: Callable[..., None] | None = getattr(os, "register_at_fork", None)
-if _register is not None:
-    _register(after_in_child=_forget_all)
-
-
-def check_fault(change: str) -> int | None:
-    """Ask whether the disk takes a change; the answer is how many bytes of it, None for all."""
-    sizes = [answer(change) for answer in _faults]
-    return min((size for size in sizes if size is not None), default=None)
-
-
-@contextmanager
-def inject_faults(answer: Fault) -> Generator[None]:
-    """Have every change of the disk by this process asked for, in whatever thread."""
-    _faults.append(answer)
-    try:
-        yield
-    finally:
-        _faults.remove(answer)
-
-
 @contextmanager
 def _parent(path: Path, root: Path) -> Generator[tuple[str | Path, int | None]]:
-    """Open the folder that a name is in; give the name and ``dir_fd`` for the functions of ``os``.
-
-    Raises:
-        OSError: the folder is not there or cannot be opened.
-        StoreError: a part of the path is a link or no folder.
-    """
+    """Open the folder that a name is in; yield the name and ``dir_fd`` for the functions of ``os``."""
     try:
         with _open_folder(path.parent, root) as descriptor:
             yield (path, None) if descriptor is None else (path.name, descriptor)
@@ -437,23 +436,18 @@ def _parent(path: Path, root: Path) -> Generator[tuple[str | Path, int | None]]:
 
 @contextmanager
 def _open_folder(folder: Path, root: Path) -> Generator[int | None]:
-    """Open a folder of a recording; None where there are no descriptors of folders.
-
-    Raises:
-        OSError: it is not there or cannot be opened.
-        StoreError: a part of the path is a link or no folder.
-    """
+    """Open a folder of a recording; yield its descriptor, or None where folders have none."""
     parts = folder.relative_to(root).parts
     if ".." in parts:
         raise StoreError(f"{str(folder)!r} may be outside {str(root)!r}")
     if not _BY_DESCRIPTOR:
-        _look_at(root, parts)
+        _check_parts(root, parts)
         yield None
         return
     descriptor = os.open(root, _A_FOLDER)
     try:
         for depth, part in enumerate(parts, 1):
-            upper, descriptor = descriptor, _step(descriptor, part, root.joinpath(*parts[:depth]))
+            upper, descriptor = descriptor, _open_subfolder(descriptor, part, root.joinpath(*parts[:depth]))
             os.close(upper)
         yield descriptor
     finally:
@@ -461,26 +455,21 @@ def _open_folder(folder: Path, root: Path) -> Generator[int | None]:
 
 
 def _open_file(path: Path, root: Path, *, flags: int = os.O_RDONLY) -> int:
-    """Open a file, or create it if the flags say so.
-
-    Raises:
-        OSError: it is not there or cannot be opened.
-        StoreError: it is a link, is reached through one, or is no regular file.
-    """
+    """Open a file, or create it if the flags say so."""
     with _parent(path, root) as (name, within):
-        # To open a device may already do something, so it is looked at before.
+        # Opening a device may already do something, so it is looked at before.
         with suppress(FileNotFoundError):
-            _regular(path, os.stat(name, dir_fd=within, follow_symlinks=False))
-        descriptor = os.open(name, flags | _NO_LINK | _NO_WAIT | _CLOSED, _FILE_MODE, dir_fd=within)
+            _check_regular(path, os.stat(name, dir_fd=within, follow_symlinks=False))
+        descriptor = os.open(name, flags | _NO_LINK | _NO_WAIT | _OPEN_FLAGS, _FILE_MODE, dir_fd=within)
     try:
-        _regular(path, os.fstat(descriptor))
+        _check_regular(path, os.fstat(descriptor))
     except StoreError:
         os.close(descriptor)
         raise
     return descriptor
 
 
-def _step(upper: int, part: str, path: Path) -> int:
+def _open_subfolder(upper: int, part: str, path: Path) -> int:
     try:
         return os.open(part, _A_FOLDER | _NO_LINK, dir_fd=upper)
     except OSError as error:
@@ -489,7 +478,7 @@ def _step(upper: int, part: str, path: Path) -> int:
         raise
 
 
-def _look_at(root: Path, parts: tuple[str, ...]) -> None:
+def _check_parts(root: Path, parts: tuple[str, ...]) -> None:
     path = root
     for part in parts:
         path /= part
@@ -501,7 +490,7 @@ def _check_folder(path: Path, mode: int) -> None:
         raise _refusal(path, mode, "a folder")
 
 
-def _regular(path: Path, found: os.stat_result) -> os.stat_result:
+def _check_regular(path: Path, found: os.stat_result) -> os.stat_result:
     if not modes.S_ISREG(found.st_mode):
         raise _refusal(path, found.st_mode, "a file")
     return found

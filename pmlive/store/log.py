@@ -51,21 +51,23 @@ __all__ = [
 ]
 
 WAL = "wal"
+# The number of a block that stands for records that are lost.
 LOST = -1
 _NAME = re.compile(r"(\d{6,})(?:\.(\d+))?\.wal")
 
 _HEADER = struct.Struct("<II4sIIIIQQqq")
 # Frame magic, frame size, tag with the format's version: what a reader looks for after damage.
 _MAGIC = struct.pack("<II4s", 0x184D2A5E, _HEADER.size - 8, b"PML1")
+# Where the part of a header begins that the checksum covers.
 _COVERED = len(_MAGIC) + 4
-# The largest frame of the venue is 16 MiB and a block is closed at 4 MiB, so more than this is not ours.
+# The largest frame of the venue is 16 MiB and a block is closed at 4 MiB, so no block of ours is larger.
 _LARGEST = 64 << 20
-# A line lists what is in a block of the log: some ten bytes for each of 28,000 records at most.
+# The line that lists the records of a block: some ten bytes for each of 28,000 records at most.
 _LONGEST_LINE = 16 << 20
 
 
 class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Some records in a row, still compressed, and what is known of them without reading them."""
+    """Consecutive records, still compressed, and what is known of them without reading them."""
 
     number: int
     count: int
@@ -76,7 +78,7 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     payload: bytes
 
     def encode(self) -> bytes:
-        """Write the block: its header, then the frame."""
+        """Return the bytes of the block: its header, then the frame."""
         span = (self.first_seq, self.last_seq, self.first_recv, self.last_recv)
         fields = (len(self.payload), self.number, self.count, *span)
         header = _HEADER.pack(*struct.unpack("<II4s", _MAGIC), 0, *fields)
@@ -85,24 +87,24 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     @property
     def size(self) -> int:
-        """The bytes of its entries.
+        """The size of its entries in bytes.
 
         Raises:
-            StoreError: the frame is larger than any block of ours, or none.
+            StoreError: it is not a frame, or larger than any block of ours.
         """
         try:
             size = zstandard.frame_content_size(self.payload)
         except zstandard.ZstdError as error:
             raise StoreError(f"block {self.number} is damaged: {error}") from error
         if not 0 <= size <= _LARGEST:
-            raise StoreError(f"block {self.number} states {size} bytes; ours have {_LARGEST} at most")
+            raise StoreError(f"block {self.number} states {size} bytes, beyond the limit of {_LARGEST}")
         return size
 
     def entries(self) -> bytes:
         """Decompress the entries.
 
         Raises:
-            StoreError: the frame is larger than any block of ours, or none.
+            StoreError: it is not a frame, or larger than any block of ours.
         """
         try:
             return zstandard.ZstdDecompressor().decompress(self.payload, max_output_size=self.size)
@@ -111,9 +113,9 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Damage(msgspec.Struct, frozen=True, gc=False):
-    """Bytes that are no block; ``tail`` when nothing good follows in the file.
+    """Bytes that are not a block; ``tail`` when no block follows in the file.
 
-    They are ``torn`` when they begin as a block does that is longer than they are.
+    They are ``torn`` when they are the beginning of a longer block.
     """
 
     start: int
@@ -123,7 +125,7 @@ class Damage(msgspec.Struct, frozen=True, gc=False):
 
 
 def encode_block(records: Sequence[Record], *, number: int, compressor: zstandard.ZstdCompressor) -> bytes:
-    """Pack at least one record into a block."""
+    """Encode records, at least one, as a block."""
     first, last = records[0], records[-1]
     block = Block(
         number=number,
@@ -138,7 +140,7 @@ def encode_block(records: Sequence[Record], *, number: int, compressor: zstandar
 
 
 def read_blocks(data: bytes) -> Iterator[Block | Damage]:
-    """Yield the good blocks of a log in order, and the bytes between them that are none."""
+    """Yield the blocks of a log in order, and the damage between them."""
     position = 0
     while position < len(data):
         block = _block(data, position)
@@ -153,11 +155,11 @@ def read_blocks(data: bytes) -> Iterator[Block | Damage]:
 
 
 def encode_entries(records: Sequence[Record]) -> bytes:
-    """Write records as text: the line that lists them, then the data of each and a line end."""
+    """Encode records: the line that lists them, then the data of each and a line end."""
     data = [record.data for record in records]
-    listed = _Listed(
-        _steps([record.seq for record in records]),
-        _steps([record.recv for record in records]),
+    listed = _EntryList(
+        _deltas([record.seq for record in records]),
+        _deltas([record.recv for record in records]),
         [record.conn for record in records],
         [record.kind for record in records],
         list(map(len, data)),
@@ -166,40 +168,40 @@ def encode_entries(records: Sequence[Record]) -> bytes:
 
 
 def read_entries(stream: BinaryIO, meter: Meter | None = None) -> Iterator[list[Record]]:
-    """Read entries to the end of a stream, those that one line lists at a time; a meter is told of them before.
+    """Yield the records of a stream, those that one line lists at a time; ``meter`` counts them before they are read.
 
     Raises:
-        StoreError: the stream ends within an entry or is something else, or the meter says that it is enough.
+        StoreError: the stream ends within an entry or holds something else, or is larger than the meter allows.
     """
     while line := stream.readline(_LONGEST_LINE):
         try:
             listed = _read_line(line)
         except (ValueError, msgspec.MsgspecError) as error:
-            raise StoreError(f"no record: {line[:60]!r}") from error
+            raise StoreError(f"not a record: {line[:60]!r}") from error
         if meter is not None:
             meter.take(len(line) + sum(listed.sizes), records=len(listed.sizes))
         data: list[bytes] = []
         for size in listed.sizes:
             data.append(stream.read(size))
             if stream.read(1) != b"\n":
-                raise StoreError(f"no end of a record after {data[-1][-60:]!r}")
+                raise StoreError(f"a record does not end after {data[-1][-60:]!r}")
         seqs, recvs = accumulate(listed.seqs), accumulate(listed.recvs)
         yield list(map(Record, seqs, recvs, listed.conns, listed.kinds, data))
 
 
 def decode_entries(text: bytes, meter: Meter | None = None) -> list[Record]:
-    """Read entries back.
+    """Return the records of a block's entries.
 
     Raises:
-        StoreError: the text ends within an entry or is something else, or the meter says that it is enough.
+        StoreError: the text ends within an entry or holds something else, or is larger than the meter allows.
     """
     return list(chain.from_iterable(read_entries(BytesIO(text), meter)))
 
 
 class SegmentReading(msgspec.Struct, frozen=True, kw_only=True):
-    """What a segment has: its blocks in order, one numbered ``LOST`` for each loss, and bytes that were no good.
+    """The content of a segment: its blocks in order, one numbered ``LOST`` for each loss, and bytes that are damaged.
 
-    ``torn`` bytes at the very end are a write that a crash cut short; ``damaged`` bytes are anything else.
+    ``torn`` bytes at the very end are a write that a crash cut short; ``damaged`` are all others.
     """
 
     blocks: list[Block]
@@ -208,14 +210,14 @@ class SegmentReading(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lossy(self) -> bool:
-        """Say whether records are known to be missing inside."""
+        """Whether records are known to be missing inside."""
         return any(block.number == LOST for block in self.blocks)
 
     def records(self) -> Iterator[Record]:
         """Yield the records, a ``loss`` record in place of each loss.
 
         Raises:
-            StoreError: a block is no good, or they are more than the file of a recording has.
+            StoreError: a block is damaged, or there are more records than a log of ours has.
         """
         meter = Meter("the log", sum(len(block.payload) for block in self.blocks))
         for block in self.blocks:
@@ -227,8 +229,8 @@ def read_segments(
 ) -> Iterator[tuple[int, SegmentReading]]:
     """Read segments, by number, from the contents of their files.
 
-    ``since`` is up to when everything is known without them (nanoseconds since 1970), ``sealed`` the last segment that
-    is not among them. A number that is missing is a loss in the next one.
+    ``since`` is when the last sealed record came (nanoseconds since 1970), ``sealed`` the last sealed segment. A number
+    that is missing is a loss in the next segment.
     """
     numbers = list(segments)
     for position, number in enumerate(numbers):
@@ -245,9 +247,9 @@ def read_segment(
 ) -> SegmentReading:
     """Read a segment from the contents of its files.
 
-    ``since`` is when the last record before it came, and ``follows`` whether it is in the segment before this one.
-    ``following`` is what comes after the segment: with it, damage at the end is a loss too and not a torn tail, which
-    the time between two runs accounts for.
+    ``since`` is when the last record before it came, and ``follows`` whether that is in the segment before this one.
+    ``following`` are the contents of the next segment: if there is one, damage at the end is a loss too, and not a torn
+    tail, for which the time between two runs accounts.
     """
     blocks: list[Block] = []
     expected, pending, damaged, torn = 0, 0, 0, False
@@ -269,7 +271,7 @@ def read_segment(
 
 
 def loss_block(lost: Loss, *, seq: int, recv: int, ends: bool) -> Block:
-    """Make the block that stands for records that cannot be read; with ``ends`` the segment ended with them."""
+    """Return a block that stands for records that cannot be read; with ``ends`` the segment ended with them."""
     records = [Record(seq, recv, 0, Kind.LOSS, msgspec.json.encode(lost))]
     if ends:
         records.append(Record(seq, recv, 0, Kind.CUT, b""))
@@ -285,10 +287,10 @@ def loss_block(lost: Loss, *, seq: int, recv: int, ends: bool) -> Block:
 
 
 def check_sizes(blocks: Iterable[Block]) -> None:
-    """Refuse the blocks of a log that state more than the log of a recording has, before they are unpacked.
+    """Check what the blocks of a log state of their sizes, before they are unpacked.
 
     Raises:
-        StoreError: they do.
+        StoreError: it is more than a log of ours has.
     """
     stated = list(blocks)
     meter = Meter("the log", sum(len(block.payload) for block in stated))
@@ -307,7 +309,7 @@ def segment_files(folder: Path) -> dict[int, list[Path]]:
 
 
 class WalFile:
-    """A file that blocks are appended to."""
+    """A file of the log, which blocks are appended to."""
 
     def __init__(self, folder: Path, *, segment: int, part: int) -> None:
         name = f"{segment:06d}.wal" if part == 0 else f"{segment:06d}.{part}.wal"
@@ -339,7 +341,7 @@ class WalFile:
         self.size += len(block)
 
     def sync(self) -> None:
-        """Wait until what was appended is on the disk.
+        """Flush what was appended to the disk.
 
         Raises:
             OSError: what was appended since the last sync may be lost, and this file must not be used again.
@@ -363,8 +365,8 @@ class WalFile:
             os.close(descriptor)
 
 
-class _Listed(msgspec.Struct, frozen=True, array_like=True):
-    """What is known of entries, column by column; numbers that rise are written as steps."""
+class _EntryList(msgspec.Struct, frozen=True, array_like=True):
+    """The line that lists entries, column by column; numbers that rise are written as differences."""
 
     seqs: list[int]
     recvs: list[int]
@@ -373,25 +375,25 @@ class _Listed(msgspec.Struct, frozen=True, array_like=True):
     sizes: list[int]
 
 
-_read_listed = msgspec.json.Decoder(_Listed).decode
+_decode_entry_list = msgspec.json.Decoder(_EntryList).decode
 
 
-def _read_line(line: bytes) -> _Listed:
-    """Read what a line tells of the entries after it; in earlier versions each had a line of its own."""
+def _read_line(line: bytes) -> _EntryList:
+    """Read the line that lists the entries after it, or the line of a single entry."""
     if line.startswith(b"["):
-        listed = _read_listed(line)
+        listed = _decode_entry_list(line)
     else:
         seq, recv, conn, kind, size = line.split()
-        listed = _Listed([int(seq)], [int(recv)], [int(conn)], [kind.decode()], [int(size)])
+        listed = _EntryList([int(seq)], [int(recv)], [int(conn)], [kind.decode()], [int(size)])
     if len(set(map(len, msgspec.structs.astuple(listed)))) != 1:
-        raise ValueError("columns that do not belong together")
+        raise ValueError("columns of different lengths")
     if min(listed.sizes, default=0) < 0 or sum(listed.sizes) > _LARGEST:
-        raise ValueError("sizes that nothing of ours has")
+        raise ValueError("sizes that no record of ours has")
     return listed
 
 
-def _steps(numbers: list[int]) -> list[int]:
-    """Give the first of some numbers, and how much more each other is than the one before: small numbers pack well."""
+def _deltas(numbers: list[int]) -> list[int]:
+    """Return the first number, and the difference of each other from the one before: small numbers compress well."""
     return numbers[:1] + list(map(sub, numbers[1:], numbers))
 
 

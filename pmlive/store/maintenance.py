@@ -1,13 +1,14 @@
-"""Maintenance of a recording that nobody writes: compaction, repair, and tables built anew from raw records.
+"""Maintenance of a recording that is not being written: compaction, repair, and rebuilding into a new one.
 
-Compaction makes few files of many, as a recorder does by itself. In a repair, damaged tables are made again from their
-raw frames, and of damaged frames the rest is kept.
+Compaction merges small files, as a recorder does by itself. A repair rebuilds damaged tables from their raw frames, and
+keeps the rest of damaged frames.
 
 Each file is repaired by itself, so a crash leaves a recording that can be repaired again: the new file is written
-aside, synced, read back and renamed to a name of its own; the damaged one is given the name ``NAME.damaged-RUN``, which
-nothing removes; one change of the manifest lists the new one in its place, and the old name is removed.
+under a temporary name, synced, read back and renamed to a name of its own; the damaged one is given the name
+``NAME.damaged-RUN``, which nothing removes; one change of the manifest lists the new one in its place, and
+the old name is removed.
 
-Rows that cannot be made again, because their frames are damaged or were given up, are a hole in the manifest. Frames
+Rows that cannot be rebuilt, because their frames are damaged or were given up, are a hole in the manifest. Frames
 that are lost are a ``gap`` record among those that are left; tables that were made of them and are whole stay.
 """
 
@@ -27,15 +28,15 @@ from pmlive.store import disk, raw
 from pmlive.store.leftovers import remove_leftovers
 from pmlive.store.log import WAL
 from pmlive.store.manifest import MANIFEST, MERGED, RAW, Manifest, SealedFile
-from pmlive.store.merging import Limits, exchange, is_waiting, merge, plan
-from pmlive.store.opening import locked
+from pmlive.store.merging import MergeLimits, is_waiting, merge, plan_merges, replace_inputs
+from pmlive.store.opening import locked_recording
 from pmlive.store.reader import problem_of
 from pmlive.store.sealing import (
     Rebuild,
-    Staged,
+    StagedFile,
     Step,
-    Work,
-    dated,
+    WriteContext,
+    dated_path,
     discard,
     publish,
     stage_raw,
@@ -44,11 +45,14 @@ from pmlive.store.sealing import (
 )
 from pmlive.store.status import GRACE
 
-__all__ = ["Compaction", "Remake", "RepairReport", "Repaired", "compact", "repair"]
+__all__ = ["Compaction", "RebuiltRecording", "RepairReport", "Repaired", "compact", "repair"]
 
 
 class Compaction(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done: ``inputs`` files became ``outputs``; ``waiting`` of them are out of sight until inputs may go."""
+    """The outcome of a compaction: ``inputs`` files became ``outputs``.
+
+    ``waiting`` merged files are out of sight until the grace of their inputs is over.
+    """
 
     inputs: int
     outputs: int
@@ -59,9 +63,8 @@ class Compaction(msgspec.Struct, frozen=True, kw_only=True):
 class Repaired(msgspec.Struct, frozen=True, kw_only=True):
     """A file that was damaged or missing, and what became of it.
 
-    ``rows`` are those that there are now and ``lost`` those that there are not any more; of frames (``raw``),
-    ``damaged`` is the bytes that are no good. ``path`` is None when nothing was left, ``kept`` is where the damaged
-    file is now.
+    ``rows`` counts those that there are now and ``lost`` those that are gone; of frames (``raw``), ``damaged`` counts
+    the damaged bytes. ``path`` is None when nothing was left, ``kept`` is where the damaged file is now.
     """
 
     table: str
@@ -75,9 +78,9 @@ class Repaired(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found and done: ``checked`` files, of which ``repaired`` were not what they were.
+    """The outcome of a repair: ``checked`` counts files, ``repaired`` lists those that were damaged or missing.
 
-    ``removed`` are folders beside the recording that a killed import or export left.
+    ``removed`` are the folders beside the recording that a killed import or export left.
     """
 
     checked: int
@@ -86,12 +89,12 @@ class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lost(self) -> int:
-        """Count the rows and frames that are gone."""
+        """The number of rows and frames that are gone."""
         return sum(one.lost for one in self.repaired)
 
     @property
     def damaged(self) -> int:
-        """Count the bytes of frames that are no good."""
+        """The number of damaged bytes of frames."""
         return sum(one.damaged for one in self.repaired)
 
 
@@ -99,37 +102,37 @@ def compact(
     folder: Path,
     *,
     grace: float = GRACE,
-    limits: Limits | None = None,
+    limits: MergeLimits | None = None,
     clock: Callable[[], int] = time.time_ns,
     step: Step = lambda _: None,
 ) -> Compaction:
-    """Merge neighbouring small files of each table and day, and finish merges that waited for their grace to be over.
+    """Merge neighbouring small files of each table and day, and finish earlier merges whose grace is over.
 
     Inputs stay for ``grace`` seconds, for frames that were scanned before: a later call removes them, or the next
-    recorder. With 0 they go at once, which suits a recording that nobody reads. Damaged files are left alone and named
-    in ``refused``.
+    recorder. With 0 they are removed at once, which suits a recording that is not being read. Damaged files are left
+    alone and named in ``refused``.
 
     Raises:
-        StoreError: it is no recording, it is being recorded, or the disk refused; then it is as whole as before.
+        StoreError: it is not a recording, it is being recorded, or the disk refused; nothing is lost.
     """
-    limits = limits or Limits(files=2)
-    with locked(folder, now=clock(), step=step) as work:
+    limits = limits or MergeLimits(files=2)
+    with locked_recording(folder, now=clock(), step=step) as context:
         try:
-            exchange(work, now=clock(), grace=grace)
-            chosen = plan(work.catalogue.manifest, limits)
+            replace_inputs(context, now=clock(), grace=grace)
+            chosen = plan_merges(context.manifest.current, limits)
             refused: list[str] = []
             for inputs in chosen:
                 try:
-                    merge(inputs, work, now=clock())
+                    merge(inputs, context, now=clock())
                 except StoreError as error:
                     refused.append(str(error))
-            exchange(work, now=clock(), grace=grace)
+            replace_inputs(context, now=clock(), grace=grace)
         except OSError as error:
             raise StoreError(f"{str(folder)!r} cannot be compacted: {error}; make room and try again") from error
         return Compaction(
             inputs=sum(map(len, chosen)),
             outputs=len(chosen),
-            waiting=sum(is_waiting(file.path) for file in work.catalogue.manifest.files),
+            waiting=sum(is_waiting(file.path) for file in context.manifest.current.files),
             refused=refused,
         )
 
@@ -141,25 +144,27 @@ def repair(
     clock: Callable[[], int] = time.time_ns,
     step: Step = lambda _: None,
 ) -> RepairReport:
-    """Check every sealed file of a recording that nobody records, and repair those that are not what they were.
+    """Check every sealed file of a recording, and repair those that are damaged or missing.
 
-    What a killed import or export left beside it is removed; where that is all there is, nothing else is done.
+    What a killed import or export left beside it is removed; where there is no recording, nothing else is done.
 
     Raises:
-        StoreError: it is no recording, it is being recorded, or the disk refused; then it can be repaired again.
+        StoreError: it is not a recording, it is being recorded, or the disk refused; then it can be repaired again.
     """
     removed = remove_leftovers(folder)
     if removed and not folder.exists():
         return RepairReport(checked=0, repaired=[], removed=removed)
-    with locked(folder, now=clock(), step=step) as work:
+    with locked_recording(folder, now=clock(), step=step) as context:
         try:
-            return msgspec.structs.replace(_Repair(work, rebuild).run(), removed=removed)
+            return msgspec.structs.replace(_Repair(context, rebuild).run(), removed=removed)
         except OSError as error:
             raise StoreError(f"{str(folder)!r} cannot be repaired: {error}; try again on a disk that works") from error
 
 
-class Remake:
-    """A new recording in a folder that is empty or not there; it is one once ``finish`` has written its manifest.
+class RebuiltRecording:
+    """A new recording that is rebuilt from another's raw records, in a folder that is empty or not there.
+
+    It is a recording once ``finish`` has written its manifest.
 
     Raises:
         StoreError: the folder holds something.
@@ -174,13 +179,13 @@ class Remake:
         self._files: list[SealedFile] = []
 
     def add(self, source: Path, file: SealedFile, tables: Mapping[str, pl.DataFrame]) -> None:
-        """Copy a sealed file of raw records as it is, and write the tables that were made of it."""
+        """Copy a sealed file of raw records as it is, and write the tables that were rebuilt from it."""
         from pmlive.store import parquet
 
         final = self._folder / file.path
         disk.make_folder(final.parent, self._folder)
         self._copy(source / file.path, source, final)
-        raw.check(final, self._folder, file.sha256)
+        raw.check_sha256(final, self._folder, file.sha256)
         self._files.append(file)
         name = PurePosixPath(file.path)
         for table, frame in sorted(tables.items()):
@@ -189,9 +194,17 @@ class Remake:
                 self._write(f"{table}/{name.parent.name}/{stem}.parquet", table, parquet.join(table, [frame]))
 
     def copy_log(self, source: Path, paths: Iterable[Path]) -> None:
-        """Copy what is not sealed yet."""
+        """Copy files of the log that are not sealed yet."""
         for path in paths:
             self._copy(path, source, self._folder / WAL / path.name)
+
+    def finish(self, like: Manifest) -> None:
+        """Write the manifest: that of the other recording, with the new files."""
+        manifest = msgspec.structs.replace(like, files=self._files, replaced=[])
+        data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+        path = self._folder / MANIFEST
+        disk.replace(disk.write_temporary(path, self._folder, data), path, self._folder)
+        disk.sync_folder(self._folder, self._folder)
 
     def _copy(self, path: Path, source: Path, final: Path) -> None:
         with (
@@ -200,48 +213,42 @@ class Remake:
         ):
             shutil.copyfileobj(old, new)
 
-    def finish(self, like: Manifest) -> None:
-        """Write the manifest: that of the other recording, with the files that were made."""
-        manifest = msgspec.structs.replace(like, files=self._files, replaced=[])
-        data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-        path = self._folder / MANIFEST
-        disk.replace(disk.write_aside(path, self._folder, data), path, self._folder)
-        disk.sync_folder(self._folder, self._folder)
-
     def _write(self, path: str, table: str, frame: pl.DataFrame) -> None:
         from pmlive.store import parquet
 
         final = self._folder / path
         disk.make_folder(final.parent, self._folder)
         encoded = parquet.encode(table, frame)
-        disk.replace(disk.write_aside(final, self._folder, encoded.data), final, self._folder)
+        disk.replace(disk.write_temporary(final, self._folder, encoded.data), final, self._folder)
         fields = {name: getattr(encoded, name) for name in encoded.__struct_fields__ if name != "data"}
         sha256 = hashlib.sha256(encoded.data).hexdigest()
         self._files.append(SealedFile(path=path, table=table, bytes=len(encoded.data), sha256=sha256, **fields))
 
 
 class _Repair:
-    """One pass over the files: frames first, since tables are made of them."""
+    """One pass over the files: frames first, since tables are rebuilt from them."""
 
-    def __init__(self, work: Work, rebuild: Rebuild) -> None:
-        self._work = work
+    def __init__(self, context: WriteContext, rebuild: Rebuild) -> None:
+        self._context = context
         self._rebuild = rebuild
         self._number = 0
-        self._made: tuple[SealedFile, dict[str, list[pl.DataFrame]]] | None = None
+        self._rebuilt_tables: tuple[SealedFile, dict[str, list[pl.DataFrame]]] | None = None
 
     def run(self) -> RepairReport:
-        listed = self._work.catalogue.manifest.files
+        listed = self._context.manifest.current.files
         files = sorted(listed, key=lambda file: (file.table != RAW, file.first_seq))
-        problems = [(file, problem) for file in files if (problem := problem_of(self._work.folder, file)) is not None]
-        repaired = [self._frames(*one) if one[0].table == RAW else self._rows(*one) for one in problems]
+        problems = [
+            (file, problem) for file in files if (problem := problem_of(self._context.folder, file)) is not None
+        ]
+        repaired = [self._repair_frames(*one) if one[0].table == RAW else self._repair_rows(*one) for one in problems]
         return RepairReport(checked=len(files), repaired=repaired)
 
-    def _frames(self, file: SealedFile, problem: str) -> Repaired:
-        left = raw.salvage(self._bytes(file), file)
+    def _repair_frames(self, file: SealedFile, problem: str) -> Repaired:
+        left = raw.salvage(self._read(file), file)
         path = self._path(RAW, file, raw.SUFFIX)
-        staged = stage_raw(self._work.folder, path, raw.renumber(left.reading.blocks))
-        self._work.step("wrote frames")
-        kept = self._exchange(file, staged, hole=None)
+        staged = stage_raw(self._context.folder, path, raw.renumber(left.reading.blocks))
+        self._context.step("wrote frames")
+        kept = self._replace(file, staged, hole=None)
         return Repaired(
             table=RAW,
             was=file.path,
@@ -253,15 +260,15 @@ class _Repair:
             damaged=left.damaged,
         )
 
-    def _rows(self, file: SealedFile, problem: str) -> Repaired:
+    def _repair_rows(self, file: SealedFile, problem: str) -> Repaired:
         path = self._path(file.table, file, ".parquet")
-        staged = self._rebuilt(file, path)
+        staged = self._stage_rows(file, path)
         rows = 0 if staged is None else staged.file.rows
         lost = max(file.rows - rows, 0)
         detail = f"{lost} rows of {file.table} were damaged and cannot be made again"
         hole = Gap(started=file.first_time, ended=file.last_time, cause="disk", detail=detail) if lost else None
-        self._work.step(f"wrote {file.table}")
-        kept = self._exchange(file, staged, hole=hole)
+        self._context.step(f"wrote {file.table}")
+        kept = self._replace(file, staged, hole=hole)
         return Repaired(
             table=file.table,
             was=file.path,
@@ -272,62 +279,62 @@ class _Repair:
             lost=lost,
         )
 
-    def _rebuilt(self, file: SealedFile, path: str) -> Staged | None:
+    def _stage_rows(self, file: SealedFile, path: str) -> StagedFile | None:
         from pmlive.store import parquet
 
-        segments = _segments(self._work.catalogue.manifest, file)
+        segments = _segments(self._context.manifest.current, file)
         frames = [frame for segment in segments for frame in self._tables(segment).get(file.table, ())]
         if not frames:
             return None
         rows = parquet.join(file.table, frames).filter(pl.col("seq").is_between(file.first_seq, file.last_seq))
         if not rows.height:
             return None
-        return stage_table(self._work.folder, path, file.table, parquet.encode(file.table, rows))
+        return stage_table(self._context.folder, path, file.table, parquet.encode(file.table, rows))
 
     def _tables(self, segment: SealedFile) -> dict[str, list[pl.DataFrame]]:
         # Several files of one segment are often damaged together.
-        if self._made is None or self._made[0] != segment:
-            self._made = (
+        if self._rebuilt_tables is None or self._rebuilt_tables[0] != segment:
+            self._rebuilt_tables = (
                 segment,
-                tables_of(raw.read(self._work.folder / segment.path, self._work.folder), self._rebuild),
+                tables_of(raw.read(self._context.folder / segment.path, self._context.folder), self._rebuild),
             )
-        return self._made[1]
+        return self._rebuilt_tables[1]
 
-    def _bytes(self, file: SealedFile) -> bytes:
+    def _read(self, file: SealedFile) -> bytes:
         try:
-            return disk.read(self._work.folder / file.path, self._work.folder)
+            return disk.read(self._context.folder / file.path, self._context.folder)
         except OSError:
             return b""  # what cannot be read is lost, and the problem says why
 
     def _path(self, table: str, file: SealedFile, suffix: str) -> str:
         self._number += 1
-        path = dated(table, file.first_time, f"{file.first_time}-{self._work.run}-{self._number:06d}{suffix}")
+        path = dated_path(table, file.first_time, f"{file.first_time}-{self._context.run}-{self._number:06d}{suffix}")
         return f"{MERGED}/{path}" if is_waiting(file.path) else path
 
-    def _exchange(self, old: SealedFile, staged: Staged | None, *, hole: Gap | None) -> str | None:
+    def _replace(self, old: SealedFile, staged: StagedFile | None, *, hole: Gap | None) -> str | None:
         new = [] if staged is None else [staged]
         try:
-            publish(new, self._work)
-            kept = self._keep(self._work.folder / old.path)
+            publish(new, self._context)
+            kept = self._keep(self._context.folder / old.path)
         except Exception:
             discard(new)
             raise
-        self._work.step("before the manifest lists the repaired file")
+        self._context.step("before the manifest lists the repaired file")
         listed = [one.file for one in new]
-        self._work.catalogue.change(lambda manifest: _with(manifest, old, listed, hole))
-        self._work.step("after the manifest lists the repaired file")
-        disk.remove(self._work.folder / old.path, self._work.folder)
+        self._context.manifest.change(lambda manifest: _with(manifest, old, listed, hole))
+        self._context.step("after the manifest lists the repaired file")
+        disk.remove(self._context.folder / old.path, self._context.folder)
         return kept
 
     def _keep(self, path: Path) -> str | None:
-        folder = self._work.folder
+        folder = self._context.folder
         if disk.size(path, folder) is None:
             return None
-        # An earlier repair may have come just so far.
+        # An earlier repair may have been interrupted just after this.
         beside = disk.paths(path.parent, folder)
         kept = next((one for one in beside if one.name.startswith(f"{path.name}.damaged-")), None)
         if kept is None:
-            kept = path.with_name(f"{path.name}.damaged-{self._work.run}")
+            kept = path.with_name(f"{path.name}.damaged-{self._context.run}")
             disk.link(path, kept, folder)
             disk.sync_folder(kept.parent, folder)
         return kept.relative_to(folder).as_posix()

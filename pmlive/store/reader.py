@@ -23,7 +23,7 @@ __all__ = [
     "RecordingInfo",
     "Stamp",
     "Tail",
-    "Unsealed",
+    "UnsealedSegment",
     "is_missing",
     "log_files",
     "problem_of",
@@ -68,14 +68,14 @@ class RecordingInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileProblem(msgspec.Struct, frozen=True):
-    """A sealed file that is not what it was."""
+    """A sealed file that is damaged or missing, and how."""
 
     path: str
     problem: str
 
 
-class Unsealed(msgspec.Struct, frozen=True, kw_only=True):
-    """A segment of the log; ``size`` and ``number`` tell whether it is the one that was seen before."""
+class UnsealedSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """A segment of the log; ``number`` and ``size`` identify what was read of it."""
 
     number: int
     size: int
@@ -85,30 +85,30 @@ class Unsealed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tail(msgspec.Struct, frozen=True, kw_only=True):
-    """A manifest, and the segments of the log that it does not list."""
+    """A manifest, and the segments of the log that it does not count as sealed."""
 
     manifest: Manifest
-    segments: list[Unsealed]
+    segments: list[UnsealedSegment]
 
 
 def records(folder: Path, *, since: int | None = None) -> Iterator[Record]:
     """Yield every record in order of arrival: the sealed ones, then those in the log.
 
-    What is damaged is passed over, and a ``loss`` record stands in its place. With ``since`` (nanoseconds since 1970)
-    they begin with the last segment that began by then: it tells first what the books were.
+    A ``loss`` record stands in place of what is damaged. With ``since`` (nanoseconds since 1970) they begin with the
+    last segment that had begun by then, whose first records are the state of the books.
 
     Raises:
         StoreError: the folder is not a recording.
     """
     parts = _parts(folder)
-    # A clock that was set back between two runs makes times that do not rise: the last such segment is meant.
+    # Times do not rise where a clock was set back between two runs: the last such segment is meant.
     begun = [number for number, part in enumerate(parts) if since is not None and part.first_time <= since]
     for part in parts[begun[-1] if begun else 0 :]:
         yield from part.records()
 
 
 def span(folder: Path) -> tuple[int, int] | None:
-    """Give the receive times of the first and the last record, in the log too; None where there is none.
+    """Return the receive times of the first and the last record, sealed or in the log; None when there are no records.
 
     Raises:
         StoreError: the folder is not a recording.
@@ -120,9 +120,9 @@ def span(folder: Path) -> tuple[int, int] | None:
 def scan(folder: Path, table: str) -> pl.LazyFrame:
     """Scan the sealed rows of a table, as far as they are sealed now.
 
-    A frame that was scanned goes on to be readable for ten minutes and more while the recorder merges files, and as
-    long as one likes when nobody records or compacts. The files can be read without pmlive, too: ``TABLE/*/*.parquet``
-    matches each row once, save in the instant in which a merged file takes the place of its inputs.
+    A frame that was scanned stays readable for at least ten minutes while the recorder merges files, and for ever when
+    nothing records or compacts. The files can be read without pmlive, too: ``TABLE/*/*.parquet`` matches each row once,
+    save in the instant in which a merged file takes the place of its inputs.
 
     Raises:
         StoreError: the folder is not a recording.
@@ -139,10 +139,10 @@ def scan(folder: Path, table: str) -> pl.LazyFrame:
 
 
 def table_paths(folder: Path, files: Iterable[SealedFile]) -> list[Path]:
-    """Name the files of a table for whoever reads parquet; what is missing is logged.
+    """List the paths of a table's files that are there and fit into memory; missing ones are logged.
 
     Raises:
-        StoreError: one is a link or no file, or would not fit into memory.
+        StoreError: one is a link or not a file, or does not fit into memory.
     """
     from pmlive.store import parquet
 
@@ -150,7 +150,7 @@ def table_paths(folder: Path, files: Iterable[SealedFile]) -> list[Path]:
     for file in files:
         path = folder / file.path
         try:
-            parquet.check(path, folder, rows=file.rows)
+            parquet.check_footer(path, folder, rows=file.rows)
         except FileNotFoundError:
             logger.warning("%s is missing; the recording is not whole", path)
         else:
@@ -159,7 +159,7 @@ def table_paths(folder: Path, files: Iterable[SealedFile]) -> list[Path]:
 
 
 def is_missing(folder: Path, file: SealedFile) -> bool:
-    """Tell whether a sealed file is not there.
+    """Return whether a sealed file is missing.
 
     Raises:
         StoreError: something else is in its place.
@@ -168,7 +168,7 @@ def is_missing(folder: Path, file: SealedFile) -> bool:
 
 
 def recordings(root: Path) -> list[RecordingInfo]:
-    """List the recordings in a folder, or the folder itself when it is one; what cannot be read is logged."""
+    """List the recordings in a folder, or the folder itself if it is one; those that cannot be read are logged."""
     found: list[RecordingInfo] = []
     for path in sorted({path.parent for path in (root / MANIFEST, *root.glob(f"*/{MANIFEST}")) if path.is_file()}):
         try:
@@ -185,7 +185,7 @@ def verify_files(folder: Path) -> list[FileProblem]:
         StoreError: the folder is not a recording.
     """
     found: dict[SealedFile, str | None] = {}
-    # While a recorder merges and gives up raw frames, what is listed changes.
+    # A recorder that merges files or gives up raw frames changes what is listed meanwhile.
     while unchecked := [file for file in read_manifest(folder).files if file not in found]:
         found |= {file: problem_of(folder, file) for file in unchecked}
     listed = set(read_manifest(folder).files)
@@ -193,16 +193,16 @@ def verify_files(folder: Path) -> list[FileProblem]:
 
 
 def problem_of(folder: Path, file: SealedFile) -> str | None:
-    """Tell what is wrong with a sealed file, or None."""
+    """Return what is wrong with a sealed file, or None."""
     from pmlive.store import parquet
 
     path = folder / file.path
     try:
         with disk.open_to_read(path, folder) as stream:
-            if raw.digest(stream) != file.sha256:
+            if raw.sha256_of(stream) != file.sha256:
                 return _CHANGED
         if file.table != RAW:
-            parquet.check(path, folder, rows=file.rows)
+            parquet.check_footer(path, folder, rows=file.rows)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     except StoreError as error:
@@ -211,7 +211,7 @@ def problem_of(folder: Path, file: SealedFile) -> str | None:
 
 
 def stamp(folder: Path) -> Stamp:
-    """Tell, without reading it, whether a recording is as it was: equal stamps mean that nothing was added.
+    """Return what differs once a recording has grown, without reading it: equal stamps mean that nothing was added.
 
     Raises:
         StoreError: the folder is not a recording.
@@ -229,12 +229,12 @@ def stamp(folder: Path) -> Stamp:
 
 
 def read_log(folder: Path) -> tuple[Manifest, dict[int, list[bytes]]]:
-    """Read the manifest, and the files of the log beyond it by segment, so that they belong together.
+    """Read the manifest, and by segment the files of the log that it does not count as sealed, at one moment.
 
     Raises:
         StoreError: the folder is not a recording.
     """
-    # A segment may be sealed and removed while its files are read: then the manifest has moved on, and once more.
+    # A segment may be sealed and removed while its files are read: then the manifest has changed, and is read again.
     while True:
         manifest = read_manifest(folder)
         with suppress(FileNotFoundError):
@@ -248,7 +248,7 @@ def read_log(folder: Path) -> tuple[Manifest, dict[int, list[bytes]]]:
 
 
 def read_tail(folder: Path) -> Tail:
-    """Read the manifest and what is in the log beyond it.
+    """Read the manifest, and the records of the log that it does not count as sealed.
 
     Raises:
         StoreError: the folder is not a recording.
@@ -258,17 +258,17 @@ def read_tail(folder: Path) -> Tail:
 
 
 def read_raw(folder: Path, file: SealedFile) -> Iterator[Record]:
-    """Yield the records of a sealed file once its checksum was found right.
+    """Yield the records of a sealed file after checking its SHA-256.
 
     Raises:
         StoreError: it is damaged, or cannot be read.
     """
     path = folder / file.path
     try:
-        raw.check(path, folder, file.sha256)
+        raw.check_sha256(path, folder, file.sha256)
         yield from raw.read(path, folder)
     except FileNotFoundError as error:
-        # What was given up meanwhile, as the recorder was told to, is not missing.
+        # Raw frames that were given up meanwhile are not missing.
         if file in read_manifest(folder).files:
             raise StoreError(f"{file.table} file {file.path!r} is missing") from error
     except OSError as error:
@@ -302,31 +302,31 @@ def _sealed(folder: Path, file: SealedFile) -> Iterator[Record]:
     try:
         stream = disk.open_to_read(folder / file.path, folder)
     except OSError as error:
-        yield from _elsewhere(folder, file, error)
+        yield from _moved(folder, file, error)
         return
     with stream:
-        if raw.digest(stream) == file.sha256:
+        if raw.sha256_of(stream) == file.sha256:
             yield from raw.records(stream)
             return
         stream.seek(0)
         data = stream.read()
-    yield from _rest(data, file, problem=_CHANGED)
+    yield from _salvaged(data, file, problem=_CHANGED)
 
 
-def _elsewhere(folder: Path, file: SealedFile, error: OSError) -> Iterator[Record]:
-    # Its frames were repaired into another file, or they were given up, or they are lost.
+def _moved(folder: Path, file: SealedFile, error: OSError) -> Iterator[Record]:
+    # The frames were repaired into another file, or they were given up, or they are lost.
     manifest = read_manifest(folder)
     others = [one for one in manifest.of(RAW) if one.first_seq <= file.last_seq and file.first_seq <= one.last_seq]
     if file in others:
-        yield from _rest(b"", file, problem=f"cannot be read: {error.strerror}")
+        yield from _salvaged(b"", file, problem=f"cannot be read: {error.strerror}")
     elif others:
         for other in others:
             yield from _sealed(folder, other)
     else:
-        yield from _rest(b"", file, problem="was given up while the recording was read")
+        yield from _salvaged(b"", file, problem="was given up while the recording was read")
 
 
-def _rest(data: bytes, file: SealedFile, *, problem: str) -> Iterator[Record]:
+def _salvaged(data: bytes, file: SealedFile, *, problem: str) -> Iterator[Record]:
     left = raw.salvage(data, file)
     logger.warning("%s %s; %d frames are a gap", file.path, problem, left.missing)
     return left.reading.records()
@@ -347,11 +347,11 @@ def _info(folder: Path, manifest: Manifest) -> RecordingInfo:
     )
 
 
-def _segments(manifest: Manifest, left: dict[int, list[bytes]]) -> Iterator[Unsealed]:
+def _segments(manifest: Manifest, left: dict[int, list[bytes]]) -> Iterator[UnsealedSegment]:
     readings = dict(read_segments(left, since=manifest.known_until, sealed=manifest.sealed))
     check_sizes(block for reading in readings.values() for block in reading.blocks)
     for number, reading in readings.items():
-        yield Unsealed(
+        yield UnsealedSegment(
             number=number,
             size=sum(map(len, left[number])),
             records=list(reading.records()),

@@ -29,24 +29,24 @@ from pmlive.logs import get_logger
 from pmlive.records import Record
 from pmlive.store import disk, raw
 from pmlive.store.log import Block, SegmentReading, read_segment, segment_files
-from pmlive.store.manifest import MERGED, OURS, RAW, Catalogue, Manifest, SealedFile
-from pmlive.store.status import Trouble
+from pmlive.store.manifest import MERGED, OURS, RAW, Manifest, ManifestFile, SealedFile
+from pmlive.store.status import RecorderTrouble
 from pmlive.tables import STORED
 from pmlive.threads import note_fault, repeating
 
 if TYPE_CHECKING:
-    from pmlive.store.parquet import Encoded
+    from pmlive.store.parquet import EncodedTable
 
 __all__ = [
-    "Held",
     "Rebuild",
+    "SealContext",
     "Sealer",
-    "Sealing",
     "Segment",
-    "Staged",
+    "SegmentRows",
+    "StagedFile",
     "Step",
-    "Work",
-    "dated",
+    "WriteContext",
+    "dated_path",
     "discard",
     "publish",
     "seal",
@@ -64,125 +64,129 @@ Step: TypeAlias = Callable[[str], None]
 
 # A log of a crashed run that is larger than this is kept as it was compressed: the next run waits for it.
 _LARGE = 16 << 20
-_ASIDE = re.compile(rf"\.{OURS.pattern}\.tmp")
+_TEMPORARY = re.compile(rf"\.{OURS.pattern}\.tmp")
 
 
-class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """A locked recording, and what makes names unique: ``run`` is of this opening of it."""
+class WriteContext(msgspec.Struct, frozen=True, kw_only=True):
+    """A locked recording that is written to; ``run`` names this opening of it, which makes file names unique."""
 
     folder: Path
-    catalogue: Catalogue
+    manifest: ManifestFile
     run: str
     step: Step
 
 
-class Sealing(Work, frozen=True, kw_only=True):
-    """What sealing needs to know besides the segment."""
+class SealContext(WriteContext, frozen=True, kw_only=True):
+    """A locked recording, how its tables are rebuilt, and the level at which raw frames are compressed."""
 
     rebuild: Rebuild
     level: int
 
 
-class Held:
-    """The rows of one segment in memory; when they are too many they are given up, for the log has them."""
+class SegmentRows:
+    """The rows of one segment in memory; when there are too many they are dropped and rebuilt from the log."""
 
     def __init__(self) -> None:
         self.frames: dict[str, list[pl.DataFrame]] | None = {}
         self.bytes = 0
 
     def add(self, table: str, frame: pl.DataFrame) -> None:
-        """Keep some rows."""
+        """Keep rows."""
         if self.frames is not None:
             self.frames.setdefault(table, []).append(frame)
             self.bytes += int(frame.estimated_size())
 
-    def give_up(self) -> None:
-        """Forget the rows; they will be rebuilt."""
+    def drop(self) -> None:
+        """Drop the rows; they will be rebuilt."""
         self.frames = None
         self.bytes = 0
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of the log that is complete; without ``held`` frames its rows are rebuilt from it."""
+    """A complete part of the log; without ``rows`` in memory they are rebuilt from it.
+
+    ``following`` are the files of the next segment, which tell damage at the end from a torn write.
+    """
 
     number: int
     files: Sequence[Path]
-    held: Held | None = None
+    rows: SegmentRows | None = None
     following: Sequence[Path] = ()
     first_recv: int = 0
     last_recv: int = 0
 
 
-def seal(segment: Segment, sealing: Sealing) -> SegmentReading | None:
-    """Turn a segment into sealed files and remove it from the log; do nothing more than remove it if that was done.
+def seal(segment: Segment, context: SealContext) -> SegmentReading | None:
+    """Turn a segment into sealed files and remove it from the log; only remove it if it is sealed already.
 
     Raises:
         OSError: the disk did not take it; the segment is still there and this can be tried again.
-        StoreError: what was read back is not what was written; as above.
+        StoreError: what was read back is not what was written; this can be tried again.
     """
     reading = None
-    if segment.number > sealing.catalogue.manifest.sealed:
-        contents = [disk.read(path, sealing.folder) for path in segment.files]
-        last = sealing.catalogue.manifest
+    if segment.number > context.manifest.current.sealed:
+        contents = [disk.read(path, context.folder) for path in segment.files]
+        last = context.manifest.current
         reading = read_segment(
             contents,
             since=last.known_until,
             follows=segment.number == last.sealed + 1,
-            following=[disk.read(path, sealing.folder) for path in segment.following],
+            following=[disk.read(path, context.folder) for path in segment.following],
         )
-        _commit(segment, sealing, reading)
+        _commit(segment, context, reading)
     # The new manifest has to be on the disk before the log goes, also when an earlier try failed at just that.
-    disk.sync_folder(sealing.folder, sealing.folder)
+    disk.sync_folder(context.folder, context.folder)
     for path in segment.files:
-        disk.remove(path, sealing.folder)
-        sealing.step("removed a part of the log")
+        disk.remove(path, context.folder)
+        context.step("removed a part of the log")
     return reading
 
 
 class Sealer:
-    """Seal segments in order, away from the thread that writes the log.
+    """Seals segments in order, in a thread of its own; a task that fails is tried until it works.
 
-    ``tend`` is called when there is nothing to seal, first and after each sealing, until it answers False.
+    ``upkeep`` is called when there is nothing to seal, at first and after each sealing, until it returns False.
+    ``lost`` is called with a segment that cannot be sealed, and why.
     """
 
     def __init__(
-        self, sealing: Sealing, *, retry: float, lost: Callable[[Segment, str], None], tend: Callable[[], bool]
+        self, context: SealContext, *, retry: float, lost: Callable[[Segment, str], None], upkeep: Callable[[], bool]
     ) -> None:
-        self._sealing = sealing
+        self._context = context
         self._retry = retry
         self._lost = lost
-        self._tend = tend
-        self._untended = True
+        self._upkeep = upkeep
+        self._upkeep_due = True
         self._tasks: deque[Callable[[], None]] = deque()
         self._wake = threading.Event()
         self._closing = False
         self._patience = self._closed_at = 0.0
-        self.trouble = Trouble(str(sealing.folder), "sealing")
-        # Apart from the other: nothing waits for it, and nothing is lost by it.
-        self.tending = Trouble(str(sealing.folder), "merging")
+        self.trouble = RecorderTrouble(str(context.folder), "sealing")
+        # Separate, since nothing waits for upkeep and nothing is lost by it.
+        self.upkeep_trouble = RecorderTrouble(str(context.folder), "merging")
         self.sealed = 0
         self._thread = repeating("pmlive-seal", self._turn, pause=retry)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
-    def give(self, segment: Segment) -> None:
-        """Have a segment sealed."""
-        self.do(lambda: self._seal(segment))
+    def submit(self, segment: Segment) -> None:
+        """Queue a segment to be sealed."""
+        self.submit_task(lambda: self._seal(segment))
 
-    def do(self, task: Callable[[], None]) -> None:
-        """Have something else done, in turn."""
+    def submit_task(self, task: Callable[[], None]) -> None:
+        """Queue another task, which is run in turn."""
         self._tasks.append(task)
         self._wake.set()
 
     @property
-    def left(self) -> int:
-        """Count what was given and is not done."""
+    def pending(self) -> int:
+        """The number of tasks that are not done."""
         return len(self._tasks)
 
     def close(self, patience: float) -> None:
-        """Finish what was given, or leave it to the next start when the disk refuses for ``patience`` seconds."""
+        """Finish all tasks, or leave them to the next start when the disk refuses for ``patience`` seconds."""
         self._patience = patience
         self._closed_at = time.monotonic()
         self._closing = True
@@ -190,77 +194,77 @@ class Sealer:
         self._thread.join()
 
     def _turn(self) -> bool:
-        """Do what there is to do; False when there will be no more."""
-        if self._tasks or not self._untended:
+        """Run the tasks that are due; return False when there will be no more."""
+        if self._tasks or not self._upkeep_due:
             self._wake.wait(self._retry if self._tasks else None)
         self._wake.clear()
-        self._work()
-        if self._untended and not self._tasks:
-            self._untended = not self._closing and self._tended()
+        self._run_tasks()
+        if self._upkeep_due and not self._tasks:
+            self._upkeep_due = not self._closing and self._run_upkeep()
         gave_up = self.trouble.lasts(self._patience, since=self._closed_at)
         return not self._closing or not (gave_up or not self._tasks)
 
-    def _work(self) -> None:
+    def _run_tasks(self) -> None:
         while self._tasks:
             try:
                 self._tasks[0]()
-            except BaseException as error:  # noqa: BLE001  # it is told, and tried until it works
+            except BaseException as error:  # noqa: BLE001  # it is noted, and tried until it works
                 self._note(self.trouble, error)
                 return
             self._tasks.popleft()
             self.trouble.clear()
 
-    def _tended(self) -> bool:
-        """Tend what is sealed; what fails at it is told, and tried again after the next sealing."""
+    def _run_upkeep(self) -> bool:
+        """Run the upkeep once; a failure is noted, and tried again after the next sealing."""
         try:
-            more = self._tend()
+            more = self._upkeep()
         except BaseException as error:  # noqa: BLE001  # sealing goes on, whatever merging fails at
-            self._note(self.tending, error)
+            self._note(self.upkeep_trouble, error)
             return False
-        self.tending.clear()
+        self.upkeep_trouble.clear()
         return more
 
-    def _note(self, trouble: Trouble, error: BaseException) -> None:
+    def _note(self, trouble: RecorderTrouble, error: BaseException) -> None:
         trouble.note(error)
         logger.debug("sealing failed", exc_info=error)
         if not isinstance(error, OSError | StoreError):
             note_fault(self._thread.name, error)
 
     def _seal(self, segment: Segment) -> None:
-        unsealed = segment.number > self._sealing.catalogue.manifest.sealed
-        if unsealed and self._sealing.folder.is_dir() and not all(self._is_there(path) for path in segment.files):
+        unsealed = segment.number > self._context.manifest.current.sealed
+        if unsealed and self._context.folder.is_dir() and not all(self._is_there(path) for path in segment.files):
             self._lost(segment, "files of the log were removed before they were sealed")
             return
         try:
-            seal(segment, self._sealing)
+            seal(segment, self._context)
         except (OSError, StoreError, MemoryError):
             raise
         except BaseException as error:
-            if segment.held is None or segment.held.frames is None:
+            if segment.rows is None or segment.rows.frames is None:
                 self._set_aside(segment, error)
                 return
-            # Rows that cannot be stored as they are can be made again.
-            segment.held.give_up()
+            # Rows that cannot be stored as they are can be rebuilt.
+            segment.rows.drop()
             raise
         self.sealed += 1
-        self._untended = True
-        if segment.held is not None:
-            segment.held.give_up()
+        self._upkeep_due = True
+        if segment.rows is not None:
+            segment.rows.drop()
 
     def _set_aside(self, segment: Segment, error: BaseException) -> None:
-        """Keep a log that cannot be decoded, out of the way of what came after it."""
-        # The gap is told first: a crash in between must not leave a log that nobody reads and nobody misses.
-        self._lost(segment, f"the log cannot be decoded ({error}); it is kept as wal/*.undecodable-{self._sealing.run}")
+        """Keep a log that cannot be decoded, out of the way of the segments after it."""
+        # The gap is noted first: a crash in between must not leave a log that is neither read nor missed.
+        self._lost(segment, f"the log cannot be decoded ({error}); it is kept as wal/*.undecodable-{self._context.run}")
         for path in segment.files:
-            disk.replace(path, path.with_name(f"{path.name}.undecodable-{self._sealing.run}"), self._sealing.folder)
-        disk.sync_folder(segment.files[0].parent, self._sealing.folder)
+            disk.replace(path, path.with_name(f"{path.name}.undecodable-{self._context.run}"), self._context.folder)
+        disk.sync_folder(segment.files[0].parent, self._context.folder)
 
     def _is_there(self, path: Path) -> bool:
-        return disk.size(path, self._sealing.folder) is not None
+        return disk.size(path, self._context.folder) is not None
 
 
 def sweep(folder: Path, manifest: Manifest) -> None:
-    """Remove what an interrupted sealing left: files of ours that the manifest does not name, and sealed segments."""
+    """Remove what an interrupted sealing left: files that the manifest does not name, and segments that are sealed."""
     listed = {folder / one.path for one in (*manifest.files, *manifest.replaced)}
     for path in (*sealed_files(folder), folder / ".manifest.json.tmp"):
         if path not in listed:
@@ -271,25 +275,25 @@ def sweep(folder: Path, manifest: Manifest) -> None:
 
 
 def tables_of(records: Iterable[Record], rebuild: Rebuild) -> dict[str, list[pl.DataFrame]]:
-    """Make the stored tables of a segment from its records."""
+    """Rebuild the stored tables of a segment from its records."""
     return {table: [frame] for table, frame in rebuild(records).items() if table in STORED}
 
 
-class Staged(msgspec.Struct, frozen=True):
-    """A file of a recording under its dot-name, and how the manifest will list it."""
+class StagedFile(msgspec.Struct, frozen=True):
+    """A file under its temporary name, and how the manifest will list it."""
 
     folder: Path
-    aside: Path
+    temporary: Path
     file: SealedFile
 
 
-def dated(folder: str, time: int, name: str) -> str:
-    """Name a file in the folder of the day of a time."""
+def dated_path(folder: str, time: int, name: str) -> str:
+    """Return the path of a file in the folder of the day of a time (nanoseconds since 1970)."""
     return f"{folder}/date={datetime.fromtimestamp(time // 1_000_000_000, UTC):%Y-%m-%d}/{name}"
 
 
-def stage_raw(folder: Path, path: str, blocks: Iterable[Block]) -> Staged:
-    """Write frames.
+def stage_raw(folder: Path, path: str, blocks: Iterable[Block]) -> StagedFile:
+    """Write raw frames under a temporary name.
 
     Raises:
         OSError: the disk did not take them.
@@ -297,13 +301,13 @@ def stage_raw(folder: Path, path: str, blocks: Iterable[Block]) -> Staged:
     """
     final = folder / path
     disk.make_folder(final.parent, folder)
-    written = raw.write_aside(final, folder, blocks)
+    written = raw.write_temporary(final, folder, blocks)
     fields = {name: getattr(written, name) for name in written.__struct_fields__ if name != "path"}
-    return Staged(folder, written.path, SealedFile(path=path, table=RAW, **fields))
+    return StagedFile(folder, written.path, SealedFile(path=path, table=RAW, **fields))
 
 
-def stage_table(folder: Path, path: str, table: str, encoded: "Encoded") -> Staged:
-    """Write rows.
+def stage_table(folder: Path, path: str, table: str, encoded: "EncodedTable") -> StagedFile:
+    """Write rows under a temporary name.
 
     Raises:
         OSError: the disk did not take them.
@@ -313,28 +317,28 @@ def stage_table(folder: Path, path: str, table: str, encoded: "Encoded") -> Stag
 
     final = folder / path
     disk.make_folder(final.parent, folder)
-    aside = disk.write_aside(final, folder, encoded.data)
-    back = disk.read(aside, folder)
-    if back != encoded.data or parquet.rows_of(back) != encoded.rows:
-        raise StoreError(f"{str(aside)!r} is not what was written; the disk or the memory is failing")
+    temporary = disk.write_temporary(final, folder, encoded.data)
+    back = disk.read(temporary, folder)
+    if back != encoded.data or parquet.count_rows(back) != encoded.rows:
+        raise StoreError(f"{str(temporary)!r} is not what was written; the disk or the memory is failing")
     sha256 = hashlib.sha256(back).hexdigest()
     fields = {name: getattr(encoded, name) for name in encoded.__struct_fields__ if name != "data"}
-    return Staged(folder, aside, SealedFile(path=path, table=table, bytes=len(back), sha256=sha256, **fields))
+    return StagedFile(folder, temporary, SealedFile(path=path, table=table, bytes=len(back), sha256=sha256, **fields))
 
 
-def publish(staged: Sequence[Staged], work: Work) -> None:
-    """Give files their final names; they do not count before the manifest lists them."""
+def publish(staged: Sequence[StagedFile], context: WriteContext) -> None:
+    """Rename files to their final names; they do not count before the manifest lists them."""
     for file in staged:
-        final = work.folder / file.file.path
-        disk.replace(file.aside, final, work.folder)
-        work.step(f"renamed {file.file.table}")
-        disk.sync_folder(final.parent, work.folder)
+        final = context.folder / file.file.path
+        disk.replace(file.temporary, final, context.folder)
+        context.step(f"renamed {file.file.table}")
+        disk.sync_folder(final.parent, context.folder)
 
 
-def discard(staged: Sequence[Staged]) -> None:
-    """Remove files that did not get so far."""
+def discard(staged: Sequence[StagedFile]) -> None:
+    """Remove files that were not published."""
     for file in staged:
-        disk.discard(file.aside, file.folder)
+        disk.discard(file.temporary, file.folder)
 
 
 def sealed_files(folder: Path) -> list[Path]:
@@ -342,48 +346,48 @@ def sealed_files(folder: Path) -> list[Path]:
     folders = (folder / RAW, *(above / table for table in STORED for above in (folder, folder / MERGED)))
     days = (day for above in folders for day in disk.paths(above, folder) if day.name.startswith("date="))
     found = (path for day in days for path in disk.paths(day, folder))
-    return [path for path in found if OURS.fullmatch(path.name) or _ASIDE.fullmatch(path.name)]
+    return [path for path in found if OURS.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name)]
 
 
-def _commit(segment: Segment, sealing: Sealing, reading: SegmentReading) -> None:
-    staged: list[Staged] = []
+def _commit(segment: Segment, context: SealContext, reading: SegmentReading) -> None:
+    staged: list[StagedFile] = []
     try:
-        for file in _stage(segment, sealing, reading):
+        for file in _stage(segment, context, reading):
             staged.append(file)
-            sealing.step(f"wrote {file.file.table}")
-        publish(staged, sealing)
+            context.step(f"wrote {file.file.table}")
+        publish(staged, context)
     except BaseException:
         discard(staged)
         raise
     if reading.damaged:
-        _keep_damaged(segment.files, sealing)
-    sealing.step("before the manifest")
-    sealing.catalogue.change(lambda manifest: _with(manifest, segment, staged, reading))
-    sealing.step("after the manifest")
+        _keep_damaged(segment.files, context)
+    context.step("before the manifest")
+    context.manifest.change(lambda manifest: _with(manifest, segment, staged, reading))
+    context.step("after the manifest")
 
 
-def _stage(segment: Segment, sealing: Sealing, reading: SegmentReading) -> Iterator[Staged]:
+def _stage(segment: Segment, context: SealContext, reading: SegmentReading) -> Iterator[StagedFile]:
     from pmlive.store import parquet
 
     if not reading.blocks:
         return
     first = reading.blocks[0].first_recv
-    name = f"{first}-{sealing.run}-{segment.number:06d}"
-    large = segment.held is None and sum(len(block.payload) for block in reading.blocks) > _LARGE
-    blocks = raw.renumber(reading.blocks) if large else raw.enlarge(reading.blocks, level=sealing.level)
-    yield stage_raw(sealing.folder, dated(RAW, first, f"{name}{raw.SUFFIX}"), blocks)
-    frames = None if segment.held is None else segment.held.frames
+    name = f"{first}-{context.run}-{segment.number:06d}"
+    large = segment.rows is None and sum(len(block.payload) for block in reading.blocks) > _LARGE
+    blocks = raw.renumber(reading.blocks) if large else raw.join_blocks(reading.blocks, level=context.level)
+    yield stage_raw(context.folder, dated_path(RAW, first, f"{name}{raw.SUFFIX}"), blocks)
+    frames = None if segment.rows is None else segment.rows.frames
     # Rows of records that the log lost must not outlive them, or a replay would not give what was stored.
     if frames is None or reading.lossy:
-        frames = tables_of(reading.records(), sealing.rebuild)
+        frames = tables_of(reading.records(), context.rebuild)
     for table, given in sorted(frames.items()):
         frame = parquet.join(table, given) if given else None
         if frame is not None and frame.height:
             encoded = parquet.encode(table, frame)
-            yield stage_table(sealing.folder, dated(table, first, f"{name}.parquet"), table, encoded)
+            yield stage_table(context.folder, dated_path(table, first, f"{name}.parquet"), table, encoded)
 
 
-def _with(manifest: Manifest, segment: Segment, staged: Sequence[Staged], reading: SegmentReading) -> Manifest:
+def _with(manifest: Manifest, segment: Segment, staged: Sequence[StagedFile], reading: SegmentReading) -> Manifest:
     files = [file.file for file in staged]
     return msgspec.structs.replace(
         manifest,
@@ -394,10 +398,10 @@ def _with(manifest: Manifest, segment: Segment, staged: Sequence[Staged], readin
     )
 
 
-def _keep_damaged(files: Sequence[Path], sealing: Sealing) -> None:
-    # Somebody may still read something in them.
+def _keep_damaged(files: Sequence[Path], context: SealContext) -> None:
+    # Somebody may still recover something from them.
     for path in files:
-        if not any(kept.name.startswith(f"{path.name}.damaged-") for kept in disk.paths(path.parent, sealing.folder)):
-            disk.link(path, path.with_name(f"{path.name}.damaged-{sealing.run}"), sealing.folder)
-            sealing.step("kept a damaged part of the log")
-    disk.sync_folder(files[0].parent, sealing.folder)
+        if not any(kept.name.startswith(f"{path.name}.damaged-") for kept in disk.paths(path.parent, context.folder)):
+            disk.link(path, path.with_name(f"{path.name}.damaged-{context.run}"), context.folder)
+            context.step("kept a damaged part of the log")
+    disk.sync_folder(files[0].parent, context.folder)
