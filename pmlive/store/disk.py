@@ -42,6 +42,7 @@ else:
     import fcntl
 
 __all__ = [
+    "LOCK",
     "Fault",
     "FolderLock",
     "Forkable",
@@ -67,6 +68,8 @@ __all__ = [
     "write_all",
     "write_temporary",
 ]
+
+LOCK = ".lock"
 
 # Recordings may hold one's own orders: no other user reads them, whatever the umask.
 _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
@@ -298,7 +301,7 @@ class FolderLock:
     """The lock of a folder that is recorded into; the kernel releases it when this process ends, however it ends."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / ".lock"
+        self.path = folder / LOCK
         self._descriptor = -1
         self.take()
 

@@ -15,8 +15,6 @@ from pmlive.store import disk
 
 __all__ = ["claimed", "remove_leftovers"]
 
-_LOCK = ".lock"
-
 
 @contextmanager
 def claimed(folder: Path) -> Generator[None]:
@@ -60,7 +58,7 @@ def _removed(path: Path, name: str) -> bool:
 
 
 def _is_ours(path: Path, name: str) -> bool:
-    if path.is_symlink() or not path.is_dir() or (path / _LOCK).is_symlink() or not (path / _LOCK).is_file():
+    if path.is_symlink() or not path.is_dir() or (path / disk.LOCK).is_symlink() or not (path / disk.LOCK).is_file():
         return False
     is_owner = not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()
-    return is_owner and {each.name for each in path.iterdir()} <= {_LOCK, name}
+    return is_owner and {each.name for each in path.iterdir()} <= {disk.LOCK, name}

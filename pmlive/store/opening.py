@@ -142,7 +142,7 @@ def _check(folder: Path) -> Manifest | None:
 
 def _check_paths(folder: Path) -> None:
     """Refuse a folder in which a name of ours is a link or not a file, before anything in it is changed."""
-    for name in (".lock", MANIFEST, f".{MANIFEST}.tmp"):
+    for name in (disk.LOCK, MANIFEST, f".{MANIFEST}.tmp"):
         disk.size(folder / name, folder)
     for path in (*disk.paths(folder / WAL, folder), *sealed_files(folder)):
         disk.size(path, folder)
@@ -163,7 +163,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 def _undo(made: list[Path]) -> None:
     for path in reversed(made):
-        for leftover in (path / ".lock", path / f".{MANIFEST}.tmp", path / MANIFEST):
+        for leftover in (path / disk.LOCK, path / f".{MANIFEST}.tmp", path / MANIFEST):
             disk.discard(leftover, path)
         disk.remove_empty(path / WAL, path)
         disk.remove_empty(path, path.parent)
