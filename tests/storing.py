@@ -20,7 +20,7 @@ import polars as pl
 from support.waiting import wait_until
 
 from pmlive.store import Record, Recorder, RecorderOptions, read_manifest, records, scan, verify_files
-from pmlive.store.faults import injected
+from pmlive.store.disk import inject_faults
 from pmlive.tables import SCHEMAS
 
 NOON = 1_795_262_400_000_000_000
@@ -32,8 +32,8 @@ def record(number: int, *, kind: str = "market", size: int = 20) -> Record:
     return Record(number, NOON + number * 1_000_000, 1, kind, b'{"n": %d}'.ljust(size) % number)
 
 
-def earlier_entry(item: Record) -> bytes:
-    """Write a record as the first versions did."""
+def single_entry(item: Record) -> bytes:
+    """Write a record with a line of its own, as the bundled samples have it."""
     return b"%d %d %d %b %d\n%b\n" % (item.seq, item.recv, item.conn, item.kind.encode(), len(item.data), item.data)
 
 
@@ -215,7 +215,7 @@ def _kill_at_every_change(parent: Path, *, first: int, every: int) -> None:
     while True:
         child = os.fork()
         if child == 0:
-            with injected(KillAt(number)):
+            with inject_faults(KillAt(number)):
                 record_a_little(parent / str(number), patience=10, said=_say)
             os._exit(0)
         if os.waitpid(child, 0)[1] == 0:

@@ -22,7 +22,7 @@ from pmlive.errors import UnknownMarketError
 from pmlive.manager import Manager, Replay
 from pmlive.sim import SimulatedVenue
 from pmlive.store import records
-from pmlive.store.faults import injected
+from pmlive.store.disk import inject_faults
 from pmlive.widgets import StatusPanel
 
 
@@ -201,7 +201,7 @@ def test_a_closing_that_is_interrupted_goes_on(tmp_path: Path) -> None:
 
     with venue() as sim:
         live = recording(sim, tmp_path / "night")
-        with injected(press), pytest.raises(KeyboardInterrupt):
+        with inject_faults(press), pytest.raises(KeyboardInterrupt):
             live.close()
 
         live.close()
@@ -221,7 +221,7 @@ def test_a_recording_whose_beginning_is_interrupted_is_there_and_goes_on(tmp_pat
             interrupt()
 
     with venue() as sim, made(sim) as live:
-        with injected(press), pytest.raises(KeyboardInterrupt):
+        with inject_faults(press), pytest.raises(KeyboardInterrupt):
             live.record(tmp_path / "night")
 
         assert live.record(tmp_path / "night") == tmp_path / "night"

@@ -22,8 +22,8 @@ from pmlive.recording.index import RecordingIndex
 from pmlive.recording.trust import Notes
 from pmlive.sim import FaultKind, SimulatedVenue
 from pmlive.store import Manifest, Record, records
-from pmlive.store.compact import compact
-from pmlive.store.tail import Unsealed
+from pmlive.store.maintenance import compact
+from pmlive.store.reader import UnsealedSegment
 from pmlive.tables import STORED
 
 seeds = st.integers(0, 2**32 - 1)
@@ -31,7 +31,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 def known(segments: Sequence[list[Record]], folder: Path = Path("nowhere")) -> RecordingIndex:
     """Open segments of a log that no folder has."""
-    unsealed = [Unsealed(number=number, size=0, records=records) for number, records in enumerate(segments)]
+    unsealed = [UnsealedSegment(number=number, size=0, records=records) for number, records in enumerate(segments)]
     rows = [rebuild(records) for records in segments]
     return RecordingIndex(Contents(folder, Manifest(pmlive="", created=""), unsealed, rows), Notes(), {})
 

@@ -33,9 +33,9 @@ from storing import (
 
 from pmlive.errors import StoreError
 from pmlive.store import SealedFile, compact, read_manifest, records, scan, verify_files
-from pmlive.store.faults import injected
+from pmlive.store.disk import inject_faults
 from pmlive.store.manifest import Manifest
-from pmlive.store.merging import Limits, plan
+from pmlive.store.merging import MergeLimits, plan_merges
 
 _GRACE = 600.0
 
@@ -156,7 +156,7 @@ def test_a_crash_at_any_step_of_a_compaction_loses_nothing_and_doubles_nothing(t
 
 def test_a_crash_at_any_change_of_the_disk_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     def run(folder: Path, step: CrashAt) -> None:
-        with injected(step):
+        with inject_faults(step):
             compact(folder, grace=0)
 
     assert _crash_everywhere(tmp_path, run, finished=_finish) >= 25
@@ -198,7 +198,7 @@ def test_a_disk_that_refuses_any_one_change_leaves_a_whole_recording(tmp_path: P
                 raise OSError(28, f"No space left on device: {change}") from None
 
         try:
-            with injected(refuse):
+            with inject_faults(refuse):
                 compact(folder, grace=0)
         except StoreError:
             assert stored(folder) == logged(folder) == numbers, refusal.taken[-1]
@@ -285,23 +285,23 @@ def _file(number: int, **changes: object) -> SealedFile:
     return msgspec.convert(known | changes, SealedFile)
 
 
-def _planned(files: list[SealedFile], limits: Limits | None = None, *, boundary: int = 0) -> list[list[int]]:
+def _planned(files: list[SealedFile], limits: MergeLimits | None = None, *, boundary: int = 0) -> list[list[int]]:
     manifest = Manifest(pmlive="", created="", files=files)
-    runs = plan(manifest, limits or Limits(files=3), boundary=boundary)
+    runs = plan_merges(manifest, limits or MergeLimits(files=3), boundary=boundary)
     return [[file.first_seq // 1000 for file in run] for run in runs]
 
 
 def test_few_young_files_are_left_alone() -> None:
     assert _planned([_file(1), _file(2)]) == []
     assert _planned([_file(1), _file(2), _file(3)]) == [[1, 2, 3]]
-    assert _planned([_file(1), _file(2)], Limits(files=3, seconds=1)) == [[1, 2]]
-    assert _planned([_file(1), _file(2), _file(3)], Limits(files=0)) == []
+    assert _planned([_file(1), _file(2)], MergeLimits(files=3, seconds=1)) == [[1, 2]]
+    assert _planned([_file(1), _file(2), _file(3)], MergeLimits(files=0)) == []
 
 
 def test_a_merged_file_is_as_large_as_it_may_be_and_no_larger() -> None:
-    by_rows = Limits(files=3, rows=250)
+    by_rows = MergeLimits(files=3, rows=250)
     assert _planned([_file(number) for number in range(7)], by_rows) == [[0, 1], [2, 3], [4, 5]]
-    assert _planned([_file(number) for number in range(7)], Limits(files=3, bytes=3500)) == [[0, 1, 2], [3, 4, 5]]
+    assert _planned([_file(number) for number in range(7)], MergeLimits(files=3, bytes=3500)) == [[0, 1, 2], [3, 4, 5]]
     assert _planned([_file(1), _file(2, rows=200), _file(3), _file(4)], by_rows) == []
 
 

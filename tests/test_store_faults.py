@@ -14,9 +14,9 @@ from storing import NOON, audit, fast, feed, record_a_little, recording
 
 from pmlive.errors import StoreError
 from pmlive.store import compact, read_manifest
-from pmlive.store.faults import check, injected
-from pmlive.store.manifest import Catalogue, new_manifest
-from pmlive.store.wal import WAL, WalFile
+from pmlive.store.disk import check_fault, inject_faults
+from pmlive.store.log import WAL, WalFile
+from pmlive.store.manifest import ManifestFile, new_manifest
 
 _KINDS = {
     "make folder": errno.EACCES,
@@ -67,7 +67,7 @@ class _Heard:
 
 def _record(folder: Path, refusal: _Refusal, *, patience: float) -> int:
     heard = _Heard()
-    with injected(refusal):
+    with inject_faults(refusal):
         try:
             record_a_little(folder, patience=patience, said=heard)
         except StoreError as error:
@@ -104,7 +104,7 @@ def test_writes_that_take_a_few_bytes_each_are_written_on(tmp_path: Path) -> Non
     def answer(change: str) -> int | None:
         return 7 if change == "write" else None
 
-    with injected(answer):
+    with inject_faults(answer):
         record_a_little(tmp_path, patience=10, said=_Heard())
 
     assert len(audit(tmp_path, 30)) == 30
@@ -125,7 +125,7 @@ def test_a_block_that_was_written_in_part_is_cut_off_or_left_in_a_file_of_its_ow
                 raise OSError(errno.ENOSPC, "No space left on device")
             return 30 if state["writes"] % 3 == 2 else None
 
-        with recording(folder, fast(segment_rows=10_000, retry=0.001)) as recorder, injected(answer):
+        with recording(folder, fast(segment_rows=10_000, retry=0.001)) as recorder, inject_faults(answer):
             for start in range(1, 51, 10):
                 feed(recorder, range(start, start + 10))
                 assert recorder.flush(10)
@@ -142,7 +142,7 @@ def test_what_the_disk_did_not_take_as_it_was_is_written_again(tmp_path: Path, s
             path.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
             done.append(path)
 
-    with injected(answer):
+    with inject_faults(answer):
         record_a_little(tmp_path, patience=10, said=_Heard())
         compact(tmp_path, grace=0)
 
@@ -154,7 +154,7 @@ def test_the_name_of_a_log_is_on_the_disk_before_anything_is_in_it(tmp_path: Pat
     (tmp_path / WAL).mkdir()
     changes: list[str] = []
 
-    with injected(changes.append):
+    with inject_faults(changes.append):
         file = WalFile(tmp_path, segment=1, part=0)
         file.append(b"block")
         file.sync()
@@ -176,7 +176,7 @@ def test_a_log_stays_until_the_manifest_that_seals_it_is_on_the_disk(tmp_path: P
         if change == "remove":
             early.append(change)
 
-    with injected(answer), recording(tmp_path) as recorder:
+    with inject_faults(answer), recording(tmp_path) as recorder:
         feed(recorder, range(1, 11))
 
     assert refused
@@ -216,10 +216,10 @@ def test_the_system_is_really_asked_to_sync_what_was_written(tmp_path: Path) -> 
     file.close()
 
     with _system_calls() as called:
-        Catalogue(tmp_path, new_manifest(NOON)).write()
+        ManifestFile(tmp_path, new_manifest(NOON)).write()
     order = [name for name in called if name in {"fdatasync", "replace", "fsync"}]
     assert order == ["fdatasync", "replace", "fsync"]
 
 
 def test_nothing_is_asked_when_nothing_is_injected() -> None:
-    assert check("write") is None
+    assert check_fault("write") is None

@@ -11,22 +11,23 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from storing import earlier_entry, record
+from storing import record, single_entry
 
 from pmlive.errors import StoreError
-from pmlive.records import Loss, read_note
-from pmlive.store import wal
+from pmlive.records import Loss, Record, read_note
 from pmlive.store.log import (
+    LOST,
     Block,
     Damage,
-    Record,
+    SegmentReading,
     decode_entries,
     encode_block,
     encode_entries,
     read_blocks,
     read_entries,
+    read_segment,
+    read_segments,
 )
-from pmlive.store.wal import LOST, Reading
 
 _records = st.builds(
     Record,
@@ -38,7 +39,7 @@ _records = st.builds(
 )
 _compressor = zstandard.ZstdCompressor(level=1)
 
-read = partial(wal.read, since=0)
+read = partial(read_segment, since=0)
 
 
 def _block(number: int, *numbers: int) -> bytes:
@@ -53,11 +54,11 @@ _LOG = [_block(0, 1, 2), _block(1, 3), _block(2, 4, 5, 6)]
 _WHOLE = b"".join(_LOG)
 
 
-def _numbers(reading: Reading) -> list[int]:
+def _numbers(reading: SegmentReading) -> list[int]:
     return [item.seq for item in reading.records() if item.kind == "market"]
 
 
-def _gaps(reading: Reading) -> list[int]:
+def _gaps(reading: SegmentReading) -> list[int]:
     return [item.seq for item in reading.records() if item.kind == "loss"]
 
 
@@ -67,10 +68,10 @@ def test_entries_come_back_as_they_were(given_records: list[Record]) -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.lists(_records, max_size=5)), max_size=5))
-def test_entries_of_earlier_versions_come_back_beside_others(parts: list[tuple[bool, list[Record]]]) -> None:
+def test_entries_with_a_line_of_their_own_come_back_beside_others(parts: list[tuple[bool, list[Record]]]) -> None:
     text = b"".join(
-        b"".join(map(earlier_entry, given_records)) if earlier else encode_entries(given_records)
-        for earlier, given_records in parts
+        b"".join(map(single_entry, given_records)) if single else encode_entries(given_records)
+        for single, given_records in parts
     )
     assert decode_entries(text) == [item for _, given_records in parts for item in given_records]
 
@@ -81,7 +82,7 @@ def test_blocks_come_back_as_they_were(batches: list[list[Record]]) -> None:
     assert list(read([data]).records()) == [item for batch in batches for item in batch]
 
 
-@pytest.mark.parametrize("write", [earlier_entry, _entry])
+@pytest.mark.parametrize("write", [single_entry, _entry])
 @given(st.lists(_records, min_size=1, max_size=5), st.integers(0, 400))
 def test_entries_are_read_as_far_as_they_are_whole(
     write: Callable[[Record], bytes], given_records: list[Record], size: int
@@ -100,18 +101,18 @@ def test_entries_are_read_as_far_as_they_are_whole(
 
 def test_of_entries_that_are_listed_together_none_is_taken_before_all_are_there() -> None:
     text = encode_entries([record(1), record(2)])
-    with pytest.raises(StoreError, match="no end of a record"):
+    with pytest.raises(StoreError, match="a record does not end"):
         next(read_entries(BytesIO(text[:-1])))
     assert [item.seq for item in next(read_entries(BytesIO(text)))] == [1, 2]
 
 
 def test_text_that_is_no_entry_is_refused() -> None:
-    with pytest.raises(StoreError, match="no record"):
+    with pytest.raises(StoreError, match="not a record"):
         decode_entries(b"hello\n")
     for listed in (b"[[1]]\n", b"[[1],[1],[1],[],[0]]\n\n", b'[[1],[1],[1],["a"],[-99]]\n\n', b"1 1 1 a -99\n\n"):
-        with pytest.raises(StoreError, match="no record"):
+        with pytest.raises(StoreError, match="not a record"):
             decode_entries(listed)
-    with pytest.raises(StoreError, match="no end of a record"):
+    with pytest.raises(StoreError, match="a record does not end"):
         decode_entries(encode_entries([record(1)])[:-1])
 
 
@@ -164,7 +165,7 @@ def test_a_missing_block_is_a_gap_numbered_just_before_what_follows() -> None:
 
 
 def test_a_missing_first_block_is_a_gap_since_the_last_record_before_it() -> None:
-    reading = wal.read([_LOG[1]], since=7)
+    reading = read_segment([_LOG[1]], since=7)
 
     (lost,) = [read_note(item) for item in reading.records() if item.kind == "loss"]
 
@@ -179,7 +180,7 @@ def test_whatever_is_cut_from_the_beginning_is_a_loss(kept: int) -> None:
     """A beginning tells what the books were, so without it they are unknown; a log that is empty tells nothing."""
     rest = b"".join(_LOG)[sum(map(len, _LOG[:kept])) + 3 :]
 
-    reading = wal.read([rest], since=7)
+    reading = read_segment([rest], since=7)
 
     losses = [read_note(item) for item in reading.records() if item.kind == "loss"]
     assert all(isinstance(lost, Loss) and lost.beginning and lost.gap.started == 7 for lost in losses)
@@ -190,7 +191,7 @@ def test_whatever_is_cut_from_the_beginning_is_a_loss(kept: int) -> None:
 def test_segments_are_read_one_after_the_other_and_one_that_is_missing_is_a_loss() -> None:
     whole = b"".join(_LOG)
 
-    found = dict(wal.read_all({4: [whole], 6: [_block(0, 9)]}, since=0, sealed=3))
+    found = dict(read_segments({4: [whole], 6: [_block(0, 9)]}, since=0, sealed=3))
 
     assert not found[4].lossy
     (lost,) = [read_note(item) for item in found[6].records() if item.kind == "loss"]
@@ -200,7 +201,7 @@ def test_segments_are_read_one_after_the_other_and_one_that_is_missing_is_a_loss
 
 
 def test_an_empty_segment_before_another_is_a_loss_that_ends_with_it() -> None:
-    found = dict(wal.read_all({4: [b""], 5: [b"".join(_LOG)]}, since=7, sealed=3))
+    found = dict(read_segments({4: [b""], 5: [b"".join(_LOG)]}, since=7, sealed=3))
 
     assert [item.kind for item in found[4].records()] == ["loss", "cut"]
     assert not found[5].lossy

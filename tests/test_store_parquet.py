@@ -14,7 +14,7 @@ from storing import NOON, record, recording
 
 from pmlive.errors import StoreError
 from pmlive.store import read_manifest, scan
-from pmlive.store.parquet import encode, join, rows_of
+from pmlive.store.parquet import count_rows, encode, join
 from pmlive.tables import SCHEMAS, STORED
 
 _MAKER = {
@@ -78,7 +78,7 @@ def test_a_file_is_delta_coded_and_checked_page_by_page() -> None:
     assert all("DELTA_BINARY_PACKED" in columns[name].encodings for name in ("seq", "ts_event", "ts_recv"))
     assert {column.compression for column in columns.values()} == {"ZSTD"}
     assert meta.metadata[b"pmlive.schema"] == b"1"
-    assert rows_of(data) == 3
+    assert count_rows(data) == 3
 
 
 def test_a_flipped_bit_in_any_page_is_noticed() -> None:
@@ -89,14 +89,14 @@ def test_a_flipped_bit_in_any_page_is_noticed() -> None:
         spoilt = bytearray(data)
         spoilt[start + column.total_compressed_size - 1] ^= 1
         with pytest.raises(StoreError, match="not a whole parquet file"):
-            rows_of(bytes(spoilt))
+            count_rows(bytes(spoilt))
 
 
 def test_a_cut_file_is_noticed() -> None:
     data = encode("trades", _rows("trades")).data
     for size in (0, 4, len(data) // 2, len(data) - 1):
         with pytest.raises(StoreError, match="not a whole parquet file"):
-            rows_of(data[:size])
+            count_rows(data[:size])
 
 
 @pytest.fixture

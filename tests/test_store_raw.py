@@ -6,8 +6,9 @@ import pytest
 import zstandard
 from storing import record
 
+from pmlive.records import Record
 from pmlive.store import raw
-from pmlive.store.log import Block, Record, decode_entries, encode_block, read_blocks
+from pmlive.store.log import Block, decode_entries, encode_block, read_blocks
 
 
 def _filled(seq: int, size: int) -> Record:
@@ -23,7 +24,7 @@ def _blocks(*batches: list[Record]) -> list[Block]:
 def test_blocks_are_joined_up_to_a_size_and_each_is_read_by_itself() -> None:
     given = _blocks(*([_filled(seq, 3 << 20)] for seq in range(1, 8)))
 
-    large = list(raw.enlarge(given, level=1))
+    large = list(raw.join_blocks(given, level=1))
 
     assert [(block.number, block.count) for block in large] == [(0, 3), (1, 3), (2, 1)]
     assert [(block.first_seq, block.last_seq) for block in large] == [(1, 3), (4, 6), (7, 7)]
@@ -36,4 +37,4 @@ def test_blocks_are_joined_up_to_a_size_and_each_is_read_by_itself() -> None:
 def test_few_blocks_make_one_or_none(count: int) -> None:
     given = _blocks(*([record(seq)] for seq in range(count)))
 
-    assert [block.count for block in raw.enlarge(given, level=1)] == [count] * (count > 0)
+    assert [block.count for block in raw.join_blocks(given, level=1)] == [count] * (count > 0)

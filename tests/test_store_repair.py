@@ -11,7 +11,6 @@ from storing import (
     Clock,
     CrashAt,
     CrashError,
-    earlier_entry,
     fast,
     feed,
     in_sight,
@@ -19,13 +18,14 @@ from storing import (
     rebuild,
     record,
     recording,
+    single_entry,
     stored,
 )
 
 from pmlive.errors import StoreError
 from pmlive.store import RepairReport, compact, read_manifest, records, scan, verify_files
 from pmlive.store import repair as repair_with
-from pmlive.store.faults import injected
+from pmlive.store.disk import inject_faults
 from pmlive.store.manifest import MANIFEST
 
 
@@ -231,18 +231,18 @@ def test_a_crash_at_any_step_of_a_repair_loses_nothing_more(tmp_path: Path) -> N
 
 def test_a_crash_at_any_change_of_the_disk_in_a_repair_loses_nothing_more(tmp_path: Path) -> None:
     def run(folder: Path, step: CrashAt) -> None:
-        with injected(step):
+        with inject_faults(step):
             repair(folder)
 
     assert _crash_everywhere(tmp_path, run) >= 15
 
 
-def test_frames_of_earlier_versions_are_read_and_lost_whole_when_they_are_damaged(tmp_path: Path) -> None:
+def test_frames_without_blocks_are_read_and_lost_whole_when_they_are_damaged(tmp_path: Path) -> None:
     numbers = _make(tmp_path)
     manifest = (tmp_path / MANIFEST).read_text()
     path = _paths(tmp_path, "raw")[1]
     file = read_manifest(tmp_path).of("raw")[1]
-    entries = b"".join(map(earlier_entry, list(records(tmp_path))[10:20]))
+    entries = b"".join(map(single_entry, list(records(tmp_path))[10:20]))
     path.write_bytes(zstandard.ZstdCompressor(write_checksum=True).compress(entries))
     manifest = manifest.replace(file.sha256, hashlib.sha256(path.read_bytes()).hexdigest())
     (tmp_path / MANIFEST).write_text(manifest)

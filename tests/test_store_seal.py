@@ -15,13 +15,13 @@ from storing import (
     SECOND,
     CrashAt,
     CrashError,
-    earlier_entry,
     fast,
     feed,
     logged,
     rebuild,
     record,
     recording,
+    single_entry,
     stored,
     wait,
 )
@@ -50,11 +50,11 @@ def _leave_log(folder: Path) -> None:
     (folder / f"wal/{number + 1:06d}.wal").write_bytes(b"".join(_blocks(100, 150)) + b"\x5e\x2a\x4d\x18half a head")
 
 
-def _earlier_blocks(first: int, last: int) -> Iterator[bytes]:
-    """Write the blocks of ``_blocks`` as the first versions did."""
+def _single_entry_blocks(first: int, last: int) -> Iterator[bytes]:
+    """Write the blocks of ``_blocks`` with a line for each entry."""
     for block in read_blocks(b"".join(_blocks(first, last))):
         assert isinstance(block, Block)
-        entries = b"".join(map(earlier_entry, decode_entries(block.entries())))
+        entries = b"".join(map(single_entry, decode_entries(block.entries())))
         yield msgspec.structs.replace(block, payload=zstandard.ZstdCompressor().compress(entries)).encode()
 
 
@@ -158,9 +158,9 @@ def test_a_log_cut_at_any_byte_is_recovered_up_to_there(tmp_path: Path) -> None:
         assert logged(folder) == stored(folder) == [*range(1, kept * 7 + 1)]
 
 
-def test_a_log_that_an_earlier_version_left_is_sealed(tmp_path: Path) -> None:
+def test_a_log_with_a_line_for_each_entry_is_sealed(tmp_path: Path) -> None:
     (tmp_path / "wal").mkdir()
-    (tmp_path / "wal/000001.wal").write_bytes(b"".join(_earlier_blocks(1, 50)))
+    (tmp_path / "wal/000001.wal").write_bytes(b"".join(_single_entry_blocks(1, 50)))
 
     with recording(tmp_path) as recorder:
         feed(recorder, range(recorder.next_seq, 100))
@@ -201,7 +201,7 @@ def test_a_log_that_cannot_be_decoded_is_kept(tmp_path: Path) -> None:
 def test_a_log_too_large_to_wait_for_is_sealed_while_recording_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pmlive.store.opening._SOON", 0)
+    monkeypatch.setattr("pmlive.store.opening._SEALED_AT_ONCE", 0)
     _leave_log(tmp_path)
     may_decode = threading.Event()
 
@@ -227,7 +227,7 @@ def test_a_log_too_large_to_wait_for_is_sealed_while_recording_goes_on(
 def test_a_large_log_that_cannot_be_decoded_is_set_aside_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("pmlive.store.opening._SOON", 0)
+    monkeypatch.setattr("pmlive.store.opening._SEALED_AT_ONCE", 0)
     _leave_log(tmp_path)
     before = sorted(path.read_bytes() for path in (tmp_path / "wal").iterdir())
 

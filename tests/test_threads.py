@@ -22,8 +22,7 @@ from pmlive.pipeline.journal import rebuild as rebuild_tables
 from pmlive.sim import SimulatedVenue
 from pmlive.store import Recorder, RecorderOptions
 from pmlive.store.opening import open_folder
-from pmlive.store.seal import Segment
-from pmlive.store.sealer import Sealer
+from pmlive.store.sealing import Sealer, Segment
 from pmlive.threads import faults, repeating, single
 from pmlive.widgets.errands import Errands
 
@@ -66,16 +65,16 @@ def seal_beside(error: BaseException, folder: Path) -> None:
     def lost(segment: Segment, detail: str) -> None:
         raise AssertionError(f"{detail} of {segment}")
 
-    sealer = Sealer(opened.sealing, retry=0.01, lost=lost, tend=lambda: bool(work()))
+    sealer = Sealer(opened.context, retry=0.01, lost=lost, upkeep=lambda: bool(work()))
     sealer.start()
-    wait_until(lambda: sealer.tending.message, _PATIENCE)
+    wait_until(lambda: sealer.upkeep_trouble.message, _PATIENCE)
     done = threading.Event()
-    sealer.do(done.set)
+    sealer.submit_task(done.set)
     assert done.wait(_PATIENCE)
     assert len(calls) == 1
-    assert "merging" in str(sealer.tending.message)
+    assert "merging" in str(sealer.upkeep_trouble.message)
     sealer.close(1.0)
-    opened.lock.forget()
+    opened.lock.release()
 
 
 def seal_again(error: BaseException, folder: Path) -> None:

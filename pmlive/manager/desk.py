@@ -180,7 +180,7 @@ class Desk:
     def doubt_rows(self) -> None:
         """Note that rows may be missing or wrong; the recording makes them again of what was received."""
         if self.recorder is not None:
-            self.recorder.spoil_rows()
+            self.recorder.invalidate_rows()
 
     def end_recording(self) -> Recorder | None:
         """Write what is open and stop keeping; the caller closes the recorder that is given back."""

@@ -14,8 +14,7 @@ from pmlive.logs import get_logger
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
 from pmlive.store import Manifest, Record, SealedFile
-from pmlive.store.reader import table_paths
-from pmlive.store.tail import Stamp, Unsealed, read_tail, stamp
+from pmlive.store.reader import Stamp, UnsealedSegment, read_tail, stamp, table_paths
 from pmlive.tables import SCHEMAS, STORED
 
 __all__ = ["Contents", "ContentsCache", "at", "check_table", "collect", "digest", "laid_out"]
@@ -31,7 +30,9 @@ Rows: TypeAlias = Mapping[str, pl.DataFrame]
 class Contents:
     """A recording as it was at one moment; what came later is in a later one."""
 
-    def __init__(self, folder: Path, manifest: Manifest, unsealed: Sequence[Unsealed], rows: Sequence[Rows]) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, unsealed: Sequence[UnsealedSegment], rows: Sequence[Rows]
+    ) -> None:
         self.folder = folder
         self.manifest = manifest
         self.unsealed = unsealed
@@ -139,7 +140,7 @@ class ContentsCache:
         sealed = self._stamp is None or now[:_OF_MANIFEST] != self._stamp[:_OF_MANIFEST]
         return sealed or (now != self._stamp and time.monotonic() >= self._due)
 
-    def _rows(self, segment: Unsealed) -> Rows:
+    def _rows(self, segment: UnsealedSegment) -> Rows:
         known = self._rebuilt.get((segment.number, segment.size))
         if known is not None:
             return known
@@ -152,7 +153,7 @@ class ContentsCache:
         return {table: laid_out(table, frame) for table, frame in frames.items()}
 
 
-def _lost(segment: Unsealed) -> pl.DataFrame:
+def _lost(segment: UnsealedSegment) -> pl.DataFrame:
     first, last = segment.records[0], segment.records[-1]
     detail = f"segment {segment.number} of the log cannot be decoded"
     row = (first.seq, None, last.recv, 0, None, first.recv, last.recv, "disk", detail)

@@ -13,7 +13,7 @@ from pmlive.gaps import ENDLESS, GapIndex, GapInterval
 from pmlive.recording.contents import Contents, at, collect
 from pmlive.records import Closed, Kind, read_note
 from pmlive.store import Record
-from pmlive.store.tail import read_raw
+from pmlive.store.reader import read_raw
 
 __all__ = [
     "Event",

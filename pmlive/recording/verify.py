@@ -16,8 +16,8 @@ from pmlive.recording.index import RecordingIndex
 from pmlive.recording.quality import not_understood
 from pmlive.records import Kind, Loss, read_note
 from pmlive.store import Record, SealedFile, records, verify_files
-from pmlive.store.remaking import Remake
-from pmlive.store.tail import log_files, read_raw
+from pmlive.store.maintenance import RebuiltRecording
+from pmlive.store.reader import log_files, read_raw
 from pmlive.tables import SCHEMAS, STORED
 from pmlive.times import said
 
@@ -43,7 +43,7 @@ def rebuilt_into(contents: Contents, into: Path) -> None:
     Raises:
         StoreError: a file of raw records is damaged or missing, or the new folder holds something.
     """
-    fresh = Remake(into)
+    fresh = RebuiltRecording(into)
     for file in contents.files("raw"):
         fresh.add(contents.folder, file, tables_of(rebuild(read_raw(contents.folder, file))))
     fresh.copy_log(contents.folder, log_files(contents.folder, contents.manifest))

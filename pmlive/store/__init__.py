@@ -1,11 +1,10 @@
 """Recordings on disk: the log that survives a crash, the sealed files, and how they are read."""
 
-from pmlive.store.compact import Compaction, compact
-from pmlive.store.log import Record
+from pmlive.records import Record
+from pmlive.store.maintenance import Compaction, Repaired, RepairReport, compact, repair
 from pmlive.store.manifest import Manifest, SealedFile, read_manifest
 from pmlive.store.reader import FileProblem, RecordingInfo, recordings, records, scan, span, verify_files
 from pmlive.store.recorder import Recorder, RecorderOptions, RecorderStatus
-from pmlive.store.repair import Repaired, RepairReport, repair
 
 __all__ = [
     "Compaction",

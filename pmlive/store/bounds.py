@@ -1,4 +1,4 @@
-"""How large the files of a recording may be, as they are and unpacked: it may be a stranger's, and made to fill memory.
+"""Limits of the size of a recording's files, stored and unpacked: they may come from somebody who wants to fill memory.
 
 A file has a gibibyte at most. What it unpacks to has 64 MiB and 256 bytes for each byte that is stored, and four
 gibibytes at most; each record counts 150 bytes besides its data. Tables have one row for every 256 of those bytes.
@@ -12,86 +12,98 @@ from pathlib import Path
 
 from pmlive.errors import StoreError
 
-__all__ = ["VARIABLE", "Meter", "TooLargeError", "cells", "check_stored", "check_table", "stored", "unpacked"]
+__all__ = [
+    "OVERHEAD",
+    "VARIABLE",
+    "Meter",
+    "TooLargeError",
+    "check_stored",
+    "check_table",
+    "max_cells",
+    "max_stored",
+    "max_unpacked",
+]
 
 VARIABLE = "PMLIVE_MAX_FILE_BYTES"
+# Bytes of memory that a record takes besides its data.
+OVERHEAD = 150
 
 _STORED = 1 << 30
 _UNPACKED = 4 << 30
 _FLOOR, _RATIO = 64 << 20, 256
-# What a record costs in memory besides its data, and a row at most as far as this reckons.
-_RECORD, _ROW = 150, 256
-# Numbers in the columns of a row, with those in its lists; a row of a book has some hundreds.
+# Bytes of memory that are reckoned for a row.
+_ROW = 256
+# Bytes of a number in a column, or in a list of one; a row of a book has some hundreds of numbers.
 _CELL = 8
 
 
 class TooLargeError(StoreError):
-    """Report a file that is larger than is read."""
+    """Report a file that is too large to be read."""
 
 
 class Meter:
-    """Counts what a file of so many bytes unpacks to."""
+    """Counts what a file of ``packed`` bytes unpacks to."""
 
     def __init__(self, what: str, packed: int) -> None:
         self._what = what
-        self._left = self._most = unpacked(packed)
+        self._left = self._most = max_unpacked(packed)
 
     def take(self, size: int, *, records: int = 0) -> None:
         """Count bytes that are about to be unpacked.
 
         Raises:
-            TooLargeError: they are too many.
+            TooLargeError: there are too many.
         """
-        self._left -= size + records * _RECORD
+        self._left -= size + records * OVERHEAD
         if self._left < 0:
             raise _refusal(f"{self._what} unpacks to more than {self._most:,} bytes")
 
 
-def stored() -> int:
-    """Give the largest size of a file."""
-    return _given() or _STORED
+def max_stored() -> int:
+    """Return the largest size of a file in bytes."""
+    return _override() or _STORED
 
 
-def unpacked(packed: int) -> int:
-    """Give what so many bytes may unpack to."""
-    return _given() or min(_UNPACKED, _FLOOR + _RATIO * packed)
+def max_unpacked(packed: int) -> int:
+    """Return how many bytes a file of ``packed`` bytes may unpack to."""
+    return _override() or min(_UNPACKED, _FLOOR + _RATIO * packed)
 
 
-def cells() -> int:
-    """Give how many numbers and texts a table may have in all its columns."""
-    return (_given() or _UNPACKED) // _CELL
+def max_cells() -> int:
+    """Return how many numbers and texts a table may have in all its columns."""
+    return (_override() or _UNPACKED) // _CELL
 
 
 def check_stored(path: Path, size: int, *, most: int | None = None) -> None:
-    """Refuse a file that is too large to be read whole.
+    """Check that a file is not too large to be read whole.
 
     Raises:
-        TooLargeError: it is.
+        TooLargeError: it is too large.
     """
-    limit = stored() if most is None else min(most, stored())
+    limit = max_stored() if most is None else min(most, max_stored())
     if size > limit:
         raise _refusal(f"{str(path)!r} has {size:,} bytes, and {limit:,} at most are read")
 
 
 def check_table(path: Path, *, rows: int, values: int, size: int) -> None:
-    """Refuse a table that would not fit into memory; ``values`` are those of all columns, ``size`` is encoded bytes.
+    """Check that a table fits into memory; ``values`` are those of all columns, ``size`` is bytes as encoded.
 
     Raises:
-        TooLargeError: it would not.
+        TooLargeError: it does not fit.
     """
-    most = _given() or _UNPACKED
-    if rows > most // _ROW or values > cells() or size > most:
+    most = _override() or _UNPACKED
+    if rows > most // _ROW or values > max_cells() or size > most:
         raise _refusal(f"{str(path)!r} states {rows:,} rows, {values:,} values and {size:,} bytes unpacked")
 
 
 def _refusal(what: str) -> TooLargeError:
-    return TooLargeError(f"{what}, which no recording of ours does; if you trust it, set {VARIABLE} to more bytes")
+    return TooLargeError(f"{what}, beyond the limit for a recording; if you trust it, set {VARIABLE} to more bytes")
 
 
-def _given() -> int:
+def _override() -> int:
     text = os.environ.get(VARIABLE, "").strip()
     if not text:
         return 0
     if not (text.isascii() and text.isdigit() and int(text)):
-        raise StoreError(f"{VARIABLE} is {text!r}; it is a number of bytes, such as {_UNPACKED}")
+        raise StoreError(f"invalid {VARIABLE} {text!r}; expected a number of bytes, such as {_UNPACKED}")
     return int(text)

@@ -1,6 +1,6 @@
-"""Folders that are filled beside their final place: what a killed process leaves of them is told and removed.
+"""Temporary folders that are filled beside their final place, and the removal of those that killed processes left.
 
-Who fills one holds a lock in it, which the kernel frees when the process ends, however it ends.
+A process that fills one holds a lock in it, which the kernel releases when the process ends, however it ends.
 """
 
 import os
@@ -11,31 +11,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pmlive.errors import StoreError
-from pmlive.store import _files
+from pmlive.store import disk
 
 __all__ = ["claimed", "remove_leftovers"]
-
-_LOCK = ".lock"
 
 
 @contextmanager
 def claimed(folder: Path) -> Generator[None]:
-    """Hold a new folder as one that this process fills.
+    """Hold the lock of a new folder while this process fills it.
 
     Raises:
         StoreError: another process holds it.
     """
-    lock = _files.FolderLock(folder)
+    lock = disk.FolderLock(folder)
     try:
         yield
     finally:
-        lock.forget()
+        lock.release()
 
 
 def remove_leftovers(place: Path) -> list[str]:
-    """Remove what killed processes left beside a place that they wanted to make; return the names.
+    """Remove the temporary folders that killed processes left beside a place; return their names.
 
-    Only what this package makes there is removed: nothing that a running process holds or another user owns, nothing
+    Only what this package makes there is removed: nothing that a running process holds or another user owns, no folder
     that has something else in it, and no link.
     """
     return [path.name for path in _candidates(place.resolve()) if _removed(path, place.name)]
@@ -60,7 +58,7 @@ def _removed(path: Path, name: str) -> bool:
 
 
 def _is_ours(path: Path, name: str) -> bool:
-    if path.is_symlink() or not path.is_dir() or (path / _LOCK).is_symlink() or not (path / _LOCK).is_file():
+    if path.is_symlink() or not path.is_dir() or (path / disk.LOCK).is_symlink() or not (path / disk.LOCK).is_file():
         return False
     is_owner = not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()
-    return is_owner and {each.name for each in path.iterdir()} <= {_LOCK, name}
+    return is_owner and {each.name for each in path.iterdir()} <= {disk.LOCK, name}

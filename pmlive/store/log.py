@@ -1,18 +1,24 @@
-"""The log: records, and the blocks that keep them through any crash.
+"""The log: records in blocks that survive any crash, in files that are written until their segment is sealed.
 
 A block is a header and a zstd frame of entries: a line of JSON with what is known of each, then the exact bytes of each
 and a line end. The header is a zstd *skippable frame*, so ``zstdcat`` reads a log as it is. A checksum covers header
 and frame: a block is whole or it is not there. Blocks of a segment are numbered from 0, so a missing one is noticed,
-and one that was written twice (after a failed sync) counts once.
+and one that was written twice (after a failed sync) counts once. Some recordings, the bundled samples among them, have
+a line ``seq recv conn kind length`` before the bytes of each entry instead; they are read, too.
 
-Entries of earlier versions each have a line ``seq recv conn kind length`` before their bytes, and are read, too.
+``wal/000007.wal`` is segment 7, ``wal/000007.1.wal`` its continuation. A segment begins where the books are known (a
+new recording, or keyframes after a cut), so each is rebuilt alone. It is continued in another file only when a file
+could not be trusted any more.
 """
 
+import os
+import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import accumulate, chain
 from operator import sub
+from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
 
@@ -20,32 +26,48 @@ import msgspec
 import zstandard
 
 from pmlive.errors import StoreError
-from pmlive.records import Record
+from pmlive.events import Gap
+from pmlive.records import Kind, Loss, Record
+from pmlive.store import disk
 from pmlive.store.bounds import Meter
 
 __all__ = [
+    "LOST",
+    "WAL",
     "Block",
     "Damage",
-    "Record",
+    "SegmentReading",
+    "WalFile",
+    "check_sizes",
     "decode_entries",
     "encode_block",
     "encode_entries",
+    "loss_block",
     "read_blocks",
     "read_entries",
+    "read_segment",
+    "read_segments",
+    "segment_files",
 ]
+
+WAL = "wal"
+# The number of a block that stands for records that are lost.
+LOST = -1
+_NAME = re.compile(r"(\d{6,})(?:\.(\d+))?\.wal")
 
 _HEADER = struct.Struct("<II4sIIIIQQqq")
 # Frame magic, frame size, tag with the format's version: what a reader looks for after damage.
 _MAGIC = struct.pack("<II4s", 0x184D2A5E, _HEADER.size - 8, b"PML1")
+# Where the part of a header begins that the checksum covers.
 _COVERED = len(_MAGIC) + 4
-# The largest frame of the venue is 16 MiB and a block is closed at 4 MiB, so more than this is not ours.
+# The largest frame of the venue is 16 MiB and a block is closed at 4 MiB, so no block of ours is larger.
 _LARGEST = 64 << 20
-# A line lists what is in a block of the log: some ten bytes for each of 28,000 records at most.
+# The line that lists the records of a block: some ten bytes for each of 28,000 records at most.
 _LONGEST_LINE = 16 << 20
 
 
 class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Some records in a row, still compressed, and what is known of them without reading them."""
+    """Consecutive records, still compressed, and what is known of them without reading them."""
 
     number: int
     count: int
@@ -56,7 +78,7 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     payload: bytes
 
     def encode(self) -> bytes:
-        """Write the block: its header, then the frame."""
+        """Return the bytes of the block: its header, then the frame."""
         span = (self.first_seq, self.last_seq, self.first_recv, self.last_recv)
         fields = (len(self.payload), self.number, self.count, *span)
         header = _HEADER.pack(*struct.unpack("<II4s", _MAGIC), 0, *fields)
@@ -65,24 +87,24 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     @property
     def size(self) -> int:
-        """The bytes of its entries.
+        """The size of its entries in bytes.
 
         Raises:
-            StoreError: the frame is larger than any block of ours, or none.
+            StoreError: it is not a frame, or larger than any block of ours.
         """
         try:
             size = zstandard.frame_content_size(self.payload)
         except zstandard.ZstdError as error:
             raise StoreError(f"block {self.number} is damaged: {error}") from error
         if not 0 <= size <= _LARGEST:
-            raise StoreError(f"block {self.number} states {size} bytes; ours have {_LARGEST} at most")
+            raise StoreError(f"block {self.number} states {size} bytes, beyond the limit of {_LARGEST}")
         return size
 
     def entries(self) -> bytes:
         """Decompress the entries.
 
         Raises:
-            StoreError: the frame is larger than any block of ours, or none.
+            StoreError: it is not a frame, or larger than any block of ours.
         """
         try:
             return zstandard.ZstdDecompressor().decompress(self.payload, max_output_size=self.size)
@@ -90,23 +112,10 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             raise StoreError(f"block {self.number} is damaged: {error}") from error
 
 
-class _Listed(msgspec.Struct, frozen=True, array_like=True):
-    """What is known of entries, column by column; numbers that rise are written as steps."""
-
-    seqs: list[int]
-    recvs: list[int]
-    conns: list[int]
-    kinds: list[str]
-    sizes: list[int]
-
-
-_read_listed = msgspec.json.Decoder(_Listed).decode
-
-
 class Damage(msgspec.Struct, frozen=True, gc=False):
-    """Bytes that are no block; ``tail`` when nothing good follows in the file.
+    """Bytes that are not a block; ``tail`` when no block follows in the file.
 
-    They are ``torn`` when they begin as a block does that is longer than they are.
+    They are ``torn`` when they are the beginning of a longer block.
     """
 
     start: int
@@ -115,71 +124,8 @@ class Damage(msgspec.Struct, frozen=True, gc=False):
     torn: bool = False
 
 
-def encode_entries(records: Sequence[Record]) -> bytes:
-    """Write records as text: the line that lists them, then the data of each and a line end."""
-    data = [record.data for record in records]
-    listed = _Listed(
-        _steps([record.seq for record in records]),
-        _steps([record.recv for record in records]),
-        [record.conn for record in records],
-        [record.kind for record in records],
-        list(map(len, data)),
-    )
-    return b"\n".join((msgspec.json.encode(listed), *data, b""))
-
-
-def read_entries(stream: BinaryIO, meter: Meter | None = None) -> Iterator[list[Record]]:
-    """Read entries to the end of a stream, those that one line lists at a time; a meter is told of them before.
-
-    Raises:
-        StoreError: the stream ends within an entry or is something else, or the meter says that it is enough.
-    """
-    while line := stream.readline(_LONGEST_LINE):
-        try:
-            listed = _read_line(line)
-        except (ValueError, msgspec.MsgspecError) as error:
-            raise StoreError(f"no record: {line[:60]!r}") from error
-        if meter is not None:
-            meter.take(len(line) + sum(listed.sizes), records=len(listed.sizes))
-        data: list[bytes] = []
-        for size in listed.sizes:
-            data.append(stream.read(size))
-            if stream.read(1) != b"\n":
-                raise StoreError(f"no end of a record after {data[-1][-60:]!r}")
-        seqs, recvs = accumulate(listed.seqs), accumulate(listed.recvs)
-        yield list(map(Record, seqs, recvs, listed.conns, listed.kinds, data))
-
-
-def _read_line(line: bytes) -> _Listed:
-    """Read what a line tells of the entries after it; in earlier versions each had a line of its own."""
-    if line.startswith(b"["):
-        listed = _read_listed(line)
-    else:
-        seq, recv, conn, kind, size = line.split()
-        listed = _Listed([int(seq)], [int(recv)], [int(conn)], [kind.decode()], [int(size)])
-    if len(set(map(len, msgspec.structs.astuple(listed)))) != 1:
-        raise ValueError("columns that do not belong together")
-    if min(listed.sizes, default=0) < 0 or sum(listed.sizes) > _LARGEST:
-        raise ValueError("sizes that nothing of ours has")
-    return listed
-
-
-def _steps(numbers: list[int]) -> list[int]:
-    """Give the first of some numbers, and how much more each other is than the one before: small numbers pack well."""
-    return numbers[:1] + list(map(sub, numbers[1:], numbers))
-
-
-def decode_entries(text: bytes, meter: Meter | None = None) -> list[Record]:
-    """Read entries back.
-
-    Raises:
-        StoreError: the text ends within an entry or is something else, or the meter says that it is enough.
-    """
-    return list(chain.from_iterable(read_entries(BytesIO(text), meter)))
-
-
 def encode_block(records: Sequence[Record], *, number: int, compressor: zstandard.ZstdCompressor) -> bytes:
-    """Pack at least one record into a block."""
+    """Encode records, at least one, as a block."""
     first, last = records[0], records[-1]
     block = Block(
         number=number,
@@ -194,7 +140,7 @@ def encode_block(records: Sequence[Record], *, number: int, compressor: zstandar
 
 
 def read_blocks(data: bytes) -> Iterator[Block | Damage]:
-    """Yield the good blocks of a log in order, and the bytes between them that are none."""
+    """Yield the blocks of a log in order, and the damage between them."""
     position = 0
     while position < len(data):
         block = _block(data, position)
@@ -206,6 +152,249 @@ def read_blocks(data: bytes) -> Iterator[Block | Damage]:
         end = len(data) if found is None else found
         yield Damage(position, end - position, tail=found is None, torn=_is_torn(data[position:end]))
         position = end
+
+
+def encode_entries(records: Sequence[Record]) -> bytes:
+    """Encode records: the line that lists them, then the data of each and a line end."""
+    data = [record.data for record in records]
+    listed = _EntryList(
+        _deltas([record.seq for record in records]),
+        _deltas([record.recv for record in records]),
+        [record.conn for record in records],
+        [record.kind for record in records],
+        list(map(len, data)),
+    )
+    return b"\n".join((msgspec.json.encode(listed), *data, b""))
+
+
+def read_entries(stream: BinaryIO, meter: Meter | None = None) -> Iterator[list[Record]]:
+    """Yield the records of a stream, those that one line lists at a time; ``meter`` counts them before they are read.
+
+    Raises:
+        StoreError: the stream ends within an entry or holds something else, or is larger than the meter allows.
+    """
+    while line := stream.readline(_LONGEST_LINE):
+        try:
+            listed = _read_line(line)
+        except (ValueError, msgspec.MsgspecError) as error:
+            raise StoreError(f"not a record: {line[:60]!r}") from error
+        if meter is not None:
+            meter.take(len(line) + sum(listed.sizes), records=len(listed.sizes))
+        data: list[bytes] = []
+        for size in listed.sizes:
+            data.append(stream.read(size))
+            if stream.read(1) != b"\n":
+                raise StoreError(f"a record does not end after {data[-1][-60:]!r}")
+        seqs, recvs = accumulate(listed.seqs), accumulate(listed.recvs)
+        yield list(map(Record, seqs, recvs, listed.conns, listed.kinds, data))
+
+
+def decode_entries(text: bytes, meter: Meter | None = None) -> list[Record]:
+    """Return the records of a block's entries.
+
+    Raises:
+        StoreError: the text ends within an entry or holds something else, or is larger than the meter allows.
+    """
+    return list(chain.from_iterable(read_entries(BytesIO(text), meter)))
+
+
+class SegmentReading(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of a segment: its blocks in order, one numbered ``LOST`` for each loss, and bytes that are damaged.
+
+    ``torn`` bytes at the very end are a write that a crash cut short; ``damaged`` are all others.
+    """
+
+    blocks: list[Block]
+    torn: int = 0
+    damaged: int = 0
+
+    @property
+    def lossy(self) -> bool:
+        """Whether records are known to be missing inside."""
+        return any(block.number == LOST for block in self.blocks)
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records, a ``loss`` record in place of each loss.
+
+        Raises:
+            StoreError: a block is damaged, or there are more records than a log of ours has.
+        """
+        meter = Meter("the log", sum(len(block.payload) for block in self.blocks))
+        for block in self.blocks:
+            yield from decode_entries(block.entries(), meter)
+
+
+def read_segments(
+    segments: Mapping[int, Sequence[bytes]], *, since: int, sealed: int
+) -> Iterator[tuple[int, SegmentReading]]:
+    """Read segments, by number, from the contents of their files.
+
+    ``since`` is when the last sealed record came (nanoseconds since 1970), ``sealed`` the last sealed segment. A number
+    that is missing is a loss in the next segment.
+    """
+    numbers = list(segments)
+    for position, number in enumerate(numbers):
+        following = segments[numbers[position + 1]] if position + 1 < len(numbers) else ()
+        reading = read_segment(segments[number], since=since, follows=number == sealed + 1, following=following)
+        sealed = number
+        if reading.blocks:
+            since = reading.blocks[-1].last_recv
+        yield number, reading
+
+
+def read_segment(
+    contents: Sequence[bytes], *, since: int, follows: bool = True, following: Sequence[bytes] = ()
+) -> SegmentReading:
+    """Read a segment from the contents of its files.
+
+    ``since`` is when the last record before it came, and ``follows`` whether that is in the segment before this one.
+    ``following`` are the contents of the next segment: if there is one, damage at the end is a loss too, and not a torn
+    tail, for which the time between two runs accounts.
+    """
+    blocks: list[Block] = []
+    expected, pending, damaged, torn = 0, 0, 0, False
+    for item in (item for content in contents for item in read_blocks(content)):
+        if isinstance(item, Damage):
+            pending, torn = pending + item.size, item.torn
+        elif item.number >= expected:
+            if item.number > expected or not (blocks or follows):
+                blocks.append(_lost_before(item, blocks, since, pending))
+            blocks.append(item)
+            expected, damaged, pending = item.number + 1, damaged + pending, 0
+    successor = next((item for content in following for item in read_blocks(content) if isinstance(item, Block)), None)
+    if successor is not None and (pending or not blocks):
+        blocks.append(_lost_before(successor, blocks, since, pending, ends=True))
+        return SegmentReading(blocks=blocks, damaged=damaged + pending)
+    if blocks or torn:
+        return SegmentReading(blocks=blocks, damaged=damaged, torn=pending)
+    return SegmentReading(blocks=[], damaged=pending)
+
+
+def loss_block(lost: Loss, *, seq: int, recv: int, ends: bool) -> Block:
+    """Return a block that stands for records that cannot be read; with ``ends`` the segment ended with them."""
+    records = [Record(seq, recv, 0, Kind.LOSS, msgspec.json.encode(lost))]
+    if ends:
+        records.append(Record(seq, recv, 0, Kind.CUT, b""))
+    return Block(
+        number=LOST,
+        count=len(records),
+        first_seq=seq,
+        last_seq=seq,
+        first_recv=recv,
+        last_recv=recv,
+        payload=zstandard.ZstdCompressor().compress(encode_entries(records)),
+    )
+
+
+def check_sizes(blocks: Iterable[Block]) -> None:
+    """Check what the blocks of a log state of their sizes, before they are unpacked.
+
+    Raises:
+        StoreError: it is more than a log of ours has.
+    """
+    stated = list(blocks)
+    meter = Meter("the log", sum(len(block.payload) for block in stated))
+    for block in stated:
+        meter.take(block.size, records=block.count)
+
+
+def segment_files(folder: Path) -> dict[int, list[Path]]:
+    """List the files of each unsealed segment, in order."""
+    found: dict[int, list[tuple[int, Path]]] = {}
+    for path in disk.paths(folder / WAL, folder):
+        match = _NAME.fullmatch(path.name)
+        if match:
+            found.setdefault(int(match[1]), []).append((int(match[2] or 0), path))
+    return {number: [path for _, path in sorted(found[number])] for number in sorted(found)}
+
+
+class WalFile:
+    """A file of the log, which blocks are appended to."""
+
+    def __init__(self, folder: Path, *, segment: int, part: int) -> None:
+        name = f"{segment:06d}.wal" if part == 0 else f"{segment:06d}.{part}.wal"
+        self.path = folder / WAL / name
+        self._descriptor = disk.create(self.path, folder)
+        try:
+            disk.sync_folder(self.path.parent, folder)
+        except OSError:
+            self.close()
+            raise
+        self.size = 0
+        self._synced = 0
+        # A torn file ends in part of a block that could not be cut off.
+        self.torn = False
+
+    def append(self, block: bytes) -> None:
+        """Write a block; when that fails, cut off what was written of it.
+
+        Raises:
+            OSError: it is not written.
+        """
+        try:
+            disk.write_all(self._descriptor, block)
+        except BaseException:
+            self.torn = True
+            disk.truncate(self._descriptor, self.size)
+            self.torn = False
+            raise
+        self.size += len(block)
+
+    def sync(self) -> None:
+        """Flush what was appended to the disk.
+
+        Raises:
+            OSError: what was appended since the last sync may be lost, and this file must not be used again.
+        """
+        disk.sync(self._descriptor)
+        self._synced = self.size
+
+    def abandon(self) -> None:
+        """Cut off what was never synced, if that is possible, and close."""
+        try:
+            disk.truncate(self._descriptor, self._synced)
+        except OSError:
+            pass  # then those blocks are there twice, and count once by their number
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+class _EntryList(msgspec.Struct, frozen=True, array_like=True):
+    """The line that lists entries, column by column; numbers that rise are written as differences."""
+
+    seqs: list[int]
+    recvs: list[int]
+    conns: list[int]
+    kinds: list[str]
+    sizes: list[int]
+
+
+_decode_entry_list = msgspec.json.Decoder(_EntryList).decode
+
+
+def _read_line(line: bytes) -> _EntryList:
+    """Read the line that lists the entries after it, or the line of a single entry."""
+    if line.startswith(b"["):
+        listed = _decode_entry_list(line)
+    else:
+        seq, recv, conn, kind, size = line.split()
+        listed = _EntryList([int(seq)], [int(recv)], [int(conn)], [kind.decode()], [int(size)])
+    if len(set(map(len, msgspec.structs.astuple(listed)))) != 1:
+        raise ValueError("columns of different lengths")
+    if min(listed.sizes, default=0) < 0 or sum(listed.sizes) > _LARGEST:
+        raise ValueError("sizes that no record of ours has")
+    return listed
+
+
+def _deltas(numbers: list[int]) -> list[int]:
+    """Return the first number, and the difference of each other from the one before: small numbers compress well."""
+    return numbers[:1] + list(map(sub, numbers[1:], numbers))
 
 
 def _is_torn(data: bytes) -> bool:
@@ -242,3 +431,12 @@ def _block(data: bytes, start: int) -> Block | None:
         last_recv=last_recv,
         payload=data[body:end],
     )
+
+
+def _lost_before(after: Block, blocks: Sequence[Block], since: int, damaged: int, *, ends: bool = False) -> Block:
+    # What was lost came just before ``after``, so the number below its first one was used there and is free now.
+    started = blocks[-1].last_recv if blocks else since
+    detail = f"{damaged} bytes of the log are damaged" if damaged else "a part of the log is missing"
+    gap = Gap(started=min(started, after.first_recv), ended=after.first_recv, cause="disk", detail=detail)
+    lost = Loss(gap, beginning=not blocks)
+    return loss_block(lost, seq=max(after.first_seq - 1, 0), recv=after.first_recv, ends=ends)

@@ -1,4 +1,4 @@
-"""The manifest: the one list of what is sealed. A file counts from the moment the manifest names it.
+"""The manifest: the one list of what is sealed. A file counts from the moment at which the manifest names it.
 
 Times are nanoseconds since 1970 by our clock. ``sealed`` is the last segment of the log whose files are listed, so a
 leftover of it is deleted and a later one is rebuilt. ``holes`` are the intervals that could not be kept; each is noted
@@ -18,7 +18,7 @@ import msgspec
 
 from pmlive.errors import StoreError
 from pmlive.events import Gap
-from pmlive.store import _files
+from pmlive.store import disk
 
 __all__ = [
     "MANIFEST",
@@ -26,8 +26,8 @@ __all__ = [
     "OURS",
     "RAW",
     "SCHEMA",
-    "Catalogue",
     "Manifest",
+    "ManifestFile",
     "Replaced",
     "SealedFile",
     "is_ours",
@@ -37,7 +37,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 RAW = "raw"
-# Where a merged file waits, out of sight, until its inputs go.
+# The folder in which a merged file waits, out of sight, until its inputs are removed.
 MERGED = "merged"
 SCHEMA = 1
 # A million files take about 400 MB.
@@ -64,7 +64,7 @@ class SealedFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replaced(msgspec.Struct, frozen=True, kw_only=True):
-    """A name whose rows are in the file ``by`` since a time; readers that were quicker still use it."""
+    """A file whose rows are in the file ``by`` since a time; readers that began earlier still use it."""
 
     path: str
     by: str
@@ -72,7 +72,7 @@ class Replaced(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a recording consists of."""
+    """The list of what a recording consists of."""
 
     schema: int = SCHEMA
     pmlive: str
@@ -88,28 +88,28 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def known_until(self) -> int:
-        """When the last sealed record came or, before there is one, the recording was made: nothing is missing before.
+        """When the last sealed record came or, before there is one, when the recording was made.
 
-        In nanoseconds since 1970.
+        In nanoseconds since 1970; nothing is missing before.
         """
         if self.last_recv is not None:
             return self.last_recv
         try:
             return int(datetime.fromisoformat(self.created).timestamp()) * 1_000_000_000
         except ValueError as error:
-            raise StoreError(f"the manifest says that the recording was made at {self.created[:60]!r}") from error
+            raise StoreError(f"invalid time {self.created[:60]!r} in the manifest; expected ISO 8601") from error
 
     def of(self, table: str) -> list[SealedFile]:
         """List the files of one table (``raw``: of the frames), in order of arrival."""
         return sorted((file for file in self.files if file.table == table), key=lambda file: file.first_seq)
 
     def without(self, given_up: Iterable[SealedFile]) -> "Manifest":
-        """Leave files out."""
+        """Return the manifest without these files."""
         paths = {file.path for file in given_up}
         return msgspec.structs.replace(self, files=[file for file in self.files if file.path not in paths])
 
     def with_markets(self, markets: Sequence[Market]) -> "Manifest":
-        """Add markets, in place of what was known of the same ones."""
+        """Return the manifest with these markets, which replace what was known of the same ones."""
         known = {str(market.get("condition_id") or market): market for market in (*self.markets, *markets)}
         return msgspec.structs.replace(self, markets=list(known.values()))
 
@@ -119,20 +119,20 @@ class _Version(msgspec.Struct):
 
 
 def new_manifest(now: int) -> Manifest:
-    """Make the manifest of a recording that begins now."""
+    """Return the manifest of a recording that begins now."""
     created = datetime.fromtimestamp(now / 1e9, UTC).isoformat(timespec="seconds")
     return Manifest(pmlive=_version(), created=created)
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read what a recording consists of.
+    """Read the manifest of a recording.
 
     Raises:
-        StoreError: there is no manifest, it is not ours, or a newer pmlive wrote it.
+        StoreError: there is none, it is damaged, or a newer pmlive wrote it.
     """
     path = folder / MANIFEST
     try:
-        data = _files.read(path, folder, most=_LARGEST)
+        data = disk.read(path, folder, most=_LARGEST)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(f"{str(folder)!r} is not a recording: it has no {MANIFEST}") from error
     except OSError as error:
@@ -148,7 +148,7 @@ def _decode(path: Path, data: bytes) -> Manifest:
             raise StoreError(message)
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        # One that is nested a thousand deep is nobody's, either.
+        # No manifest is nested a thousand deep.
         message = f"{str(path)!r} is not the manifest of a recording ({error}); choose another folder"
         raise StoreError(message) from error
     for file in manifest.files:
@@ -160,7 +160,7 @@ def _decode(path: Path, data: bytes) -> Manifest:
 
 
 def is_ours(path: str) -> bool:
-    """Say whether a path is one that sealing, merging or repairing gives."""
+    """Return whether a path is one that sealing, merging or repairing writes."""
     return _PATH.fullmatch(path) is not None
 
 
@@ -178,27 +178,27 @@ def _check_inside(path: Path, name: str) -> None:
         raise StoreError(f"{str(path)!r} names {name!r}, which is outside the recording; do not trust its other files")
 
 
-class Catalogue:
-    """The manifest of the recording that is being written; any thread may change it."""
+class ManifestFile:
+    """The manifest of a recording that is being written; any thread may change it."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self._folder = folder
         self._lock = Lock()
-        self.manifest = manifest
+        self.current = manifest
 
     def change(self, edit: Callable[[Manifest], Manifest]) -> None:
-        """Write the edited manifest; it holds once this returns, and not at all if this raises.
+        """Write the edited manifest, which counts once this returns.
 
         Raises:
-            OSError: the old manifest still holds.
+            OSError: it could not be written, and the old manifest still counts.
         """
         with self._lock:
-            manifest = msgspec.structs.replace(edit(self.manifest), pmlive=_version())
+            manifest = msgspec.structs.replace(edit(self.current), pmlive=_version())
             path = self._folder / MANIFEST
             data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-            _files.replace(_files.write_aside(path, self._folder, data), path, self._folder)
-            self.manifest = manifest
-            _files.sync_folder(self._folder, self._folder)
+            disk.replace(disk.write_temporary(path, self._folder, data), path, self._folder)
+            self.current = manifest
+            disk.sync_folder(self._folder, self._folder)
 
     def write(self) -> None:
         """Write the manifest again as it is.
@@ -209,12 +209,12 @@ class Catalogue:
         self.change(lambda manifest: manifest)
 
     def add_hole(self, hole: Gap) -> None:
-        """Note an interval that was not kept; a second time changes nothing.
+        """Add an interval that was not kept, if it is not listed yet.
 
         Raises:
             OSError: it could not be written.
         """
-        if hole not in self.manifest.holes:
+        if hole not in self.current.holes:
             self.change(lambda manifest: msgspec.structs.replace(manifest, holes=[*manifest.holes, hole]))
 
 

@@ -1,4 +1,4 @@
-"""Opening a folder to record into: refuse what is not ours, take the lock, finish what a crash left."""
+"""Opening of a folder for writing: foreign folders are refused, the lock is taken, what a crash left is finished."""
 
 import secrets
 from collections.abc import Callable, Generator, Iterator
@@ -9,28 +9,28 @@ import msgspec
 
 from pmlive.errors import StoreError
 from pmlive.logs import get_logger
-from pmlive.store import _files, wal
-from pmlive.store.manifest import MANIFEST, RAW, Catalogue, Manifest, new_manifest, read_manifest
-from pmlive.store.merging import finish
-from pmlive.store.seal import Rebuild, Sealing, Segment, seal, sweep
-from pmlive.store.staging import Step, Work, sealed_files
+from pmlive.store import disk
+from pmlive.store.log import WAL, SegmentReading, check_sizes, read_segments, segment_files
+from pmlive.store.manifest import MANIFEST, RAW, Manifest, ManifestFile, new_manifest, read_manifest
+from pmlive.store.merging import finish_interrupted
+from pmlive.store.sealing import Rebuild, SealContext, Segment, Step, WriteContext, seal, sealed_files, sweep
 
-__all__ = ["Opened", "Recovery", "locked", "open_folder"]
+__all__ = ["OpenedFolder", "Recovery", "locked_recording", "open_folder"]
 
 logger = get_logger(__name__)
 
-# So many bytes of log are decoded within a second; nobody waits for more before recording goes on.
-_SOON = 4 << 20
-# More than the rows that one record and the end of a run make: numbers that are free whatever the log decodes to.
-_ROOM = 1 << 20
-# What systems put into folders by themselves.
+# This many bytes of log are decoded within a second; a larger log is sealed while recording goes on.
+_SEALED_AT_ONCE = 4 << 20
+# More than the rows that one record and the end of a run make, so that new numbers are free whatever the log holds.
+_SPARE_NUMBERS = 1 << 20
+# Files that operating systems put into folders by themselves.
 _HARMLESS = ("Thumbs.db", "desktop.ini", "lost+found")
-# So many foreign names are told.
+# Foreign names in an error message.
 _SHOWN = 3
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
-    """What the log of an earlier run still had: ``torn`` and ``damaged`` are bytes."""
+    """The records that were recovered from the log of an earlier run; ``torn`` and ``damaged`` are bytes."""
 
     segments: int = 0
     records: int = 0
@@ -38,11 +38,11 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     damaged: int = 0
 
 
-class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """A folder that may be recorded into, from a number and a segment on; ``waiting`` is to be sealed first."""
+class OpenedFolder(msgspec.Struct, frozen=True, kw_only=True):
+    """A locked folder, and where recording into it goes on; the segments ``waiting`` are sealed first."""
 
-    lock: _files.FolderLock
-    sealing: Sealing
+    lock: disk.FolderLock
+    context: SealContext
     recovery: Recovery
     waiting: list[Segment]
     next_seq: int
@@ -50,22 +50,23 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     next_segment: int
 
     @property
-    def catalogue(self) -> Catalogue:
-        """The manifest."""
-        return self.sealing.catalogue
+    def manifest(self) -> ManifestFile:
+        """The manifest of the recording."""
+        return self.context.manifest
 
 
-def open_folder(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: Step) -> Opened:
-    """Create or check a folder, lock it, and see to what an earlier run left in the log.
+def open_folder(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: Step) -> OpenedFolder:
+    """Create or check a folder, lock it, and recover what an earlier run left in the log.
 
     Raises:
-        StoreError: somebody else's folder, or recorded by another process, or not writable; nothing is left behind.
+        StoreError: it is not a recording, another process records into it, or it cannot be written; nothing is left
+            behind.
     """
     made: list[Path] = []
     try:
         if folder.exists():
             _check(folder)
-        made += _files.make_folder(folder)
+        made += disk.make_folder(folder)
         return _open_locked(folder, rebuild=rebuild, level=level, clock=clock, step=step)
     except OSError as error:
         _undo(made)
@@ -73,62 +74,64 @@ def open_folder(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[
 
 
 @contextmanager
-def locked(folder: Path, *, now: int, step: Step) -> Generator[Work]:
-    """Hold the lock of a recording that is there, and leave its log to the next recorder.
+def locked_recording(folder: Path, *, now: int, step: Step) -> Generator[WriteContext]:
+    """Hold the lock of an existing recording; its log is left to the next recorder.
 
     Raises:
-        StoreError: it is no recording, it is being recorded, or it cannot be written.
+        StoreError: it is not a recording, it is being recorded, or it cannot be written.
     """
     read_manifest(folder)
-    _look_through(folder)
+    _check_paths(folder)
     try:
-        lock = _files.FolderLock(folder)
+        lock = disk.FolderLock(folder)
     except OSError as error:
         raise StoreError(f"{str(folder)!r} cannot be locked: {error}; check its permissions") from error
     try:
         yield _prepared(folder, now, step)
     finally:
-        lock.forget()
+        lock.release()
 
 
-def _prepared(folder: Path, now: int, step: Step) -> Work:
-    work = Work(folder=folder, catalogue=Catalogue(folder, read_manifest(folder)), run=secrets.token_hex(4), step=step)
+def _prepared(folder: Path, now: int, step: Step) -> WriteContext:
+    context = WriteContext(
+        folder=folder, manifest=ManifestFile(folder, read_manifest(folder)), run=secrets.token_hex(4), step=step
+    )
     try:
-        sweep(folder, work.catalogue.manifest)
-        finish(work, now=now)
+        sweep(folder, context.manifest.current)
+        finish_interrupted(context, now=now)
     except OSError as error:
         raise StoreError(f"{str(folder)!r} cannot be written: {error}; check the disk and its permissions") from error
-    return work
+    return context
 
 
-def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: Step) -> Opened:
-    lock = _files.FolderLock(folder)
+def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: Step) -> OpenedFolder:
+    lock = disk.FolderLock(folder)
     try:
         there = _check(folder)
-        catalogue = Catalogue(folder, there or new_manifest(clock()))
+        manifest = ManifestFile(folder, there or new_manifest(clock()))
         # Written even when it is there: a folder that cannot be written is refused now and not in an hour.
-        catalogue.write()
-        _files.make_folder(folder / wal.WAL, folder)
-        sealing = Sealing(
-            folder=folder, catalogue=catalogue, rebuild=rebuild, run=secrets.token_hex(4), level=level, step=step
+        manifest.write()
+        disk.make_folder(folder / WAL, folder)
+        context = SealContext(
+            folder=folder, manifest=manifest, rebuild=rebuild, run=secrets.token_hex(4), level=level, step=step
         )
-        sweep(folder, catalogue.manifest)
-        finish(sealing, now=clock())
-        opened = _recover(sealing, lock)
+        sweep(folder, manifest.current)
+        finish_interrupted(context, now=clock())
+        opened = _recover(context, lock)
         if there is None or opened.last_recv is not None:
             return opened
         # Whatever an earlier run received, nothing of it is left.
         return msgspec.structs.replace(opened, last_recv=there.known_until)
     except BaseException:
-        lock.forget()
+        lock.release()
         raise
 
 
 def _check(folder: Path) -> Manifest | None:
     if not folder.is_dir():
         raise StoreError(f"{str(folder)!r} is not a folder; choose another one")
-    _look_through(folder)
-    if _files.size(folder / MANIFEST, folder) is not None:
+    _check_paths(folder)
+    if disk.size(folder / MANIFEST, folder) is not None:
         return read_manifest(folder)
     if sealed_files(folder):
         message = f"{str(folder)!r} has sealed files and no {MANIFEST}; restore it or choose another folder"
@@ -137,19 +140,19 @@ def _check(folder: Path) -> Manifest | None:
     return None
 
 
-def _look_through(folder: Path) -> None:
-    """Refuse a folder in which a name that is ours is a link, or no file, before anything in it is changed."""
-    for name in (".lock", MANIFEST, f".{MANIFEST}.tmp"):
-        _files.size(folder / name, folder)
-    for path in (*_files.paths(folder / wal.WAL, folder), *sealed_files(folder)):
-        _files.size(path, folder)
+def _check_paths(folder: Path) -> None:
+    """Refuse a folder in which a name of ours is a link or not a file, before anything in it is changed."""
+    for name in (disk.LOCK, MANIFEST, f".{MANIFEST}.tmp"):
+        disk.size(folder / name, folder)
+    for path in (*disk.paths(folder / WAL, folder), *sealed_files(folder)):
+        disk.size(path, folder)
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Refuse a folder that holds what no recording does; one that has lost its manifest has a log or frames yet."""
+    """Refuse a folder that holds foreign files; a recording that lost its manifest still has a log or raw frames."""
     names = sorted(path.name for path in folder.iterdir())
     foreign = [name for name in names if not name.startswith(".") and name not in _HARMLESS]
-    if not foreign or any((folder / ours).is_dir() for ours in (wal.WAL, RAW)):
+    if not foreign or any((folder / ours).is_dir() for ours in (WAL, RAW)):
         return
     shown = ", ".join(repr(name) for name in foreign[:_SHOWN])
     more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
@@ -160,47 +163,47 @@ def _refuse_foreign(folder: Path) -> None:
 
 def _undo(made: list[Path]) -> None:
     for path in reversed(made):
-        for leftover in (path / ".lock", path / f".{MANIFEST}.tmp", path / MANIFEST):
-            _files.discard(leftover, path)
-        _files.remove_empty(path / wal.WAL, path)
-        _files.remove_empty(path, path.parent)
+        for leftover in (path / disk.LOCK, path / f".{MANIFEST}.tmp", path / MANIFEST):
+            disk.discard(leftover, path)
+        disk.remove_empty(path / WAL, path)
+        disk.remove_empty(path, path.parent)
 
 
-def _recover(sealing: Sealing, lock: _files.FolderLock) -> Opened:
-    """Seal what is left if that is soon done; else tell where to go on, and leave it to be sealed meanwhile."""
-    left, last = list(_left(sealing.folder, sealing.catalogue.manifest)), sealing.catalogue.manifest
-    wal.check_sizes(block for _, reading in left for block in reading.blocks)
+def _recover(context: SealContext, lock: disk.FolderLock) -> OpenedFolder:
+    """Seal what an earlier run left if that is quick; else leave it to be sealed while recording goes on after it."""
+    left, last = list(_unsealed_segments(context.folder, context.manifest.current)), context.manifest.current
+    check_sizes(block for _, reading in left for block in reading.blocks)
     recovery = Recovery()
     for _, reading in left:
         recovery = _add(recovery, reading)
     if recovery.damaged:
         logger.warning(
             "recording %r: %d bytes of the log are damaged; that is a gap; see wal/*.damaged-*",
-            str(sealing.folder),
+            str(context.folder),
             recovery.damaged,
         )
     waiting = [segment for segment, _ in left]
-    if sum(len(block.payload) for _, reading in left for block in reading.blocks) <= _SOON:
+    if sum(len(block.payload) for _, reading in left for block in reading.blocks) <= _SEALED_AT_ONCE:
         for segment in waiting:
-            _seal(segment, sealing)
-        waiting, last = [], sealing.catalogue.manifest
+            _seal(segment, context)
+        waiting, last = [], context.manifest.current
     blocks = [block for _, reading in left for block in reading.blocks] if waiting else []
-    return Opened(
+    return OpenedFolder(
         lock=lock,
-        sealing=sealing,
+        context=context,
         recovery=recovery,
         waiting=waiting,
-        next_seq=max([last.next_seq, *(block.last_seq + _ROOM for block in blocks)]),
+        next_seq=max([last.next_seq, *(block.last_seq + _SPARE_NUMBERS for block in blocks)]),
         last_recv=blocks[-1].last_recv if blocks else last.last_recv,
         next_segment=max([last.sealed, *(segment.number for segment in waiting)]) + 1,
     )
 
 
-def _left(folder: Path, manifest: Manifest) -> Iterator[tuple[Segment, wal.Reading]]:
-    """Look through the segments that are not sealed, without decoding them."""
-    left = wal.segments(folder)
-    contents = {number: [_files.read(path, folder) for path in files] for number, files in left.items()}
-    for number, reading in wal.read_all(contents, since=manifest.known_until, sealed=manifest.sealed):
+def _unsealed_segments(folder: Path, manifest: Manifest) -> Iterator[tuple[Segment, SegmentReading]]:
+    """Read the segments that are not sealed, without decoding their records."""
+    left = segment_files(folder)
+    contents = {number: [disk.read(path, folder) for path in files] for number, files in left.items()}
+    for number, reading in read_segments(contents, since=manifest.known_until, sealed=manifest.sealed):
         following = min((other for other in left if other > number), default=None)
         blocks = reading.blocks
         times = (blocks[0].first_recv, blocks[-1].last_recv) if blocks else (0, 0)
@@ -216,17 +219,17 @@ def _left(folder: Path, manifest: Manifest) -> Iterator[tuple[Segment, wal.Readi
         )
 
 
-def _seal(segment: Segment, sealing: Sealing) -> None:
+def _seal(segment: Segment, context: SealContext) -> None:
     try:
-        seal(segment, sealing)
+        seal(segment, context)
     except (OSError, StoreError):
         raise
     except Exception as error:
-        message = f"the log of an earlier run in {str(sealing.folder)!r} cannot be decoded ({error}); it is kept"
+        message = f"the log of an earlier run in {str(context.folder)!r} cannot be decoded ({error}); it is kept"
         raise StoreError(message) from error
 
 
-def _add(found: Recovery, reading: wal.Reading) -> Recovery:
+def _add(found: Recovery, reading: SegmentReading) -> Recovery:
     return Recovery(
         segments=found.segments + 1,
         records=found.records + sum(block.count for block in reading.blocks),

@@ -1,6 +1,6 @@
 """Typed tables as parquet: zstd, delta-coded times, page checksums, plain strings for every reader.
 
-pyarrow writes, because polars' own writer cannot be told to delta-code ``seq`` and the times, which costs half as much
+pyarrow writes, because polars' own writer has no option to delta-code ``seq`` and the times, which costs half as much
 again. Its schema is not embedded: a reader then sees plain strings, lists and UTC nanoseconds, whatever it is.
 """
 
@@ -20,22 +20,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pmlive.errors import StoreError
-from pmlive.store import _files, bounds
+from pmlive.store import bounds, disk
 from pmlive.store.manifest import SCHEMA
 from pmlive.tables import SCHEMAS
 
-__all__ = ["Encoded", "check", "encode", "join", "merged", "rows_of"]
+__all__ = ["EncodedTable", "check_footer", "count_rows", "encode", "join", "merge"]
 
 _DELTA = {"seq": "DELTA_BINARY_PACKED", "ts_event": "DELTA_BINARY_PACKED", "ts_recv": "DELTA_BINARY_PACKED"}
 _ROW_GROUP = 131_072
-# Rows that are looked at in one go, in memory that is used again.
+# Rows that are checked at a time, in memory that is reused.
 _CHECKED = 16_384
 # While recording, and for merged files: a quarter more time than at level 3, and six of a hundred bytes less.
 _LEVEL, _MERGED_LEVEL = 3, 6
 
 
-class Encoded(msgspec.Struct, frozen=True, kw_only=True):
-    """A parquet file in memory, and what is known of its rows."""
+class EncodedTable(msgspec.Struct, frozen=True, kw_only=True):
+    """A parquet file in memory, and what the manifest lists of it."""
 
     data: bytes
     rows: int
@@ -52,14 +52,14 @@ def join(table: str, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return whole if whole["seq"].is_sorted() else whole.sort("seq", maintain_order=True)
 
 
-def encode(table: str, frame: pl.DataFrame) -> Encoded:
-    """Write rows, at least one, as a parquet file in memory."""
+def encode(table: str, frame: pl.DataFrame) -> EncodedTable:
+    """Encode rows, at least one, as a parquet file in memory."""
     seq, time = frame["seq"], frame["ts_recv"].dt.epoch("ns")
     sink = pa.BufferOutputStream()
     arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     with _writer(table, arrow.schema, sink, level=_LEVEL) as writer:
         writer.write_table(arrow, row_group_size=_ROW_GROUP)
-    return Encoded(
+    return EncodedTable(
         data=sink.getvalue().to_pybytes(),
         rows=frame.height,
         first_seq=_int(seq.min()),
@@ -69,10 +69,10 @@ def encode(table: str, frame: pl.DataFrame) -> Encoded:
     )
 
 
-def merged(table: str, files: Iterable[bytes]) -> Encoded:
-    """Write the rows of files, in their order, as one; a few row groups are in memory at a time."""
+def merge(table: str, files: Iterable[bytes]) -> EncodedTable:
+    """Encode the rows of files, in their order, as one file; a few row groups are in memory at a time."""
     sink = pa.BufferOutputStream()
-    total = _Total()
+    total = _Summary()
     with ExitStack() as stack:
         writer: pq.ParquetWriter | None = None
         for group in _groups(_parts(files)):
@@ -80,11 +80,11 @@ def merged(table: str, files: Iterable[bytes]) -> Encoded:
                 writer = stack.enter_context(_writer(table, group.schema, sink, level=_MERGED_LEVEL))
             writer.write_table(group, row_group_size=_ROW_GROUP)
             total.add(group)
-    return Encoded(data=sink.getvalue().to_pybytes(), rows=total.rows, **total.span())
+    return EncodedTable(data=sink.getvalue().to_pybytes(), rows=total.rows, **total.span())
 
 
-class _Total:
-    """What is known of rows that were written."""
+class _Summary:
+    """The number and the limits of the rows that were written."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -131,7 +131,7 @@ def _groups(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield rest
 
 
-def rows_of(data: bytes) -> int:
+def count_rows(data: bytes) -> int:
     """Read a parquet file whole, checking its pages against their checksums; return the number of rows.
 
     Raises:
@@ -143,53 +143,53 @@ def rows_of(data: bytes) -> int:
         raise StoreError(f"not a whole parquet file: {error}") from error
 
 
-def check(path: Path, root: Path, *, rows: int) -> None:
-    """Compare what a table states of itself with the rows that are listed, and with what fits into memory.
+def check_footer(path: Path, root: Path, *, rows: int) -> None:
+    """Check what the footer of a table states against the rows that are listed, and against what fits into memory.
 
     Raises:
         OSError: it is not there or cannot be read.
-        StoreError: it is a link or no file, or is no such table.
+        StoreError: it is a link or not a file, or states more than that.
     """
-    with _files.opened(path, root) as file:
+    with disk.open_to_read(path, root) as file:
         found = os.fstat(file.fileno())
-        stated = _stated(file, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
-    if stated is None:
+        footer = _footer(file, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+    if footer is None:
         return
-    bounds.check_table(path, rows=stated.rows, values=stated.values, size=stated.size)
-    # Fewer are found when they are compared with the frames.
-    if stated.rows > rows:
-        raise StoreError(f"{str(path)!r} states {stated.rows:,} rows where {rows:,} are listed; verify the recording")
+    bounds.check_table(path, rows=footer.rows, values=footer.values, size=footer.size)
+    # Fewer rows are found when the recording is verified.
+    if footer.rows > rows:
+        raise StoreError(f"{str(path)!r} states {footer.rows:,} rows where {rows:,} are listed; verify the recording")
 
 
-class _Stated(msgspec.Struct, frozen=True):
-    """What the end of a parquet file says."""
+class _Footer(msgspec.Struct, frozen=True):
+    """The sizes that the footer of a parquet file states."""
 
     rows: int
     values: int
     size: int
 
 
-_known: dict[tuple[int, ...], _Stated] = {}
-_MOST_KNOWN = 100_000
+_footers: dict[tuple[int, ...], _Footer] = {}
+_MOST_FOOTERS = 100_000
 
 
-def _stated(file: BinaryIO, identity: tuple[int, ...]) -> _Stated | None:
-    """Read the end of a file once; None where there is none, which whoever reads on will find, too."""
-    if identity not in _known:
+def _footer(file: BinaryIO, identity: tuple[int, ...]) -> _Footer | None:
+    """Read the footer of a file, once for each state of it; None where there is none, which the reader will find."""
+    if identity not in _footers:
         try:
             end = pq.read_metadata(file)
         except (OSError, pa.ArrowException):
             return None
         groups = [end.row_group(number) for number in range(end.num_row_groups)]
         columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-        if len(_known) >= _MOST_KNOWN:
-            _known.clear()
-        _known[identity] = _Stated(
+        if len(_footers) >= _MOST_FOOTERS:
+            _footers.clear()
+        _footers[identity] = _Footer(
             max(end.num_rows, sum(group.num_rows for group in groups)),
             sum(column.num_values for column in columns),
             sum(column.total_uncompressed_size for column in columns),
         )
-    return _known[identity]
+    return _footers[identity]
 
 
 def _opened(data: bytes) -> pq.ParquetFile:

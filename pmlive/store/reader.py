@@ -1,37 +1,48 @@
 """Reading a recording, also while it is being written: no lock is taken and nothing is changed."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 import polars as pl
 
 from pmlive.errors import StoreError
 from pmlive.logs import get_logger
-from pmlive.store import _files, raw, wal
-from pmlive.store.log import Record
+from pmlive.records import Record
+from pmlive.store import disk, raw
+from pmlive.store.log import check_sizes, read_segments, segment_files
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, SealedFile, read_manifest
-from pmlive.store.salvage import salvage
-from pmlive.store.tail import read_log
 from pmlive.tables import SCHEMAS
 
 __all__ = [
     "FileProblem",
     "RecordingInfo",
+    "Stamp",
+    "Tail",
+    "UnsealedSegment",
     "is_missing",
+    "log_files",
     "problem_of",
-    "read_manifest",
+    "read_log",
+    "read_raw",
+    "read_tail",
     "recordings",
     "records",
     "scan",
     "span",
+    "stamp",
     "table_paths",
     "verify_files",
 ]
 
 logger = get_logger(__name__)
+
+# Differs whenever a recording has grown.
+Stamp: TypeAlias = tuple[int, ...]
 
 _CHANGED = "is damaged: its sha256 has changed"
 
@@ -57,30 +68,47 @@ class RecordingInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileProblem(msgspec.Struct, frozen=True):
-    """A sealed file that is not what it was."""
+    """A sealed file that is damaged or missing, and how."""
 
     path: str
     problem: str
 
 
+class UnsealedSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """A segment of the log; ``number`` and ``size`` identify what was read of it."""
+
+    number: int
+    size: int
+    records: list[Record]
+    torn: int = 0
+    damaged: int = 0
+
+
+class Tail(msgspec.Struct, frozen=True, kw_only=True):
+    """A manifest, and the segments of the log that it does not count as sealed."""
+
+    manifest: Manifest
+    segments: list[UnsealedSegment]
+
+
 def records(folder: Path, *, since: int | None = None) -> Iterator[Record]:
     """Yield every record in order of arrival: the sealed ones, then those in the log.
 
-    What is damaged is passed over, and a ``loss`` record stands in its place. With ``since`` (nanoseconds since 1970)
-    they begin with the last segment that began by then: it tells first what the books were.
+    A ``loss`` record stands in place of what is damaged. With ``since`` (nanoseconds since 1970) they begin with the
+    last segment that had begun by then, whose first records are the state of the books.
 
     Raises:
         StoreError: the folder is not a recording.
     """
     parts = _parts(folder)
-    # A clock that was set back between two runs makes times that do not rise: the last such segment is meant.
+    # Times do not rise where a clock was set back between two runs: the last such segment is meant.
     begun = [number for number, part in enumerate(parts) if since is not None and part.first_time <= since]
     for part in parts[begun[-1] if begun else 0 :]:
         yield from part.records()
 
 
 def span(folder: Path) -> tuple[int, int] | None:
-    """Give the receive times of the first and the last record, in the log too; None where there is none.
+    """Return the receive times of the first and the last record, sealed or in the log; None when there are no records.
 
     Raises:
         StoreError: the folder is not a recording.
@@ -92,9 +120,9 @@ def span(folder: Path) -> tuple[int, int] | None:
 def scan(folder: Path, table: str) -> pl.LazyFrame:
     """Scan the sealed rows of a table, as far as they are sealed now.
 
-    A frame that was scanned goes on to be readable for ten minutes and more while the recorder merges files, and as
-    long as one likes when nobody records or compacts. The files can be read without pmlive, too: ``TABLE/*/*.parquet``
-    matches each row once, save in the instant in which a merged file takes the place of its inputs.
+    A frame that was scanned stays readable for at least ten minutes while the recorder merges files, and for ever when
+    nothing records or compacts. The files can be read without pmlive, too: ``TABLE/*/*.parquet`` matches each row once,
+    save in the instant in which a merged file takes the place of its inputs.
 
     Raises:
         StoreError: the folder is not a recording.
@@ -111,10 +139,10 @@ def scan(folder: Path, table: str) -> pl.LazyFrame:
 
 
 def table_paths(folder: Path, files: Iterable[SealedFile]) -> list[Path]:
-    """Name the files of a table for whoever reads parquet; what is missing is logged.
+    """List the paths of a table's files that are there and fit into memory; missing ones are logged.
 
     Raises:
-        StoreError: one is a link or no file, or would not fit into memory.
+        StoreError: one is a link or not a file, or does not fit into memory.
     """
     from pmlive.store import parquet
 
@@ -122,7 +150,7 @@ def table_paths(folder: Path, files: Iterable[SealedFile]) -> list[Path]:
     for file in files:
         path = folder / file.path
         try:
-            parquet.check(path, folder, rows=file.rows)
+            parquet.check_footer(path, folder, rows=file.rows)
         except FileNotFoundError:
             logger.warning("%s is missing; the recording is not whole", path)
         else:
@@ -131,16 +159,16 @@ def table_paths(folder: Path, files: Iterable[SealedFile]) -> list[Path]:
 
 
 def is_missing(folder: Path, file: SealedFile) -> bool:
-    """Tell whether a sealed file is not there.
+    """Return whether a sealed file is missing.
 
     Raises:
         StoreError: something else is in its place.
     """
-    return _files.size(folder / file.path, folder) is None
+    return disk.size(folder / file.path, folder) is None
 
 
 def recordings(root: Path) -> list[RecordingInfo]:
-    """List the recordings in a folder, or the folder itself when it is one; what cannot be read is logged."""
+    """List the recordings in a folder, or the folder itself if it is one; those that cannot be read are logged."""
     found: list[RecordingInfo] = []
     for path in sorted({path.parent for path in (root / MANIFEST, *root.glob(f"*/{MANIFEST}")) if path.is_file()}):
         try:
@@ -157,11 +185,99 @@ def verify_files(folder: Path) -> list[FileProblem]:
         StoreError: the folder is not a recording.
     """
     found: dict[SealedFile, str | None] = {}
-    # While a recorder merges and gives up raw frames, what is listed changes.
+    # A recorder that merges files or gives up raw frames changes what is listed meanwhile.
     while unchecked := [file for file in read_manifest(folder).files if file not in found]:
         found |= {file: problem_of(folder, file) for file in unchecked}
     listed = set(read_manifest(folder).files)
     return [FileProblem(file.path, problem) for file, problem in found.items() if problem and file in listed]
+
+
+def problem_of(folder: Path, file: SealedFile) -> str | None:
+    """Return what is wrong with a sealed file, or None."""
+    from pmlive.store import parquet
+
+    path = folder / file.path
+    try:
+        with disk.open_to_read(path, folder) as stream:
+            if raw.sha256_of(stream) != file.sha256:
+                return _CHANGED
+        if file.table != RAW:
+            parquet.check_footer(path, folder, rows=file.rows)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except StoreError as error:
+        return f"cannot be read: {error}"
+    return None
+
+
+def stamp(folder: Path) -> Stamp:
+    """Return what differs once a recording has grown, without reading it: equal stamps mean that nothing was added.
+
+    Raises:
+        StoreError: the folder is not a recording.
+    """
+    try:
+        found = disk.stat(folder / MANIFEST, folder)
+    except OSError as error:
+        raise StoreError(f"{str(folder)!r} is not a recording: it has no {MANIFEST}") from error
+    sizes: list[int] = []
+    for number, files in segment_files(folder).items():
+        for path in files:
+            size = disk.size(path, folder)
+            sizes += [] if size is None else [number, size]
+    return (found.st_ino, found.st_mtime_ns, found.st_size, *sizes)
+
+
+def read_log(folder: Path) -> tuple[Manifest, dict[int, list[bytes]]]:
+    """Read the manifest, and by segment the files of the log that it does not count as sealed, at one moment.
+
+    Raises:
+        StoreError: the folder is not a recording.
+    """
+    # A segment may be sealed and removed while its files are read: then the manifest has changed, and is read again.
+    while True:
+        manifest = read_manifest(folder)
+        with suppress(FileNotFoundError):
+            left = {
+                number: [disk.read(path, folder) for path in files]
+                for number, files in segment_files(folder).items()
+                if number > manifest.sealed
+            }
+            if read_manifest(folder).sealed == manifest.sealed:
+                return manifest, left
+
+
+def read_tail(folder: Path) -> Tail:
+    """Read the manifest, and the records of the log that it does not count as sealed.
+
+    Raises:
+        StoreError: the folder is not a recording.
+    """
+    manifest, left = read_log(folder)
+    return Tail(manifest=manifest, segments=list(_segments(manifest, left)))
+
+
+def read_raw(folder: Path, file: SealedFile) -> Iterator[Record]:
+    """Yield the records of a sealed file after checking its SHA-256.
+
+    Raises:
+        StoreError: it is damaged, or cannot be read.
+    """
+    path = folder / file.path
+    try:
+        raw.check_sha256(path, folder, file.sha256)
+        yield from raw.read(path, folder)
+    except FileNotFoundError as error:
+        # Raw frames that were given up meanwhile are not missing.
+        if file in read_manifest(folder).files:
+            raise StoreError(f"{file.table} file {file.path!r} is missing") from error
+    except OSError as error:
+        raise StoreError(f"{file.table} file {file.path!r} cannot be read: {error.strerror}") from error
+
+
+def log_files(folder: Path, manifest: Manifest) -> list[Path]:
+    """List the files of the log that a manifest does not count as sealed."""
+    return [path for number, files in segment_files(folder).items() if number > manifest.sealed for path in files]
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -175,7 +291,7 @@ class _Part(msgspec.Struct, frozen=True):
 def _parts(folder: Path) -> list[_Part]:
     manifest, left = read_log(folder)
     sealed = [_Part(file.first_time, file.last_time, partial(_sealed, folder, file)) for file in manifest.of(RAW)]
-    for _, reading in wal.read_all(left, since=manifest.known_until, sealed=manifest.sealed):
+    for _, reading in read_segments(left, since=manifest.known_until, sealed=manifest.sealed):
         if reading.blocks:
             blocks = reading.blocks
             sealed.append(_Part(blocks[0].first_recv, blocks[-1].last_recv, reading.records))
@@ -184,66 +300,61 @@ def _parts(folder: Path) -> list[_Part]:
 
 def _sealed(folder: Path, file: SealedFile) -> Iterator[Record]:
     try:
-        stream = _files.opened(folder / file.path, folder)
+        stream = disk.open_to_read(folder / file.path, folder)
     except OSError as error:
-        yield from _elsewhere(folder, file, error)
+        yield from _moved(folder, file, error)
         return
     with stream:
-        if raw.digest(stream) == file.sha256:
+        if raw.sha256_of(stream) == file.sha256:
             yield from raw.records(stream)
             return
         stream.seek(0)
         data = stream.read()
-    yield from _rest(data, file, problem=_CHANGED)
+    yield from _salvaged(data, file, problem=_CHANGED)
 
 
-def _elsewhere(folder: Path, file: SealedFile, error: OSError) -> Iterator[Record]:
-    # Its frames were repaired into another file, or they were given up, or they are lost.
+def _moved(folder: Path, file: SealedFile, error: OSError) -> Iterator[Record]:
+    # The frames were repaired into another file, or they were given up, or they are lost.
     manifest = read_manifest(folder)
     others = [one for one in manifest.of(RAW) if one.first_seq <= file.last_seq and file.first_seq <= one.last_seq]
     if file in others:
-        yield from _rest(b"", file, problem=f"cannot be read: {error.strerror}")
+        yield from _salvaged(b"", file, problem=f"cannot be read: {error.strerror}")
     elif others:
         for other in others:
             yield from _sealed(folder, other)
     else:
-        yield from _rest(b"", file, problem="was given up while the recording was read")
+        yield from _salvaged(b"", file, problem="was given up while the recording was read")
 
 
-def _rest(data: bytes, file: SealedFile, *, problem: str) -> Iterator[Record]:
-    left = salvage(data, file)
+def _salvaged(data: bytes, file: SealedFile, *, problem: str) -> Iterator[Record]:
+    left = raw.salvage(data, file)
     logger.warning("%s %s; %d frames are a gap", file.path, problem, left.missing)
     return left.reading.records()
 
 
-def problem_of(folder: Path, file: SealedFile) -> str | None:
-    """Tell what is wrong with a sealed file, or None."""
-    from pmlive.store import parquet
-
-    path = folder / file.path
-    try:
-        with _files.opened(path, folder) as stream:
-            if raw.digest(stream) != file.sha256:
-                return _CHANGED
-        if file.table != RAW:
-            parquet.check(path, folder, rows=file.rows)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    except StoreError as error:
-        return f"cannot be read: {error}"
-    return None
-
-
 def _info(folder: Path, manifest: Manifest) -> RecordingInfo:
     frames = manifest.of(RAW)
-    left = (path for files in wal.segments(folder).values() for path in files)
+    left = (path for files in segment_files(folder).values() for path in files)
     return RecordingInfo(
         path=str(folder),
         created=manifest.created,
         markets=len(manifest.markets),
         rows=sum(file.rows for file in manifest.files if file.table != RAW),
         bytes=sum(file.bytes for file in manifest.files),
-        unsealed=sum(_files.size(path, folder) or 0 for path in left),
+        unsealed=sum(disk.size(path, folder) or 0 for path in left),
         first_time=min((file.first_time for file in frames), default=None),
         last_time=max((file.last_time for file in frames), default=None),
     )
+
+
+def _segments(manifest: Manifest, left: dict[int, list[bytes]]) -> Iterator[UnsealedSegment]:
+    readings = dict(read_segments(left, since=manifest.known_until, sealed=manifest.sealed))
+    check_sizes(block for reading in readings.values() for block in reading.blocks)
+    for number, reading in readings.items():
+        yield UnsealedSegment(
+            number=number,
+            size=sum(map(len, left[number])),
+            records=list(reading.records()),
+            torn=reading.torn,
+            damaged=reading.damaged,
+        )

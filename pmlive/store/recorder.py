@@ -1,4 +1,4 @@
-"""The recorder: what was received goes to disk, and what could not is known.
+"""The recorder: what was received goes to the disk, and what could not be written is known.
 
 The feed thread only appends to memory. One thread packs, writes and syncs the log (a write each 50 ms, a sync each
 second); another seals the segments that were cut. So SIGKILL costs what was received since the last write, a power
@@ -24,17 +24,16 @@ import polars as pl
 
 from pmlive.events import Cause, Gap
 from pmlive.logs import get_logger
-from pmlive.store import _files, wal
-from pmlive.store.log import Record
+from pmlive.records import Record
+from pmlive.store import disk
+from pmlive.store.bounds import OVERHEAD
+from pmlive.store.log import read_segment
 from pmlive.store.manifest import RAW
+from pmlive.store.merging import Upkeep
 from pmlive.store.opening import Recovery, open_folder
-from pmlive.store.packer import OVERHEAD, Cut, Flush, Packer, Rows, Spoilt
-from pmlive.store.seal import Rebuild, Segment
-from pmlive.store.sealer import Sealer
-from pmlive.store.staging import Step
+from pmlive.store.sealing import Rebuild, Sealer, Segment, Step
 from pmlive.store.status import RecorderOptions, RecorderStatus
-from pmlive.store.upkeep import Upkeep
-from pmlive.store.writer import LogWriter, Timing
+from pmlive.store.writer import Cut, Flush, InvalidRows, LogWriter, Packer, TableRows, WriterTiming
 from pmlive.tables import STORED
 from pmlive.threads import keep_fault
 
@@ -43,7 +42,7 @@ __all__ = ["Recorder", "RecorderOptions", "RecorderStatus"]
 logger = get_logger(__name__)
 
 _DAY = 86_400_000_000_000
-# A disk that takes nothing for this long is in trouble, though it has not said so.
+# A disk that takes nothing for this long is in trouble, though it reports no error.
 _HUNG_SECONDS = 2.0
 _UNWRITTEN = "what was received last could not be written before the recording was closed"
 
@@ -55,16 +54,15 @@ class _Hole:
         self.started = started
         self.first_seq = first_seq
         self.cause: Cause = cause
-        self.dropped = 0
 
 
 class Recorder:
-    """Record into a folder. ``log``, ``rows``, ``poll`` and ``cut`` belong to one thread, the rest to any.
+    """Records into a folder. ``log``, ``rows``, ``poll`` and ``cut`` belong to one thread, the rest to any.
 
     ``rebuild`` makes the tables of a segment from its records, and may be called from another thread.
 
     Raises:
-        StoreError: the folder is not ours, is being recorded, or cannot be written.
+        StoreError: the folder is not a recording, is being recorded into, or cannot be written.
     """
 
     def __init__(
@@ -79,28 +77,28 @@ class Recorder:
         self._options = options = options or RecorderOptions()
         self._clock = clock
         opened = open_folder(folder, rebuild=rebuild, level=options.raw_level, clock=clock, step=step)
-        self._lock, self._catalogue = opened.lock, opened.catalogue
+        self._lock, self._manifest = opened.lock, opened.manifest
         self.folder = folder
         self.recovery: Recovery = opened.recovery
         self.next_seq: int = opened.next_seq
         self.last_recv: int | None = opened.last_recv
-        upkeep = Upkeep(opened.sealing, options, clock=clock)
-        self._sealer = Sealer(opened.sealing, retry=options.retry, lost=self._note_lost, tend=upkeep.turn)
+        upkeep = Upkeep(opened.context, options, clock=clock)
+        self._sealer = Sealer(opened.context, retry=options.retry, lost=self._note_lost, upkeep=upkeep.run_once)
         self._packer = Packer(rows_memory=options.rows_memory)
         self._queue = self._packer.queue
         self._writer = LogWriter(
             self._packer,
-            catalogue=self._catalogue,
+            manifest=self._manifest,
             sealer=self._sealer,
             lock=self._lock,
-            timing=Timing(commit=options.commit, sync=options.sync, retry=options.retry),
+            timing=WriterTiming(commit=options.commit, sync=options.sync, retry=options.retry),
             clock=clock,
             segment=opened.next_segment,
         )
         for segment in opened.waiting:
-            self._sealer.give(segment)
+            self._sealer.submit(segment)
         self._reset()
-        _files.forget_after_fork(self)
+        disk.call_after_fork(self)
         self._sealer.start()
         self._writer.start()
         atexit.register(self.close)
@@ -112,7 +110,7 @@ class Recorder:
         self._cut_at = self._clock()
         self._cuts = 0
         self._rows_since_cut: dict[str, int] = dict.fromkeys(STORED, 0)
-        files = self._catalogue.manifest.files
+        files = self._manifest.current.files
         self._rows = {name: sum(file.rows for file in files if file.table == name) for name in STORED}
         self._frames = sum(file.rows for file in files if file.table == RAW)
         self._hole: _Hole | None = None
@@ -122,17 +120,17 @@ class Recorder:
         self._closing = threading.Lock()
 
     def log(self, record: Record) -> None:
-        """Keep a record; the disk is somebody else's business."""
+        """Queue a record for the log; this never waits for the disk."""
         size = len(record.data) + OVERHEAD
         logged, packer = self._logged + size, self._packer
-        if self._hole is not None or packer.broken is not None or logged - packer.released > self._memory:
+        if self._hole is not None or packer.lost_since is not None or logged - packer.released > self._memory:
             self._drop(record)
             return
         self._logged = logged
         self._queue.append(record)
 
     def rows(self, table: str, frame: pl.DataFrame) -> None:
-        """Keep rows made of records that were logged since the last cut.
+        """Queue rows made of records that were logged since the last cut.
 
         Raises:
             ValueError: there is no such table in a recording.
@@ -144,18 +142,18 @@ class Recorder:
         if frame.height and not self._closed:
             self._rows[table] += frame.height
             self._rows_since_cut[table] += frame.height
-            self._queue.append(Rows(table, frame))
+            self._queue.append(TableRows(table, frame))
 
-    def spoil_rows(self) -> None:
-        """Note that rows made since the last cut may be missing or wrong; all of them are made again of the log."""
-        self._queue.append(Spoilt())
+    def invalidate_rows(self) -> None:
+        """Note that rows made since the last cut may be missing or wrong; all of them are rebuilt from the log."""
+        self._queue.append(InvalidRows())
 
     def poll(self) -> bool:
-        """Begin a hole where records could not be packed, and tell whether a cut is wanted.
+        """Begin a hole if records could not be packed; return whether a cut is due.
 
-        It is when the segment is large or old, when the day is over, or when a hole can end.
+        A cut is due when the segment is large or old, when the day is over, or when a hole can end.
         """
-        if self._packer.broken is not None:
+        if self._packer.lost_since is not None:
             self._open_hole(self._clock(), first_seq=0)
         if self._hole is not None:
             return self._resumable()
@@ -173,9 +171,9 @@ class Recorder:
         )
 
     def cut(self, keyframes: Sequence[Record]) -> None:
-        """End the segment here and begin the next with these records; give all rows of the old one before.
+        """End the segment here and begin the next with these records; all rows of the old one must have been queued.
 
-        In a hole that cannot end yet this does nothing.
+        This does nothing in a hole that cannot end yet.
         """
         if self._closed or (self._hole is not None and not self._resumable()):
             return
@@ -187,24 +185,24 @@ class Recorder:
         self._writer.wake()
 
     def holes(self) -> list[Gap]:
-        """Give the intervals that were not kept and are over, each once."""
+        """Return the intervals that were not kept and have ended, each once."""
         return [self._ended.popleft() for _ in range(len(self._ended))]
 
     def markets(self, markets: Sequence[Mapping[str, object]]) -> None:
-        """Note the markets that are recorded, for the manifest, beside those that were before."""
+        """Add the markets that are recorded to those in the manifest."""
         listed = [dict(market) for market in markets]
-        self._sealer.do(lambda: self._catalogue.change(lambda old: old.with_markets(listed)))
+        self._sealer.submit_task(lambda: self._manifest.change(lambda old: old.with_markets(listed)))
 
     def flush(self, seconds: float) -> bool:
-        """Wait until everything logged before is on the disk; False when it is not so after so many seconds."""
+        """Wait until everything logged before is on the disk; return False when it is not within ``seconds``."""
         done = threading.Event()
         self._queue.append(Flush(done))
         self._writer.wake()
         return done.wait(seconds) and self._hole is None
 
     def status(self) -> RecorderStatus:
-        """Tell how the recording goes."""
-        files = self._catalogue.manifest.files
+        """Return the state of the recording."""
+        files = self._manifest.current.files
         return RecorderStatus(
             folder=str(self.folder),
             rows=dict(self._rows),
@@ -230,15 +228,15 @@ class Recorder:
             try:
                 self._finish()
             finally:
-                self._lock.forget()
+                self._lock.release()
                 atexit.unregister(self.close)
 
-    def forget(self) -> None:
-        """Have nothing to do with the recording any more, in a forked child."""
+    def after_fork(self) -> None:
+        """Let go of the recording, in a forked child."""
         self._closed = True
         self._hole = _Hole(started=0, first_seq=0, cause="disk")
-        self._lock.forget()
-        self._writer.forget()
+        self._lock.release()
+        self._writer.after_fork()
         atexit.unregister(self.close)
 
     def _pending(self) -> int:
@@ -252,15 +250,15 @@ class Recorder:
         self._dropped += 1
 
     def _open_hole(self, recv: int, *, first_seq: int) -> None:
-        since, self._packer.broken = self._packer.broken, None
-        cause: Cause = "overflow" if since is None and self._trouble_said() is None else "disk"
+        since, self._packer.lost_since = self._packer.lost_since, None
+        cause: Cause = "overflow" if since is None and self._failure() is None else "disk"
         started = recv if since is None else min(since, recv)
         self._hole = _Hole(started=started, first_seq=first_seq if since is None else 0, cause=cause)
-        why = self._trouble_said() or "the disk is too slow"
+        why = self._failure() or "the disk is too slow"
         logger.error("recording %r: data is being lost: %s; see status()", str(self.folder), why)
 
     def _resumable(self) -> bool:
-        # With room to spare, or the next record would begin the next hole: what is being packed waits nowhere.
+        # With room to spare, or the next record would begin the next hole.
         roomy = self._pending() <= self._memory // 2
         return roomy and self._writer.trouble.message is None and self._writer.lag() == 0.0
 
@@ -281,39 +279,39 @@ class Recorder:
     def _note_lost(self, segment: Segment, detail: str) -> None:
         between = (segment.first_recv, segment.last_recv)
         gap = Gap(started=min(between), ended=max(between), cause="disk", detail=detail)
-        self._catalogue.add_hole(gap)
+        self._manifest.add_hole(gap)
         self._ended.append(gap)
         logger.error("recording %r: %s", str(self.folder), detail)
 
-    def _trouble_said(self) -> str | None:
+    def _failure(self) -> str | None:
         return self._writer.trouble.message or self._sealer.trouble.message
 
     def _trouble(self) -> str | None:
         lag = self._writer.lag()
         hung = f"writing the log: the disk has taken nothing for {lag:.0f} s" if lag > _HUNG_SECONDS else None
-        said = self._trouble_said() or hung or self._sealer.tending.message
+        said = self._failure() or hung or self._sealer.upkeep_trouble.message
         return said if self._hole is None or self._closed else f"{said or 'catching up'}; data is being lost"
 
     def _finish(self) -> None:
         written = self._writer.close(self._options.patience)
         self._sealer.close(self._options.patience)
-        folder, trouble = str(self.folder), self._trouble_said()
+        folder, trouble = str(self.folder), self._failure()
         if not written:
             self._note_unwritten()
             keep_fault("pmlive-log", f"{folder!r} was closed, and not everything could be written: {trouble}")
             logger.error("recording %r: closed, and not everything could be written: %s", folder, trouble)
-        elif self._sealer.left:
+        elif self._sealer.pending:
             logger.error("recording %r: closed before it was sealed, the next start does it: %s", folder, trouble)
 
     def _note_unwritten(self) -> None:
-        """Note what the log does not have; a disk that takes nothing takes not even that."""
+        """Note what the log lacks in the manifest; a disk that takes nothing does not even take that."""
         block = self._writer.unwritten()
         queued = next((item.recv for item in self._queue if isinstance(item, Record)), self._clock())
-        blocks = wal.read([block or b""], since=queued).blocks
+        blocks = read_segment([block or b""], since=queued).blocks
         began = blocks[0].first_recv if blocks else queued
         gap = Gap(started=began, ended=max(began, self._clock()), cause="disk", detail=_UNWRITTEN)
         try:
-            self._catalogue.add_hole(gap)
+            self._manifest.add_hole(gap)
         except OSError as error:
             folder = str(self.folder)
             logger.error("recording %r: the manifest cannot name what is missing: %s", folder, error)  # noqa: TRY400

@@ -1,15 +1,22 @@
-"""What a recorder may be told, and what it tells."""
+"""The options of a recorder, its status, and the trouble that the status names."""
+
+import time
 
 import msgspec
 
-__all__ = ["GRACE", "RecorderOptions", "RecorderStatus"]
+from pmlive.errors import StoreError
+from pmlive.logs import get_logger
 
-# Seconds for which a file that was replaced can still be read.
+__all__ = ["GRACE", "RecorderOptions", "RecorderStatus", "RecorderTrouble"]
+
+logger = get_logger(__name__)
+
+# Seconds for which a replaced file can still be read.
 GRACE = 600.0
 
 
 class RecorderOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How often, how much: seconds and bytes. The defaults are what the documentation promises.
+    """The options of a recorder, in seconds and bytes; the defaults are what the documentation promises.
 
     ``merge_files`` small neighbours of a table are merged, or fewer that are ``merge_seconds`` apart, into files of
     ``merge_rows`` and ``merge_bytes`` at most; with 0 of them none are. Inputs stay readable for ``grace``. Raw frames
@@ -35,7 +42,7 @@ class RecorderOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How the recording goes: ``lag`` is the seconds that the oldest unwritten data has waited."""
+    """The state of a recording: ``lag`` is the seconds for which the oldest unwritten data has waited."""
 
     folder: str
     rows: dict[str, int]
@@ -48,3 +55,38 @@ class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_sync: int | None
     dropped: int
     trouble: str | None
+
+
+class RecorderTrouble:
+    """The trouble of one part of a recorder: ``message`` is None while it works, else the last failure.
+
+    It is logged once per episode.
+    """
+
+    def __init__(self, folder: str, part: str) -> None:
+        self._folder = folder
+        self._part = part
+        self.message: str | None = None
+        self._since = 0.0
+
+    def lasts(self, seconds: float, *, since: float) -> bool:
+        """Return whether it has lasted for so long, from ``since`` (``monotonic``) or from its beginning if later."""
+        return self.message is not None and time.monotonic() - max(since, self._since) > seconds
+
+    def note(self, error: BaseException) -> None:
+        """Note a failure, after which it is tried again; log the first one."""
+        first, self.message = self.message is None, f"{self._part}: {_described(error)}"
+        if first:
+            self._since = time.monotonic()
+            logger.error("recording %r: %s; trying again each second, nothing is lost yet", self._folder, self.message)
+
+    def clear(self) -> None:
+        """Note that it works again."""
+        if self.message is not None:
+            logger.warning("recording %r: resumed after: %s", self._folder, self.message)
+            self.message = None
+
+
+def _described(error: BaseException) -> str:
+    # The message is enough where the disk or a file is the cause; of any other error the type matters.
+    return str(error) if isinstance(error, OSError | StoreError) else repr(error)
