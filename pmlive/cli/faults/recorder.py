@@ -18,8 +18,9 @@ import msgspec
 
 from pmlive import Manager
 from pmlive._session import Timing
-from pmlive.cli import record, running
+from pmlive.cli.commands import run_one_of
 from pmlive.cli.faults.sight import Given, Sight
+from pmlive.cli.record import add_record
 from pmlive.cli.signals import Stop
 from pmlive.credentials import Credentials
 from pmlive.errors import BookError, FeedError, UnknownMarketError
@@ -82,8 +83,8 @@ def main() -> int:
     """Record as the arguments say, and give the exit code."""
     told, bell, *arguments = sys.argv[1:]
     with Bell(Path(bell)) as stop:
-        add = partial(record.add, make=partial(_watched, int(told)))
-        return running.run([add], arguments, stop)
+        add = partial(add_record, make=partial(_watched, int(told)))
+        return run_one_of([add], arguments, stop)
 
 
 def _hurried(usual: Patience, given: dict[str, float]) -> Patience:
