@@ -6,11 +6,11 @@ import msgspec
 import pytest
 from commands import run
 
-from pmlive.cli.faults import CATALOGUE, Expected, Outcome, Row, attempt, attempt_all, page
+from pmlive.cli.faults import CATALOGUE, Expected, FaultCase, Outcome, attempt, attempt_all, report
 from pmlive.sim import SimulatedVenue
 
-_NAMES = [row.name for row in CATALOGUE]
-_BY_NAME = {row.name: row for row in CATALOGUE}
+_NAMES = [case.name for case in CATALOGUE]
+_BY_NAME = {case.name: case for case in CATALOGUE}
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +52,16 @@ def test_a_row_that_takes_little_time_holds(name: str, tmp_path: Path) -> None:
 def test_a_loss_that_nobody_tells_is_seen_by_the_venue_s_own_account(tmp_path: Path) -> None:
     """The judge is not the recorder: changes that are erased from a good recording are missed outside any gap."""
 
-    def act(scene: object) -> None:
-        del scene
+    def inject(trial: object) -> None:
+        del trial
 
     expected = Expected(causes=frozenset({"disconnect"}), refused="none", code=0)
-    outcome = attempt(Row(name="nothing", group="none", act=act, expected=expected), tmp_path)
+    outcome = attempt(FaultCase(name="nothing", group="none", inject=inject, expected=expected), tmp_path)
 
     assert outcome.missed == 0
     assert outcome.complaints == [
-        "no gap by disconnect; told: none",
-        "0 of 4 books have a gap that lasts, where it must be all",
+        "no gap by disconnect; reported: none",
+        "0 of 4 books have a gap that lasts; expected all",
     ]
 
 
@@ -69,7 +69,7 @@ def test_the_page_tells_what_came_of_each_row_and_what_is_wrong_under_it() -> No
     good = Outcome(name="one", group="message", lasted=1.0, missed=2, tokens=4, refused=4, recovered_after=0.5, code=1)
     bad = msgspec.structs.replace(good, name="other", complaints=["3 changes missed outside any gap"])
 
-    lines = page([good, bad]).splitlines()
+    lines = report([good, bad]).splitlines()
 
     assert lines[1].split() == ["held", "one", "2", "none", "4", "of", "4", "0.5", "s", "1"]
     assert lines[2].startswith("FAILED  other")

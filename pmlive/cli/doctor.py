@@ -120,11 +120,11 @@ def _lines(check: Check) -> list[str]:
 def _try_faults(words: Sequence[str], out: Output) -> int:
     """Try the faults that the words select, and print the table of their outcomes."""
     # The catalogue needs what only a POSIX system has; the other checks do not.
-    from pmlive.cli.faults import CATALOGUE, Outcome, attempt_all, page
+    from pmlive.cli.faults import CATALOGUE, Outcome, attempt_all, report
 
-    rows = [row for row in CATALOGUE if not words or any(word == row.group or word in row.name for word in words)]
-    if not rows:
-        known = ", ".join(dict.fromkeys(row.group for row in CATALOGUE))
+    cases = [case for case in CATALOGUE if not words or any(word == case.group or word in case.name for word in words)]
+    if not cases:
+        known = ", ".join(dict.fromkeys(case.group for case in CATALOGUE))
         raise ValueError(f"no fault's name has {' or '.join(map(repr, words))}; groups are {known}")
     done = list[Outcome]()
 
@@ -132,12 +132,12 @@ def _try_faults(words: Sequence[str], out: Output) -> int:
         done.append(outcome)
         if not outcome.held:
             out.note(f"pmlive: {outcome.name} does not hold: {'; '.join(outcome.complaints)}")
-        out.progress(f"{len(done)} of {counted(len(rows), 'fault')} tried; {outcome.name}")
+        out.progress(f"{len(done)} of {counted(len(cases), 'fault')} tried; {outcome.name}")
 
-    out.progress(f"trying {counted(len(rows), 'fault')}")
-    outcomes = attempt_all(rows, show)
+    out.progress(f"trying {counted(len(cases), 'fault')}")
+    outcomes = attempt_all(cases, show)
     held = all(outcome.held for outcome in outcomes)
-    out.result({"ok": held, "faults": [outcome.to_dict() for outcome in outcomes]}, page(outcomes))
+    out.result({"ok": held, "faults": [outcome.to_dict() for outcome in outcomes]}, report(outcomes))
     return 0 if held else 1
 
 
