@@ -7,7 +7,7 @@ everything else to the standard error.
 
 from collections.abc import Sequence
 
-from pmlive.cli.output import open_streams, settle_streams
+from pmlive.cli.output import fill_closed_streams, flush_streams
 from pmlive.cli.signals import Stop
 from pmlive.logs import flush
 
@@ -16,7 +16,7 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command with these arguments, by default the program's, and return its exit code."""
-    open_streams()
+    fill_closed_streams()
     with Stop() as stop:
         try:
             # Loaded once signals are handled: a program that is ended while it loads shows no traceback either.
@@ -27,4 +27,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         finally:
             flush()
-            settle_streams()
+            flush_streams()

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from pmlive import logs
 from pmlive.cli.options import Parser, Places, parser
-from pmlive.cli.output import Output, quiet_broken_pipe
+from pmlive.cli.output import Output, discard_output
 from pmlive.cli.signals import Stop
 from pmlive.errors import PmliveError
 from pmlive.settings import SECRET_NAMES, Variables
@@ -79,7 +79,7 @@ def _run(options: Namespace, stop: Stop) -> int:
         with _log_shown(out, verbose=options.verbose, tracebacks=tracebacks):
             return options.run(options, out, stop)
     except BrokenPipeError:
-        quiet_broken_pipe()
+        discard_output()
         return 0
     except (PmliveError, ValueError, OSError) as error:
         out.problem(str(error))

@@ -16,7 +16,7 @@ import msgspec
 
 from pmlive import logs
 
-__all__ = ["Mode", "Output", "open_streams", "quiet_broken_pipe", "settle_streams"]
+__all__ = ["Mode", "Output", "discard_output", "fill_closed_streams", "flush_streams"]
 
 Mode: TypeAlias = Literal["text", "json"]
 
@@ -99,7 +99,7 @@ class Output:
             logs.write(sys.stderr, f"{_CLEAR}{text}\n{self._shown}" if self._shown else f"{text}\n")
 
 
-def open_streams() -> None:
+def fill_closed_streams() -> None:
     """Open the null device for each closed standard stream, or a recording's file would get its descriptor."""
     for number in range(3):
         try:
@@ -109,7 +109,7 @@ def open_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-def settle_streams() -> None:
+def flush_streams() -> None:
     """Discard what cannot be written; Python would try again at exit and spoil the exit code."""
     for number, stream in ((1, sys.__stdout__), (2, sys.__stderr__)):
         try:
@@ -121,15 +121,15 @@ def settle_streams() -> None:
             continue
 
 
+def discard_output() -> None:
+    """Discard further output: its reader has gone."""
+    _discard(1)
+
+
 def _discard(number: int) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, number)
     os.close(null)
-
-
-def quiet_broken_pipe() -> None:
-    """Discard further output: its reader has gone."""
-    _discard(1)
 
 
 def _escape_unencodable(stream: TextIO | TextIOBase | None) -> None:

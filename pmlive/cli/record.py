@@ -92,7 +92,7 @@ def _demo(options: Namespace, out: Output, stop: Stop) -> int:
             live.watch(slugs)
             live.subscribe_reference_prices("btc/usd")
 
-        run = _recorded(venue_of(sim), folder, subscribe, out, stop, seconds=options.seconds)
+        run = _record_until_stopped(venue_of(sim), folder, subscribe, out, stop, seconds=options.seconds)
         title = f"recorded {len(slugs)} simulated markets over real sockets for {duration(run.seconds)}"
         following = [f"pmlive info {shlex.quote(run.folder)}", "pmlive search fed decision", "pmlive record MARKET"]
         return _print_run(run, title, following, out, stop)
@@ -116,7 +116,7 @@ def _record_venue(venue: Venue, named: Sequence[str], options: Namespace, out: O
 
     with stop.held():
         keep = None if options.keep_raw is None else timedelta(hours=options.keep_raw)
-        run = _recorded(
+        run = _record_until_stopped(
             venue, options.out, subscribe, out, stop, seconds=options.seconds, keep_raw=keep, make=options.make
         )
         title = f"recorded {counted(len(run.markets), 'market')} for {duration(run.seconds)}"
@@ -168,7 +168,7 @@ def _name(market: Market) -> str:
     return market.slug or market.condition_id
 
 
-def _recorded(
+def _record_until_stopped(
     venue: Venue,
     folder: Path | None,
     subscribe: Callable[[Manager], object],

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from pmlive.cli.faults.cases import Expected, FaultCase, Stderr
 from pmlive.cli.faults.trial import Trial
-from pmlive.sim import FaultKind
 
 __all__ = ["PROCESSES"]
 
@@ -92,12 +91,11 @@ def _empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def _full_disk(trial: Trial, *meanwhile: FaultKind) -> None:
-    """Let no file of the recorder grow for some seconds, as on a disk without room, while other faults strike."""
+def _full_disk(trial: Trial, meanwhile: Callable[[Trial], object] = lambda _: None) -> None:
+    """Let no file of the recorder grow for some seconds, as on a disk without room, while something else happens."""
     _, most = resource.prlimit(trial.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(trial.pid, resource.RLIMIT_FSIZE, (0, most))
-    for kind in meanwhile:
-        trial.sim.fault(kind, channel="market")
+    meanwhile(trial)
     trial.sleep(_FULL_SECONDS)
     resource.prlimit(trial.pid, resource.RLIMIT_FSIZE, (most, most))
     trial.sleep(2.0)
@@ -152,7 +150,7 @@ PROCESSES: tuple[FaultCase, ...] = (
     FaultCase(
         name="disk full for 6 s, the program's log on it",
         group="disk",
-        inject=lambda trial: _full_disk(trial, "drop"),
+        inject=partial(_full_disk, meanwhile=Trial.cut),
         expected=Expected(causes=frozenset({"disk", "disconnect"})),
     ),
     _with_damage("have flipped bits", _flip),
