@@ -59,9 +59,9 @@ def _adders(arguments: Sequence[str]) -> list[Adder]:
         from pmlive.cli import mcp
 
         return [mcp.add]
-    from pmlive.cli import browse, doctor, export, mcp, play, record, repair, sim
+    from pmlive.cli import browse, doctor, export, mcp, record, repair, replay, sim
 
-    return [group.add for group in (record, browse, play, export, repair, mcp, sim, doctor)]
+    return [group.add for group in (record, browse, replay, export, repair, mcp, sim, doctor)]
 
 
 def _parser(adders: Iterable[Adder]) -> Parser:

@@ -33,9 +33,9 @@ from pmlive.markets import Catalogue, Policy
 from pmlive.proxies import proxy_for, tls
 from pmlive.settings import SECRET_NAMES, AddressField, Origin, Variables, Venue, data_dir
 
-__all__ = ["Check", "add", "check_credentials"]
+__all__ = ["DoctorCheck", "add", "check_credentials"]
 
-State: TypeAlias = Literal["ok", "warning", "problem"]
+CheckState: TypeAlias = Literal["ok", "warning", "problem"]
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?>=([0-9.]+)")
 _WALLET = "POLYGON_PRIVATE_KEY"
@@ -53,11 +53,11 @@ _SKEW = 2.0
 _NETWORK_ADVICE = "check the network and a proxy; a firewall or a country may be in between"
 
 
-class Check(msgspec.Struct, frozen=True):
+class DoctorCheck(msgspec.Struct, frozen=True):
     """One check and its finding; ``advice`` says what to do about a warning or a problem."""
 
     name: str
-    state: State
+    state: CheckState
     found: str
     advice: str = ""
 
@@ -82,19 +82,19 @@ def add(places: Places) -> None:
     add_venue(command)
 
 
-def check_credentials(variables: Variables) -> Check:
+def check_credentials(variables: Variables) -> DoctorCheck:
     """Check that the credentials are complete or absent; they are neither shown nor tried."""
     if not any(name in variables for name in SECRET_NAMES):
-        return Check("credentials", "ok", "none; public data needs none")
+        return DoctorCheck("credentials", "ok", "none; public data needs none")
     if set(SECRET_NAMES) & set(variables) == {_WALLET}:
         return _check_recipients(variables, variables.origin(_WALLET)) or _check_wallet()
     try:
         credentials = Credentials.from_environment(variables)
     except AuthError as error:
-        return Check("credentials", "problem", str(error), "set all three, or none of them")
+        return DoctorCheck("credentials", "problem", str(error), "set all three, or none of them")
     refused = None if credentials is None else _check_recipients(variables, credentials.origin)
     found = "key, secret and passphrase are set; whether they are valid was not tried"
-    return refused or Check("credentials", "ok", found)
+    return refused or DoctorCheck("credentials", "ok", found)
 
 
 def _doctor(options: Namespace, out: Output, _: Stop) -> int:
@@ -112,7 +112,7 @@ def _doctor(options: Namespace, out: Output, _: Stop) -> int:
     return 1 if number["problem"] else 0
 
 
-def _lines(check: Check) -> list[str]:
+def _lines(check: DoctorCheck) -> list[str]:
     first = f"{check.state:<9}{check.name:<14}{check.found}"
     return [first, f"{'':<23}{check.advice}"] if check.advice else [first]
 
@@ -141,16 +141,16 @@ def _try_faults(words: Sequence[str], out: Output) -> int:
     return 0 if held else 1
 
 
-def _check_versions() -> Iterator[Check]:
+def _check_versions() -> Iterator[DoctorCheck]:
     """Check Python, pmlive and the libraries that it needs."""
     python = platform.python_version()
-    yield Check("python", "ok", f"{python} on {platform.system()} {platform.machine()}, {sys.executable}")
-    yield Check("pmlive", "ok", __version__)
+    yield DoctorCheck("python", "ok", f"{python} on {platform.system()} {platform.machine()}, {sys.executable}")
+    yield DoctorCheck("pmlive", "ok", __version__)
     yield from _check_dependencies()
     yield from _check_nested_loops()
 
 
-def _check_dependencies() -> Iterator[Check]:
+def _check_dependencies() -> Iterator[DoctorCheck]:
     for line in requires("pmlive") or []:
         match = _REQUIREMENT.match(line)
         if match is None or "extra ==" in line:
@@ -158,26 +158,26 @@ def _check_dependencies() -> Iterator[Check]:
         name, least = match[1], match[2]
         installed = _installed(name)
         if installed is None:
-            yield Check(name, "problem", "not installed", f"install it with: pip install '{name}>={least}'")
+            yield DoctorCheck(name, "problem", "not installed", f"install it with: pip install '{name}>={least}'")
         elif _version_parts(installed) < _version_parts(least):
             advice = f"update it with: pip install '{name}>={least}'"
-            yield Check(name, "problem", f"{installed}, and {least} or later is needed", advice)
+            yield DoctorCheck(name, "problem", f"{installed}, and {least} or later is needed", advice)
         else:
-            yield Check(name, "ok", installed)
+            yield DoctorCheck(name, "ok", installed)
 
 
-def _check_nested_loops() -> Iterator[Check]:
+def _check_nested_loops() -> Iterator[DoctorCheck]:
     kernel, old, new = (_installed(name) for name in ("ipykernel", "nest-asyncio", "nest-asyncio2"))
     if kernel is None:
         return
-    yield Check("ipykernel", "ok", kernel)
+    yield DoctorCheck("ipykernel", "ok", kernel)
     if old is not None and _version_parts(kernel) >= _KERNEL_THAT_LOSES_CELLS:
         found = f"{old} loses queued cells under ipykernel {kernel} once it is applied"
         advice = "do not apply it; pmlive needs none, and %pmlive nest has another"
-        yield Check("nest-asyncio", "warning", found, advice)
+        yield DoctorCheck("nest-asyncio", "warning", found, advice)
     if new is not None and _version_parts(new) < _NEST_WITHOUT_LOSS:
         found = f"{new} may lose queued cells"
-        yield Check("nest-asyncio2", "warning", found, "update it with: pip install 'nest-asyncio2>=1.7.4'")
+        yield DoctorCheck("nest-asyncio2", "warning", found, "update it with: pip install 'nest-asyncio2>=1.7.4'")
 
 
 def _installed(name: str) -> str | None:
@@ -191,7 +191,7 @@ def _version_parts(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
 
-def _check_disk(folder: Path) -> Iterator[Check]:
+def _check_disk(folder: Path) -> Iterator[DoctorCheck]:
     """Check that recordings can be written where they go by default; nothing is left there."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     try:
@@ -199,32 +199,32 @@ def _check_disk(folder: Path) -> Iterator[Check]:
             free = shutil.disk_usage(there).free
     except OSError as error:
         advice = "give record another folder with --out, or set PMLIVE_DATA_DIR"
-        yield Check("disk", "problem", f"{folder} cannot be written: {error.strerror}", advice)
+        yield DoctorCheck("disk", "problem", f"{folder} cannot be written: {error.strerror}", advice)
         return
     state = "problem" if free < _TOO_LITTLE_SPACE else "warning" if free < _LITTLE_SPACE else "ok"
     advice = "" if state == "ok" else "make room, or record onto another disk with --out"
-    yield Check("disk", state, f"{folder} can be written, {size(free)} free", advice)
+    yield DoctorCheck("disk", state, f"{folder} can be written, {size(free)} free", advice)
 
 
-def _check_recipients(variables: Variables, origin: Origin) -> Check | None:
+def _check_recipients(variables: Variables, origin: Origin) -> DoctorCheck | None:
     """Return a problem if a ``.env`` that did not set the credentials sets an address that they are sent to."""
     addresses = Venue.from_environment(variables)
     try:
         for field in _WITH_CREDENTIALS:
             addresses.check_recipient(field, origin)
     except AuthError as error:
-        return Check("credentials", "problem", str(error), "look at what else that folder brought along")
+        return DoctorCheck("credentials", "problem", str(error), "look at what else that folder brought along")
     return None
 
 
-def _check_wallet() -> Check:
+def _check_wallet() -> DoctorCheck:
     if importlib.util.find_spec("eth_account") is None:
         found = f"{_WALLET} is set, and what reads it is not installed"
-        return Check("credentials", "problem", found, "install it with: pip install 'pmlive[auth]'")
-    return Check("credentials", "ok", f"{_WALLET} is set; the others are derived from it when needed")
+        return DoctorCheck("credentials", "problem", found, "install it with: pip install 'pmlive[auth]'")
+    return DoctorCheck("credentials", "ok", f"{_WALLET} is set; the others are derived from it when needed")
 
 
-async def _check_network(where: Venue) -> list[Check]:
+async def _check_network(where: Venue) -> list[DoctorCheck]:
     """Ask every address of the venue once, and compare the clocks."""
     proxy = _check_proxy(where)
     if proxy.state == "problem":
@@ -241,7 +241,7 @@ async def _check_network(where: Venue) -> list[Check]:
     return [proxy, *(check for each in checks for check in each)]
 
 
-def _check_proxy(where: Venue) -> Check:
+def _check_proxy(where: Venue) -> DoctorCheck:
     """Check which proxies lead to the venue, and that the certificates can be read."""
     addresses = (where.clob, where.gamma, where.clob_ws, where.live_data, where.prices_ws)
     try:
@@ -249,40 +249,42 @@ def _check_proxy(where: Venue) -> Check:
         if any(address.startswith(("https:", "wss:")) for address in addresses):
             tls()
     except FeedError as error:
-        return Check("proxy", "problem", str(error), "nothing was asked of the venue")
+        return DoctorCheck("proxy", "problem", str(error), "nothing was asked of the venue")
     shown = dict.fromkeys("none" if proxy is None else proxy.shown for proxy in proxies)
-    return Check("proxy", "ok", ", ".join(shown))
+    return DoctorCheck("proxy", "ok", ", ".join(shown))
 
 
-async def _check_catalogue(catalogue: Catalogue, url: str) -> list[Check]:
+async def _check_catalogue(catalogue: Catalogue, url: str) -> list[DoctorCheck]:
     try:
         await catalogue.search("election")
     except (FeedError, ProtocolError) as error:
-        return [Check("catalogue", "problem", str(error))]
-    return [Check("catalogue", "ok", f"{url} answers")]
+        return [DoctorCheck("catalogue", "problem", str(error))]
+    return [DoctorCheck("catalogue", "ok", f"{url} answers")]
 
 
-async def _check_exchange(catalogue: Catalogue, url: str) -> list[Check]:
+async def _check_exchange(catalogue: Catalogue, url: str) -> list[DoctorCheck]:
     before = time.time()
     try:
         venue_time = await catalogue.time()
     except (FeedError, ProtocolError) as error:
-        unknown = Check("clock", "warning", "not compared, since the venue did not give its time")
-        return [Check("exchange", "problem", str(error)), unknown]
-    return [Check("exchange", "ok", f"{url} answers"), _check_clock(venue_time, before, time.time())]
+        unknown = DoctorCheck("clock", "warning", "not compared, since the venue did not give its time")
+        return [DoctorCheck("exchange", "problem", str(error)), unknown]
+    return [DoctorCheck("exchange", "ok", f"{url} answers"), _check_clock(venue_time, before, time.time())]
 
 
-def _check_clock(venue_time: float, before: float, after: float) -> Check:
+def _check_clock(venue_time: float, before: float, after: float) -> DoctorCheck:
     # The venue tells whole seconds, so its time is half a second later on average.
     skew = (before + after) / 2 - (venue_time + 0.5)
     if abs(skew) <= _SKEW:
-        return Check("clock", "ok", f"within {_SKEW:g} s of the venue's")
+        return DoctorCheck("clock", "ok", f"within {_SKEW:g} s of the venue's")
     found = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the venue's"
-    return Check("clock", "warning", found, "receive times are off by as much; let the system set its clock (NTP)")
+    return DoctorCheck(
+        "clock", "warning", found, "receive times are off by as much; let the system set its clock (NTP)"
+    )
 
 
-async def _check_socket(name: str, url: str, if_refused: State) -> list[Check]:
+async def _check_socket(name: str, url: str, if_refused: CheckState) -> list[DoctorCheck]:
     problem = await probe(url, timeout=_TIMEOUT)
     if problem is None:
-        return [Check(name, "ok", f"{url} answers")]
-    return [Check(name, if_refused, problem, _NETWORK_ADVICE)]
+        return [DoctorCheck(name, "ok", f"{url} answers")]
+    return [DoctorCheck(name, if_refused, problem, _NETWORK_ADVICE)]

@@ -110,7 +110,7 @@ def fill_closed_streams() -> None:
 
 
 def flush_streams() -> None:
-    """Discard what cannot be written; Python would try again at exit and spoil the exit code."""
+    """Flush the standard streams and discard what cannot be written, or Python tries again and spoils the exit code."""
     for number, stream in ((1, sys.__stdout__), (2, sys.__stderr__)):
         try:
             if stream is not None:

@@ -109,7 +109,7 @@ def _record(options: Namespace, out: Output, stop: Stop) -> int:
 
 
 def _record_venue(venue: Venue, named: Sequence[str], options: Namespace, out: Output, stop: Stop) -> int:
-    wanted = asyncio.run(_wanted(venue, named, out))
+    wanted = asyncio.run(_find_markets(venue, named, out))
 
     def subscribe(live: Manager) -> None:
         live.watch(wanted)
@@ -123,7 +123,7 @@ def _record_venue(venue: Venue, named: Sequence[str], options: Namespace, out: O
         return _print_run(run, title, [f"pmlive info {shlex.quote(run.folder)}"], out, stop)
 
 
-async def _wanted(venue: Venue, named: Sequence[str], out: Output) -> list[str | Market]:
+async def _find_markets(venue: Venue, named: Sequence[str], out: Output) -> list[str | Market]:
     """Find the markets that are meant before anything is written, so that a wrong id leaves nothing behind."""
     wanted: list[str | Market] = []
     async with Catalogue(venue) as catalogue:
@@ -139,7 +139,7 @@ async def _wanted(venue: Venue, named: Sequence[str], out: Output) -> list[str |
             if meant.kind == "series":
                 wanted.append(meant.value)
                 continue
-            open_ = _open(found.markets, out)
+            open_ = _still_open(found.markets, out)
             tokens = {token_id for market in open_ for token_id in market.token_ids}
             wanted += [meant.value] if meant.value in tokens else open_
     if not wanted:
@@ -149,7 +149,7 @@ async def _wanted(venue: Venue, named: Sequence[str], out: Output) -> list[str |
     return wanted
 
 
-def _open(markets: Sequence[Market], out: Output) -> list[Market]:
+def _still_open(markets: Sequence[Market], out: Output) -> list[Market]:
     """Leave closed markets out and say so; say which are awaited because they have no tokens yet.
 
     Raises:
