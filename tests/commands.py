@@ -1,4 +1,4 @@
-"""Run the program as a user does: in a process of its own, with the output that it gave."""
+"""Runs of the program as a user starts it: in a process of its own, with its output."""
 
 import json
 import os
@@ -22,7 +22,7 @@ _PROGRAM = [sys.executable, "-m", "pmlive"]
 
 
 def milliseconds() -> int:
-    """Tell the time as the venue's clock does."""
+    """Return the time as the venue's clock does."""
     return time.time_ns() // 1_000_000
 
 

@@ -19,14 +19,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_search_finds_markets_with_every_id(tmp_path: Path) -> None:
     text = run("search", "fed", "decision", "--venue", "sim", cwd=tmp_path)
-    told = run("search", "fed", "decision", "--venue", "sim", "-o", "json", cwd=tmp_path).object
+    shown = run("search", "fed", "decision", "--venue", "sim", "-o", "json", cwd=tmp_path).object
 
     assert text.code == 0
-    for market in told["markets"]:
+    for market in shown["markets"]:
         ids = [market["slug"], market["condition_id"], *market["token_ids"]]
         assert all(named in text.out.split() for named in ids)
         assert market["question"] in text.out
-    assert len(told["markets"]) == 2
+    assert len(shown["markets"]) == 2
 
 
 def test_search_that_finds_nothing_says_so(tmp_path: Path) -> None:
@@ -41,11 +41,11 @@ def test_ls_lists_the_recordings_of_a_folder(folder: Path, capsys: pytest.Captur
     assert main(["ls", str(folder.parent)]) == 0
     text = capsys.readouterr().out
     assert main(["ls", str(folder.parent), "-o", "json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    shown = json.loads(capsys.readouterr().out)
 
     assert str(folder) in text
-    assert [one["path"] for one in told["recordings"]] == [str(folder)]
-    assert told["recordings"][0]["rows"] > 0
+    assert [one["path"] for one in shown["recordings"]] == [str(folder)]
+    assert shown["recordings"][0]["rows"] > 0
 
 
 def test_ls_of_an_empty_folder_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,14 +66,14 @@ def test_info_describes_a_recording(folder: Path, capsys: pytest.CaptureFixture[
     assert main(["info", str(folder)]) == 0
     text = capsys.readouterr().out
     assert main(["info", str(folder), "-o", "json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    shown = json.loads(capsys.readouterr().out)
 
     assert "nothing was missed" in text
     assert "book_deltas" in text
-    assert told["checks"]["hash_mismatch"] == 0
-    assert told["gaps"] == []
-    assert len(told["markets"]) == 3
-    assert told["rows"] == sum(table["rows"] for table in told["tables"] if table["table"] != "raw")
+    assert shown["checks"]["hash_mismatch"] == 0
+    assert shown["gaps"] == []
+    assert len(shown["markets"]) == 3
+    assert shown["rows"] == sum(table["rows"] for table in shown["tables"] if table["table"] != "raw")
 
 
 @pytest.mark.parametrize("name", ["empty", "missing", "broken"])

@@ -21,7 +21,7 @@ def test_the_demo_records_proves_and_says_what_to_try_next(tmp_path: Path) -> No
     assert info(folder).checks.hash_verified > 0
 
 
-def test_the_demo_tells_programs_the_same(tmp_path: Path) -> None:
+def test_the_demo_gives_programs_one_object(tmp_path: Path) -> None:
     done = run("demo", "--seconds", 1, "--out", "tape", "-o", "json", cwd=tmp_path)
 
     assert done.code == 0, done.err
@@ -31,7 +31,7 @@ def test_the_demo_tells_programs_the_same(tmp_path: Path) -> None:
     assert done.object["missed"] == []
 
 
-def test_an_interrupted_demo_is_sealed_and_told(tmp_path: Path) -> None:
+def test_an_interrupted_demo_is_sealed_and_summarised(tmp_path: Path) -> None:
     with running("demo", "--out", "tape", cwd=tmp_path) as program:
         program.wait_for("recording into tape")
         program.send(signal.SIGINT)

@@ -12,10 +12,12 @@ def test_a_healthy_computer_has_no_problems(tmp_path: Path) -> None:
     done = run("doctor", "--venue", "sim", "-o", "json", cwd=tmp_path)
 
     assert done.code == 0, done.out
-    told = {check["name"]: check for check in done.object["checks"]}
+    checks = {check["name"]: check for check in done.object["checks"]}
     assert done.object["ok"] is True
-    assert {"python", "pmlive", "polars", "disk", "credentials", "catalogue", "exchange", "clock", "books"} <= set(told)
-    assert told["clock"]["state"] == "ok"
+    assert {"python", "pmlive", "polars", "disk", "credentials", "catalogue", "exchange", "clock", "books"} <= set(
+        checks
+    )
+    assert checks["clock"]["state"] == "ok"
 
 
 def test_a_venue_that_does_not_answer_is_a_problem_with_advice(tmp_path: Path) -> None:
@@ -95,7 +97,7 @@ def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
     assert "--out" in done.out
 
 
-def test_looking_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_the_checks_leave_nothing_behind(tmp_path: Path) -> None:
     run("doctor", "--venue", "sim", cwd=tmp_path, env={"PMLIVE_DATA_DIR": str(tmp_path / "data")})
 
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from pmlive.cli import main
 _FRAMES = Path(__file__).parent / "frames"
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+def printed(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return json.loads(capsys.readouterr().out)
 
 
@@ -44,7 +44,7 @@ def test_a_recording_is_exported(to: str, made: int, tmp_path: Path, capsys: pyt
     assert main(["export", str(sample()), "--to", to, str(out)]) == 0
     text = capsys.readouterr().out
     assert main(["export", str(sample()), str(tmp_path / "again"), "--to", to, "-o", "json"]) == 0
-    done = told(capsys)
+    done = printed(capsys)
 
     assert str(out) in text
     assert f"in {made} file" in text
@@ -58,12 +58,12 @@ def test_a_recording_is_exported(to: str, made: int, tmp_path: Path, capsys: pyt
 
 def test_one_token_is_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(sample()), "-o", "json"]) == 1  # it has a gap
-    token = told(capsys)["tokens"][0]
+    token = printed(capsys)["tokens"][0]
 
     code = main(["export", str(sample()), "--to", "hftbacktest", str(tmp_path / "o"), "--token", token, "-o", "json"])
 
     assert code == 0
-    assert [one["token_id"] for one in told(capsys)["tokens"]] == [token]
+    assert [one["token_id"] for one in printed(capsys)["tokens"]] == [token]
     assert [path.name for path in (tmp_path / "o").iterdir()] == [f"{token}.npz"]
 
 
@@ -78,7 +78,7 @@ def test_what_is_left_out_of_an_export_is_a_finding(tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "sentence"),
     [
         (["{sample}", "--to", "csv", "{tmp}/full"], "exists and is not empty"),
         (["{sample}", "--to", "duckdb", "{tmp}/full"], "exists and is not empty"),
@@ -92,8 +92,8 @@ def test_what_is_left_out_of_an_export_is_a_finding(tmp_path: Path, capsys: pyte
         (["{sample}", "--to", "csv", "{tmp}/full/mine/out"], "could not be made"),
     ],
 )
-def test_an_export_that_cannot_be_is_one_sentence_and_makes_nothing(
-    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_refused_export_is_one_sentence_and_makes_nothing(
+    arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("mine")
@@ -104,7 +104,7 @@ def test_an_export_that_cannot_be_is_one_sentence_and_makes_nothing(
     assert captured.out == ""
     assert captured.err.startswith("pmlive: ")
     assert captured.err.count("\n") == 1
-    assert said in captured.err
+    assert sentence in captured.err
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "mine"]
 
 
@@ -115,7 +115,7 @@ def test_a_capture_is_imported_and_proved(tmp_path: Path, capsys: pytest.Capture
     assert main(["import", str(good(tmp_path)), "--out", str(tmp_path / "tape")]) == 0
     text = capsys.readouterr().out
     assert main(["import", str(good(tmp_path)), "--out", str(tmp_path / "again"), "-o", "json"]) == 0
-    done = told(capsys)
+    done = printed(capsys)
 
     assert "2 frames in 2 lines" in text
     assert "2 verified, 0 unverifiable, 0 mismatches" in text
@@ -146,7 +146,7 @@ def test_several_files_of_another_channel_are_imported(tmp_path: Path, capsys: p
     sources = [str(tmp_path / name) for name in "ab"]
     code = main(["import", *sources, "--channel", "prices", "--out", str(tmp_path / "tape"), "-o", "json"])
 
-    done = told(capsys)
+    done = printed(capsys)
     assert code == (1 if done["unknown"] else 0)
     assert done["sources"] == sources
     assert (done["frames"], done["malformed"]) == (len(prices), 0)
@@ -159,7 +159,7 @@ def test_lines_that_cannot_be_read_are_a_finding(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "sentence"),
     [
         (["{tmp}/missing", "--out", "{tmp}/tape"], "cannot be read"),
         (["{tmp}", "--out", "{tmp}/tape"], "cannot be read"),
@@ -170,8 +170,8 @@ def test_lines_that_cannot_be_read_are_a_finding(tmp_path: Path, capsys: pytest.
         (["--out", "{tmp}/tape"], "FILE"),
     ],
 )
-def test_an_import_that_cannot_be_is_one_sentence_and_makes_nothing(
-    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_refused_import_is_one_sentence_and_makes_nothing(
+    arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good(tmp_path)
     (tmp_path / "full").mkdir()
@@ -183,7 +183,7 @@ def test_an_import_that_cannot_be_is_one_sentence_and_makes_nothing(
     assert captured.out == ""
     assert captured.err.startswith("pmlive: ")
     assert captured.err.count("\n") == 1
-    assert said in captured.err
+    assert sentence in captured.err
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["capture.jsonl", "full", "mine"]
 
 

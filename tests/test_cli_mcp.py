@@ -165,7 +165,7 @@ def test_a_host_that_reads_neither_answers_nor_the_log_holds_up_nothing(tmp_path
     assert not list((folder / "wal").iterdir())
 
 
-def test_a_recording_that_cannot_be_made_is_told_and_nothing_is_served(tmp_path: Path) -> None:
+def test_a_recording_that_cannot_be_made_is_reported_and_nothing_is_served(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with started("--venue", "sim", "--record", tmp_path / "file") as client:
         code = client.end()
@@ -209,20 +209,20 @@ def test_a_configuration_starts_the_server(tmp_path: Path) -> None:
     assert json.loads(answered.stdout)["result"]["supportedVersions"] == ["2026-07-28"]
 
 
-def test_people_are_told_of_both_hosts_and_no_secret_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_both_hosts_are_printed_and_no_secret_is(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POLYMARKET_SECRET", "secret-canary")
         patch.setenv("PMLIVE_GAMMA_URL", "https://gamma.example")
         assert main(["mcp", "--print-config"]) == 0
-        told = capsys.readouterr().out
+        both = capsys.readouterr().out
         assert main(["mcp", "--print-config", "code"]) == 0
         code = capsys.readouterr().out
 
-    assert "claude_desktop_config.json" in told
-    assert "claude mcp add --transport stdio pmlive --env" in told
+    assert "claude_desktop_config.json" in both
+    assert "claude mcp add --transport stdio pmlive --env" in both
     assert "PMLIVE_GAMMA_URL=https://gamma.example" in code
-    assert "canary" not in told
-    assert code.strip() in told
+    assert "canary" not in both
+    assert code.strip() in both
 
 
 def test_the_command_alone_loads_neither_the_other_commands_nor_what_is_heavy() -> None:

@@ -13,21 +13,21 @@ from pmlive.recording import info
 from pmlive.sim import HOSTILE_TITLE
 
 
-def test_a_recording_of_some_seconds_is_sealed_proved_and_told(tmp_path: Path) -> None:
+def test_a_recording_of_some_seconds_is_sealed_proved_and_summarised(tmp_path: Path) -> None:
     with venue() as sim:
         slug = sim.markets[0].slug
         done = run("record", slug, "--out", "tape", "--seconds", 1.5, "-o", "json", cwd=tmp_path, env=sim.environment())
 
     assert done.code == 0, done.err
-    told = done.object
-    assert told["folder"] == "tape"
-    assert told["markets"] == [slug]
-    assert told["ended_by"] == "time"
-    assert told["missed"] == []
-    assert told["proved"]["hash_verified"] > 0
-    assert told["kept"]["rows"]["book_snapshots"] >= 2
-    assert told["kept"]["unsealed"] == 0
-    assert info(tmp_path / "tape").frames == told["kept"]["frames"]
+    shown = done.object
+    assert shown["folder"] == "tape"
+    assert shown["markets"] == [slug]
+    assert shown["ended_by"] == "time"
+    assert shown["missed"] == []
+    assert shown["proved"]["hash_verified"] > 0
+    assert shown["kept"]["rows"]["book_snapshots"] >= 2
+    assert shown["kept"]["unsealed"] == 0
+    assert info(tmp_path / "tape").frames == shown["kept"]["frames"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -103,7 +103,7 @@ def test_a_venue_that_never_answers_is_a_finding(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "said"),
+    ("named", "sentence"),
     [
         ("no-such-market", "no market with the slug 'no-such-market'"),
         ("0x" + "ab" * 32, "no market with the condition id"),
@@ -113,7 +113,7 @@ def test_a_venue_that_never_answers_is_a_finding(tmp_path: Path) -> None:
         ("0x12", "a condition id has 64"),
     ],
 )
-def test_a_wrong_name_leaves_nothing_on_the_disk(named: str, said: str, tmp_path: Path) -> None:
+def test_a_wrong_name_leaves_nothing_on_the_disk(named: str, sentence: str, tmp_path: Path) -> None:
     with venue() as sim:
         done = run(
             "record", sim.markets[0].slug, named, "--out", tmp_path / "tape", "--seconds", 1,
@@ -121,7 +121,7 @@ def test_a_wrong_name_leaves_nothing_on_the_disk(named: str, said: str, tmp_path
         )  # fmt: skip
 
     assert done.code == 2
-    assert said in done.err
+    assert sentence in done.err
     assert done.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -180,7 +180,7 @@ def test_a_market_of_protocol_v2_is_recorded_by_any_of_its_names(tmp_path: Path)
             assert done.object["proved"]["hash_verified"] > 0
 
 
-def test_somebody_elses_folder_is_refused(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tape").write_text("mine")
 
     done = run("record", "--venue", "sim", "--out", "tape", "--seconds", 1, cwd=tmp_path)
@@ -219,7 +219,7 @@ def test_hostile_titles_reach_no_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals here")
-def test_a_terminal_is_shown_how_it_goes(tmp_path: Path) -> None:
+def test_a_terminal_is_shown_the_progress(tmp_path: Path) -> None:
     main, other = os.openpty()
     arguments = ["record", "--venue", "sim", "--out", "tape", "--seconds", "1.5"]
     process = subprocess.Popen(

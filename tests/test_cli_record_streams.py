@@ -1,4 +1,4 @@
-"""``pmlive record`` whose output nobody can or will take: the recording goes on, and says what it missed."""
+"""``pmlive record`` whose output nobody takes: the recording goes on, and says what it missed."""
 
 import json
 import os
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no such pipes a
 
 @contextmanager
 def closed() -> Generator[None]:
-    """Give no stream at all."""
+    """Yield no stream at all."""
     yield None
 
 
 @contextmanager
 def no_reader() -> Generator[int]:
-    """Give a pipe whose reader is gone."""
+    """Yield a pipe whose reader is gone."""
     reading, writing = os.pipe()
     os.close(reading)
     yield writing
@@ -37,7 +37,7 @@ def no_reader() -> Generator[int]:
 
 @contextmanager
 def stuck() -> Generator[int]:
-    """Give a pipe that is full, and that nobody reads."""
+    """Yield a pipe that is full, and that nobody reads."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     try:
@@ -52,7 +52,7 @@ def stuck() -> Generator[int]:
 
 @contextmanager
 def full_disk() -> Generator[int]:
-    """Give a device that takes nothing."""
+    """Yield a device that takes nothing."""
     device = os.open("/dev/full", os.O_WRONLY)
     yield device
     os.close(device)
@@ -96,7 +96,7 @@ def wait(process: "subprocess.Popen[bytes]", condition: Callable[[], object], wh
 
 
 def drop_and_go_on(process: "subprocess.Popen[bytes]", sim: SimulatedVenue, tape: Path) -> None:
-    """Cut the connection, and wait until another is had and recorded from."""
+    """Cut the connection, and wait until another one is recorded from."""
     wait(process, lambda: market_connections(sim) and logged(tape) > 2_000, "that it records")
     first = market_connections(sim)
     sim.fault("drop", channel="market")
@@ -106,7 +106,7 @@ def drop_and_go_on(process: "subprocess.Popen[bytes]", sim: SimulatedVenue, tape
 
 
 def check(tape: Path) -> None:
-    """See that the recording has the gap with its end, what came after it, and is sound."""
+    """Assert that the recording has the gap with its end, what came after it, and is sound."""
     night = pm.open_recording(tape)
     gaps = night.gaps
     assert set(gaps["cause"].cast(pl.String)) == {"disconnect"}
@@ -127,11 +127,11 @@ def test_a_standard_error_that_takes_nothing_stops_no_recording(state: str, tmp_
             process.send_signal(signal.SIGINT)
             code = process.wait(PATIENCE)
     with os.fdopen(reading, "rb") as pipe:
-        told = json.loads(pipe.read())
+        shown = json.loads(pipe.read())
 
     assert code == 1
-    assert {gap["cause"] for gap in told["missed"]} == {"disconnect"}
-    assert told["log_lines_lost"] > 0
+    assert {gap["cause"] for gap in shown["missed"]} == {"disconnect"}
+    assert shown["log_lines_lost"] > 0
     check(tmp_path / "tape")
 
 

@@ -13,16 +13,16 @@ from pmlive.store import scan
 SAMPLE = pm.sample()
 
 
-def test_a_recording_is_played_and_proved_anew(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recording_is_played_and_proved_again(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(SAMPLE), "--speed", "max", "-o", "json"]) == 1  # the sample has gaps
-    told = json.loads(capsys.readouterr().out)
+    shown = json.loads(capsys.readouterr().out)
 
-    assert told["finished"] is True
-    assert told["position"] == told["last_time"]
-    assert told["trades"] == scan(SAMPLE, "trades").collect().height
-    assert told["gaps"] == scan(SAMPLE, "gaps").collect().height
-    assert told["books"]["checks"]["hash_verified"] == scan(SAMPLE, "checks").collect()["hash_verified"].sum()
-    assert told["folders"] == [str(SAMPLE)]
+    assert shown["finished"] is True
+    assert shown["position"] == shown["last_time"]
+    assert shown["trades"] == scan(SAMPLE, "trades").collect().height
+    assert shown["gaps"] == scan(SAMPLE, "gaps").collect().height
+    assert shown["books"]["checks"]["hash_verified"] == scan(SAMPLE, "checks").collect()["hash_verified"].sum()
+    assert shown["folders"] == [str(SAMPLE)]
 
 
 def test_trades_and_gaps_run_through_the_terminal_as_they_did(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,7 +55,7 @@ def test_it_may_begin_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
         (["--from", "2001-01-01"], "the recording has no time"),
     ],
 )
-def test_what_cannot_be_played_is_told_in_a_sentence(
+def test_what_cannot_be_played_is_refused_in_one_sentence(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["replay", str(SAMPLE), *arguments]) == 2
@@ -63,7 +63,7 @@ def test_what_cannot_be_played_is_told_in_a_sentence(
     assert said in capsys.readouterr().err
 
 
-def test_a_folder_that_is_no_recording_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_recording_is_refused(tmp_path: Path) -> None:
     done = run("replay", tmp_path, cwd=tmp_path)
 
     assert done.code == 2

@@ -25,16 +25,16 @@ def test_the_variables_are_printed_at_once_and_point_a_client_at_the_venue(tmp_p
 def test_programs_get_the_variables_and_the_markets_as_an_object(tmp_path: Path) -> None:
     with running("sim", "-o", "json", cwd=tmp_path) as program:
         assert program.process.stdout is not None
-        told = json.loads(program.process.stdout.readline())
+        shown = json.loads(program.process.stdout.readline())
         program.send(signal.SIGINT)
         done = program.end()
 
-    assert min(told["environment"]) == "PMLIVE_CLOB_URL"
-    assert [len(market["token_ids"]) for market in told["markets"]] == [2, 2, 2]
+    assert min(shown["environment"]) == "PMLIVE_CLOB_URL"
+    assert [len(market["token_ids"]) for market in shown["markets"]] == [2, 2, 2]
     assert done.code == 0
 
 
-def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_reported(tmp_path: Path) -> None:
     with running("sim", "-o", "json", cwd=tmp_path) as program:
         assert program.process.stdout is not None
         taken = json.loads(program.process.stdout.readline())["environment"]["PMLIVE_CLOB_URL"].rpartition(":")[2]

@@ -70,7 +70,7 @@ def test_the_program_alone_shows_its_help_and_fails(tmp_path: Path) -> None:
     assert "record" in done.err
 
 
-def test_an_unusable_address_is_told_without_a_traceback(tmp_path: Path) -> None:
+def test_an_unusable_address_is_reported_without_a_traceback(tmp_path: Path) -> None:
     done = run("record", "a-slug", "-o", "json", cwd=tmp_path, env={"PMLIVE_GAMMA_URL": "http://example.com"})
 
     assert done.code == 2
@@ -96,7 +96,7 @@ def test_a_reader_that_stops_reading_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_signals_belong_to_others_again_after_a_command(tmp_path: Path) -> None:
+def test_signal_handlers_are_restored_after_a_command(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
     assert main(["ls", str(tmp_path)]) == 0

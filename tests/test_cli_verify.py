@@ -16,8 +16,8 @@ AT = "2026-11-25T21:02:00Z"
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     code = main([str(argument) for argument in arguments])
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
 
 
 def token() -> str:
@@ -33,13 +33,13 @@ def moment(share: float) -> str:
 
 def test_verify_of_a_sound_recording(capsys: pytest.CaptureFixture[str]) -> None:
     code, text, _ = run(capsys, "verify", pm.sample())
-    told = json.loads(run(capsys, "verify", pm.sample(), "-o", "json")[1])
+    shown = json.loads(run(capsys, "verify", pm.sample(), "-o", "json")[1])
 
     assert code == 0
     assert "sound" in text
-    assert told["ok"] is True
-    assert told["findings"] == []
-    assert told["records"] == sum(1 for _ in records(pm.sample()))
+    assert shown["ok"] is True
+    assert shown["findings"] == []
+    assert shown["records"] == sum(1 for _ in records(pm.sample()))
 
 
 def test_verify_finds_damage_and_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,31 +48,31 @@ def test_verify_finds_damage_and_says_what_to_do(tmp_path: Path, capsys: pytest.
     damage(path, [50])
 
     code, text, _ = run(capsys, "verify", tmp_path / "night")
-    told = json.loads(run(capsys, "verify", tmp_path / "night", "-o", "json")[1])
+    shown = json.loads(run(capsys, "verify", tmp_path / "night", "-o", "json")[1])
 
     assert code == 1
     assert "restore the file from a copy" in text
-    assert [finding["where"] for finding in told["findings"]] == [path.relative_to(tmp_path / "night").as_posix()]
+    assert [finding["where"] for finding in shown["findings"]] == [path.relative_to(tmp_path / "night").as_posix()]
 
 
-def test_quality_tells_of_gaps_by_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_gaps_set_the_exit_code_of_quality(capsys: pytest.CaptureFixture[str]) -> None:
     code, text, _ = run(capsys, "quality", pm.sample())
-    told = json.loads(run(capsys, "quality", pm.sample(), "-o", "json")[1])
+    shown = json.loads(run(capsys, "quality", pm.sample(), "-o", "json")[1])
 
     assert code == 1
     assert "disconnect, 8 tokens" in text
-    assert [fault["cause"] for fault in told["faults"]] == ["disconnect"]
+    assert [fault["cause"] for fault in shown["faults"]] == ["disconnect"]
 
 
 def test_book_shows_the_levels_and_what_proved_them(capsys: pytest.CaptureFixture[str]) -> None:
     code, text, _ = run(capsys, "book", pm.sample(), token(), "--at", moment(0.9))
-    told = json.loads(run(capsys, "book", pm.sample(), token(), "--at", moment(0.9), "-o", "json")[1])
+    shown = json.loads(run(capsys, "book", pm.sample(), token(), "--at", moment(0.9), "-o", "json")[1])
 
     assert code == 0
     assert "verified at" in text
-    assert f"{told['best_bid']:g}" in text
-    assert told["quality"] == "verified"
-    assert told["bids"][0][0] < told["asks"][0][0]
+    assert f"{shown['best_bid']:g}" in text
+    assert shown["quality"] == "verified"
+    assert shown["bids"][0][0] < shown["asks"][0][0]
 
 
 def test_a_stale_book_is_a_finding(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +106,7 @@ def test_what_cannot_be_done_is_one_sentence(
     assert said.count("\n") == 1
 
 
-def test_a_time_that_is_none_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_time_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, said = run(capsys, "book", pm.sample(), token(), "--at", "yesterday")
 
     assert code == 2

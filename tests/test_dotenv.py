@@ -16,7 +16,7 @@ from support.waiting import wait_until
 from support.ws import Peer, SocketServer, serving_sockets
 
 import pmlive as pm
-from pmlive.cli.local import credentials
+from pmlive.cli.doctor import check_credentials
 from pmlive.credentials import Credentials
 from pmlive.errors import AuthError
 from pmlive.settings import NAMES, AddressField, Variables, Venue
@@ -261,7 +261,7 @@ def test_the_doctor_finds_it(places: Places, of_keys: Source, keys: Mapping[str,
     places.put("file", {"PMLIVE_CLOB_WS_URL": "wss://example.com/ws"})
     places.put(of_keys, keys)
     with warnings.catch_warnings(action="ignore"):
-        verdict = credentials(Variables.read())
+        verdict = check_credentials(Variables.read())
     assert verdict.state == ("ok" if of_keys == "file" else "problem")
     assert ("PMLIVE_CLOB_WS_URL comes from" in verdict.found) is (of_keys != "file")
 

@@ -1,4 +1,4 @@
-"""The catalogue of faults: each row over real sockets and in real processes, judged by the venue's own account."""
+"""The catalogue of faults: each case over real sockets and in real processes, judged by the venue's own account."""
 
 from pathlib import Path
 
@@ -6,16 +6,16 @@ import msgspec
 import pytest
 from commands import run
 
-from pmlive.cli.faults import CATALOGUE, Expected, Outcome, Row, attempt, attempt_all, page
+from pmlive.cli.faults import CATALOGUE, Expected, FaultCase, Outcome, attempt, attempt_all, report
 from pmlive.sim import SimulatedVenue
 
-_NAMES = [row.name for row in CATALOGUE]
-_BY_NAME = {row.name: row for row in CATALOGUE}
+_NAMES = [case.name for case in CATALOGUE]
+_BY_NAME = {case.name: case for case in CATALOGUE}
 
 
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
-    """Try all rows that were asked for, side by side: most of their time is waiting."""
+    """Try all cases that were asked for, side by side: most of their time is waiting."""
     wanted = [
         str(item.callspec.params["name"])
         for item in request.session.items
@@ -27,8 +27,8 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", _NAMES)
-def test_a_fault_costs_what_it_must_and_is_told(name: str, outcomes: dict[str, Outcome], tmp_path: Path) -> None:
-    """Six rows at a time are much for a small computer: one that did not hold is tried again by itself."""
+def test_a_fault_has_the_outcome_that_it_must(name: str, outcomes: dict[str, Outcome], tmp_path: Path) -> None:
+    """Six cases at a time are much for a small computer: one that did not hold is tried again by itself."""
     complaints = outcomes[name].complaints
     for again in ("second", "third"):
         if complaints:
@@ -40,7 +40,7 @@ def test_a_fault_costs_what_it_must_and_is_told(name: str, outcomes: dict[str, O
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", ["close with 1012", "half of a JSON text", "stopped for 7 s, little comes"])
-def test_a_row_that_takes_little_time_holds(name: str, tmp_path: Path) -> None:
+def test_a_quick_case_holds(name: str, tmp_path: Path) -> None:
     outcome = attempt(_BY_NAME[name], tmp_path)
 
     assert outcome.complaints == []
@@ -49,27 +49,27 @@ def test_a_row_that_takes_little_time_holds(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_a_loss_that_nobody_tells_is_seen_by_the_venue_s_own_account(tmp_path: Path) -> None:
-    """The judge is not the recorder: changes that are erased from a good recording are missed outside any gap."""
+def test_a_fault_without_its_gap_does_not_hold(tmp_path: Path) -> None:
+    """Nothing happens, so that the gap that is expected is missing."""
 
-    def act(scene: object) -> None:
-        del scene
+    def inject(trial: object) -> None:
+        del trial
 
     expected = Expected(causes=frozenset({"disconnect"}), refused="none", code=0)
-    outcome = attempt(Row(name="nothing", group="none", act=act, expected=expected), tmp_path)
+    outcome = attempt(FaultCase(name="nothing", group="none", inject=inject, expected=expected), tmp_path)
 
     assert outcome.missed == 0
     assert outcome.complaints == [
-        "no gap by disconnect; told: none",
-        "0 of 4 books have a gap that lasts, where it must be all",
+        "no gap by disconnect; reported: none",
+        "0 of 4 books have a gap that lasts; expected all",
     ]
 
 
-def test_the_page_tells_what_came_of_each_row_and_what_is_wrong_under_it() -> None:
+def test_the_report_has_a_line_for_each_case_and_its_complaints_below() -> None:
     good = Outcome(name="one", group="message", lasted=1.0, missed=2, tokens=4, refused=4, recovered_after=0.5, code=1)
     bad = msgspec.structs.replace(good, name="other", complaints=["3 changes missed outside any gap"])
 
-    lines = page([good, bad]).splitlines()
+    lines = report([good, bad]).splitlines()
 
     assert lines[1].split() == ["held", "one", "2", "none", "4", "of", "4", "0.5", "s", "1"]
     assert lines[2].startswith("FAILED  other")
@@ -83,10 +83,10 @@ def test_doctor_tries_the_faults_that_are_named(tmp_path: Path) -> None:
     done = run("doctor", "--faults", "close with 1000", "-o", "json", cwd=tmp_path)
 
     assert done.object["ok"] is (done.code == 0)
-    (row,) = done.object["faults"]
-    assert row["name"] == "close with 1000"
-    assert row["held"] is True, row
-    assert [told["cause"] for told in row["told"]] == ["disconnect"]
+    (outcome,) = done.object["faults"]
+    assert outcome["name"] == "close with 1000"
+    assert outcome["held"] is True, outcome
+    assert [gaps["cause"] for gaps in outcome["told"]] == ["disconnect"]
 
 
 def test_a_fault_that_is_not_known_is_bad_usage(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_fault_that_is_not_known_is_bad_usage(tmp_path: Path) -> None:
     assert "no fault's name has 'earthquake'" in done.err
 
 
-def test_every_row_has_a_name_of_its_own() -> None:
+def test_every_case_has_a_name_of_its_own() -> None:
     assert len(_BY_NAME) == len(CATALOGUE)
 
 
@@ -106,10 +106,10 @@ def test_the_venue_s_account_has_what_was_withheld_and_every_book_there_was() ->
         began = sim.history()[token]
         sim.fault("skip", times=100)
         sim.step(50)
-        told, now = sim.changes(), sim.history()[token]
+        changes, now = sim.changes(), sim.history()[token]
 
-    assert {change.token_id for change in told} == set(sim.markets[0].token_ids)
-    assert {change.at for change in told} == {1_790_000_000_000}
+    assert {change.token_id for change in changes} == set(sim.markets[0].token_ids)
+    assert {change.at for change in changes} == {1_790_000_000_000}
     assert began.latest != now.latest
     for levels in (began.latest, now.latest):
         assert now.had(list(levels[0]), list(levels[1]), since=0, until=1_790_000_000_000)

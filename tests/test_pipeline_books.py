@@ -638,7 +638,7 @@ def test_a_book_with_a_time_far_ahead_does_not_freeze_its_token(ahead: int) -> N
 
 
 def _named(venue: Venue, *names: str) -> str:
-    entries = [venue.entry("bid", "0.43", "5", 100) | {"asset_id": name} for name in names]
+    entries = [venue.entry("bid", "0.43", "5", 100, asset_id=name) for name in names]
     return price_change(*entries, at=100, market=venue.market)
 
 

@@ -1,15 +1,167 @@
-"""All commands of the program."""
+"""The run of one command: its options, the library's log while it runs, and the exit codes of its errors."""
 
-from collections.abc import Sequence
+import logging
+import sys
+import threading
+import traceback
+import warnings
+from argparse import Namespace
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
 
-from pmlive.cli import browse, demo, doctor, examine, export, mcp, mend, play, record, running, simulate
+from pmlive import logs
+from pmlive.cli.options import Parser, Places, parser
+from pmlive.cli.output import Output, discard_output
 from pmlive.cli.signals import Stop
+from pmlive.errors import PmliveError
+from pmlive.settings import SECRET_NAMES, Variables
 
-__all__ = ["run"]
+__all__ = ["run", "run_one_of"]
 
-_GROUPS = (demo, record, browse, examine, play, export, mend, mcp, simulate, doctor)
+# Adds one command or several to the program's.
+Adder: TypeAlias = Callable[[Places], None]
+
+# A simulated venue in this process logs each connection's beginning and end, which is the demo's own business.
+# Updates of the MCP server appear where a client asked for the log.
+_LEVELS = {
+    "pmlive": logging.WARNING,
+    "pmlive.mcp.updates": logging.INFO,
+    "mcp": logging.WARNING,
+    "websockets.server": logging.WARNING,
+    "asyncio": logging.ERROR,
+}
+# Shorter values are words that a message may hold for other reasons.
+_SHORTEST_SECRET = 6
 
 
 def run(arguments: Sequence[str] | None, stop: Stop) -> int:
-    """Run the command that the arguments name, and give its exit code."""
-    return running.run([group.add for group in _GROUPS], arguments, stop)
+    """Run the command that the arguments name, and return its exit code."""
+    return run_one_of(_adders(sys.argv[1:] if arguments is None else arguments), arguments, stop)
+
+
+def run_one_of(adders: Iterable[Adder], arguments: Sequence[str] | None, stop: Stop) -> int:
+    """Run the command that the arguments name, of those that these functions add, and return its exit code."""
+    commands = _parser(adders)
+    try:
+        options = commands.parse_args(arguments)
+    except SystemExit as end:  # --help, --version and bad usage were answered already
+        return end.code if isinstance(end.code, int) else 2
+    if not hasattr(options, "run"):
+        commands.print_help(sys.stderr)
+        return 2
+    return _run(options, stop)
+
+
+def _adders(arguments: Sequence[str]) -> list[Adder]:
+    """Load all commands, or only the MCP server, for whose first words a client waits."""
+    if list(arguments[:1]) == ["mcp"]:
+        from pmlive.cli import mcp
+
+        return [mcp.add]
+    from pmlive.cli import browse, doctor, export, mcp, record, repair, replay, sim
+
+    return [group.add for group in (record, browse, replay, export, repair, mcp, sim, doctor)]
+
+
+def _parser(adders: Iterable[Adder]) -> Parser:
+    commands = parser()
+    places = commands.add_subparsers(title="commands", metavar="COMMAND")
+    for add in adders:
+        add(places)
+    return commands
+
+
+def _run(options: Namespace, stop: Stop) -> int:
+    out = Output(options.output)
+    tracebacks = options.verbose or options.tracebacks == "always"
+    try:
+        with _log_shown(out, verbose=options.verbose, tracebacks=tracebacks):
+            return options.run(options, out, stop)
+    except BrokenPipeError:
+        discard_output()
+        return 0
+    except (PmliveError, ValueError, OSError) as error:
+        out.problem(str(error))
+    except Exception as error:  # noqa: BLE001  # a user gets one sentence, and the traceback with -v
+        out.problem(f"internal error: {type(error).__name__}: {error}; -v shows where")
+        if tracebacks:
+            out.note(traceback.format_exc())
+    finally:
+        out.end_progress()
+    return 2
+
+
+@contextmanager
+def _log_shown(out: Output, *, verbose: bool, tracebacks: bool) -> Generator[None]:
+    """Show the library's log and Python's warnings in this block, one plain line each; with ``verbose`` info, too."""
+    handler = _LogHandler(out, tracebacks=tracebacks)
+    levels = _LEVELS | ({"pmlive": logging.INFO} if verbose else {})
+    before = {name: (logging.getLogger(name).level, logging.getLogger(name).propagate) for name in levels}
+    for name, level in levels.items():
+        _direct(logging.getLogger(name), handler, level)
+    hooks = sys.unraisablehook, threading.excepthook
+    sys.unraisablehook, threading.excepthook = handler.show_unraisable, handler.show_ended_thread
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = handler.show_warning
+            handler.secrets = _secrets()
+            yield
+    finally:
+        logs.flush()
+        sys.unraisablehook, threading.excepthook = hooks
+        for name, (level, propagate) in before.items():
+            logging.getLogger(name).removeHandler(handler)
+            logging.getLogger(name).setLevel(level)
+            logging.getLogger(name).propagate = propagate
+
+
+def _direct(logger: logging.Logger, handler: logging.Handler, level: int) -> None:
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+class _LogHandler(logging.Handler):
+    def __init__(self, out: Output, *, tracebacks: bool) -> None:
+        super().__init__()
+        self.secrets: list[str] = []
+        self._out = out
+        self._tracebacks = tracebacks
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Show a record without a handler's lock, which the log's thread would hold while it writes."""
+        self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.exc_info is not None and record.exc_info[1] is not None:
+            text += f": {record.exc_info[1]!r}"
+            if self._tracebacks:
+                text += f"\n{logging.Formatter().formatException(record.exc_info)}"
+        self._show(record.levelname.lower(), text)
+
+    def show_warning(self, message: Warning | str, *_: object) -> None:
+        """Show one of Python's own warnings."""
+        self._show("warning", str(message))
+
+    def show_unraisable(self, failed: "sys.UnraisableHookArgs") -> None:
+        """Show an error that no caller can receive, such as one in a finalizer."""
+        self._show("warning", f"{failed.err_msg or 'ignored'}: {failed.exc_value!r}")
+
+    def show_ended_thread(self, failed: threading.ExceptHookArgs) -> None:
+        """Show the error that ended a thread that is not ours."""
+        name = "?" if failed.thread is None else failed.thread.name
+        self._show("error", f"the thread {name!r} ended: {failed.exc_value!r}")
+
+    def _show(self, level: str, text: str) -> None:
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        self._out.note(f"pmlive: {level}: {text}")
+
+
+def _secrets() -> list[str]:
+    """List what must never be shown; the library keeps it out of its log, and this keeps it out of the terminal."""
+    variables = Variables.read()
+    return [variables[name] for name in SECRET_NAMES if name in variables and len(variables[name]) >= _SHORTEST_SECRET]

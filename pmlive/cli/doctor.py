@@ -1,21 +1,65 @@
-"""``pmlive doctor``: what of this computer and its network could stand in the way of recording."""
+"""``pmlive doctor``: checks of this computer and its network for what could stand in the way of recording.
+
+With ``--faults`` it tries the catalogue of faults instead.
+"""
 
 import asyncio
+import importlib.util
+import platform
+import re
+import shutil
+import sys
+import tempfile
+import time
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal, TypeAlias
 
-from pmlive.cli.local import credentials, disk, versions
-from pmlive.cli.network import network
+import msgspec
+
+from pmlive import __version__
 from pmlive.cli.options import Places, add_command
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
-from pmlive.cli.text import counted
-from pmlive.cli.venues import add_venue, venue
-from pmlive.cli.verdict import Verdict
-from pmlive.settings import Variables, data_dir
+from pmlive.cli.sim import add_venue, venue
+from pmlive.cli.text import counted, size
+from pmlive.credentials import Credentials
+from pmlive.errors import AuthError, FeedError, ProtocolError
+from pmlive.feed.probe import probe
+from pmlive.markets import Catalogue, Policy
+from pmlive.proxies import proxy_for, tls
+from pmlive.settings import SECRET_NAMES, AddressField, Origin, Variables, Venue, data_dir
 
-__all__ = ["add"]
+__all__ = ["DoctorCheck", "add", "check_credentials"]
+
+CheckState: TypeAlias = Literal["ok", "warning", "problem"]
+
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?>=([0-9.]+)")
+_WALLET = "POLYGON_PRIVATE_KEY"
+# The addresses that credentials are sent to.
+_WITH_CREDENTIALS: tuple[AddressField, ...] = ("clob", "clob_ws", "prices_ws")
+# Free bytes on the disk; a day of twenty busy markets is about one gigabyte.
+_LITTLE_SPACE = 2_000_000_000
+_TOO_LITTLE_SPACE = 200_000_000
+# From this ipykernel on, nest-asyncio 1.6.0 loses the cells that are queued; its successor does not, from 1.7.4 on.
+_KERNEL_THAT_LOSES_CELLS = (7, 3)
+_NEST_WITHOUT_LOSS = (1, 7, 4)
+# Seconds for an address to answer, and seconds that the clock may differ from the venue's.
+_TIMEOUT = 5.0
+_SKEW = 2.0
+_NETWORK_ADVICE = "check the network and a proxy; a firewall or a country may be in between"
+
+
+class DoctorCheck(msgspec.Struct, frozen=True):
+    """One check and its finding; ``advice`` says what to do about a warning or a problem."""
+
+    name: str
+    state: CheckState
+    found: str
+    advice: str = ""
 
 
 def add(places: Places) -> None:
@@ -25,8 +69,8 @@ def add(places: Places) -> None:
         "doctor",
         _doctor,
         summary="Check network, clock, credentials, disk and versions, and say what to do",
-        more="No secret is shown or sent. The exit code is 1 if there is a problem. With --faults nothing of that is "
-        "looked at: instead every fault that pmlive is built for is brought about here, with a simulated venue and "
+        more="No secret is shown or sent. The exit code is 1 if there is a problem. With --faults none of that is "
+        "checked: instead every fault that pmlive is built for is brought about here, with a simulated venue and "
         "recorders in processes of their own, which takes some minutes.",
     )
     command.add_argument(
@@ -38,46 +82,209 @@ def add(places: Places) -> None:
     add_venue(command)
 
 
-def _doctor(options: Namespace, out: Output, stop: Stop) -> int:
+def check_credentials(variables: Variables) -> DoctorCheck:
+    """Check that the credentials are complete or absent; they are neither shown nor tried."""
+    if not any(name in variables for name in SECRET_NAMES):
+        return DoctorCheck("credentials", "ok", "none; public data needs none")
+    if set(SECRET_NAMES) & set(variables) == {_WALLET}:
+        return _check_recipients(variables, variables.origin(_WALLET)) or _check_wallet()
+    try:
+        credentials = Credentials.from_environment(variables)
+    except AuthError as error:
+        return DoctorCheck("credentials", "problem", str(error), "set all three, or none of them")
+    refused = None if credentials is None else _check_recipients(variables, credentials.origin)
+    found = "key, secret and passphrase are set; whether they are valid was not tried"
+    return refused or DoctorCheck("credentials", "ok", found)
+
+
+def _doctor(options: Namespace, out: Output, _: Stop) -> int:
     if options.faults is not None:
-        return _faults(options.faults, out, stop)
+        return _try_faults(options.faults, out)
     variables = Variables.read()
-    verdicts = [*versions(), *disk(data_dir(variables)), credentials(variables)]
+    checks = [*_check_versions(), *_check_disk(data_dir(variables)), check_credentials(variables)]
     out.progress("asking the venue")
     with venue(options.venue) as where:
-        verdicts += asyncio.run(network(where))
-    found = Counter(verdict.state for verdict in verdicts)
-    lines = [line for verdict in verdicts for line in _lines(verdict)]
-    ending = f"{counted(found['problem'], 'problem')}, {counted(found['warning'], 'warning')}"
-    out.result({"ok": not found["problem"], "checks": verdicts}, "\n".join([*lines, "", ending]))
-    return 1 if found["problem"] else 0
+        checks += asyncio.run(_check_network(where))
+    number = Counter(check.state for check in checks)
+    lines = [line for check in checks for line in _lines(check)]
+    ending = f"{counted(number['problem'], 'problem')}, {counted(number['warning'], 'warning')}"
+    out.result({"ok": not number["problem"], "checks": checks}, "\n".join([*lines, "", ending]))
+    return 1 if number["problem"] else 0
 
 
-def _faults(words: Sequence[str], out: Output, stop: Stop) -> int:
-    """Try the faults that are meant, and print the page of them."""
-    # It needs what only a POSIX system has, and nothing else does.
-    from pmlive.cli.faults import CATALOGUE, Outcome, attempt_all, page
+def _lines(check: DoctorCheck) -> list[str]:
+    first = f"{check.state:<9}{check.name:<14}{check.found}"
+    return [first, f"{'':<23}{check.advice}"] if check.advice else [first]
 
-    del stop
-    rows = [row for row in CATALOGUE if not words or any(word == row.group or word in row.name for word in words)]
-    if not rows:
-        known = ", ".join(dict.fromkeys(row.group for row in CATALOGUE))
+
+def _try_faults(words: Sequence[str], out: Output) -> int:
+    """Try the faults that the words select, and print the table of their outcomes."""
+    # The catalogue needs what only a POSIX system has; the other checks do not.
+    from pmlive.cli.faults import CATALOGUE, Outcome, attempt_all, report
+
+    cases = [case for case in CATALOGUE if not words or any(word == case.group or word in case.name for word in words)]
+    if not cases:
+        known = ", ".join(dict.fromkeys(case.group for case in CATALOGUE))
         raise ValueError(f"no fault's name has {' or '.join(map(repr, words))}; groups are {known}")
     done = list[Outcome]()
 
-    def told(outcome: Outcome) -> None:
+    def show(outcome: Outcome) -> None:
         done.append(outcome)
         if not outcome.held:
             out.note(f"pmlive: {outcome.name} does not hold: {'; '.join(outcome.complaints)}")
-        out.progress(f"{len(done)} of {counted(len(rows), 'fault')} tried; {outcome.name}")
+        out.progress(f"{len(done)} of {counted(len(cases), 'fault')} tried; {outcome.name}")
 
-    out.progress(f"trying {counted(len(rows), 'fault')}")
-    outcomes = attempt_all(rows, told)
+    out.progress(f"trying {counted(len(cases), 'fault')}")
+    outcomes = attempt_all(cases, show)
     held = all(outcome.held for outcome in outcomes)
-    out.result({"ok": held, "faults": [outcome.to_dict() for outcome in outcomes]}, page(outcomes))
+    out.result({"ok": held, "faults": [outcome.to_dict() for outcome in outcomes]}, report(outcomes))
     return 0 if held else 1
 
 
-def _lines(verdict: Verdict) -> list[str]:
-    first = f"{verdict.state:<9}{verdict.name:<14}{verdict.found}"
-    return [first, f"{'':<23}{verdict.advice}"] if verdict.advice else [first]
+def _check_versions() -> Iterator[DoctorCheck]:
+    """Check Python, pmlive and the libraries that it needs."""
+    python = platform.python_version()
+    yield DoctorCheck("python", "ok", f"{python} on {platform.system()} {platform.machine()}, {sys.executable}")
+    yield DoctorCheck("pmlive", "ok", __version__)
+    yield from _check_dependencies()
+    yield from _check_nested_loops()
+
+
+def _check_dependencies() -> Iterator[DoctorCheck]:
+    for line in requires("pmlive") or []:
+        match = _REQUIREMENT.match(line)
+        if match is None or "extra ==" in line:
+            continue
+        name, least = match[1], match[2]
+        installed = _installed(name)
+        if installed is None:
+            yield DoctorCheck(name, "problem", "not installed", f"install it with: pip install '{name}>={least}'")
+        elif _version_parts(installed) < _version_parts(least):
+            advice = f"update it with: pip install '{name}>={least}'"
+            yield DoctorCheck(name, "problem", f"{installed}, and {least} or later is needed", advice)
+        else:
+            yield DoctorCheck(name, "ok", installed)
+
+
+def _check_nested_loops() -> Iterator[DoctorCheck]:
+    kernel, old, new = (_installed(name) for name in ("ipykernel", "nest-asyncio", "nest-asyncio2"))
+    if kernel is None:
+        return
+    yield DoctorCheck("ipykernel", "ok", kernel)
+    if old is not None and _version_parts(kernel) >= _KERNEL_THAT_LOSES_CELLS:
+        found = f"{old} loses queued cells under ipykernel {kernel} once it is applied"
+        advice = "do not apply it; pmlive needs none, and %pmlive nest has another"
+        yield DoctorCheck("nest-asyncio", "warning", found, advice)
+    if new is not None and _version_parts(new) < _NEST_WITHOUT_LOSS:
+        found = f"{new} may lose queued cells"
+        yield DoctorCheck("nest-asyncio2", "warning", found, "update it with: pip install 'nest-asyncio2>=1.7.4'")
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _version_parts(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def _check_disk(folder: Path) -> Iterator[DoctorCheck]:
+    """Check that recordings can be written where they go by default; nothing is left there."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            free = shutil.disk_usage(there).free
+    except OSError as error:
+        advice = "give record another folder with --out, or set PMLIVE_DATA_DIR"
+        yield DoctorCheck("disk", "problem", f"{folder} cannot be written: {error.strerror}", advice)
+        return
+    state = "problem" if free < _TOO_LITTLE_SPACE else "warning" if free < _LITTLE_SPACE else "ok"
+    advice = "" if state == "ok" else "make room, or record onto another disk with --out"
+    yield DoctorCheck("disk", state, f"{folder} can be written, {size(free)} free", advice)
+
+
+def _check_recipients(variables: Variables, origin: Origin) -> DoctorCheck | None:
+    """Return a problem if a ``.env`` that did not set the credentials sets an address that they are sent to."""
+    addresses = Venue.from_environment(variables)
+    try:
+        for field in _WITH_CREDENTIALS:
+            addresses.check_recipient(field, origin)
+    except AuthError as error:
+        return DoctorCheck("credentials", "problem", str(error), "look at what else that folder brought along")
+    return None
+
+
+def _check_wallet() -> DoctorCheck:
+    if importlib.util.find_spec("eth_account") is None:
+        found = f"{_WALLET} is set, and what reads it is not installed"
+        return DoctorCheck("credentials", "problem", found, "install it with: pip install 'pmlive[auth]'")
+    return DoctorCheck("credentials", "ok", f"{_WALLET} is set; the others are derived from it when needed")
+
+
+async def _check_network(where: Venue) -> list[DoctorCheck]:
+    """Ask every address of the venue once, and compare the clocks."""
+    proxy = _check_proxy(where)
+    if proxy.state == "problem":
+        return [proxy]
+    async with Catalogue(where, policy=Policy(timeout=_TIMEOUT, attempts=1)) as catalogue:
+        checks = await asyncio.gather(
+            _check_catalogue(catalogue, where.gamma),
+            _check_exchange(catalogue, where.clob),
+            _check_socket("books", f"{where.clob_ws}/market", "problem"),
+            _check_socket("own orders", f"{where.clob_ws}/user", "warning"),
+            _check_socket("activity", where.live_data, "warning"),
+            _check_socket("price stream", where.prices_ws, "warning"),
+        )
+    return [proxy, *(check for each in checks for check in each)]
+
+
+def _check_proxy(where: Venue) -> DoctorCheck:
+    """Check which proxies lead to the venue, and that the certificates can be read."""
+    addresses = (where.clob, where.gamma, where.clob_ws, where.live_data, where.prices_ws)
+    try:
+        proxies = [proxy_for(address) for address in addresses]
+        if any(address.startswith(("https:", "wss:")) for address in addresses):
+            tls()
+    except FeedError as error:
+        return DoctorCheck("proxy", "problem", str(error), "nothing was asked of the venue")
+    shown = dict.fromkeys("none" if proxy is None else proxy.shown for proxy in proxies)
+    return DoctorCheck("proxy", "ok", ", ".join(shown))
+
+
+async def _check_catalogue(catalogue: Catalogue, url: str) -> list[DoctorCheck]:
+    try:
+        await catalogue.search("election")
+    except (FeedError, ProtocolError) as error:
+        return [DoctorCheck("catalogue", "problem", str(error))]
+    return [DoctorCheck("catalogue", "ok", f"{url} answers")]
+
+
+async def _check_exchange(catalogue: Catalogue, url: str) -> list[DoctorCheck]:
+    before = time.time()
+    try:
+        venue_time = await catalogue.time()
+    except (FeedError, ProtocolError) as error:
+        unknown = DoctorCheck("clock", "warning", "not compared, since the venue did not give its time")
+        return [DoctorCheck("exchange", "problem", str(error)), unknown]
+    return [DoctorCheck("exchange", "ok", f"{url} answers"), _check_clock(venue_time, before, time.time())]
+
+
+def _check_clock(venue_time: float, before: float, after: float) -> DoctorCheck:
+    # The venue tells whole seconds, so its time is half a second later on average.
+    skew = (before + after) / 2 - (venue_time + 0.5)
+    if abs(skew) <= _SKEW:
+        return DoctorCheck("clock", "ok", f"within {_SKEW:g} s of the venue's")
+    found = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the venue's"
+    return DoctorCheck(
+        "clock", "warning", found, "receive times are off by as much; let the system set its clock (NTP)"
+    )
+
+
+async def _check_socket(name: str, url: str, if_refused: CheckState) -> list[DoctorCheck]:
+    problem = await probe(url, timeout=_TIMEOUT)
+    if problem is None:
+        return [DoctorCheck(name, "ok", f"{url} answers")]
+    return [DoctorCheck(name, if_refused, problem, _NETWORK_ADVICE)]

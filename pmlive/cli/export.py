@@ -1,4 +1,4 @@
-"""``pmlive export`` and ``import``: recordings for other tools, and recordings of other people's captures."""
+"""``pmlive export`` and ``import``: recordings for other tools, and recordings made of captures."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import msgspec
 
 from pmlive.captures import ImportReport, import_capture
-from pmlive.cli.options import Places, add_command, number
+from pmlive.cli.options import Places, add_command, add_recording_command, number
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
-from pmlive.cli.summary import found, missed_lines, proved_lines
+from pmlive.cli.summary import missed_in, missed_lines, proved_lines
 from pmlive.cli.text import counted, lines_of, size
 from pmlive.export import Exported, to_csv, to_duckdb, to_hftbacktest
 from pmlive.markets import clean
@@ -27,14 +27,13 @@ def add(places: Places) -> None:
 
 
 def _add_export(places: Places) -> None:
-    command = add_command(
+    command = add_recording_command(
         places,
         "export",
         _export,
         summary="Write a recording for other tools",
         more="Nothing is overwritten. The exit code is 1 if something that was recorded is not in it.",
     )
-    command.add_argument("folder", type=Path, metavar="DIR", help="the recording")
     command.add_argument(
         "--to",
         choices=("hftbacktest", "csv", "duckdb"),
@@ -70,12 +69,11 @@ def _add_import(places: Places) -> None:
         "--max-bytes",
         type=number(1, 1 << 60),
         metavar="N",
-        help="the most that one file may have, when it is unpacked (default: 100 times its size, at least 64 MiB)",
+        help="the most bytes that one file may unpack to (default: 100 times its size, at least 64 MiB)",
     )
 
 
-def _export(options: Namespace, out: Output, stop: Stop) -> int:
-    del stop
+def _export(options: Namespace, out: Output, _: Stop) -> int:
     if options.token is not None and options.to != "hftbacktest":
         raise ValueError("--token goes with --to hftbacktest only; tables are exported whole")
     out.progress(f"exporting {options.folder}")
@@ -93,9 +91,7 @@ def _export(options: Namespace, out: Output, stop: Stop) -> int:
 def _export_lines(done: Exported) -> list[str]:
     what = "event" if done.format == "hftbacktest" else "row"
     totals = f"{counted(done.rows, what)} in {counted(len(done.files), 'file')}, {size(done.bytes)}"
-    left_out = [f"token {clean(one.token_id, 24)}: {one.reason}" for one in done.skipped[:_MOST_LISTED]]
-    if len(done.skipped) > _MOST_LISTED:
-        left_out.append(f"and {len(done.skipped) - _MOST_LISTED:,} more; -o json lists all")
+    left_out = _first_lines([f"token {clean(one.token_id, 24)}: {one.reason}" for one in done.skipped])
     left_out += [f"{path} is missing" for path in done.missing]
     if done.unsealed:
         left_out.append(f"{size(done.unsealed)} of log, not sealed yet; recording into the folder again seals it")
@@ -108,10 +104,13 @@ def _export_lines(done: Exported) -> list[str]:
     ]
 
 
-def _import(options: Namespace, out: Output, stop: Stop) -> int:
-    del stop
+def _first_lines(lines: list[str]) -> list[str]:
+    more = len(lines) - _MOST_LISTED
+    return lines if more <= 0 else [*lines[:_MOST_LISTED], f"and {more:,} more; -o json lists all"]
 
-    def tell(lines: int, total: int | None) -> None:
+
+def _import(options: Namespace, out: Output, _: Stop) -> int:
+    def show(lines: int, total: int | None) -> None:
         out.progress(f"reading: {lines:,} lines" if total is None else f"importing: {lines:,} of {total:,} lines")
 
     report = import_capture(
@@ -122,10 +121,10 @@ def _import(options: Namespace, out: Output, stop: Stop) -> int:
         received=options.received,
         time_unit=options.time_unit,
         max_bytes=options.max_bytes,
-        progress=tell,
+        progress=show,
     )
     summary = info(options.out)
-    result = msgspec.to_builtins(report) | {"proved": summary.checks, "missed": found(summary)}
+    result = msgspec.to_builtins(report) | {"proved": summary.checks, "missed": missed_in(summary)}
     out.result(result, "\n".join(_import_lines(report, summary)))
     return 0 if report.whole and not (summary.gaps or summary.mismatches) else 1
 
@@ -143,7 +142,7 @@ def _import_lines(report: ImportReport, summary: RecordingSummary) -> list[str]:
         *lines_of("read", frames),
         *lines_of("times", _time_lines(report)),
         *(lines_of("not read", _not_understood_lines(report)) if report.not_understood else []),
-        *(lines_of("damaged", _damaged_lines(report)) if report.damaged else []),
+        *(lines_of("damaged", _first_lines([clean(each, 240) for each in report.damaged])) if report.damaged else []),
         *lines_of("made", [made, report.folder]),
         *lines_of("proved", proved_lines(summary.checks)),
         *lines_of("missed", _missed_lines(report, summary)),
@@ -151,7 +150,7 @@ def _import_lines(report: ImportReport, summary: RecordingSummary) -> list[str]:
 
 
 def _missed_lines(report: ImportReport, summary: RecordingSummary) -> list[str]:
-    missed = found(summary)
+    missed = missed_in(summary)
     if report.whole or missed:
         return missed_lines(missed, unsealed=summary.unsealed)
     return ["no gap in what was understood; what was not may be missing"]
@@ -165,15 +164,6 @@ def _not_understood_lines(report: ImportReport) -> list[str]:
     ]
 
 
-def _damaged_lines(report: ImportReport) -> list[str]:
-    lines = [clean(each, 240) for each in report.damaged[:_MOST_LISTED]]
-    return lines + (
-        [f"and {len(report.damaged) - _MOST_LISTED:,} more; -o json lists all"]
-        if len(report.damaged) > _MOST_LISTED
-        else []
-    )
-
-
 def _time_lines(report: ImportReport) -> list[str]:
     lines = [
         (report.own_times, "received at the capture's own times"),
@@ -181,5 +171,5 @@ def _time_lines(report: ImportReport) -> list[str]:
         (report.guessed_times, "without any time: that of the line before was taken"),
         (report.backwards, "before the line before them: its time was taken"),
     ]
-    told = [f"{counted(number, 'line')} {text}" for number, text in lines if number]
-    return told if report.own_times else [*told, "no receive time was found, so nothing can be said of latency"]
+    listed = [f"{counted(count, 'line')} {text}" for count, text in lines if count]
+    return listed if report.own_times else [*listed, "no receive time was found, so latency is unknown"]

@@ -1,37 +1,59 @@
 """``pmlive mcp``: the MCP server on standard input and output, and the configurations that make hosts start it.
 
-Only what answers the client's first words is loaded before they are answered.
+Only what answers a client's first messages is loaded before they are answered.
 """
 
+import json
 import os
+import shlex
+import sys
 from argparse import Namespace
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import msgspec
+
 from pmlive import logs
-from pmlive.cli import hosts, running
 from pmlive.cli.options import Places, add_command
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
 from pmlive.mcp.stdio import run_stdio
 from pmlive.mcp.wire import claim
+from pmlive.settings import NAMES, SECRET_NAMES
 
 if TYPE_CHECKING:
     from pmlive.mcp import Toolkit
 
-__all__ = ["add", "run"]
+__all__ = ["add"]
 
-# Clients may ask for so many levels of a book, and rows of these take a kilobyte or three.
+# Clients may ask for this many levels of a book, and rows of these take a kilobyte or three.
 _DEPTH, _ROWS = 100, 20_000
+_CONFIGURATIONS = ("all", "desktop", "code", "json")
+# The folder of Claude Desktop's configuration, by platform.
+_DESKTOP_FOLDERS = {
+    "darwin": "~/Library/Application Support/Claude",
+    "win32": "%APPDATA%/Claude",
+    "linux": "~/.config/Claude",
+}
+_DESKTOP_FILE = "claude_desktop_config.json"
 
 
-def run(arguments: Sequence[str] | None, stop: Stop) -> int:
-    """Run this command without loading the others."""
-    return running.run([add], arguments, stop)
+class _ServerEntry(msgspec.Struct, omit_defaults=True):
+    """One server in a host's configuration."""
+
+    command: str
+    args: list[str]
+    env: dict[str, str] = {}
+
+
+class _HostConfig(msgspec.Struct, rename={"servers": "mcpServers"}):
+    """A configuration, as hosts read it."""
+
+    servers: dict[str, _ServerEntry]
 
 
 def add(places: Places) -> None:
@@ -41,11 +63,9 @@ def add(places: Places) -> None:
         "mcp",
         _mcp,
         summary="Serve Claude and other MCP clients on standard input and output",
-        more="Clients start it themselves; --print-config shows how to tell them.",
+        more="Clients start it themselves; --print-config shows how to configure them.",
     )
-    command.add_argument(
-        "--recordings", type=Path, metavar="DIR", help="where the recordings are that clients may ask of"
-    )
+    command.add_argument("--recordings", type=Path, metavar="DIR", help="the recordings that clients may query")
     command.add_argument(
         "--record",
         type=Path,
@@ -57,12 +77,12 @@ def add(places: Places) -> None:
     command.add_argument("--venue", choices=("sim",), help="a simulated venue, which needs no network")
     command.add_argument(
         "--print-config",
-        choices=hosts.KINDS,
+        choices=_CONFIGURATIONS,
         nargs="?",
         const="all",
         help="print what makes Claude Desktop or Claude Code start this server, and end",
     )
-    # A host shows the log as it comes, if it reads it at all; nobody is there to ask again with -v.
+    # A host shows the log as it comes, if it reads it at all; nobody is there to run this again with -v.
     command.set_defaults(tracebacks="always")
 
 
@@ -70,16 +90,16 @@ def _mcp(options: Namespace, out: Output, stop: Stop) -> int:
     if find_spec("mcp") is None:
         raise ValueError("the MCP server needs the SDK, which is not installed; run: pip install 'pmlive[mcp]'")
     if options.print_config is not None:
-        hosts.show(options, out)
+        _print_config(options, out)
         return 0
     wire = claim()
     with stop.held():
-        run_stdio(wire, partial(_opened, options), lambda: stop.wished)
-    return _leave()
+        run_stdio(wire, partial(_toolkit, options), lambda: stop.wished)
+    return _exit()
 
 
 @contextmanager
-def _opened(options: Namespace) -> "Generator[Toolkit]":
+def _toolkit(options: Namespace) -> "Generator[Toolkit]":
     from pmlive.manager import Manager
     from pmlive.mcp.toolkit import Toolkit
 
@@ -93,7 +113,7 @@ def _opened(options: Namespace) -> "Generator[Toolkit]":
             toolkit.close()
 
 
-def _leave() -> NoReturn:
+def _exit() -> NoReturn:
     """End the program; everything is closed.
 
     What is left are threads at work for a client that is gone, or held up by a host that does not read the log; the
@@ -101,3 +121,55 @@ def _leave() -> NoReturn:
     """
     logs.flush()
     os._exit(0)
+
+
+def _print_config(options: Namespace, out: Output) -> None:
+    """Print the configuration that was asked for; as JSON alone for programs, and for files."""
+    server = _ServerEntry(*_command_line(options), _environment())
+    config = _HostConfig({"pmlive": server})
+    texts = {"desktop": _desktop_text(config), "code": _code_text(server), "json": _json_text(config)}
+    kind: str = options.print_config
+    out.result(config, texts[kind] if kind in texts else f"{texts['desktop']}\n\n{texts['code']}")
+
+
+def _command_line(options: Namespace) -> tuple[str, list[str]]:
+    command, *before = _program()
+    args = [*before, "mcp"]
+    if options.recordings is not None:
+        args += ["--recordings", str(options.recordings.expanduser().absolute())]
+    if options.record is not None:
+        args += ["--record", *([str(options.record.expanduser().absolute())] if options.record.parts else [])]
+    if options.venue is not None:
+        args += ["--venue", options.venue]
+    return command, args
+
+
+def _program() -> list[str]:
+    """Return the program that runs now by its absolute path: hosts start it elsewhere, with another search path."""
+    started = Path(sys.argv[0])
+    if started.stem == "pmlive" and started.is_file():
+        return [str(started.absolute())]
+    return [sys.executable, "-m", "pmlive"]
+
+
+def _environment() -> dict[str, str]:
+    """Return the settings of this environment, which hosts do not inherit; secrets are left out."""
+    settings = {name: os.environ[name] for name in NAMES if name not in SECRET_NAMES and os.environ.get(name)}
+    if "PMLIVE_DATA_DIR" in settings:
+        settings["PMLIVE_DATA_DIR"] = str(Path(settings["PMLIVE_DATA_DIR"]).expanduser().absolute())
+    return settings
+
+
+def _json_text(config: _HostConfig) -> str:
+    return json.dumps(msgspec.to_builtins(config), indent=2)
+
+
+def _desktop_text(config: _HostConfig) -> str:
+    folder = _DESKTOP_FOLDERS.get(sys.platform, _DESKTOP_FOLDERS["linux"])
+    return f"Claude Desktop, in {folder}/{_DESKTOP_FILE} (then restart it):\n\n{_json_text(config)}"
+
+
+def _code_text(server: _ServerEntry) -> str:
+    variables = [word for name, value in server.env.items() for word in ("--env", f"{name}={value}")]
+    words = ["claude", "mcp", "add", "--transport", "stdio", "pmlive", *variables, "--", server.command, *server.args]
+    return f"Claude Code, in a terminal:\n\n{shlex.join(words)}"

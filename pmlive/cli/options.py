@@ -1,33 +1,43 @@
-"""What the commands' options have in common, and how bad usage is told."""
+"""The parser of the command line, and what the options of its commands have in common."""
 
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from pmlive import __version__
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
 
-__all__ = ["Command", "Parser", "Places", "add_command", "amount", "number", "parser"]
+__all__ = [
+    "Command",
+    "Parser",
+    "Places",
+    "add_command",
+    "add_recording_command",
+    "amount",
+    "number",
+    "parser",
+]
 
 # Where commands are added; argparse has no public name for it.
 Places: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-# Runs with the options of the line, and gives the exit code.
+# Runs with the options that were given, and returns the exit code.
 Command: TypeAlias = Callable[[argparse.Namespace, Output, Stop], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that tells bad usage in one sentence."""
+    """A parser that answers bad usage with one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and end with exit code 2."""
+        """Print what is wrong and end with exit code 2."""
         Output("text").problem(f"{message}; see: {self.prog} --help")
         raise SystemExit(2)
 
 
 def parser() -> Parser:
-    """Make the parser that commands are added to."""
+    """Return the parser that commands are added to."""
     made = Parser(
         prog="pmlive",
         description="Record Polymarket's live order books, with every gap marked.",
@@ -39,7 +49,7 @@ def parser() -> Parser:
 
 
 def add_command(places: Places, name: str, run: Command, *, summary: str, more: str = "") -> Parser:
-    """Add a command with the options that every one has."""
+    """Add a command, with the options that every command has."""
     made = places.add_parser(
         name,
         help=summary[0].lower() + summary[1:],
@@ -53,8 +63,15 @@ def add_command(places: Places, name: str, run: Command, *, summary: str, more: 
         default="text",
         help="what to print; json is one object for programs",
     )
-    made.add_argument("-v", "--verbose", action="store_true", help="tell more of what happens, on the standard error")
+    made.add_argument("-v", "--verbose", action="store_true", help="show more of what happens, on the standard error")
     made.set_defaults(run=run, tracebacks="asked")
+    return made
+
+
+def add_recording_command(places: Places, name: str, run: Command, *, summary: str, more: str) -> Parser:
+    """Add a command whose first argument is the folder of a recording."""
+    made = add_command(places, name, run, summary=summary, more=more)
+    made.add_argument("folder", type=Path, metavar="DIR", help="the recording")
     return made
 
 
@@ -62,7 +79,7 @@ def amount(text: str) -> float:
     """Read a number above zero.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: it is not a number above zero.
     """
     try:
         value = float(text)
@@ -74,7 +91,7 @@ def amount(text: str) -> float:
 
 
 def number(least: int, most: int) -> Callable[[str], int]:
-    """Make a reader of whole numbers within bounds."""
+    """Return a reader of whole numbers from ``least`` to ``most``."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= most):

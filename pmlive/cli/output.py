@@ -1,8 +1,7 @@
-"""The one place that prints: results on the standard output, everything else on the standard error.
+"""The output of a command: results on the standard output, everything else on the standard error.
 
-Nothing that a stranger wrote reaches a terminal with control characters in it, whichever way it came. What goes to the
-standard error is written by the thread of the log, so that nobody waits for a terminal that nobody reads, and a pipe
-without a reader or a full disk costs lines and nothing else.
+No control character reaches a terminal, whoever wrote the text. The standard error is written by the log's thread, so
+that a terminal that nobody reads holds nothing up, and a pipe without a reader or a full disk costs lines only.
 """
 
 import os
@@ -17,7 +16,7 @@ import msgspec
 
 from pmlive import logs
 
-__all__ = ["Mode", "Output", "open_streams", "quiet_broken_pipe", "settle_streams"]
+__all__ = ["Mode", "Output", "discard_output", "fill_closed_streams", "flush_streams"]
 
 Mode: TypeAlias = Literal["text", "json"]
 
@@ -30,25 +29,25 @@ class Output:
     def __init__(self, mode: Mode) -> None:
         self.mode: Mode = mode
         self._lock = RLock()
-        # The line that is on the terminal now, and the one that is to be there.
+        # The progress line that is on the terminal now, and the one that is to be there.
         self._shown = ""
         self._wanted = ""
         self._redrawing = False
-        _never_fail(sys.stdout)
-        _never_fail(sys.stderr)
+        _escape_unencodable(sys.stdout)
+        _escape_unencodable(sys.stderr)
 
     def result(self, value: object, text: str) -> None:
-        """Print what was asked for at once, as an object or as text."""
+        """Print the result at once, as an object or as text."""
         self.end_progress()
         logs.flush()
         if self.mode == "text":
             logs.write(sys.stdout, f"{_visible(text)}\n")
         else:
-            # JSON is UTF-8, whatever the terminal speaks.
+            # JSON is UTF-8, whatever the encoding of the terminal.
             logs.write(sys.stdout, f"{msgspec.json.encode(value).decode()}\n", encoding="utf-8")
 
     def line(self, text: str) -> None:
-        """Print one line of what goes on; programs are told at the end."""
+        """Print one line of what happens; programs get one object at the end instead."""
         if self.mode == "json":
             return
         with self._lock:
@@ -59,19 +58,19 @@ class Output:
                 logs.write(sys.stderr, self._shown)
 
     def note(self, text: str) -> None:
-        """Say something by the way."""
-        logs.hand_over(partial(self._say, _visible(text)))
+        """Print a line on the standard error."""
+        logs.hand_over(partial(self._write_note, _visible(text)))
 
     def problem(self, text: str) -> None:
-        """Say what went wrong, in one sentence."""
+        """Print what went wrong, in one sentence, on the standard error."""
         self.note(f"pmlive: {' '.join(text.split())}")
 
     def progress(self, text: str) -> None:
-        """Show how it goes in a line that is written over; nobody is shown it but a terminal."""
+        """Show progress in one line that is written over, if the standard error is a terminal."""
         if sys.stderr is None or not sys.stderr.isatty():  # pyright: ignore[reportUnnecessaryComparison]  # it was closed
             return
         self._wanted = _visible(text)[: shutil.get_terminal_size().columns - 1]
-        # Only the newest is of interest to a terminal that was not read for a while.
+        # A terminal that was not read for a while gets the newest line only.
         if not self._redrawing:
             self._redrawing = True
             logs.hand_over(self._redraw)
@@ -80,7 +79,7 @@ class Output:
         """Leave the last progress line where it is."""
         if self._wanted:
             self._wanted = ""
-            logs.hand_over(self._leave)
+            logs.hand_over(self._end_line)
 
     def _redraw(self) -> None:
         self._redrawing = False
@@ -89,52 +88,52 @@ class Output:
                 self._shown = self._wanted
                 logs.write(sys.stderr, f"{_CLEAR}{self._shown}")
 
-    def _leave(self) -> None:
+    def _end_line(self) -> None:
         with self._lock:
             if self._shown:
                 self._shown = ""
                 logs.write(sys.stderr, "\n")
 
-    def _say(self, text: str) -> None:
+    def _write_note(self, text: str) -> None:
         with self._lock:
             logs.write(sys.stderr, f"{_CLEAR}{text}\n{self._shown}" if self._shown else f"{text}\n")
 
 
-def open_streams() -> None:
-    """Put nothing where a standard stream is closed, so that no file of a recording becomes one by its number."""
+def fill_closed_streams() -> None:
+    """Open the null device for each closed standard stream, or a recording's file would get its descriptor."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest that is free, which is this one.
+            # The lowest free descriptor, which is this one.
             os.open(os.devnull, os.O_RDWR)
 
 
-def settle_streams() -> None:
-    """Let what cannot be written go, or Python tries it again at the end and spoils the exit code."""
+def flush_streams() -> None:
+    """Flush the standard streams and discard what cannot be written, or Python tries again and spoils the exit code."""
     for number, stream in ((1, sys.__stdout__), (2, sys.__stderr__)):
         try:
             if stream is not None:
                 stream.flush()
         except OSError:
-            _to_nowhere(number)
+            _discard(number)
         except ValueError:  # a test has closed it
             continue
 
 
-def _to_nowhere(number: int) -> None:
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, number)
-    os.close(nothing)
+def discard_output() -> None:
+    """Discard further output: its reader has gone."""
+    _discard(1)
 
 
-def quiet_broken_pipe() -> None:
-    """Let the rest go nowhere: who was reading has stopped."""
-    _to_nowhere(1)
+def _discard(number: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, number)
+    os.close(null)
 
 
-def _never_fail(stream: TextIO | TextIOBase | None) -> None:
-    """Print what a terminal cannot show by its number."""
+def _escape_unencodable(stream: TextIO | TextIOBase | None) -> None:
+    """Let characters that a stream cannot encode be written as escapes."""
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
 

@@ -1,29 +1,58 @@
-"""``pmlive record``: markets of the venue into a folder, until told to stop."""
+"""``pmlive record`` and ``demo``: markets of the venue, or of a simulated one, into a folder until told to stop."""
 
 import asyncio
 import shlex
+import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from pmlive import Manager
-from pmlive.cli.options import Places, add_command, amount
+from pmlive import Manager, logs, threads
+from pmlive.cli.options import Parser, Places, add_command, amount
 from pmlive.cli.output import Output
-from pmlive.cli.session import record, tell
+from pmlive.cli.progress import Trouble, trouble_of, watch
 from pmlive.cli.signals import Stop
+from pmlive.cli.sim import add_venue, venue_of
+from pmlive.cli.summary import Run, run_of, run_text
 from pmlive.cli.text import counted, duration, lines_of
-from pmlive.cli.venues import add_venue, simulated
 from pmlive.errors import UnknownMarketError
 from pmlive.markets import Catalogue, Market, reference, tradable
-from pmlive.settings import Venue
+from pmlive.recording import info
+from pmlive.settings import Venue, data_dir
 from pmlive.sim import SimulatedVenue
+from pmlive.store import read_manifest
 
-__all__ = ["add"]
+__all__ = ["add", "add_record"]
+
+_DEMO_SECONDS = 20.0
+_DEMO_MARKETS = 3
+_DEMO_RATE = 100.0
+# Seconds that a reader of the standard output has to take the summary after a signal.
+_SUMMARY_PATIENCE = 5.0
+_POLL = 0.05
 
 
-def add(places: Places, make: Callable[[Venue], Manager] = Manager) -> None:
-    """Add the command; ``make`` makes what records."""
+def add(places: Places) -> None:
+    """Add the commands."""
+    command = add_command(
+        places,
+        "demo",
+        _demo,
+        summary="Record a simulated venue, and show what was kept and how it was proved",
+        more="Everything stays on this computer: no network and no account are needed.",
+    )
+    command.add_argument(
+        "--seconds", type=amount, default=_DEMO_SECONDS, help="how long to record (default: %(default)g)"
+    )
+    _add_out(command)
+    add_record(places)
+
+
+def add_record(places: Places, make: Callable[[Venue], Manager] = Manager) -> None:
+    """Add the command that records; ``make`` makes the manager that does it."""
     command = add_command(
         places,
         "record",
@@ -38,48 +67,71 @@ def add(places: Places, make: Callable[[Venue], Manager] = Manager) -> None:
         help="an address, a slug of a market or an event, a condition id, a token id, or a rolling series "
         "such as btc-updown-5m; with --venue sim none means all",
     )
-    command.add_argument("--out", type=Path, metavar="DIR", help="where to (default: a new folder with the others)")
+    _add_out(command)
     command.add_argument("--seconds", type=amount, metavar="N", help="how long to record (default: until Ctrl-C)")
     command.add_argument(
-        "--keep-raw", type=amount, metavar="HOURS", help="keep raw frames for so long; tables stay (default: for ever)"
+        "--keep-raw",
+        type=amount,
+        metavar="HOURS",
+        help="keep raw frames for this long; tables stay (default: for ever)",
     )
     add_venue(command)
     command.set_defaults(make=make)
+
+
+def _add_out(command: Parser) -> None:
+    command.add_argument("--out", type=Path, metavar="DIR", help="where to (default: a new folder with the others)")
+
+
+def _demo(options: Namespace, out: Output, stop: Stop) -> int:
+    folder: Path = options.out or data_dir() / f"demo-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    with stop.held(), SimulatedVenue(markets=_DEMO_MARKETS, rate=_DEMO_RATE) as sim:
+        slugs = [market.slug for market in sim.markets]
+
+        def subscribe(live: Manager) -> None:
+            live.watch(slugs)
+            live.subscribe_reference_prices("btc/usd")
+
+        run = _record_until_stopped(venue_of(sim), folder, subscribe, out, stop, seconds=options.seconds)
+        title = f"recorded {len(slugs)} simulated markets over real sockets for {duration(run.seconds)}"
+        following = [f"pmlive info {shlex.quote(run.folder)}", "pmlive search fed decision", "pmlive record MARKET"]
+        return _print_run(run, title, following, out, stop)
 
 
 def _record(options: Namespace, out: Output, stop: Stop) -> int:
     if options.venue is None:
         if not options.markets:
             raise ValueError("no market is named; find one with: pmlive search WORDS")
-        return _run(Venue.from_environment(), options.markets, options, out, stop)
+        return _record_venue(Venue.from_environment(), options.markets, options, out, stop)
     with SimulatedVenue() as sim:
         named = options.markets or [market.slug for market in sim.markets]
-        return _run(simulated(sim), named, options, out, stop)
+        return _record_venue(venue_of(sim), named, options, out, stop)
 
 
-def _run(venue: Venue, named: Sequence[str], options: Namespace, out: Output, stop: Stop) -> int:
-    wanted = asyncio.run(_wanted(venue, named, out))
+def _record_venue(venue: Venue, named: Sequence[str], options: Namespace, out: Output, stop: Stop) -> int:
+    wanted = asyncio.run(_find_markets(venue, named, out))
 
-    def begin(live: Manager) -> None:
+    def subscribe(live: Manager) -> None:
         live.watch(wanted)
 
     with stop.held():
         keep = None if options.keep_raw is None else timedelta(hours=options.keep_raw)
-        run = record(venue, options.out, begin, out, stop, seconds=options.seconds, keep_raw=keep, make=options.make)
+        run = _record_until_stopped(
+            venue, options.out, subscribe, out, stop, seconds=options.seconds, keep_raw=keep, make=options.make
+        )
         title = f"recorded {counted(len(run.markets), 'market')} for {duration(run.seconds)}"
-        after = ["", *lines_of("next", [f"pmlive info {shlex.quote(run.folder)}"])]
-        return tell(run, title, after, out=out, stop=stop)
+        return _print_run(run, title, [f"pmlive info {shlex.quote(run.folder)}"], out, stop)
 
 
-async def _wanted(venue: Venue, named: Sequence[str], out: Output) -> list[str | Market]:
-    """Find out what is meant before anything is written, so that a wrong id leaves nothing behind."""
+async def _find_markets(venue: Venue, named: Sequence[str], out: Output) -> list[str | Market]:
+    """Find the markets that are meant before anything is written, so that a wrong id leaves nothing behind."""
     wanted: list[str | Market] = []
     async with Catalogue(venue) as catalogue:
         for text in dict.fromkeys(named):
             meant = reference(text)
             if meant.kind == "words":
                 raise ValueError(
-                    f"{text[:100]!r} names no market for sure; find one with: pmlive search {shlex.quote(text)}"
+                    f"{text[:100]!r} does not identify a market; find one with: pmlive search {shlex.quote(text)}"
                 )
             [found] = await catalogue.found([text])
             for reason in found.left_out:
@@ -87,7 +139,7 @@ async def _wanted(venue: Venue, named: Sequence[str], out: Output) -> list[str |
             if meant.kind == "series":
                 wanted.append(meant.value)
                 continue
-            open_ = _open(found.markets, out)
+            open_ = _still_open(found.markets, out)
             tokens = {token_id for market in open_ for token_id in market.token_ids}
             wanted += [meant.value] if meant.value in tokens else open_
     if not wanted:
@@ -97,11 +149,11 @@ async def _wanted(venue: Venue, named: Sequence[str], out: Output) -> list[str |
     return wanted
 
 
-def _open(markets: Sequence[Market], out: Output) -> list[Market]:
-    """Leave closed markets out, and say so; say which are awaited because they have no tokens yet.
+def _still_open(markets: Sequence[Market], out: Output) -> list[Market]:
+    """Leave closed markets out and say so; say which are awaited because they have no tokens yet.
 
     Raises:
-        UnknownMarketError: none has any.
+        UnknownMarketError: none of them has tokens.
     """
     for market in markets:
         if market.closed:
@@ -114,3 +166,75 @@ def _open(markets: Sequence[Market], out: Output) -> list[Market]:
 
 def _name(market: Market) -> str:
     return market.slug or market.condition_id
+
+
+def _record_until_stopped(
+    venue: Venue,
+    folder: Path | None,
+    subscribe: Callable[[Manager], object],
+    out: Output,
+    stop: Stop,
+    *,
+    seconds: float | None,
+    keep_raw: timedelta | None = None,
+    make: Callable[[Venue], Manager] = Manager,
+) -> Run:
+    """Record until it is time or a signal comes, and return what was recorded; call it while signals are held.
+
+    Recording begins before anything is subscribed, so that it has the opening books.
+    """
+    began = time.monotonic()
+    with make(venue) as live:
+        where = live.record(folder, keep_raw=keep_raw)
+        before = read_manifest(where)
+        subscribe(live)
+        out.note(f"recording into {where}" + ("" if seconds else "; Ctrl-C ends it"))
+        gaps_before = sum(file.rows for file in before.of("gaps"))
+        watch(live, out, stop, seconds=seconds, gaps_before=gaps_before)
+        trouble = trouble_of(live)
+        elapsed = time.monotonic() - began
+        markets = [_name(market) for market in live.markets]
+        tokens = {key for one in live.subscriptions if one.channel == "market" for key in one.keys}
+        out.progress("sealing")
+    out.end_progress()
+    return run_of(
+        info(where, first_seq=before.next_seq),
+        seconds=elapsed,
+        ended_by="signal" if stop.wished else "time",
+        markets=markets,
+        wanted=tokens,
+        trouble=_with_thread_faults(trouble),
+        log_lines_lost=logs.lost(waiting=not logs.flush()),
+    )
+
+
+def _with_thread_faults(trouble: Trouble) -> Trouble:
+    faults = [f"something failed in the thread {fault.thread!r}: {fault.error}" for fault in threads.faults()]
+    ours = faults if trouble.ours is None else [trouble.ours, *faults]
+    return Trouble("; ".join(ours) or None, trouble.venue)
+
+
+def _print_run(run: Run, title: str, following: Sequence[str], out: Output, stop: Stop) -> int:
+    """Print what a run recorded and return its exit code, which is the same where it cannot be printed.
+
+    A slow reader is waited for until a signal comes; after one that ended the recording, for a few seconds.
+    """
+    printed: Future[None] = Future()
+    text = run_text(run, title, ["", *lines_of("next", following)])
+    threads.single("pmlive summary", partial(_settle, printed, partial(out.result, run, text))).start()
+    try:
+        while not stop.wished and not printed.done():
+            stop.wait(_POLL)
+        printed.result(_SUMMARY_PATIENCE)
+    except TimeoutError:
+        out.problem("the summary could not be printed: nobody reads the standard output")
+    except OSError as error:
+        out.problem(f"the summary could not be printed on the standard output: {error.strerror}")
+    return 1 if run.found else 0
+
+
+def _settle(future: "Future[None]", work: Callable[[], None]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:  # noqa: BLE001  # it is raised where the future is waited for
+        future.set_exception(error)

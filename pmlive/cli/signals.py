@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: an exception while nothing is open, a wish to stop while something is."""
+"""Ctrl-C and SIGTERM: an exception while nothing is open, a request to stop while something is."""
 
 import signal
 import threading
@@ -16,7 +16,7 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Stop:
-    """The user's wish to stop, from any of these signals; use it as a context manager in the main thread."""
+    """The user's request to stop, by any of these signals; use it as a context manager in the main thread."""
 
     def __init__(self) -> None:
         self._wished = threading.Event()
@@ -24,29 +24,29 @@ class Stop:
         self._before: dict[signal.Signals, _Handler] = {}
 
     def __enter__(self) -> Self:
-        """Listen to the signals."""
+        """Handle the signals."""
         if threading.current_thread() is not threading.main_thread():
             return self
         for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
-            # nohup has its reason.
+            # A program under nohup outlives its terminal.
             if number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN:
                 continue
-            self._before[number] = signal.signal(number, self._came)
+            self._before[number] = signal.signal(number, self._received)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the signals to whom they belonged."""
+        """Restore the handlers that were there before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     @property
     def wished(self) -> bool:
-        """Tell whether a signal came while held."""
+        """Whether a signal came while held."""
         return self._wished.is_set()
 
     @contextmanager
     def held(self) -> Generator[None]:
-        """Take signals as wishes in this block, which has something to seal: none of them interrupts it."""
+        """Take signals as requests in this block, which has something to seal: none of them interrupts it."""
         self._held = True
         try:
             yield
@@ -54,10 +54,10 @@ class Stop:
             self._held = False
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long at most; tell whether to stop."""
+        """Wait at most this long; return whether to stop."""
         return self._wished.wait(seconds)
 
-    def _came(self, number: int, frame: FrameType | None) -> None:
+    def _received(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         if not self._held:
             raise KeyboardInterrupt

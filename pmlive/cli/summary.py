@@ -1,4 +1,4 @@
-"""What a recording has in the end: what was kept, what was proved, what was missed."""
+"""Summaries of a recording and of a run: what was kept, what was proved, what was missed."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,13 +13,13 @@ from pmlive.cli.text import counted, duration, lines_of, moment, size
 from pmlive.integrity import Counts
 from pmlive.recording import RecordedGap, RecordingSummary
 
-__all__ = ["Kept", "Missed", "Run", "found", "missed_lines", "proved_lines", "run_of", "run_text"]
+__all__ = ["Kept", "Missed", "Run", "missed_in", "missed_lines", "proved_lines", "run_of", "run_text"]
 
 _MOST_GAPS = 12
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What is on the disk; ``unsealed`` is bytes of log that the tables do not have yet."""
+    """Counts of what is on the disk; ``unsealed`` is bytes of log that the tables do not have yet."""
 
     rows: dict[str, int]
     frames: int
@@ -29,7 +29,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Missed(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known to be missing; the seconds of a gap without an end are those up to the last frame."""
+    """One gap; if it has no end, its seconds are those up to the last frame."""
 
     started: datetime
     ended: datetime | None
@@ -52,7 +52,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     without_book: list[str]
     trouble: str | None
     log_lines_lost: int
-    # Whether what is listed above is something that was to be had: a run that was ended at once waited for nothing.
+    # Whether any of this is a finding, which exit code 1 stands for: a run that was ended at once waited for nothing.
     found: bool
 
 
@@ -66,11 +66,11 @@ def run_of(
     trouble: Trouble,
     log_lines_lost: int,
 ) -> Run:
-    """Put together what a run recorded."""
-    missed = found(summary)
-    # Of what is not sealed nobody has looked which tokens it has.
+    """Return the summary of a run."""
+    missed = missed_in(summary)
+    # The summary does not know which tokens unsealed records have.
     without_book = [] if summary.unsealed else sorted(set(wanted) - set(summary.tokens))
-    # A token whose book is late, or a venue that is away, is a gap as well. Before it is one, a signal may end the run.
+    # A book that is late, or a venue that is away, becomes a gap in time. A signal may end the run before it does.
     lacking = ended_by == "time" and bool(without_book or trouble.venue)
     return Run(
         folder=summary.path,
@@ -93,8 +93,8 @@ def run_of(
     )
 
 
-def found(summary: RecordingSummary) -> list[Missed]:
-    """List the gaps of a recording with their length."""
+def missed_in(summary: RecordingSummary) -> list[Missed]:
+    """List the gaps of a recording with their lengths."""
     return [
         Missed(
             started=gap.started,
@@ -109,7 +109,7 @@ def found(summary: RecordingSummary) -> list[Missed]:
 
 
 def run_text(run: Run, title: str, after: Sequence[str]) -> str:
-    """Write what a run recorded, for people."""
+    """Write the summary of a run for people."""
     lines = [
         title,
         "",
@@ -123,7 +123,7 @@ def run_text(run: Run, title: str, after: Sequence[str]) -> str:
 
 
 def proved_lines(checks: Counts) -> list[str]:
-    """Write the outcomes of the three checks."""
+    """Write the counts of the three checks."""
     hashes = f"{checks.hash_verified:,} verified, {checks.hash_unverifiable:,} unverifiable"
     return [
         f"hash of the venue   {hashes}, {_mismatches(checks.hash_mismatch)}",
@@ -133,9 +133,9 @@ def proved_lines(checks: Counts) -> list[str]:
 
 
 def missed_lines(missed: Sequence[Missed], *, unsealed: int) -> list[str]:
-    """Write the gaps: their number by cause, and the first of them one by one."""
+    """Write the gaps: how many by cause, and the first of them one by one."""
     if not missed:
-        return ["no gap in what is sealed; the log was not looked at" if unsealed else "nothing was missed"]
+        return ["no gap in what is sealed; the log was not checked" if unsealed else "nothing was missed"]
     causes = Counter(gap.cause for gap in missed)
     lines = [", ".join(f"{counted(number, 'gap')} by {cause}" for cause, number in causes.most_common())]
     alike: dict[tuple[object, ...], list[Missed]] = {}
@@ -152,7 +152,7 @@ def _run_missed_lines(run: Run) -> list[str]:
     if run.log_lines_lost:
         lines.append(f"{counted(run.log_lines_lost, 'line')} of the log could not be written; no data depends on them")
     if run.without_book:
-        lines.append(f"no book came of {counted(len(run.without_book), 'token')} of those that were subscribed")
+        lines.append(f"no book came for {counted(len(run.without_book), 'token')} of those that were subscribed")
     if lines and not run.missed:
         return lines
     return lines + missed_lines(run.missed, unsealed=run.kept.unsealed)

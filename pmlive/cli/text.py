@@ -1,4 +1,4 @@
-"""Numbers, times and tables as people read them."""
+"""Numbers, times and tables written for people."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ _KILO = 1000
 
 
 def counted(number: int, noun: str) -> str:
-    """Count things.
+    """Write a number of things.
 
     >>> counted(1, "gap"), counted(12345, "row")
     ('1 gap', '12,345 rows')

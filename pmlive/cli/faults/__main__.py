@@ -1,4 +1,4 @@
-"""Run the recorder of one trial."""
+"""The entry point of a trial's recorder."""
 
 from pmlive.cli.faults.recorder import main
 

@@ -1,158 +1,179 @@
-"""Faults of connections and handshakes."""
+"""Faults of connections: handshakes, credentials, silences, and messages that are spoilt, doubled or lost."""
 
 import shutil
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
-from pmlive.cli.faults.recorder import ImpatientManager
-from pmlive.cli.faults.row import Expected, Row
-from pmlive.cli.faults.scene import NotInTimeError, Scene
+import msgspec
+import polars as pl
+
+from pmlive.cli.faults.cases import Expected, FaultCase
+from pmlive.cli.faults.recorder import FastManager
+from pmlive.cli.faults.trial import Trial, TrialError
 from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, PmliveError
+from pmlive.recording import open_recording
 from pmlive.settings import Variables, Venue
+from pmlive.sim import FaultKind
 from pmlive.threads import single
 
-__all__ = ["CONNECTIONS"]
+__all__ = ["CONNECTIONS", "MESSAGES", "SILENCES"]
 
-_GONE = Expected(causes=frozenset({"disconnect"}))
+_DISCONNECT = frozenset({"disconnect"})
+_ANY_OF_CONNECTION = frozenset({"disconnect", "silence", "late opening book"})
+_DISCONNECTED = Expected(causes=_DISCONNECT)
 # A connection that is given up for silence is a gap by silence, one that the other side ends is one by disconnect.
-_GONE_OR_SILENT = Expected(causes=frozenset({"disconnect", "silence", "late opening book"}), patience=9.0, before=5.0)
-_NEVER_HAD = Expected(
-    causes=frozenset({"late opening book", "disconnect", "silence"}), recovers=False, before=60.0, refused="all"
-)
-_DROPPED = 0.3
+_DISCONNECTED_OR_SILENT = Expected(causes=_ANY_OF_CONNECTION, max_age=9.0, before=5.0)
+_NEVER_CONNECTED = Expected(causes=_ANY_OF_CONNECTION, recovers=False, before=60.0, refused="all")
+# Silence is found when it has lasted too long; until then a book may be given that is this old.
+_SILENT = Expected(causes=frozenset({"silence"}), max_age=10.0, before=4.0)
+_ONE_SILENT = Expected(causes=frozenset({"silence", "mismatch"}), gaps="some", refused="some", max_age=12.0, before=4.0)
+# Where the token of a message is known, the other books may go on.
+# A whole book may be back within milliseconds, before a refusal is observed.
+_SPOILT = frozenset({"malformed", "mismatch"})
+_ONE_DOUBTED = Expected(causes=_SPOILT, gaps="at least one", refused="any")
+_ALL_DOUBTED = Expected(causes=_SPOILT, gaps="all", refused="any")
+# A state that the next message puts right is not proved, and is no gap.
+_WRONG = Expected(causes=_SPOILT, gaps="any", refused="any", code=None)
+_HARMLESS = Expected(causes=frozenset(), gaps="none", refused="none", code=0)
+_COUNTED = Expected(causes=frozenset({"malformed"}), gaps="none", refused="none", code=1)
+_SLOW = Expected(causes=frozenset(), gaps="none", refused="none", code=0, max_age=9.0, lag=9.0)
+
+_S = 1_000_000_000
+# How long things last, in seconds.
 _LOOP_SECONDS = 6.0
-_MOST_DIALS_IN_LOOP = 16
 _AUTH_SECONDS = 10.0
-_MOST_TRIES = 3
-_AWAY = 1.5
+_AWAY_SECONDS = 1.5
+_SILENT_SECONDS = 12.0
+_QUIET_SECONDS = 9.0
+_SPOILT_SECONDS = 2.0
+_LASTING_SECONDS = 4.0
+_RETRY_AFTER = 4
+_MOST_DIALS_IN_LOOP = 16
+_MOST_AUTH_DIALS = 3
+# Later than any time: no change counts as missed, and no book of the recording is checked.
+_NEVER_NS = 2**62
 
 
-def _closed(code: int) -> Row:
-    def act(scene: Scene) -> None:
-        scene.hold_off()
-        scene.sim.fault("close", channel="market", number=code)
-        scene.until_refused()
+def _ended(name: str, kind: FaultKind, *, number: int | None = None, detail: str = "") -> FaultCase:
+    def inject(trial: Trial) -> None:
+        trial.cut(kind, number=number, detail=detail)
 
-    return Row(name=f"close with {code}", group="connection", act=act, expected=_GONE)
+    return FaultCase(name=name, group="connection", inject=inject, expected=_DISCONNECTED)
 
 
-def _cut(manner: Literal["", "fin", "half frame", "reset"], name: str) -> Row:
-    def act(scene: Scene) -> None:
-        scene.hold_off()
-        scene.sim.fault("drop", channel="market", detail=manner)
-        scene.until_refused()
-
-    return Row(name=name, group="connection", act=act, expected=_GONE)
-
-
-def _accepted_and_closed(scene: Scene) -> None:
-    before = len(scene.sim.dials)
-    fault = scene.sim.fault("close", channel="market", seconds=_LOOP_SECONDS * 5)
-    scene.until_refused()
-    scene.calm(_LOOP_SECONDS)
-    dials = sum(dial.channel == "market" for dial in scene.sim.dials[before:])
+def _accepted_and_closed(trial: Trial) -> None:
+    before = len(trial.sim.dials)
+    fault = trial.sim.fault("close", channel="market", seconds=_LOOP_SECONDS * 5)
+    trial.wait_for_refusals()
+    trial.sleep(_LOOP_SECONDS)
+    dials = sum(dial.channel == "market" for dial in trial.sim.dials[before:])
     if dials > _MOST_DIALS_IN_LOOP:
-        scene.complaints.append(f"{dials} dials in {_LOOP_SECONDS:.0f} s to a venue that closes every connection")
+        trial.complaints.append(f"{dials} dials in {_LOOP_SECONDS:.0f} s to a venue that closes every connection")
     fault.clear()
 
 
-def _refused(status: int, *, detail: str = "", name: str = "") -> Row:
-    def act(scene: Scene) -> None:
-        refusal = scene.sim.fault("refuse", channel="market", number=status, detail=detail, times=2)
-        scene.sim.fault("drop", channel="market")
-        scene.until_refused()
-        scene.until(lambda: refusal.count, "that it dials again")
-        scene.calm(_AWAY)
-        refusal.clear()
-
-    return Row(name=name or f"handshake answered {status}", group="handshake", act=act, expected=_GONE)
+def _half_open(trial: Trial) -> None:
+    """Let nothing through in either direction, and cut nothing."""
+    fault = trial.sim.fault("dead", channel="market")
+    trial.wait_for_refusals()
+    trial.sleep(_AWAY_SECONDS)
+    fault.clear()
 
 
-def _told_when_to_come_back(scene: Scene) -> None:
-    refusal = scene.sim.fault("refuse", channel="market", number=429, detail="4", times=1)
-    scene.sim.fault("drop", channel="market")
-    scene.until(lambda: refusal.count, "that it dials again")
-    scene.until_given(since=scene.began + 1_000_000_000)
-    first, second = [dial.at for dial in scene.sim.dials if dial.channel == "market"][-2:]
-    if second - first < float(4) - 0.1:
-        scene.complaints.append(f"dialled again after {second - first:.1f} s, where Retry-After said 4 s")
+def _slow(trial: Trial) -> None:
+    """Let bytes arrive drop by drop, which is late and no silence."""
+    trial.sim.fault("slow", channel="market", number=20_000, seconds=_LASTING_SECONDS)
+    trial.sleep(_LASTING_SECONDS)
 
 
-def _not_http(words: str) -> Callable[[Scene], None]:
-    def act(scene: Scene) -> None:
-        fault = scene.sim.fault("no_http", channel="market", detail=words)
-        scene.sim.fault("drop", channel="market")
-        scene.until_refused()
-        scene.until(lambda: fault.count, "that it dials again")
-        scene.calm(_AWAY)
+def _giant(trial: Trial) -> None:
+    fault = trial.sim.fault("giant", channel="market", number=2)
+    trial.sim.fault("drop", channel="market")
+    trial.wait_until(lambda: fault.count, "an opening array of 17 MiB")
+    trial.wait_for_books(since=trial.began_ns + _S)
+    sockets = {one.id: len(one.tokens) for one in trial.sim.connections if one.channel == "market"}
+    if sorted(sockets.values()) != [2, 2]:
+        trial.complaints.append(f"the tokens are on connections of {sorted(sockets.values())}, not of 2 and 2")
+    fault.clear()
+
+
+def _handshake(
+    name: str, kind: FaultKind, *, number: int | None = None, detail: str = "", times: int | None = None
+) -> FaultCase:
+    """Return a case in which handshakes fail for a while after the connection is lost."""
+
+    def inject(trial: Trial) -> None:
+        fault = trial.sim.fault(kind, channel="market", number=number, detail=detail, times=times)
+        trial.sim.fault("drop", channel="market")
+        trial.wait_for_refusals()
+        trial.wait_until(lambda: fault.count, "another dial")
+        trial.sleep(_AWAY_SECONDS)
         fault.clear()
 
-    return act
+    return FaultCase(name=name, group="handshake", inject=inject, expected=_DISCONNECTED)
 
 
-def _half_open(scene: Scene) -> None:
-    """Let nothing through in either direction, and cut nothing."""
-    fault = scene.sim.fault("dead", channel="market")
-    scene.until_refused()
-    scene.calm(_AWAY)
-    fault.clear()
+def _retry_after(trial: Trial) -> None:
+    refusal = trial.sim.fault("refuse", channel="market", number=429, detail=str(_RETRY_AFTER), times=1)
+    trial.sim.fault("drop", channel="market")
+    trial.wait_until(lambda: refusal.count, "another dial")
+    trial.wait_for_books(since=trial.began_ns + _S)
+    first, second = [dial.at for dial in trial.sim.dials if dial.channel == "market"][-2:]
+    if second - first < _RETRY_AFTER - 0.1:
+        trial.complaints.append(f"dialled again after {second - first:.1f} s, where Retry-After said {_RETRY_AFTER} s")
 
 
-def _slow(scene: Scene) -> None:
-    """Let bytes come drop by drop, which is late and no silence."""
-    scene.sim.fault("slow", channel="market", number=20_000, seconds=4.0)
-    scene.calm(4.0)
+def _unreachable(name: str, environment: Callable[[Trial], dict[str, str]]) -> FaultCase:
+    """Return a case in which the recorder never connects."""
+    return FaultCase(
+        name=name,
+        group="handshake",
+        inject=_never_connected,
+        expected=_NEVER_CONNECTED,
+        environment=environment,
+        start=_start_without_books,
+    )
 
 
-def _giant(scene: Scene) -> None:
-    fault = scene.sim.fault("giant", channel="market", number=2)
-    scene.sim.fault("drop", channel="market")
-    scene.until(lambda: fault.count, "an opening array of 17 MiB")
-    scene.until_given(since=scene.began + 1_000_000_000)
-    sockets = {one.id: len(one.tokens) for one in scene.sim.connections if one.channel == "market"}
-    if sorted(sockets.values()) != [2, 2]:
-        scene.complaints.append(f"the tokens are on connections of {sorted(sockets.values())}, not of 2 and 2")
-    fault.clear()
+def _never_connected(trial: Trial) -> None:
+    trial.wait_for_refusals()
+    trial.sleep(5.0)
 
 
-def _closed_port(scene: Scene) -> dict[str, str]:
-    del scene
+def _start_without_books(trial: Trial) -> None:
+    """Start a recorder whose books can never come, and wait until every token is subscribed."""
+    trial.start()
+    trial.wait_until(
+        lambda: any(len(seen.books) == len(trial.tokens) for seen in trial.observations),
+        "a subscription of every token",
+    )
+    trial.ready_ns = _NEVER_NS
+
+
+def _closed_port(_: Trial) -> dict[str, str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     return {"PMLIVE_CLOB_WS_URL": f"ws://127.0.0.1:{port}/ws"}
 
 
-def _no_such_name(scene: Scene) -> dict[str, str]:
-    del scene
+def _unknown_host(_: Trial) -> dict[str, str]:
     return {"PMLIVE_CLOB_WS_URL": "wss://pmlive-faults.invalid/ws"}
 
 
-def _begin_without(scene: Scene) -> None:
-    """Start a recorder whose books can never come, and wait until it said so often enough."""
-    scene.start()
-    scene.until(lambda: any(len(sight.books) == len(scene.tokens) for sight in scene.sights), "that tokens are wanted")
-    scene.settled = 2**62
-
-
-def _never_had(scene: Scene) -> None:
-    scene.until_refused()
-    scene.calm(5.0)
-
-
-def _untrusted(scene: Scene) -> dict[str, str]:
-    """Serve TLS with a certificate that nobody knows."""
+def _unknown_certificate(trial: Trial) -> dict[str, str]:
+    """Serve TLS with a certificate that no authority has signed."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        raise NotInTimeError("openssl is not installed, so that no certificate can be made")
-    key, certificate = scene.folder / "key.pem", scene.folder / "certificate.pem"
+        raise TrialError("openssl is not installed, so that no certificate can be made")
+    key, certificate = trial.folder / "key.pem", trial.folder / "certificate.pem"
     subprocess.run(  # noqa: S603  # our own words
         [
             *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
@@ -181,29 +202,29 @@ def _tls_port(certificate: Path, key: Path) -> int:
     return int(listener.getsockname()[1])
 
 
-def _denied(manner: str, scene: Scene) -> None:
-    """Ask for own orders with credentials that are refused: a typed error soon, after few tries."""
-    scene.sim.fault("deny", channel="user", detail=manner)
+def _refused_credentials(manner: str, trial: Trial) -> None:
+    """Subscribe to own orders with credentials that are refused: a typed error comes soon, after few dials."""
+    trial.sim.fault("deny", channel="user", detail=manner)
     credentials = Credentials(
-        api_key=scene.sim.credentials.api_key,
-        secret=scene.sim.credentials.secret,
-        passphrase=scene.sim.credentials.passphrase,
+        api_key=trial.sim.credentials.api_key,
+        secret=trial.sim.credentials.secret,
+        passphrase=trial.sim.credentials.passphrase,
     )
-    venue = Venue.from_environment(Variables(scene.sim.environment()))
-    with ImpatientManager(venue, credentials) as live:
+    venue = Venue.from_environment(Variables(trial.sim.environment()))
+    with FastManager(venue, credentials) as live:
         live.subscribe_user_orders()
         try:
-            scene.until(lambda: _refusal(live) is not None, "an error about the credentials", _AUTH_SECONDS)
-        except NotInTimeError as late:
-            scene.complaints.append(str(late))
-        tries = sum(dial.channel == "user" for dial in scene.sim.dials)
-        if tries > _MOST_TRIES:
-            scene.complaints.append(f"{tries} tries with refused credentials")
+            trial.wait_until(lambda: _refusal(live) is not None, "an error about the credentials", _AUTH_SECONDS)
+        except TrialError as late:
+            trial.complaints.append(str(late))
+        dials = sum(dial.channel == "user" for dial in trial.sim.dials)
+        if dials > _MOST_AUTH_DIALS:
+            trial.complaints.append(f"{dials} dials with refused credentials")
         if live.report().connections.clob.authenticated:
-            scene.complaints.append("the status says that the credentials were accepted")
+            trial.complaints.append("the status says that the credentials were accepted")
 
 
-def _refusal(live: ImpatientManager) -> PmliveError | None:
+def _refusal(live: FastManager) -> PmliveError | None:
     try:
         live.unsubscribe(live.subscribe_user_orders().id)
     except AuthError as error:
@@ -211,62 +232,203 @@ def _refusal(live: ImpatientManager) -> PmliveError | None:
     return None
 
 
-CONNECTIONS: tuple[Row, ...] = (
-    *(_closed(code) for code in (1000, 1001, 1008, 1012, 1013)),
-    _cut("fin", "end without a close frame"),
-    _cut("half frame", "end within a frame"),
-    _cut("reset", "reset of TCP"),
-    Row(name="accepted, then closed", group="connection", act=_accepted_and_closed, expected=_GONE),
-    Row(
-        name="network gone, nothing cut",
-        group="connection",
-        act=_half_open,
-        expected=_GONE_OR_SILENT,
+def _frozen(trial: Trial) -> None:
+    fault = trial.sim.fault("stall", channel="market")
+    trial.wait_for_refusals()
+    fault.clear()
+
+
+def _frozen_without_rest(trial: Trial) -> None:
+    """Answer PINGs and send no data, while REST is down as well."""
+    trial.sim.fault("refuse", channel="clob", number=503)
+    trial.sim.fault("stall", channel="market")
+    trial.wait_for_refusals()
+    trial.sim.clear_faults()
+
+
+def _frozen_to_the_end(trial: Trial) -> None:
+    """Let the recording end while nothing comes and REST, which would show it, is down."""
+    trial.sim.fault("refuse", channel="clob", number=503)
+    trial.sim.fault("stall", channel="market")
+    trial.sleep(_SILENT_SECONDS)
+
+
+def _one_frozen(trial: Trial) -> None:
+    token = trial.tokens[0]
+    fault = trial.sim.fault("silent", token_id=token)
+    trial.wait_for_refusals([token])
+    fault.clear()
+
+
+def _market_forgotten(trial: Trial) -> None:
+    # The venue sends the changes of both outcomes to whoever asked for one.
+    tokens = trial.sim.markets[0].token_ids
+    for token in tokens:
+        trial.sim.fault("forget", token_id=token)
+    # The books are asked for again, and may come before a refusal is observed.
+    trial.sleep(_SILENT_SECONDS)
+
+
+def _all_forgotten(trial: Trial) -> None:
+    trial.sim.fault("forget")
+    trial.wait_for_refusals()
+
+
+def _no_first_book(trial: Trial) -> None:
+    """Reconnect without the book of one token, whose changes come all the same; REST has it."""
+    trial.sim.fault("no_opening", token_id=trial.tokens[0], times=2)
+    trial.cut()
+
+
+def _no_book_at_all(trial: Trial) -> None:
+    """Reconnect to changes without books, while REST is down."""
+    trial.sim.fault("refuse", channel="clob", number=503)
+    trial.sim.fault("no_opening", times=200)
+    trial.cut()
+    # A trade is followed by a book, which ends the fault for its token.
+    trial.sleep(3.0)
+    trial.sim.clear_faults()
+
+
+def _quiet_then_cut(trial: Trial) -> None:
+    """Cut a connection that was quiet for a while, although PINGs were answered."""
+    trial.sleep(_QUIET_SECONDS)
+    trial.began_ns = time.time_ns()
+    trial.cut()
+
+
+def _resolved_while_away(trial: Trial) -> None:
+    """Resolve a market while nothing is connected."""
+    refusal = trial.sim.fault("refuse", channel="market", number=503, detail="1")
+    trial.sim.fault("drop", channel="market")
+    trial.wait_for_refusals()
+    market = trial.sim.markets[0]
+    trial.sim.resolve(market)
+    trial.resolved |= set(market.token_ids)
+    refusal.clear()
+    trial.wait_until(lambda: _is_resolved(trial, market.condition_id), "the outcome of the market", 20.0)
+
+
+def _is_resolved(trial: Trial, market: str) -> bool:
+    events = open_recording(trial.recording).scan("market_events").filter(pl.col("market") == market)
+    return "market_resolved" in events.select("kind").collect()["kind"]
+
+
+def _spoilt(name: str, kind: FaultKind, detail: str, expected: Expected, *, seconds: float | None = None) -> FaultCase:
+    """Return a case that spoils one message, or every message for some seconds, as after a change at the venue."""
+
+    def inject(trial: Trial) -> None:
+        fault = trial.sim.fault(kind, channel="market", detail=detail, seconds=seconds)
+        trial.wait_until(lambda: fault.count, "a message to spoil")
+        trial.sleep(seconds or _SPOILT_SECONDS)
+
+    return FaultCase(name=name, group="message", inject=inject, expected=expected)
+
+
+CONNECTIONS: tuple[FaultCase, ...] = (
+    *(_ended(f"close with {code}", "close", number=code) for code in (1000, 1001, 1008, 1012, 1013)),
+    _ended("end without a close frame", "drop", detail="fin"),
+    _ended("end within a frame", "drop", detail="half frame"),
+    _ended("reset of TCP", "drop", detail="reset"),
+    FaultCase(name="accepted, then closed", group="connection", inject=_accepted_and_closed, expected=_DISCONNECTED),
+    FaultCase(
+        name="network gone, nothing cut", group="connection", inject=_half_open, expected=_DISCONNECTED_OR_SILENT
     ),
-    Row(
-        name="bytes drop by drop",
-        group="connection",
-        act=_slow,
-        expected=Expected(causes=frozenset(), gaps="none", refused="none", code=0, patience=9.0, lag=9.0),
-    ),
-    Row(name="opening array of 17 MiB", group="connection", act=_giant, expected=_GONE),
-    Row(name="handshake answered 429", group="handshake", act=_told_when_to_come_back, expected=_GONE),
-    *(_refused(status) for status in (503, 520, 401, 403, 404)),
-    _refused(302, detail="http://127.0.0.1:9/", name="handshake redirected"),
-    Row(name="handshake answered in no HTTP", group="handshake", act=_not_http("SSH-2.0-venue\r\n"), expected=_GONE),
-    Row(name="handshake not answered", group="handshake", act=_not_http(""), expected=_GONE),
-    Row(
-        name="name that is not known",
-        group="handshake",
-        act=_never_had,
-        expected=_NEVER_HAD,
-        setting=_no_such_name,
-        begin=_begin_without,
-    ),
-    Row(
-        name="port that is closed",
-        group="handshake",
-        act=_never_had,
-        expected=_NEVER_HAD,
-        setting=_closed_port,
-        begin=_begin_without,
-    ),
-    Row(
-        name="certificate that nobody knows",
-        group="handshake",
-        act=_never_had,
-        expected=_NEVER_HAD,
-        setting=_untrusted,
-        begin=_begin_without,
-    ),
+    FaultCase(name="bytes drop by drop", group="connection", inject=_slow, expected=_SLOW),
+    FaultCase(name="opening array of 17 MiB", group="connection", inject=_giant, expected=_DISCONNECTED),
+    FaultCase(name="handshake answered 429", group="handshake", inject=_retry_after, expected=_DISCONNECTED),
     *(
-        Row(
+        _handshake(f"handshake answered {status}", "refuse", number=status, times=2)
+        for status in (503, 520, 401, 403, 404)
+    ),
+    _handshake("handshake redirected", "refuse", number=302, detail="http://127.0.0.1:9/", times=2),
+    _handshake("handshake answered in no HTTP", "no_http", detail="SSH-2.0-venue\r\n"),
+    _handshake("handshake not answered", "no_http"),
+    _unreachable("name that is not known", _unknown_host),
+    _unreachable("port that is closed", _closed_port),
+    _unreachable("certificate that nobody knows", _unknown_certificate),
+    *(
+        FaultCase(
             name=f"credentials refused by {manner or 'a cut'}",
             group="credentials",
-            act=partial(_denied, manner),
+            inject=partial(_refused_credentials, manner),
             expected=Expected(causes=frozenset()),
-            apart=True,
+            recorded=False,
         )
         for manner in ("", "close", "words", "silence")
     ),
+)
+
+SILENCES: tuple[FaultCase, ...] = (
+    FaultCase(name="frozen, PING answered", group="silence", inject=_frozen, expected=_SILENT),
+    FaultCase(name="frozen, REST answers 503", group="silence", inject=_frozen_without_rest, expected=_SILENT),
+    FaultCase(
+        name="frozen to the end, REST answers 503",
+        group="silence",
+        inject=_frozen_to_the_end,
+        expected=Expected(causes=frozenset({"silence"}), max_age=10.0, before=4.0, recovers=False),
+    ),
+    FaultCase(name="one token frozen", group="silence", inject=_one_frozen, expected=_ONE_SILENT),
+    FaultCase(
+        name="one market forgotten",
+        group="silence",
+        inject=_market_forgotten,
+        expected=msgspec.structs.replace(_ONE_SILENT, refused="any"),
+    ),
+    FaultCase(name="every token forgotten", group="silence", inject=_all_forgotten, expected=_SILENT),
+    FaultCase(
+        name="no first book of one token",
+        group="silence",
+        inject=_no_first_book,
+        expected=Expected(causes=frozenset({"disconnect", "late opening book"})),
+    ),
+    FaultCase(
+        name="changes without books, REST answers 503",
+        group="silence",
+        inject=_no_book_at_all,
+        expected=Expected(causes=_ANY_OF_CONNECTION),
+    ),
+    FaultCase(
+        name="cut after a quiet time",
+        group="silence",
+        inject=_quiet_then_cut,
+        rate=0.0,
+        expected=Expected(causes=_DISCONNECT, before=1.5),
+    ),
+    FaultCase(
+        name="resolved while away",
+        group="silence",
+        inject=_resolved_while_away,
+        expected=Expected(causes=_ANY_OF_CONNECTION),
+    ),
+)
+
+MESSAGES: tuple[FaultCase, ...] = (
+    _spoilt("half of a JSON text", "garbage", "json", _ONE_DOUBTED),
+    _spoilt("bytes that are no UTF-8", "garbage", "utf8", _ALL_DOUBTED),
+    _spoilt("50,000 brackets", "garbage", "deep", _ALL_DOUBTED),
+    _spoilt("NUL bytes", "garbage", "nul", _ALL_DOUBTED),
+    _spoilt("an empty text", "garbage", "empty", _ALL_DOUBTED),
+    _spoilt("a change in a binary frame", "garbage", "binary", _HARMLESS),
+    _spoilt("an element that is no message", "garbage", "element", _ALL_DOUBTED),
+    _spoilt("a kind that is not known, of a token", "garbage", "kind", _ONE_DOUBTED),
+    _spoilt("a kind that is not known, of nobody here", "garbage", "unknown", _COUNTED),
+    _spoilt("a key with another name", "garbage", "renamed", _ONE_DOUBTED),
+    _spoilt("a token under another name", "garbage", "unnamed", _ONE_DOUBTED),
+    _spoilt("keys with other names for good", "garbage", "renamed", _ONE_DOUBTED, seconds=_LASTING_SECONDS),
+    _spoilt("kinds that are not known for good", "garbage", "kind", _ONE_DOUBTED, seconds=_LASTING_SECONDS),
+    _spoilt("a field that is missing", "garbage", "missing", _ONE_DOUBTED),
+    _spoilt("a change that is torn", "garbage", "torn", _WRONG),
+    _spoilt("a price that is no number", "garbage", "nan", _ONE_DOUBTED),
+    _spoilt("a price below 0", "garbage", "negative", _ONE_DOUBTED),
+    _spoilt("a price above 1", "garbage", "above one", _ONE_DOUBTED),
+    _spoilt("a size below 0", "garbage", "negative size", _ONE_DOUBTED),
+    _spoilt("a change that is lost", "skip", "", _WRONG),
+    _spoilt("two changes in the wrong order", "reorder", "", _WRONG),
+    _spoilt("a change twice", "duplicate", "", _HARMLESS),
+    _spoilt("a change twice, turned around", "duplicate", "swapped", _HARMLESS),
+    _spoilt("a trade twice", "duplicate", "trade", _HARMLESS),
+    _spoilt("a hash that is wrong", "lie", "", _WRONG),
+    _spoilt("a best bid that is wrong", "lie_best", "", _WRONG),
+    _spoilt("a book that crosses itself", "cross", "", _WRONG),
 )

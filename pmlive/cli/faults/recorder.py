@@ -1,7 +1,7 @@
-"""The recorder that faults are tried on: ``pmlive record`` with less patience, whose books are looked at as it runs.
+"""The recorder that faults are tried on: ``pmlive record`` with short delays, whose books are observed as it runs.
 
-``python -m pmlive.cli.faults FD BELL record …`` writes what its books say to a file descriptor, a line each
-time, and ends as if it were time once the file BELL is there.
+``python -m pmlive.cli.faults FD FILE record …`` writes what its books say to a file descriptor, a line each time, and
+ends as if its time were over once the file is there.
 """
 
 import os
@@ -18,8 +18,9 @@ import msgspec
 
 from pmlive import Manager
 from pmlive._session import Timing
-from pmlive.cli import record, running
-from pmlive.cli.faults.sight import Given, Sight
+from pmlive.cli.commands import run_one_of
+from pmlive.cli.faults.cases import Observation, ObservedBook
+from pmlive.cli.record import add_record
 from pmlive.cli.signals import Stop
 from pmlive.credentials import Credentials
 from pmlive.errors import BookError, FeedError, UnknownMarketError
@@ -30,11 +31,11 @@ from pmlive.manager.live import Doubts
 from pmlive.settings import Venue
 from pmlive.threads import single
 
-__all__ = ["Bell", "ImpatientManager", "main"]
+__all__ = ["FastManager", "main"]
 
-Patience = TypeVar("Patience", Policy, Doubts)
+Delays = TypeVar("Delays", Policy, Doubts)
 
-_EVERY = 0.1
+_INTERVAL = 0.1
 _S = 1_000_000_000
 # Waits that are minutes for a real venue are seconds here; those that a loaded computer needs stay as they are.
 _FASTER = 20
@@ -43,27 +44,8 @@ _DOUBTS = {"quiet": 4.0, "frozen": 4.0, "answer": 3.0, "grace": 4.0, "settled": 
 _TIMING = Timing(ping=_S, answer=3 * _S, opening=2 * _S, silence=3 * _S, calm=60 * _S)
 
 
-class Bell(Stop):
-    """A wish to stop that also hears a bell: it is time, though nobody sent a signal."""
-
-    def __init__(self, bell: Path) -> None:
-        super().__init__()
-        self._bell = bell
-
-    def wait(self, seconds: float) -> bool:
-        """Wait so long at most; tell whether to stop."""
-        until = time.monotonic() + seconds
-        while not self._bell.exists():
-            left = until - time.monotonic()
-            if super().wait(min(max(left, 0.0), _EVERY)):
-                return True
-            if left <= 0:
-                return False
-        return True
-
-
-class ImpatientManager(Manager):
-    """A manager that doubts, dials and asks again within seconds."""
+class FastManager(Manager):
+    """A manager that notices silence, dials and asks again within seconds."""
 
     def __init__(self, venue: Venue, credentials: Credentials | None = None) -> None:
         channels: tuple[Channel, ...] = ("market", "user", "realtime", "prices")
@@ -71,57 +53,75 @@ class ImpatientManager(Manager):
             rows=200_000,
             age=timedelta(hours=1),
             depth=10,
-            policy=_hurried(Policy(), _POLICY),
+            policy=_shortened(Policy(), _POLICY),
             timing=dict.fromkeys(channels, _TIMING),
-            doubts=_hurried(Doubts(), _DOUBTS),
+            doubts=_shortened(Doubts(), _DOUBTS),
         )
         self._begin(Engine(venue, credentials, options), {"notification": None, "log": None})
 
 
 def main() -> int:
-    """Record as the arguments say, and give the exit code."""
-    told, bell, *arguments = sys.argv[1:]
-    with Bell(Path(bell)) as stop:
-        add = partial(record.add, make=partial(_watched, int(told)))
-        return running.run([add], arguments, stop)
+    """Record as the arguments say, and return the exit code."""
+    descriptor, stop_file, *arguments = sys.argv[1:]
+    with _FileStop(Path(stop_file)) as stop:
+        add = partial(add_record, make=partial(_observed_manager, int(descriptor)))
+        return run_one_of([add], arguments, stop)
 
 
-def _hurried(usual: Patience, given: dict[str, float]) -> Patience:
+class _FileStop(Stop):
+    """A request to stop that a file makes, too: the time is over, though no signal came."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def wait(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while not self._file.exists():
+            left = until - time.monotonic()
+            if super().wait(min(max(left, 0.0), _INTERVAL)):
+                return True
+            if left <= 0:
+                return False
+        return True
+
+
+def _shortened(usual: Delays, given: dict[str, float]) -> Delays:
     fields = msgspec.structs.asdict(usual)
     seconds = {name: value / _FASTER for name, value in fields.items() if isinstance(value, float)}
     return msgspec.structs.replace(usual, **seconds | given)
 
 
-def _watched(told: int, venue: Venue) -> Manager:
-    live = ImpatientManager(venue)
-    single("books seen", partial(_watch, live, told)).start()
+def _observed_manager(descriptor: int, venue: Venue) -> Manager:
+    live = FastManager(venue)
+    single("observations", partial(_observe, live, descriptor)).start()
     return live
 
 
-def _watch(live: Manager, told: int) -> None:
-    """Write what the books say, until the manager is closed or nobody listens."""
+def _observe(live: Manager, descriptor: int) -> None:
+    """Write what the books say, until the manager is closed or the reader is gone."""
     try:
-        for sight in _sights(live):
-            os.write(told, msgspec.json.encode(sight) + b"\n")
-            time.sleep(_EVERY)
+        for observation in _observations(live):
+            os.write(descriptor, msgspec.json.encode(observation) + b"\n")
+            time.sleep(_INTERVAL)
     except FeedError:
         return
     except OSError:
-        # Whoever tries faults is gone: nobody would ever end this recorder.
+        # The trial is gone: nothing else would ever end this recorder.
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _sights(live: Manager) -> Iterator[Sight]:
+def _observations(live: Manager) -> Iterator[Observation]:
     while True:
         since = time.time_ns()
         tokens = {key for one in live.subscriptions if one.channel == "market" for key in one.keys}
-        books = {token: _seen(live, token) for token in sorted(tokens)}
-        yield Sight(since=since, until=time.time_ns(), books=books)
+        books = {token: _observed_book(live, token) for token in sorted(tokens)}
+        yield Observation(since=since, until=time.time_ns(), books=books)
 
 
-def _seen(live: Manager, token: str) -> Given | None:
+def _observed_book(live: Manager, token: str) -> ObservedBook | None:
     try:
         book = live.book(token, patience=0)
     except (BookError, UnknownMarketError):
         return None
-    return Given(book.state, book.bids, book.asks)
+    return ObservedBook(book.state, book.bids, book.asks)

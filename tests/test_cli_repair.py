@@ -18,7 +18,7 @@ def night(tmp_path: Path) -> Path:
     return shutil.copytree(pm.sample(), tmp_path / "night")
 
 
-def test_a_damaged_table_is_made_anew(night: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_table_is_rebuilt(night: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = pm.open_recording(night).scan("trades").collect()
     (file,) = read_manifest(night).of("trades")
     (night / file.path).write_bytes(b"spoilt")
@@ -32,14 +32,14 @@ def test_a_damaged_table_is_made_anew(night: Path, capsys: pytest.CaptureFixture
     assert main(["verify", str(night)]) == 0
 
 
-def test_what_cannot_be_made_anew_is_a_finding(night: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_rebuilt_is_a_finding(night: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(night / "raw")
 
     assert main(["repair", str(night), "-o", "json"]) == 1
 
-    told = json.loads(capsys.readouterr().out)
-    assert told["lost"] > 0
-    assert [one["table"] for one in told["repaired"]] == ["raw"]
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["lost"] > 0
+    assert [one["table"] for one in shown["repaired"]] == ["raw"]
 
 
 def test_small_files_are_merged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,7 +58,7 @@ def test_small_files_are_merged(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("command", ["repair", "compact"])
-def test_a_folder_that_is_no_recording_is_told(command: str, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_recording_is_refused(command: str, tmp_path: Path) -> None:
     done = run(command, tmp_path, cwd=tmp_path)
 
     assert done.code == 2
@@ -66,7 +66,7 @@ def test_a_folder_that_is_no_recording_is_told(command: str, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_raw_frames_are_kept_for_as_long_as_is_wished(tmp_path: Path) -> None:
+def test_raw_frames_are_kept_for_as_long_as_asked(tmp_path: Path) -> None:
     done = run("record", "--venue", "sim", "--seconds", "0.5", "--keep-raw", "12", "--out", "night", cwd=tmp_path)
     refused = run("record", "--venue", "sim", "--keep-raw", "0", "--out", "other", cwd=tmp_path)
 

@@ -1,0 +1,99 @@
+"""The simulated venue: ``pmlive sim``, which runs one for the user's own programs, and ``--venue sim`` of others."""
+
+import shlex
+from argparse import Namespace
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from pmlive.cli.options import Parser, Places, add_command, amount, number
+from pmlive.cli.output import Output
+from pmlive.cli.signals import Stop
+from pmlive.errors import FeedError
+from pmlive.settings import Variables, Venue
+from pmlive.sim import SimulatedVenue
+
+__all__ = ["add", "add_venue", "venue", "venue_of"]
+
+# The venue takes five ports in a row.
+_LAST_PORT = 65_531
+_MOST_MARKETS = 10_000
+_MOST_LISTED = 10
+
+
+def add(places: Places) -> None:
+    """Add the command."""
+    command = add_command(
+        places,
+        "sim",
+        _sim,
+        summary="Run a simulated venue until Ctrl-C, and print the variables that point a client at it",
+        more="It listens on this computer only, and speaks the real venue's protocol.",
+    )
+    for option, kind, default, metavar, what in (
+        ("--port", number(0, _LAST_PORT), 0, "P", "the first of five ports (default: any)"),
+        ("--seed", number(0, 2**63), 7, "N", "the same seed makes the same markets (default: 7)"),
+        ("--markets", number(1, _MOST_MARKETS), 3, "N", "how many markets (default: 3)"),
+        ("--rate", amount, 50.0, "R", "messages a second over all markets (default: 50)"),
+        ("--v2", number(0, _MOST_MARKETS), 0, "N", "how many are of protocol V2 (default: 0)"),
+    ):
+        command.add_argument(option, type=kind, default=default, metavar=metavar, help=what)
+
+
+def add_venue(command: Parser) -> None:
+    """Add the option that ``venue`` reads."""
+    command.add_argument(
+        "--venue",
+        choices=("sim",),
+        help="a simulated venue in this process, which needs no network, instead of the real one",
+    )
+
+
+@contextmanager
+def venue(name: str | None) -> Generator[Venue]:
+    """Yield the addresses of the environment's venue, or of a simulated one that runs as long as the block."""
+    if name is None:
+        yield Venue.from_environment()
+        return
+    with SimulatedVenue() as sim:
+        yield venue_of(sim)
+
+
+def venue_of(sim: SimulatedVenue) -> Venue:
+    """Return the addresses of a simulated venue."""
+    return Venue.from_environment(Variables(sim.environment()))
+
+
+def _sim(options: Namespace, out: Output, stop: Stop) -> int:
+    sim = SimulatedVenue(
+        port=options.port, seed=options.seed, markets=options.markets, rate=options.rate, v2=options.v2
+    )
+    try:
+        sim.start()
+    except OSError as error:
+        advice = "choose another --port, or leave it out for any that is free"
+        raise FeedError(
+            f"port {options.port} or one of the four after it is not available ({error.strerror}); {advice}"
+        ) from error
+    with stop.held(), sim:
+        _print_venue(sim, options.seed, out)
+        while not stop.wait(1.0):
+            pass
+    return 0
+
+
+def _print_venue(sim: SimulatedVenue, seed: int, out: Output) -> None:
+    listed = [
+        {
+            "slug": market.slug,
+            "question": market.question,
+            "condition_id": market.condition_id,
+            "token_ids": market.token_ids,
+            "version": market.version,
+        }
+        for market in sim.markets
+    ]
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in sim.environment().items()]
+    out.result({"environment": sim.environment(), "seed": seed, "markets": listed}, "\n".join(exports))
+    out.note(f"running with seed {seed}, until Ctrl-C; its markets:")
+    for market in sim.markets[:_MOST_LISTED]:
+        out.note(f"  {market.slug}")
