@@ -9,7 +9,7 @@ import msgspec
 
 from pmlive.book import PRICES, SIZES, Book
 from pmlive.errors import ProtocolError
-from pmlive.events import BookSnapshot, Cause, Gap, LevelChange, PriceChange, TickSizeChange
+from pmlive.events import BookSnapshot, Cause, Gap, LevelChange, PriceChange, TickSizeChange, Trade
 from pmlive.pipeline.judge import Judge
 from pmlive.pipeline.ledger import Ledger
 from pmlive.pipeline.past import Past
@@ -53,11 +53,10 @@ class Books:
     def price_change(self, event: PriceChange, conn: int, recv: int) -> None:  # noqa: C901  # calls cost more than they hold
         """Apply level changes, which nearly everything is: what is usual is all here, and what is not is elsewhere."""
         timestamp, tokens, sheets = event.timestamp, self.tokens, self._sheets
-        is_strange = False
         for change in event.changes:
             token = tokens.get(change.token_id)
             if token is None:
-                is_strange = True
+                self.note_strangers(event, {other.token_id for other in event.changes}, conn, recv)
                 continue
             bids, asks = token.book.bids, token.book.asks
             try:
@@ -70,7 +69,6 @@ class Books:
             except ProtocolError as error:
                 self._refuse(event, str(error), token.id, conn, recv)
                 continue
-            # What changes nothing and is no newer may have come before.
             if is_top is None and timestamp == token.timestamp and self._repeats(event, change, conn):
                 continue
             token.timestamp = timestamp
@@ -92,16 +90,13 @@ class Books:
                 self.judge.wait(token, change, row)
             if is_top:
                 self._ledger.top(token, timestamp, recv)
-        if is_strange:
-            self.note_strangers(event, event.market, {change.token_id for change in event.changes}, conn, recv)
 
-    def note_strangers(  # what a message is about, and where it came from
-        self, event: msgspec.Struct, market: str, named: set[str], conn: int, recv: int
-    ) -> None:
+    def note_strangers(self, event: PriceChange | BookSnapshot | Trade, named: set[str], conn: int, recv: int) -> None:
         """Doubt the books of a market that a message is about and does not name, where it names somebody else.
 
         Whoever follows one outcome is told of the other, too, beside it.
         """
+        market = event.market
         beside = self._beside[market]
         strangers = named - self.tokens.keys() - beside
         if not strangers:
@@ -114,7 +109,7 @@ class Books:
             beside.update(strangers)
 
     def _repeats(self, event: PriceChange, change: LevelChange, conn: int) -> bool:
-        """Tell, and count, whether this very change came before."""
+        """Tell, and count, whether this very change came before, as one may that changes nothing and is no newer."""
         repeats = self.pasts[conn].repeats(event, change)
         self.duplicates += repeats
         return repeats
@@ -151,7 +146,7 @@ class Books:
         """Take a whole book."""
         token = self.tokens.get(event.token_id)
         if token is None:
-            self.note_strangers(event, event.market, {event.token_id}, conn, recv)
+            self.note_strangers(event, {event.token_id}, conn, recv)
             return
         token.heard = recv
         token.messages += 1
