@@ -14,8 +14,9 @@ from support.night import NOON, stored
 from support.taping import TOKENS, Tape, told
 
 import pmlive as pm
+from pmlive.errors import StoreError
 from pmlive.pipeline.journal import rebuild
-from pmlive.store import Record, records
+from pmlive.store import Record, read_manifest, records
 from pmlive.store.log import encode_block
 from pmlive.tables import SCHEMAS, STORED
 
@@ -240,3 +241,31 @@ def test_a_recording_tells_what_it_holds() -> None:
 def test_a_folder_without_a_manifest_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(pm.StoreError, match="is not a recording"):
         pm.open_recording(tmp_path)
+
+
+@pytest.mark.parametrize("table", ["book_deltas", "book_snapshots", "keyframes", "gaps"])
+def test_no_book_is_trusted_where_a_file_that_it_is_made_from_is_missing(tmp_path: Path, table: str) -> None:
+    folder = tmp_path / "night"
+    shutil.copytree(pm.sample(), folder)
+    whole = pm.open_recording(folder)
+    file = read_manifest(folder).of(table)[-1]
+    tokens = [token_id for market in whole.markets for token_id in market.token_ids]
+    assert any(whole.book_at(token_id, file.last_time).quality == "verified" for token_id in tokens)
+
+    (folder / file.path).unlink()
+    night = pm.open_recording(folder)
+
+    assert {night.book_at(token_id, file.last_time).quality for token_id in tokens} == {"stale"}
+    assert f"{file.path} is lost" in {gap.detail for gap in night.gap_index.all}
+    assert not night.quality().ok
+
+
+def test_a_table_in_the_place_of_another_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "night"
+    shutil.copytree(pm.sample(), folder)
+    file = read_manifest(folder).of("trades")[0]
+    other = pl.read_parquet(folder / file.path).with_columns(pl.col("seq") + 1_000_000)
+    other.write_parquet(folder / file.path)
+
+    with pytest.raises(StoreError, match=r"is another file than the one that is listed: it has rows 1,?0"):
+        pm.open_recording(folder).scan("trades")

@@ -14,7 +14,7 @@ from pmlive.logs import get_logger
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
 from pmlive.store import Manifest, Record, SealedFile
-from pmlive.store.reader import Stamp, UnsealedSegment, read_tail, stamp, table_paths
+from pmlive.store.reader import Stamp, UnsealedSegment, is_missing, read_tail, stamp, table_paths
 from pmlive.tables import SCHEMAS, STORED
 
 __all__ = ["Contents", "ContentsCache", "at", "check_table", "collect", "digest", "laid_out"]
@@ -31,9 +31,16 @@ class Contents:
     """A recording as it was at one moment; what came later is in a later one."""
 
     def __init__(
-        self, folder: Path, manifest: Manifest, unsealed: Sequence[UnsealedSegment], rows: Sequence[Rows]
+        self,
+        folder: Path,
+        manifest: Manifest,
+        unsealed: Sequence[UnsealedSegment],
+        rows: Sequence[Rows],
+        *,
+        left_out: Sequence[SealedFile] = (),
     ) -> None:
         self.folder = folder
+        self._left_out = left_out
         self.manifest = manifest
         self.unsealed = unsealed
         self._files = {table: manifest.of(table) for table in (*STORED, "raw")}
@@ -43,8 +50,14 @@ class Contents:
     def without(self, paths: Container[str]) -> "Contents":
         """Leave out sealed files that cannot be read."""
         left = [file for file in self.manifest.files if file.path not in paths]
+        left_out = [file for file in self.manifest.files if file.path in paths]
         manifest = msgspec.structs.replace(self.manifest, files=left)
-        return Contents(self.folder, manifest, self.unsealed, self._unsealed_rows)
+        return Contents(self.folder, manifest, self.unsealed, self._unsealed_rows, left_out=left_out)
+
+    def lost(self, tables: Sequence[str]) -> list[SealedFile]:
+        """List the sealed files of some tables that are missing or were left out."""
+        missing = [file for table in tables for file in self._files[table] if is_missing(self.folder, file)]
+        return [*missing, *(file for file in self._left_out if file.table in tables)]
 
     def files(self, table: str, *, since: int | None = None, until: int | None = None) -> list[SealedFile]:
         """List the sealed files that may have rows received within two times, both included, in order of arrival."""

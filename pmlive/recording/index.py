@@ -15,12 +15,15 @@ from pmlive.recording.contents import Contents, ContentsCache, collect
 from pmlive.recording.naming import Names
 from pmlive.recording.summary import markets_of
 from pmlive.recording.trust import Notes, Timeline, Window, keyframe_times, timelines
+from pmlive.store import SealedFile
 from pmlive.tables import SCHEMAS
 from pmlive.times import moment
 
 __all__ = ["IndexCache", "RecordingIndex"]
 
 _WHOLE = Window(None, None)
+# What books at a time are made from, and what tells that they cannot be.
+_BOOKS = ("book_deltas", "book_snapshots", "keyframes", "gaps")
 # How many tokens' parts between keyframes are remembered.
 _WINDOWS = 10_000
 
@@ -139,9 +142,20 @@ def _gaps(contents: Contents) -> pl.DataFrame:
         for hole in contents.manifest.holes
     ]
     # Most holes are rows, too.
-    whole = pl.concat([pl.DataFrame(holes, schema=SCHEMAS["gaps"], orient="row"), rows])
+    lost = [_lost(contents, file) for file in contents.lost(_BOOKS)]
+    whole = pl.concat([pl.DataFrame([*holes, *lost], schema=SCHEMAS["gaps"], orient="row"), rows])
     cleaned = {text: clean(text, 500) for text in whole["detail"].drop_nulls().unique()}
     return whole.with_columns(pl.col("detail").replace(cleaned)) if cleaned else whole
+
+
+def _lost(contents: Contents, file: SealedFile) -> tuple[object, ...]:
+    """Return the row of ``gaps`` for a file without which nobody knows what the books of its time were.
+
+    A gap is written when it is found out, and begins before that; at the earliest where the segment before ended.
+    """
+    before = [one.last_time for one in contents.manifest.files if one.last_seq < file.first_seq]
+    started, ended = max(before, default=file.first_time), file.last_time + 1
+    return (file.last_seq, None, ended, 0, None, min(started, file.first_time), ended, "disk", f"{file.path} is lost")
 
 
 class IndexCache:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from pmlive.errors import StoreError
 from pmlive.store import bounds, disk
-from pmlive.store.manifest import SCHEMA
+from pmlive.store.manifest import SCHEMA, SealedFile
 from pmlive.tables import SCHEMAS
 
 __all__ = ["EncodedTable", "check_footer", "count_rows", "encode", "join", "merge"]
@@ -143,12 +143,12 @@ def count_rows(data: bytes) -> int:
         raise StoreError(f"not a whole parquet file: {error}") from error
 
 
-def check_footer(path: Path, root: Path, *, rows: int) -> None:
-    """Check what the footer of a table states against the rows that are listed, and against what fits into memory.
+def check_footer(path: Path, root: Path, listed: SealedFile) -> None:
+    """Check what the footer of a table states against what is listed, and against what fits into memory.
 
     Raises:
         OSError: it is not there or cannot be read.
-        StoreError: it is a link or not a file, or states more than that.
+        StoreError: it is a link or not a file, or another table than the one that is listed, or states too much.
     """
     with disk.open_to_read(path, root) as file:
         found = os.fstat(file.fileno())
@@ -157,16 +157,25 @@ def check_footer(path: Path, root: Path, *, rows: int) -> None:
         return
     bounds.check_table(path, rows=footer.rows, values=footer.values, size=footer.size)
     # Fewer rows are found when the recording is verified.
-    if footer.rows > rows:
-        raise StoreError(f"{str(path)!r} states {footer.rows:,} rows where {rows:,} are listed; verify the recording")
+    if footer.rows > listed.rows:
+        raise StoreError(
+            f"{str(path)!r} states {footer.rows:,} rows where {listed.rows:,} are listed; verify the recording"
+        )
+    first, last = footer.numbers or (listed.first_seq, listed.last_seq)
+    if first < listed.first_seq or last > listed.last_seq:
+        raise StoreError(
+            f"{str(path)!r} is another file than the one that is listed: it has rows {first} to {last} where "
+            f"{listed.first_seq} to {listed.last_seq} are listed; make it anew with: pmlive repair"
+        )
 
 
 class _Footer(msgspec.Struct, frozen=True):
-    """The sizes that the footer of a parquet file states."""
+    """What the footer of a parquet file states: its sizes, and the least and the largest number of a row."""
 
     rows: int
     values: int
     size: int
+    numbers: tuple[int, int] | None
 
 
 _footers: dict[tuple[int, ...], _Footer] = {}
@@ -188,8 +197,16 @@ def _footer(file: BinaryIO, identity: tuple[int, ...]) -> _Footer | None:
             max(end.num_rows, sum(group.num_rows for group in groups)),
             sum(column.num_values for column in columns),
             sum(column.total_uncompressed_size for column in columns),
+            _numbers(columns),
         )
     return _footers[identity]
+
+
+def _numbers(columns: "Sequence[pq.ColumnChunkMetaData]") -> tuple[int, int] | None:
+    found = [column.statistics for column in columns if column.path_in_schema == "seq"]
+    if not found or not all(each is not None and each.has_min_max for each in found):
+        return None
+    return min(each.min for each in found), max(each.max for each in found)
 
 
 def _opened(data: bytes) -> pq.ParquetFile:

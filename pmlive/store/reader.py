@@ -150,7 +150,7 @@ def table_paths(folder: Path, files: Iterable[SealedFile]) -> list[Path]:
     for file in files:
         path = folder / file.path
         try:
-            parquet.check_footer(path, folder, rows=file.rows)
+            parquet.check_footer(path, folder, file)
         except FileNotFoundError:
             logger.warning("%s is missing; the recording is not whole", path)
         else:
@@ -202,7 +202,7 @@ def problem_of(folder: Path, file: SealedFile) -> str | None:
             if raw.sha256_of(stream) != file.sha256:
                 return _CHANGED
         if file.table != RAW:
-            parquet.check_footer(path, folder, rows=file.rows)
+            parquet.check_footer(path, folder, file)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     except StoreError as error:
