@@ -149,13 +149,9 @@ def _gaps(contents: Contents) -> pl.DataFrame:
 
 
 def _lost(contents: Contents, file: SealedFile) -> tuple[object, ...]:
-    """Return the row of ``gaps`` for a file without which nobody knows what the books of its time were.
-
-    A gap is written when it is found out, and begins before that; at the earliest where the segment before ended.
-    """
-    before = [one.last_time for one in contents.manifest.files if one.last_seq < file.first_seq]
-    started, ended = max(before, default=file.first_time), file.last_time + 1
-    return (file.last_seq, None, ended, 0, None, min(started, file.first_time), ended, "disk", f"{file.path} is lost")
+    """Return the row of ``gaps`` for a file without which nobody knows what the books of its time were."""
+    started, ended = contents.manifest.unknown_since(file), file.last_time + 1
+    return (file.last_seq, None, ended, 0, None, started, ended, "disk", f"{file.path} is lost")
 
 
 class IndexCache:

@@ -266,7 +266,8 @@ class _Repair:
         rows = 0 if staged is None else staged.file.rows
         lost = max(file.rows - rows, 0)
         detail = f"{lost} rows of {file.table} were damaged and cannot be made again"
-        hole = Gap(started=file.first_time, ended=file.last_time, cause="disk", detail=detail) if lost else None
+        since = self._context.manifest.current.unknown_since(file)
+        hole = Gap(started=since, ended=file.last_time + 1, cause="disk", detail=detail) if lost else None
         self._context.step(f"wrote {file.table}")
         kept = self._replace(file, staged, hole=hole)
         return Repaired(

@@ -103,6 +103,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """List the files of one table (``raw``: of the frames), in order of arrival."""
         return sorted((file for file in self.files if file.table == table), key=lambda file: file.first_seq)
 
+    def unknown_since(self, lost: SealedFile) -> int:
+        """Return since when, in nanoseconds since 1970, nobody knows what a lost file told.
+
+        A gap is written when it is found out, and begins before that; at the earliest where the segment before ended.
+        """
+        before = [file.last_time for file in self.files if file.last_seq < lost.first_seq]
+        return min(lost.first_time, max(before, default=lost.first_time))
+
     def without(self, given_up: Iterable[SealedFile]) -> "Manifest":
         """Return the manifest without these files."""
         paths = {file.path for file in given_up}
