@@ -300,6 +300,31 @@ def test_several_files_are_merged_by_their_times(tmp_path: Path) -> None:
     assert report.sources == [str(source) for source in sources]
 
 
+def test_tokens_end_with_the_file_that_tells_of_them_where_another_goes_on(tmp_path: Path) -> None:
+    sources = [
+        written(tmp_path / "short.jsonl", envelopes(told(Venue("1"), [3, 5]))),
+        written(tmp_path / "long.jsonl", envelopes(told(Venue("2", market="0xn"), [4, 900]))),
+    ]
+
+    import_capture(sources, tmp_path / "tape")
+
+    assert gaps(tmp_path / "tape") == [("disconnect", "1", 5, None)]
+    assert not pm.open_recording(tmp_path / "tape").quality().ok
+
+
+def test_tokens_go_on_from_one_file_to_the_next(tmp_path: Path) -> None:
+    """A recorder that begins a file each hour follows them all the while, also those that are quiet then."""
+    first, other = told(Venue("1"), [3, 5, 9, 14]), told(Venue("2", market="0xn"), [4, 7, 900])
+    sources = [
+        written(tmp_path / "1.jsonl", envelopes(sorted([*first[:3], *other[:2]]))),
+        written(tmp_path / "2.jsonl", envelopes(sorted([*first[3:], *other[2:]]))),
+    ]
+
+    import_capture(sources, tmp_path / "tape")
+
+    assert gaps(tmp_path / "tape") == []
+
+
 # --- what becomes of them ---
 
 

@@ -294,6 +294,22 @@ def test_several_recordings_are_played_as_one(tmp_path: Path) -> None:
         assert both.status()["replay"]["folders"] == [str(tmp_path / name) for name in ("one", "two")]  # pyright: ignore[reportIndexIssue]
 
 
+def test_the_books_of_a_recording_that_ends_before_another_are_not_given_after_it(tmp_path: Path) -> None:
+    first = record_story(tmp_path / "one", 3, steps=40)
+    with SimulatedVenue(markets=1, rate=0) as sim, Manager(address(sim), policy=QUICK) as live:
+        live.record(tmp_path / "two")
+        live.watch(sim.markets[0].slug)
+        wait_until(lambda: live.prices.height >= 2)
+    assert scan(tmp_path / "two", "prices").collect()["ts_recv"].dt.epoch("ns").min() > first.at  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+
+    with playing(tmp_path / "one", tmp_path / "two", speed="max") as both:
+        ends = [detail for detail in both.gaps["detail"] if detail == "the recording of it ends here"]
+        assert ends
+        books = both.status()["books"]
+        assert isinstance(books, dict)
+        assert books["trusted"] == 2
+
+
 def test_two_recordings_of_the_same_token_at_the_same_time_are_refused(tmp_path: Path) -> None:
     record_story(tmp_path / "one", 5)
     record_story(tmp_path / "two", 6)

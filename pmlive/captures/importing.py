@@ -13,7 +13,7 @@ from pmlive.captures.report import Counters, ImportReport, Tally
 from pmlive.captures.survey import Key, Progress, survey, tokens_of
 from pmlive.captures.times import PER_SECOND, Unit
 from pmlive.errors import StoreError
-from pmlive.events import Cause, Channel, Event, Malformed, Unknown
+from pmlive.events import Cause, Channel, Event, Gap, Malformed, Unknown
 from pmlive.export.aside import new_folder
 from pmlive.markets import Market, described
 from pmlive.pipeline import Pipeline
@@ -91,6 +91,7 @@ def _imported(
             running.take(timed, str(sources[timed.source]))
             for key in found.ended.get(index, ()):
                 running.finish(key)
+            running.forget(found.ended_tokens.get(index, ()))
             if index % _TOLD_EVERY == 0:
                 progress(index, found.lines)
         running.end(markets)
@@ -225,6 +226,14 @@ class _Running:
         """Close a connection that has ended without a word."""
         if self._open.get(key) in self._owners.values():
             self._close(key, "disconnect", "the capture has no more of this connection")
+
+    def forget(self, token_ids: Sequence[str]) -> None:
+        """Note that no file tells of tokens any more, while others go on."""
+        for token_id in token_ids:
+            conn = self._owners.get(token_id, 0)
+            detail = "the capture that tells of it ends here"
+            gap = Gap(started=self._now, cause="disconnect", token_id=token_id, detail=detail, conn=conn)
+            self._journal.note("gap", conn, gap, self._now)
 
     def _close(self, key: Key, cause: Cause, detail: str) -> None:
         conn = self._open.pop(key)

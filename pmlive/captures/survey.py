@@ -41,11 +41,15 @@ class _Heard(msgspec.Struct):
 
 
 class Survey(msgspec.Struct):
-    """What was found: ``ended`` are the connections that end with a line, by its number from 0."""
+    """What was found: the connections that end with a line, by its number from 0, and the tokens.
+
+    A token ends with the last line of the files that tell of it, where other files go on.
+    """
 
     lines: int = 0
     began: int = 0
     ended: dict[int, list[Key]] = {}
+    ended_tokens: dict[int, list[str]] = {}
 
 
 def survey(sources: Sequence[Path], reading: Reading, progress: Progress) -> Survey:
@@ -65,9 +69,14 @@ def survey(sources: Sequence[Path], reading: Reading, progress: Progress) -> Sur
         files[timed.source].take(timed)
         if timed.line is not None and timed.line.frame:
             _hear(heard, index, timed.line)
+            files[timed.source].hear(index, timed.line)
     _refuse(sources, files, reading.naming)
     for key in _ended(heard):
         found.ended.setdefault(heard[key].last, []).append(key)
+    for token_id in sorted({token_id for its in files for token_id in its.tokens}):
+        last = max(its.last for its in files if token_id in its.tokens)
+        if last < max(its.last for its in files):
+            found.ended_tokens.setdefault(last, []).append(token_id)
     return found
 
 
@@ -78,6 +87,14 @@ class _File:
         self.frames = self.own_times = self.lines = self.words = 0
         self.keys: dict[str, None] = {}
         self.damaged = self.perhaps = ""
+        # The last of its lines that is a frame, by its number among those of all files, and the tokens that it names.
+        self.last = -1
+        self.tokens: set[str] = set()
+
+    def hear(self, index: int, line: Line) -> None:
+        """Note a frame."""
+        self.last = index
+        self.tokens.update(token_id for _, token_id in tokens_of(line.events))
 
     def take(self, timed: Timed) -> None:
         """Take a line of it."""

@@ -47,6 +47,8 @@ class Voice:
         self._numbers: dict[int, int] = {0: 0}
         # The open connections, and the tokens that are asked for on each (0: on none).
         self._tokens: dict[int, set[str]] = {}
+        # Those of them that broke, and that no other has taken the place of yet.
+        self._broken: set[int] = set()
 
     def said(self, record: Record) -> Iterator[Record]:
         """Tell a record: the others neither end nor are judged with this recording."""
@@ -70,6 +72,12 @@ class Voice:
             case _:
                 self._note(record, note)
                 yield self._renumbered(record, note)
+
+    def end(self, seq: int, recv: int) -> Iterator[Record]:
+        """End the connections that are open where this recording ends: the others go on, and know nothing of them."""
+        data = msgspec.json.encode(Closed("disconnect", "the recording of it ends here"))
+        for conn in self._tokens.keys() - self._broken - {0}:
+            yield Record(seq, recv, self._number(conn), Kind.CLOSE, data)
 
     def _number(self, conn: int) -> int:
         if conn not in self._numbers:
@@ -107,13 +115,18 @@ class Voice:
             case Opened():
                 if note.replaces:
                     self._tokens.pop(note.replaces, None)
+                    self._broken.discard(note.replaces)
                 self._ask(record.conn, note.keys if note.channel == "market" else ())
             case Closed(cause=None):
                 self._tokens.pop(record.conn, None)
+            case Closed():
+                self._broken.add(record.conn)
             case TokenState():
                 self._ask(note.link, (note.token_id,))
             case LinkState():
                 self._ask(record.conn, note.tokens)
+                if note.gap is not None:
+                    self._broken.add(record.conn)
             case list() if record.kind == Kind.UNSUBSCRIBE:
                 self._tokens.setdefault(record.conn, set()).difference_update(note)
             case list():
@@ -134,3 +147,4 @@ class Voice:
             if conn:
                 yield Record(record.seq, record.recv, number, Kind.CLOSE, msgspec.json.encode(Closed(None)))
         self._tokens.clear()
+        self._broken.clear()

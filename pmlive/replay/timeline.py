@@ -45,8 +45,12 @@ class Timeline:
     def _part(self, voice: Voice, at: int, since: int | None) -> Iterator[Record]:
         if since is not None and since > self.spans[at][1]:
             return
+        last: Record | None = None
         for record in records(self.folders[at], since=since):
+            last = record
             yield from voice.said(record)
+        if last is not None and self.spans[at][1] < self.last:
+            yield from voice.end(last.seq, last.recv)
 
     def _refuse_doubles(self) -> None:
         tokens = [_tokens(folder) for folder in self.folders]
