@@ -61,7 +61,7 @@ def test_repair_removes_what_a_killed_import_left(tmp_path: Path, capsys: pytest
 
     assert main(["repair", str(tmp_path / "tape")]) == 0
 
-    assert "is removed: an import or export that was killed left it" in capsys.readouterr().out
+    assert "is removed: left behind by an import or export that was killed" in capsys.readouterr().out
     assert names(tmp_path) == ["capture.jsonl"]
     import_capture(tmp_path / "capture.jsonl", tmp_path / "tape")
     assert repair(tmp_path / "tape", rebuild=rebuild).removed == []

@@ -126,7 +126,7 @@ class Books:
         is_early = token.conn != conn
         behind = max(token.timestamp, token.covered) - event.timestamp
         if behind > _OVERLAP and not is_early and token.gap is None:
-            self._refuse(event, f"its time is {behind / 1000:,.0f} s before its book's", token.id, conn, recv)
+            self._refuse(event, _out_of_time(behind), token.id, conn, recv)
             self._begin_anew(token, conn)
         is_past = not is_early and (event.timestamp < token.covered or self.pasts[conn].overtakes(event, change))
         if self._sheets.storing:
@@ -163,12 +163,12 @@ class Books:
         self.judge.settle(token, is_right=not differences)
         if token.conn == conn and token.gap is None:
             behind = token.timestamp - event.timestamp
-            if 0 < behind <= _OVERLAP:
+            if behind > _OVERLAP and differences:
+                self._refuse(event, _out_of_time(behind), token.id, conn, recv)
+            if behind > 0:
                 self.late += 1
                 return
             self.judge.compare(token, differences, recv)
-            if behind > 0:
-                self._begin_anew(token, conn)
         self._adopt(token, event, fresh, conn, recv)
 
     def _begin_anew(self, token: Token, conn: int) -> None:
@@ -349,3 +349,7 @@ class Books:
         """Write and reset the counts of a minute (nanoseconds since 1970)."""
         for token in self.tokens.values():
             self._ledger.checks(token, minute)
+
+
+def _out_of_time(behind: int) -> str:
+    return f"its time is {behind / 1000:,.0f} s before its book's"
