@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from polars.testing import assert_frame_equal
@@ -124,6 +124,7 @@ def only(events: NDArray[np.void], kind: int, flag: int = LOCAL) -> NDArray[np.v
 
 
 @settings(max_examples=40)
+@example(5_848_999)
 @given(st.integers(0, 2**32 - 1))
 def test_both_walks_through_the_events_of_a_random_night_end_with_our_books(seed: int) -> None:
     story = Story(Random(seed))

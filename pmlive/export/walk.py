@@ -98,7 +98,9 @@ class _Walk:
     """Goes through a token's rows once."""
 
     def __init__(self, rows: TokenRows) -> None:
-        self._rows = rows
+        # Of the books that one frame brings, the newest is left in the end.
+        is_newest = pl.col("ts_event") == pl.col("ts_event").max().over("ts_recv", "conn")
+        self._rows = rows = msgspec.structs.replace(rows, snapshots=rows.snapshots.filter(is_newest))
         deltas = rows.deltas
         self._exch, self._recv = _times(deltas)
         self._seq, self._conns = deltas["seq"].to_numpy(), deltas["conn"].to_numpy()
