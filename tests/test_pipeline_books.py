@@ -608,24 +608,6 @@ def test_times_that_go_back_far_make_a_book_stale_until_a_whole_one(back: int) -
     assert night.pipeline.counts["malformed"] == 1
 
 
-def test_a_whole_book_with_a_time_far_back_is_not_believed_and_casts_doubt_if_it_is_another() -> None:
-    """Either its time is wrong, or it was kept somewhere for long."""
-    night, venue = begun()
-    night.frame(100, venue.change("bid", "0.43", "5", 100))
-    venue.changed = 100 - _HOUR
-    night.frame(150, venue.later())
-    assert night.token().trusted()
-    venue.change("bid", "0.44", "5", 200 - _HOUR)  # nobody received it
-
-    night.frame(200, venue.later())
-    assert not night.token().trusted()
-    assert "1" in night.wanted
-    night.frame(300, venue.later())
-
-    assert night.token().trusted()
-    assert same(night, venue)
-
-
 @pytest.mark.parametrize("ahead", [_HOUR, START * 999])
 def test_a_book_with_a_time_far_ahead_does_not_freeze_its_token(ahead: int) -> None:
     night, venue = begun()

@@ -216,6 +216,14 @@ class Replay(Manager):
             {"notification": notification_callback, "log": log_callback},
         )
         self._engine.call(lambda: self._engine.learn(Wanted([], markets)))
+        try:
+            self._start(paused=paused, prove=prove)
+        except BaseException:
+            # Nobody is given it, who could close it.
+            self.close()
+            raise
+
+    def _start(self, *, paused: bool, prove: bool) -> None:
         if prove:
             self._engine.call(self._played.desk.prove)
         if not paused:

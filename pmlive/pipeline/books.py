@@ -9,7 +9,7 @@ import msgspec
 
 from pmlive.book import PRICES, SIZES, Book
 from pmlive.errors import ProtocolError
-from pmlive.events import BookSnapshot, Cause, Gap, LevelChange, PriceChange, TickSizeChange, Trade
+from pmlive.events import BookSnapshot, Cause, Gap, LevelChange, PriceChange, TickSizeChange
 from pmlive.pipeline.judge import Judge
 from pmlive.pipeline.ledger import Ledger
 from pmlive.pipeline.past import Past
@@ -56,7 +56,7 @@ class Books:
         for change in event.changes:
             token = tokens.get(change.token_id)
             if token is None:
-                self.note_strangers(event, {other.token_id for other in event.changes}, conn, recv)
+                self._note_strangers(event, conn, recv)
                 continue
             bids, asks = token.book.bids, token.book.asks
             try:
@@ -91,19 +91,19 @@ class Books:
             if is_top:
                 self._ledger.top(token, timestamp, recv)
 
-    def note_strangers(self, event: PriceChange | BookSnapshot | Trade, named: set[str], conn: int, recv: int) -> None:
-        """Doubt the books of a market that a message is about and does not name, where it names somebody else.
+    def _note_strangers(self, event: PriceChange, conn: int, recv: int) -> None:
+        """Doubt the books of a market whose changes a message tells of under the names of others.
 
-        Whoever follows one outcome is told of the other, too, beside it.
+        It tells of both outcomes, so whoever follows one of them is told of the other, too.
         """
-        market = event.market
+        market, named = event.market, {change.token_id for change in event.changes}
         beside = self._beside[market]
         strangers = named - self.tokens.keys() - beside
         if not strangers:
             return
         unnamed = [token for token in self.carried(conn) if token.market == market and token.id not in named]
         for token in unnamed:
-            reason = f"a message of its market is about the token {min(strangers)[:100]!r}, which is not followed"
+            reason = f"a change of its market is told of the token {min(strangers)[:100]!r}, which is not followed"
             self._refuse(event, reason, token.id, conn, recv)
         if not unnamed and named & self.tokens.keys():
             beside.update(strangers)
@@ -126,7 +126,7 @@ class Books:
         is_early = token.conn != conn
         behind = max(token.timestamp, token.covered) - event.timestamp
         if behind > _OVERLAP and not is_early and token.gap is None:
-            self._refuse(event, _out_of_time(behind), token.id, conn, recv)
+            self._refuse(event, f"its time is {behind / 1000:,.0f} s before its book's", token.id, conn, recv)
             self._begin_anew(token, conn)
         is_past = not is_early and (event.timestamp < token.covered or self.pasts[conn].overtakes(event, change))
         if self._sheets.storing:
@@ -146,7 +146,6 @@ class Books:
         """Take a whole book."""
         token = self.tokens.get(event.token_id)
         if token is None:
-            self.note_strangers(event, {event.token_id}, conn, recv)
             return
         token.heard = recv
         token.messages += 1
@@ -162,10 +161,7 @@ class Books:
             return
         self.judge.settle(token, is_right=not differences)
         if token.conn == conn and token.gap is None:
-            behind = token.timestamp - event.timestamp
-            if behind > _OVERLAP and differences:
-                self._refuse(event, _out_of_time(behind), token.id, conn, recv)
-            if behind > 0:
+            if event.timestamp < token.timestamp:
                 self.late += 1
                 return
             self.judge.compare(token, differences, recv)
@@ -349,7 +345,3 @@ class Books:
         """Write and reset the counts of a minute (nanoseconds since 1970)."""
         for token in self.tokens.values():
             self._ledger.checks(token, minute)
-
-
-def _out_of_time(behind: int) -> str:
-    return f"its time is {behind / 1000:,.0f} s before its book's"

@@ -394,7 +394,6 @@ class Pipeline:
     def _trade(self, event: Trade, conn: int, recv: int) -> None:
         token = self.books.tokens.get(event.token_id)
         if token is None:
-            self.books.note_strangers(event, {event.token_id}, conn, recv)
             return
         try:
             values = rows.trade(event)
