@@ -393,6 +393,24 @@ def test_what_was_sent_while_the_process_did_not_run_is_a_gap_until_all_of_it_is
         asyncio.run(watch())
 
 
+def test_the_gap_of_a_stop_ends_though_the_user_s_own_connection_is_quiet_for_long() -> None:
+    async def watch() -> None:
+        timing = {**PATIENT, "user": times(ping=0.1, answer=30, opening=5, silence=0.3, calm=0.3)["user"]}
+        async with living(sim, timing=timing, doubts=Doubts(pause=1.0)) as live:
+            subscribe(live, tokens_of(sim))
+            live.want("user", [market.condition_id for market in sim.markets])
+            await until_trusted(live, 4)
+            await until(lambda: any(one.connected for one in live.pool.of("user")), what="that the user is connected")
+            (user,) = live.pool.of("user")
+            await until(lambda: live.clock() - user.session.complete_until > S, what="that it is quiet")
+            time.sleep(1.5)  # noqa: ASYNC251  # the loop does not run, as when the process is stopped
+            await until(lambda: closed_gaps(live).height > 0, what="that all is read")
+            assert live.desk.pipeline.stopped is None
+
+    with SimulatedVenue(markets=2, rate=50, story_every=3600) as sim:
+        asyncio.run(watch())
+
+
 def test_no_book_is_given_before_all_is_read_that_a_stopped_process_missed() -> None:
     stopped = Gap(started=NOON, cause="silence", detail="the process did not run for 60 s")
 

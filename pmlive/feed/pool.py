@@ -129,8 +129,11 @@ class Pool:
         return self.want(connection.channel, surplus)
 
     def complete_until(self, now: int) -> int:
-        """Give the time (nanoseconds) before which everything that open connections were sent has come."""
-        return min((one.session.complete_until for one in self.connections if one.connected), default=now)
+        """Return the time (nanoseconds) before which everything that open connections of markets were sent has come.
+
+        A user's connection may be quiet for days, and nobody can witness that.
+        """
+        return min((one.session.complete_until for one in self.of("market") if one.connected), default=now)
 
     async def stop(self) -> None:
         """End every connection."""
