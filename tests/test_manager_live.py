@@ -13,8 +13,9 @@ from support.live import closed_gaps, living, subscribe, trusted, until_trusted
 from support.night import NOON
 from support.waiting import until
 
+from pmlive._session import Timing
 from pmlive.errors import BookError
-from pmlive.events import Gap, MarketResolved
+from pmlive.events import Channel, Gap, MarketResolved
 from pmlive.gaps import GapIndex
 from pmlive.manager import Manager
 from pmlive.manager.desk import Desk
@@ -395,7 +396,10 @@ def test_what_was_sent_while_the_process_did_not_run_is_a_gap_until_all_of_it_is
 
 def test_the_gap_of_a_stop_ends_though_the_user_s_own_connection_is_quiet_for_long() -> None:
     async def watch() -> None:
-        timing = {**PATIENT, "user": times(ping=0.1, answer=30, opening=5, silence=0.3, calm=0.3)["user"]}
+        timing: dict[Channel, Timing] = {
+            **PATIENT,
+            "user": times(ping=0.1, answer=30, opening=5, silence=0.3, calm=0.3)["user"],
+        }
         async with living(sim, timing=timing, doubts=Doubts(pause=1.0)) as live:
             subscribe(live, tokens_of(sim))
             live.want("user", [market.condition_id for market in sim.markets])
