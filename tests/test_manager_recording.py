@@ -175,6 +175,9 @@ def test_what_a_fault_costs_is_told(name: str, tmp_path: Path) -> None:
         assert audit.doubled == []
         if name in ("duplicate", "lie"):
             assert audit.gaps.height == 0
+        elif name == "skip":
+            # A level that is soon set anew leaves a right book: its doubtful states say so, and there is no gap.
+            assert audit.gaps.height > 0 or audit.overwritten == len(audit.withheld) > 0
         elif name != "reorder":
             assert audit.gaps.height > 0
 

@@ -79,6 +79,11 @@ class Audit:
         withheld = [change for change in self.withheld if change[4] <= self.last and not self._is_overwritten(change)]
         return [change for change in [*self.unkept, *withheld] if not self.is_in_a_gap(change[0], change[4])]
 
+    @property
+    def overwritten(self) -> int:
+        """The number of withheld changes of a level that was soon set anew, with nothing called verified between."""
+        return sum(map(self._is_overwritten, self.withheld))
+
     def _is_overwritten(self, change: Change) -> bool:
         """Tell whether the level was soon set anew, and nothing in between was called verified.
 
