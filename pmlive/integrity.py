@@ -204,6 +204,8 @@ class Proof(msgspec.Struct):
     # The price of the last announced trade; hashes may have covered it for a while, or may yet.
     announced: str | None = None
     established: bool = False
+    # Whether the last state that was checked could be neither proved nor refuted.
+    unjudged: bool = False
     failures: int = 0
     tail: bytes = b""
 
@@ -216,11 +218,27 @@ class Proof(msgspec.Struct):
 
     def check(self, book: Book, market: str, token_id: str, timestamp: int, stated: str) -> Check:
         """Compare a book with the hash stated for it; ``timestamp`` is the venue's, in milliseconds."""
+        found = self._check(book, market, token_id, timestamp, stated)
+        self.unjudged = found == "unverifiable"
+        return found
+
+    def check_whole(self, book: Book, market: str, token_id: str, timestamp: int, stated: str) -> Check:
+        """Compare a book that the venue sent whole with its hash, however often none fitted before.
+
+        One that does not fit casts doubt on what is known of hashes, and not on the book.
+        """
+        self.failures = min(self.failures, _PATIENCE - 1)
+        found = self.check(book, market, token_id, timestamp, stated)
+        if found == "mismatch":
+            self.established, self.failures = False, 0
+        return found
+
+    def _check(self, book: Book, market: str, token_id: str, timestamp: int, stated: str) -> Check:
         if not stated or (not self.established and self.failures >= _PATIENCE):
             return "unverifiable"
         text = book_text(book, market, token_id, timestamp)
         if hashlib.sha1(text + self.tail, usedforsecurity=False).hexdigest() == stated:
-            self.established = True
+            self.established, self.failures = True, 0
             return "verified"
         digest = hashlib.sha1(text, usedforsecurity=False)
         search = self.established or self.facts.last_trade_price is None
@@ -245,7 +263,3 @@ class Proof(msgspec.Struct):
         announced = self.facts.last_trade_price if self.announced is None else trade_price_text(self.announced)
         likely = (self.facts, msgspec.structs.replace(self.facts, last_trade_price=announced))
         return bool(stated) and any(_finish(digest, facts) == stated for facts in likely)
-
-    def doubt(self) -> None:
-        """Start anew: a book that the venue itself sent does not fit its hash."""
-        self.established = False

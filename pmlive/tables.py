@@ -68,8 +68,9 @@ SCHEMAS: dict[str, pl.Schema] = {
         | {"hash": pl.String, "opening": pl.Boolean, "tick_size": pl.Float64, "last_trade_price": pl.Float64}
     ),
     # Every book as the recorder had it where a part of the recording begins and where a run ends: a reader can begin at
-    # any of them. A ``stale`` book is not to be trusted, ``none`` had not come. One that stands ``alone`` is what
-    # became of a book that came whole but was older than changes that had come before it.
+    # any of them. A ``stale`` book is not to be trusted, ``none`` had not come or is gone. One that stands ``alone``
+    # tells what no other row does: what became of a book that came whole but was older than changes before it, that the
+    # hash of one did not fit, that a hash fitted in a gap, or that a market was resolved in one.
     "keyframes": pl.Schema(
         _COMMON
         | _TOKEN

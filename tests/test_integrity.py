@@ -203,7 +203,7 @@ def test_a_proof_learns_and_then_tells_a_mismatch() -> None:
 
     assert (first, second) == ("verified", "mismatch")
     assert proof.facts == _DEC_2025
-    proof.doubt()
+    assert proof.check_whole(book, opening.market, opening.token_id, opening.timestamp, opening.hash) == "mismatch"
     assert proof.check(book, opening.market, opening.token_id, opening.timestamp, opening.hash) == "unverifiable"
 
 

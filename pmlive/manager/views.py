@@ -26,7 +26,8 @@ BookState: TypeAlias = Literal["verified", "unverifiable"]
 class BookView(msgspec.Struct, frozen=True, kw_only=True):
     """A trusted book at one moment: levels are (price in dollars per share, size in shares), best first.
 
-    ``state`` is ``verified`` when the venue's hash of this token's books can be reproduced. Empty sides have no price.
+    ``state`` is ``verified`` when the book had the venue's hash when it was checked last, which is up to 0.2 s after a
+    change of it, and ``unverifiable`` when that could not be told. Empty sides have no price.
     """
 
     token_id: str
@@ -110,7 +111,7 @@ def view(token: Token, label: str, depth: int | None, *, stopped: Gap | None = N
         label=label,
         bids=token.book.levels("bid", depth),
         asks=token.book.levels("ask", depth),
-        state="verified" if token.proof.established else "unverifiable",
+        state="verified" if token.verified() else "unverifiable",
         ts_event=moment(epoch_ns(token.timestamp)),
         ts_recv=moment(token.heard),
     )

@@ -188,13 +188,14 @@ class Books:
                 neg_risk=event.neg_risk,
             )
         token.awaited = 0
+        was_proved = token.verified()
         self.judge.snapshot(token, event)
         is_ahead = not is_newest and self._catch_up(token)
         token.proved = recv
         self.trust.regain(token, recv)
         self._ledger.top(token, event.timestamp, recv)
-        if is_ahead:
-            # No other row tells what the book is now.
+        if is_ahead or (was_proved and not token.verified()):
+            # No other row tells what the book is now, or that nothing proves it.
             self._ledger.keyframe(token, recv, alone=True)
         self._touch(token)
 
@@ -278,7 +279,11 @@ class Books:
         known = bool(tokens) and all(token.over for token in tokens)
         for token in tokens:
             self.judge.settle(token)
-            self.trust.regain(token, now)
+            if token.gap is not None:
+                # Nothing more can be missed, but what was is not in its book.
+                self.trust.regain(token, now)
+                self.release(token.id)
+                self._ledger.keyframe(token, now, alone=True)
             token.over, token.awaited = True, 0
         return known
 

@@ -85,6 +85,7 @@ class Judge:
         token.row = None
         if was_doubted and token.doubt is not None and token.gap is None and not is_right:
             self._convict(token, token.heard)
+        token.proof.unjudged |= token.doubt is not None
         self._acquit(token)
 
     def settle_all(self) -> None:
@@ -115,10 +116,7 @@ class Judge:
         """Check a book that the venue sent whole: a wrong hash there casts doubt on hashes, not on the book."""
         if not self._hashes:
             return
-        check = token.proof.check(token.book, token.market, token.id, event.timestamp, event.hash)
-        _count(token, check)
-        if check == "mismatch":
-            token.proof.doubt()
+        _count(token, token.proof.check_whole(token.book, token.market, token.id, event.timestamp, event.hash))
 
     def compare(self, token: Token, differences: int, recv: int) -> None:
         """Judge the rebuilt book by how many levels of a fresh one it did not have."""
@@ -155,6 +153,7 @@ class Judge:
         known = self._hashes and token.proof.established and token.conn and not is_wrong
         if known and token.proof.fits(token.book, token.market, token.id, token.timestamp, token.stated):
             token.counts.hash_verified += 1
+            token.proof.unjudged = False
             token.proved = token.reached
             self._acquit(token)
             self._proven(token, at)

@@ -102,14 +102,18 @@ class Token:
         """Tell whether the book has a snapshot of its epoch and nothing against it."""
         return self.conn != 0 and self.gap is None
 
+    def verified(self) -> bool:
+        """Tell whether the book had the venue's hash when it was checked last."""
+        return self.proof.established and not self.proof.unjudged and self.doubt is None
+
     @property
     def state(self) -> BookState:
-        """Say whether the book is there, proven, and to be trusted."""
+        """Whether the book is there, to be trusted, and proven."""
         if self.gap is not None:
             return "stale"
         if not self.conn:
             return "none"
-        return "verified" if self.proof.established else "unverifiable"
+        return "verified" if self.verified() else "unverifiable"
 
     def hold(self, change: Change) -> None:
         """Keep a change for the next snapshot."""

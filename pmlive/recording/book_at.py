@@ -9,12 +9,12 @@ import msgspec
 import polars as pl
 
 from pmlive.errors import BookError
-from pmlive.recording.contents import Contents, at, collect
+from pmlive.recording.contents import Contents, collect
+from pmlive.recording.proof import ProofHistory, proof_history
 from pmlive.recording.trust import Event, Timeline
 from pmlive.times import moment, said
 
 __all__ = [
-    "MINUTE",
     "BaseRow",
     "Levels",
     "Made",
@@ -22,7 +22,6 @@ __all__ = [
     "RecordedQuality",
     "base_row",
     "changes_of",
-    "fitted_minutes",
     "made",
     "put_on",
     "recorded",
@@ -31,7 +30,6 @@ __all__ = [
 ]
 
 _SHOWN = 10
-MINUTE = 60_000_000_000
 _CHANGES = ("seq", "ts_event", "ts_recv", "conn", "side", "price", "size", "check")
 
 
@@ -48,8 +46,8 @@ class Levels(msgspec.Struct, frozen=True, gc=False):
 class RecordedBook(msgspec.Struct, frozen=True, kw_only=True):
     """The book of a token after everything that was received up to a time.
 
-    ``quality`` is ``verified`` when the venue's hash of this token's books had been reproduced, ``unverifiable`` when
-    it could not be, and ``stale`` when the book could not be trusted: it then refuses to be read, and ``last_known``
+    ``quality`` is ``verified`` when the book had the venue's hash when it was checked last, ``unverifiable`` when that
+    could not be told, and ``stale`` when the book could not be trusted: it then refuses to be read, and ``last_known``
     is the last one before that could be. ``proved`` is when the book was last known to be the venue's. ``ts_event``
     and ``ts_recv`` are those of the last change. An empty side has no price.
     """
@@ -214,9 +212,8 @@ def made(contents: Contents, timeline: Timeline, since: int | None, time: int) -
     changes = changes_of(contents, timeline.token_id, since, time)
     base = base_row(contents, event)
     applied = put_on(changes, event)
-    heard = changes if since is None else changes.filter(pl.col("ts_recv") >= at(since))
-    established = _established(contents, timeline.token_id, since, time)
-    quality, why, proved = told(timeline, heard, established=established, time=time)
+    proof = proof_history(contents, timeline.token_id, changes, since=since, until=time)
+    quality, why, proved = told(timeline, proof, time)
     newest = cast("int | None", applied.select(pl.col("ts_event").max().dt.epoch("ns")).item())
     last = cast("int | None", applied.select(pl.col("ts_recv").max().dt.epoch("ns")).item())
     return Made(
@@ -246,46 +243,21 @@ def stale_why(timeline: Timeline | None, time: int) -> str:
     return f"it was not followed any more from {said(event.recv)} on"
 
 
-def told(
-    timeline: Timeline, changes: pl.DataFrame, *, established: int | None, time: int
-) -> tuple[RecordedQuality, str, int | None]:
+def told(timeline: Timeline, proof: ProofHistory, time: int) -> tuple[RecordedQuality, str, int | None]:
     """Say how far a book is proved: by the venue's hashes, or by nothing but that the venue sent it whole."""
-    verified = changes.filter(pl.col("check").cast(pl.String) == "verified", pl.col("ts_recv") <= at(time))
-    last = cast("int | None", verified.select(pl.col("ts_recv").max().dt.epoch("ns")).item())
+    hashed = proof.last(time)
     book = next(
         (event.recv for event in reversed(timeline.events) if event.kind == "book" and event.recv <= time), None
     )
-    hashed = max((one for one in (last, established) if one is not None), default=None)
     proved = max((one for one in (hashed, book) if one is not None), default=None)
+    whole = "" if book is None else f"; the venue sent the book whole at {said(book)}"
     if hashed is None:
-        since = "" if book is None else f"; the venue sent the book whole at {said(book)}"
-        return "unverifiable", f"no hash of the venue is known to fit{since}", proved
+        return "unverifiable", f"no hash of the venue is known to fit{whole}", proved
+    if not proof.holds([time])[0]:
+        return "unverifiable", f"no hash of the venue is known to fit after {said(hashed)}{whole}", proved
     if book is not None and book > hashed:
         return "verified", f"the venue sent the book whole at {said(book)}, and its hashes fitted until then", proved
     return "verified", f"the venue's hash fitted at {said(hashed)}", proved
-
-
-def _keyframe_verified(contents: Contents, token_id: str, since: int | None) -> int | None:
-    if since is None:
-        return None
-    rows = contents.scan("keyframes", since=since, until=since).filter(pl.col("token_id") == token_id)
-    states = collect(contents, "keyframes", rows.select(pl.col("state").cast(pl.String)))["state"]
-    return since if "verified" in states else None
-
-
-def fitted_minutes(contents: Contents, token_id: str, since: int | None, until: int) -> list[int]:
-    """List the ends, within two times, of minutes in which hashes fitted, of whole books too, which no row tells."""
-    rows = contents.scan("checks", since=since, until=until - MINUTE).filter(pl.col("token_id") == token_id)
-    fitted = rows.filter(pl.col("hash_verified") > 0).select(pl.col("ts_recv").dt.epoch("ns") + MINUTE)
-    return cast("list[int]", collect(contents, "checks", fitted)["ts_recv"].to_list())
-
-
-def _established(contents: Contents, token_id: str, since: int | None, time: int) -> int | None:
-    """Find out when, other than with a level change, hashes were last known to fit since the keyframes before."""
-    keyframe = _keyframe_verified(contents, token_id, since)
-    return max(
-        [*([] if keyframe is None else [keyframe]), *fitted_minutes(contents, token_id, since, time)], default=None
-    )
 
 
 def _levels(base: BaseRow, applied: pl.DataFrame) -> Levels:

@@ -1,16 +1,17 @@
 """Tables on a grid of times: tops, bars and depth of books where they could be trusted."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeAlias, cast
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from pmlive.gaps import GapInterval
-from pmlive.recording.book_at import MINUTE, BaseRow, base_row, changes_of, fitted_minutes, put_on
+from pmlive.recording.book_at import BaseRow, base_row, changes_of, put_on
 from pmlive.recording.contents import collect
 from pmlive.recording.index import RecordingIndex
+from pmlive.recording.proof import proof_history
 from pmlive.recording.trust import Event, Span, Timeline
 
 __all__ = [
@@ -207,9 +208,7 @@ class _Stream:
         events = list(_beginnings(timeline.events, first, last))
         since = min([first, *(event.recv for event in events[:1])])
         self._changes = changes_of(known.contents, timeline.token_id, since, last)
-        self._sets = np.array(known.times, dtype=np.int64)
-        self._told = np.isin(self._sets, _verified_keyframes(known, timeline.token_id, last))
-        self._minutes = fitted_minutes(known.contents, timeline.token_id, None, last)
+        self._proof = proof_history(known.contents, timeline.token_id, self._changes, since=None, until=last)
         parts = list(_parts(known, events, self._changes))
         self._resets = Resets(_starts([part.height for part in parts]), np.zeros(len(parts), dtype=np.int64))
         self._rows = pl.concat(parts) if parts else _EMPTY
@@ -238,20 +237,8 @@ class _Stream:
         return [side.gather(index) if len(looked) else _nulls(len(stops)) for side in shown]
 
     def verified(self) -> Flags:
-        """Tell at the end of which intervals a hash of the venue had been reproduced."""
-        checks = self._changes.filter(pl.col("check").cast(pl.String) == "verified")
-        whole = self._whole_minutes()
-        times = np.concatenate([checks["ts_recv"].dt.epoch("ns").to_numpy(), whole, self._sets])
-        fits = np.concatenate([np.ones(checks.height + len(whole), dtype=np.bool_), self._told])
-        order = np.argsort(times, kind="stable")
-        index = np.searchsorted(times[order], self._grid.lasts, side="right")
-        return np.concatenate([[False], fits[order]])[index]
-
-    def _whole_minutes(self) -> Whole:
-        """Leave out the minutes in which keyframes were written: those say what was known then."""
-        ends = np.array(self._minutes, dtype=np.int64)
-        before = np.searchsorted(self._sets, ends - MINUTE, side="right")
-        return ends[before == np.searchsorted(self._sets, ends, side="right")]
+        """Tell at the end of which intervals the state that was checked last had the venue's hash."""
+        return self._proof.holds(self._grid.lasts)
 
 
 def _nulls(height: int) -> pl.Series:
@@ -274,12 +261,6 @@ def _beginnings(events: Sequence[Event], first: int, last: int) -> Iterator[Even
 
 def _starts(heights: Sequence[int]) -> Whole:
     return np.concatenate([[0], np.cumsum(heights)[:-1]]).astype(np.int64) if heights else np.array([], dtype=np.int64)
-
-
-def _verified_keyframes(known: RecordingIndex, token_id: str, until: int) -> list[int]:
-    rows = known.contents.scan("keyframes", until=until).filter(pl.col("token_id") == token_id)
-    told = rows.filter(pl.col("state").cast(pl.String) == "verified").select(pl.col("ts_recv").dt.epoch("ns"))
-    return cast("list[int]", collect(known.contents, "keyframes", told)["ts_recv"].to_list())
 
 
 def _parts(known: RecordingIndex, events: Sequence[Event], changes: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -240,7 +240,7 @@ def _events(contents: Contents, gaps: GapIndex, within: Window, token_id: str | 
         keyframes, books = (frame.filter(pl.col("token_id") == token_id) for frame in (keyframes, books))
     trusted = pl.col("state").cast(pl.String).is_in(["verified", "unverifiable"])
     whole = pl.when(trusted).then(pl.lit("keyframe")).otherwise(pl.lit("untrusted"))
-    kind = pl.when("alone").then(pl.lit("lone")).otherwise(whole).alias("kind")
+    kind = pl.when(pl.col("alone") & trusted).then(pl.lit("lone")).otherwise(whole).alias("kind")
     ends = gaps.frame.lazy().filter(pl.col("token_id").is_not_null()).select("token_id", ts_recv="ended", written="seq")
     opening = books.filter("opening").select(*columns, kind=pl.lit("book"))
     # Of several books of one moment, the one that ended a gap is the last before the gap's own row.

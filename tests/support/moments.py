@@ -10,6 +10,9 @@ from pmlive.store import Record
 
 __all__ = ["Books", "differences", "faithful"]
 
+# A state is checked so many nanoseconds after its change at the latest.
+_CHECKED_WITHIN = 200_000_000
+
 
 class Books(Protocol):
     """Gives the book of a token at a time."""
@@ -24,6 +27,7 @@ class Told:
 
     def __init__(self) -> None:
         self.equal = 0
+        self.verified = 0
         self.stale = 0
         # Stale though the pipeline did not know it yet: what was found out later is said of the time before, too.
         self.earlier = 0
@@ -40,11 +44,11 @@ def faithful(records: Sequence[Record], books: Books, tokens: Iterable[str], tim
         if pipeline.links or pipeline.books.tokens:
             pipeline.tick(time)
         for token_id in tokens:
-            differences(pipeline, books.book_at(token_id, time), token_id, told)
+            differences(pipeline, books.book_at(token_id, time), token_id, told, time)
     return told
 
 
-def differences(pipeline: Pipeline, book: RecordedBook, token_id: str, told: Told) -> None:
+def differences(pipeline: Pipeline, book: RecordedBook, token_id: str, told: Told, time: int) -> None:
     token = pipeline.books.tokens.get(token_id)
     if book.quality == "stale":
         told.stale += 1
@@ -58,3 +62,6 @@ def differences(pipeline: Pipeline, book: RecordedBook, token_id: str, told: Tol
     assert book.bids == token.book.levels("bid"), str(book)
     assert book.asks == token.book.levels("ask"), str(book)
     told.equal += 1
+    if book.quality == "verified":
+        told.verified += 1
+        assert token.verified() or time - token.heard <= _CHECKED_WITHIN, f"{book}, which nothing proves"
