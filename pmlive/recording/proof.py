@@ -15,8 +15,6 @@ MINUTE = 60_000_000_000
 # A state is checked so many nanoseconds after its change at the latest.
 _JUDGED_WITHIN = 200_000_000
 
-_TYPES: dict[str, type[pl.DataType]] = {"time": pl.Int64, "fits": pl.Boolean}
-
 
 class ProofHistory(msgspec.Struct, frozen=True):
     """The moments, in order, at which the book of a token was proved (``fits``) or could not be."""
@@ -68,7 +66,7 @@ def _states(changes: pl.DataFrame) -> pl.DataFrame:
     )
     unproved = pl.min_horizontal(pl.col("ends") + _JUDGED_WITHIN, pl.col("begins").shift(-1))
     time = pl.when("fits").then("ends").otherwise(unproved)
-    return states.select(time.alias("time"), "fits").cast(_TYPES)
+    return states.select(time.alias("time"), "fits")
 
 
 def _keyframes(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
@@ -86,4 +84,4 @@ def _minutes(contents: Contents, token_id: str, since: int | None, until: int) -
     ends = rows.filter(is_proved).select(
         (pl.col("ts_recv").dt.epoch("ns") + MINUTE).alias("time"), fits=pl.lit(value=True)
     )
-    return collect(contents, "checks", ends).cast(_TYPES).sort("time")
+    return collect(contents, "checks", ends).sort("time")
