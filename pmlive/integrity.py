@@ -205,7 +205,7 @@ class Proof(msgspec.Struct):
     announced: str | None = None
     established: bool = False
     # Whether the last state that was checked could be neither proved nor refuted.
-    unjudged: bool = False
+    undecided: bool = False
     failures: int = 0
     tail: bytes = b""
 
@@ -219,7 +219,7 @@ class Proof(msgspec.Struct):
     def check(self, book: Book, market: str, token_id: str, timestamp: int, stated: str) -> Check:
         """Compare a book with the hash stated for it; ``timestamp`` is the venue's, in milliseconds."""
         found = self._check(book, market, token_id, timestamp, stated)
-        self.unjudged = found == "unverifiable"
+        self.undecided = found == "unverifiable"
         return found
 
     def check_whole(self, book: Book, market: str, token_id: str, timestamp: int, stated: str) -> Check:

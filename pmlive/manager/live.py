@@ -215,7 +215,7 @@ class Live:
     def _ask_for_snapshots(self) -> None:
         """Ask for the books that a check found wrong, each at most once a minute."""
         now = self.clock()
-        wanted = self.desk.pipeline.books.trust.wanted
+        wanted = self.desk.pipeline.books.gaps.wanted
         due = [token_id for token_id, at in wanted.items() if now >= at]
         for token_id in due:
             wanted[token_id] = now + 60 * _S

@@ -1,4 +1,4 @@
-"""The books of all tokens: what arrives is applied, shown, and handed to the judge."""
+"""The books of all tokens: what arrives is applied, shown, and handed to the checks."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -10,12 +10,10 @@ import msgspec
 from pmlive.book import PRICES, SIZES, Book
 from pmlive.errors import ProtocolError
 from pmlive.events import BookSnapshot, Cause, Gap, LevelChange, PriceChange, TickSizeChange
-from pmlive.pipeline.judge import Judge
-from pmlive.pipeline.ledger import Ledger
-from pmlive.pipeline.past import Past
-from pmlive.pipeline.sheets import Sheets
+from pmlive.pipeline.checks import BookChecks, TokenGaps
+from pmlive.pipeline.repeats import RecentChanges
+from pmlive.pipeline.rows import BookRows, RowBuffers
 from pmlive.pipeline.token import SIDES, Token
-from pmlive.pipeline.trust import Trust
 from pmlive.records import TokenState
 
 __all__ = ["Books", "Refuse"]
@@ -31,18 +29,18 @@ _OVERLAP = 10_000
 class Books:
     """Every token's book; changes become rows, and doubts become gaps."""
 
-    def __init__(self, sheets: Sheets, *, refuse: Refuse, hashes: bool = True) -> None:
-        self._sheets = sheets
+    def __init__(self, buffers: RowBuffers, *, refuse: Refuse, hashes: bool = True) -> None:
+        self._buffers = buffers
         self._refuse = refuse
-        self._ledger = Ledger(sheets)
-        self.trust = Trust(sheets)
-        self.judge = Judge(sheets, self.trust, proven=self._proven, hashes=hashes)
+        self._rows = BookRows(buffers)
+        self.gaps = TokenGaps(buffers)
+        self.checks = BookChecks(buffers, self.gaps, proven=self._proven, hashes=hashes)
         self._hashes = hashes
         self.tokens: dict[str, Token] = {}
         # By market, whom its messages name beside its tokens that are followed.
         self._beside: defaultdict[str, set[str]] = defaultdict(set)
         # What each connection said last.
-        self.pasts: defaultdict[int, Past] = defaultdict(Past)
+        self.recent: defaultdict[int, RecentChanges] = defaultdict(RecentChanges)
         self._changed: list[Token] = []
         self.duplicates = 0
         self.early = 0
@@ -52,7 +50,7 @@ class Books:
 
     def price_change(self, event: PriceChange, conn: int, recv: int) -> None:  # noqa: C901  # calls cost more than they hold
         """Apply level changes, which nearly everything is: what is usual is all here, and what is not is elsewhere."""
-        timestamp, tokens, sheets = event.timestamp, self.tokens, self._sheets
+        timestamp, tokens, buffers = event.timestamp, self.tokens, self._buffers
         for change in event.changes:
             token = tokens.get(change.token_id)
             if token is None:
@@ -64,7 +62,7 @@ class Books:
                     self._take_out_of_turn(token, event, change, conn, recv)
                     continue
                 if token.row is not None and timestamp > token.timestamp:
-                    self.judge.judge(token, recv)
+                    self.checks.check(token, recv)
                 is_top = (bids if change.side == "BUY" else asks).put(change.price, change.size)
             except ProtocolError as error:
                 self._refuse(event, str(error), token.id, conn, recv)
@@ -76,20 +74,20 @@ class Books:
             token.messages += 1
             if not token.changed:
                 self._touch(token)
-            row = self._ledger.delta(token, change, timestamp, conn, recv) if sheets.storing else -1
-            sheets.seq += sheets.numbers
+            row = self._rows.delta(token, change, timestamp, conn, recv) if buffers.storing else -1
+            buffers.seq += buffers.numbers
             if token.gap is not None:
                 token.hold((timestamp, change.side, change.price, change.size))
-                self.judge.wait(token, change, row)
+                self.checks.wait(token, change, row)
                 continue
             bid, ask = bids.keys, asks.keys
             agrees = bid and ask and -bid[0] == change.best_bid and ask[0] == change.best_ask
             if agrees and token.row is None and not self._hashes:
                 token.counts.bbo_ok += 1
             else:
-                self.judge.wait(token, change, row)
+                self.checks.wait(token, change, row)
             if is_top:
-                self._ledger.top(token, timestamp, recv)
+                self._rows.top(token, timestamp, recv)
 
     def _note_strangers(self, event: PriceChange, conn: int, recv: int) -> None:
         """Doubt the books of a market whose changes a message tells of under the names of others.
@@ -110,7 +108,7 @@ class Books:
 
     def _repeats(self, event: PriceChange, change: LevelChange, conn: int) -> bool:
         """Tell, and count, whether this very change came before, as one may that changes nothing and is no newer."""
-        repeats = self.pasts[conn].repeats(event, change)
+        repeats = self.recent[conn].repeats(event, change)
         self.duplicates += repeats
         return repeats
 
@@ -128,10 +126,10 @@ class Books:
         if behind > _OVERLAP and not is_early and token.gap is None:
             self._refuse(event, f"its time is {behind / 1000:,.0f} s before its book's", token.id, conn, recv)
             self._begin_anew(token, conn)
-        is_past = not is_early and (event.timestamp < token.covered or self.pasts[conn].overtakes(event, change))
-        if self._sheets.storing:
-            self._ledger.delta(token, change, event.timestamp, conn, recv, judged=not (is_early or is_past))
-        self._sheets.seq += self._sheets.numbers
+        is_past = not is_early and (event.timestamp < token.covered or self.recent[conn].overtakes(event, change))
+        if self._buffers.storing:
+            self._rows.delta(token, change, event.timestamp, conn, recv, checked=not (is_early or is_past))
+        self._buffers.seq += self._buffers.numbers
         self.early, self.late = self.early + is_early, self.late + (not is_early)
         if is_early or token.gap is not None:
             token.hold((event.timestamp, change.side, change.price, change.size))
@@ -140,7 +138,7 @@ class Books:
         is_top = token.book.put(SIDES[change.side], change.price, change.size)
         self._touch(token)
         if is_top and token.gap is None:
-            self._ledger.top(token, event.timestamp, recv)
+            self._rows.top(token, event.timestamp, recv)
 
     def snapshot(self, event: BookSnapshot, conn: int, recv: int) -> None:
         """Take a whole book."""
@@ -155,21 +153,21 @@ class Books:
                 fresh = Book()
                 fresh.replace(event)
                 differences = token.book.differences(fresh)
-            self._ledger.snapshot(token, event, fresh, conn, recv)
+            self._rows.snapshot(token, event, fresh, conn, recv)
         except ProtocolError as error:
             self._refuse(event, str(error), token.id, conn, recv)
             return
-        self.judge.settle(token, is_right=not differences)
+        self.checks.settle(token, is_right=not differences)
         if token.conn == conn and token.gap is None:
             if event.timestamp < token.timestamp:
                 self.late += 1
                 return
-            self.judge.compare(token, differences, recv)
+            self.checks.compare(token, differences, recv)
         self._adopt(token, event, fresh, conn, recv)
 
     def _begin_anew(self, token: Token, conn: int) -> None:
         """Forget what came before: its times are those of another clock, so nothing of it is newer than what comes."""
-        self.pasts.pop(conn, None)
+        self.recent.pop(conn, None)
         token.held.clear()
         token.timestamp = token.covered = 0
 
@@ -189,23 +187,23 @@ class Books:
             )
         token.awaited = 0
         was_proved = token.verified()
-        self.judge.snapshot(token, event)
+        self.checks.snapshot(token, event)
         is_ahead = not is_newest and self._catch_up(token)
         token.proved = recv
-        self.trust.regain(token, recv)
-        self._ledger.top(token, event.timestamp, recv)
+        self.gaps.regain(token, recv)
+        self._rows.top(token, event.timestamp, recv)
         if is_ahead or (was_proved and not token.verified()):
             # No other row tells what the book is now, or that nothing proves it.
-            self._ledger.keyframe(token, recv, alone=True)
+            self._rows.keyframe(token, recv, alone=True)
         self._touch(token)
 
     def _proven(self, token: Token, now: int) -> None:
         """Trust a book again that was kept up in a gap and has the venue's hash."""
         token.held.clear()
-        self.trust.regain(token, now)
-        self._ledger.top(token, token.timestamp, now)
+        self.gaps.regain(token, now)
+        self._rows.top(token, token.timestamp, now)
         # No other row tells what the book is now.
-        self._ledger.keyframe(token, now, alone=True)
+        self._rows.keyframe(token, now, alone=True)
         self._touch(token)
 
     def _touch(self, token: Token) -> None:
@@ -217,7 +215,7 @@ class Books:
     def _catch_up(self, token: Token) -> bool:
         """Apply what came before the snapshot but is newer, if anything is: REST was asked while the stream went on."""
         since = token.timestamp
-        newer = self.pasts[token.conn].since(token.id, since) + [each for each in token.held if each[0] > since]
+        newer = self.recent[token.conn].since(token.id, since) + [each for each in token.held if each[0] > since]
         token.held.clear()
         # In order of the venue's time, and of arrival within one.
         for timestamp, side, price, size in sorted(newer, key=itemgetter(0)):
@@ -228,7 +226,7 @@ class Books:
     def tick_size(self, event: TickSizeChange) -> None:
         """Take a new price grid, which the next hashes cover."""
         if (token := self.tokens.get(event.token_id)) is not None:
-            self.judge.settle(token)
+            self.checks.settle(token)
             token.proof.learn(tick_size=event.new_tick_size)
 
     # --- tokens that come and go ---
@@ -254,22 +252,22 @@ class Books:
         ]
 
     def distrust(self, token: Token, cause: Cause, started: int, now: int, detail: str) -> None:
-        """Note that a book may have changed without us; what it was before is judged first."""
-        self.judge.settle(token)
-        self.trust.lose(token, cause, started, now, detail)
+        """Note that a book may have changed without us; what it was before is checked first."""
+        self.checks.settle(token)
+        self.gaps.lose(token, cause, started, now, detail)
 
     def lose(self, token_id: str, cause: Cause, started: int, now: int, detail: str) -> None:
         """Note that a token's connection is gone: its book ends with what was last heard."""
         token = self.tokens[token_id]
-        self.judge.settle(token)
+        self.checks.settle(token)
         if token.conn:
-            self.trust.lose(token, cause, started, now, detail)
+            self.gaps.lose(token, cause, started, now, detail)
         self.release(token_id)
 
     def release(self, token_id: str) -> None:
         """Let go of a token's connection: no change applies before the next snapshot."""
         token = self.tokens[token_id]
-        self.judge.settle(token)
+        self.checks.settle(token)
         token.conn = token.link = 0
         token.held.clear()
 
@@ -278,12 +276,12 @@ class Books:
         tokens = [self.tokens[token_id] for token_id in token_ids if token_id in self.tokens]
         known = bool(tokens) and all(token.over for token in tokens)
         for token in tokens:
-            self.judge.settle(token)
+            self.checks.settle(token)
             if token.gap is not None:
                 # Nothing more can be missed, but what was is not in its book.
-                self.trust.regain(token, now)
+                self.gaps.regain(token, now)
                 self.release(token.id)
-                self._ledger.keyframe(token, now, alone=True)
+                self._rows.keyframe(token, now, alone=True)
             token.over, token.awaited = True, 0
         return known
 
@@ -292,15 +290,15 @@ class Books:
         token = self.tokens.pop(token_id, None)
         if token is None:
             return
-        self.judge.settle(token)
-        self.trust.regain(token, now)
-        self._ledger.checks(token, now // _MINUTE * _MINUTE)
+        self.checks.settle(token)
+        self.gaps.regain(token, now)
+        self._rows.checks(token, now // _MINUTE * _MINUTE)
         # Messages of its market go on to name it, for a moment or as long as the other outcome is followed.
         self._beside[token.market].add(token_id)
 
     def save(self, token: Token, now: int) -> TokenState:
         """Write down a token, for a reader that begins here, and its row."""
-        self._ledger.keyframe(token, now, alone=False)
+        self._rows.keyframe(token, now, alone=False)
         beside = self._beside.get(token.market, ())
         return msgspec.structs.replace(token.save(), beside=sorted(beside))
 
@@ -308,20 +306,20 @@ class Books:
         """Go on with a token from what was written down, unless it is known; write its row."""
         token = self.tokens.get(state.token_id) or self._add(Token.load(state))
         self._beside[state.market].update(state.beside)
-        self._ledger.keyframe(token, now, alone=False)
+        self._rows.keyframe(token, now, alone=False)
 
     def _place(self, token: Token, market: str) -> None:
-        token.market, token.market_number = market, self._sheets.names[market]
+        token.market, token.market_number = market, self._buffers.names[market]
 
     def _add(self, token: Token) -> Token:
-        token.number, token.market_number = self._sheets.names[token.id], self._sheets.names[token.market]
+        token.number, token.market_number = self._buffers.names[token.id], self._buffers.names[token.market]
         self.tokens[token.id] = token
         return token
 
     def clear(self) -> None:
         """Forget every token."""
-        self.tokens, self.trust.wanted, self._changed = {}, {}, []
-        self.pasts.clear()
+        self.tokens, self.gaps.wanted, self._changed = {}, {}, []
+        self.recent.clear()
         self._beside.clear()
 
     # --- what is shown ---
@@ -335,18 +333,18 @@ class Books:
 
     @property
     def idle(self) -> bool:
-        """Tell whether no state waits to be judged and no depth to be shown."""
-        return self.judge.idle and not self._changed
+        """Tell whether no state waits to be checked and no depth to be shown."""
+        return self.checks.idle and not self._changed
 
     def depth_rows(self, at: int, depth: int) -> None:
         """Write the best levels of every book that changed since the last time."""
         for token in self._changed:
             token.changed = False
             if token.trusted():
-                self._ledger.depth(token, at, depth)
+                self._rows.depth(token, at, depth)
         self._changed = []
 
     def check_rows(self, minute: int) -> None:
         """Write and reset the counts of a minute (nanoseconds since 1970)."""
         for token in self.tokens.values():
-            self._ledger.checks(token, minute)
+            self._rows.checks(token, minute)

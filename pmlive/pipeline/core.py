@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import polars as pl
@@ -32,11 +32,8 @@ from pmlive.events import (
 )
 from pmlive.pipeline import rows
 from pmlive.pipeline.books import Books
-from pmlive.pipeline.kinds import Kind, Kinds, Take
-from pmlive.pipeline.past import Past
-from pmlive.pipeline.repeats import Repeats
-from pmlive.pipeline.sequences import Sequences
-from pmlive.pipeline.sheets import Making, Sheets
+from pmlive.pipeline.repeats import RecentChanges, Repeats, StreamNumbers
+from pmlive.pipeline.rows import Making, RowBuffers
 from pmlive.pipeline.token import Token
 from pmlive.records import LinkState
 
@@ -46,6 +43,47 @@ _GRID = 100_000_000
 _MINUTE = 60_000_000_000
 # What comes later than this after the venue's time of it tells of a wrong clock and not of a long way.
 _LONGEST_WAY = 120_000_000_000
+
+# Takes an event, the connection that brought it, and when it came.
+_Take: TypeAlias = Callable[[Any, int, int], None]
+
+
+class _Handler:
+    """What takes a kind of event, how many came, and whether it tells of what was asked for or may be repeated."""
+
+    __slots__ = ("count", "repeatable", "take", "telling")
+
+    def __init__(self, take: _Take, *, telling: bool, repeatable: bool) -> None:
+        self.take = take
+        self.telling = telling
+        self.repeatable = repeatable
+        self.count = 0
+
+
+class _Handlers(dict[type, _Handler]):
+    """Handlers by kind of event, found when one first comes."""
+
+    def __init__(self, find: Callable[[type], _Handler]) -> None:
+        self._find = find
+
+    def __missing__(self, kind: type) -> _Handler:
+        self[kind] = found = self._find(kind)
+        return found
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of messages by the name of their event."""
+        counts: dict[str, int] = {}
+        for kind, its in self.items():
+            if kind is not Malformed:
+                name = _name(kind)
+                counts[name] = counts.get(name, 0) + its.count
+        return counts
+
+
+def _name(kind: type) -> str:
+    """Name a kind of event as the venue's status keys do; every word of a connection is one kind."""
+    name = Control.__name__ if issubclass(kind, Control) else kind.__name__
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 
 
 class Link(msgspec.Struct):
@@ -68,11 +106,11 @@ class Pipeline:
 
     def __init__(self, *, depth: int = 10, hashes: bool = True, making: Making = "all") -> None:
         self._depth = depth
-        self._sheets = Sheets(making=making)
-        self.books = Books(self._sheets, refuse=self._refuse, hashes=hashes)
-        self._pasts = self.books.pasts
+        self._buffers = RowBuffers(making=making)
+        self.books = Books(self._buffers, refuse=self._refuse, hashes=hashes)
+        self._recent = self.books.recent
         self.repeats = Repeats()
-        self.sequences = Sequences()
+        self.sequences = StreamNumbers()
         self.links: dict[int, Link] = {}
         self._next = 0
         self._minute = 0
@@ -91,19 +129,19 @@ class Pipeline:
         # Since the process did not run, up to when all that was sent meanwhile has been read.
         self.stopped: Gap | None = None
         self._malformed = 0
-        self._kinds = Kinds(self._kind)
+        self._handlers = _Handlers(self._handler)
         self._told: int | None = None
-        # Whether everything was judged and written, with nothing told since.
+        # Whether everything was checked and written, with nothing told since.
         self.ended = False
 
     @property
     def seq(self) -> int:
         """The number that the next row or frame gets."""
-        return self._sheets.seq
+        return self._buffers.seq
 
     @seq.setter
     def seq(self, value: int) -> None:
-        self._sheets.seq = max(self._sheets.seq, value)
+        self._buffers.seq = max(self._buffers.seq, value)
 
     def at(self, seq: int, now: int) -> None:
         """Note the number and the time at which the next thing happened, as it was written down."""
@@ -113,7 +151,7 @@ class Pipeline:
     @property
     def counts(self) -> dict[str, int]:
         """Give the number of messages by the name of their event."""
-        return self._kinds.counts() | ({"malformed": self._malformed} if self._malformed else {})
+        return self._handlers.counts() | ({"malformed": self._malformed} if self._malformed else {})
 
     @property
     def duplicates(self) -> dict[str, int]:
@@ -123,7 +161,7 @@ class Pipeline:
 
     def make(self, making: Making) -> None:
         """Make rows of every level change and book from now on, or only those of the rolling frames."""
-        self._sheets.make(making)
+        self._buffers.make(making)
 
     # --- what happens, in order ---
 
@@ -135,7 +173,7 @@ class Pipeline:
         self.links[conn] = Link(channel, set(), now)
         broken = self.links.pop(replaces, None) if replaces is not None else None
         if broken is not None and broken.gap is not None:
-            self.books.trust.write(broken.gap, now, ended=now)
+            self.books.gaps.write(broken.gap, now, ended=now)
         self.subscribed(conn, tokens, now)
 
     def subscribed(self, conn: int, tokens: Iterable[str], now: int) -> None:
@@ -177,12 +215,12 @@ class Pipeline:
             heard = min(since, now)
         self.last_control.pop(conn, None)
         self.strange.pop(conn, None)
-        self.books.pasts.pop(conn, None)
+        self.books.recent.pop(conn, None)
         self.sequences.drop(conn)
         if cause is None:
             del self.links[conn]
             if link.gap is not None:
-                self.books.trust.write(link.gap, now, ended=now)
+                self.books.gaps.write(link.gap, now, ended=now)
             for token_id in link.tokens & self.books.tokens.keys():
                 self.books.release(token_id)
             return
@@ -195,7 +233,7 @@ class Pipeline:
         """Note an interval that somebody else knows of: silence, a late opening book, a full disk, a restart."""
         self.tick(now)
         if gap.token_id is None or gap.ended is not None:
-            self.books.trust.write(gap, now, ended=gap.ended)
+            self.books.gaps.write(gap, now, ended=gap.ended)
             if gap.token_id is None and not gap.conn and gap.cause == "silence":
                 self.stopped = gap if gap.ended is None else None
         elif gap.token_id in self.books.tokens:
@@ -209,7 +247,7 @@ class Pipeline:
         self.heard[conn] = state.heard
         if state.frame:
             self.last_control[conn] = state.frame
-        self.books.pasts[conn] = Past(state.past)
+        self.books.recent[conn] = RecentChanges(state.past)
         self.strange[conn].update(state.strange)
         self.sequences.load(conn, state.numbers)
 
@@ -222,7 +260,7 @@ class Pipeline:
         if beginning:
             self._clear()
         else:
-            self.books.trust.write(gap, now, ended=gap.ended)
+            self.books.gaps.write(gap, now, ended=gap.ended)
         for token in self.books.tokens.values():
             self.books.distrust(token, gap.cause, gap.started, now, gap.detail)
         # What is missing among the numbers may be in the records that are lost.
@@ -236,7 +274,7 @@ class Pipeline:
         """
         self._malformed += 1
         tokens = self.books.carried(conn) if conn else list(self.books.tokens.values())
-        self._doubt(tokens, conn, now, reason)
+        self._distrust(tokens, conn, now, reason)
         if self._loss is None:
             self._loss = Gap(started=now, cause="malformed", detail=reason, conn=conn)
 
@@ -247,19 +285,19 @@ class Pipeline:
         """
         if recv >= self._next:
             self.tick(recv)
-        if seq > self._sheets.seq:  # noqa: PLR1730  # calling max costs as much as all of this
-            self._sheets.seq = seq
-        self._sheets.seq += 1
+        if seq > self._buffers.seq:  # noqa: PLR1730  # calling max costs as much as all of this
+            self._buffers.seq = seq
+        self._buffers.seq += 1
         if self._loss is not None:
             self._meet(conn, events, recv, self._loss)
         last = self.last_control
         for event in events:
-            kind = self._kinds[type(event)]
-            kind.count += 1
-            kind.take(event, conn, recv)
-            if kind.repeatable:
-                self._pasts[conn].note(frame if len(events) == 1 else msgspec.json.encode(event))
-            if kind.telling:
+            handler = self._handlers[type(event)]
+            handler.count += 1
+            handler.take(event, conn, recv)
+            if handler.repeatable:
+                self._recent[conn].note(frame if len(events) == 1 else msgspec.json.encode(event))
+            if handler.telling:
                 last = self.heard
         last[conn] = recv
 
@@ -276,7 +314,7 @@ class Pipeline:
             self._next += _GRID
 
     def _skip(self, now: int) -> None:
-        """Pass over a stretch in which nothing is left to judge, but not over the end of a minute."""
+        """Pass over a stretch in which nothing is left to check, but not over the end of a minute."""
         self._boundary(self._next)
         if now - self._minute >= _MINUTE:
             self._boundary(self._minute + _MINUTE)
@@ -284,7 +322,7 @@ class Pipeline:
         self._minute = max(self._minute, now // _MINUTE * _MINUTE)
 
     def _boundary(self, at: int) -> None:
-        self.books.judge.boundary(at, at - _GRID)
+        self.books.checks.boundary(at, at - _GRID)
         self.books.depth_rows(at, self._depth)
         if at - self._minute >= _MINUTE:
             self.books.check_rows(self._minute)
@@ -294,7 +332,7 @@ class Pipeline:
 
     def drain(self) -> dict[str, pl.DataFrame]:
         """Give up the complete rows of every table that has some."""
-        return self._sheets.take(self.books.judge.unsettled)
+        return self._buffers.take(self.books.checks.unsettled)
 
     def told(self, now: int) -> None:
         """Note the time of what was told last, where ``finish`` ends if nothing more comes."""
@@ -308,11 +346,11 @@ class Pipeline:
 
     def forget(self) -> None:
         """Forget everything, rows too: what follows is no continuation."""
-        self.books.judge.settle_all()
+        self.books.checks.settle_all()
         self._clear()
         self.resolved.clear()
         self.drain()
-        self._sheets.seq = 1
+        self._buffers.seq = 1
 
     def _clear(self) -> None:
         self.books.clear()
@@ -327,28 +365,28 @@ class Pipeline:
         self._next = 0
 
     def finish(self, now: int) -> None:
-        """Judge everything now and write what is open: the counts of the minute, and gaps that have no end yet."""
+        """Check everything now and write what is open: the counts of the minute, and gaps that have no end yet."""
         self._told, self.ended = None, True
         self.settle(now)
         self.books.check_rows(self._minute)
         if self._blank and self._loss is not None:
             # Whoever goes on tells the whole state.
-            self.books.trust.write(self._loss, now, ended=now)
+            self.books.gaps.write(self._loss, now, ended=now)
             self._blank = False
         for gap in self.open_gaps() + self.books.unmet(now):
-            self.books.trust.write(gap, now, ended=None)
+            self.books.gaps.write(gap, now, ended=None)
 
     def cut(self, now: int) -> None:
         """End a segment: what follows tells the whole state, but what is open stands in the rows of both."""
         self.settle(now)
         if self._loss is not None:
             for gap in self.open_gaps():
-                self.books.trust.write(gap, now, ended=now)
+                self.books.gaps.write(gap, now, ended=now)
             self.books.check_rows(self._minute)
             self._clear()
             return
         for gap in self.open_gaps():
-            self.books.trust.write(gap, now, ended=None)
+            self.books.gaps.write(gap, now, ended=None)
 
     def begin(self, now: int) -> None:
         """Settle and write what was counted so far, so that a recording that begins here counts its own checks."""
@@ -356,9 +394,9 @@ class Pipeline:
         self.books.check_rows(self._minute)
 
     def settle(self, now: int) -> None:
-        """Judge and show everything now, so that rows and state can be cut here."""
+        """Check and show everything now, so that rows and state can be cut here."""
         self.tick(now)
-        self.books.judge.settle_all()
+        self.books.checks.settle_all()
         self.books.depth_rows(now, self._depth)
 
     def open_gaps(self) -> list[Gap]:
@@ -370,9 +408,9 @@ class Pipeline:
 
     # --- each kind of event ---
 
-    def _kind(self, kind: type) -> Kind:
+    def _handler(self, kind: type) -> _Handler:
         """Find what takes a kind of event by its bases: the wire's types derive from ours."""
-        table: dict[type, Take] = {
+        table: dict[type, _Take] = {
             PriceChange: self.books.price_change,
             BookSnapshot: self.books.snapshot,
             Trade: self._trade,
@@ -389,7 +427,7 @@ class Pipeline:
         }
         take = next((table[base] for base in kind.__mro__ if base in table), _pass_over)
         quiet = issubclass(kind, (Control, NewMarket))
-        return Kind(take, telling=not quiet, repeatable=issubclass(kind, PriceChange))
+        return _Handler(take, telling=not quiet, repeatable=issubclass(kind, PriceChange))
 
     def _trade(self, event: Trade, conn: int, recv: int) -> None:
         token = self.books.tokens.get(event.token_id)
@@ -405,11 +443,11 @@ class Pipeline:
             return
         token.messages += 1
         token.proof.announced = event.price
-        self._sheets.put("trades", epoch_ns(event.timestamp), recv, conn, values)
+        self._buffers.put("trades", epoch_ns(event.timestamp), recv, conn, values)
 
     def _row(
         self, table: str, layout: Callable[[Any], tuple[object, ...]], *, first: Callable[[Any], None] | None = None
-    ) -> Take:
+    ) -> _Take:
         """Give what makes a row of a message that is new, when something else was done with it ``first``."""
 
         def handle(event: Any, conn: int, recv: int) -> None:  # noqa: ANN401  # each layout takes its own kind
@@ -423,7 +461,7 @@ class Pipeline:
             if first is not None:
                 first(event)
             ts_event = None if event.timestamp is None else epoch_ns(event.timestamp)
-            self._sheets.put(table, ts_event, recv, conn, values)
+            self._buffers.put(table, ts_event, recv, conn, values)
 
         return handle
 
@@ -441,7 +479,7 @@ class Pipeline:
             return False
         for link in self.links.values():
             if link.gap is not None and self._is_over(link):
-                self.books.trust.write(link.gap, recv, ended=recv)
+                self.books.gaps.write(link.gap, recv, ended=recv)
                 link.gap = None
         return True
 
@@ -455,7 +493,7 @@ class Pipeline:
         link = self.links.get(conn)
         gap = self.sequences.missing(event, conn, recv, opened=recv if link is None else link.opened)
         if gap is not None:
-            self.books.trust.write(gap, recv, ended=gap.ended)
+            self.books.gaps.write(gap, recv, ended=gap.ended)
 
     def _unknown(self, event: Unknown, conn: int, recv: int) -> None:
         """Take a message of unknown kind, which may have changed the books that it names."""
@@ -463,11 +501,11 @@ class Pipeline:
         reason = f"a message of the unknown kind {event.kind[:60]!r}"
         tokens = self._named(event.names, conn)
         if tokens:
-            self._doubt(tokens, conn, recv, reason)
+            self._distrust(tokens, conn, recv, reason)
         elif event.kind not in self.strange[conn]:
             self.strange[conn].add(event.kind)
             gap = Gap(started=recv, cause="malformed", detail=f"{reason}; it names nothing that is followed", conn=conn)
-            self.books.trust.write(gap, recv, ended=recv)
+            self.books.gaps.write(gap, recv, ended=recv)
 
     def _refuse(self, event: msgspec.Struct, reason: str, token_id: str | None, conn: int, recv: int) -> None:
         """Take a message that was read, but whose values cannot be."""
@@ -479,24 +517,24 @@ class Pipeline:
         self._malformed += 1
         tokens = self._named(event.names, conn) if event.names else self.books.carried(conn)
         if tokens or not event.names:
-            self._doubt(tokens, conn, recv, event.reason)
+            self._distrust(tokens, conn, recv, event.reason)
         else:
             gap = Gap(started=recv, cause="malformed", token_id=event.names[0], detail=event.reason, conn=conn)
-            self.books.trust.write(gap, recv, ended=recv)
+            self.books.gaps.write(gap, recv, ended=recv)
 
     def _named(self, names: Sequence[str], conn: int) -> list[Token]:
         """Find the tokens of a connection that are named, by themselves or with their market."""
         named = set(names)
         return [token for token in self.books.carried(conn) if named & {token.id, token.market}] if named else []
 
-    def _doubt(self, tokens: Sequence[Token], conn: int, recv: int, reason: str) -> None:
+    def _distrust(self, tokens: Sequence[Token], conn: int, recv: int, reason: str) -> None:
         """Trust books no more that a message may have changed; where there are none, what it told is missing."""
         started = self._complete_until(conn, recv)
         for token in tokens:
             self.books.distrust(token, "malformed", started, recv, reason)
         if not tokens:
             gap = Gap(started=started, cause="malformed", detail=reason, conn=conn)
-            self.books.trust.write(gap, recv, ended=recv)
+            self.books.gaps.write(gap, recv, ended=recv)
 
     def _complete_until(self, conn: int, recv: int) -> int:
         """Tell since when a message that a connection just brought may have been on its way.

@@ -13,7 +13,7 @@ from pmlive import _wire
 from pmlive.errors import ProtocolError
 from pmlive.events import BookSnapshot, Channel, Event, Gap, MarketResolved
 from pmlive.pipeline.core import Link, Pipeline
-from pmlive.pipeline.past import Past
+from pmlive.pipeline.repeats import RecentChanges
 from pmlive.records import (
     FRAMES,
     Closed,
@@ -188,7 +188,7 @@ class Journal:
 
     def _link_state(self, conn: int, link: Link) -> LinkState:
         pipeline = self.pipeline
-        heard, past = pipeline.heard.get(conn, link.opened), pipeline.books.pasts.get(conn, Past())
+        heard, past = pipeline.heard.get(conn, link.opened), pipeline.books.recent.get(conn, RecentChanges())
         return LinkState(
             channel=link.channel,
             tokens=sorted(link.tokens),

@@ -1,6 +1,6 @@
-"""Messages that the venue sends again: each is applied once, and counted.
+"""Messages that the venue sends again or never sent: what was taken of late, and how far streams were numbered.
 
-Which messages are the same:
+Which messages are the same, so that each is applied once and counted:
 
 - A trade or an activity that names its transaction, when that, the token, price, size, side and the venue's time are
   equal (and, for an activity, its type and wallet): on any connection, since the same trade may come by several.
@@ -11,33 +11,42 @@ Which messages are the same:
   message.
 - A reference price, when its topic, symbol, value, source and the venue's time are equal: a snapshot holds what came
   before it.
+- A level change, when its time, level, size and hash are equal: `RecentChanges` keeps the last of each connection.
 
-Level changes are not among these: their book tells. So much is remembered of each table, and written down where a part
-of a recording begins, so that a reader that begins there finds the same repeats.
+So much is remembered of each table, and written down where a part of a recording begins, so that a reader that begins
+there finds the same repeats.
 """
 
 import struct
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
 import msgspec
 
+from pmlive import _wire
 from pmlive.book import PRICES, SIZES
-from pmlive.events import Activity, MarketResolved, ReferencePrice, Trade
+from pmlive.errors import ProtocolError
+from pmlive.events import Activity, Gap, LevelChange, MarketResolved, PriceChange, ReferencePrice, StreamNumber, Trade
+from pmlive.records import Change, Standing
 
-__all__ = ["Repeats"]
+__all__ = ["RecentChanges", "Repeats", "StreamNumbers"]
 
 # What tells a message from others, and whether only the moment and the connection tell it from one that is alike.
 _Identity: TypeAlias = tuple[Hashable, bool]
-
 _S = 1_000_000_000
 # The venue repeats itself within milliseconds.
 _MOMENT = _S
 # What is kept of a message: its digest, and when it came first.
 _MARK_BYTES = 12
 _MARK = struct.Struct(f"<{_MARK_BYTES}sq")
+# How many messages are remembered; repeated ones come within some milliseconds of the first.
+_REMEMBERED = 64
+_MOST_CHANNELS = 64
+_LONGEST_NAME = 40
+
+
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -192,3 +201,116 @@ def _forget(loaded: OrderedDict[bytes, int], taken: OrderedDict[Hashable, int], 
         (loaded or taken).popitem(last=False)
     while rule.lasting is not None and recv - next(iter((loaded or taken).values())) > rule.lasting:
         (loaded or taken).popitem(last=False)
+
+
+class RecentChanges:
+    """What one connection said of levels last, in order of arrival.
+
+    Messages are kept as received, and read again when that is asked for, which is seldom.
+    """
+
+    __slots__ = ("_messages", "note")
+
+    def __init__(self, messages: Iterable[bytes] = ()) -> None:
+        self._messages: deque[bytes] = deque(messages, maxlen=_REMEMBERED)
+        # Remembers a message, once its changes were taken.
+        self.note = self._messages.append
+
+    def repeats(self, event: PriceChange, change: LevelChange) -> bool:
+        """Tell whether this very change came before, of the same state of the book: its hash tells."""
+        said = (change.size, change.hash)
+        return any(
+            past.timestamp == event.timestamp and _is_same_level(other, change) and (other.size, other.hash) == said
+            for past, other in self._before(event, change)
+        )
+
+    def overtakes(self, event: PriceChange, change: LevelChange) -> bool:
+        """Tell whether a newer word on the same level came before, or came so long before that it is forgotten."""
+        if len(self._messages) == _REMEMBERED and event.timestamp < next(self._events()).timestamp:
+            return True
+        return any(
+            past.timestamp > event.timestamp and _is_same_level(other, change)
+            for past, other in self._before(event, change)
+        )
+
+    def since(self, token_id: str, timestamp: int) -> list[Change]:
+        """List the changes of a token that are newer than a time, but for those that were refused."""
+        return [
+            (past.timestamp, change.side, change.price, change.size)
+            for past in self._events()
+            if past.timestamp > timestamp
+            for change in past.changes
+            if change.token_id == token_id and _is_readable(change)
+        ]
+
+    def save(self) -> list[bytes]:
+        """Write down what is remembered."""
+        return list(self._messages)
+
+    def _events(self) -> Iterator[PriceChange]:
+        for message in self._messages:
+            yield from (event for event in _wire.decode("market", message) if isinstance(event, PriceChange))
+
+    def _before(self, event: PriceChange, change: LevelChange) -> Iterator[tuple[PriceChange, LevelChange]]:
+        for past in self._events():
+            yield from ((past, other) for other in past.changes)
+        for other in event.changes:
+            if other is change:
+                return
+            yield event, other
+
+
+def _is_same_level(one: LevelChange, other: LevelChange) -> bool:
+    return one.token_id == other.token_id and one.price == other.price and one.side == other.side
+
+
+def _is_readable(change: LevelChange) -> bool:
+    try:
+        _ = PRICES[change.price], SIZES[change.size]
+    except ProtocolError:
+        return False
+    return True
+
+
+class StreamNumbers:
+    """How far each channel of each connection was numbered."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, dict[str, Standing]] = {}
+
+    def missing(self, event: StreamNumber, conn: int, recv: int, *, opened: int) -> Gap | None:
+        """Note a number; give the gap before it, if messages were lost there.
+
+        The first of a channel is whatever it is, since a capture may begin anywhere. What the venue says it dropped may
+        or may not have had numbers, so the larger of the two is what was lost. A number that came before is a repeat.
+        """
+        channels = self._last.setdefault(conn, {})
+        first = 1 if event.number is None else event.number
+        last, since = channels.get(event.word, (first - 1, opened))
+        number = last + 1 if event.number is None else event.number
+        if number > last and (event.word in channels or len(channels) < _MOST_CHANNELS):
+            channels[event.word] = number, recv
+        lost = max(number - last - 1, event.dropped if number > last else 0)
+        if lost <= 0:
+            return None
+        who = "the venue dropped" if event.dropped else "there are no"
+        messages = "1 message" if lost == 1 else f"{lost} messages"
+        detail = f"{who} {messages} of {event.word[:_LONGEST_NAME]} before number {number}"
+        return Gap(started=min(since, recv), ended=recv, cause="overflow", detail=detail, conn=conn)
+
+    def drop(self, conn: int) -> None:
+        """Forget a connection that ended: the next begins with 1."""
+        self._last.pop(conn, None)
+
+    def clear(self) -> None:
+        """Forget every connection."""
+        self._last.clear()
+
+    def save(self, conn: int) -> dict[str, Standing]:
+        """Write down how far a connection was numbered."""
+        return dict(self._last.get(conn, {}))
+
+    def load(self, conn: int, standings: Mapping[str, Standing]) -> None:
+        """Go on from what was written down."""
+        if standings:
+            self._last[conn] = dict(standings)

@@ -1,11 +1,18 @@
-"""Rows of the tables that have one row per message: pure functions from an event to its values."""
+"""Rows of the tables: what messages and books are laid out as, numbered in order of arrival."""
+
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 import msgspec
+import polars as pl
 
-from pmlive.book import price, size
+from pmlive.book import PRICES, SIZES, Book, price, size
+from pmlive.buffers import PACKED, Names, Packed, Rows, ladder
 from pmlive.errors import ProtocolError
 from pmlive.events import (
     Activity,
+    BookSnapshot,
+    LevelChange,
     MakerOrder,
     MarketResolved,
     NewMarket,
@@ -14,12 +21,158 @@ from pmlive.events import (
     Trade,
     UserOrder,
     UserTrade,
+    epoch_ns,
 )
+from pmlive.integrity import Counts
+from pmlive.pipeline.token import EMPTY, SIDES, Token
+from pmlive.tables import SCHEMAS
 
-__all__ = ["activity", "market_event", "reference_price", "trade", "user_order", "user_trade"]
+__all__ = [
+    "BookRows",
+    "Making",
+    "RowBuffers",
+    "activity",
+    "market_event",
+    "reference_price",
+    "trade",
+    "user_order",
+    "user_trade",
+]
 
+# Rows of level changes and books are in recordings only: "all" makes them, "rolling" does not, and "numbered" does not
+# either but gives the others the numbers that they would have among them.
+Making: TypeAlias = Literal["all", "rolling", "numbered"]
 _SIDES = {"BUY": "buy", "SELL": "sell"}
 _LARGEST = 2**63 - 1
+
+
+class RowBuffers:
+    """One buffer of rows per table, and the number that the next row or frame gets."""
+
+    def __init__(self, *, making: Making = "all") -> None:
+        self.seq = 1
+        self.make(making)
+        self.names = Names()
+        self.prices, self.book_deltas = self.packed = [Packed(name, self.names) for name in PACKED]
+        self.rows = {name: Rows(name) for name in SCHEMAS if name not in PACKED}
+
+    def make(self, making: Making) -> None:
+        """Make rows of so much from now on."""
+        # Whether rows are made of level changes and books, and how many numbers each of these takes.
+        self.storing = making == "all"
+        self.numbers = int(making != "rolling")
+
+    def put(self, table: str, ts_event: int | None, recv: int, conn: int, values: Iterable[object]) -> None:
+        """Append one row."""
+        self.rows[table].put((self.seq, ts_event, recv, conn, *values))
+        self.seq += 1
+
+    def take(self, unsettled: int | None) -> dict[str, pl.DataFrame]:
+        """Give up what is complete: of ``book_deltas``, the rows before the first whose check is still open."""
+        taken = {name: rows.take() for name, rows in self.rows.items() if len(rows)}
+        if len(self.prices):
+            taken["prices"] = self.prices.take()
+        if len(self.book_deltas) and (deltas := self.book_deltas.take(unsettled)).height:
+            taken["book_deltas"] = deltas
+        return taken
+
+
+class BookRows:
+    """Writes level changes, books, tops, ladders and counts of checks into their tables."""
+
+    def __init__(self, buffers: RowBuffers) -> None:
+        self._buffers = buffers
+        self._deltas, self._prices = buffers.book_deltas, buffers.prices
+        sides, checks = self._deltas.words["side"], self._deltas.words["check"]
+        self._side_numbers = {word: sides[side] for word, side in SIDES.items()}
+        self._skipped, self._unchecked = checks["skipped"], checks["unverifiable"]
+
+    def delta(  # a row has many columns
+        self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int, *, checked: bool = True
+    ) -> int:
+        """Write a level change; give the place of its row, in which what its check found is set later.
+
+        The caller goes on to the next number of ``seq``, since level changes take numbers also where they make no rows.
+        One that is not ``checked``, or is on a doubtful book, has no check.
+        """
+        deltas, bid, ask = self._deltas, change.best_bid, change.best_ask
+        place = deltas.taken + len(deltas.buffer)
+        row = deltas.pack(
+            self._buffers.seq,
+            timestamp,
+            recv,
+            conn,
+            token.number,
+            token.market_number,
+            self._side_numbers[change.side],
+            PRICES[change.price],
+            SIZES[change.size],
+            EMPTY if bid is None else bid,
+            EMPTY if ask is None else ask,
+            self._unchecked if checked and token.gap is None else self._skipped,
+        )
+        deltas.put(row)
+        return place
+
+    def snapshot(self, token: Token, event: BookSnapshot, book: Book, conn: int, recv: int) -> None:
+        """Write a whole book.
+
+        Raises:
+            ProtocolError: one of its further numbers is none.
+        """
+        tick = PRICES[event.tick_size] if event.tick_size else None
+        last = PRICES[event.last_trade_price] if event.last_trade_price else None
+        if self._buffers.storing:
+            values = (token.id, event.market, *_ladders(book), event.hash, token.conn != conn, tick, last)
+            self._buffers.put("book_snapshots", epoch_ns(event.timestamp), recv, conn, values)
+        else:
+            self._buffers.seq += self._buffers.numbers
+
+    def top(self, token: Token, timestamp: int, recv: int) -> None:
+        """Write the top of a book, unless it is as it was."""
+        bids, asks, buffers = token.book.bids, token.book.asks, self._buffers
+        bid = bid_size = ask = ask_size = EMPTY
+        if bids.keys:
+            bid, bid_size = -bids.keys[0], bids.sizes[0]
+        if asks.keys:
+            ask, ask_size = asks.keys[0], asks.sizes[0]
+        top = bid, bid_size, ask, ask_size
+        if top == token.shown:
+            return
+        token.shown = top
+        conn, number, market = token.conn, token.number, token.market_number
+        row = self._prices.pack(buffers.seq, timestamp, recv, conn, number, market, bid, bid_size, ask, ask_size)
+        self._prices.put(row)
+        buffers.seq += 1
+
+    def depth(self, token: Token, at: int, depth: int) -> None:
+        """Write the best levels of a book.
+
+        Such a row takes no number of its own: it is in no recording, and what is must be numbered the same without it.
+        """
+        common = (self._buffers.seq, epoch_ns(token.timestamp), at, token.conn)
+        self._buffers.rows["depth"].put((*common, token.id, token.market, *_ladders(token.book, depth)))
+
+    def keyframe(self, token: Token, now: int, *, alone: bool) -> None:
+        """Write a book and what is thought of it, with all others or alone."""
+        gap = token.gap
+        reason = (None, None, None) if gap is None else (gap.started, gap.cause, gap.detail)
+        values = (token.id, token.market, *_ladders(token.book), token.state, *reason, alone)
+        ts_event = epoch_ns(token.timestamp) if token.timestamp else None
+        self._buffers.put("keyframes", ts_event, now, token.conn, values)
+
+    def checks(self, token: Token, minute: int) -> None:
+        """Write and reset the counts of a minute (nanoseconds since 1970)."""
+        values = token.counts.values()
+        if any(values):
+            self._buffers.put("checks", None, minute, token.conn, (token.id, *values))
+            token.total = Counts.total((token.total, token.counts))
+            token.counts = Counts()
+
+
+def _ladders(book: Book, depth: int | None = None) -> tuple[bytes, ...]:
+    bids, asks = book.bids, book.asks
+    return tuple(map(ladder, (bids.keys[:depth], bids.sizes[:depth], asks.keys[:depth], asks.sizes[:depth])))
 
 
 def trade(event: Trade) -> tuple[object, ...]:

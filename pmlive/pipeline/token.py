@@ -34,7 +34,6 @@ class Token:
         "conn",
         "counts",
         "covered",
-        "doubt",
         "gap",
         "heard",
         "held",
@@ -43,6 +42,7 @@ class Token:
         "market",
         "market_number",
         "messages",
+        "misfit",
         "number",
         "odd_top",
         "over",
@@ -84,7 +84,7 @@ class Token:
         # Stated best prices that were not the book's; a change that came late may yet explain them.
         self.odd_top: tuple[float | None, float | None] | None = None
         # A state whose hash did not fit, its row and its time, until the next state tells whether the book is wrong.
-        self.doubt: tuple[int, int] | None = None
+        self.misfit: tuple[int, int] | None = None
         # The top of the book as last shown in ``prices``, and whether ``depth`` is due.
         self.shown: Top | None = None
         self.changed = False
@@ -104,7 +104,7 @@ class Token:
 
     def verified(self) -> bool:
         """Tell whether the book had the venue's hash when it was checked last."""
-        return self.proof.established and not self.proof.unjudged and self.doubt is None
+        return self.proof.established and not self.proof.undecided and self.misfit is None
 
     @property
     def state(self) -> BookState:

@@ -67,7 +67,7 @@ class Night:
 
     @property
     def wanted(self) -> dict[str, int]:
-        return self.pipeline.books.trust.wanted
+        return self.pipeline.books.gaps.wanted
 
     def token(self, token_id: str = "1") -> Token:  # no secret
         return self.pipeline.books.tokens[token_id]

@@ -1,50 +1,86 @@
-"""Whether the books are the venue's: the three checks, each on the last state of a millisecond that is past."""
+"""Checks of books against the venue's hashes and best prices after each millisecond, and the gaps that they open."""
 
 from collections.abc import Callable
 from typing import TypeAlias
 
-from pmlive.events import BookSnapshot, Check, LevelChange
-from pmlive.pipeline.sheets import Sheets
+from pmlive.events import BookSnapshot, Cause, Check, Gap, LevelChange
+from pmlive.pipeline.rows import RowBuffers
 from pmlive.pipeline.token import Token
-from pmlive.pipeline.trust import Trust
 
-__all__ = ["Judge", "Proven"]
+__all__ = ["BookChecks", "Proven", "TokenGaps"]
 
+# A new connection begins with opening books, and asks again for those that stay away.
+_ASKED_FOR_ANYWAY: frozenset[Cause] = frozenset(("disconnect", "restart", "late opening book"))
+# A new snapshot of a token is asked for at most so often.
+_ASK_EVERY = 60_000_000_000
 # Told of a token whose book was not trusted and is the venue's after all, and when that was found out.
 Proven: TypeAlias = Callable[[Token, int], None]
-
 # A hash that nothing explains is a mismatch if the next state fails as well, or if none comes within this time.
-_DOUBT = 1_000_000_000
+_UNEXPLAINED_AFTER = 1_000_000_000
 
 
-class Judge:
+class TokenGaps:
+    """Opens and ends the gaps of tokens, and writes them down when they end."""
+
+    def __init__(self, buffers: RowBuffers) -> None:
+        self._buffers = buffers
+        # Tokens whose book must be asked for anew, and from when on.
+        self.wanted: dict[str, int] = {}
+
+    def lose(self, token: Token, cause: Cause, started: int, now: int, detail: str) -> None:
+        """Open a gap, unless one is open, and ask for a new snapshot unless its connection does that by itself.
+
+        Of a token whose market was resolved nothing can be missed.
+        """
+        if token.over:
+            return
+        if token.gap is None:
+            conn = token.conn or token.link
+            token.gap = Gap(started=started or now, cause=cause, token_id=token.id, detail=detail, conn=conn)
+        if cause not in _ASKED_FOR_ANYWAY:
+            self.wanted.setdefault(token.id, max(now, token.asked + _ASK_EVERY if token.asked else now))
+
+    def regain(self, token: Token, now: int) -> None:
+        """End the gap of a token, with a snapshot or because nobody wants it any more."""
+        self.wanted.pop(token.id, None)
+        if token.gap is not None:
+            self.write(token.gap, now, ended=now)
+            token.gap = None
+
+    def write(self, gap: Gap, now: int, *, ended: int | None) -> None:
+        """Write a gap into its table."""
+        values = (gap.token_id, gap.started, ended, gap.cause, gap.detail)
+        self._buffers.put("gaps", None, now, gap.conn, values)
+
+
+class BookChecks:
     """Checks states when their time is past, and says in their rows what came of it."""
 
-    def __init__(self, sheets: Sheets, trust: Trust, *, proven: Proven, hashes: bool) -> None:
-        self._deltas = sheets.book_deltas
+    def __init__(self, buffers: RowBuffers, trust: TokenGaps, *, proven: Proven, hashes: bool) -> None:
+        self._deltas = buffers.book_deltas
         self._checks = self._deltas.words["check"]
-        self._trust = trust
+        self._gaps = trust
         self._proven = proven
         self._hashes = hashes
-        # Tokens with a state to be judged: of this stretch of the grid, and of the one before.
+        # Tokens with a state to be checked: of this stretch of the grid, and of the one before.
         self.fresh: list[Token] = []
         self._ripe: list[Token] = []
-        self._doubted: list[Token] = []
+        self._misfits: list[Token] = []
 
     @property
     def idle(self) -> bool:
         """Tell whether no state waits."""
-        return not (self.fresh or self._ripe or self._doubted)
+        return not (self.fresh or self._ripe or self._misfits)
 
     @property
     def unsettled(self) -> int | None:
         """Give the number of the first row whose check may still change."""
         rows = [token.row for token in self._ripe + self.fresh if token.row is not None]
-        rows += [token.doubt[0] for token in self._doubted if token.doubt is not None]
+        rows += [token.misfit[0] for token in self._misfits if token.misfit is not None]
         return min((row for row in rows if row >= 0), default=None)
 
     def boundary(self, at: int, since: int) -> None:
-        """Judge what is older than the last stretch of the grid, which began at ``since``."""
+        """Check what is older than the last stretch of the grid, which began at ``since``."""
         ripe, self._ripe, self.fresh = self._ripe, self.fresh, []
         for token in ripe:
             if token.row is not None and token.reached >= since:
@@ -52,16 +88,16 @@ class Judge:
                 continue
             token.pending = False
             if token.row is not None:
-                self.judge(token, at)
-        doubted, self._doubted = self._doubted, []
-        for token in doubted:
-            if token.doubt is not None and at - token.doubt[1] >= _DOUBT:
-                self._convict(token, at)
-            elif token.doubt is not None:
-                self._doubted.append(token)
+                self.check(token, at)
+        misfits, self._misfits = self._misfits, []
+        for token in misfits:
+            if token.misfit is not None and at - token.misfit[1] >= _UNEXPLAINED_AFTER:
+                self._call_wrong(token, at)
+            elif token.misfit is not None:
+                self._misfits.append(token)
 
     def wait(self, token: Token, change: LevelChange, row: int) -> None:
-        """Judge the state that a change left when its time is past: what is yet to come may explain what is odd."""
+        """Check the state that a change left when its time is past: what is yet to come may explain what is odd."""
         token.stated, token.reached, token.row, token.odd_top = change.hash, token.heard, row, None
         if token.gap is not None:
             token.row = -1
@@ -74,28 +110,28 @@ class Judge:
             self.fresh.append(token)
 
     def settle(self, token: Token, *, is_right: bool = False) -> None:
-        """Judge a token now, leaving no row open.
+        """Check a token now, leaving no row open.
 
         Its last millisecond may go on, so a hash that does not fit there is set aside as unverifiable. One that did not
         fit before is not explained any more: the book is wrong, unless a whole one just told that it ``is_right``.
         """
-        was_doubted = token.doubt is not None
+        had_misfit = token.misfit is not None
         if token.row is not None and token.gap is None:
-            self.judge(token, token.heard)
+            self.check(token, token.heard)
         token.row = None
-        if was_doubted and token.doubt is not None and token.gap is None and not is_right:
-            self._convict(token, token.heard)
-        token.proof.unjudged |= token.doubt is not None
-        self._acquit(token)
+        if had_misfit and token.misfit is not None and token.gap is None and not is_right:
+            self._call_wrong(token, token.heard)
+        token.proof.undecided |= token.misfit is not None
+        self._call_unverifiable(token)
 
     def settle_all(self) -> None:
         """Settle every token."""
-        for token in self._ripe + self.fresh + self._doubted:
+        for token in self._ripe + self.fresh + self._misfits:
             token.pending = False
             self.settle(token)
-        self._ripe, self.fresh, self._doubted = [], [], []
+        self._ripe, self.fresh, self._misfits = [], [], []
 
-    def judge(self, token: Token, at: int) -> None:
+    def check(self, token: Token, at: int) -> None:
         """Check the state that a token was left in; it has one that waits."""
         row, token.row = token.row, None
         if row is None:
@@ -105,12 +141,12 @@ class Judge:
             return
         if token.odd_top is not None:
             if _differs(token, *token.odd_top):
-                self._contradict(token, row)
+                self._note_wrong_top(token, row)
                 return
             token.odd_top = None
             token.counts.bbo_ok += 1
         if self._hashes:
-            self._judge_hash(token, row)
+            self._check_hash(token, row)
 
     def snapshot(self, token: Token, event: BookSnapshot) -> None:
         """Check a book that the venue sent whole: a wrong hash there casts doubt on hashes, not on the book."""
@@ -119,30 +155,30 @@ class Judge:
         _count(token, token.proof.check_whole(token.book, token.market, token.id, event.timestamp, event.hash))
 
     def compare(self, token: Token, differences: int, recv: int) -> None:
-        """Judge the rebuilt book by how many levels of a fresh one it did not have."""
+        """Check the rebuilt book by how many levels of a fresh one it did not have."""
         if not differences:
             token.counts.snapshot_ok += 1
             return
         token.counts.snapshot_mismatch += 1
-        self._trust.lose(token, "mismatch", token.proved, recv, f"{differences} levels differ from a fresh book")
+        self._gaps.lose(token, "mismatch", token.proved, recv, f"{differences} levels differ from a fresh book")
 
-    def _contradict(self, token: Token, row: int) -> None:
+    def _note_wrong_top(self, token: Token, row: int) -> None:
         token.odd_top = None
         token.counts.bbo_mismatch += 1
         self._mark(row, "mismatch")
         detail = f"the venue's best prices are not the book's {token.book.best_bid} and {token.book.best_ask}"
-        self._trust.lose(token, "mismatch", token.proved, token.heard, detail)
+        self._gaps.lose(token, "mismatch", token.proved, token.heard, detail)
 
-    def _judge_hash(self, token: Token, row: int) -> None:
+    def _check_hash(self, token: Token, row: int) -> None:
         check = token.proof.check(token.book, token.market, token.id, token.timestamp, token.stated)
         if check == "mismatch":
-            self._suspect(token, row)
+            self._note_misfit(token, row)
             return
         self._mark(row, check)
         _count(token, check)
         if check == "verified":
             token.proved = token.reached
-            self._acquit(token)
+            self._call_unverifiable(token)
 
     def _prove_again(self, token: Token, at: int) -> None:
         """A book that changes were put on all the while is right again when the venue's hash says so.
@@ -153,33 +189,33 @@ class Judge:
         known = self._hashes and token.proof.established and token.conn and not is_wrong
         if known and token.proof.fits(token.book, token.market, token.id, token.timestamp, token.stated):
             token.counts.hash_verified += 1
-            token.proof.unjudged = False
+            token.proof.undecided = False
             token.proved = token.reached
-            self._acquit(token)
+            self._call_unverifiable(token)
             self._proven(token, at)
 
-    def _suspect(self, token: Token, row: int) -> None:
-        if token.doubt is None:
-            token.doubt = (row, token.reached)
-            self._doubted.append(token)
+    def _note_misfit(self, token: Token, row: int) -> None:
+        if token.misfit is None:
+            token.misfit = (row, token.reached)
+            self._misfits.append(token)
             return
         self._mark(row, "mismatch")
         token.counts.hash_mismatch += 1
-        self._convict(token, token.heard)
+        self._call_wrong(token, token.heard)
 
-    def _acquit(self, token: Token) -> None:
+    def _call_unverifiable(self, token: Token) -> None:
         """The next state was proven, so the doubtful hash was one change late or unknown, not the book wrong."""
-        if token.doubt is not None:
-            self._mark(token.doubt[0], "unverifiable")
+        if token.misfit is not None:
+            self._mark(token.misfit[0], "unverifiable")
             token.counts.hash_unverifiable += 1
-            token.doubt = None
+            token.misfit = None
 
-    def _convict(self, token: Token, at: int) -> None:
-        if token.doubt is not None:
-            self._mark(token.doubt[0], "mismatch")
+    def _call_wrong(self, token: Token, at: int) -> None:
+        if token.misfit is not None:
+            self._mark(token.misfit[0], "mismatch")
             token.counts.hash_mismatch += 1
-            token.doubt = None
-        self._trust.lose(token, "mismatch", token.proved, at, "the book's hash is not the venue's")
+            token.misfit = None
+        self._gaps.lose(token, "mismatch", token.proved, at, "the book's hash is not the venue's")
 
     def _mark(self, row: int, check: Check) -> None:
         if row >= 0:
