@@ -70,6 +70,8 @@ _MOST_COMPLAINTS = 100
 
 # What comes later than this after the venue's time of it tells of a wrong clock and not of a long way.
 _LONGEST_WAY = 120 * _S
+# What takes longer than this may have been sent just now, and our clock be ahead.
+_LONG_WAY = 1 * _S
 
 # The venue cuts a connection that names a few thousand ids in one frame.
 _IDS_PER_FRAME = 100
@@ -188,6 +190,8 @@ class Session:
         self._answered = False
         self._had_data = False
         self._newest: Event | None = None
+        # How long after the venue's time of it what came last had come, kept while nothing newer tells.
+        self._way = 0
         self._suspect = False
         # When the oldest ping that has no answer was sent, and up to when everything had come that was sent before.
         self._ping_sent: int | None = None
@@ -235,6 +239,7 @@ class Session:
         self._subscribed = self._useful = self._pinged = self._answered = self._had_data = False
         self._excused = False
         self._refusal = ""
+        self._way = self._lateness
         self._data = self._alive = self._ticked = self._complete = self._witness_asked = now
         self._newest = self._ping_sent = None
         self._suspect = False
@@ -274,6 +279,7 @@ class Session:
 
     def witnessed(self, now: int) -> None:
         """Note that REST, asked then, had nothing newer: the market is calm, the connection good."""
+        self._way = self._lateness
         self._data, self._newest, self._suspect = max(self._data, now), None, False
         self._complete = max(self._complete, now)
         if self.state is State.SILENT:
@@ -288,6 +294,7 @@ class Session:
             self._alive = max(self._alive, now - self._quiet)
             self._asked = max(self._asked, now - self._timing.greeting)
         self._ticked = now
+        self._way = self._lateness
         self._heartbeat(now)
         self._judge(now)
         self._chase(now)
@@ -360,16 +367,29 @@ class Session:
         """Give the time (nanoseconds) before which everything that the venue sent has come, by its clock and ours.
 
         TCP keeps the order: with data came what was sent before it, so its own way is taken off; with the answer to a
-        ping came what was sent before that ping, unless data stayed away for so long that it may be frozen.
+        ping came what was sent before that ping, unless data stayed away for so long that it may be frozen. A way of
+        seconds may be a clock of ours that is ahead, by which times of pings are too late for the venue's.
         """
-        return self._flowed_until if self._suspect else max(self._complete, self._flowed_until)
+        if self._suspect:
+            return self._flowed_until
+        way = self._lateness
+        return max(self._complete - (way if way > _LONG_WAY else 0), self._flowed_until)
 
     @property
     def _flowed_until(self) -> int:
         """Give the time before which data or REST leaves nothing open, whatever pings say."""
-        timestamp = self._newest.timestamp if isinstance(self._newest, PriceChange | Trade) else 0
-        way = self._data - epoch_ns(timestamp) if timestamp else 0
-        return self._data - (way if 0 < way <= _LONGEST_WAY else 0)
+        return self._data - (self._lateness if self._newest_time else 0)
+
+    @property
+    def _newest_time(self) -> int:
+        """Give the venue's time of what came last, 0 if that has none."""
+        return self._newest.timestamp if isinstance(self._newest, PriceChange | Trade) else 0
+
+    @property
+    def _lateness(self) -> int:
+        """Give how long after the venue's time of it, as far as anything tells, data comes; 0 where clocks differ."""
+        way = self._data - epoch_ns(self._newest_time) if self._newest_time else self._way
+        return way if 0 < way <= _LONGEST_WAY else 0
 
     @property
     def refused(self) -> dict[str, str]:

@@ -66,9 +66,11 @@ class Desk:
         """Take a frame."""
         self.journal.frame(connection.channel, connection.conn or 0, data, events, now)
 
-    def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int) -> None:
-        """Note the end of a connection."""
-        since = None if cause is None else connection.session.complete_until
+    def closed(
+        self, connection: Connection, cause: Cause | None, detail: str, now: int, *, ahead: int = 0
+    ) -> None:
+        """Note the end of a connection; receive times are known to be ``ahead`` of the venue's."""
+        since = None if cause is None else connection.session.complete_until - ahead
         self.journal.note("close", connection.conn or connection.previous or 0, Closed(cause, detail, since), now)
 
     def late(self, connection: Connection, token_ids: Sequence[str], since: int) -> None:
