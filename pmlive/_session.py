@@ -196,8 +196,7 @@ class Session:
         # When the oldest ping that has no answer was sent, and up to when everything had come that was sent before.
         self._ping_sent: int | None = None
         self._complete = self._witness_asked = 0
-        self._accepted = False
-        self._excused = False
+        self._accepted = self._excused = False
         self._refusal = ""
 
     # --- what is wanted ---
@@ -370,15 +369,15 @@ class Session:
         ping came what was sent before that ping, unless data stayed away for so long that it may be frozen. A way of
         seconds may be a clock of ours that is ahead, by which times of pings are too late for the venue's.
         """
-        if self._suspect:
-            return self._flowed_until
-        way = self._lateness
-        return max(self._complete - (way if way > _LONG_WAY else 0), self._flowed_until)
+        return self.complete(0)
 
-    @property
-    def _flowed_until(self) -> int:
-        """Give the time before which data or REST leaves nothing open, whatever pings say."""
-        return self._data - (self._lateness if self._newest_time else 0)
+    def complete(self, ahead: int) -> int:
+        """Give ``complete_until`` where our clock is known to be ``ahead`` by so much."""
+        flowed = self._data - max(self._lateness if self._newest_time else 0, ahead)
+        if self._suspect:
+            return flowed
+        way = self._lateness
+        return max(self._complete - max(way if way > _LONG_WAY else 0, ahead), flowed)
 
     @property
     def _newest_time(self) -> int:
@@ -564,7 +563,7 @@ class Session:
     def _fall_silent(self, now: int) -> None:
         self.state, self._witness_asked, self._suspect = State.SILENT, now, True
         if self.channel == "market":
-            self._todo.append(Witness(self._flowed_until))
+            self._todo.append(Witness(self.complete_until))
         elif self.channel in ("realtime", "prices"):
             self._todo.append(Redial(f"no data for {self._patience() / _S:.0f} s"))
 

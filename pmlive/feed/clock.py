@@ -56,6 +56,8 @@ class Clock:
         # What the wall clock adds to the time that has passed since it was set, and when that was first seen.
         self._claim: int | None = None
         self._claimed = 0
+        # The wall clock is known to be wrong where it adds less than this.
+        self._least: int | None = None
         self._step: Step | None = None
 
     def __call__(self) -> int:
@@ -72,6 +74,14 @@ class Clock:
         """By how many nanoseconds receive times are known to be too late, since the wall clock was set back."""
         return self._ahead
 
+    def not_before(self, time: int) -> None:
+        """Note a time that is past for sure, whatever the wall clock says: the venue told it."""
+        least = time - self._elapsed()
+        self._least = least if self._least is None else max(self._least, least)
+        if least > self._offset - self._ahead:
+            self._claim, self._agreed = None, time
+            self._set(least)
+
     def step(self) -> Step | None:
         """Hand over the last step that was believed, once."""
         step, self._step = self._step, None
@@ -83,6 +93,8 @@ class Clock:
         self._offset -= slowed
         self._ahead -= slowed
         adds, right = self._wall() - now, self._offset - self._ahead
+        if self._least is not None:
+            adds = max(adds, self._least)
         if abs(adds - right) <= _DRIFT:
             self._claim, self._agreed = None, now + self._offset
             self._set(adds)

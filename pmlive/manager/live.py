@@ -69,8 +69,9 @@ class Live:
         depth: int,
         timing: dict[Channel, Timing] | None = None,
         doubts: Doubts | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self._doubts = doubts or Doubts()
         self.desk = Desk(clock=self.clock, rows=rows, age=age, depth=depth, fresh=_FRESH)
         self.catalogue = catalogue
@@ -164,6 +165,8 @@ class Live:
         if step is None:
             return
         if step.by > 0:
+            if self.desk.pipeline.stopped is None:
+                self.desk.shift_gaps(step.by, until=step.since)
             detail = f"the clock was set ahead by {step.by / _S:.1f} s; receive times before it are too early"
             self._know_nothing(step.since, self.clock(), detail)
             return
