@@ -1,7 +1,7 @@
 """Recordings while somebody sets the clock: what may be missing lies in gaps, by the venue's time and by ours."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -149,7 +149,7 @@ class Scene:
 
 
 @contextmanager
-def scene(folder: Path) -> Iterator[Scene]:
+def scene(folder: Path) -> Generator[Scene]:
     hands = Hands()
     with SimulatedVenue(
         markets=1, rate=0, keep_truth=True, duplicates=0, clock=lambda: hands.true() // 1_000_000
@@ -352,9 +352,7 @@ def test_a_run_whose_clock_is_behind_the_last_one_goes_on_from_its_times(tmp_pat
 
 def test_minutes_of_decades_in_which_nothing_was_heard_are_not_listed_one_by_one() -> None:
     began = 5 * MINUTE
-    gap = GapInterval(
-        seq=1, started=began, ended=NOON, until=NOON, cause="silence", detail="", token_id="7", conn=0
-    )
+    gap = GapInterval(seq=1, started=began, ended=NOON, until=NOON, cause="silence", detail="", token_id="7", conn=0)
     heard = [NOON - 40 * 24 * HOUR, NOON - 20 * 24 * HOUR]
 
     book = Event(NOON - MINUTE, 2, 1, "book")

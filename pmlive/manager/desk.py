@@ -23,7 +23,7 @@ logger = get_logger(__name__)
 
 # Making frames of a few rows costs as much as of many: while nobody listens they are made once a second, or when read.
 _UNHEARD = 1_000_000_000
-# A clock is wrong, and not just a message long on its way, from so much on; and nobody sets one wrong by more than this.
+# A clock is wrong, and a message not just long on its way, from so much on; by more than a day few are.
 _OFF = 1_000_000_000
 _DAY = 86_400_000_000_000
 # Between the last message and the end of a run; a clock that was set meanwhile is out by no more than this.
@@ -77,9 +77,7 @@ class Desk:
         """Take a frame."""
         self.journal.frame(connection.channel, connection.conn or 0, data, events, now)
 
-    def closed(
-        self, connection: Connection, cause: Cause | None, detail: str, now: int, *, ahead: int = 0
-    ) -> None:
+    def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int, *, ahead: int = 0) -> None:
         """Note the end of a connection; receive times are known to be ``ahead`` of the venue's."""
         since = None if cause is None else connection.session.complete(ahead)
         self.journal.note("close", connection.conn or connection.previous or 0, Closed(cause, detail, since), now)

@@ -102,7 +102,7 @@ class Contents:
         return max(times, default=None)
 
     def ended(self) -> int | None:
-        """Give the time of the record that came last, which an earlier run by a clock that was ahead may have passed."""
+        """Give the time of the record that came last; those of an earlier run are later where its clock was ahead."""
         for segment in reversed(self.unsealed):
             if segment.records:
                 return segment.records[-1].recv
