@@ -7,8 +7,10 @@ An answer to a ping proves that somebody is there, not that data flows, so silen
 
 import math
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from statistics import median_low
 from typing import TypeAlias
 
 import msgspec
@@ -72,6 +74,8 @@ _MOST_COMPLAINTS = 100
 _LONGEST_WAY = 120 * _S
 # What takes longer than this may have been sent just now, and our clock be ahead.
 _LONG_WAY = 1 * _S
+# So many messages tell by how much the clocks differ: one may have a time that is wrong.
+_WAYS = 5
 
 # The venue cuts a connection that names a few thousand ids in one frame.
 _IDS_PER_FRAME = 100
@@ -190,8 +194,8 @@ class Session:
         self._answered = False
         self._had_data = False
         self._newest: Event | None = None
-        # How long after the venue's time of it what came last had come, kept while nothing newer tells.
-        self._way = 0
+        # How long after the venue's time of it what came last had come, kept while nothing newer tells; and of several.
+        self._way, self._ways = 0, deque[int](maxlen=_WAYS)
         self._suspect = False
         # When the oldest ping that has no answer was sent, and up to when everything had come that was sent before.
         self._ping_sent: int | None = None
@@ -293,7 +297,7 @@ class Session:
             self._alive = max(self._alive, now - self._quiet)
             self._asked = max(self._asked, now - self._timing.greeting)
         self._ticked = now
-        self._way = self._lateness
+        self._note_way()
         self._heartbeat(now)
         self._judge(now)
         self._chase(now)
@@ -378,6 +382,21 @@ class Session:
             return flowed
         way = self._lateness
         return max(self._complete - max(way if way > _LONG_WAY else 0, ahead), flowed)
+
+    @property
+    def offset(self) -> int:
+        """Give by how many nanoseconds messages come after the venue's time of them, or before it by a clock behind.
+
+        It is 0 until several told.
+        """
+        return median_low(self._ways) if len(self._ways) == _WAYS else 0
+
+    def _note_way(self) -> None:
+        self._way = self._lateness
+        if self._newest_time:
+            way = self._data - epoch_ns(self._newest_time)
+            if not self._ways or self._ways[-1] != way:
+                self._ways.append(way)
 
     @property
     def _newest_time(self) -> int:

@@ -214,6 +214,29 @@ def test_a_clock_that_was_ahead_and_is_set_back_comes_right_and_gaps_cover_both_
     assert max(gap.until - gap.started for gap in it.gaps) < off + MINUTE
 
 
+@pytest.mark.parametrize("off", [-HOUR, -MINUTE, -2 * S, 5 * MINUTE, HOUR])
+def test_a_clock_that_is_far_off_all_the_time_has_gaps_by_both_times(tmp_path: Path, off: int) -> None:
+    async def act(it: Scene, live: Live) -> None:
+        await until_known(it, live)
+        await it.cut(live)
+        await until_known(it, live)
+        await until(
+            lambda: closed_gaps(live)["detail"].str.contains("by the venue's time").any(),
+            what="that it is told by the venue's time",
+        )
+
+    async def until_known(it: Scene, live: Live) -> None:
+        (connection,) = live.pool.of("market")
+        while not connection.session.offset:
+            await it.hear(live, 1)
+
+    it = play(tmp_path, act, off=off)
+
+    assert it.missing()
+    assert it.uncovered() == []
+    assert sum(gap.until - gap.started for gap in it.gaps) < 5 * MINUTE
+
+
 @pytest.mark.parametrize("off", [MINUTE, 90 * S])
 def test_a_clock_that_is_ahead_all_the_time_has_gaps_that_cover_both_times(tmp_path: Path, off: int) -> None:
     """Answers to pings came by our own time, and told that the venue's was covered, too."""

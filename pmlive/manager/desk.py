@@ -91,17 +91,19 @@ class Desk:
         """Note an interval that cannot be trusted."""
         self.journal.note("gap", gap.conn, gap, self.clock())
 
-    def shift_gaps(self, by: int, *, until: int) -> None:
-        """Note the gaps so far by the venue's time, too: ours was behind it by so much until it was set right.
+    def shift_gaps(self, by: int, *, until: int | None = None) -> None:
+        """Note the gaps that have ended by the venue's time, too, which is later than ours by so much, or earlier.
 
         Those that reach ``until`` so are not told again: what comes of that is another gap.
         """
         self.flush()
-        for gap in GapIndex(pl.concat(self._gaps)).all if self._gaps else []:
-            # An earlier run ended when its clock was right.
-            started = gap.started + (0 if gap.cause == "restart" else by)
-            if gap.ended is not None and started < until:
-                self.gap(_shifted(gap, started, gap.ended + by))
+        if not self._gaps:
+            return
+        for gap in GapIndex(pl.concat(self._gaps)).all:
+            if gap.ended is not None and gap.ended > gap.started:
+                shifted = _shifted(gap, by)
+                if until is None or shifted.started < until:
+                    self.gap(shifted)
         self.flush()
         self._gaps.clear()
 
@@ -266,10 +268,12 @@ class Desk:
         self._flushed = 0
 
 
-def _shifted(gap: GapInterval, started: int, ended: int) -> Gap:
+def _shifted(gap: GapInterval, by: int) -> Gap:
+    """Tell of a gap by the venue's time; an earlier run may have ended when its clock was right."""
+    is_restart = gap.cause == "restart"
     return Gap(
-        started=started,
-        ended=ended,
+        started=gap.started + (min(by, 0) if is_restart else by) - _OFF,
+        ended=(gap.until + by) + _OFF,
         cause=gap.cause,
         token_id=gap.token_id,
         detail=f"{gap.detail}, by the venue's time" if gap.detail else "by the venue's time",

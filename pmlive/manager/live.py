@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from statistics import median_low
 
 import msgspec
 
@@ -32,6 +33,11 @@ _FRESH = 50_000_000
 _S = 1_000_000_000
 # So many checks that agreed tell that a token used to be heard.
 _OFTEN = 30
+# Gaps cover the venue's time where our clock is ahead or behind by no more than this.
+_AHEAD = 120 * _S
+_BEHIND = 1 * _S
+# What differs by more is another venue's time: a simulated one's.
+_DAY = 86_400 * _S
 
 
 class Doubts(msgspec.Struct, frozen=True):
@@ -176,6 +182,16 @@ class Live:
             self.desk.gap(Gap(started=now, cause="silence", ended=now, detail=detail))
         logger.warning("%s", detail)
 
+    def _note_offset(self) -> None:
+        """Tell gaps by the venue's time, too, where our clock is so far from it that they lie beside it.
+
+        What is less is in the gaps already, as is what is known since the clock was set back.
+        """
+        offset = median_low([one.session.offset for one in self.pool.of("market")] or [0])
+        is_off = _BEHIND < -offset <= _DAY or _AHEAD < offset <= _DAY
+        if is_off and self.clock.ahead < _BEHIND and self.desk.pipeline.stopped is None:
+            self.desk.shift_gaps(-offset)
+
     def _know_nothing(self, since: int, now: int, detail: str) -> None:
         """Begin a gap of everything, which ends when all that was sent until now has been read."""
         self._ran = now
@@ -190,6 +206,7 @@ class Live:
         now = self.clock()
         if now - self._checked >= _S:
             self._checked = now
+            self._note_offset()
             self._let_settled_go(now)
             self._note_unmet(now)
             self._check_quiet_tokens(now)

@@ -31,7 +31,7 @@ _HARMLESS = ("Thumbs.db", "desktop.ini", "lost+found")
 _SHOWN = 3
 # The tables with a row of each message of the venue's, and how many rows tell by how much its clock and ours differ.
 _TIMED = ("book_deltas", "trades")
-_NEWEST = 1_000
+_NEWEST = 20
 # Its rows have the times of whole minutes.
 _UNTIMED = "checks"
 
