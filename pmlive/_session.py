@@ -72,10 +72,8 @@ _MOST_COMPLAINTS = 100
 
 # What comes later than this after the venue's time of it tells of a wrong clock and not of a long way.
 _LONGEST_WAY = 120 * _S
-# What takes longer than this may have been sent just now, and our clock be ahead.
-_LONG_WAY = 1 * _S
-# So many messages tell by how much the clocks differ: one may have a time that is wrong.
-_WAYS = 5
+# What takes longer may have been sent just now, and our clock be ahead; several tell, since one may have a wrong time.
+_LONG_WAY, _WAYS = 1 * _S, 5
 
 # The venue cuts a connection that names a few thousand ids in one frame.
 _IDS_PER_FRAME = 100
@@ -194,7 +192,7 @@ class Session:
         self._answered = False
         self._had_data = False
         self._newest: Event | None = None
-        # How long after the venue's time of it what came last had come, kept while nothing newer tells; and of several.
+        # How long after the venue's time of it what told that last had come, and what did before.
         self._way, self._ways = 0, deque[int](maxlen=_WAYS)
         self._suspect = False
         # When the oldest ping that has no answer was sent, and up to when everything had come that was sent before.
@@ -240,12 +238,11 @@ class Session:
         self.state = State.OPENING
         self._outbox, self._todo, self._opening = [], [], {}
         self._subscribed = self._useful = self._pinged = self._answered = self._had_data = False
-        self._excused = False
+        self._excused = self._suspect = False
         self._refusal = ""
-        self._way = self._lateness
+        self._note_way()
         self._data = self._alive = self._ticked = self._complete = self._witness_asked = now
         self._newest = self._ping_sent = None
-        self._suspect = False
         self._next_ping = now + self._timing.ping
         if self.streams is not None:
             self.streams.connected(now)
@@ -282,7 +279,7 @@ class Session:
 
     def witnessed(self, now: int) -> None:
         """Note that REST, asked then, had nothing newer: the market is calm, the connection good."""
-        self._way = self._lateness
+        self._note_way()
         self._data, self._newest, self._suspect = max(self._data, now), None, False
         self._complete = max(self._complete, now)
         if self.state is State.SILENT:
@@ -367,47 +364,38 @@ class Session:
 
     @property
     def complete_until(self) -> int:
-        """Give the time (nanoseconds) before which everything that the venue sent has come, by its clock and ours.
+        """Give the time (nanoseconds) before which everything that the venue sent has come, by its clock and ours."""
+        return self.complete(0)
+
+    def complete(self, ahead: int) -> int:
+        """Give ``complete_until`` where our clock is known to be ``ahead`` by so much.
 
         TCP keeps the order: with data came what was sent before it, so its own way is taken off; with the answer to a
         ping came what was sent before that ping, unless data stayed away for so long that it may be frozen. A way of
         seconds may be a clock of ours that is ahead, by which times of pings are too late for the venue's.
         """
-        return self.complete(0)
-
-    def complete(self, ahead: int) -> int:
-        """Give ``complete_until`` where our clock is known to be ``ahead`` by so much."""
-        flowed = self._data - max(self._lateness if self._newest_time else 0, ahead)
-        if self._suspect:
-            return flowed
-        way = self._lateness
-        return max(self._complete - max(way if way > _LONG_WAY else 0, ahead), flowed)
+        newest = self._newest_way
+        way = self._way if newest is None else newest
+        way = way if 0 < way <= _LONGEST_WAY else 0
+        flowed = self._data - max(0 if newest is None else way, ahead)
+        return flowed if self._suspect else max(flowed, self._complete - max(way if way > _LONG_WAY else 0, ahead))
 
     @property
     def offset(self) -> int:
-        """Give by how many nanoseconds messages come after the venue's time of them, or before it by a clock behind.
-
-        It is 0 until several told.
-        """
+        """Give by how much data comes after the venue's time of it, or before (nanoseconds); 0 until several told."""
         return median_low(self._ways) if len(self._ways) == _WAYS else 0
 
+    @property
+    def _newest_way(self) -> int | None:
+        newest = self._newest if isinstance(self._newest, PriceChange | Trade) else None
+        return self._data - epoch_ns(newest.timestamp) if newest is not None and newest.timestamp else None
+
     def _note_way(self) -> None:
-        self._way = self._lateness
-        if self._newest_time:
-            way = self._data - epoch_ns(self._newest_time)
-            if not self._ways or self._ways[-1] != way:
-                self._ways.append(way)
-
-    @property
-    def _newest_time(self) -> int:
-        """Give the venue's time of what came last, 0 if that has none."""
-        return self._newest.timestamp if isinstance(self._newest, PriceChange | Trade) else 0
-
-    @property
-    def _lateness(self) -> int:
-        """Give how long after the venue's time of it, as far as anything tells, data comes; 0 where clocks differ."""
-        way = self._data - epoch_ns(self._newest_time) if self._newest_time else self._way
-        return way if 0 < way <= _LONGEST_WAY else 0
+        """Keep how long what came last was on its way, for when nothing tells."""
+        way = self._newest_way
+        if way is not None and way != self._way:
+            self._way = way
+            self._ways.append(way)
 
     @property
     def refused(self) -> dict[str, str]:

@@ -269,12 +269,12 @@ class Desk:
 
 
 def _shifted(gap: GapInterval, by: int) -> Gap:
-    """Tell of a gap by the venue's time; an earlier run may have ended when its clock was right."""
+    """Tell of a gap by the venue's time; no run begins where it ends, and an earlier one ended when all was right."""
     is_restart = gap.cause == "restart"
     return Gap(
         started=gap.started + (min(by, 0) if is_restart else by) - _OFF,
         ended=(gap.until + by) + _OFF,
-        cause=gap.cause,
+        cause="silence" if is_restart else gap.cause,
         token_id=gap.token_id,
         detail=f"{gap.detail}, by the venue's time" if gap.detail else "by the venue's time",
         conn=gap.conn,
