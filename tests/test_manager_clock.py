@@ -118,14 +118,14 @@ class Scene:
         return GapIndex(scan(self.folder, "gaps").collect()).all
 
     def missing(self) -> list[tuple[str, int]]:
-        """List the changes of which there is no row, by token and time (ns), up to the last of which there is one."""
+        """List the changes of which there is no row, by token and time (ns), between the first and the last of which there is one."""
         rows = scan(self.folder, "book_deltas").select("token_id", "side", "price", "size", at="ts_event").collect()
         kept = set(rows.with_columns(pl.col("at").dt.epoch("ms")).iter_rows())
         last, first = max(row[4] for row in kept), min(row[4] for row in kept)
         return [
             (change.token_id, change.at * 1_000_000)
             for change in self.sim.changes()
-            if first <= change.at <= last
+            if first < change.at < last
             and (change.token_id, change.side, change.price, change.size, change.at) not in kept
         ]
 

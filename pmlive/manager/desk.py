@@ -104,6 +104,10 @@ class Desk:
                 shifted = _shifted(gap, by)
                 if until is None or shifted.started < until:
                     self.gap(shifted)
+        self.pass_gaps()
+
+    def pass_gaps(self) -> None:
+        """Note that the gaps so far are told by the venue's time as well."""
         self.flush()
         self._gaps.clear()
 

@@ -188,8 +188,9 @@ class Live:
         What is less is in the gaps already, as is what is known since the clock was set back.
         """
         offset = median_low([one.session.offset for one in self.pool.of("market")] or [0])
-        is_off = _BEHIND < -offset <= _DAY or _AHEAD < offset <= _DAY
-        if is_off and self.clock.ahead < _BEHIND and self.desk.pipeline.stopped is None:
+        if self.clock.ahead >= _BEHIND:
+            self.desk.pass_gaps()
+        elif self.desk.pipeline.stopped is None and (_BEHIND < -offset <= _DAY or _AHEAD < offset <= _DAY):
             self.desk.shift_gaps(-offset)
 
     def _know_nothing(self, since: int, now: int, detail: str) -> None:
