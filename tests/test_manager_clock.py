@@ -118,7 +118,7 @@ class Scene:
         return GapIndex(scan(self.folder, "gaps").collect()).all
 
     def missing(self) -> list[tuple[str, int]]:
-        """List the changes of which there is no row, by token and time (ns), between the first and the last of which there is one."""
+        """List the changes between the first and the last row of which there is none, by token and time (ns)."""
         rows = scan(self.folder, "book_deltas").select("token_id", "side", "price", "size", at="ts_event").collect()
         kept = set(rows.with_columns(pl.col("at").dt.epoch("ms")).iter_rows())
         last, first = max(row[4] for row in kept), min(row[4] for row in kept)
