@@ -7,8 +7,10 @@ An answer to a ping proves that somebody is there, not that data flows, so silen
 
 import math
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from statistics import median_low
 from typing import TypeAlias
 
 import msgspec
@@ -70,6 +72,8 @@ _MOST_COMPLAINTS = 100
 
 # What comes later than this after the venue's time of it tells of a wrong clock and not of a long way.
 _LONGEST_WAY = 120 * _S
+# What takes longer may have been sent just now, and our clock be ahead; several tell, since one may have a wrong time.
+_LONG_WAY, _WAYS = 1 * _S, 5
 
 # The venue cuts a connection that names a few thousand ids in one frame.
 _IDS_PER_FRAME = 100
@@ -188,12 +192,13 @@ class Session:
         self._answered = False
         self._had_data = False
         self._newest: Event | None = None
+        # How long after the venue's time of it what told that last had come, and what did before.
+        self._way, self._ways = 0, deque[int](maxlen=_WAYS)
         self._suspect = False
         # When the oldest ping that has no answer was sent, and up to when everything had come that was sent before.
         self._ping_sent: int | None = None
         self._complete = self._witness_asked = 0
-        self._accepted = False
-        self._excused = False
+        self._accepted = self._excused = False
         self._refusal = ""
 
     # --- what is wanted ---
@@ -233,11 +238,11 @@ class Session:
         self.state = State.OPENING
         self._outbox, self._todo, self._opening = [], [], {}
         self._subscribed = self._useful = self._pinged = self._answered = self._had_data = False
-        self._excused = False
+        self._excused = self._suspect = False
         self._refusal = ""
+        self._note_way()
         self._data = self._alive = self._ticked = self._complete = self._witness_asked = now
         self._newest = self._ping_sent = None
-        self._suspect = False
         self._next_ping = now + self._timing.ping
         if self.streams is not None:
             self.streams.connected(now)
@@ -274,6 +279,7 @@ class Session:
 
     def witnessed(self, now: int) -> None:
         """Note that REST, asked then, had nothing newer: the market is calm, the connection good."""
+        self._note_way()
         self._data, self._newest, self._suspect = max(self._data, now), None, False
         self._complete = max(self._complete, now)
         if self.state is State.SILENT:
@@ -288,6 +294,7 @@ class Session:
             self._alive = max(self._alive, now - self._quiet)
             self._asked = max(self._asked, now - self._timing.greeting)
         self._ticked = now
+        self._note_way()
         self._heartbeat(now)
         self._judge(now)
         self._chase(now)
@@ -357,19 +364,38 @@ class Session:
 
     @property
     def complete_until(self) -> int:
-        """Give the time (nanoseconds) before which everything that the venue sent has come, by its clock and ours.
+        """Give the time (nanoseconds) before which everything that the venue sent has come, by its clock and ours."""
+        return self.complete(0)
+
+    def complete(self, ahead: int) -> int:
+        """Give ``complete_until`` where our clock is known to be ``ahead`` by so much.
 
         TCP keeps the order: with data came what was sent before it, so its own way is taken off; with the answer to a
-        ping came what was sent before that ping, unless data stayed away for so long that it may be frozen.
+        ping came what was sent before that ping, unless data stayed away for so long that it may be frozen. A way of
+        seconds may be a clock of ours that is ahead, by which times of pings are too late for the venue's.
         """
-        return self._flowed_until if self._suspect else max(self._complete, self._flowed_until)
+        newest = self._newest_way
+        way = self._way if newest is None else newest
+        way = way if 0 < way <= _LONGEST_WAY else 0
+        flowed = self._data - max(0 if newest is None else way, ahead)
+        return flowed if self._suspect else max(flowed, self._complete - max(way if way > _LONG_WAY else 0, ahead))
 
     @property
-    def _flowed_until(self) -> int:
-        """Give the time before which data or REST leaves nothing open, whatever pings say."""
-        timestamp = self._newest.timestamp if isinstance(self._newest, PriceChange | Trade) else 0
-        way = self._data - epoch_ns(timestamp) if timestamp else 0
-        return self._data - (way if 0 < way <= _LONGEST_WAY else 0)
+    def offset(self) -> int:
+        """Give by how much data comes after the venue's time of it, or before (nanoseconds); 0 until several told."""
+        return median_low(self._ways) if len(self._ways) == _WAYS else 0
+
+    @property
+    def _newest_way(self) -> int | None:
+        newest = self._newest if isinstance(self._newest, PriceChange | Trade) else None
+        return self._data - epoch_ns(newest.timestamp) if newest is not None and newest.timestamp else None
+
+    def _note_way(self) -> None:
+        """Keep how long what came last was on its way, for when nothing tells."""
+        way = self._newest_way
+        if way is not None and way != self._way:
+            self._way = way
+            self._ways.append(way)
 
     @property
     def refused(self) -> dict[str, str]:
@@ -544,7 +570,7 @@ class Session:
     def _fall_silent(self, now: int) -> None:
         self.state, self._witness_asked, self._suspect = State.SILENT, now, True
         if self.channel == "market":
-            self._todo.append(Witness(self._flowed_until))
+            self._todo.append(Witness(self.complete_until))
         elif self.channel in ("realtime", "prices"):
             self._todo.append(Redial(f"no data for {self._patience() / _S:.0f} s"))
 

@@ -6,8 +6,8 @@ a socket.
 """
 
 from pmlive.feed.backoff import Backoff, Policy
-from pmlive.feed.clock import Clock, elapsed
+from pmlive.feed.clock import Clock, Step, elapsed
 from pmlive.feed.connection import Connection, Sink
 from pmlive.feed.pool import Pool
 
-__all__ = ["Backoff", "Clock", "Connection", "Policy", "Pool", "Sink", "elapsed"]
+__all__ = ["Backoff", "Clock", "Connection", "Policy", "Pool", "Sink", "Step", "elapsed"]

@@ -1,5 +1,6 @@
 """Where everything received comes together: the journal, the rolling frames, the recorder; in the feed thread alone."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -7,12 +8,13 @@ import polars as pl
 
 from pmlive.digest import Digest
 from pmlive.events import Cause, Channel, Event, Gap
-from pmlive.feed import Connection
+from pmlive.feed import Clock, Connection
+from pmlive.gaps import GapIndex, GapInterval
 from pmlive.logs import get_logger
 from pmlive.pipeline import Making, Pipeline
 from pmlive.pipeline.journal import Journal
 from pmlive.records import Closed, Kind, Opened
-from pmlive.store import Record, Recorder
+from pmlive.store import Earlier, Record, Recorder
 from pmlive.tables import ROLLING, STORED, Rolling
 
 __all__ = ["Desk"]
@@ -21,6 +23,13 @@ logger = get_logger(__name__)
 
 # Making frames of a few rows costs as much as of many: while nobody listens they are made once a second, or when read.
 _UNHEARD = 1_000_000_000
+# A clock is wrong, and a message not just long on its way, from so much on; by more than a day few are.
+_OFF = 1_000_000_000
+_DAY = 86_400_000_000_000
+# Between the last message and the end of a run; a clock that was set meanwhile is out by no more than this.
+_CALM = 60_000_000_000
+# So many batches of gaps are known again when the clock proves to have been behind.
+_BATCHES = 10_000
 
 
 class Desk:
@@ -52,6 +61,8 @@ class Desk:
         self.on_rows: Callable[[dict[str, pl.DataFrame]], None] | None = None
         self.listened: Callable[[], bool] = bool
         self._flushed = 0
+        # Those since the clock was right last.
+        self._gaps: deque[pl.DataFrame] = deque(maxlen=_BATCHES)
         self._reported: set[str] = set()
 
     # --- what the connections tell ---
@@ -66,9 +77,9 @@ class Desk:
         """Take a frame."""
         self.journal.frame(connection.channel, connection.conn or 0, data, events, now)
 
-    def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int) -> None:
-        """Note the end of a connection."""
-        since = None if cause is None else connection.session.complete_until
+    def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int, *, ahead: int = 0) -> None:
+        """Note the end of a connection; receive times are known to be ``ahead`` of the venue's."""
+        since = None if cause is None else connection.session.complete(ahead)
         self.journal.note("close", connection.conn or connection.previous or 0, Closed(cause, detail, since), now)
 
     def late(self, connection: Connection, token_ids: Sequence[str], since: int) -> None:
@@ -79,6 +90,26 @@ class Desk:
     def gap(self, gap: Gap) -> None:
         """Note an interval that cannot be trusted."""
         self.journal.note("gap", gap.conn, gap, self.clock())
+
+    def shift_gaps(self, by: int, *, until: int | None = None) -> None:
+        """Note the gaps that have ended by the venue's time, too, which is later than ours by so much, or earlier.
+
+        Those that reach ``until`` so are not told again: what comes of that is another gap.
+        """
+        self.flush()
+        if not self._gaps:
+            return
+        for gap in GapIndex(pl.concat(self._gaps)).all:
+            if gap.ended is not None and gap.ended > gap.started:
+                shifted = _shifted(gap, by)
+                if until is None or shifted.started < until:
+                    self.gap(shifted)
+        self.pass_gaps()
+
+    def pass_gaps(self) -> None:
+        """Note that the gaps so far are told by the venue's time as well."""
+        self.flush()
+        self._gaps.clear()
 
     def keys(self, kind: str, channel: Channel, placed: dict[int, list[str]]) -> None:
         """Note tokens added to or taken from open connections."""
@@ -103,6 +134,8 @@ class Desk:
         self._flushed = self.clock()
         self.pipeline.tick(self._flushed)
         frames = self.pipeline.drain()
+        if "gaps" in frames:
+            self._gaps.append(frames["gaps"])
         for table, frame in frames.items():
             if table in self.frames:
                 self.frames[table].extend(frame)
@@ -141,6 +174,9 @@ class Desk:
 
     def record(self, recorder: Recorder) -> None:
         """Keep everything from now on, beginning with the present state."""
+        earlier = recorder.earlier
+        if earlier is not None and isinstance(self.clock, Clock) and (told := _told(earlier)) is not None:
+            self.clock.not_before(told)
         now = self.clock()
         self.pipeline.begin(now)
         self.flush()
@@ -152,17 +188,26 @@ class Desk:
         for record in [self.journal.beginning(now), *self.journal.keyframes(now)]:
             recorder.log(record)
         self.journal.keep = recorder.log
-        if recorder.last_recv is not None:
-            self._note_restart(recorder.last_recv, now)
+        if earlier is not None:
+            self._note_restart(earlier, now)
 
-    def _note_restart(self, last: int, now: int) -> None:
-        """The folder was recorded into before: nothing was kept since."""
-        detail = "the recording was continued by another run"
+    def _note_restart(self, earlier: Earlier, now: int) -> None:
+        """The folder was recorded into before: nothing was kept since, by the venue's time and by ours.
+
+        Times that are recorded already, by a clock that was ahead, are no time of which anything is known for sure.
+        """
+        last, detail = earlier.last_recv, "the recording was continued by another run"
         if now < last:
-            detail += (
-                f", after the clock was set back by {(last - now) / 1e9:.0f} s; how long nothing was kept is not known"
-            )
+            detail += f", after the clock was set back by {(last - now) / 1e9:.0f} s"
+        if _is_ahead(earlier, now):
+            detail += f"; the clock of the earlier one was ahead by {earlier.late / 1e9:.0f} s"
+            last -= earlier.late
+        elif now < last:
+            detail += "; how long nothing was kept is not known"
         self.gap(Gap(started=min(last, now), cause="restart", ended=now, detail=detail))
+        if now < earlier.last_recv and (taken := earlier.taken(now)) is not None:
+            detail = "an earlier run recorded at these times, by a clock that was ahead"
+            self.gap(Gap(started=taken[0], cause="restart", ended=taken[1] + 1, detail=detail))
 
     def tend(self) -> None:
         """Cut the recording when it is time, and note what the recorder could not keep."""
@@ -225,3 +270,32 @@ class Desk:
         self.frames = {name: Rolling(name, rows=self._rows, age=self._age) for name in ROLLING}
         self.era += 1
         self._flushed = 0
+
+
+def _shifted(gap: GapInterval, by: int) -> Gap:
+    """Tell of a gap by the venue's time; no run begins where it ends, and an earlier one ended when all was right."""
+    is_restart = gap.cause == "restart"
+    return Gap(
+        started=gap.started + (min(by, 0) if is_restart else by) - _OFF,
+        ended=(gap.until + by) + _OFF,
+        cause="silence" if is_restart else gap.cause,
+        token_id=gap.token_id,
+        detail=f"{gap.detail}, by the venue's time" if gap.detail else "by the venue's time",
+        conn=gap.conn,
+    )
+
+
+def _told(earlier: Earlier) -> int | None:
+    """Give the time that it was, by the venue, when an earlier run heard of it last; None where that did not.
+
+    A run that ends in a moment of calm ended right after that.
+    """
+    if earlier.heard is None:
+        return None
+    last = earlier.last_recv if 0 <= earlier.last_recv - earlier.heard <= _CALM else earlier.heard
+    return last - (earlier.late if earlier.late >= _OFF else 0)
+
+
+def _is_ahead(earlier: Earlier, now: int) -> bool:
+    """Tell whether the clock of an earlier run was ahead; by more than a day only where that is the clock's fault."""
+    return _OFF <= earlier.late <= max(_DAY, 2 * (earlier.last_recv - now))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from statistics import median_low
 
 import msgspec
 
@@ -32,6 +33,11 @@ _FRESH = 50_000_000
 _S = 1_000_000_000
 # So many checks that agreed tell that a token used to be heard.
 _OFTEN = 30
+# Gaps cover the venue's time where our clock is ahead or behind by no more than this.
+_AHEAD = 120 * _S
+_BEHIND = 1 * _S
+# What differs by more is another venue's time: a simulated one's.
+_DAY = 86_400 * _S
 
 
 class Doubts(msgspec.Struct, frozen=True):
@@ -69,8 +75,9 @@ class Live:
         depth: int,
         timing: dict[Channel, Timing] | None = None,
         doubts: Doubts | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self._doubts = doubts or Doubts()
         self.desk = Desk(clock=self.clock, rows=rows, age=age, depth=depth, fresh=_FRESH)
         self.catalogue = catalogue
@@ -113,7 +120,7 @@ class Live:
 
     def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int) -> None:
         """Note the end of a connection."""
-        self.desk.closed(connection, cause, detail, now)
+        self.desk.closed(connection, cause, detail, now, ahead=self.clock.ahead)
         if cause is not None and connection.too_big:
             self.desk.keys("subscribe", connection.channel, self.pool.halve(connection))
 
@@ -144,6 +151,7 @@ class Live:
             await asyncio.sleep(_TICK)
             try:
                 self._note_stop(elapsed() - ran)
+                self._note_step()
                 self._turn()
             except BaseException as error:  # noqa: BLE001  # it stops for nobody: rows and snapshots wait for it
                 self.desk.doubt_rows()
@@ -152,14 +160,45 @@ class Live:
     def _note_stop(self, lasted: int) -> None:
         """Note that the process was stopped or the machine slept, up to when all that was sent meanwhile is read."""
         if lasted >= self._doubts.pause * _S:
-            self.clock.follow()
-            self._ran = self.clock()
-            detail = f"the process did not run for {lasted / _S:.0f} s"
-            if self.desk.pipeline.stopped is None:
-                self.desk.gap(Gap(started=self._ran - lasted, cause="silence", detail=detail))
-            logger.warning("%s: of that time nothing is known", detail)
+            now = self.clock()
+            self._know_nothing(now - lasted, now, f"the process did not run for {lasted / _S:.0f} s")
         elif (gap := self.desk.pipeline.stopped) is not None and self.pool.complete_until(self._ran) >= self._ran:
             self.desk.gap(msgspec.structs.replace(gap, ended=self.clock()))
+
+    def _note_step(self) -> None:
+        """Note that the wall clock was set: receive times leave an interval out, or are too late for some time."""
+        step = self.clock.step()
+        if step is None:
+            return
+        if step.by > 0:
+            if self.desk.pipeline.stopped is None:
+                self.desk.shift_gaps(step.by, until=step.since)
+            detail = f"the clock was set ahead by {step.by / _S:.1f} s; receive times before it are too early"
+            self._know_nothing(step.since, self.clock(), detail)
+            return
+        now, took = self.clock(), self.clock.ahead / _S
+        detail = f"the clock was set back by {-step.by / _S:.1f} s; receive times come right within {2 * took:.0f} s"
+        if self.desk.pipeline.stopped is None:
+            self.desk.gap(Gap(started=now, cause="silence", ended=now, detail=detail))
+        logger.warning("%s", detail)
+
+    def _note_offset(self) -> None:
+        """Tell gaps by the venue's time, too, where our clock is so far from it that they lie beside it.
+
+        What is less is in the gaps already, as is what is known since the clock was set back.
+        """
+        offset = median_low([one.session.offset for one in self.pool.of("market")] or [0])
+        if self.clock.ahead >= _BEHIND:
+            self.desk.pass_gaps()
+        elif self.desk.pipeline.stopped is None and (_BEHIND < -offset <= _DAY or _AHEAD < offset <= _DAY):
+            self.desk.shift_gaps(-offset)
+
+    def _know_nothing(self, since: int, now: int, detail: str) -> None:
+        """Begin a gap of everything, which ends when all that was sent until now has been read."""
+        self._ran = now
+        if self.desk.pipeline.stopped is None:
+            self.desk.gap(Gap(started=since, cause="silence", detail=detail))
+        logger.warning("%s: of that time nothing is known", detail)
 
     def _turn(self) -> None:
         self.desk.turn()
@@ -168,6 +207,7 @@ class Live:
         now = self.clock()
         if now - self._checked >= _S:
             self._checked = now
+            self._note_offset()
             self._let_settled_go(now)
             self._note_unmet(now)
             self._check_quiet_tokens(now)
@@ -343,7 +383,8 @@ class Live:
             self._agreed[token.id] = asked
 
     def _lose(self, token: Token, since: int, detail: str) -> None:
-        self.desk.gap(Gap(started=since, cause="silence", token_id=token.id, detail=detail, conn=token.conn))
+        started = since - self.clock.ahead
+        self.desk.gap(Gap(started=started, cause="silence", token_id=token.id, detail=detail, conn=token.conn))
 
     async def _witness(self, connection: Connection, conn: int | None, since: int) -> None:
         tokens = self.desk.pipeline.books.tokens

@@ -101,6 +101,13 @@ class Contents:
             times.append(self.manifest.last_recv)
         return max(times, default=None)
 
+    def ended(self) -> int | None:
+        """Give the time of the record that came last; those of an earlier run are later where its clock was ahead."""
+        for segment in reversed(self.unsealed):
+            if segment.records:
+                return segment.records[-1].recv
+        return self.last_recv() if self.manifest.last_recv is None else self.manifest.last_recv
+
     def first_recv(self) -> int | None:
         """Give the time of the first record, or of the first row where raw was given up."""
         times = [file.first_time for file in self.manifest.files if file.table != "checks"]

@@ -322,7 +322,7 @@ def quality(known: RecordingIndex) -> Quality:
     contents = known.contents
     tokens = list(_tokens(known))
     long = sum(token.followed for token in tokens)
-    skipped = _skipped(known)
+    skipped, rates = _skipped(known), _rates(contents)
     return Quality(
         path=str(contents.folder),
         first_time=contents.first_recv(),
@@ -332,12 +332,12 @@ def quality(known: RecordingIndex) -> Quality:
         faults=faults(known.gaps.all),
         checks=Counts.total(token.checks for token in tokens),
         latency=_latency(contents),
-        rates=_rates(contents),
+        rates=rates,
         skipped=skipped[0],
         skipped_in_gaps=skipped[1],
         mirror=mirror(known),
         intervals=intervals(known.timelines),
-        distrust=distrust(known.timelines),
+        distrust=distrust(known.timelines, rates["minute"].dt.epoch("ns").to_list()),
         damaged=damaged,
         unsealed=len(contents.records()),
     )

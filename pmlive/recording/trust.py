@@ -1,8 +1,9 @@
 """Trust in the books of a recording: when each could be trusted, when it was followed, and what was let go."""
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Literal, TypeAlias, cast
 
 import msgspec
@@ -32,6 +33,8 @@ __all__ = [
 
 _BASES = ("keyframe", "lone", "book")
 _MINUTE = 60_000_000_000
+_DAY = 1440 * _MINUTE
+_WEEK = 7 * _DAY
 _TIME = pl.Datetime("ns", "UTC")
 
 
@@ -215,7 +218,7 @@ def timelines(
         for time in times
         if (within.since is None or time >= within.since) and (within.until is None or time <= within.until)
     ]
-    last = contents.last_recv()
+    last = contents.ended()
     end = ENDLESS if last is None else last + 1
     if within.until is not None:
         end = min(end, within.until)
@@ -330,16 +333,30 @@ def intervals(timelines: Mapping[str, Timeline]) -> pl.DataFrame:
     return frame.sort("token_id", "start")
 
 
-def distrust(timelines: Mapping[str, Timeline]) -> pl.DataFrame:
-    """List the minutes, of the time that a token was followed, in which its book could not be trusted throughout."""
+def distrust(timelines: Mapping[str, Timeline], heard: Collection[int] = ()) -> pl.DataFrame:
+    """List the minutes, of the time that a token was followed, in which its book could not be trusted throughout.
+
+    Of more than a week at once, such as a clock skips that begins in 1970, those but for the first and the last day are
+    listed only where they are among the minutes in which anything was ``heard``, in nanoseconds since 1970.
+    """
+    known = sorted(heard)
     rows = {
         (token_id, minute)
         for token_id, span, trusted in _cut(timelines)
         if not trusted
-        for minute in range(span.start // _MINUTE * _MINUTE, span.end, _MINUTE)
+        for minute in _minutes(span, known)
     }
     frame = pl.DataFrame(sorted(rows), schema={"token_id": pl.String, "minute": pl.Int64}, orient="row")
     return frame.with_columns(pl.col("minute").cast(_TIME))
+
+
+def _minutes(span: Span, heard: Sequence[int]) -> Iterable[int]:
+    start = span.start // _MINUTE * _MINUTE
+    if span.end - start <= _WEEK:
+        return range(start, span.end, _MINUTE)
+    first, last = start + _DAY, (span.end - _DAY) // _MINUTE * _MINUTE
+    between = heard[bisect_left(heard, first) : bisect_left(heard, last)]
+    return chain(range(start, first, _MINUTE), between, range(last, span.end, _MINUTE))
 
 
 def _cut(timelines: Mapping[str, Timeline]) -> Iterator[tuple[str, Span, bool]]:

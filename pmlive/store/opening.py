@@ -4,8 +4,10 @@ import secrets
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import msgspec
+import polars as pl
 
 from pmlive.errors import StoreError
 from pmlive.logs import get_logger
@@ -15,7 +17,7 @@ from pmlive.store.manifest import MANIFEST, RAW, Manifest, ManifestFile, new_man
 from pmlive.store.merging import finish_interrupted
 from pmlive.store.sealing import Rebuild, SealContext, Segment, Step, WriteContext, seal, sealed_files, sweep
 
-__all__ = ["OpenedFolder", "Recovery", "locked_recording", "open_folder"]
+__all__ = ["Earlier", "OpenedFolder", "Recovery", "locked_recording", "open_folder"]
 
 logger = get_logger(__name__)
 
@@ -27,6 +29,11 @@ _SPARE_NUMBERS = 1 << 20
 _HARMLESS = ("Thumbs.db", "desktop.ini", "lost+found")
 # Foreign names in an error message.
 _SHOWN = 3
+# The tables with a row of each message of the venue's, and how many rows tell by how much its clock and ours differ.
+_TIMED = ("book_deltas", "trades")
+_NEWEST = 20
+# Its rows have the times of whole minutes.
+_UNTIMED = "checks"
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +45,25 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     damaged: int = 0
 
 
+class Earlier(msgspec.Struct, frozen=True, kw_only=True):
+    """What earlier runs tell of time, in nanoseconds since 1970.
+
+    ``last_recv`` is the receive time of the last record, and ``heard`` that of the last row with a venue's time, if
+    there is one, which came ``late`` after it: by seconds and more where the clock was ahead. ``spans`` are the first
+    and last receive times of what was recorded.
+    """
+
+    last_recv: int
+    heard: int | None = None
+    late: int = 0
+    spans: list[tuple[int, int]] = []
+
+    def taken(self, now: int) -> tuple[int, int] | None:
+        """Return the interval of receive times from now on that are recorded already, by a clock that was ahead."""
+        later = [(max(first, now), last) for first, last in self.spans if last > now]
+        return (min(first for first, _ in later), max(last for _, last in later)) if later else None
+
+
 class OpenedFolder(msgspec.Struct, frozen=True, kw_only=True):
     """A locked folder, and where recording into it goes on; the segments ``waiting`` are sealed first."""
 
@@ -46,7 +72,7 @@ class OpenedFolder(msgspec.Struct, frozen=True, kw_only=True):
     recovery: Recovery
     waiting: list[Segment]
     next_seq: int
-    last_recv: int | None
+    earlier: Earlier | None
     next_segment: int
 
     @property
@@ -118,10 +144,10 @@ def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[
         sweep(folder, manifest.current)
         finish_interrupted(context, now=clock())
         opened = _recover(context, lock)
-        if there is None or opened.last_recv is not None:
+        if there is None or opened.earlier is not None:
             return opened
         # Whatever an earlier run received, nothing of it is left.
-        return msgspec.structs.replace(opened, last_recv=there.known_until)
+        return msgspec.structs.replace(opened, earlier=Earlier(last_recv=there.known_until))
     except BaseException:
         lock.release()
         raise
@@ -194,9 +220,36 @@ def _recover(context: SealContext, lock: disk.FolderLock) -> OpenedFolder:
         recovery=recovery,
         waiting=waiting,
         next_seq=max([last.next_seq, *(block.last_seq + _SPARE_NUMBERS for block in blocks)]),
-        last_recv=blocks[-1].last_recv if blocks else last.last_recv,
+        earlier=_earlier(context.folder, last, waiting, blocks[-1].last_recv if blocks else last.last_recv),
         next_segment=max([last.sealed, *(segment.number for segment in waiting)]) + 1,
     )
+
+
+def _earlier(folder: Path, manifest: Manifest, waiting: list[Segment], last_recv: int | None) -> Earlier | None:
+    if last_recv is None:
+        return None
+    spans = [(file.first_time, file.last_time) for file in manifest.files if file.table != _UNTIMED]
+    spans += [(segment.first_recv, segment.last_recv) for segment in waiting]
+    heard, late = _heard(folder, manifest)
+    return Earlier(last_recv=last_recv, heard=heard, late=late, spans=spans)
+
+
+def _heard(folder: Path, manifest: Manifest) -> tuple[int | None, int]:
+    """Find out when the last message came, and how late those before it came at least: a few may have waited."""
+    files = sorted((file for table in _TIMED for file in manifest.of(table)), key=lambda file: file.last_seq)
+    if not files:
+        return None, 0
+    late = (pl.col("ts_recv") - pl.col("ts_event")).dt.total_nanoseconds()
+    try:
+        rows = pl.scan_parquet(folder / files[-1].path, glob=False).select("seq", "ts_recv", late=late)
+        last = rows.drop_nulls().sort("seq").tail(_NEWEST).collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        # Whoever reads the recording is told that it is damaged.
+        logger.warning("recording %r: the last rows cannot be read: %s", str(folder), error)
+        return None, 0
+    if last.is_empty():
+        return None, 0
+    return last["ts_recv"].dt.epoch("ns")[-1], int(cast("int", last["late"].min()))
 
 
 def _unsealed_segments(folder: Path, manifest: Manifest) -> Iterator[tuple[Segment, SegmentReading]]:

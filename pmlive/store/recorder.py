@@ -30,7 +30,7 @@ from pmlive.store.bounds import OVERHEAD
 from pmlive.store.log import read_segment
 from pmlive.store.manifest import RAW
 from pmlive.store.merging import Upkeep
-from pmlive.store.opening import Recovery, open_folder
+from pmlive.store.opening import Earlier, Recovery, open_folder
 from pmlive.store.sealing import Rebuild, Sealer, Segment, Step
 from pmlive.store.status import RecorderOptions, RecorderStatus
 from pmlive.store.writer import Cut, Flush, InvalidRows, LogWriter, Packer, TableRows, WriterTiming
@@ -81,7 +81,8 @@ class Recorder:
         self.folder = folder
         self.recovery: Recovery = opened.recovery
         self.next_seq: int = opened.next_seq
-        self.last_recv: int | None = opened.last_recv
+        self.earlier: Earlier | None = opened.earlier
+        self.last_recv: int | None = None if opened.earlier is None else opened.earlier.last_recv
         upkeep = Upkeep(opened.context, options, clock=clock)
         self._sealer = Sealer(opened.context, retry=options.retry, lost=self._note_lost, upkeep=upkeep.run_once)
         self._packer = Packer(rows_memory=options.rows_memory)

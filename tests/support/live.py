@@ -11,7 +11,7 @@ from support.waiting import until
 
 from pmlive._session import Timing
 from pmlive.events import Channel
-from pmlive.feed import Policy
+from pmlive.feed import Clock, Policy
 from pmlive.manager.live import Doubts, Live
 from pmlive.markets import Catalogue
 from pmlive.settings import Variables, Venue
@@ -31,6 +31,7 @@ async def living(
     policy: Policy = QUICK,
     timing: dict[Channel, Timing] | None = None,
     doubts: Doubts | None = None,
+    clock: Clock | None = None,
 ) -> AsyncGenerator[Live]:
     """Run the feed that a manager runs, and see that no task is left of it."""
     before = asyncio.all_tasks()
@@ -46,6 +47,7 @@ async def living(
         depth=10,
         timing=timing,
         doubts=doubts or Doubts(grace=0.3),
+        clock=clock,
     )
     live.spawn(live.run())
     try:
