@@ -157,7 +157,7 @@ def _skipped(manifest: Manifest, known: Sequence[SealedSegment]) -> Iterator[Mis
     if manifest.last_recv is None or (not parts and manifest.raw_from is not None):
         return
     last_time = parts[-1].last_time if parts else min([manifest.began, *(file.first_time for file in files)])
-    if last_time < manifest.last_recv:
+    if not parts or last_time < manifest.last_recv:
         yield _between(last_time, manifest.last_recv + 1, max(reached, default=0) + 1)
 
 
