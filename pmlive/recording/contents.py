@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Container, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,7 +15,8 @@ from pmlive.logs import get_logger
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
 from pmlive.store import Manifest, Record, SealedFile
-from pmlive.store.reader import Stamp, UnsealedSegment, is_missing, read_tail, stamp, table_paths
+from pmlive.store.missing import MissingPart
+from pmlive.store.reader import Stamp, UnsealedSegment, is_missing, missing, read_tail, stamp, table_paths
 from pmlive.tables import SCHEMAS, STORED
 
 __all__ = ["Contents", "ContentsCache", "at", "check_table", "collect", "digest", "laid_out"]
@@ -58,6 +60,11 @@ class Contents:
         """List the sealed files of some tables that are missing or were left out."""
         missing = [file for table in tables for file in self._files[table] if is_missing(self.folder, file)]
         return [*missing, *(file for file in self._left_out if file.table in tables)]
+
+    @cached_property
+    def missing(self) -> list[MissingPart]:
+        """The parts that were sealed and that the manifest does not list."""
+        return missing(self.folder, self.manifest, left_out=self._left_out)
 
     def files(self, table: str, *, since: int | None = None, until: int | None = None) -> list[SealedFile]:
         """List the sealed files that may have rows received within two times, both included, in order of arrival."""

@@ -125,7 +125,7 @@ class RecordingIndex:
 
 
 def _gaps(contents: Contents) -> pl.DataFrame:
-    """Read the gaps, those in the log and the holes that only the manifest has as well."""
+    """Read the gaps, those in the log, the holes that only the manifest has, and what it does not list."""
     rows = collect(contents, "gaps", contents.scan("gaps"))
     holes = [
         (
@@ -143,7 +143,11 @@ def _gaps(contents: Contents) -> pl.DataFrame:
     ]
     # Most holes are rows, too.
     lost = [_lost(contents, file) for file in contents.lost(_BOOKS)]
-    whole = pl.concat([pl.DataFrame([*holes, *lost], schema=SCHEMAS["gaps"], orient="row"), rows])
+    gone = [
+        (part.seq, None, part.ended, 0, None, part.started, part.ended, "disk", part.detail)
+        for part in contents.missing
+    ]
+    whole = pl.concat([pl.DataFrame([*holes, *lost, *gone], schema=SCHEMAS["gaps"], orient="row"), rows])
     cleaned = {text: clean(text, 500) for text in whole["detail"].drop_nulls().unique()}
     return whole.with_columns(pl.col("detail").replace(cleaned)) if cleaned else whole
 

@@ -18,6 +18,7 @@ from pmlive.markets import FeeSchedule, Market, clean
 from pmlive.settings import data_dir
 from pmlive.store import Manifest, RecordingInfo, SealedFile, read_manifest, scan
 from pmlive.store import recordings as listed
+from pmlive.store.reader import missing
 from pmlive.tables import STORED
 from pmlive.times import moment
 
@@ -243,6 +244,9 @@ def _tokens(path: Path, first_seq: int) -> list[str]:
 def _gaps(path: Path, manifest: Manifest, first_seq: int) -> list[RecordedGap]:
     rows = _read(path, "gaps", scan(path, "gaps").filter(pl.col("seq") >= first_seq))
     holes = [(hole.started, hole.ended, hole.cause, hole.detail) for hole in manifest.holes if first_seq == 0]
+    holes += [
+        (part.started, part.ended, "disk", part.detail) for part in missing(path, manifest) if part.seq >= first_seq
+    ]
     schema = {"started": pl.Int64, "ended": pl.Int64, "cause": rows.schema["cause"], "detail": pl.String}
     frame = pl.DataFrame(holes, schema=schema, orient="row").with_columns(
         pl.col("started", "ended").cast(pl.Datetime("ns", "UTC")), conn=pl.lit(0, dtype=pl.UInt32)

@@ -17,13 +17,18 @@ from pmlive.recording.quality import not_understood
 from pmlive.records import Kind, Loss, read_note
 from pmlive.store import Record, SealedFile, records, verify_files
 from pmlive.store.maintenance import RebuiltRecording
+from pmlive.store.manifest import MANIFEST
+from pmlive.store.missing import contradictions
 from pmlive.store.reader import log_files, read_raw
+from pmlive.store.unlisted import unlisted_files
 from pmlive.tables import SCHEMAS, STORED
 from pmlive.times import said
 
 __all__ = ["Finding", "Verification", "rebuilt", "rebuilt_into", "tables_of", "verify"]
 
 _RESTORE = "restore the file from a copy, or run: pmlive repair"
+_LIST = f"restore {MANIFEST} and what it lists from a copy; until then that time is a gap"
+_UNLISTED = f"it counts for nothing: restore the {MANIFEST} that lists it, or move it away"
 _REBUILD = "keep the folder, and make its tables anew with rebuild(into=...)"
 
 
@@ -115,7 +120,7 @@ def verify(known: RecordingIndex) -> Verification:
     bad = {finding.where for finding in damaged}
     work = _Work(contents, bad)
     readable = known.without(bad)
-    findings = [*damaged, *work.segments(), *_log(contents), *_holes(readable)]
+    findings = [*damaged, *work.segments(), *_log(contents), *_holes(readable), *_listing(readable.contents)]
     return Verification(
         path=str(contents.folder),
         files=len(contents.manifest.files),
@@ -208,6 +213,20 @@ def _holes(known: RecordingIndex) -> Iterator[Finding]:
     for hole in known.contents.manifest.holes:
         if (hole.started, hole.cause) not in told:
             yield Finding(where="gaps", what=f"the hole since {said(hole.started)} is not told", advice=_REBUILD)
+
+
+def _listing(contents: Contents) -> Iterator[Finding]:
+    """Compare the manifest with what was sealed and what is there."""
+    for part in contents.missing:
+        yield Finding(where=f"{MANIFEST}, {said(part.started)}", what=part.detail, advice=_LIST)
+    for path in unlisted_files(contents.folder):
+        yield Finding(where=path, what=f"{MANIFEST} does not list it", advice=_UNLISTED)
+    for what in contradictions(contents.manifest):
+        yield Finding(where=MANIFEST, what=what, advice=_LIST)
+    for segment in contents.unsealed:
+        if segment.number <= contents.manifest.sealed:
+            what = f"{MANIFEST} calls segment {segment.number} sealed and lists no records of it"
+            yield Finding(where="the log", what=what, advice="record into the folder again, which seals it")
 
 
 def _checks(contents: Contents) -> Counts:

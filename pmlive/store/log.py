@@ -42,6 +42,7 @@ __all__ = [
     "decode_entries",
     "encode_block",
     "encode_entries",
+    "is_kept",
     "loss_block",
     "read_blocks",
     "read_entries",
@@ -225,29 +226,34 @@ class SegmentReading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_segments(
-    segments: Mapping[int, Sequence[bytes]], *, since: int, sealed: int
+    segments: Mapping[int, Sequence[bytes]], *, since: int, sealed: int, after: int = 0
 ) -> Iterator[tuple[int, SegmentReading]]:
     """Read segments, by number, from the contents of their files.
 
-    ``since`` is when the last sealed record came (nanoseconds since 1970), ``sealed`` the last sealed segment. A number
-    that is missing is a loss in the next segment.
+    ``since`` is when the last sealed record came (nanoseconds since 1970), ``sealed`` the last sealed segment and
+    ``after`` the number of that record. A segment that is missing is a loss in the next one.
     """
     numbers = list(segments)
     for position, number in enumerate(numbers):
         following = segments[numbers[position + 1]] if position + 1 < len(numbers) else ()
-        reading = read_segment(segments[number], since=since, follows=number == sealed + 1, following=following)
+        reading = read_segment(
+            segments[number], since=since, after=after, follows=number == sealed + 1, following=following
+        )
         sealed = number
         if reading.blocks:
             since = reading.blocks[-1].last_recv
+            after = max(after, *(block.last_seq for block in reading.blocks))
         yield number, reading
 
 
 def read_segment(
-    contents: Sequence[bytes], *, since: int, follows: bool = True, following: Sequence[bytes] = ()
+    contents: Sequence[bytes], *, since: int, after: int = 0, follows: bool = True, following: Sequence[bytes] = ()
 ) -> SegmentReading:
     """Read a segment from the contents of its files.
 
-    ``since`` is when the last record before it came, and ``follows`` whether that is in the segment before this one.
+    ``since`` is when the last record before it came, ``after`` its number, and ``follows`` whether that is in the
+    segment before this one. Records are numbered on, so a block of lower numbers is of another segment: somebody copied
+    it here, and it is as bad as damaged.
     ``following`` are the contents of the next segment: if there is one, damage at the end is a loss too, and not a torn
     tail, for which the time between two runs accounts.
     """
@@ -256,6 +262,8 @@ def read_segment(
     for item in (item for content in contents for item in read_blocks(content)):
         if isinstance(item, Damage):
             pending, torn = pending + item.size, item.torn
+        elif item.first_seq < after:
+            pending, torn = pending + _HEADER.size + len(item.payload), False
         elif item.number >= expected:
             if item.number > expected or not (blocks or follows):
                 blocks.append(_lost_before(item, blocks, since, pending))
@@ -306,6 +314,11 @@ def segment_files(folder: Path) -> dict[int, list[Path]]:
         if match:
             found.setdefault(int(match[1]), []).append((int(match[2] or 0), path))
     return {number: [path for _, path in sorted(found[number])] for number in sorted(found)}
+
+
+def is_kept(path: Path, folder: Path) -> bool:
+    """Return whether a damaged file of the log has a second name, which it keeps."""
+    return any(kept.name.startswith(f"{path.name}.damaged-") for kept in disk.paths(path.parent, folder))
 
 
 class WalFile:

@@ -27,8 +27,9 @@ from pmlive.events import Gap
 from pmlive.store import disk, raw
 from pmlive.store.leftovers import remove_leftovers
 from pmlive.store.log import WAL
-from pmlive.store.manifest import MANIFEST, MERGED, RAW, Manifest, SealedFile
+from pmlive.store.manifest import MANIFEST, MERGED, RAW, Manifest, SealedFile, SealedSegment, segment_number
 from pmlive.store.merging import MergeLimits, is_waiting, merge, plan_merges, replace_inputs
+from pmlive.store.missing import without_rows
 from pmlive.store.opening import locked_recording
 from pmlive.store.reader import problem_of
 from pmlive.store.sealing import (
@@ -177,6 +178,7 @@ class RebuiltRecording:
         disk.make_folder(folder / WAL, folder)
         self._folder = folder
         self._files: list[SealedFile] = []
+        self._segments: list[SealedSegment] = []
 
     def add(self, source: Path, file: SealedFile, tables: Mapping[str, pl.DataFrame]) -> None:
         """Copy a sealed file of raw records as it is, and write the tables that were rebuilt from it."""
@@ -186,12 +188,14 @@ class RebuiltRecording:
         disk.make_folder(final.parent, self._folder)
         self._copy(source / file.path, source, final)
         raw.check_sha256(final, self._folder, file.sha256)
+        before = len(self._files)
         self._files.append(file)
         name = PurePosixPath(file.path)
         for table, frame in sorted(tables.items()):
             if frame.height:
                 stem = name.name.removesuffix(raw.SUFFIX)
                 self._write(f"{table}/{name.parent.name}/{stem}.parquet", table, parquet.join(table, [frame]))
+        self._segments.append(SealedSegment.of(segment_number(file.path) or 0, self._files[before:]))
 
     def copy_log(self, source: Path, paths: Iterable[Path]) -> None:
         """Copy files of the log that are not sealed yet."""
@@ -200,7 +204,7 @@ class RebuiltRecording:
 
     def finish(self, like: Manifest) -> None:
         """Write the manifest: that of the other recording, with the new files."""
-        manifest = msgspec.structs.replace(like, files=self._files, replaced=[])
+        manifest = msgspec.structs.replace(like, files=self._files, replaced=[], segments=self._segments)
         data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
         path = self._folder / MANIFEST
         disk.replace(disk.write_temporary(path, self._folder, data), path, self._folder)
@@ -347,7 +351,10 @@ def _with(manifest: Manifest, old: SealedFile, new: Sequence[SealedFile], hole: 
         msgspec.structs.replace(one, by=new[0].path) if new and one.by == old.path else one for one in manifest.replaced
     ]
     files = [*manifest.without([old]).files, *new]
-    return msgspec.structs.replace(manifest, files=files, holes=holes, replaced=replaced)
+    # What is lost is a hole, or a gap among the frames.
+    is_whole = sum(file.rows for file in new) >= old.rows
+    segments = manifest.segments if is_whole else without_rows(manifest.segments, old)
+    return msgspec.structs.replace(manifest, files=files, holes=holes, replaced=replaced, segments=segments)
 
 
 def _segments(manifest: Manifest, file: SealedFile) -> list[SealedFile]:

@@ -3,7 +3,8 @@
 Times are nanoseconds since 1970 by our clock. ``sealed`` is the last segment of the log whose files are listed, so a
 leftover of it is deleted and a later one is rebuilt. ``holes`` are the intervals that could not be kept; each is noted
 before anything that came after it. ``replaced`` are names that count no more and are not removed yet; raw frames before
-``raw_from`` were given up.
+``raw_from`` were given up. ``segments`` says a second time, segment by segment, what was sealed, so that an entry of
+``files`` that is gone is missed.
 """
 
 import importlib.metadata
@@ -30,9 +31,11 @@ __all__ = [
     "ManifestFile",
     "Replaced",
     "SealedFile",
+    "SealedSegment",
     "is_ours",
     "new_manifest",
     "read_manifest",
+    "segment_number",
 ]
 
 MANIFEST = "manifest.json"
@@ -44,6 +47,8 @@ SCHEMA = 1
 _LARGEST = 512 << 20
 # Only files of this form are ever listed, renamed or removed.
 OURS = re.compile(r"\d{1,20}-[0-9a-f]{8}-(\d{6,20}|\d{1,20}to\d{1,20})(\.parquet|\.log\.zst)", re.ASCII)
+# A file that one segment of the log became is named by its number.
+_OF_SEGMENT = re.compile(r"-(\d{6,20})\.[a-z.]+", re.ASCII)
 _PATH = re.compile(rf"(?:{MERGED}/)?(?P<table>[a-z_]+)/date=\d{{4}}-\d\d-\d\d/{OURS.pattern}", re.ASCII)
 
 Market: TypeAlias = dict[str, object]
@@ -61,6 +66,33 @@ class SealedFile(msgspec.Struct, frozen=True, kw_only=True):
     last_seq: int
     first_time: int
     last_time: int
+
+
+class SealedSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """What a segment of the log became: the numbers and times of its records, and how many rows of each table.
+
+    ``raw`` is among the tables. ``last_seq`` is the last number that a record or a row of it has.
+    """
+
+    number: int
+    first_seq: int
+    last_seq: int
+    first_time: int
+    last_time: int
+    rows: dict[str, int]
+
+    @classmethod
+    def of(cls, number: int, files: Sequence[SealedFile]) -> "SealedSegment":
+        """Return what the files of a segment are, its raw file among them."""
+        frames = next(file for file in files if file.table == RAW)
+        return cls(
+            number=number,
+            first_seq=frames.first_seq,
+            last_seq=max(file.last_seq for file in files),
+            first_time=frames.first_time,
+            last_time=frames.last_time,
+            rows={file.table: file.rows for file in files},
+        )
 
 
 class Replaced(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,19 +117,38 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     holes: list[Gap] = []
     replaced: list[Replaced] = []
     raw_from: int | None = None
+    segments: list[SealedSegment] = []
 
     @property
     def known_until(self) -> int:
         """When the last sealed record came or, before there is one, when the recording was made.
 
-        In nanoseconds since 1970; nothing is missing before.
+        In nanoseconds since 1970; nothing is missing before. The files know better than a note beside them.
         """
         if self.last_recv is not None:
-            return self.last_recv
+            frames = self.of(RAW)
+            return min(self.last_recv, frames[-1].last_time) if frames else self.last_recv
+        return self.began
+
+    @property
+    def began(self) -> int:
+        """When the recording was made, in nanoseconds since 1970."""
         try:
             return int(datetime.fromisoformat(self.created).timestamp()) * 1_000_000_000
         except ValueError as error:
             raise StoreError(f"invalid time {self.created[:60]!r} in the manifest; expected ISO 8601") from error
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last sealed record, 0 where there is none."""
+        return max((file.last_seq for file in self.files if file.table == RAW), default=0)
+
+    def sealed_before(self, number: int) -> int:
+        """Return the last sealed segment before one of the log: ``sealed``, unless the log goes back beyond that."""
+        if number > self.sealed:
+            return self.sealed
+        numbers = (segment_number(file.path) or 0 for file in self.files if file.table == RAW)
+        return max((each for each in numbers if each < number), default=0)
 
     def of(self, table: str) -> list[SealedFile]:
         """List the files of one table (``raw``: of the frames), in order of arrival."""
@@ -159,17 +210,28 @@ def _decode(path: Path, data: bytes) -> Manifest:
         # No manifest is nested a thousand deep.
         message = f"{str(path)!r} is not the manifest of a recording ({error}); choose another folder"
         raise StoreError(message) from error
-    for file in manifest.files:
+    # A file that is listed twice is one file.
+    files = list({file.path: file for file in manifest.files}.values())
+    for file in files:
         if _table_of(path, file.path) != file.table:
             raise StoreError(f"{str(path)!r} lists {file.path!r} as {file.table!r}; do not trust its other files")
     for old in manifest.replaced:
         _check_inside(path, old.path)
-    return manifest
+    return msgspec.structs.replace(manifest, files=files)
 
 
 def is_ours(path: str) -> bool:
     """Return whether a path is one that sealing, merging or repairing writes."""
     return _PATH.fullmatch(path) is not None
+
+
+def segment_number(path: str) -> int | None:
+    """Return the number of the segment that a sealed file was made of, None for one that was merged.
+
+    A file that was repaired has a number that is no segment's.
+    """
+    found = _OF_SEGMENT.search(path)
+    return None if found is None else int(found[1])
 
 
 def _table_of(path: Path, name: str) -> str:

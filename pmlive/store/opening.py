@@ -12,10 +12,12 @@ import polars as pl
 from pmlive.errors import StoreError
 from pmlive.logs import get_logger
 from pmlive.store import disk
-from pmlive.store.log import WAL, SegmentReading, check_sizes, read_segments, segment_files
+from pmlive.store.log import WAL, SegmentReading, check_sizes, read_segments
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, ManifestFile, new_manifest, read_manifest
 from pmlive.store.merging import finish_interrupted
-from pmlive.store.sealing import Rebuild, SealContext, Segment, Step, WriteContext, seal, sealed_files, sweep
+from pmlive.store.reader import unsealed_segments
+from pmlive.store.sealing import Rebuild, SealContext, Segment, Step, WriteContext, seal
+from pmlive.store.unlisted import sealed_files, sweep
 
 __all__ = ["Earlier", "OpenedFolder", "Recovery", "locked_recording", "open_folder"]
 
@@ -134,7 +136,7 @@ def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[
     lock = disk.FolderLock(folder)
     try:
         there = _check(folder)
-        manifest = ManifestFile(folder, there or new_manifest(clock()))
+        manifest = ManifestFile(folder, _corrected(folder, there) if there else new_manifest(clock()))
         # Written even when it is there: a folder that cannot be written is refused now and not in an hour.
         manifest.write()
         disk.make_folder(folder / WAL, folder)
@@ -151,6 +153,17 @@ def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[
     except BaseException:
         lock.release()
         raise
+
+
+def _corrected(folder: Path, manifest: Manifest) -> Manifest:
+    """Return a manifest that says of the last record what its files and the log say."""
+    frames, log = manifest.of(RAW), min(unsealed_segments(folder, manifest), default=manifest.sealed + 1)
+    sealed = manifest.sealed if log > manifest.sealed else log - 1
+    last_recv = manifest.last_recv
+    if frames and last_recv is not None and not frames[-1].first_time <= last_recv <= frames[-1].last_time:
+        last_recv = frames[-1].last_time
+    next_seq = max([manifest.next_seq, *(file.last_seq + 1 for file in manifest.files)])
+    return msgspec.structs.replace(manifest, sealed=sealed, next_seq=next_seq, last_recv=last_recv)
 
 
 def _check(folder: Path) -> Manifest | None:
@@ -254,9 +267,10 @@ def _heard(folder: Path, manifest: Manifest) -> tuple[int | None, int]:
 
 def _unsealed_segments(folder: Path, manifest: Manifest) -> Iterator[tuple[Segment, SegmentReading]]:
     """Read the segments that are not sealed, without decoding their records."""
-    left = segment_files(folder)
+    left = unsealed_segments(folder, manifest)
     contents = {number: [disk.read(path, folder) for path in files] for number, files in left.items()}
-    for number, reading in read_segments(contents, since=manifest.known_until, sealed=manifest.sealed):
+    since, after = manifest.known_until, manifest.last_seq
+    for number, reading in read_segments(contents, since=since, sealed=manifest.sealed, after=after):
         following = min((other for other in left if other > number), default=None)
         blocks = reading.blocks
         times = (blocks[0].first_recv, blocks[-1].last_recv) if blocks else (0, 0)

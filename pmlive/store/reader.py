@@ -1,6 +1,6 @@
 """Reading a recording, also while it is being written: no lock is taken and nothing is changed."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -11,11 +11,22 @@ import msgspec
 import polars as pl
 
 from pmlive.errors import StoreError
+from pmlive.events import Gap
 from pmlive.logs import get_logger
-from pmlive.records import Record
+from pmlive.records import Loss, Record
 from pmlive.store import disk, raw
-from pmlive.store.log import check_sizes, read_segments, segment_files
+from pmlive.store.log import (
+    LOST,
+    SegmentReading,
+    check_sizes,
+    is_kept,
+    loss_block,
+    read_segment,
+    read_segments,
+    segment_files,
+)
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, SealedFile, read_manifest
+from pmlive.store.missing import Interval, MissingPart, missing_parts
 from pmlive.tables import SCHEMAS
 
 __all__ = [
@@ -26,6 +37,7 @@ __all__ = [
     "UnsealedSegment",
     "is_missing",
     "log_files",
+    "missing",
     "problem_of",
     "read_log",
     "read_raw",
@@ -36,6 +48,7 @@ __all__ = [
     "span",
     "stamp",
     "table_paths",
+    "unsealed_segments",
     "verify_files",
 ]
 
@@ -240,8 +253,7 @@ def read_log(folder: Path) -> tuple[Manifest, dict[int, list[bytes]]]:
         with suppress(FileNotFoundError):
             left = {
                 number: [disk.read(path, folder) for path in files]
-                for number, files in segment_files(folder).items()
-                if number > manifest.sealed
+                for number, files in unsealed_segments(folder, manifest).items()
             }
             if read_manifest(folder).sealed == manifest.sealed:
                 return manifest, left
@@ -275,9 +287,60 @@ def read_raw(folder: Path, file: SealedFile) -> Iterator[Record]:
         raise StoreError(f"{file.table} file {file.path!r} cannot be read: {error.strerror}") from error
 
 
+def missing(folder: Path, manifest: Manifest, *, left_out: Sequence[SealedFile] = ()) -> list[MissingPart]:
+    """List what was sealed and is not listed any more, in order of arrival.
+
+    Files that were ``left_out`` of the manifest because they cannot be read are listed, too.
+    """
+    whole = msgspec.structs.replace(manifest, files=[*manifest.files, *left_out])
+    return missing_parts(whole, lambda: _recorded_gaps(folder, manifest))
+
+
+def _recorded_gaps(folder: Path, manifest: Manifest) -> list[Interval]:
+    """Read the gaps of everything that have ended; where they cannot be read, nothing is accounted for."""
+    try:
+        gaps = [
+            pl.scan_parquet(path, glob=False).select("token_id", "conn", pl.col("started", "ended").dt.epoch("ns"))
+            for path in table_paths(folder, manifest.of("gaps"))
+        ]
+        broad = (one.filter(pl.col("token_id").is_null(), conn=0).drop_nulls("ended") for one in gaps)
+        return [row for one in broad for row in one.select("started", "ended").collect().iter_rows()]
+    except (pl.exceptions.PolarsError, OSError, StoreError):
+        return []
+
+
 def log_files(folder: Path, manifest: Manifest) -> list[Path]:
     """List the files of the log that a manifest does not count as sealed."""
-    return [path for number, files in segment_files(folder).items() if number > manifest.sealed for path in files]
+    return [path for files in unsealed_segments(folder, manifest).values() for path in files]
+
+
+def unsealed_segments(folder: Path, manifest: Manifest) -> dict[int, list[Path]]:
+    """List the files of each segment of the log that is not sealed, in order.
+
+    A segment that the manifest calls sealed is sealed where its records are in listed files.
+    """
+    return {
+        number: files
+        for number, files in segment_files(folder).items()
+        if number > manifest.sealed or not _is_sealed(folder, files, manifest)
+    }
+
+
+def _is_sealed(folder: Path, files: Iterable[Path], manifest: Manifest) -> bool:
+    reading = read_segment([disk.read(path, folder) for path in files], since=0)
+    if reading.damaged and not any(is_kept(path, folder) for path in files):
+        return False
+    spans = [(file.first_seq, file.last_seq) for file in manifest.of(RAW)]
+    return all(
+        any(first <= block.first_seq and block.last_seq <= last for first, last in spans)
+        for block in reading.blocks
+        if block.number != LOST
+    )
+
+
+def _read_log(manifest: Manifest, left: dict[int, list[bytes]]) -> Iterator[tuple[int, SegmentReading]]:
+    sealed = manifest.sealed_before(min(left, default=0))
+    return read_segments(left, since=manifest.known_until, sealed=sealed, after=manifest.last_seq)
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -290,12 +353,24 @@ class _Part(msgspec.Struct, frozen=True):
 
 def _parts(folder: Path) -> list[_Part]:
     manifest, left = read_log(folder)
-    sealed = [_Part(file.first_time, file.last_time, partial(_sealed, folder, file)) for file in manifest.of(RAW)]
-    for _, reading in read_segments(left, since=manifest.known_until, sealed=manifest.sealed):
+    sealed = [
+        (file.first_seq, _Part(file.first_time, file.last_time, partial(_sealed, folder, file)))
+        for file in manifest.of(RAW)
+    ]
+    sealed += [(part.seq, _gone(part)) for part in missing(folder, manifest) if part.frames]
+    parts = [part for _, part in sorted(sealed, key=lambda one: one[0])]
+    for _, reading in _read_log(manifest, left):
         if reading.blocks:
             blocks = reading.blocks
-            sealed.append(_Part(blocks[0].first_recv, blocks[-1].last_recv, reading.records))
-    return sealed
+            parts.append(_Part(blocks[0].first_recv, blocks[-1].last_recv, reading.records))
+    return parts
+
+
+def _gone(part: MissingPart) -> _Part:
+    """Return what stands in place of raw records that the manifest does not list."""
+    gap = Gap(started=part.started, ended=part.ended, cause="disk", detail=part.detail)
+    block = loss_block(Loss(gap, beginning=True), seq=part.seq, recv=part.ended, ends=True)
+    return _Part(part.started, part.ended, SegmentReading(blocks=[block]).records)
 
 
 def _sealed(folder: Path, file: SealedFile) -> Iterator[Record]:
@@ -348,7 +423,7 @@ def _info(folder: Path, manifest: Manifest) -> RecordingInfo:
 
 
 def _segments(manifest: Manifest, left: dict[int, list[bytes]]) -> Iterator[UnsealedSegment]:
-    readings = dict(read_segments(left, since=manifest.known_until, sealed=manifest.sealed))
+    readings = dict(_read_log(manifest, left))
     check_sizes(block for reading in readings.values() for block in reading.blocks)
     for number, reading in readings.items():
         yield UnsealedSegment(

@@ -7,12 +7,12 @@ The commit goes in this order, and a crash between any two steps loses and doubl
 3. the manifest that lists them replaces the old one: *from here on they count*;
 4. the segment of the log is removed; when it was damaged, it was given a second name before 3, which it keeps.
 
-A crash before 3 leaves files that no manifest names: they are removed at the next start and made again from the log.
+A crash before 3 leaves files that no manifest names: they are removed at the next start, since the log still has what
+is in them, and made again from it.
 A crash after 3 leaves a segment that the manifest calls sealed: it is removed at the next start.
 """
 
 import hashlib
-import re
 import threading
 import time
 from collections import deque
@@ -28,8 +28,8 @@ from pmlive.errors import StoreError
 from pmlive.logs import get_logger
 from pmlive.records import Record
 from pmlive.store import disk, raw
-from pmlive.store.log import Block, SegmentReading, read_segment, segment_files
-from pmlive.store.manifest import MERGED, OURS, RAW, Manifest, ManifestFile, SealedFile
+from pmlive.store.log import Block, SegmentReading, is_kept, read_segment
+from pmlive.store.manifest import RAW, Manifest, ManifestFile, SealedFile, SealedSegment
 from pmlive.store.status import RecorderTrouble
 from pmlive.tables import STORED
 from pmlive.threads import note_fault, repeating
@@ -50,10 +50,8 @@ __all__ = [
     "discard",
     "publish",
     "seal",
-    "sealed_files",
     "stage_raw",
     "stage_table",
-    "sweep",
     "tables_of",
 ]
 
@@ -64,7 +62,6 @@ Step: TypeAlias = Callable[[str], None]
 
 # A log of a crashed run that is larger than this is kept as it was compressed: the next run waits for it.
 _LARGE = 16 << 20
-_TEMPORARY = re.compile(rf"\.{OURS.pattern}\.tmp")
 
 
 class WriteContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +128,7 @@ def seal(segment: Segment, context: SealContext) -> SegmentReading | None:
             contents,
             since=last.known_until,
             follows=segment.number == last.sealed + 1,
+            after=last.last_seq,
             following=[disk.read(path, context.folder) for path in segment.following],
         )
         _commit(segment, context, reading)
@@ -263,17 +261,6 @@ class Sealer:
         return disk.size(path, self._context.folder) is not None
 
 
-def sweep(folder: Path, manifest: Manifest) -> None:
-    """Remove what an interrupted sealing left: files that the manifest does not name, and segments that are sealed."""
-    listed = {folder / one.path for one in (*manifest.files, *manifest.replaced)}
-    for path in (*sealed_files(folder), folder / ".manifest.json.tmp"):
-        if path not in listed:
-            disk.remove(path, folder)
-    for number, files in segment_files(folder).items():
-        for path in files if number <= manifest.sealed else ():
-            disk.remove(path, folder)
-
-
 def tables_of(records: Iterable[Record], rebuild: Rebuild) -> dict[str, list[pl.DataFrame]]:
     """Rebuild the stored tables of a segment from its records."""
     return {table: [frame] for table, frame in rebuild(records).items() if table in STORED}
@@ -341,14 +328,6 @@ def discard(staged: Sequence[StagedFile]) -> None:
         disk.discard(file.temporary, file.folder)
 
 
-def sealed_files(folder: Path) -> list[Path]:
-    """List the files in a recording that sealing and merging write, finished or not."""
-    folders = (folder / RAW, *(above / table for table in STORED for above in (folder, folder / MERGED)))
-    days = (day for above in folders for day in disk.paths(above, folder) if day.name.startswith("date="))
-    found = (path for day in days for path in disk.paths(day, folder))
-    return [path for path in found if OURS.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name)]
-
-
 def _commit(segment: Segment, context: SealContext, reading: SegmentReading) -> None:
     staged: list[StagedFile] = []
     try:
@@ -389,19 +368,21 @@ def _stage(segment: Segment, context: SealContext, reading: SegmentReading) -> I
 
 def _with(manifest: Manifest, segment: Segment, staged: Sequence[StagedFile], reading: SegmentReading) -> Manifest:
     files = [file.file for file in staged]
+    made = [SealedSegment.of(segment.number, files)] if files else []
     return msgspec.structs.replace(
         manifest,
         files=manifest.files + files,
         sealed=segment.number,
         next_seq=max([manifest.next_seq, *(file.last_seq + 1 for file in files)]),
         last_recv=reading.blocks[-1].last_recv if reading.blocks else manifest.last_recv,
+        segments=[*manifest.segments, *made],
     )
 
 
 def _keep_damaged(files: Sequence[Path], context: SealContext) -> None:
     # Somebody may still recover something from them.
     for path in files:
-        if not any(kept.name.startswith(f"{path.name}.damaged-") for kept in disk.paths(path.parent, context.folder)):
+        if not is_kept(path, context.folder):
             disk.link(path, path.with_name(f"{path.name}.damaged-{context.run}"), context.folder)
             context.step("kept a damaged part of the log")
     disk.sync_folder(files[0].parent, context.folder)
