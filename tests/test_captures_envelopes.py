@@ -146,7 +146,7 @@ def test_the_time_inside_a_frame_is_not_a_receive_time() -> None:
         ({"payload": {"event_type": "connected", "connection_id": "a"}}, "opened"),
         ({"t": "meta", "formatVersion": 2, "ts": 1_786_668_087_000, "tokenIds": []}, "note"),
         ({"schema": "capture.v1", "markets": ["a"]}, "note"),
-        ({"event": "error", "message": "timed out"}, "note"),
+        ({"event": "error", "message": "timed out"}, "failed"),
         ({"kind": "open", "conn": "a"}, "opened"),
         ({"kind": "close", "conn": "a"}, "closed"),
         ({"event": "gap", "missed": 12}, "lost"),

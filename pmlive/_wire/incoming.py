@@ -144,14 +144,16 @@ def _forgiving(channel: Channel, data: str | bytes) -> list[Event]:
         if word == "" and channel == "market":
             # On the real-time socket that is the answer to a ping; here it stands where something else should.
             return [Malformed(_head(data), "an empty message")]
-        return [_spoken(data, f"not JSON: {error}") if word is None else Control(word)]
+        return [_spoken(data, word, f"not JSON: {error}")]
     return [event for element in elements for event in _element(channel, bytes(element))]
 
 
-def _spoken(data: str | bytes, reason: str) -> Event:
-    """Read text that is no JSON: a complaint in words, or nothing that can be read."""
-    words = complaint_in_words(_head(data).strip())
-    return Malformed(_head(data), reason) if words is None else Control("error", words)
+def _spoken(data: str | bytes, word: str | None, reason: str) -> Event:
+    """Read text that is not JSON: a complaint in words, another word, or nothing that can be read."""
+    complaint = complaint_in_words(_head(data).strip())
+    if complaint is not None:
+        return Control("error", complaint)
+    return Malformed(_head(data), reason) if word is None else Control(word)
 
 
 def _is_deep(data: str | bytes) -> bool:

@@ -1,6 +1,7 @@
 """The objects of a capture, one level at a time: their values stay as they are written."""
 
 import ast
+import json
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TypeAlias
@@ -15,11 +16,13 @@ __all__ = [
     "Stamp",
     "at_path",
     "connection_of",
+    "counter_of",
     "fields_of",
     "items_of",
     "json_of",
     "keys_of",
     "named_stamp",
+    "repeated_key",
     "stamp_of",
     "text_of",
     "unquoted",
@@ -32,6 +35,7 @@ _MOST_LEVELS = 10_000
 _MOST_KEYS = 24
 # What a recorder adds to a frame is short; a longer object beside it is a frame.
 _LONGEST_META = 4096
+_MOST_DIGITS = 18
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeError)
@@ -118,6 +122,48 @@ def connection_of(fields: Fields) -> str:
         # Two sessions have a first epoch each.
         parts.insert(0, _first(fields, keys.sessions))
     return "/".join(part for part in parts if part)
+
+
+def counter_of(fields: Fields, *, is_message: bool = False) -> int | None:
+    """Return the number that the recorder gave to a line, if it has one; a message has an ``id`` of the venue's."""
+    for key in layout(tuple(fields)).counters:
+        text = "" if is_message and key == "id" else text_of(bytes(fields[key]))
+        if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS:
+            return int(text)
+    return None
+
+
+class _RepeatedKeyError(Exception):
+    """An object has a key twice."""
+
+
+def repeated_key(text: bytes) -> str | None:
+    """Return a key that an object in a text of JSON has twice, of which decoders silently take the last value.
+
+    >>> repeated_key(b'[{"price": "0.5", "price": "0.6"}]'), repeated_key(b'{"a": {"a": 1}}')
+    ('price', None)
+    """
+    try:
+        # What is written again as it was cannot have lost anything.
+        if msgspec.json.encode(msgspec.json.decode(text)) == msgspec.json.format(text, indent=-1):
+            return None
+    except _UNREADABLE:
+        pass
+    try:
+        json.loads(text, object_pairs_hook=_checked, parse_int=str, parse_float=str)
+    except _RepeatedKeyError as error:
+        return str(error)
+    except (ValueError, RecursionError):
+        pass
+    return None
+
+
+def _checked(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _RepeatedKeyError(next(key for key in keys if keys.count(key) > 1))
+    return fields
 
 
 def _first(fields: Fields, keys: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ from pmlive.captures.packed import Broken
 from pmlive.captures.sources import check_size, pieces
 from pmlive.captures.splitting import Piece, Torn
 from pmlive.errors import StoreError
-from pmlive.events import Channel, Control, Event, Malformed, epoch_ns
+from pmlive.events import Channel, Control, Event, Malformed, PriceChange, epoch_ns
 
 __all__ = ["Reading", "Timed", "check", "merged"]
 
@@ -36,7 +36,8 @@ class Reading(msgspec.Struct, frozen=True):
 class Timed(msgspec.Struct, frozen=True):
     """A line at its time (nanoseconds), and by whom it is; without a line, something is missing from the file there.
 
-    ``number`` counts the lines of its file from 1.
+    ``number`` counts the lines of its file from 1, and ``behind`` is by how much a frame's time is before the latest of
+    its file, where times tell the order of lines.
     """
 
     time: int
@@ -45,6 +46,7 @@ class Timed(msgspec.Struct, frozen=True):
     damaged: str = ""
     source: int = 0
     number: int = 0
+    behind: int | None = None
 
 
 class _Numbered(msgspec.Struct, frozen=True):
@@ -80,7 +82,7 @@ def _timed(source: int, path: Path, reading: Reading) -> Iterator[Timed]:
     """Give each line its time; lines before the first that is known wait for it."""
     waiting: list[_Numbered] = []
     now: int | None = None
-    has_own = False
+    order, has_own = _Order(), False
     for item in _read(path, reading):
         time, timed_by = _time_of(item.line, has_own=has_own)
         has_own = has_own or timed_by == "capture"
@@ -90,14 +92,40 @@ def _timed(source: int, path: Path, reading: Reading) -> Iterator[Timed]:
         now = now if time is None else time
         yield from (_at(cast("int", now), "before", source, each) for each in waiting)
         waiting.clear()
-        yield _at(cast("int", now), timed_by, source, item)
+        behind = None if item.line is None else order.behind(item.line, timed_by)
+        yield _at(cast("int", now), timed_by, source, item, behind)
     if waiting:
         written = path.stat().st_mtime_ns
         yield from (_at(written, "before", source, each) for each in waiting)
 
 
-def _at(time: int, timed_by: TimedBy, source: int, item: _Numbered) -> Timed:
-    return Timed(time, timed_by, item.line, item.damaged, source, item.number)
+def _at(time: int, timed_by: TimedBy, source: int, item: _Numbered, behind: int | None = None) -> Timed:
+    return Timed(time, timed_by, item.line, item.damaged, source, item.number, behind)
+
+
+class _Order:
+    """The latest times of a file: by the recorder's clock, or of the changes of each market by the venue's.
+
+    The venue tells changes of one market in their order, and nothing else.
+    """
+
+    def __init__(self) -> None:
+        self._latest: dict[str, int] = {}
+
+    def behind(self, line: Line, timed_by: TimedBy) -> int | None:
+        """Take a frame; return by how much it is before the latest, if its time says anything of the order."""
+        if timed_by == "capture":
+            # What may be the venue's time is not the recorder's.
+            is_own = line.frame and not (line.weakly and line.received == _venue_time(line.events))
+            return self._take("", line.received) if is_own and line.received is not None else None
+        if timed_by == "venue" and isinstance(event := line.events[0], PriceChange):
+            return self._take(event.market, epoch_ns(event.timestamp))
+        return None
+
+    def _take(self, key: str, time: int) -> int:
+        latest = self._latest.get(key, time)
+        self._latest[key] = max(latest, time)
+        return max(0, latest - time)
 
 
 def _time_of(line: Line | None, *, has_own: bool) -> tuple[int | None, TimedBy]:

@@ -1,22 +1,23 @@
 """From a capture to a recording, through the pipeline and the recorder that record live."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from pmlive.captures.fields import repeated_key
 from pmlive.captures.files import Reading, Timed, merged
 from pmlive.captures.lines import Line
 from pmlive.captures.naming import Naming
 from pmlive.captures.report import Counters, ImportReport, Tally
-from pmlive.captures.survey import Key, Progress, survey, tokens_of
+from pmlive.captures.survey import Key, Numbers, Progress, Survey, survey, tokens_of
 from pmlive.captures.times import PER_SECOND, Unit
 from pmlive.errors import StoreError
 from pmlive.events import Cause, Channel, Event, Gap, Malformed, Unknown
 from pmlive.export.aside import new_folder
 from pmlive.markets import Market, described
-from pmlive.pipeline import Pipeline
+from pmlive.pipeline import Pipeline, Token
 from pmlive.pipeline.journal import Journal, rebuild
 from pmlive.records import Closed, Opened
 from pmlive.store import Recorder, RecorderOptions, recordings
@@ -32,6 +33,8 @@ _PATIENCE = 120.0
 _OPTIONS = RecorderOptions(memory=_MEMORY, segment_seconds=3_600.0)
 _ROWS_EVERY = 2_000
 _TOLD_EVERY = 5_000
+# Receive times go back by less where several threads write; where they go back further, the order is not known.
+_STEP_BACK = 1_000_000_000
 
 
 def import_capture(  # noqa: PLR0913  # one for each thing that captures leave open
@@ -53,6 +56,9 @@ def import_capture(  # noqa: PLR0913  # one for each thing that captures leave o
     time before a frame, a row of a CSV or Parquet file, or as Python prints it. Files may be packed (gzip, zstd, bzip2,
     xz) and are merged by their receive times. Books begin at each ``book``, as they do live. Everything is one
     connection unless envelopes name several or tell of one that broke.
+
+    What tells that something is missing is a gap: an error of the venue's or the recorder's, a key that stands twice in
+    one object, receive times that go back by a second or more, a jump in numbers that count the lines, and damage.
 
     Args:
         source: a file, or several.
@@ -86,7 +92,7 @@ def _imported(
 ) -> ImportReport:
     options = msgspec.structs.replace(_OPTIONS, raw_level=level)
     found = survey(sources, reading, progress)
-    with new_folder(folder) as aside, _recorder(aside, found.began, options) as running:
+    with new_folder(folder) as aside, _recorder(aside, found, options) as running:
         for index, timed in enumerate(merged(sources, reading)):
             running.take(timed, str(sources[timed.source]))
             for key in found.ended.get(index, ()):
@@ -109,9 +115,9 @@ def _reading(channel: Channel, naming: Naming, max_bytes: int | None) -> Reading
 
 
 @contextmanager
-def _recorder(folder: Path, began: int, options: RecorderOptions) -> Generator["_Running"]:
+def _recorder(folder: Path, found: Survey, options: RecorderOptions) -> Generator["_Running"]:
     """Record into a folder, and see to it that the recorder is closed before the folder is given its name."""
-    running = _Running(folder, began, options)
+    running = _Running(folder, found, options)
     try:
         yield running
     finally:
@@ -122,8 +128,8 @@ def _recorder(folder: Path, began: int, options: RecorderOptions) -> Generator["
 class _Running:
     """Tells a journal what a capture says, at the times that it says."""
 
-    def __init__(self, folder: Path, began: int, options: RecorderOptions) -> None:
-        self._now = self._began = began
+    def __init__(self, folder: Path, found: Survey, options: RecorderOptions) -> None:
+        self._now = self._began = found.began
         self._count = Counters()
         self._tally = Tally()
         self._pipeline = Pipeline()
@@ -136,7 +142,13 @@ class _Running:
         # The connection that each token was asked for last, and the markets with their tokens.
         self._owners: dict[str, int] = {}
         self._markets: dict[str, list[str]] = {}
-        self._damaged: list[str] = []
+        self._damaged = [f"{path.name} is empty" for path in found.empty]
+        # The numbers of lines that count them, by file and connection, and when each file was last read.
+        self._numbers = {key: Numbers() for key in found.numbered}
+        self._last: dict[int, int] = {}
+        # Files whose recorder stopped, and those whose times went back: from what, and how far.
+        self._stopped: set[int] = set()
+        self._behind: dict[int, tuple[int, int]] = {}
         self._pending = self._since_rows = 0
         self._begin()
 
@@ -156,6 +168,8 @@ class _Running:
             self._damaged.append(timed.damaged)
             self._close_all("disk", timed.damaged)
             return
+        self._look_for_losses(timed, line, Path(source).name)
+        self._last[timed.source] = self._now
         self._tally.add(timed, source)
         count.lines += 1
         count.own_times += timed.timed_by == "capture"
@@ -166,9 +180,11 @@ class _Running:
         elif line.word:
             count.notes += 1
             if line.word != "note":
-                self._word(line)
+                self._word(line, timed.source)
         else:
             self._frame(line)
+        if line.repeated is not None:
+            self._doubt_repeated(line)
         self._tend(len(line.frame))
 
     def _frame(self, line: Line) -> None:
@@ -194,14 +210,77 @@ class _Running:
             self._owners.update(dict.fromkeys(new, conn))
             self._journal.note("subscribe", conn, list(dict.fromkeys(new)), self._now)
 
-    def _word(self, line: Line) -> None:
-        """Take that a connection was opened or closed, all of the channel if none is named."""
+    def _word(self, line: Line, source: int) -> None:
+        """Take what a recorder notes; a connection that was opened or closed may be any of the channel if unnamed."""
+        if line.word == "failed":
+            self._note_gap(self._now, "malformed", "the capture tells of an error")
+            return
+        if line.word == "stopped":
+            self._stopped.add(source)
+            return
         told = [key for key in self._open if key[0] == line.channel and line.connection in ("", key[1])]
         lost = line.word == "lost"
         for key in told:
             self._close(key, "disconnect", f"the capture tells of {'lost frames' if lost else 'it'}")
         if line.word == "opened":
             self._connection(line)
+
+    # --- what may be missing ---
+
+    def _look_for_losses(self, timed: Timed, line: Line, name: str) -> None:
+        """Look for signs that lines before this one are missing, or are not in the order in which they came."""
+        if line.frame and timed.source in self._stopped:
+            self._stopped.discard(timed.source)
+            self._close_all("disconnect", "the capture says that its recorder had stopped")
+        self._check_number(timed, line, name)
+        self._check_order(timed)
+
+    def _check_number(self, timed: Timed, line: Line, name: str) -> None:
+        numbers = self._numbers.get((timed.source, None)) or self._numbers.get((timed.source, line.connection))
+        missing = 0 if numbers is None or line.counter is None else numbers.missing(line.counter)
+        if missing:
+            what = f"{name}, line {timed.number:,}: {missing:,} lines are missing by the recorder's own numbers"
+            self._damaged.append(what)
+            self._doubt(self._pipeline.books.tokens.values(), self._last.get(timed.source, self._now), "disk", what)
+
+    def _check_order(self, timed: Timed) -> None:
+        """Doubt all books where the times of a file go back, and again where they are beyond what they were."""
+        latest, earliest = self._behind.get(timed.source, (self._now, self._now))
+        if timed.behind is None:
+            return
+        if timed.behind >= _STEP_BACK and timed.time < earliest:
+            self._behind[timed.source] = latest, timed.time
+            self._doubt_order(latest, timed.time, since=timed.time)
+        elif timed.source in self._behind and not timed.behind:
+            del self._behind[timed.source]
+            self._doubt_order(latest, earliest, since=latest)
+
+    def _doubt_order(self, latest: int, earliest: int, *, since: int) -> None:
+        detail = f"times go back by {(latest - earliest) / 1e9:,.0f} s, so the order of lines is not known"
+        self._doubt(self._pipeline.books.tokens.values(), since, "malformed", detail)
+
+    def _doubt_repeated(self, line: Line) -> None:
+        """Doubt what a message with a key twice may be about: whatever it names, or all that its connection brings."""
+        books = self._pipeline.books
+        tokens = list(books.tokens.values()) if line.word else books.carried(self._connection(line))
+        frame = line.frame.decode("utf-8", "replace")
+        if repeated_key(line.frame) is not None:
+            tokens = [token for token in tokens if token.id in frame or token.market in frame] or tokens
+        self._doubt(tokens, self._now, "malformed", f"the key {line.repeated!r} is twice in one object")
+
+    def _doubt(self, tokens: Iterable[Token], since: int, cause: Cause, detail: str) -> None:
+        """Trust books no more, until a whole book or a hash proves them; a gap that one has may have begun later."""
+        tokens = list(tokens)
+        if not tokens or any(token.gap is not None and token.gap.started > since for token in tokens):
+            self._note_gap(since, cause, detail)
+        for token in tokens:
+            conn = token.conn or token.link
+            gap = Gap(started=since, cause=cause, token_id=token.id, detail=detail, conn=conn)
+            self._journal.note("gap", conn, gap, self._now)
+
+    def _note_gap(self, since: int, cause: Cause, detail: str) -> None:
+        """Note an interval that ends now, of everything."""
+        self._journal.note("gap", 0, Gap(started=since, cause=cause, ended=self._now, detail=detail), self._now)
 
     # --- connections ---
 
@@ -273,6 +352,8 @@ class _Running:
 
     def end(self, markets: Sequence[Market]) -> None:
         """Write what is open, and the names of the markets that are known."""
+        for latest, earliest in self._behind.values():
+            self._doubt_order(latest, earliest, since=latest)
         self._journal.note("end", 0, b"", self._now)
         for record in self._journal.keyframes(self._now):
             self.recorder.log(record)

@@ -19,11 +19,13 @@ from pmlive.captures.fields import (
     Stamp,
     at_path,
     connection_of,
+    counter_of,
     fields_of,
     items_of,
     json_of,
     keys_of,
     named_stamp,
+    repeated_key,
     stamp_of,
     text_of,
     unquoted,
@@ -45,7 +47,7 @@ _CHANNELS: dict[str, Channel] = {
 }
 # Envelopes are in envelopes when a capture was sent on by somebody.
 _DEEPEST = 3
-_LONGEST_NOTE = 4096
+_NOTES: frozenset[Word] = frozenset(("note", "failed", "stopped"))
 
 _TIME = (
     rb"([0-9]{4}[-/][0-9]{2}[-/][0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:[.,][0-9]{1,20})?"
@@ -64,7 +66,8 @@ _names_owner = re.compile(rb"""["'](\w*owner)["']\s*:""", re.IGNORECASE).search
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """What a line says: a frame with the events in it, or a ``word`` about the connection.
 
-    ``weakly`` received is what a key said that the venue has too. Of a line that is not understood, ``keys`` are its
+    ``weakly`` received is what a key said that the venue has too. ``counter`` is the number that the recorder gave to
+    the line, and ``repeated`` a key that an object in it has twice. Of a line that is not understood, ``keys`` are its
     keys and ``perhaps`` is the one of them that frames are under.
     """
 
@@ -75,6 +78,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     weakly: bool = False
     connection: str = ""
     word: Word = ""
+    counter: int | None = None
+    repeated: str | None = None
     keys: tuple[str, ...] = ()
     perhaps: str = ""
 
@@ -86,6 +91,7 @@ class _Around(msgspec.Struct, frozen=True, kw_only=True):
     naming: Naming
     stamp: Stamp | None = None
     connection: str = ""
+    counter: int | None = None
     deepest: int = _DEEPEST
 
     def line(self, frame: bytes, events: list[Event]) -> Line:
@@ -95,7 +101,7 @@ class _Around(msgspec.Struct, frozen=True, kw_only=True):
     def say(self, word: Word) -> Line:
         """Make a line of a word; a note's own time counts only if it is surely one."""
         line = self._line(b"", [], word)
-        return msgspec.structs.replace(line, received=None) if word == "note" and line.weakly else line
+        return msgspec.structs.replace(line, received=None) if word in _NOTES and line.weakly else line
 
     def _line(self, frame: bytes, events: list[Event], word: Word) -> Line:
         stamp = self.stamp
@@ -107,6 +113,7 @@ class _Around(msgspec.Struct, frozen=True, kw_only=True):
             received=None if stamp is None else stamp.time,
             weakly=stamp is not None and stamp.rank == 0,
             connection=self.connection,
+            counter=self.counter,
         )
 
 
@@ -120,8 +127,17 @@ def read_line(text: bytes, channel: Channel, naming: Naming = Naming()) -> Line:
     around = msgspec.structs.replace(around, stamp=stamp)
     line = _discreet(_read(_as_json(text), around))
     if is_understood(line):
-        return line
+        repeated = _repeated(text, line)
+        return line if repeated is None else msgspec.structs.replace(line, repeated=repeated)
     return msgspec.structs.replace(line, keys=keys_of(text), perhaps=_perhaps(text, channel))
+
+
+def _repeated(text: bytes, line: Line) -> str | None:
+    """Return a key that stands twice, in the line as it is written or in a frame that is quoted in it."""
+    if text[:1] not in (b"{", b"["):
+        return None
+    found = repeated_key(text)
+    return found if found is not None or line.frame in text else repeated_key(line.frame)
 
 
 def _perhaps(text: bytes, channel: Channel) -> str:
@@ -183,7 +199,7 @@ def _discreet(line: Line) -> Line:
     if is_users or _is_data(line.events):
         return msgspec.structs.replace(line, channel="user") if is_users else line
     if _names_keys(line.frame):
-        return Line(channel=line.channel, received=line.received, connection=line.connection, word="sent")
+        return msgspec.structs.replace(line, frame=b"", events=[], word="sent")
     return msgspec.structs.replace(line, channel="user") if _names_owner(line.frame) else line
 
 
@@ -202,7 +218,8 @@ def _read(text: bytes, around: _Around) -> Line:
     is_kind = any(isinstance(event, Unknown) and event.kind for event in events)
     if inner is not None and (inner.word or not is_kind):
         return inner
-    return around.say("note") if is_header(fields) else _bare(text, fields, around, events)
+    is_note = is_header(fields) and not any(map(_complains, events))
+    return around.say("note") if is_note else _bare(text, fields, around, events)
 
 
 def _complains(event: Event) -> bool:
@@ -214,7 +231,11 @@ def _bare(text: bytes, fields: Fields, around: _Around, events: list[Event]) -> 
     """Take a frame that recorders have added something to, if anything."""
     stamp = around.stamp if around.naming.received else around.stamp or stamp_of(fields, weak=False)
     connection = around.connection or connection_of(fields)
-    return msgspec.structs.replace(around, stamp=stamp, connection=connection).line(text, events)
+    # The price streams number their messages themselves.
+    counter = around.counter
+    if counter is None and around.channel == "market":
+        counter = counter_of(fields, is_message=True)
+    return msgspec.structs.replace(around, stamp=stamp, connection=connection, counter=counter).line(text, events)
 
 
 def _array(text: bytes, around: _Around) -> Line:
@@ -274,6 +295,7 @@ def _inside(fields: Fields, around: _Around) -> _Around:
         naming=naming,
         stamp=stamp,
         connection=connection_of(fields) or around.connection,
+        counter=counter_of(fields) if around.counter is None else around.counter,
         deepest=around.deepest - 1,
     )
 

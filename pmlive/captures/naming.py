@@ -38,6 +38,12 @@ _SESSIONS = ("session_id", "session", "observer_session_id", "run_id")
 _WORDS = ("type", "event", "kind", "record", "record_type", "eventType", "entry_type", "op", "action", "lifecycle", "t")
 _DIRECTIONS = ("direction", "dir", "flow")
 _CHANNELS = ("channel", "stream")
+# The numbers that a recorder gives to its lines.
+_COUNTERS = (
+    *("seq", "seq_no", "seq_num", "sequence", "sequence_number", "recv_seq", "local_seq", "frame_seq", "msg_seq"),
+    *("line", "line_no", "line_number", "frame_no", "frame_number", "frame_index", "msg_no", "message_number"),
+    *("record_no", "record_number", "row", "row_id", "row_number", "n", "index", "idx", "counter", "offset", "id"),
+)
 # What says that a line is about the capture, if there is nothing else in it.
 _HEADERS = ("schema", "schema_version", "format", "format_version", "version", "recorder", "recorder_version")
 # Objects beside the frame with what the recorder adds to it.
@@ -90,6 +96,7 @@ class Layout(msgspec.Struct, frozen=True):
     words: tuple[str, ...]
     directions: tuple[str, ...]
     channels: tuple[str, ...]
+    counters: tuple[str, ...]
     headers: tuple[str, ...]
     metas: tuple[str, ...]
 
@@ -111,6 +118,7 @@ def layout(keys: tuple[str, ...]) -> Layout:
         words=_named(whole, _WORDS),
         directions=_named(whole, _DIRECTIONS),
         channels=_named(whole, _CHANNELS),
+        counters=_named(whole, _COUNTERS),
         headers=_named(whole, _HEADERS),
         metas=_named(whole, _META),
     )

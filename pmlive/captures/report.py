@@ -6,7 +6,7 @@ import msgspec
 
 from pmlive.captures.files import Timed
 from pmlive.captures.lines import Line
-from pmlive.events import Malformed, Unknown
+from pmlive.events import Control, Event, Malformed, Unknown
 
 __all__ = ["Counters", "ImportReport", "NotUnderstood", "Tally", "problem_of"]
 
@@ -103,14 +103,25 @@ class Tally:
 
 
 def problem_of(line: Line) -> str:
-    """Say what is not understood of a line; nothing if all of it is."""
-    for event in () if line.word else line.events:
-        if isinstance(event, Malformed):
-            return (
-                "not JSON" if event.reason.startswith("not JSON") else f"malformed: {_numbers('N', event.reason)[:80]}"
-            )
-        if isinstance(event, Unknown):
-            if event.kind:
-                return f"of the unknown kind {event.kind[:40]!r}"
-            return "no message and no envelope that is known" + (f" ({', '.join(line.keys[:8])})" if line.keys else "")
-    return ""
+    """Say what is not understood of a line, or tells that something is missing; nothing if all is well."""
+    if line.repeated is not None:
+        return f"with the key {line.repeated[:40]!r} twice in one object"
+    if line.word == "failed":
+        return "of the recorder or the venue, saying that something is wrong"
+    problems = (_problem(event, line.keys) for event in (() if line.word else line.events))
+    return next(filter(None, problems), "")
+
+
+def _problem(event: Event, keys: tuple[str, ...]) -> str:
+    match event:
+        case Control(word="error"):
+            return f"of the venue, saying that something is wrong: {_numbers('N', event.detail)[:80]}"
+        case Malformed():
+            is_text = event.reason.startswith("not JSON")
+            return "not JSON" if is_text else f"malformed: {_numbers('N', event.reason)[:80]}"
+        case Unknown(kind=""):
+            return "no message and no envelope that is known" + (f" ({', '.join(keys[:8])})" if keys else "")
+        case Unknown():
+            return f"of the unknown kind {event.kind[:40]!r}"
+        case _:
+            return ""

@@ -23,7 +23,7 @@ from pmlive.events import (
 )
 from pmlive.markets import clean
 
-__all__ = ["Key", "Progress", "Survey", "survey", "tokens_of"]
+__all__ = ["Key", "Numbers", "Progress", "Survey", "survey", "tokens_of"]
 
 # A channel, and what the capture calls the connection.
 Key: TypeAlias = tuple[Channel, str]
@@ -31,7 +31,32 @@ Key: TypeAlias = tuple[Channel, str]
 Progress: TypeAlias = Callable[[int, int | None], None]
 
 _TOLD_EVERY = 5_000
+# Numbers count lines if most steps are by one: a part of a capture that somebody picked out has others.
+_ENOUGH, _MOSTLY = 3, 3
 _MOST_KEYS, _MOST_NAMED, _LONGEST = 40, 3, 600
+
+
+class Numbers(msgspec.Struct):
+    """The numbers that a recorder gave to its lines, in one file or of one connection in it."""
+
+    last: int | None = None
+    ones: int = 0
+    jumps: int = 0
+    is_odd: bool = False
+
+    def missing(self, number: int) -> int:
+        """Take a number; return how many were left out before it. They may begin anew."""
+        step = 1 if self.last is None else number - self.last
+        self.last = number
+        self.ones += step == 1
+        self.jumps += step > 1
+        self.is_odd = self.is_odd or (step < 1 and number > 1)
+        return max(0, step - 1)
+
+    @property
+    def count_lines(self) -> bool:
+        """Return whether these seem to count the lines, and not something else."""
+        return not self.is_odd and self.ones > _ENOUGH and self.ones >= _MOSTLY * self.jumps
 
 
 class _Heard(msgspec.Struct):
@@ -43,13 +68,17 @@ class _Heard(msgspec.Struct):
 class Survey(msgspec.Struct):
     """What was found: the connections that end with a line, by its number from 0, and the tokens.
 
-    A token ends with the last line of the files that tell of it, where other files go on.
+    A token ends with the last line of the files that tell of it, where other files go on. ``numbered`` are the files
+    whose lines have numbers that count them, by their place among the files; with ``None`` all lines of the file
+    together, else those of a connection. ``empty`` files have no line at all.
     """
 
     lines: int = 0
     began: int = 0
     ended: dict[int, list[Key]] = {}
     ended_tokens: dict[int, list[str]] = {}
+    numbered: set[tuple[int, str | None]] = set()
+    empty: list[Path] = []
 
 
 def survey(sources: Sequence[Path], reading: Reading, progress: Progress) -> Survey:
@@ -71,6 +100,8 @@ def survey(sources: Sequence[Path], reading: Reading, progress: Progress) -> Sur
             _hear(heard, index, timed.line)
             files[timed.source].hear(index, timed.line)
     _refuse(sources, files, reading.naming)
+    found.empty = [path for path, its in zip(sources, files, strict=True) if not (its.lines or its.damaged)]
+    found.numbered = {(index, each) for index, its in enumerate(files) for each in its.numbered}
     for key in _ended(heard):
         found.ended.setdefault(heard[key].last, []).append(key)
     for token_id in sorted({token_id for its in files for token_id in its.tokens}):
@@ -90,6 +121,14 @@ class _File:
         # The last of its lines that is a frame, by its number among those of all files, and the tokens that it names.
         self.last = -1
         self.tokens: set[str] = set()
+        self._numbers: dict[str | None, Numbers] = {None: Numbers()}
+
+    @property
+    def numbered(self) -> list[str | None]:
+        """List what the numbers of lines count: all lines of the file, or those of connections."""
+        if self._numbers[None].count_lines:
+            return [None]
+        return [name for name, numbers in self._numbers.items() if numbers.count_lines]
 
     def hear(self, index: int, line: Line) -> None:
         """Note a frame."""
@@ -106,6 +145,9 @@ class _File:
         self.frames += _is_frame(timed.line)
         self.words += bool(timed.line.word)
         self.own_times += timed.timed_by == "capture"
+        if timed.line.counter is not None:
+            self._numbers[None].missing(timed.line.counter)
+            self._numbers.setdefault(timed.line.connection, Numbers()).missing(timed.line.counter)
         if len(self.keys) < _MOST_KEYS:
             self.keys.update(dict.fromkeys(timed.line.keys))
 
