@@ -314,6 +314,9 @@ _SHAPES: dict[str, Callable[[Lines], Lines]] = {
     "zeros behind a line": lambda lines: [*lines[:5], _text(lines[5]).encode() + b"\0" * 4096, *lines[7:]],
     "a line that ends early": lambda lines: [*lines[:-1], _text(lines[-1])[:-40]],
     "reconnecting": lambda lines: at(lines, 5, {"event": "reconnecting", "recv_ns": lines[5]["recv_ns"]}),
+    "frames that were dropped": lambda lines: at(lines, 5, {"event": "stats", "framesDropped": 4}),
+    "frames that were dropped before one": lambda lines: [*lines[:5], lines[5] | {"dropped": 2}, *lines[6:]],
+    "begun again": lambda lines: at(lines, 5, {"event": "session_start", "recv_ns": lines[5]["recv_ns"]}),
     "stopped and begun again": lambda lines: at(lines, 5, {"event": "shutdown", "recv_ns": lines[5]["recv_ns"]}),
 }
 
@@ -329,10 +332,12 @@ def test_what_was_cut_or_joined_is_a_gap(shape: str, tmp_path: Path) -> None:
     [
         at(sound(), 5, "PONG", "", "[]"),
         at(sound(), 5, {"event": "warning", "message": "slow"}),
+        [line | {"dropped": 0} for line in sound()],
+        [{"event": "session_start", "recv_ns": START * _MS}, *sound()],
         [*sound(), {"event": "shutdown", "recv_ns": (START + 9_000) * _MS}],
         [b"\xef\xbb\xbf" + _text(line).encode() + b"\r" for line in sound()],
     ],
-    ids=["words and nothing", "a warning", "a stop at the end", "marks and line ends"],
+    ids=["words and nothing", "a warning", "none dropped", "a start", "a stop at the end", "marks and line ends"],
 )
 def test_what_is_harmless_leaves_a_capture_whole(lines: Lines, tmp_path: Path) -> None:
     assert imported(tmp_path, lines) == 0
