@@ -226,6 +226,21 @@ def test_files_that_were_joined_in_the_wrong_order_are_a_gap_to_the_end(tmp_path
     assert state(tmp_path) != "verified"
 
 
+def test_lines_in_order_of_their_tokens_have_one_gap_a_token(tmp_path: Path) -> None:
+    """A table that was sorted by token is in no order of time."""
+    lines: Lines = []
+    for token in ("1", "2", "3", "4"):
+        venue = Venue(token, market=f"0x{token}")
+        texts = [venue.opening(), *(venue.change("bid", f"0.{20 + each}", "7", each * 2000) for each in range(1, 4))]
+        lines += [{"recv_ns": (START + each * 2000) * _MS, "raw": text} for each, text in enumerate(texts)]
+
+    assert imported(tmp_path, lines) == 1
+
+    found = gaps(tmp_path)
+    assert {gap[1] for gap in found if gap[3] is None} == {"1", "2", "3", "4"}
+    assert len(found) <= 8
+
+
 @pytest.mark.parametrize("first", [3, 30])
 def test_frames_without_receive_times_in_the_wrong_order_are_a_gap(first: int, tmp_path: Path) -> None:
     assert imported(tmp_path, [*told(Venue("1"), first), *(line["raw"] for line in sound())]) == 1

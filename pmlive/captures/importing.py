@@ -343,11 +343,13 @@ class _Import:
         self._doubt(tokens, self._now, "malformed", f"the key {line.repeated!r} is twice in one object")
 
     def _doubt(self, tokens: Iterable[Token], since: int, cause: Cause, detail: str) -> None:
-        """Open gaps of books, until a whole book or a hash proves them; note the interval if there are gaps already."""
+        """Open gaps of books, until a whole book or a hash proves them; note the interval if a gap began within it."""
         tokens = list(tokens)
         if not tokens or any(token.gap is not None and token.gap.started > since for token in tokens):
             self._note_gap(since, cause, detail)
         for token in tokens:
+            if token.gap is not None:
+                continue
             conn = token.conn or token.link
             gap = Gap(started=since, cause=cause, token_id=token.id, detail=detail, conn=conn)
             self._journal.note("gap", conn, gap, self._now)
