@@ -254,7 +254,7 @@ class Session:
         """Note a frame; give the events in it."""
         self._alive, self._pinged, self._answered = now, False, True
         events = self._read(data)
-        if not events or isinstance(events[0], _SPOKEN):
+        if not events or isinstance(events[0], _SPOKEN) or (len(events) > 1 and _complaint_among(events) is not None):
             self._note_words(data, events)
         elif self.channel != "market":
             self._useful = self._had_data = self._accepted = True
@@ -518,7 +518,7 @@ class Session:
     def _note_words(self, data: str | bytes, events: Sequence[Event]) -> None:
         """Note what the venue says of the connection: that something is wrong, or that it is there."""
         is_reply = bool(events) and isinstance(events[0], StreamReply)
-        words = None if is_reply else _wire.complaint(data)
+        words = None if is_reply else _complaint_among(events) or _wire.complaint(data)
         if words is None:
             self._note_greeting(events)
             return
@@ -584,6 +584,12 @@ class Session:
     def _served(self) -> list[str]:
         refused = {} if self.streams is None else self.streams.refused
         return [key for key in self.wanted if key not in refused]
+
+
+def _complaint_among(events: Sequence[Event]) -> str | None:
+    """Return what the venue says is wrong in a message; answers of the price streams are another matter."""
+    words = (event.detail for event in events if type(event) is Control and event.word == "error")
+    return next(words, None)
 
 
 def _unless_secret(word: str, secrets: Sequence[str]) -> str:

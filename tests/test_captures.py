@@ -18,8 +18,8 @@ from support.venue import START, Venue
 import pmlive as pm
 from pmlive import StoreError
 from pmlive.captures import import_capture
+from pmlive.captures.conventions import nanoseconds
 from pmlive.captures.lines import read_line
-from pmlive.captures.times import nanoseconds
 from pmlive.events import BookSnapshot, Channel
 from pmlive.pipeline.journal import rebuild
 from pmlive.recording import info

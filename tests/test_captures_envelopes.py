@@ -16,8 +16,8 @@ from recorded import frames
 from pmlive import StoreError
 from pmlive._wire import decode
 from pmlive.captures import ImportReport, import_capture
+from pmlive.captures.conventions import NamedKeys
 from pmlive.captures.lines import Line, read_line
-from pmlive.captures.naming import Naming
 from pmlive.cli import main
 from pmlive.recording import info
 from pmlive.store import scan
@@ -146,7 +146,7 @@ def test_the_time_inside_a_frame_is_not_a_receive_time() -> None:
         ({"payload": {"event_type": "connected", "connection_id": "a"}}, "opened"),
         ({"t": "meta", "formatVersion": 2, "ts": 1_786_668_087_000, "tokenIds": []}, "note"),
         ({"schema": "capture.v1", "markets": ["a"]}, "note"),
-        ({"event": "error", "message": "timed out"}, "note"),
+        ({"event": "error", "message": "timed out"}, "failed"),
         ({"kind": "open", "conn": "a"}, "opened"),
         ({"kind": "close", "conn": "a"}, "closed"),
         ({"event": "gap", "missed": 12}, "lost"),
@@ -156,7 +156,7 @@ def test_the_time_inside_a_frame_is_not_a_receive_time() -> None:
     ],
 )
 def test_what_recorders_note_is_told_from_frames(written: dict[str, Any], word: str) -> None:
-    assert read_line(json.dumps(written).encode(), "market").word == word
+    assert read_line(json.dumps(written).encode(), "market").note == word
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_what_recorders_note_is_told_from_frames(written: dict[str, Any], word: 
 def test_a_message_of_an_unknown_kind_is_no_note(written: dict[str, Any]) -> None:
     line = read_line(json.dumps(written).encode(), "market")
 
-    assert (line.word, json.loads(line.frame)) == ("", written)
+    assert (line.note, json.loads(line.frame)) == ("", written)
 
 
 @pytest.mark.parametrize(
@@ -187,14 +187,14 @@ def test_a_connection_is_known_by_its_name_and_its_epoch(said: dict[str, Any], c
 @pytest.mark.parametrize(
     ("envelope", "naming"),
     [
-        ({"wire": _FRAMES[0], "seen": _NS}, Naming("wire", "seen")),
-        ({"wire": json.loads(_FRAMES[0]), "seen": _NS // 1_000_000}, Naming("wire", "seen", "ms")),
-        ({"a": {"b": _FRAMES[0]}, "c": {"d": _NS // 1_000}}, Naming("a.b", "c.d", "us")),
-        ({"a.b": _FRAMES[0], "recv_ns": _NS - 999, "d": _NS}, Naming("a.b", "d", "ns")),
-        ({"raw": "{", "wire": _FRAMES[0], "recv_ns": _NS}, Naming("wire")),
+        ({"wire": _FRAMES[0], "seen": _NS}, NamedKeys("wire", "seen")),
+        ({"wire": json.loads(_FRAMES[0]), "seen": _NS // 1_000_000}, NamedKeys("wire", "seen", "ms")),
+        ({"a": {"b": _FRAMES[0]}, "c": {"d": _NS // 1_000}}, NamedKeys("a.b", "c.d", "us")),
+        ({"a.b": _FRAMES[0], "recv_ns": _NS - 999, "d": _NS}, NamedKeys("a.b", "d", "ns")),
+        ({"raw": "{", "wire": _FRAMES[0], "recv_ns": _NS}, NamedKeys("wire")),
     ],
 )
-def test_keys_may_be_named(envelope: dict[str, Any], naming: Naming) -> None:
+def test_keys_may_be_named(envelope: dict[str, Any], naming: NamedKeys) -> None:
     assert is_read(read_line(json.dumps(envelope).encode(), "market", naming), _FRAMES[0])
 
 

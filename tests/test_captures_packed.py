@@ -22,9 +22,8 @@ from recorded import frames
 
 from pmlive import StoreError
 from pmlive.captures import import_capture
-from pmlive.captures.files import Reading, Timed, merged
-from pmlive.captures.packed import PACKINGS, Broken, unpacked
-from pmlive.captures.splitting import LONGEST, Torn, lines_of, text_of
+from pmlive.captures.reading import ReadOptions, Timed, merged_lines
+from pmlive.captures.unpacking import LONGEST, PACKINGS, Defect, Fragment, as_utf8, split_lines, unpack
 from pmlive.cli import main
 from pmlive.recording import info
 
@@ -53,7 +52,7 @@ def lines(*numbers: int) -> bytes:
 
 def read(path: Path, data: bytes, max_bytes: int | None = None) -> list[Timed]:
     path.write_bytes(data)
-    return list(merged([path], Reading(max_bytes=max_bytes)))
+    return list(merged_lines([path], ReadOptions(max_bytes=max_bytes)))
 
 
 def numbers(timed: list[Timed]) -> list[int | str]:
@@ -122,10 +121,10 @@ def test_whole_members_give_what_was_packed_and_any_bytes_are_survived(
     pack = {"gzip": gzip.compress, "zstd": zstandard.compress, "bzip2": bz2.compress, "xz": lzma.compress}[kind.name]
     packed = b"".join(map(pack, texts))
 
-    assert b"".join(each for each in unpacked(io.BytesIO(packed), kind) if isinstance(each, bytes)) == b"".join(texts)
+    assert b"".join(each for each in unpack(io.BytesIO(packed), kind) if isinstance(each, bytes)) == b"".join(texts)
     at = data.draw(st.integers(0, len(packed) - 1))
     changed = packed[:at] + data.draw(st.binary(max_size=40)) + packed[at + data.draw(st.integers(0, 40)) :]
-    list(unpacked(io.BytesIO(changed), kind))
+    list(unpack(io.BytesIO(changed), kind))
 
 
 def test_a_killed_file_that_was_appended_to_is_read_and_its_break_is_a_gap(
@@ -172,13 +171,13 @@ def test_zeros_that_a_crash_left_are_told(tmp_path: Path) -> None:
 @given(st.lists(st.binary(max_size=40), max_size=8), st.integers(0, 8))
 def test_lines_are_those_of_the_whole_text_however_it_is_cut(chunks: list[bytes], broken_at: int) -> None:
     chunks = [chunk.replace(b"\0", b"x") for chunk in chunks]
-    whole: list[bytes | Broken] = list(chunks)
+    whole: list[bytes | Defect] = list(chunks)
 
-    assert list(lines_of(iter(whole))) == _split(b"".join(chunks))
-    told = [*whole[:broken_at], Broken("here"), *whole[broken_at:]]
-    pieces = list(lines_of(text_of(iter(told))))
-    assert Broken("here") in pieces
-    assert sum(isinstance(piece, Torn) for piece in pieces) <= 1
+    assert list(split_lines(iter(whole))) == _split(b"".join(chunks))
+    told = [*whole[:broken_at], Defect("here"), *whole[broken_at:]]
+    pieces = list(split_lines(as_utf8(iter(told))))
+    assert Defect("here") in pieces
+    assert sum(isinstance(piece, Fragment) for piece in pieces) <= 1
 
 
 def _split(text: bytes) -> list[bytes]:

@@ -906,13 +906,16 @@ def test_a_frame_that_is_no_json_makes_every_book_of_its_connection_stale(text: 
 
 
 @pytest.mark.parametrize("text", ["PONG", "INVALID OPERATION"])
-def test_words_are_no_gap_and_nothing_heard(text: str) -> None:
+def test_words_are_nothing_heard_and_a_gap_only_where_something_is_wrong(text: str) -> None:
     night, _ = begun()
 
     night.frame(100, text)
+    night.frame(150, text)
+    assert night.gaps() == ([] if text == "PONG" else [(None, "malformed", 100, 100)])
+    assert night.token().trusted()
     night.close(200, 1)
 
-    assert night.pipeline.counts["control"] == 1
+    assert night.pipeline.counts["control"] == 2
     assert [gap.started for gap in night.pipeline.open_gaps()] == [night.token().heard] * 2
 
 

@@ -438,7 +438,7 @@ def test_words_are_events_but_no_data() -> None:
 
     events = session.received("INVALID OPERATION", 5 * S)
 
-    assert events == [Control("INVALID OPERATION")]
+    assert events == [Control("error", "INVALID OPERATION")]
     assert [each for each in silent(session) if not isinstance(each, Complaint)] == [Witness(since=0)]
 
 

@@ -384,10 +384,16 @@ def test_a_fee_schedule_keeps_its_numbers_however_the_message_is_read() -> None:
     assert forgiven.taker_base_fee == "200"
 
 
-@pytest.mark.parametrize("word", ["PONG", "PING", "ping", "INVALID OPERATION", "INVALID MESSAGE"])
+@pytest.mark.parametrize("word", ["PONG", "PING", "ping", "Bye"])
 @pytest.mark.parametrize("channel", _CHANNELS)
 def test_words_of_the_connection_are_not_errors(channel: Channel, word: str) -> None:
     assert decode(channel, word) == [Control(word.strip())]
+
+
+@pytest.mark.parametrize("words", ["INVALID OPERATION", "INVALID MESSAGE", "subscription limit exceeded"])
+@pytest.mark.parametrize("channel", _CHANNELS)
+def test_words_that_something_is_wrong_are_errors(channel: Channel, words: str) -> None:
+    assert decode(channel, words) == [Control("error", words)]
 
 
 def test_an_empty_array_holds_nothing() -> None:

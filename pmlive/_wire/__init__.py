@@ -6,6 +6,7 @@ every other channel, goes element by element through a slower one that forgives 
 
 from pmlive._wire.complaints import complaint, readable, refuses_credentials
 from pmlive._wire.incoming import decode, decode_book, reader, withhold_owner
+from pmlive._wire.messages import has_own_keys, is_subscription
 from pmlive._wire.outgoing import (
     authenticate,
     ping,
@@ -18,7 +19,6 @@ from pmlive._wire.outgoing import (
     unsubscribe_realtime,
     unsubscribe_user,
 )
-from pmlive._wire.telling import has_own_keys, is_subscription
 
 __all__ = [
     "authenticate",

@@ -1,4 +1,4 @@
-"""When the venue says that something is wrong, in whatever words: it documents none of them."""
+"""The venue's words that something is wrong, none of which it documents."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -42,7 +42,7 @@ _HTTP_LIKE = range(_FIRST_FAILURE, 600)
 
 
 def complaint(data: str | bytes) -> str | None:
-    """Read a frame that says that something is wrong, as JSON or in plain words; None where it says nothing of it.
+    """Return the words of a frame, JSON or plain text, that says that something is wrong; None for any other.
 
     >>> complaint('{"message": "Invalid request body"}'), complaint("INVALID OPERATION"), complaint("PONG")
     ('Invalid request body', 'INVALID OPERATION', None)
@@ -61,7 +61,7 @@ def complaint(data: str | bytes) -> str | None:
 
 
 def complaint_in(message: Mapping[str, object]) -> str | None:
-    """Read a message that says that something is wrong; None where it is another."""
+    """Return the words of a message that says that something is wrong; None for any other."""
     named = any(message.get(key) for key in _FLAGS)
     if _OF_DATA & message.keys() and not named:
         return None
@@ -74,13 +74,13 @@ def complaint_in(message: Mapping[str, object]) -> str | None:
 
 
 def complaint_in_words(text: str) -> str | None:
-    """Read plain text that says that something is wrong; None where it is something else."""
+    """Return plain text that says that something is wrong; None for any other."""
     spoken = readable([text]) if _SENTENCE.fullmatch(text) else ""
     return spoken if spoken and _FAILURE.search(spoken) else None
 
 
 def refuses_credentials(channel: Channel, words: str) -> bool:
-    """Tell whether a complaint, made before any data came, says that the credentials are not taken.
+    """Return whether a complaint, made before any data came, says that the credentials are not taken.
 
     The user channel has no other reason to complain; the price streams name theirs.
     """
@@ -90,7 +90,7 @@ def refuses_credentials(channel: Channel, words: str) -> bool:
 
 
 def readable(texts: Iterable[str]) -> str:
-    """Put words on one line, without what cannot be shown, and shortened."""
+    """Join texts in one line, shortened and without what cannot be shown."""
     said = "; ".join(dict.fromkeys(filter(None, (_plain(text) for text in texts))))
     return said if len(said) <= _KEPT else f"{said[: _KEPT - 1]}…"
 

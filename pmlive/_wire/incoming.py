@@ -1,5 +1,6 @@
-"""From received bytes to events; nothing that arrives raises."""
+"""The reading of what the venue sends: from received bytes to events, of every channel; nothing that arrives raises."""
 
+import math
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -10,9 +11,19 @@ import msgspec
 
 from pmlive._wire import messages
 from pmlive._wire.complaints import complaint_in, complaint_in_words
-from pmlive._wire.realtime import read_prices, read_realtime
 from pmlive.errors import ProtocolError
-from pmlive.events import BookSnapshot, Channel, Control, Event, Malformed, Unknown
+from pmlive.events import (
+    BookSnapshot,
+    Channel,
+    Comment,
+    Control,
+    Event,
+    Malformed,
+    ReferencePrice,
+    StreamNumber,
+    StreamReply,
+    Unknown,
+)
 
 __all__ = ["decode", "decode_book", "reader", "withhold_owner"]
 
@@ -47,7 +58,7 @@ _INNER_OBJECT = re.compile(rb":\s*\{")
 _TOO_DEEP = "nested too deeply"
 
 # Kinds by the keys that only they have, for messages that come without one (REST answers, old archives).
-_TELLING_KEYS = {
+_KEYS_OF_KIND = {
     "book": {"bids", "asks"},
     "price_change": {"price_changes"},
     "order": {"original_size", "size_matched"},
@@ -61,38 +72,30 @@ _SPELLINGS = {
     "matchtime": "match_time",
     "finishedTimestamp": "finished_timestamp",
 }
+
 # Values whose numbers stay numbers.
 _AS_SENT = frozenset({"fee_schedule"})
+
 # Keys of user messages that hold an API key, without underscores and in lower case.
 _SECRET = frozenset({"owner", "orderowner", "tradeowner", "auth", "apikey", "secret", "passphrase"})
+
 # What names a token or a market, and what an id looks like under a key that we do not know.
 _NAMING_KEYS = frozenset(
     {"asset_id", "assets_ids", "market", "condition_id", "clob_token_ids", "token_id", "winning_asset_id"}
 )
 _LIKE_AN_ID = re.compile(r"0x[0-9a-fA-F]{62,64}|[0-9]{20,78}", re.ASCII)
 _WITHHELD = b"(a message that is not JSON, withheld)"
+_PRICE_TOPICS = ("crypto_prices", "equity_prices")
 
 
 def reader(channel: Channel) -> Callable[[str | bytes], list[Event]]:
-    """Give what reads the frames of a channel, as ``decode`` does."""
-    return _market if channel == "market" else partial(_forgiving, channel)
+    """Return what reads the frames of a channel, as ``decode`` does."""
+    return _market if channel == "market" else partial(_tolerant, channel)
 
 
 def decode(channel: Channel, data: str | bytes) -> list[Event]:
     """Read one frame as received: the events in it, in its order."""
     return reader(channel)(data)
-
-
-def _market(data: str | bytes) -> list[Event]:
-    try:
-        if data[_AT] == _CHANGE_LETTER and len(data) <= _SHALLOW:
-            return [_read_change(data)]
-        if len(data) > _SHALLOW and _is_deep(data):
-            return _forgiving("market", data)
-        message = _read_book(data) if len(data) > _SHORT and data[-4] == _BOOK_LETTER else _read_any(data)
-    except (*_UNREADABLE, IndexError):
-        return _forgiving("market", data)
-    return message if isinstance(message, list) else [message]  # pyright: ignore[reportReturnType]  # list is invariant
 
 
 def decode_book(data: str | bytes) -> BookSnapshot:
@@ -119,20 +122,19 @@ def withhold_owner(data: str | bytes) -> bytes:
         return _WITHHELD if word is None else word.encode()
 
 
-def _without_owner(value: object) -> object:
-    if isinstance(value, list):
-        return [_without_owner(item) for item in cast("list[object]", value)]
-    if isinstance(value, dict):
-        fields = cast("dict[str, object]", value)
-        return {key: _without_owner(item) for key, item in fields.items() if not _is_secret(key)}
-    return value
+def _market(data: str | bytes) -> list[Event]:
+    try:
+        if data[_AT] == _CHANGE_LETTER and len(data) <= _SHALLOW:
+            return [_read_change(data)]
+        if len(data) > _SHALLOW and _is_deep(data):
+            return _tolerant("market", data)
+        message = _read_book(data) if len(data) > _SHORT and data[-4] == _BOOK_LETTER else _read_any(data)
+    except (*_UNREADABLE, IndexError):
+        return _tolerant("market", data)
+    return message if isinstance(message, list) else [message]  # pyright: ignore[reportReturnType]  # list is invariant
 
 
-def _is_secret(key: str) -> bool:
-    return key.replace("_", "").lower() in _SECRET
-
-
-def _forgiving(channel: Channel, data: str | bytes) -> list[Event]:
+def _tolerant(channel: Channel, data: str | bytes) -> list[Event]:
     if channel == "user":
         data = withhold_owner(data)
     if _is_deep(data):
@@ -144,27 +146,16 @@ def _forgiving(channel: Channel, data: str | bytes) -> list[Event]:
         if word == "" and channel == "market":
             # On the real-time socket that is the answer to a ping; here it stands where something else should.
             return [Malformed(_head(data), "an empty message")]
-        return [_spoken(data, f"not JSON: {error}") if word is None else Control(word)]
+        return [_text_event(data, word, f"not JSON: {error}")]
     return [event for element in elements for event in _element(channel, bytes(element))]
 
 
-def _spoken(data: str | bytes, reason: str) -> Event:
-    """Read text that is no JSON: a complaint in words, or nothing that can be read."""
-    words = complaint_in_words(_head(data).strip())
-    return Malformed(_head(data), reason) if words is None else Control("error", words)
-
-
-def _is_deep(data: str | bytes) -> bool:
-    if len(data) <= _SHALLOW:
-        return False
-    raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
-    # An object is in an array, whose bracket is counted, or the value of a key.
-    return 2 * raw.count(b"[") + len(_INNER_OBJECT.findall(raw)) > _MOST_LEVELS
-
-
-def _word(data: str | bytes) -> str | None:
-    word = _head(data).strip()
-    return word if len(data) < _KEPT and (not word or _WORD.fullmatch(word)) else None
+def _text_event(data: str | bytes, word: str | None, reason: str) -> Event:
+    """Read text that is not JSON: a complaint in words, another word, or nothing that can be read."""
+    complaint = complaint_in_words(_head(data).strip())
+    if complaint is not None:
+        return Control("error", complaint)
+    return Malformed(_head(data), reason) if word is None else Control(word)
 
 
 def _element(channel: Channel, text: bytes) -> list[Event]:
@@ -198,7 +189,7 @@ def _whole_book(message: dict[str, object]) -> BookSnapshot:
 
 
 def _kind(message: dict[str, object]) -> str:
-    return next((kind for kind, keys in _TELLING_KEYS.items() if keys <= message.keys()), "")
+    return next((kind for kind, keys in _KEYS_OF_KIND.items() if keys <= message.keys()), "")
 
 
 def _price_change(message: dict[str, object], raw: str) -> list[Event]:
@@ -236,13 +227,133 @@ def _sports(message: dict[str, object], _raw: str) -> list[Event]:
     return [msgspec.convert(present, messages.SportResult, strict=False)]
 
 
+def _realtime(message: dict[str, object], raw: str) -> list[Event]:
+    """Read a message of the real-time data socket."""
+    words = complaint_in(message)
+    if words is not None:
+        return [Control("error", words)]
+    if "topic" not in message:
+        return [Unknown("", raw)]
+    envelope = msgspec.convert(message, messages.Envelope, strict=False)
+    if envelope.topic == "activity":
+        return [_activity(envelope)]
+    if envelope.topic.startswith(_PRICE_TOPICS):
+        return _reference_prices(envelope.topic, envelope.payload, raw)
+    if envelope.topic == "comments":
+        return [Comment(type=envelope.type, timestamp=envelope.timestamp, payload=envelope.payload)]
+    return [Unknown(f"{envelope.topic}/{envelope.type}", raw)]
+
+
+def _activity(envelope: messages.Envelope) -> messages.Activity:
+    payload = _present(envelope.payload | {"type": envelope.type})
+    activity = msgspec.convert(payload, messages.Activity, strict=False)
+    _refuse_unless_finite(activity.price, activity.size)
+    return activity
+
+
+def _prices(message: dict[str, object], raw: str) -> list[Event]:
+    """Read a message of the price streams; the number of one with data comes last."""
+    words = None if "op" in message else complaint_in(message)
+    if words is not None:
+        return [Control("error", words)]
+    envelope = msgspec.convert(message, messages.StreamEnvelope, strict=False)
+    if envelope.op:
+        return [_reply(envelope)]
+    if envelope.seq is None and not envelope.dropped:
+        return _streamed(envelope, raw)
+    number = StreamNumber(envelope.channel, number=envelope.seq, dropped=envelope.dropped or 0)
+    return [*_streamed(envelope, raw), number]
+
+
+def _reply(envelope: messages.StreamEnvelope) -> StreamReply:
+    rid = envelope.rid if isinstance(envelope.rid, str) else ""
+    return StreamReply(
+        envelope.op,
+        envelope.code or envelope.channel,
+        rid=rid,
+        channel=envelope.channel,
+        code=envelope.code,
+        provider=envelope.provider or "",
+    )
+
+
+def _streamed(envelope: messages.StreamEnvelope, raw: str) -> list[Event]:
+    """Read what a numbered message holds; one that cannot be read has its number all the same."""
+    if isinstance(envelope.payload, list | None) or not envelope.channel.startswith("price."):
+        return [Unknown(envelope.channel, raw)]
+    try:
+        payload = msgspec.convert(envelope.payload, dict[str, object])
+        if envelope.snapshot and payload.get("data") is None:
+            payload["data"] = []
+        return _reference_prices(envelope.channel, payload, raw)
+    except (msgspec.ValidationError, ValueError) as error:
+        return [Malformed(raw, str(error))]
+
+
+def _reference_prices(topic: str, payload: dict[str, object], raw: str) -> list[Event]:
+    if not isinstance(payload.get("data"), list):
+        return [_reference_price(payload | {"topic": topic})]
+    # What is the same for every point, such as who tells it, is said once.
+    shared = {name: value for name, value in payload.items() if name != "data"}
+    told = {"topic": topic, "symbol": payload.get("symbol"), "snapshot": True}
+    prices: list[Event] = []
+    for point in msgspec.convert(payload["data"], list[object]):
+        try:
+            prices.append(_reference_price(shared | msgspec.convert(point, dict[str, object]) | told))
+        except (msgspec.ValidationError, ValueError) as error:
+            prices.append(Malformed(raw, str(error)))
+    return prices
+
+
+def _reference_price(fields: dict[str, object]) -> ReferencePrice:
+    if "window_s" in fields:
+        fields["window_seconds"] = fields.pop("window_s")
+    exact = fields.get("full_accuracy_value")
+    if exact is not None:
+        fields["full_accuracy_value"] = str(exact)
+    price = msgspec.convert(_present(fields), ReferencePrice, strict=False)
+    _refuse_unless_finite(price.value)
+    return price
+
+
+def _refuse_unless_finite(*numbers: float) -> None:
+    if not all(map(math.isfinite, numbers)):
+        raise msgspec.ValidationError("a number is not finite")
+
+
 _READERS: dict[Channel, Reader] = {
     "market": _clob,
     "user": _clob,
-    "realtime": read_realtime,
-    "prices": read_prices,
+    "realtime": _realtime,
+    "prices": _prices,
     "sports": _sports,
 }
+
+
+def _without_owner(value: object) -> object:
+    if isinstance(value, list):
+        return [_without_owner(item) for item in cast("list[object]", value)]
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        return {key: _without_owner(item) for key, item in fields.items() if not _is_secret(key)}
+    return value
+
+
+def _is_secret(key: str) -> bool:
+    return key.replace("_", "").lower() in _SECRET
+
+
+def _is_deep(data: str | bytes) -> bool:
+    if len(data) <= _SHALLOW:
+        return False
+    raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
+    # An object is in an array, whose bracket is counted, or the value of a key.
+    return 2 * raw.count(b"[") + len(_INNER_OBJECT.findall(raw)) > _MOST_LEVELS
+
+
+def _word(data: str | bytes) -> str | None:
+    word = _head(data).strip()
+    return word if len(data) < _KEPT and (not word or _WORD.fullmatch(word)) else None
 
 
 def _plain(value: object) -> object:
@@ -282,3 +393,7 @@ def _names(message: dict[str, object]) -> tuple[str, ...]:
 def _head(data: str | bytes) -> str:
     start = data[:_KEPT]
     return (start.encode("utf-8", "replace") if isinstance(start, str) else start).decode("utf-8", "replace")
+
+
+def _present(fields: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in fields.items() if value is not None}

@@ -1,15 +1,33 @@
-"""The venue's message shapes: our events, under the venue's names."""
+"""The venue's message shapes: our events under the venue's names, and what tells a message from other objects."""
 
+from collections.abc import Iterable
 from typing import Annotated, TypeAlias
 
 import msgspec
 
 from pmlive import events
 
-__all__ = ["BOOK", "BY_KIND", "CHANGE", "MARKET", "Book", "MarketMessage", "UserMessage"]
+__all__ = [
+    "BOOK",
+    "BY_KIND",
+    "CHANGE",
+    "MARKET",
+    "Book",
+    "MarketMessage",
+    "UserMessage",
+    "has_own_keys",
+    "is_subscription",
+]
 
 _ASSET = msgspec.field(name="asset_id")
 _KIND = "event_type"
+_OWN_KEYS = frozenset(
+    {"asset_id", "market", "bids", "asks", "price_changes", "changes", "event_type", "assets_ids", "winning_asset_id"}
+)
+_ASKED_FOR = frozenset({"assets_ids", "asset_ids"})
+_SUBSCRIPTION = _ASKED_FOR | {
+    *("type", "operation", "custom_feature_enabled", "initial_dump", "level", "markets", "auth", "action"),
+}
 
 
 class LevelChange(events.LevelChange, frozen=True):
@@ -149,3 +167,21 @@ BY_KIND: dict[str, type[MarketMessage | UserMessage]] = {
     "order": UserOrder,
     "trade": UserTrade,
 }
+
+
+def has_own_keys(keys: Iterable[str]) -> bool:
+    """Return whether an object has a key that messages of the venue have.
+
+    >>> has_own_keys({"asset_id": "1"}), has_own_keys({"reason": "timeout"})
+    (True, False)
+    """
+    return not _OWN_KEYS.isdisjoint(keys)
+
+
+def is_subscription(keys: Iterable[str]) -> bool:
+    """Return whether an object is what a client sends to subscribe.
+
+    >>> is_subscription({"assets_ids": [], "type": "market"}), is_subscription({"assets_ids": [], "question": "?"})
+    (True, False)
+    """
+    return not _ASKED_FOR.isdisjoint(keys) and _SUBSCRIPTION.issuperset(keys)

@@ -1,4 +1,4 @@
-"""What is sent to the venue."""
+"""The frames that are sent to the venue."""
 
 from collections.abc import Sequence
 

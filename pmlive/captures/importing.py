@@ -1,30 +1,44 @@
-"""From a capture to a recording, through the pipeline and the recorder that record live."""
+"""The import of captures: recordings made of them by the pipeline and the recorder that record live, and a report.
 
-from collections.abc import Generator, Sequence
+Signs that something is missing become gaps: damage, an error of the venue or of the capture's recorder, frames that the
+recorder dropped, another run of it, a jump in numbers that count its lines, times that go back by a second or more, and
+a key that stands twice in one object.
+"""
+
+import re
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from pmlive.captures.files import Reading, Timed, merged
+from pmlive.captures.conventions import PER_SECOND, NamedKeys, Unit
+from pmlive.captures.fields import repeated_key
 from pmlive.captures.lines import Line
-from pmlive.captures.naming import Naming
-from pmlive.captures.report import Counters, ImportReport, Tally
-from pmlive.captures.survey import Key, Progress, survey, tokens_of
-from pmlive.captures.times import PER_SECOND, Unit
+from pmlive.captures.reading import (
+    ConnectionKey,
+    LineNumbers,
+    Progress,
+    ReadOptions,
+    Survey,
+    Timed,
+    merged_lines,
+    survey,
+    tokens_of,
+)
 from pmlive.errors import StoreError
-from pmlive.events import Cause, Channel, Event, Gap, Malformed, Unknown
+from pmlive.events import Cause, Channel, Control, Event, Gap, Malformed, Unknown
 from pmlive.export.aside import new_folder
 from pmlive.markets import Market, described
-from pmlive.pipeline import Pipeline
+from pmlive.pipeline import Pipeline, Token
 from pmlive.pipeline.journal import Journal, rebuild
 from pmlive.records import Closed, Opened
 from pmlive.store import Recorder, RecorderOptions, recordings
 
-__all__ = ["import_capture"]
+__all__ = ["ImportReport", "NotUnderstood", "import_capture"]
 
 _CHANNELS: tuple[Channel, ...] = ("market", "user", "realtime", "prices", "sports")
-# Files are read faster than they are written: from so much on that waits, reading waits too.
+# Captures are read faster than recordings are written: with so many bytes pending, reading waits.
 _MOST_PENDING = 16 << 20
 _MEMORY = 256 << 20
 _PATIENCE = 120.0
@@ -32,6 +46,59 @@ _PATIENCE = 120.0
 _OPTIONS = RecorderOptions(memory=_MEMORY, segment_seconds=3_600.0)
 _ROWS_EVERY = 2_000
 _TOLD_EVERY = 5_000
+# Receive times go back by less where several threads write; where they go back further, the order is not known.
+_STEP_BACK = 1_000_000_000
+# At most so many problems are listed one by one, each with the first bytes of its first line.
+_MOST_KINDS = 20
+_SHOWN = 60
+_OTHER = "of other kinds"
+_numbers = re.compile(r"[0-9]+").sub
+
+
+class NotUnderstood(msgspec.Struct, frozen=True):
+    """Lines that were not understood for one reason: how many, and where the first is and how it begins."""
+
+    problem: str
+    lines: int
+    source: str
+    number: int
+    begins: str
+
+
+class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was made of a capture.
+
+    Of ``lines``, ``frames`` were kept; among those are ``malformed`` ones, which could not be read as a whole, and ones
+    of an ``unknown`` kind; ``not_understood`` tells of both, by kind. ``sent`` lines are what the client said, and
+    ``notes`` are the recorder's own; neither is a frame. Times are the capture's own (``own_times``), else the venue's
+    (``venue_times``), else those of the line before (``guessed_times``); ``backwards`` were before the line before, and
+    took its time. ``damaged`` are the places where something is missing from a file. First and last time are
+    nanoseconds since 1970.
+    """
+
+    folder: str
+    sources: list[str]
+    lines: int
+    frames: int
+    malformed: int
+    unknown: int
+    sent: int
+    notes: int
+    own_times: int
+    venue_times: int
+    guessed_times: int
+    backwards: int
+    connections: int
+    tokens: int
+    damaged: list[str]
+    not_understood: list[NotUnderstood]
+    first_time: int
+    last_time: int
+
+    @property
+    def whole(self) -> bool:
+        """Return whether everything was there and understood."""
+        return not (self.malformed or self.unknown or self.damaged or self.not_understood)
 
 
 def import_capture(  # noqa: PLR0913  # one for each thing that captures leave open
@@ -64,21 +131,21 @@ def import_capture(  # noqa: PLR0913  # one for each thing that captures leave o
         time_unit: the unit of receive times (``ns``, ``us``, ``ms``, ``s``), if neither key nor magnitude tells it.
         max_bytes: the most that one file may have, when it is unpacked; 100 times its size by default, at least 64 MiB.
         level: how hard zstd tries on raw frames, from 1 to 19: the hardest saves a sixth of the space.
-        progress: is told now and then how many lines were taken, of how many.
+        progress: called now and then with the number of lines taken, and of all of them once that is known.
 
     Raises:
         StoreError: a file cannot be read, none of them has a frame, or the folder has something in it.
         ValueError: there is no such channel or unit, or a bound is not above zero.
     """
     sources = [Path(source)] if isinstance(source, str | Path) else [Path(each) for each in source]
-    reading = _reading(channel, Naming(frame or "", received or "", time_unit), max_bytes)
-    return _imported(sources, Path(folder), reading, level=level, markets=markets, progress=progress)
+    reading = _read_options(channel, NamedKeys(frame or "", received or "", time_unit), max_bytes)
+    return _import(sources, Path(folder), reading, level=level, markets=markets, progress=progress)
 
 
-def _imported(
+def _import(
     sources: Sequence[Path],
     folder: Path,
-    reading: Reading,
+    reading: ReadOptions,
     *,
     level: int,
     markets: Sequence[Market],
@@ -86,68 +153,72 @@ def _imported(
 ) -> ImportReport:
     options = msgspec.structs.replace(_OPTIONS, raw_level=level)
     found = survey(sources, reading, progress)
-    with new_folder(folder) as aside, _recorder(aside, found.began, options) as running:
-        for index, timed in enumerate(merged(sources, reading)):
-            running.take(timed, str(sources[timed.source]))
+    with new_folder(folder) as aside, _recording(aside, found, options) as run:
+        for index, timed in enumerate(merged_lines(sources, reading)):
+            run.take_line(timed, str(sources[timed.source]))
             for key in found.ended.get(index, ()):
-                running.finish(key)
-            running.forget(found.ended_tokens.get(index, ()))
+                run.end_connection(key)
+            run.end_tokens(found.ended_tokens.get(index, ()))
             if index % _TOLD_EVERY == 0:
                 progress(index, found.lines)
-        running.end(markets)
-    return running.report(folder, sources)
+        run.end(markets)
+    return run.report(folder, sources)
 
 
-def _reading(channel: Channel, naming: Naming, max_bytes: int | None) -> Reading:
+def _read_options(channel: Channel, naming: NamedKeys, max_bytes: int | None) -> ReadOptions:
     if channel not in _CHANNELS:
         raise ValueError(f"no channel {channel!r}; there are {', '.join(_CHANNELS)}")
     if naming.unit is not None and naming.unit not in PER_SECOND:
         raise ValueError(f"no time unit {naming.unit!r}; there are {', '.join(PER_SECOND)}")
     if max_bytes is not None and max_bytes <= 0:
         raise ValueError(f"max_bytes must be above zero; got {max_bytes}")
-    return Reading(channel, naming, max_bytes)
+    return ReadOptions(channel, naming, max_bytes)
 
 
 @contextmanager
-def _recorder(folder: Path, began: int, options: RecorderOptions) -> Generator["_Running"]:
-    """Record into a folder, and see to it that the recorder is closed before the folder is given its name."""
-    running = _Running(folder, began, options)
+def _recording(folder: Path, found: Survey, options: RecorderOptions) -> Generator["_Import"]:
+    """Record into a folder; the recorder is closed before the folder is given its name."""
+    run = _Import(folder, found, options)
     try:
-        yield running
+        yield run
     finally:
-        running.recorder.close()
-    running.check()
+        run.recorder.close()
+    run.check()
 
 
-class _Running:
-    """Tells a journal what a capture says, at the times that it says."""
+class _Import:
+    """A recording in the making: the lines of captures go into a journal, at the times that they tell."""
 
-    def __init__(self, folder: Path, began: int, options: RecorderOptions) -> None:
-        self._now = self._began = began
-        self._count = Counters()
-        self._tally = Tally()
+    def __init__(self, folder: Path, found: Survey, options: RecorderOptions) -> None:
+        self._now = self._began = found.began
+        self._count = _Counters()
+        self._problems = _ProblemCounter()
         self._pipeline = Pipeline()
         self._journal = Journal(self._pipeline)
         self.recorder = Recorder(folder, rebuild=rebuild, options=options, clock=lambda: self._now)
-        # The number of each connection that is open; broken ones that none has taken the place of yet.
-        self._open: dict[Key, int] = {}
+        # The number of each open connection, and the broken ones that no other has replaced yet.
+        self._open: dict[ConnectionKey, int] = {}
         self._broken: dict[Channel, list[int]] = {}
         self._connections = 0
-        # The connection that each token was asked for last, and the markets with their tokens.
+        # The connection of each token, and the tokens of each market.
         self._owners: dict[str, int] = {}
         self._markets: dict[str, list[str]] = {}
-        self._damaged: list[str] = []
+        self._damaged = [f"{path.name} is empty" for path in found.empty]
+        # The numbers of lines that count them, by file and connection.
+        self._numbers = {key: LineNumbers() for key in found.numbered}
+        # By file, when its last frame was received, and how many frames its recorder dropped so far.
+        self._last: dict[int, int] = {}
+        self._dropped: dict[int, int] = {}
+        # Files whose recorder stopped or began again, and those whose times went back: from what, and how far.
+        self._restarted: set[int] = set()
+        self._behind: dict[int, tuple[int, int]] = {}
         self._pending = self._since_rows = 0
-        self._begin()
-
-    def _begin(self) -> None:
         self._pipeline.seq = self.recorder.next_seq
-        self.recorder.log(self._journal.beginning(self._now))
-        self._journal.keep = self.recorder.log
+        self._journal.begin(self.recorder.log, self._now)
 
-    # --- what the capture says ---
+    # --- lines ---
 
-    def take(self, timed: Timed, source: str) -> None:
+    def take_line(self, timed: Timed, source: str) -> None:
         """Take one line of a file."""
         count, line = self._count, timed.line
         count.backwards += timed.time < self._now
@@ -156,33 +227,38 @@ class _Running:
             self._damaged.append(timed.damaged)
             self._close_all("disk", timed.damaged)
             return
-        self._tally.add(timed, source)
+        self._look_for_losses(timed, line, Path(source).name)
+        if line.frame:
+            self._last[timed.source] = self._now
+        self._problems.add(timed, source)
         count.lines += 1
         count.own_times += timed.timed_by == "capture"
         count.venue_times += timed.timed_by == "venue"
         count.guessed_times += timed.timed_by == "before"
-        if line.word == "sent":
+        if line.note == "sent":
             count.sent += 1
-        elif line.word:
+        elif line.note:
             count.notes += 1
-            if line.word != "note":
-                self._word(line)
+            if line.note != "note":
+                self._take_note(line, timed.source)
         else:
-            self._frame(line)
-        self._tend(len(line.frame))
+            self._take_frame(line)
+        if line.repeated is not None:
+            self._doubt_repeated(line)
+        self._write_if_due(len(line.frame))
 
-    def _frame(self, line: Line) -> None:
+    def _take_frame(self, line: Line) -> None:
         count = self._count
         count.frames += 1
         count.malformed += any(isinstance(event, Malformed) for event in line.events)
         count.unknown += any(isinstance(event, Unknown) for event in line.events)
         conn = self._connection(line)
         if line.channel == "market":
-            self._ask(conn, line.events)
+            self._subscribe_new_tokens(conn, line.events)
         self._journal.frame(line.channel, conn, line.frame, line.events, self._now)
 
-    def _ask(self, conn: int, events: Sequence[Event]) -> None:
-        """Note tokens as asked for when they are first heard of: what was subscribed is in no capture."""
+    def _subscribe_new_tokens(self, conn: int, events: Sequence[Event]) -> None:
+        """Note tokens as subscribed when they are first named: captures do not say what was subscribed."""
         new: list[str] = []
         for market, token_id in tokens_of(events):
             if self._owners.get(token_id) != conn and token_id not in self._pipeline.links[conn].tokens:
@@ -194,25 +270,104 @@ class _Running:
             self._owners.update(dict.fromkeys(new, conn))
             self._journal.note("subscribe", conn, list(dict.fromkeys(new)), self._now)
 
-    def _word(self, line: Line) -> None:
-        """Take that a connection was opened or closed, all of the channel if none is named."""
-        told = [key for key in self._open if key[0] == line.channel and line.connection in ("", key[1])]
-        lost = line.word == "lost"
-        for key in told:
+    def _take_note(self, line: Line, source: int) -> None:
+        """Take a note; one of a connection without a name is of all connections of its channel."""
+        if line.note == "failed":
+            self._note_gap(self._now, "malformed", "the capture tells of an error")
+            return
+        if line.note == "restarted":
+            if source in self._last:
+                self._restarted.add(source)
+            return
+        meant = [key for key in self._open if key[0] == line.channel and line.connection in ("", key[1])]
+        lost = line.note == "lost"
+        for key in meant:
             self._close(key, "disconnect", f"the capture tells of {'lost frames' if lost else 'it'}")
-        if line.word == "opened":
+        if line.note == "opened":
             self._connection(line)
+
+    # --- signs of loss ---
+
+    def _look_for_losses(self, timed: Timed, line: Line, name: str) -> None:
+        """Check for signs that lines before this one are missing, or not in the order in which they were received."""
+        if line.frame and timed.source in self._restarted:
+            self._restarted.discard(timed.source)
+            self._close_all("disconnect", "the capture tells of another run of its recorder")
+        self._check_number(timed, line, name)
+        self._check_dropped(timed, line, name)
+        self._check_order(timed)
+
+    def _check_number(self, timed: Timed, line: Line, name: str) -> None:
+        numbers = self._numbers.get((timed.source, None)) or self._numbers.get((timed.source, line.connection))
+        missing = 0 if numbers is None or line.counter is None else numbers.missing(line.counter)
+        if missing:
+            what = f"{name}, line {timed.number:,}: {missing:,} lines are missing by the recorder's own numbers"
+            self._doubt_file(timed.source, "disk", what)
+
+    def _check_dropped(self, timed: Timed, line: Line, name: str) -> None:
+        if line.dropped is None:
+            return
+        if line.dropped > self._dropped.get(timed.source, 0):
+            what = f"{name}, line {timed.number:,}: its recorder says that it dropped {line.dropped:,} frames"
+            self._doubt_file(timed.source, "overflow", what)
+        self._dropped[timed.source] = line.dropped
+
+    def _doubt_file(self, source: int, cause: Cause, what: str) -> None:
+        """Doubt all books since the last frame of a file."""
+        self._damaged.append(what)
+        self._doubt(self._pipeline.books.tokens.values(), self._last.get(source, self._now), cause, what)
+
+    def _check_order(self, timed: Timed) -> None:
+        """Doubt all books where the times of a file go back, and again where they pass the latest before that."""
+        latest, earliest = self._behind.get(timed.source, (self._now, self._now))
+        if timed.behind is None:
+            return
+        if timed.behind >= _STEP_BACK and timed.time < earliest:
+            self._behind[timed.source] = latest, timed.time
+            self._doubt_order(latest, timed.time, since=timed.time)
+        elif timed.source in self._behind and not timed.behind:
+            del self._behind[timed.source]
+            self._doubt_order(latest, earliest, since=latest)
+
+    def _doubt_order(self, latest: int, earliest: int, *, since: int) -> None:
+        detail = f"times go back by {(latest - earliest) / 1e9:,.0f} s, so the order of lines is not known"
+        self._doubt(self._pipeline.books.tokens.values(), since, "malformed", detail)
+
+    def _doubt_repeated(self, line: Line) -> None:
+        """Doubt the books that a message with a repeated key names, or all of its connection."""
+        books = self._pipeline.books
+        tokens = list(books.tokens.values()) if line.note else books.carried(self._connection(line))
+        frame = line.frame.decode("utf-8", "replace")
+        if repeated_key(line.frame) is not None:
+            tokens = [token for token in tokens if token.id in frame or token.market in frame] or tokens
+        self._doubt(tokens, self._now, "malformed", f"the key {line.repeated!r} is twice in one object")
+
+    def _doubt(self, tokens: Iterable[Token], since: int, cause: Cause, detail: str) -> None:
+        """Open gaps of books, until a whole book or a hash proves them; note the interval if a gap began within it."""
+        tokens = list(tokens)
+        if not tokens or any(token.gap is not None and token.gap.started > since for token in tokens):
+            self._note_gap(since, cause, detail)
+        for token in tokens:
+            if token.gap is not None:
+                continue
+            conn = token.conn or token.link
+            gap = Gap(started=since, cause=cause, token_id=token.id, detail=detail, conn=conn)
+            self._journal.note("gap", conn, gap, self._now)
+
+    def _note_gap(self, since: int, cause: Cause, detail: str) -> None:
+        """Note a gap of all connections that ends now."""
+        self._journal.note("gap", 0, Gap(started=since, cause=cause, ended=self._now, detail=detail), self._now)
 
     # --- connections ---
 
     def _connection(self, line: Line) -> int:
-        """Give the number of a line's connection; a line that names none is of the one that was heard last."""
+        """Return the number of a line's connection; a line that names none is of the latest one."""
         key = (line.channel, line.connection)
         its = [each for each in self._open if each[0] == line.channel]
         if not line.connection and its:
             key = its[-1]
         if key in self._open:
-            # Kept in the order that they were heard in.
+            # In the order of their last lines.
             conn = self._open[key] = self._open.pop(key)
             return conn
         self._connections += 1
@@ -222,20 +377,20 @@ class _Running:
         self._journal.note("open", conn, Opened(line.channel, "capture", [], replaces), self._now)
         return conn
 
-    def finish(self, key: Key) -> None:
-        """Close a connection that has ended without a word."""
+    def end_connection(self, key: ConnectionKey) -> None:
+        """Close a connection of which there are no more lines."""
         if self._open.get(key) in self._owners.values():
             self._close(key, "disconnect", "the capture has no more of this connection")
 
-    def forget(self, token_ids: Sequence[str]) -> None:
-        """Note that no file tells of tokens any more, while others go on."""
+    def end_tokens(self, token_ids: Sequence[str]) -> None:
+        """Open gaps of tokens that no file names any more, while files go on."""
         for token_id in token_ids:
             conn = self._owners.get(token_id, 0)
             detail = "the capture that tells of it ends here"
             gap = Gap(started=self._now, cause="disconnect", token_id=token_id, detail=detail, conn=conn)
             self._journal.note("gap", conn, gap, self._now)
 
-    def _close(self, key: Key, cause: Cause, detail: str) -> None:
+    def _close(self, key: ConnectionKey, cause: Cause, detail: str) -> None:
         conn = self._open.pop(key)
         self._owners = {token_id: owner for token_id, owner in self._owners.items() if owner != conn}
         self._broken.setdefault(key[0], []).append(conn)
@@ -245,48 +400,48 @@ class _Running:
         for key in list(self._open):
             self._close(key, cause, detail)
 
-    # --- what becomes of it ---
+    # --- writing ---
 
-    def _tend(self, size: int) -> None:
-        """Hand on what there is, cut when it is time, and wait for the disk."""
+    def _write_if_due(self, size: int) -> None:
+        """Write rows and cut segments when due, and wait for the disk."""
         self._pending += size
         self._since_rows += 1
         if self.recorder.poll():
             self._journal.note("cut", 0, b"", self._now)
-            self._hand_on()
+            self._write_rows()
             self.recorder.cut(self._journal.keyframes(self._now))
         elif self._since_rows >= _ROWS_EVERY:
-            self._hand_on()
+            self._write_rows()
         if self._pending >= _MOST_PENDING:
-            self._wait()
+            self._wait_for_disk()
 
-    def _hand_on(self) -> None:
+    def _write_rows(self) -> None:
         self._since_rows = 0
         for table, frame in self._pipeline.drain().items():
             if table in self.recorder.status().rows:
                 self.recorder.rows(table, frame)
 
-    def _wait(self) -> None:
+    def _wait_for_disk(self) -> None:
         self._pending = 0
         if self.recorder.status().pending_bytes >= _MOST_PENDING and not self.recorder.flush(_PATIENCE):
             raise StoreError(f"the recording cannot be written: {self.recorder.status().trouble or 'the disk is slow'}")
 
     def end(self, markets: Sequence[Market]) -> None:
         """Write what is open, and the names of the markets that are known."""
-        self._journal.note("end", 0, b"", self._now)
-        for record in self._journal.keyframes(self._now):
-            self.recorder.log(record)
-        self._hand_on()
+        for latest, earliest in self._behind.values():
+            self._doubt_order(latest, earliest, since=latest)
+        self._journal.end(self._now)
+        self._write_rows()
         self.recorder.markets(
             [{"condition_id": market, "token_ids": tokens} for market, tokens in self._markets.items()]
             + [described(market) for market in markets if market.condition_id in self._markets]
         )
 
     def check(self) -> None:
-        """Make sure that everything is there.
+        """Check that everything was written.
 
         Raises:
-            StoreError: the disk did not take all of it.
+            StoreError: something was not.
         """
         status = self.recorder.status()
         is_unsealed = any(one.unsealed for one in recordings(self.recorder.folder))
@@ -294,15 +449,79 @@ class _Running:
             raise StoreError(f"the recording could not be written: {status.trouble or 'the disk was too slow'}")
 
     def report(self, folder: Path, sources: Sequence[Path]) -> ImportReport:
-        """Tell what was found."""
+        """Return what was found."""
         return ImportReport(
             folder=str(folder),
             sources=[str(path) for path in sources],
             connections=self._connections,
             tokens=sum(map(len, self._markets.values())),
             damaged=self._damaged,
-            not_understood=self._tally.told(),
+            not_understood=self._problems.listed(),
             first_time=self._began,
             last_time=self._now,
             **msgspec.structs.asdict(self._count),
         )
+
+
+class _Counters(msgspec.Struct):
+    """The counts of a report."""
+
+    lines: int = 0
+    frames: int = 0
+    malformed: int = 0
+    unknown: int = 0
+    sent: int = 0
+    notes: int = 0
+    own_times: int = 0
+    venue_times: int = 0
+    guessed_times: int = 0
+    backwards: int = 0
+
+
+class _ProblemCounter:
+    """The lines that were not understood, counted by problem."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, NotUnderstood] = {}
+
+    def add(self, timed: Timed, source: str) -> None:
+        """Add a line, if there is a problem with it."""
+        problem = "" if timed.line is None else _problem_of(timed.line)
+        if timed.line is None or not problem:
+            return
+        if problem not in self._kinds and len(self._kinds) >= _MOST_KINDS:
+            problem = _OTHER
+        known = self._kinds.get(problem)
+        if known is None:
+            begins = timed.line.frame[:_SHOWN].decode("utf-8", "replace")
+            known = NotUnderstood(problem, 0, source, timed.number, begins)
+        self._kinds[problem] = msgspec.structs.replace(known, lines=known.lines + 1)
+
+    def listed(self) -> list[NotUnderstood]:
+        """List them, the most frequent first."""
+        return sorted(self._kinds.values(), key=lambda kind: -kind.lines)
+
+
+def _problem_of(line: Line) -> str:
+    """Return what is not understood of a line, or tells that something is missing; nothing if all is well."""
+    if line.repeated is not None:
+        return f"with the key {line.repeated[:40]!r} twice in one object"
+    if line.note == "failed":
+        return "of the recorder or the venue, saying that something is wrong"
+    problems = (_problem(event, line.keys) for event in (() if line.note else line.events))
+    return next(filter(None, problems), "")
+
+
+def _problem(event: Event, keys: tuple[str, ...]) -> str:
+    match event:
+        case Control(word="error"):
+            return f"of the venue, saying that something is wrong: {_numbers('N', event.detail)[:80]}"
+        case Malformed():
+            is_text = event.reason.startswith("not JSON")
+            return "not JSON" if is_text else f"malformed: {_numbers('N', event.reason)[:80]}"
+        case Unknown(kind=""):
+            return "no message and no envelope that is known" + (f" ({', '.join(keys[:8])})" if keys else "")
+        case Unknown():
+            return f"of the unknown kind {event.kind[:40]!r}"
+        case _:
+            return ""

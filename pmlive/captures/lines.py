@@ -1,4 +1,4 @@
-"""One line of a capture: a frame as received, an envelope around one, or a word about the connection.
+"""One line of a capture: a frame as received, an envelope around one, or a note about the connection.
 
 Recorders write what they please: ``{"ts_recv": …, "raw": "…"}``, ``{"received_at": …, "msg": {…}}``, ``[time, frame]``,
 a time before the frame, Python's way of writing a dictionary. So an envelope is known by its keys, and by the frame in
@@ -10,30 +10,37 @@ kept, and the second are of the user channel, whatever was said, and kept withou
 
 import re
 from collections.abc import Iterator
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from pmlive import _wire
+from pmlive.captures.conventions import KeyRoles, NamedKeys, nanoseconds, nanoseconds_in, roles_of
 from pmlive.captures.fields import (
     Fields,
-    Stamp,
+    ReceiveTime,
     at_path,
     connection_of,
+    counter_of,
+    dropped_of,
     fields_of,
     items_of,
     json_of,
     keys_of,
-    named_stamp,
-    stamp_of,
+    named_receive_time,
+    receive_time_of,
+    repeated_key,
     text_of,
     unquoted,
 )
-from pmlive.captures.naming import Layout, Naming, layout
-from pmlive.captures.times import nanoseconds, nanoseconds_in
-from pmlive.captures.words import Word, is_header, word_of
 from pmlive.events import Channel, Control, Event, Malformed, StreamReply, Unknown, UserOrder, UserTrade
 
-__all__ = ["Line", "is_understood", "read_line"]
+__all__ = ["Line", "Note", "is_understood", "read_line"]
+
+# "lost": the recorder did not keep everything; "failed": it, or the venue, says that something is wrong; "restarted":
+# it stopped or began, so frames before and after this are not of one run. "sent" is what the client sent, "note"
+# whatever does not matter.
+Note: TypeAlias = Literal["", "opened", "closed", "lost", "failed", "restarted", "sent", "note"]
 
 _CHANNELS: dict[str, Channel] = {
     "market": "market",
@@ -45,11 +52,43 @@ _CHANNELS: dict[str, Channel] = {
 }
 # Envelopes are in envelopes when a capture was sent on by somebody.
 _DEEPEST = 3
-_LONGEST_NOTE = 4096
-
+_OF_THE_RECORDER: frozenset[Note] = frozenset(("note", "failed", "restarted"))
 _TIME = (
     rb"([0-9]{4}[-/][0-9]{2}[-/][0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:[.,][0-9]{1,20})?"
     rb"(?: ?(?:Z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)(?![0-9A-Za-z]))?|[0-9][0-9.]{9,30})"
+)
+_OPENED = {"connect", "connected", "open", "opened", "reconnect", "reconnected", "wsopen", "onopen", "connectionopened"}
+_CLOSED = {"disconnect", "disconnected", "close", "closed", "wsclose", "onclose", "connectionclosed"} | {
+    "connectionlost",
+    "reconnecting",
+}
+_LOST = {"gap", "sequencegap", "dropped", "framesdropped", "messagesdropped", "overflow", "queueoverflow", "lost"}
+_SENT = {"out", "outgoing", "send", "sent", "tx", "subscribe", "unsubscribe"}
+_OTHERS = (
+    {"connecting", "subscribed", "subscribing", "subscription"}
+    | {"unsubscribed", "resync", "resyncbegin", "resyncstart", "resyncend", "resyncdone", "resynced", "lifecycle"}
+    | {"heartbeat", "keepalive", "ping", "pong", "pingsent", "pongreceived"}
+)
+# Words that a message of the venue might be called as well, which a line of the recorder is only without its keys.
+_PERHAPS_OTHERS = (
+    {"meta", "metadata", "header", "headers", "manifest", "session", "begin", "end"}
+    | {"finish", "finished", "info", "log", "note", "comment", "status", "stats", "statistics", "summary", "checkpoint"}
+    | {"rotate", "rotated", "config", "warning"}
+)
+_FAILED = {"error", "exception"}
+_RESTARTED = {"sessionstart", "sessionend", "start", "started", "stop", "stopped", "shutdown"}
+_NOTE_WORDS: tuple[tuple[Note, set[str]], ...] = (
+    ("sent", _SENT),
+    ("opened", _OPENED),
+    ("closed", _CLOSED),
+    ("lost", _LOST),
+    ("note", _OTHERS),
+)
+_ALL_NOTE_WORDS: tuple[tuple[Note, set[str]], ...] = (
+    *_NOTE_WORDS,
+    ("failed", _FAILED),
+    ("restarted", _RESTARTED),
+    ("note", _PERHAPS_OTHERS),
 )
 _prefixed = re.compile(rb"(?:\[" + _TIME + rb"\]|" + _TIME + rb"(?=[\s,;|:]))[\s,;|:]*", re.IGNORECASE).match
 # What a log writes between the time and the frame: levels, names, arrows.
@@ -59,73 +98,97 @@ _is_timed_array = re.compile(rb"""\[\s*["0-9]""").match
 _is_python = re.compile(rb"\[?\s*\{\s*'").match
 _names_keys = re.compile(rb"""["'](\w*auth|api_?key|secret|passphrase)["']\s*:""", re.IGNORECASE).search
 _names_owner = re.compile(rb"""["'](\w*owner)["']\s*:""", re.IGNORECASE).search
+_not_letters = re.compile(r"[^a-z]")
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """What a line says: a frame with the events in it, or a ``word`` about the connection.
+    """What a line says: a frame with the events in it, or a ``note`` about the connection or the recorder.
 
-    ``weakly`` received is what a key said that the venue has too. Of a line that is not understood, ``keys`` are its
-    keys and ``perhaps`` is the one of them that frames are under.
+    The time of ``received`` (nanoseconds) is ambiguous under a key that the venue uses too. ``counter`` is the number
+    that the recorder gave to the line, ``dropped`` that of frames that it says it dropped, and ``repeated`` a key that
+    an object in the line has twice. Of a line that is not understood, ``keys`` are its keys and ``likely_key`` is the
+    one of them that frames seem to be under.
     """
 
     channel: Channel
     frame: bytes = b""
     events: list[Event] = []
     received: int | None = None
-    weakly: bool = False
+    is_ambiguous: bool = False
     connection: str = ""
-    word: Word = ""
+    note: Note = ""
+    counter: int | None = None
+    dropped: int | None = None
+    repeated: str | None = None
     keys: tuple[str, ...] = ()
-    perhaps: str = ""
+    likely_key: str = ""
 
 
-class _Around(msgspec.Struct, frozen=True, kw_only=True):
+def read_line(text: bytes, channel: Channel, naming: NamedKeys = NamedKeys()) -> Line:  # noqa: B008  # frozen
+    """Read a line; what is neither a frame nor an envelope is a frame that is malformed."""
+    text = _without_comma(text.strip())
+    context = _Context(channel=channel, naming=naming)
+    if text.startswith((b"#", b"//")) or text in (b"[", b"]", b"],"):
+        return context.note_line("note")
+    received, text = _split_time(text, naming)
+    context = msgspec.structs.replace(context, received=received)
+    line = _without_secrets(_read(_as_json(text), context))
+    if is_understood(line):
+        repeated = _repeated(text, line)
+        return line if repeated is None else msgspec.structs.replace(line, repeated=repeated)
+    return msgspec.structs.replace(line, keys=keys_of(text), likely_key=_likely_key(text, channel))
+
+
+def is_understood(line: Line) -> bool:
+    """Return whether nothing in a line is unknown or malformed."""
+    return bool(line.note) or _is_known(line.events)
+
+
+class _Context(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a frame from outside it."""
 
     channel: Channel
-    naming: Naming
-    stamp: Stamp | None = None
+    naming: NamedKeys
+    received: ReceiveTime | None = None
     connection: str = ""
+    counter: int | None = None
+    dropped: int | None = None
     deepest: int = _DEEPEST
 
-    def line(self, frame: bytes, events: list[Event]) -> Line:
-        """Make a line of a frame."""
+    def frame_line(self, frame: bytes, events: list[Event]) -> Line:
+        """Return the line of a frame."""
         return self._line(frame, events, "")
 
-    def say(self, word: Word) -> Line:
-        """Make a line of a word; a note's own time counts only if it is surely one."""
-        line = self._line(b"", [], word)
-        return msgspec.structs.replace(line, received=None) if word == "note" and line.weakly else line
+    def note_line(self, note: Note) -> Line:
+        """Return the line of a note; the time of one by the recorder counts only if its key is the recorder's."""
+        line = self._line(b"", [], note)
+        return msgspec.structs.replace(line, received=None) if note in _OF_THE_RECORDER and line.is_ambiguous else line
 
-    def _line(self, frame: bytes, events: list[Event], word: Word) -> Line:
-        stamp = self.stamp
+    def _line(self, frame: bytes, events: list[Event], note: Note) -> Line:
+        received = self.received
         return Line(
             channel=self.channel,
             frame=frame,
             events=events,
-            word=word,
-            received=None if stamp is None else stamp.time,
-            weakly=stamp is not None and stamp.rank == 0,
+            note=note,
+            received=None if received is None else received.time,
+            is_ambiguous=received is not None and received.rank == 0,
             connection=self.connection,
+            counter=self.counter,
+            dropped=self.dropped,
         )
 
 
-def read_line(text: bytes, channel: Channel, naming: Naming = Naming()) -> Line:  # noqa: B008  # frozen
-    """Read a line; what is neither a frame nor an envelope is a frame that is malformed."""
-    text = _element(text.strip())
-    around = _Around(channel=channel, naming=naming)
-    if text.startswith((b"#", b"//")) or text in (b"[", b"]", b"],"):
-        return around.say("note")
-    stamp, text = _behind_time(text, naming)
-    around = msgspec.structs.replace(around, stamp=stamp)
-    line = _discreet(_read(_as_json(text), around))
-    if is_understood(line):
-        return line
-    return msgspec.structs.replace(line, keys=keys_of(text), perhaps=_perhaps(text, channel))
+def _repeated(text: bytes, line: Line) -> str | None:
+    """Return a key that stands twice, in the line as it is written or in a frame that is quoted in it."""
+    if text[:1] not in (b"{", b"["):
+        return None
+    found = repeated_key(text)
+    return found if found is not None or line.frame in text else repeated_key(line.frame)
 
 
-def _perhaps(text: bytes, channel: Channel) -> str:
-    """Find a frame under a key that is not known."""
+def _likely_key(text: bytes, channel: Channel) -> str:
+    """Return the key, not a known one, that seems to hold a frame."""
     fields = fields_of(text) or {}
     for key in fields:
         content = _content(bytes(fields[key]))
@@ -134,12 +197,7 @@ def _perhaps(text: bytes, channel: Channel) -> str:
     return ""
 
 
-def is_understood(line: Line) -> bool:
-    """Tell whether nothing in a line is unknown or malformed."""
-    return bool(line.word) or _is_known(line.events)
-
-
-def _element(text: bytes) -> bytes:
+def _without_comma(text: bytes) -> bytes:
     """Leave out the comma behind an element of an array that has one a line."""
     return text[:-1] if text[:1] in (b"{", b"[") and text.endswith((b"},", b"],")) else text
 
@@ -148,19 +206,19 @@ def _as_json(text: bytes) -> bytes:
     return json_of(text) if _is_python(text) else text
 
 
-def _behind_time(text: bytes, naming: Naming) -> tuple[Stamp | None, bytes]:
-    """Take the time that a line begins with, if a frame follows."""
+def _split_time(text: bytes, naming: NamedKeys) -> tuple[ReceiveTime | None, bytes]:
+    """Split off the time that a line begins with, if a frame follows."""
     prefix = _prefixed(text)
     if prefix is None:
         return None, text
     said = (prefix[1] or prefix[2]).decode()
     time = nanoseconds(said) if naming.unit is None else nanoseconds_in(said, naming.unit)
-    frame = _behind_label(text[prefix.end() :].strip())
-    return (None, text) if time is None or frame is None else (Stamp(time, 1), frame)
+    frame = _without_label(text[prefix.end() :].strip())
+    return (None, text) if time is None or frame is None else (ReceiveTime(time, 1), frame)
 
 
-def _behind_label(rest: bytes) -> bytes | None:
-    if rest[:1] in (b"{", b"[") and not _label_only(rest):
+def _without_label(rest: bytes) -> bytes | None:
+    if rest[:1] in (b"{", b"[") and not _is_label(rest):
         return rest
     if rest[:1] == b'"':
         quoted = unquoted(rest).encode() if not rest.startswith(b'""') else rest
@@ -172,37 +230,38 @@ def _behind_label(rest: bytes) -> bytes | None:
     return None if label is None else rest[label.end() :].rstrip(b"'\"` ")
 
 
-def _label_only(rest: bytes) -> bool:
-    """Tell a name in brackets from an array."""
+def _is_label(rest: bytes) -> bool:
+    """Return whether this is a name in brackets and not an array."""
     return rest[:1] == b"[" and rest[1:2].isalpha()
 
 
-def _discreet(line: Line) -> Line:
-    """Leave out what the client said of itself, and see to it that its owner is withheld."""
+def _without_secrets(line: Line) -> Line:
+    """Leave out a frame with credentials, and have the owner withheld in one that names it."""
     is_users = any(isinstance(event, UserOrder | UserTrade) for event in line.events)
     if is_users or _is_data(line.events):
         return msgspec.structs.replace(line, channel="user") if is_users else line
     if _names_keys(line.frame):
-        return Line(channel=line.channel, received=line.received, connection=line.connection, word="sent")
+        return msgspec.structs.replace(line, frame=b"", events=[], note="sent")
     return msgspec.structs.replace(line, channel="user") if _names_owner(line.frame) else line
 
 
-def _read(text: bytes, around: _Around) -> Line:
+def _read(text: bytes, context: _Context) -> Line:
     fields = fields_of(text)
     if fields is None:
-        return _array(text, around)
-    inner = _envelope(fields, around) if around.deepest else None
+        return _array(text, context)
+    inner = _envelope(fields, context) if context.deepest else None
     if inner is not None and _is_known(inner.events):
         return inner
-    events = _wire.decode(around.channel, text)
+    events = _wire.decode(context.channel, text)
     # A complaint of the venue's and what a recorder says of a connection look alike.
     if _is_known(events) and not _complains(events[0]):
-        return _bare(text, fields, around, events)
-    inner = inner or (_container(fields, around) if around.deepest else None)
+        return _from_message(text, fields, context, events)
+    inner = inner or (_nested_envelope(fields, context) if context.deepest else None)
     is_kind = any(isinstance(event, Unknown) and event.kind for event in events)
-    if inner is not None and (inner.word or not is_kind):
+    if inner is not None and (inner.note or not is_kind):
         return inner
-    return around.say("note") if is_header(fields) else _bare(text, fields, around, events)
+    is_note = _is_header(fields) and not any(map(_complains, events))
+    return context.note_line("note") if is_note else _from_message(text, fields, context, events)
 
 
 def _complains(event: Event) -> bool:
@@ -210,26 +269,31 @@ def _complains(event: Event) -> bool:
     return isinstance(event, Control) and not isinstance(event, StreamReply) and event.word == "error"
 
 
-def _bare(text: bytes, fields: Fields, around: _Around, events: list[Event]) -> Line:
-    """Take a frame that recorders have added something to, if anything."""
-    stamp = around.stamp if around.naming.received else around.stamp or stamp_of(fields, weak=False)
-    connection = around.connection or connection_of(fields)
-    return msgspec.structs.replace(around, stamp=stamp, connection=connection).line(text, events)
+def _from_message(text: bytes, fields: Fields, context: _Context, events: list[Event]) -> Line:
+    """Return the line of a message, to which a recorder may have added keys of its own."""
+    received = context.received if context.naming.received else context.received or receive_time_of(fields, weak=False)
+    connection = context.connection or connection_of(fields)
+    # The price streams number their messages themselves.
+    counter = context.counter
+    if counter is None and context.channel == "market":
+        counter = counter_of(fields, is_message=True)
+    context = msgspec.structs.replace(context, received=received, connection=connection, counter=counter)
+    return context.frame_line(text, events)
 
 
-def _array(text: bytes, around: _Around) -> Line:
-    """Read what is no object: several messages, ``[time, frame]``, or a word."""
-    events = _wire.decode(around.channel, text)
-    if _is_known(events) or text[:1] != b"[" or not around.deepest:
-        return around.line(text, events)
+def _array(text: bytes, context: _Context) -> Line:
+    """Read what is not an object: several messages, ``[time, frame]``, or a word."""
+    events = _wire.decode(context.channel, text)
+    if _is_known(events) or text[:1] != b"[" or not context.deepest:
+        return context.frame_line(text, events)
     items = items_of(text)
     if not 2 <= len(items) <= 4:  # noqa: PLR2004  # a time, a frame, and what else there is to say of it
-        return around.line(text, events)
-    return _timed(items, around) or around.line(text, events)
+        return context.frame_line(text, events)
+    return _from_timed_array(items, context) or context.frame_line(text, events)
 
 
-def _timed(items: list[bytes], around: _Around) -> Line | None:
-    unit = around.naming.unit
+def _from_timed_array(items: list[bytes], context: _Context) -> Line | None:
+    unit = context.naming.unit
     said = [text_of(item) for item in items if item[:1] not in (b"{", b"[")]
     times = [nanoseconds(text) if unit is None else nanoseconds_in(text, unit) for text in said]
     time = next((time for time in times if time is not None), None)
@@ -237,48 +301,50 @@ def _timed(items: list[bytes], around: _Around) -> Line | None:
     frame = next((inside for inside in contents if inside[:1] in (b"{", b"[")), None)
     if time is None or frame is None:
         return None
-    inside = msgspec.structs.replace(around, stamp=Stamp(time, 1), deepest=around.deepest - 1)
+    inside = msgspec.structs.replace(context, received=ReceiveTime(time, 1), deepest=context.deepest - 1)
     return _read(_as_json(frame), inside)
 
 
-def _envelope(fields: Fields, around: _Around) -> Line | None:
-    """Take what is in an envelope, if this is one."""
-    keys = layout(tuple(fields))
-    named = at_path(fields, around.naming.frame) if around.naming.frame else None
-    word = word_of(fields, keys)
-    if not (named or keys.frames or word):
+def _envelope(fields: Fields, context: _Context) -> Line | None:
+    """Read what is in an envelope, or None if this is not one."""
+    keys = roles_of(tuple(fields))
+    named = at_path(fields, context.naming.frame) if context.naming.frame else None
+    note = _note_of(fields, keys)
+    if not (named or keys.frames or note):
         return None
-    inside = _inside(fields, around)
-    if word == "sent":
-        return inside.say("sent")
-    held = [named] if around.naming.frame else [fields[key] for key in keys.frames]
+    inside = _inner_context(fields, context)
+    if note == "sent":
+        return inside.note_line("sent")
+    held = [named] if context.naming.frame else [fields[key] for key in keys.frames]
     contents = (_content(bytes(value)) for value in held if value is not None)
     content = next((content for content in contents if content is not None), None)
     line = None if content is None else _read(_as_json(content), inside)
-    if line is not None and line.word == "sent":
+    if line is not None and line.note == "sent":
         return line
-    if word and (line is None or not _is_data(line.events)):
-        return inside.say(word)
+    if note and (line is None or not _is_data(line.events)):
+        return inside.note_line(note)
     return line
 
 
-def _inside(fields: Fields, around: _Around) -> _Around:
-    """Note what an envelope says; the innermost is who received it, but a time that is surely one comes first."""
-    naming = around.naming
-    stamp = named_stamp(fields, naming) if naming.received else stamp_of(fields, weak=True)
-    if stamp is None or (around.stamp is not None and around.stamp.rank > stamp.rank):
-        stamp = around.stamp
-    keys = layout(tuple(fields))
-    return _Around(
-        channel=_channel_of(fields, keys, around.channel),
+def _inner_context(fields: Fields, context: _Context) -> _Context:
+    """Add what an envelope says; the innermost counts most, but a time that is not ambiguous comes first."""
+    naming = context.naming
+    received = named_receive_time(fields, naming) if naming.received else receive_time_of(fields, weak=True)
+    if received is None or (context.received is not None and context.received.rank > received.rank):
+        received = context.received
+    keys = roles_of(tuple(fields))
+    return _Context(
+        channel=_channel_of(fields, keys, context.channel),
         naming=naming,
-        stamp=stamp,
-        connection=connection_of(fields) or around.connection,
-        deepest=around.deepest - 1,
+        received=received,
+        connection=connection_of(fields) or context.connection,
+        counter=counter_of(fields) if context.counter is None else context.counter,
+        dropped=dropped_of(fields) if context.dropped is None else context.dropped,
+        deepest=context.deepest - 1,
     )
 
 
-def _channel_of(fields: Fields, keys: Layout, otherwise: Channel) -> Channel:
+def _channel_of(fields: Fields, keys: KeyRoles, otherwise: Channel) -> Channel:
     for key in keys.channels:
         name = text_of(bytes(fields[key])).lower()
         if name in _CHANNELS:
@@ -286,14 +352,14 @@ def _channel_of(fields: Fields, keys: Layout, otherwise: Channel) -> Channel:
     return otherwise
 
 
-def _container(fields: Fields, around: _Around) -> Line | None:
-    """Look one level deeper for an envelope, under a key of any name."""
-    if around.naming.frame:
+def _nested_envelope(fields: Fields, context: _Context) -> Line | None:
+    """Read an envelope one level deeper, under a key of any name."""
+    if context.naming.frame:
         return None
     for value in _objects(fields):
         inner = fields_of(value)
-        if inner is not None and layout(tuple(inner)).frames:
-            line = _read(value, _inside(fields, around))
+        if inner is not None and roles_of(tuple(inner)).frames:
+            line = _read(value, _inner_context(fields, context))
             if _is_known(line.events):
                 return line
     return None
@@ -304,7 +370,7 @@ def _objects(fields: Fields) -> Iterator[bytes]:
 
 
 def _content(value: bytes) -> bytes | None:
-    """Give the frame that a value may be: an object or an array as it is written, or the text that is quoted."""
+    """Return the frame that a value may be: an object or an array as it is written, or the text that is quoted."""
     if value[:1] in (b"{", b"["):
         return value
     return unquoted(value).encode() if value[:1] == b'"' and value != b'""' else None
@@ -316,3 +382,23 @@ def _is_known(events: list[Event]) -> bool:
 
 def _is_data(events: list[Event]) -> bool:
     return any(not isinstance(event, Unknown | Malformed | Control) for event in events)
+
+
+def _note_of(fields: Fields, keys: KeyRoles) -> Note:
+    """Return what an object says about the connection or the recorder, if anything."""
+    said = {_not_letters.sub("", text_of(bytes(fields[key])).lower()) for key in keys.words}
+    directions = {text_of(bytes(fields[key])).lower() for key in keys.directions}
+    if directions & (_SENT | {"client"}):
+        return "sent"
+    if said:
+        table = _NOTE_WORDS if _wire.has_own_keys(fields) else _ALL_NOTE_WORDS
+        for note, words in table:
+            if said & words:
+                return note
+    return "sent" if _wire.is_subscription(fields) else ""
+
+
+def _is_header(fields: Fields) -> bool:
+    """Return whether an object without a frame is about the capture."""
+    keys = roles_of(tuple(fields))
+    return bool(keys.headers) and not keys.frames and not _wire.has_own_keys(fields)

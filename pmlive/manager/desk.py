@@ -185,9 +185,7 @@ class Desk:
         self.pipeline.make("all")
         # It may have ended with an earlier recording.
         self.pipeline.ended = False
-        for record in [self.journal.beginning(now), *self.journal.keyframes(now)]:
-            recorder.log(record)
-        self.journal.keep = recorder.log
+        self.journal.begin(recorder.log, now)
         if earlier is not None:
             self._note_restart(earlier, now)
 
@@ -234,10 +232,7 @@ class Desk:
             return None
         self.tend()
         if not self.pipeline.ended:
-            now = self.clock()
-            self.journal.note("end", 0, b"", now)
-            for record in self.journal.keyframes(now):
-                recorder.log(record)
+            self.journal.end(self.clock())
         self.flush()
         self.recorder, self.journal.keep = None, None
         self.pipeline.make(self._unkept if self.digest is None else "all")

@@ -43,6 +43,9 @@ _GRID = 100_000_000
 _MINUTE = 60_000_000_000
 # What comes later than this after the venue's time of it tells of a wrong clock and not of a long way.
 _LONGEST_WAY = 120_000_000_000
+# Channels whose connections present no credentials.
+_WITHOUT_CREDENTIALS: frozenset[Channel] = frozenset(("market", "realtime"))
+_MOST_STRANGE = 100
 
 # Takes an event, the connection that brought it, and when it came.
 _Take: TypeAlias = Callable[[Any, int, int], None]
@@ -120,7 +123,7 @@ class Pipeline:
         self.unknown: dict[str, int] = {}
         # Markets whose outcome is known: when it was told, and of which tokens.
         self.resolved: dict[str, tuple[int, list[str]]] = {}
-        # Those of each connection that name nothing that is followed: one row of ``gaps`` tells of each.
+        # What each connection brought that names nothing that is followed, by kind: one row of ``gaps`` tells of each.
         self.strange: defaultdict[int, set[str]] = defaultdict(set)
         # Since records could not be read: what is unknown of connections and tokens is learnt from what they bring.
         # Without those that tell the whole state the books are unknown up to the next that do (``_blank``).
@@ -422,6 +425,7 @@ class Pipeline:
             Activity: self._row("activity", rows.activity),
             ReferencePrice: self._row("reference_prices", rows.reference_price),
             StreamNumber: self._numbered,
+            Control: self._control,
             Malformed: self._refused,
             Unknown: self._unknown,
         }
@@ -502,10 +506,25 @@ class Pipeline:
         tokens = self._named(event.names, conn)
         if tokens:
             self._distrust(tokens, conn, recv, reason)
-        elif event.kind not in self.strange[conn]:
-            self.strange[conn].add(event.kind)
-            gap = Gap(started=recv, cause="malformed", detail=f"{reason}; it names nothing that is followed", conn=conn)
-            self.books.gaps.write(gap, recv, ended=recv)
+        else:
+            self._note_strange(event.kind, f"{reason}; it names nothing that is followed", conn, recv)
+
+    def _control(self, event: Control, conn: int, recv: int) -> None:
+        """Take a word of the connection: where something is wrong, not all that was asked for may come."""
+        if event.word != "error":
+            return
+        link = self.links.get(conn)
+        # Who was given credentials may repeat them.
+        says = event.detail if link is not None and link.channel in _WITHOUT_CREDENTIALS else ""
+        reason = f"the venue says that something is wrong{f': {says}' if says else ''}"
+        self._note_strange(reason, reason, conn, recv)
+
+    def _note_strange(self, kind: str, reason: str, conn: int, recv: int) -> None:
+        """Write a row of ``gaps``, the first time that a connection brings something of a kind that names no book."""
+        known = self.strange[conn]
+        if kind not in known and len(known) < _MOST_STRANGE:
+            known.add(kind)
+            self.books.gaps.write(Gap(started=recv, cause="malformed", detail=reason, conn=conn), recv, ended=recv)
 
     def _refuse(self, event: msgspec.Struct, reason: str, token_id: str | None, conn: int, recv: int) -> None:
         """Take a message that was read, but whose values cannot be."""

@@ -137,6 +137,19 @@ class Journal:
         self.pipeline = pipeline
         self.keep: Callable[[Record], None] | None = None
 
+    def begin(self, keep: Callable[[Record], None], now: int) -> None:
+        """Write the present state, and everything from now on."""
+        for record in [self.beginning(now), *self.keyframes(now)]:
+            keep(record)
+        self.keep = keep
+
+    def end(self, now: int) -> None:
+        """Write that a run ends, and the whole state, with which another may go on."""
+        self.note("end", 0, b"", now)
+        if self.keep is not None:
+            for record in self.keyframes(now):
+                self.keep(record)
+
     def frame(self, channel: Channel, conn: int, data: bytes, events: Sequence[Event], now: int) -> None:
         """Take a frame as received, with the events that were read from it."""
         pipeline = self.pipeline

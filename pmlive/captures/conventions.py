@@ -1,18 +1,37 @@
-"""What recorders call things: the keys of frames, receive times, connections and notes.
+"""How recorders write: what they call frames, receive times, connections and notes, and how times are written.
 
 Keys are compared without their spelling (``receivedAt`` is ``received_at``) and without the unit at their end
 (``recv_ts_ns``), which is kept.
 """
 
 import re
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from typing import Literal, TypeAlias
 
 import msgspec
 
-from pmlive.captures.times import Unit
+from pmlive.events import SECONDS_BELOW
 
-__all__ = ["FRAME_KEYS", "TIME_KEYS", "Layout", "Naming", "column_of_frames", "layout"]
+__all__ = [
+    "FRAME_KEYS",
+    "PER_SECOND",
+    "TIME_KEYS",
+    "KeyRoles",
+    "NamedKeys",
+    "Unit",
+    "column_of_frames",
+    "nanoseconds",
+    "nanoseconds_in",
+    "roles_of",
+]
 
+Unit: TypeAlias = Literal["ns", "us", "ms", "s"]
+_BILLION = 1_000_000_000
+PER_SECOND: dict[Unit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": _BILLION}
+# From September 2001 on; what is smaller is no time, or in no unit that can be told from the others.
+_FIRST = 1_000_000_000
 # In the order in which they are preferred: what was received as it was comes before what was made of it.
 FRAME_KEYS = (
     *("raw", "raw_message", "raw_payload", "raw_msg", "raw_data", "raw_text", "raw_json"),
@@ -38,6 +57,17 @@ _SESSIONS = ("session_id", "session", "observer_session_id", "run_id")
 _WORDS = ("type", "event", "kind", "record", "record_type", "eventType", "entry_type", "op", "action", "lifecycle", "t")
 _DIRECTIONS = ("direction", "dir", "flow")
 _CHANNELS = ("channel", "stream")
+# The numbers that a recorder gives to its lines.
+_COUNTERS = (
+    *("seq", "seq_no", "seq_num", "sequence", "sequence_number", "recv_seq", "local_seq", "frame_seq", "msg_seq"),
+    *("line", "line_no", "line_number", "frame_no", "frame_number", "frame_index", "msg_no", "message_number"),
+    *("record_no", "record_number", "row", "row_id", "row_number", "n", "index", "idx", "counter", "offset", "id"),
+)
+# How many frames a recorder dropped, so far or before a line.
+_DROPPED = (
+    *("dropped", "drops", "dropped_frames", "frames_dropped", "dropped_messages", "messages_dropped", "dropped_count"),
+    *("drop_count", "total_dropped", "missed", "missed_frames", "missed_messages", "lost", "lost_frames"),
+)
 # What says that a line is about the capture, if there is nothing else in it.
 _HEADERS = ("schema", "schema_version", "format", "format_version", "version", "recorder", "recorder_version")
 # Objects beside the frame with what the recorder adds to it.
@@ -54,7 +84,6 @@ _PARTS = {
     "tvusec": 1_000,
     "usec": 1_000,
 }
-
 _UNIT_NAMES: dict[Unit, tuple[str, ...]] = {
     "ns": ("ns", "nano", "nanos", "nsec", "nanosecond", "nanoseconds"),
     "us": ("us", "micro", "micros", "usec", "microsecond", "microseconds"),
@@ -65,19 +94,24 @@ _UNITS: dict[str, Unit] = {name: unit for unit, names in _UNIT_NAMES.items() for
 # The finest is preferred, and a time without a unit, which may be ISO text, to a coarse one.
 _FINEST: tuple[Unit | None, ...] = ("ns", "us", None, "ms", "s")
 _FILLERS = {"unix", "utc"}
+_is_number = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?", re.ASCII).fullmatch
+_iso = re.compile(
+    r"(\d{4})([-/])(\d\d)\2(\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,20}))? ?(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?",
+    re.ASCII | re.IGNORECASE,
+).fullmatch
 _words = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+").findall
 
 
-class Naming(msgspec.Struct, frozen=True):
-    """What the user says of a capture: the keys (or paths such as ``a.b``) of frame and receive time, and its unit."""
+class NamedKeys(msgspec.Struct, frozen=True):
+    """What the user names of a capture: the keys (or paths such as ``a.b``) of frame and receive time, and its unit."""
 
     frame: str = ""
     received: str = ""
     unit: Unit | None = None
 
 
-class Layout(msgspec.Struct, frozen=True):
-    """Which of the keys of an object are what, each in order of preference; times with the unit in their name."""
+class KeyRoles(msgspec.Struct, frozen=True):
+    """What the keys of an object are for, each role's in order of preference; times with the unit in their name."""
 
     frames: tuple[str, ...]
     times: tuple[tuple[str, Unit | None], ...]
@@ -90,16 +124,18 @@ class Layout(msgspec.Struct, frozen=True):
     words: tuple[str, ...]
     directions: tuple[str, ...]
     channels: tuple[str, ...]
+    counters: tuple[str, ...]
+    dropped: tuple[str, ...]
     headers: tuple[str, ...]
     metas: tuple[str, ...]
 
 
 @lru_cache(maxsize=1024)
-def layout(keys: tuple[str, ...]) -> Layout:
-    """Tell which keys are what."""
+def roles_of(keys: tuple[str, ...]) -> KeyRoles:
+    """Return what each of the keys of an object is for."""
     stems = {key: _stem(key) for key in keys}
     whole = {key: _whole(key) for key in keys}
-    return Layout(
+    return KeyRoles(
         frames=_frames(whole),
         times=_times(stems, TIME_KEYS),
         weak_times=_times(stems, _WEAK_TIMES),
@@ -111,16 +147,41 @@ def layout(keys: tuple[str, ...]) -> Layout:
         words=_named(whole, _WORDS),
         directions=_named(whole, _DIRECTIONS),
         channels=_named(whole, _CHANNELS),
+        counters=_named(whole, _COUNTERS),
+        dropped=_named(whole, _DROPPED),
         headers=_named(whole, _HEADERS),
         metas=_named(whole, _META),
     )
 
 
-def column_of_frames(columns: tuple[str, ...], naming: Naming) -> str | None:
-    """Tell which column of a table holds the frames, if one does."""
+def column_of_frames(columns: tuple[str, ...], naming: NamedKeys) -> str | None:
+    """Return which column of a table holds the frames, if one does."""
     if naming.frame:
         return naming.frame if naming.frame in columns else None
-    return next(iter(layout(columns).frames), None)
+    return next(iter(roles_of(columns).frames), None)
+
+
+def nanoseconds(text: str) -> int | None:
+    """Read a time as nanoseconds since 1970, or None if it is not one.
+
+    >>> nanoseconds("1761179883.5"), nanoseconds("1761179883500"), nanoseconds("2025-10-23T00:38:03.5Z")
+    (1761179883500000000, 1761179883500000000, 1761179883500000000)
+    """
+    text = text.strip()
+    if not _is_number(text):
+        return _of_iso(text)
+    times = (_of_number(text, unit) for unit in PER_SECOND)
+    return next((time for time in times if time is not None), None)
+
+
+def nanoseconds_in(text: str, unit: Unit) -> int | None:
+    """Read a time whose number is in this unit; ISO text has none.
+
+    >>> nanoseconds_in("1761179883500", "ms"), nanoseconds_in("1761179883500", "s")
+    (1761179883500000000, None)
+    """
+    text = text.strip()
+    return _of_number(text, unit) if _is_number(text) else _of_iso(text)
 
 
 def _frames(whole: dict[str, str]) -> tuple[str, ...]:
@@ -149,3 +210,26 @@ def _stem(key: str) -> tuple[str, Unit | None]:
 
 def _whole(key: str) -> str:
     return "".join(_words(key)).lower()
+
+
+def _of_number(text: str, unit: Unit) -> int | None:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    per_second = PER_SECOND[unit]
+    is_time = _FIRST * per_second <= number < SECONDS_BELOW * per_second
+    return int(number * (_BILLION // per_second)) if is_time else None
+
+
+def _of_iso(text: str) -> int | None:
+    found = _iso(text)
+    if found is None:
+        return None
+    year, _, month, day, clock, fraction, zone = found.groups()
+    try:
+        moment = datetime.fromisoformat(f"{year}-{month}-{day}T{clock}{zone if zone and zone[0] in '+-' else '+00:00'}")
+    except ValueError:
+        return None
+    seconds = int(moment.astimezone(UTC).timestamp())
+    return seconds * _BILLION + int((fraction or "")[:9].ljust(9, "0")) if seconds >= _FIRST else None

@@ -1,22 +1,23 @@
-"""Packed files, member by member, in pieces of bounded size.
+"""From packed bytes to lines: gzip, zstd, bzip2 and xz by their members, any Unicode, and lines of bounded size.
 
 A recorder that was killed leaves a member that ends in the middle, and one that is started again may append to it. So
-where a new member begins is looked for before the bytes are unpacked: the broken one would go on with them, and give
-text that nobody wrote.
+where a new member begins is looked for before the bytes are unpacked: the broken one would go on with them, and
+return text that nobody wrote.
 """
 
 import bz2
+import codecs
 import lzma
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeAlias
 
 import msgspec
 import zstandard
 
-__all__ = ["PACKINGS", "Broken", "Packing", "unpacked"]
+__all__ = ["LONGEST", "PACKINGS", "Defect", "Fragment", "Packing", "Piece", "as_utf8", "split_lines", "unpack"]
 
 _PIECE = 256 << 10
 _BLOCK = 1 << 20
@@ -28,17 +29,40 @@ _LONGEST_MARK = 6
 _ZSTD_STEP = 1 << 10
 _XZ_MEMORY = 256 << 20
 _DAMAGED = (EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+# The venue's frames have 16 MiB at most.
+LONGEST = 16 << 20
+_UTF8 = codecs.BOM_UTF8
+# The marks of UTF-32 begin as those of UTF-16 do.
+_ENCODINGS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+    (b"{\0", "utf-16-le"),
+    (b"[\0", "utf-16-le"),
+    (b"\0{", "utf-16-be"),
+    (b"\0[", "utf-16-be"),
+)
 _not_text = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]").search
 
 
-class Broken(msgspec.Struct, frozen=True):
+class Defect(msgspec.Struct, frozen=True):
     """A place in a file at which something is missing."""
 
     why: str
 
 
+class Fragment(msgspec.Struct, frozen=True):
+    """The beginning of a line whose end is missing."""
+
+    text: bytes
+
+
+Piece: TypeAlias = bytes | Fragment | Defect
+
+
 class _Member(Protocol):
-    """One member: given packed bytes it gives text; at its end, ``rest`` is what it did not need."""
+    """One member of a packed file; at its end, ``rest`` are the bytes that it did not need."""
 
     is_whole: bool
     rest: bytes
@@ -76,8 +100,8 @@ class _Gzip:
                 return
 
 
-class _Limited:
-    """What the standard library has for bz2 and xz, which give as much as they are asked for."""
+class _BoundedStream:
+    """A member of bzip2 or xz, whose decoders return no more than they are asked for."""
 
     def __init__(self, stream: bz2.BZ2Decompressor | lzma.LZMADecompressor) -> None:
         self.is_whole, self.rest = False, b""
@@ -127,27 +151,60 @@ PACKINGS = (
         "bzip2",
         re.compile(rb"BZh[1-9]"),
         re.compile(rb"BZh[1-9](?:1AY&SY|\x17\x72\x45\x38\x50\x90)"),
-        lambda: _Limited(bz2.BZ2Decompressor()),
+        lambda: _BoundedStream(bz2.BZ2Decompressor()),
         is_sure=True,
     ),
     Packing(
         "xz",
         re.compile(rb"\xfd7zXZ\x00"),
         re.compile(rb"\xfd7zXZ\x00\x00[\x00-\x0f]"),
-        lambda: _Limited(lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)),
+        lambda: _BoundedStream(lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)),
         is_sure=True,
     ),
 )
 
 
-def unpacked(file: BinaryIO, packing: Packing) -> Iterator[bytes | Broken]:
-    """Unpack all members of a file; one that is damaged gives what can be read of it, and a word that it is."""
+def unpack(file: BinaryIO, packing: Packing) -> Iterator[bytes | Defect]:
+    """Unpack all members of a file; of a damaged one, what can be read, and a defect."""
     unpacker = _Unpacker(packing)
     for piece, ahead in _pieces(file, packing.found):
         if ahead is not None:
-            yield from unpacker.meet(ahead)
+            yield from unpacker.check_start(ahead)
         yield from unpacker.take(piece)
     yield from unpacker.end()
+
+
+def as_utf8(chunks: Iterable[bytes | Defect]) -> Iterator[bytes | Defect]:
+    """Yield text as UTF-8, whatever Unicode it is in."""
+    decoder: codecs.IncrementalDecoder | None = None
+    is_first = True
+    for chunk in chunks:
+        if isinstance(chunk, Defect):
+            yield chunk
+            decoder = None if decoder is None else type(decoder)(decoder.errors)
+            continue
+        if is_first:
+            is_first = False
+            name = next((name for mark, name in _ENCODINGS if chunk.startswith(mark)), None)
+            # Bytes that are not Unicode stay wrong, so that the line is malformed and not silently another.
+            decoder = None if name is None else codecs.getincrementaldecoder(name)("surrogatepass")
+        yield chunk if decoder is None else _decode(decoder, chunk)
+
+
+def split_lines(chunks: Iterable[bytes | Defect]) -> Iterator[Piece]:
+    """Yield lines without their ends; one that is too long is a defect, one that is torn off a fragment."""
+    line = _Line()
+    for chunk in chunks:
+        if isinstance(chunk, Defect):
+            yield from line.torn()
+            yield chunk
+            continue
+        first, *others = chunk.split(b"\n")
+        line.add(first)
+        for text in others:
+            yield from line.take()
+            line.add(text)
+    yield from line.last()
 
 
 class _Unpacker:
@@ -158,15 +215,15 @@ class _Unpacker:
         self._is_lost = False
         self._held = b""
 
-    def meet(self, ahead: memoryview) -> Iterator[Broken]:
-        """Look at bytes that a member may begin with, in the middle of another."""
+    def check_start(self, ahead: memoryview) -> Iterator[Defect]:
+        """Check whether another member begins here, in the middle of one."""
         if (self._member is None and not self._is_lost) or not self._is_start(ahead):
             return
         if self._member is not None:
-            yield Broken(f"a {self._packing.name} member ends in the middle, and another follows")
+            yield Defect(f"a {self._packing.name} member ends in the middle, and another follows")
         self._member, self._is_lost = None, False
 
-    def take(self, piece: memoryview) -> Iterator[bytes | Broken]:
+    def take(self, piece: memoryview) -> Iterator[bytes | Defect]:
         """Unpack the next bytes."""
         if self._is_lost:
             return
@@ -174,7 +231,7 @@ class _Unpacker:
         self._held = b""
         try:
             while len(data):
-                data = self._begun(data) if self._member is None else data
+                data = self._begin(data) if self._member is None else data
                 if self._member is None:
                     return
                 yield from self._member.feed(data)
@@ -182,9 +239,9 @@ class _Unpacker:
                 self._member = None if self._member.is_whole else self._member
         except _DAMAGED as error:
             self._member, self._is_lost = None, True
-            yield Broken(f"the {self._packing.name} data is damaged ({str(error) or type(error).__name__})")
+            yield Defect(f"the {self._packing.name} data is damaged ({str(error) or type(error).__name__})")
 
-    def _begun(self, data: bytes | memoryview) -> bytes | memoryview:
+    def _begin(self, data: bytes | memoryview) -> bytes | memoryview:
         """Begin a member, once there is enough of it; zeros after a member are padding."""
         if data[:1] == b"\0":
             data = bytes(data).lstrip(b"\0")
@@ -193,13 +250,13 @@ class _Unpacker:
         elif self._packing.begins.match(data):
             self._member = self._packing.member()
         else:
-            raise EOFError("what follows a member is none")
+            raise EOFError("what follows a member is not one")
         return data
 
-    def end(self) -> Iterator[Broken]:
-        """Note the end of the file."""
+    def end(self) -> Iterator[Defect]:
+        """Check that the file does not end in the middle of a member."""
         if self._member is not None or self._held.strip(b"\0"):
-            yield Broken(f"the {self._packing.name} data ends in the middle")
+            yield Defect(f"the {self._packing.name} data ends in the middle")
 
     def _is_start(self, ahead: memoryview) -> bool:
         member = self._packing.member()
@@ -231,3 +288,49 @@ def _pieces(file: BinaryIO, found: re.Pattern[bytes]) -> Iterator[tuple[memoryvi
             held = held[limit:]
         if not block:
             return
+
+
+def _decode(decoder: codecs.IncrementalDecoder, chunk: bytes) -> bytes:
+    try:
+        return decoder.decode(chunk).encode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        decoder.reset()
+        return b"\xff" + chunk
+
+
+class _Line:
+    """The line that is being read."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, text: bytes) -> None:
+        """Add text, and keep no more of it than is allowed."""
+        self._size += len(text)
+        if self._size <= LONGEST:
+            self._parts.append(text)
+        else:
+            del self._parts[1:]
+
+    def take(self) -> Iterator[Piece]:
+        """Yield the line, and begin the next."""
+        text, size = b"".join(self._parts).removeprefix(_UTF8), self._size
+        self._parts, self._size = [], 0
+        if size > LONGEST:
+            yield Defect(f"a line of {size:,} bytes is longer than {LONGEST:,}, and was left out")
+            return
+        if text.startswith(b"\0"):
+            zeros = len(text) - len(text.lstrip(b"\0"))
+            yield Defect(f"{zeros:,} bytes are zeros, as a crash of the machine leaves them")
+        yield text.lstrip(b"\0")
+
+    def torn(self) -> Iterator[Piece]:
+        """Yield the line, whose end is missing."""
+        if self._size:
+            yield from (Fragment(piece) if isinstance(piece, bytes) else piece for piece in self.take())
+
+    def last(self) -> Iterator[Piece]:
+        """Yield the last line, which may have no end of line."""
+        if self._size:
+            yield from self.take()

@@ -1,0 +1,435 @@
+"""The lines of captures in the order of their times, and the first reading, which finds what they are."""
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import Literal, TypeAlias, cast
+
+import msgspec
+
+from pmlive.captures.conventions import FRAME_KEYS, TIME_KEYS, NamedKeys
+from pmlive.captures.fields import items_of
+from pmlive.captures.files import check_size, read_pieces
+from pmlive.captures.lines import Line, is_understood, read_line
+from pmlive.captures.unpacking import Defect, Fragment, Piece
+from pmlive.errors import StoreError
+from pmlive.events import (
+    BookSnapshot,
+    Channel,
+    Control,
+    Event,
+    Malformed,
+    PriceChange,
+    TickSizeChange,
+    Trade,
+    Unknown,
+    epoch_ns,
+)
+from pmlive.markets import clean
+
+__all__ = [
+    "ConnectionKey",
+    "LineNumbers",
+    "Progress",
+    "ReadOptions",
+    "Survey",
+    "Timed",
+    "merged_lines",
+    "survey",
+    "tokens_of",
+]
+
+TimedBy: TypeAlias = Literal["capture", "venue", "before"]
+# A file that is one JSON document is read at once if it is no larger.
+_LARGEST_DOCUMENT = 64 << 20
+# A channel, and what the capture calls the connection.
+ConnectionKey: TypeAlias = tuple[Channel, str]
+# Told how many lines were taken, of how many; the first reading does not know that yet.
+Progress: TypeAlias = Callable[[int, int | None], None]
+_TOLD_EVERY = 5_000
+# Numbers count lines if most steps are by one: a part of a capture that somebody picked out has others.
+_ENOUGH, _MOSTLY = 3, 3
+_MOST_KEYS, _MOST_NAMED, _LONGEST = 40, 3, 600
+
+
+class ReadOptions(msgspec.Struct, frozen=True):
+    """How captures are read: the channel of frames that name none, names of keys, and the most bytes of a file."""
+
+    channel: Channel = "market"
+    naming: NamedKeys = NamedKeys()
+    max_bytes: int | None = None
+
+
+class Timed(msgspec.Struct, frozen=True):
+    """A line at its time (nanoseconds), and whose time that is; without a line, the file is damaged there.
+
+    ``number`` counts the lines of its file from 1, and ``behind`` is by how much a frame's time is before the latest of
+    its file, where times tell the order of lines.
+    """
+
+    time: int
+    timed_by: TimedBy
+    line: Line | None
+    damaged: str = ""
+    source: int = 0
+    number: int = 0
+    behind: int | None = None
+
+
+class _Numbered(msgspec.Struct, frozen=True):
+    number: int
+    line: Line | None = None
+    damaged: str = ""
+
+
+def _check_sizes(sources: Sequence[Path], reading: ReadOptions) -> None:
+    """Check that no file unpacks to more than it may.
+
+    Raises:
+        StoreError: one does, or cannot be read.
+    """
+    for path in sources:
+        try:
+            check_size(path, reading.max_bytes)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+
+def merged_lines(sources: Sequence[Path], reading: ReadOptions) -> Iterator[Timed]:
+    """Yield the lines of all files in order of time, and those of one file in its order.
+
+    Raises:
+        StoreError: a file cannot be read.
+    """
+    files = (_timed(index, path, reading) for index, path in enumerate(sources))
+    return heapq.merge(*files, key=attrgetter("time"))
+
+
+def _timed(source: int, path: Path, reading: ReadOptions) -> Iterator[Timed]:
+    """Return each line its time; lines before the first that is known wait for it."""
+    waiting: list[_Numbered] = []
+    now: int | None = None
+    latest, has_own = _LatestTimes(), False
+    for item in _read(path, reading):
+        time, timed_by = _time_of(item.line, has_own=has_own)
+        has_own = has_own or timed_by == "capture"
+        if time is None and now is None:
+            waiting.append(item)
+            continue
+        now = now if time is None else time
+        yield from (_at(cast("int", now), "before", source, each) for each in waiting)
+        waiting.clear()
+        behind = None if item.line is None else latest.behind(item.line, timed_by)
+        yield _at(cast("int", now), timed_by, source, item, behind)
+    if waiting:
+        written = path.stat().st_mtime_ns
+        yield from (_at(written, "before", source, each) for each in waiting)
+
+
+def _at(time: int, timed_by: TimedBy, source: int, item: _Numbered, behind: int | None = None) -> Timed:
+    return Timed(time, timed_by, item.line, item.damaged, source, item.number, behind)
+
+
+class _LatestTimes:
+    """The latest times of a file: by the recorder's clock, or of the changes of each market by the venue's.
+
+    The venue tells changes of one market in their order, and nothing else.
+    """
+
+    def __init__(self) -> None:
+        self._latest: dict[str, int] = {}
+
+    def behind(self, line: Line, timed_by: TimedBy) -> int | None:
+        """Take a frame; return by how much it is before the latest, if its time says anything of the order."""
+        if timed_by == "capture":
+            # What may be the venue's time is not the recorder's.
+            is_own = line.frame and not (line.is_ambiguous and line.received == _venue_time(line.events))
+            return self._take("", line.received) if is_own and line.received is not None else None
+        if timed_by == "venue" and isinstance(event := line.events[0], PriceChange):
+            return self._take(event.market, epoch_ns(event.timestamp))
+        return None
+
+    def _take(self, key: str, time: int) -> int:
+        latest = self._latest.get(key, time)
+        self._latest[key] = max(latest, time)
+        return max(0, latest - time)
+
+
+def _time_of(line: Line | None, *, has_own: bool) -> tuple[int | None, TimedBy]:
+    if line is None:
+        return None, "before"
+    stated = _venue_time(line.events)
+    # A recorder that copies the venue's time says nothing of its own.
+    is_copy = line.is_ambiguous and not has_own and line.received == stated
+    if line.received is not None and not is_copy:
+        return line.received, "capture"
+    # The two clocks are not mixed in one file.
+    stated = None if has_own else stated
+    return stated, "before" if stated is None else "venue"
+
+
+def _venue_time(events: Iterable[Event]) -> int | None:
+    stamps = (getattr(event, "timestamp", None) for event in events if not isinstance(event, Control | Malformed))
+    return max((epoch_ns(stamp) for stamp in stamps if isinstance(stamp, int) and stamp > 0), default=None)
+
+
+def _read(path: Path, reading: ReadOptions) -> Iterator[_Numbered]:
+    """Yield the lines that are not empty, and what is wrong with the file where it is."""
+    try:
+        torn = 0
+        for number, piece in _document(read_pieces(path, reading.naming, reading.max_bytes)):
+            if isinstance(piece, Defect):
+                more = f"; {torn:,} bytes of a line that was torn off are not used" if torn else ""
+                yield _Numbered(number, damaged=f"{path.name}, line {number:,}: {piece.why}{more}")
+                torn = 0
+            elif isinstance(piece, Fragment):
+                line = read_line(piece.text, reading.channel, reading.naming)
+                torn = 0 if is_understood(line) else len(piece.text)
+                yield from [] if torn else [_Numbered(number, line)]
+            elif piece.strip():
+                yield from (_Numbered(number, line) for line in _lines(piece, reading))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"{str(path)!r} cannot be read: {error.strerror or error}")
+
+
+def _lines(text: bytes, reading: ReadOptions) -> Iterator[Line]:
+    """Read a line, or the lines that an array of them has."""
+    line = read_line(text, reading.channel, reading.naming)
+    if is_understood(line) or text.lstrip()[:1] != b"[":
+        yield line
+        return
+    lines = [read_line(item, reading.channel, reading.naming) for item in items_of(text.strip())]
+    yield from lines if any(map(is_understood, lines)) else [line]
+
+
+def _document(texts: Iterator[Piece]) -> Iterator[tuple[int, Piece]]:
+    """Number the lines; of a file that is one JSON document over several lines, the messages in it."""
+    numbered = _numbered(texts)
+    first = next(((number, piece) for number, piece in numbered if not isinstance(piece, bytes) or piece.strip()), None)
+    if first is None:
+        return
+    held = [first]
+    if _may_begin(first[1]):
+        size = 0
+        for each in numbered:
+            held.append(each)
+            size += len(each[1]) if isinstance(each[1], bytes) else _LARGEST_DOCUMENT
+            if size >= _LARGEST_DOCUMENT:
+                break
+        else:
+            held = _whole(held) or held
+    yield from held
+    yield from numbered
+
+
+def _numbered(texts: Iterator[Piece]) -> Iterator[tuple[int, Piece]]:
+    number = 1
+    for piece in texts:
+        yield number, piece
+        number += isinstance(piece, bytes)
+
+
+def _may_begin(piece: Piece) -> bool:
+    """Return whether a line may be the beginning of a document, and not one itself."""
+    return isinstance(piece, bytes) and piece.lstrip()[:1] in (b"{", b"[") and not _is_json(piece)
+
+
+def _whole(held: list[tuple[int, Piece]]) -> list[tuple[int, Piece]]:
+    text = b"\n".join(piece for _, piece in held if isinstance(piece, bytes))
+    if len(held) < 2 or not _is_json(text):  # noqa: PLR2004  # lines
+        return []
+    items = items_of(text.strip()) or [text]
+    return [(index, item) for index, item in enumerate(items, 1)]
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+class LineNumbers(msgspec.Struct):
+    """The numbers that a recorder gave to the lines of one file, or of one connection in it."""
+
+    last: int | None = None
+    ones: int = 0
+    jumps: int = 0
+    is_odd: bool = False
+
+    def missing(self, number: int) -> int:
+        """Add a number and return how many were skipped before it; they may begin again."""
+        step = 1 if self.last is None else number - self.last
+        self.last = number
+        self.ones += step == 1
+        self.jumps += step > 1
+        self.is_odd = self.is_odd or (step < 1 and number > 1)
+        return max(0, step - 1)
+
+    @property
+    def count_lines(self) -> bool:
+        """Return whether these seem to count the lines, and not something else."""
+        return not self.is_odd and self.ones > _ENOUGH and self.ones >= _MOSTLY * self.jumps
+
+
+class _ConnectionSpan(msgspec.Struct):
+    first: int
+    last: int
+    tokens: set[str]
+
+
+class Survey(msgspec.Struct):
+    """What the first reading found: the connections, and the tokens, that end with a line, by its number from 0.
+
+    A token ends with the last line of the files that tell of it, where other files go on. ``numbered`` are the files
+    whose lines have numbers that count them, by their place among the files; with ``None`` all lines of the file
+    together, else those of a connection. ``empty`` files have no line at all.
+    """
+
+    lines: int = 0
+    began: int = 0
+    ended: dict[int, list[ConnectionKey]] = {}
+    ended_tokens: dict[int, list[str]] = {}
+    numbered: set[tuple[int, str | None]] = set()
+    empty: list[Path] = []
+
+
+def survey(sources: Sequence[Path], reading: ReadOptions, progress: Progress) -> Survey:
+    """Read all lines once, to learn what they are and where connections and tokens end.
+
+    Raises:
+        StoreError: a file cannot be read, has nothing that is understood, or not the keys that were named.
+    """
+    _check_sizes(sources, reading)
+    found = Survey()
+    spans: dict[ConnectionKey, _ConnectionSpan] = {}
+    files = [_File() for _ in sources]
+    for index, timed in enumerate(merged_lines(sources, reading)):
+        if index % _TOLD_EVERY == 0:
+            progress(index, None)
+        found.lines, found.began = index + 1, found.began or timed.time
+        files[timed.source].add(timed)
+        if timed.line is not None and timed.line.frame:
+            _add_frame(spans, index, timed.line)
+            files[timed.source].add_frame(index, timed.line)
+    _refuse(sources, files, reading.naming)
+    found.empty = [path for path, its in zip(sources, files, strict=True) if not (its.lines or its.damaged)]
+    found.numbered = {(index, each) for index, its in enumerate(files) for each in its.numbered}
+    for key in _ended_connections(spans):
+        found.ended.setdefault(spans[key].last, []).append(key)
+    for token_id in sorted({token_id for its in files for token_id in its.tokens}):
+        last = max(its.last for its in files if token_id in its.tokens)
+        if last < max(its.last for its in files):
+            found.ended_tokens.setdefault(last, []).append(token_id)
+    return found
+
+
+class _File:
+    """The lines of one file, counted."""
+
+    def __init__(self) -> None:
+        self.frames = self.own_times = self.lines = self.notes = 0
+        self.keys: dict[str, None] = {}
+        self.damaged = self.likely_key = ""
+        # The last of its lines that is a frame, by its number among those of all files, and the tokens that it names.
+        self.last = -1
+        self.tokens: set[str] = set()
+        self._numbers: dict[str | None, LineNumbers] = {None: LineNumbers()}
+
+    @property
+    def numbered(self) -> list[str | None]:
+        """List what the numbers of lines count: all lines of the file, or those of connections."""
+        if self._numbers[None].count_lines:
+            return [None]
+        return [name for name, numbers in self._numbers.items() if numbers.count_lines]
+
+    def add_frame(self, index: int, line: Line) -> None:
+        """Add a frame."""
+        self.last = index
+        self.tokens.update(token_id for _, token_id in tokens_of(line.events))
+
+    def add(self, timed: Timed) -> None:
+        """Add a line."""
+        self.damaged = self.damaged or timed.damaged
+        if timed.line is None:
+            return
+        self.likely_key = self.likely_key or timed.line.likely_key
+        self.lines += 1
+        self.frames += _is_frame(timed.line)
+        self.notes += bool(timed.line.note)
+        self.own_times += timed.timed_by == "capture"
+        if timed.line.counter is not None:
+            self._numbers[None].missing(timed.line.counter)
+            self._numbers.setdefault(timed.line.connection, LineNumbers()).missing(timed.line.counter)
+        if len(self.keys) < _MOST_KEYS:
+            self.keys.update(dict.fromkeys(timed.line.keys))
+
+
+def _refuse(sources: Sequence[Path], files: Sequence[_File], naming: NamedKeys) -> None:
+    named = [repr(str(path)) for path in sources]
+    if not any(its.frames for its in files):
+        raise StoreError(_nothing_found(", ".join(named[:_MOST_NAMED]) or "nothing", files))
+    for name, its in zip(named, files, strict=True):
+        if its.lines > its.notes and not its.frames and its.keys:
+            raise StoreError(_nothing_found(name, [its]))
+    if naming.received and not any(its.own_times for its in files):
+        unit = "" if naming.unit is None else f" in {naming.unit}"
+        raise StoreError(
+            f"no line of {', '.join(named[:_MOST_NAMED])} has a time{unit} under the key {naming.received!r}; "
+            f"known are {', '.join(TIME_KEYS)}"
+        )
+
+
+def _nothing_found(names: str, files: Sequence[_File]) -> str:
+    keys = list(dict.fromkeys(key for its in files for key in its.keys))
+    damaged = next((its.damaged for its in files if its.damaged), "")
+    likely = next((f" ({clean(its.likely_key)!r} looks like frames)" for its in files if its.likely_key), "")
+    seen = f"seen were {clean(', '.join(keys[:_MOST_KEYS]), _LONGEST)}; " if keys else ""
+    return (
+        f"no line of {names} is a frame or an envelope around one; "
+        f"{f'{clean(damaged, _LONGEST)}; ' if damaged else ''}{seen}frames are known under {', '.join(FRAME_KEYS)}, "
+        f"receive times under {', '.join(TIME_KEYS)}; name others with --frame KEY --received KEY{likely}; "
+        "the channel of frames that are not of the market channel goes with --channel"
+    )
+
+
+def tokens_of(events: Sequence[Event]) -> list[tuple[str, str]]:
+    """List the tokens that events are about, each with its market."""
+    found: list[tuple[str, str]] = []
+    for event in events:
+        if isinstance(event, PriceChange):
+            found += [(event.market, change.token_id) for change in event.changes]
+        elif isinstance(event, BookSnapshot | Trade | TickSizeChange):
+            found.append((event.market, event.token_id))
+    return found
+
+
+def _add_frame(spans: dict[ConnectionKey, _ConnectionSpan], index: int, line: Line) -> None:
+    known = spans.setdefault((line.channel, line.connection), _ConnectionSpan(index, index, set()))
+    known.last = index
+    known.tokens.update(token_id for _, token_id in tokens_of(line.events))
+
+
+def _is_frame(line: Line) -> bool:
+    return any(not isinstance(event, Malformed | Control | Unknown) for event in line.events)
+
+
+def _ended_connections(spans: dict[ConnectionKey, _ConnectionSpan]) -> set[ConnectionKey]:
+    """Return which connections ended: another that began after their last line went on with one of their tokens.
+
+    One that is only heard no more may be of a quiet market.
+    """
+    ended: set[ConnectionKey] = set()
+    before: dict[tuple[Channel, str], list[ConnectionKey]] = {}
+    for key, its in spans.items():
+        for token_id in its.tokens:
+            others = before.setdefault((key[0], token_id), [])
+            ended.update(other for other in others if spans[other].last < its.first)
+            others.append(key)
+    return ended
