@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from pmlive.mcp.texts import Row, plain
+from pmlive.mcp.safety import Row, safe_row
 
 __all__ = ["Directory", "NamedMarket"]
 
@@ -54,19 +54,19 @@ class Directory:
             market, outcome = self._known[token_id]
             row |= {"condition_id": market.condition_id, "untrusted_question": market.question}
             row["untrusted_outcome"] = outcome
-        return plain(row)
+        return safe_row(row)
 
     def condition(self, token_id: str) -> str:
-        """Give the condition id of a token's market, or nothing."""
+        """Return the condition id of a token's market, or nothing."""
         return self._known[token_id][0].condition_id if token_id in self._known else ""
 
     def label(self, token_id: str) -> str:
-        """Give the question and the outcome in one text, a stranger's."""
+        """Return the question and the outcome in one text, a stranger's."""
         row = self.token(token_id)
         return f"{row.get('untrusted_question', '')} - {row.get('untrusted_outcome', '')}".strip(" -")
 
     def find(self, named: str, outcome: str | None) -> str:
-        """Give the token that an id, an outcome alone, or a market and an outcome mean, or nothing."""
+        """Return the token that an id, an outcome alone, or a market and an outcome mean, or nothing."""
         if named in self._known:
             return named
         meant = [token_id for token_id, known in self._known.items() if _means(named, outcome, *known)]
