@@ -14,7 +14,7 @@ from pmlive.captures.survey import Key, Progress, survey, tokens_of
 from pmlive.captures.times import PER_SECOND, Unit
 from pmlive.errors import StoreError
 from pmlive.events import Cause, Channel, Event, Gap, Malformed, Unknown
-from pmlive.export.aside import new_folder
+from pmlive.export.atomic import new_folder
 from pmlive.markets import Market, described
 from pmlive.pipeline import Pipeline
 from pmlive.pipeline.journal import Journal, rebuild
