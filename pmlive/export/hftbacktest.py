@@ -119,7 +119,7 @@ def to_hftbacktest(folder: str | Path, out: str | Path, *, token_id: str | None 
     correction that hftbacktest's converters make, kept equal for tokens that are traded together.
 
     Raises:
-        StoreError: the folder is no recording, has no such token or no book, or ``out`` has something in it.
+        StoreError: the folder is not a recording, has no such token or no book, or ``out`` has something in it.
     """
     source, target = Path(folder), Path(out)
     missing = missing_files(source)

@@ -52,7 +52,7 @@ def to_csv(folder: str | Path, out: str | Path) -> Exported:
     like a formula are preceded by an apostrophe, and what controls a terminal is left out.
 
     Raises:
-        StoreError: the folder is no recording, or ``out`` has something in it or cannot be written.
+        StoreError: the folder is not a recording, or ``out`` has something in it or cannot be written.
     """
     source, target = Path(folder), Path(out)
     missing, manifest = missing_files(source), read_manifest(source)
@@ -78,7 +78,7 @@ def to_duckdb(folder: str | Path, out: str | Path) -> Exported:
     """Write every table of a recording, also those without rows, into a new DuckDB file.
 
     Raises:
-        StoreError: duckdb is not installed, the folder is no recording, or ``out`` exists or cannot be written.
+        StoreError: duckdb is not installed, the folder is not a recording, or ``out`` exists or cannot be written.
     """
     duckdb = _duckdb()
     source, target = Path(folder), Path(out)

@@ -51,9 +51,9 @@ _PATIENCE = 1.0
 # An answer is read by a model: rows beyond so many bytes are left for the next question.
 _MOST_BYTES = 40_000
 _MOST_GAPS = 5
-# Of the lists that a book is, so many levels.
+# Of the lists that a book consists of, the best levels.
 _LEVELS = 10
-# What rows are told apart by, which is not counted or averaged.
+# What identifies rows, and is not counted or averaged.
 _KEYS = ("seq", "ts_event", "ts_recv", "conn", "token_id", "market")
 _OF_NUMBERS: Mapping[str, Callable[[str], pl.Expr]] = {
     "min": lambda name: pl.col(name).min(),
@@ -368,7 +368,7 @@ def _column(name: str, kind: pl.DataType) -> pl.Expr:
 
 
 def _quality(report: Quality, names: Directory, limit: int) -> Row:
-    """Return the main numbers of a report, and so many of its tokens and faults."""
+    """Return the main numbers of a report, and the first of its tokens and faults."""
     whole = report.to_dict()
     tokens = [
         names.token(token.token_id)

@@ -31,7 +31,7 @@ from pmlive.mcp.specs import Caller
 
 __all__ = ["Realtime", "SingleFlight", "stale_reason"]
 
-# So many tokens are described in an answer, and so long is waited for the first book of all of them, in seconds.
+# How many tokens an answer describes, and how long it waits for the first book of all of them, in seconds.
 _MOST_TOKENS = 10
 _PATIENCE = 2.0
 # The venue accepts credentials by answering a ping, and refuses them within ten seconds; later nothing is known.

@@ -22,7 +22,7 @@ RESOURCES = [
         uri=_STATUS,
         name="websocket-status",
         title="Status of the live feed",
-        description="Connections, subscriptions, statistics, books and the recording, as the manager tells them.",
+        description="Connections, subscriptions, statistics, books and the recording, as the manager reports them.",
         mime_type=_JSON,
     )
 ]

@@ -161,7 +161,7 @@ class Player:
         self._wake()
 
     def step(self, frames: int = 1) -> int:
-        """Take so many frames, paused or not, with what was noted between them; return how many there were."""
+        """Take a number of frames, paused or not, with what was noted between them; return how many there were."""
         taken = 0
         while taken < frames and self._peek() is not None:
             taken += self._take(math.inf, most=frames - taken)

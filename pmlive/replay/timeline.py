@@ -38,7 +38,7 @@ class Timeline:
         folders: recordings; several are merged by receive time.
 
     Raises:
-        StoreError: a folder is no recording or has no record, or two recordings hold the same token at the same time.
+        StoreError: a folder is not a recording or has no record, or two recordings hold a token at the same time.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
