@@ -54,8 +54,8 @@ def with_mids(
     """Add to each trade the mid before it and after it, by our own clock.
 
     ``mid_before`` is of the last quote received before the trade; what the venue says of the book may come before the
-    trade that made it. ``mid_after`` is the ``mid_before`` of the trade that number of trades later, or the mid of the
-    last quote that time later. Both are null where there is no such quote or trade, where a side is empty, beyond the end
+    trade that made it. ``mid_after`` is the ``mid_before`` of the trade that many trades later, or the mid of the last
+    quote that much later. Both are null where there is no such quote or trade, where a side is empty, beyond the end
     of ``prices``, and while a gap lasts. ``touched`` says that a gap touches the time between them (null without
     ``gaps``); ``mid_after`` is then null, too.
 

@@ -27,6 +27,7 @@ from pmlive.manager.symbols import Provider, price_keys, rows_of
 from pmlive.manager.venues import VenueName, venue_meant
 from pmlive.manager.views import AwaitedError, BookView, view
 from pmlive.markets import Market, find
+from pmlive.markets.directory import Directory
 from pmlive.pipeline import Token
 from pmlive.settings import Venue
 from pmlive.store import RecorderOptions
@@ -509,12 +510,7 @@ class Manager:
         """List the tokens that a market and its outcome, or an outcome alone, may mean."""
         markets = self._engine.markets.values()
         if outcome is None:
-            return [
-                token
-                for market in markets
-                for name, token in market.tokens.items()
-                if name.casefold() == named.casefold()
-            ]
+            return Directory(markets).meant(named)
         return [market.token_of(outcome) for market in markets if named in (market.slug, market.condition_id)]
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from pmlive.mcp.naming import Directory
-from pmlive.mcp.safety import Row, pick, safe_row
+from pmlive.markets.directory import Directory
+from pmlive.mcp.safety import Row, pick, safe_row, token_row
 
 __all__ = ["Change", "EventBuffer", "EventPage", "concerns", "concise", "detailed", "is_urgent"]
 
@@ -113,11 +113,11 @@ def detailed(page: EventPage) -> list[Row]:
     return [{"n": number, **safe_row(update)} for number, update in page.events]
 
 
-def concise(page: EventPage, names: Directory) -> tuple[list[Row], list[Row]]:
+def concise(page: EventPage, directory: Directory) -> tuple[list[Row], list[Row]]:
     """Return the values that matter, and apart from them the tokens, to which ``token`` points by position."""
     positions: dict[str, int] = {}
     events = [_concise(number, update, positions) for number, update in page.events]
-    return events, [names.token(token_id) for token_id in positions]
+    return events, [token_row(directory, token_id) for token_id in positions]
 
 
 def _concise(number: int, update: Row, positions: dict[str, int]) -> Row:

@@ -17,6 +17,7 @@ from pmlive.errors import BookError, PmliveError, StoreError, UnknownMarketError
 from pmlive.gaps import ENDLESS, GapIndex
 from pmlive.manager import Manager
 from pmlive.markets import Market, clean
+from pmlive.markets.directory import Directory
 from pmlive.mcp.definitions import (
     BookResponse,
     FindMarkets,
@@ -27,7 +28,6 @@ from pmlive.mcp.definitions import (
     QueryRecording,
     RowsResponse,
 )
-from pmlive.mcp.naming import Directory
 from pmlive.mcp.realtime import stale_reason
 from pmlive.mcp.safety import (
     PRIVATE_REFUSAL,
@@ -37,6 +37,8 @@ from pmlive.mcp.safety import (
     public_tables,
     refusal,
     safe_row,
+    token_label,
+    token_row,
     utc,
     utc_now,
 )
@@ -112,9 +114,9 @@ class History:
         try:
             book = self._manager.book(params.token, params.outcome, depth=params.depth, patience=_PATIENCE)
         except BookError as error:
-            names = Directory(self._manager.markets)
-            token_id = names.find(params.token, params.outcome)
-            return _book(names, token_id, utc_now(), stale_reason(error))
+            directory = Directory(self._manager.markets)
+            token_id = _only_meant(directory, params.token, params.outcome)
+            return _book(directory, token_id, utc_now(), stale_reason(error))
         except UnknownMarketError as error:
             raise RefusalError(
                 "no such token is subscribed, or several are meant; call subscribe_orderbook_updates first, or give a "
@@ -131,9 +133,9 @@ class History:
             book = recording.book_at(params.token, at, params.outcome)
         except (PmliveError, ValueError) as error:
             raise refusal(error) from error
-        names = Directory(recording.markets)
+        directory = Directory(recording.markets)
         trust = book.quality if book.levels is not None else _recorded_stale_reason(book, recording)
-        empty = _book(names, book.token_id, utc(book.at), trust)
+        empty = _book(directory, book.token_id, utc(book.at), trust)
         if book.levels is None:
             return empty
         return _with_levels(empty, book.levels.bids[: params.depth], book.levels.asks[: params.depth], book.ts_recv)
@@ -173,8 +175,8 @@ class History:
             return self._list(params.limit)
         recording = self._recordings.open(params.recording)
         report = recording.quality()
-        names = Directory(recording.markets)
-        row = {"name": params.recording, **_quality(report, names, params.limit)}
+        directory = Directory(recording.markets)
+        row = {"name": params.recording, **_quality(report, directory, params.limit)}
         return QualityResponse(as_of=utc_now(), trust=_verdict(report), recording=row)
 
     def _list(self, limit: int) -> QualityResponse:
@@ -215,8 +217,17 @@ def _market(market: Market) -> Row:
     return safe_row({name: value for name, value in row.items() if value is not None})
 
 
-def _book(names: Directory, token_id: str, as_of: str, trust: str) -> BookResponse:
-    return _empty(token_id, names.condition(token_id), names.label(token_id), as_of, trust)
+def _only_meant(directory: Directory, named: str, outcome: str | None) -> str:
+    """Return the token that is meant, or nothing where none is, or several are."""
+    if named in directory.tokens:
+        return named
+    meant = directory.meant(named, outcome)
+    return meant[0] if len(meant) == 1 else ""
+
+
+def _book(directory: Directory, token_id: str, as_of: str, trust: str) -> BookResponse:
+    condition_id = directory.tokens[token_id][0].condition_id if token_id in directory.tokens else ""
+    return _empty(token_id, condition_id, token_label(directory, token_id), as_of, trust)
 
 
 def _empty(token_id: str, condition_id: str, label: str, as_of: str, trust: str) -> BookResponse:
@@ -367,11 +378,11 @@ def _column(name: str, kind: pl.DataType) -> pl.Expr:
 # --- quality ---
 
 
-def _quality(report: Quality, names: Directory, limit: int) -> Row:
+def _quality(report: Quality, directory: Directory, limit: int) -> Row:
     """Return the main numbers of a report, and the first of its tokens and faults."""
     whole = report.to_dict()
     tokens = [
-        names.token(token.token_id)
+        token_row(directory, token.token_id)
         | {"coverage": round(token.coverage, 6), "checks": msgspec.to_builtins(token.checks)}
         for token in report.tokens[:limit]
     ]

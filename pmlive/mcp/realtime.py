@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from pmlive.errors import AuthError, BookError, PmliveError, UnknownMarketError
 from pmlive.manager import BookView, Manager, Subscription
+from pmlive.markets.directory import Directory
 from pmlive.mcp.definitions import (
     CallbackType,
     GetStatus,
@@ -25,8 +26,17 @@ from pmlive.mcp.definitions import (
     UnsubscribeResponse,
 )
 from pmlive.mcp.events import EventBuffer, EventPage, concerns, concise, detailed
-from pmlive.mcp.naming import Directory
-from pmlive.mcp.safety import PRIVATE_REFUSAL, RefusalError, Row, is_private, public_status, refusal, safe_row, utc_now
+from pmlive.mcp.safety import (
+    PRIVATE_REFUSAL,
+    RefusalError,
+    Row,
+    is_private,
+    public_status,
+    refusal,
+    safe_row,
+    token_row,
+    utc_now,
+)
 from pmlive.mcp.specs import Caller
 
 __all__ = ["Realtime", "SingleFlight", "stale_reason"]
@@ -175,9 +185,9 @@ class Realtime:
         subscription, created = self._subscribe_once(make, callback_type, client, depth=depth)
         if check is not None:
             check(subscription)
-        names = Directory(self._manager.markets)
-        token_ids = subscription.keys if subscription.channel == "market" else names.of(subscription.keys)
-        tokens = self._token_rows(token_ids, names, depth, books=subscription.channel == "market")
+        directory = Directory(self._manager.markets)
+        token_ids = subscription.keys if subscription.channel == "market" else directory.of(subscription.keys)
+        tokens = self._token_rows(token_ids, directory, depth, books=subscription.channel == "market")
         stale = sum(str(token.get("trust", "")).startswith("stale") for token in tokens)
         return SubscriptionResponse(
             as_of=utc_now(),
@@ -238,11 +248,13 @@ class Realtime:
                 return
             time.sleep(_LOOK_AGAIN)
 
-    def _token_rows(self, token_ids: Sequence[str], names: Directory, depth: int | None, *, books: bool) -> list[Row]:
+    def _token_rows(
+        self, token_ids: Sequence[str], directory: Directory, depth: int | None, *, books: bool
+    ) -> list[Row]:
         until = time.monotonic() + _PATIENCE
         rows: list[Row] = []
         for token_id in token_ids[:_MOST_TOKENS]:
-            row = names.token(token_id)
+            row = token_row(directory, token_id)
             if books:
                 row |= self._book_or_reason(token_id, depth, max(0.0, until - time.monotonic()))
             rows.append(row)

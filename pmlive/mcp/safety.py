@@ -10,6 +10,7 @@ from typing import cast
 
 from pmlive.errors import AuthError, BookError, FeedError, PmliveError, UnknownMarketError
 from pmlive.markets import clean
+from pmlive.markets.directory import Directory
 
 __all__ = [
     "PRIVATE_REFUSAL",
@@ -21,6 +22,8 @@ __all__ = [
     "public_tables",
     "refusal",
     "safe_row",
+    "token_label",
+    "token_row",
     "utc",
     "utc_now",
 ]
@@ -73,6 +76,21 @@ def safe_row(row: Mapping[str, object]) -> Row:
 def pick(row: Mapping[str, object], names: Iterable[str]) -> Row:
     """Return some of a row's values, those that are not None."""
     return {name: row[name] for name in names if row.get(name) is not None}
+
+
+def token_row(directory: Directory, token_id: str) -> Row:
+    """Return a row that names a token, by its id alone where nothing is known of it."""
+    row: Row = {"token_id": token_id}
+    if token_id in directory.tokens:
+        market, outcome = directory.tokens[token_id]
+        row |= {"condition_id": market.condition_id, "question": market.question, "outcome": outcome}
+    return safe_row(row)
+
+
+def token_label(directory: Directory, token_id: str) -> str:
+    """Return a token's question and outcome in one text, a stranger's."""
+    row = token_row(directory, token_id)
+    return f"{row.get('untrusted_question', '')} - {row.get('untrusted_outcome', '')}".strip(" -")
 
 
 def utc_now() -> str:
