@@ -432,8 +432,8 @@ class _NamedRecordings:
         """Return the folder of each name."""
         root = self._root.resolve()
         listed = [Path(info.path).resolve() for info in recordings(root)] if root.is_dir() else []
-        made = self._being_made()
-        folders = [path for path in listed if root in (path, path.parent)] + ([made] if made else [])
+        live = self._live()
+        folders = [path for path in listed if root in (path, path.parent)] + ([live] if live else [])
         others = {name: path for name, path in _samples().items() if path.resolve() not in folders}
         return others | {path.name: path for path in folders if _RECORDING_NAME.fullmatch(path.name)}
 
@@ -453,7 +453,7 @@ class _NamedRecordings:
                 self._opened[folder] = open_recording(folder)
             return self._opened[folder]
 
-    def _being_made(self) -> Path | None:
+    def _live(self) -> Path | None:
         recording = self._manager.report().recording
         return None if recording is None else Path(recording.folder).resolve()
 

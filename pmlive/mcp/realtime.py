@@ -82,8 +82,8 @@ class Realtime:
 
     def callback_type(self, subscription_id: object) -> CallbackType | None:
         """Return where the updates of a subscription go; None if no tool made it."""
-        made = self._by_id.get(str(subscription_id))
-        return None if made is None else made.callback_type
+        entry = self._by_id.get(str(subscription_id))
+        return None if entry is None else entry.callback_type
 
     # --- subscribing ---
 
@@ -153,13 +153,13 @@ class Realtime:
     def _end(self, subscription: Subscription, client: Caller | None) -> bool:
         """End a subscription unless others want it; return whether they do."""
         with self._lock:
-            made = self._by_id.get(subscription.id)
-            if made is None:
+            entry = self._by_id.get(subscription.id)
+            if entry is None:
                 raise RefusalError(_NOT_YOURS)
-            if not made.may_end(client):
+            if not entry.may_end(client):
                 raise RefusalError(_ANOTHERS)
-            made.clients = made.others(client)
-            if made.clients:
+            entry.clients = entry.others(client)
+            if entry.clients:
                 return True
             self._manager.unsubscribe(subscription)
             del self._by_id[subscription.id]
@@ -213,18 +213,18 @@ class Realtime:
         """Subscribe, or return the equal subscription that a tool made before."""
         with self._lock:
             try:
-                made = make()
+                subscription = make()
             except (PmliveError, ValueError) as error:
                 raise refusal(error) from error
             active = {one.id for one in self._manager.subscriptions}
             self._by_id = {id_: one for id_, one in self._by_id.items() if id_ in active}
-            for before in self._by_id.values():
-                if before.is_like(made, callback_type, depth):
-                    self._manager.unsubscribe(made)
-                    before.clients |= {client}
-                    return before.subscription, False
-            self._by_id[made.id] = _ToolSubscription(made, callback_type, depth, frozenset({client}))
-            return made, True
+            for entry in self._by_id.values():
+                if entry.is_like(subscription, callback_type, depth):
+                    self._manager.unsubscribe(subscription)
+                    entry.clients |= {client}
+                    return entry.subscription, False
+            self._by_id[subscription.id] = _ToolSubscription(subscription, callback_type, depth, frozenset({client}))
+            return subscription, True
 
     def _check_credentials(self, subscription: Subscription) -> None:
         """Wait until the venue has refused the credentials, or has not.
@@ -315,8 +315,8 @@ class Realtime:
         )
 
     def _is_yours(self, subscription_id: object, client: Caller | None) -> bool:
-        made = self._by_id.get(str(subscription_id))
-        return made is not None and made.may_end(client)
+        entry = self._by_id.get(str(subscription_id))
+        return entry is not None and entry.may_end(client)
 
     def _visible(self) -> list[Subscription]:
         return [one for one in self._manager.subscriptions if self._private or not is_private(one.type)]
@@ -355,8 +355,8 @@ class _ToolSubscription(Struct):
     depth: int | None
     clients: frozenset[Caller | None]
 
-    def is_like(self, made: Subscription, callback_type: CallbackType, depth: int | None) -> bool:
-        return _equal(self.subscription, made) and (self.callback_type, self.depth) == (callback_type, depth)
+    def is_like(self, other: Subscription, callback_type: CallbackType, depth: int | None) -> bool:
+        return _equal(self.subscription, other) and (self.callback_type, self.depth) == (callback_type, depth)
 
     def present(self) -> frozenset[Caller | None]:
         return frozenset(one for one in self.clients if one is None or not one.gone)
