@@ -89,7 +89,7 @@ def test_what_is_left_out_of_an_export_is_a_finding(tmp_path: Path, capsys: pyte
         (["{sample}", "--to", "xml", "{tmp}/out"], "invalid choice"),
         (["{sample}", "{tmp}/out"], "--to"),
         (["{sample}", "--to", "csv"], "OUT"),
-        (["{sample}", "--to", "csv", "{tmp}/full/mine/out"], "could not be made"),
+        (["{sample}", "--to", "csv", "{tmp}/full/mine/out"], "could not be written"),
     ],
 )
 def test_a_refused_export_is_one_sentence_and_makes_nothing(

@@ -26,7 +26,7 @@ from support.venue import START, Venue
 from pmlive import StoreError, sample
 from pmlive.captures import import_capture
 from pmlive.export import Exported, to_csv, to_duckdb, to_hftbacktest
-from pmlive.export.events import (
+from pmlive.export.hftbacktest import (
     BUY,
     CLEAR,
     DEPTH,
@@ -36,10 +36,13 @@ from pmlive.export.events import (
     SELL,
     SNAPSHOT,
     TRADE,
-    array,
+    Break,
+    End,
+    TokenRows,
+    events_of,
     in_both_orders,
+    new_events,
 )
-from pmlive.export.walk import Break, End, TokenRows, events_of
 from pmlive.records import Closed
 from pmlive.store import read_manifest, scan
 from pmlive.tables import SCHEMAS, STORED
@@ -211,7 +214,7 @@ def test_trades_have_the_taker_s_side(tmp_path: Path) -> None:
 def test_what_comes_late_is_told_to_the_exchange_where_its_time_is_and_to_us_where_it_came() -> None:
     kinds = np.array([DEPTH, DEPTH, DEPTH, TRADE], np.uint64)
     times = np.array([10, 30, 20, 30])
-    given = array(kinds, times, np.array([40, 41, 42, 43]), np.arange(4.0), np.ones(4))
+    given = new_events(kinds, times, np.array([40, 41, 42, 43]), np.arange(4.0), np.ones(4))
 
     told, split = in_both_orders(given)
 
@@ -259,7 +262,7 @@ def test_a_token_whose_id_cannot_name_a_file_and_one_without_a_book_are_left_out
     done = to_hftbacktest(tmp_path / "tape", tmp_path / "out")
 
     assert {one.token_id: one.reason for one in done.skipped} == {
-        "../../evil": "its id is none of the venue's and cannot name a file",
+        "../../evil": "not a valid token id, so it cannot be a file name",
         "8": "no book of it was recorded",
     }
     assert not done.whole
@@ -490,7 +493,7 @@ def test_a_damaged_table_leaves_nothing_half_written(export: Export, tmp_path: P
     (trades,) = tape.glob("trades/*/*.parquet")
     trades.write_bytes(b"PAR1 and no more")
 
-    with pytest.raises(StoreError, match="could not be made"):
+    with pytest.raises(StoreError, match="could not be written"):
         export(tape, tmp_path / "new" / "out")
 
     assert [path.name for path in tmp_path.iterdir()] == ["tape"]

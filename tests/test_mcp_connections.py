@@ -15,10 +15,9 @@ from support.mcp import CLIENT
 from support.toy import Toy
 from support.waiting import wait_until
 
-from pmlive.mcp.configuration import bearer
-from pmlive.mcp.connections import Limits
-from pmlive.mcp.http import Site
-from pmlive.mcp.server import server
+from pmlive.mcp.connections import ConnectionLimits
+from pmlive.mcp.http import HttpServer, bearer
+from pmlive.mcp.server import build_server
 
 JSON = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 INITIALIZE = {
@@ -31,8 +30,8 @@ PATIENCE = 30.0
 
 
 @contextmanager
-def site(connections: int = 8, patience: float = 0.4) -> Generator[Site]:
-    served = Site(server(Toy()), 0, limits=Limits(connections, patience))
+def site(connections: int = 8, patience: float = 0.4) -> Generator[HttpServer]:
+    served = HttpServer(build_server(Toy()), 0, limits=ConnectionLimits(connections, patience))
     try:
         yield served
     finally:
@@ -55,7 +54,7 @@ def over(one: socket.socket) -> bool:
     return True
 
 
-def answered(served: Site, client: httpx.Client | None = None) -> bool:
+def answered(served: HttpServer, client: httpx.Client | None = None) -> bool:
     headers = JSON | bearer(served.token)
     with ExitStack() as stack:
         one = client or stack.enter_context(httpx.Client(timeout=PATIENCE, trust_env=False))
@@ -162,8 +161,8 @@ def test_a_quarter_of_the_descriptors_is_the_most_that_clients_get() -> None:
         "import resource, sys\n"
         "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), hard))\n"
-        "from pmlive.mcp.connections import Limits\n"
-        "print(Limits().connections)\n"
+        "from pmlive.mcp.connections import ConnectionLimits\n"
+        "print(ConnectionLimits().connections)\n"
     )
     for soft, most in ((100, 25), (128, 32), (256, 64), (1024, 64)):
         ran = subprocess.run([sys.executable, "-c", code, str(soft)], capture_output=True, text=True, check=True)

@@ -16,11 +16,10 @@ from support.toy import STATUS, Toy, change
 from support.waiting import until, wait_until
 
 from pmlive import Manager
-from pmlive.mcp.configuration import bearer
-from pmlive.mcp.described import Change
-from pmlive.mcp.http import Site
-from pmlive.mcp.pushes import Pushes
-from pmlive.mcp.server import server
+from pmlive.mcp.events import Change
+from pmlive.mcp.http import HttpServer, bearer
+from pmlive.mcp.notifications import Notifier
+from pmlive.mcp.server import build_server
 
 JSON = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 
@@ -32,8 +31,8 @@ def notebook() -> Generator[Manager]:
 
 
 @contextmanager
-def site(made: Server[Pushes]) -> Generator[Site]:
-    served = Site(made, 0)
+def site(made: Server[Notifier]) -> Generator[HttpServer]:
+    served = HttpServer(made, 0)
     try:
         yield served
     finally:
@@ -115,13 +114,13 @@ def test_it_ends_at_once_while_clients_of_both_eras_listen() -> None:
 def test_only_this_computer_is_answered(headers: dict[str, str], status: int) -> None:
     params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": CLIENT}
     message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
-    with site(server(Toy())) as served:
+    with site(build_server(Toy())) as served:
         sent = httpx.post(served.url, json=message, headers=JSON | bearer(served.token) | headers)
         assert sent.status_code == status
 
 
 def test_changes_reach_clients_of_both_eras() -> None:
-    async def told(toy: Toy, served: Site) -> None:
+    async def told(toy: Toy, served: HttpServer) -> None:
         uris, logs = list[str](), list[Log]()
         async with (
             heard(served, logs, uris) as older,
@@ -135,14 +134,14 @@ def test_changes_reach_clients_of_both_eras() -> None:
             await until(lambda: uris == [STATUS] and len(logs) == 1)
 
     toy = Toy()
-    with site(server(toy)) as served:
+    with site(build_server(toy)) as served:
         asyncio.run(told(toy, served))
 
 
 def test_strangers_words_in_a_change_are_marked_and_cleaned() -> None:
     logs: list[Log] = []
 
-    async def told(toy: Toy, served: Site) -> None:
+    async def told(toy: Toy, served: HttpServer) -> None:
         async with heard(served, logs, []) as client:
             await watch(client, STATUS)
             update: dict[str, object] = {"table": "trades", "token_id": "t1", "outcome": "Yes\n\u202e<b>"}
@@ -150,7 +149,7 @@ def test_strangers_words_in_a_change_are_marked_and_cleaned() -> None:
             await until(lambda: logs)
 
     toy = Toy()
-    with site(server(toy)) as served:
+    with site(build_server(toy)) as served:
         asyncio.run(told(toy, served))
     assert logs[0].data == {"table": "trades", "token_id": "t1", "untrusted_outcome": "Yes <b>"}
 
@@ -164,9 +163,9 @@ def test_nothing_is_left_of_clients_that_went() -> None:
             return await super().read(uri)
 
     def readers() -> int:
-        return sum("Reader.run" in repr(task) for task in asyncio.all_tasks())
+        return sum("_Recipient.run" in repr(task) for task in asyncio.all_tasks())
 
-    async def come_and_go(served: Site) -> None:
+    async def come_and_go(served: HttpServer) -> None:
         for _ in range(5):
             async with asyncio.timeout(20), client_of(served, "legacy") as client:
                 await set_level(client, "error")
@@ -174,7 +173,7 @@ def test_nothing_is_left_of_clients_that_went() -> None:
         async with asyncio.timeout(20), client_of(served, "2026-07-28") as client:
             await client.read_resource(STATUS)
 
-    with site(server(Counting())) as served:
+    with site(build_server(Counting())) as served:
         asyncio.run(come_and_go(served))
 
     # Those of the streams of the newer era and of the log.
@@ -194,7 +193,7 @@ def test_a_client_that_stops_reading_holds_up_nobody_and_is_told_later_how_much_
     toy = Toy()
     last = 1_500
 
-    async def others(served: Site) -> None:
+    async def others(served: HttpServer) -> None:
         logs: list[Log] = []
         async with heard(served, logs, []) as client:
             for number in range(last + 1):
@@ -204,7 +203,7 @@ def test_a_client_that_stops_reading_holds_up_nobody_and_is_told_later_how_much_
             await until(lambda: logs and logs[-1].data.get("number") == last, 30)
 
     with (
-        site(server(toy)) as served,
+        site(build_server(toy)) as served,
         httpx.Client(headers=JSON | bearer(served.token), timeout=30) as client,
         client.stream("GET", served.url, headers=opened(client, served.url)) as stream,
     ):

@@ -18,9 +18,8 @@ from support.waiting import until, wait_until
 
 import pmlive as pm
 from pmlive.credentials import Credentials
-from pmlive.mcp.configuration import bearer
-from pmlive.mcp.described import Client as Asking
-from pmlive.mcp.http import Served
+from pmlive.mcp.http import McpEndpoint, bearer
+from pmlive.mcp.specs import Caller
 from pmlive.sim import SimulatedVenue
 
 Ask: TypeAlias = Callable[[Client], Awaitable[None]]
@@ -39,7 +38,7 @@ def notebook() -> Generator[pm.Manager]:
         yield manager
 
 
-def run(served: Served, era: Era, ask: Ask) -> None:
+def run(served: McpEndpoint, era: Era, ask: Ask) -> None:
     async def connected() -> None:
         async with asyncio.timeout(PATIENCE), client_of(served, era) as client:
             await ask(client)
@@ -170,7 +169,7 @@ def test_clients_that_went_leave_nothing_that_cannot_be_ended() -> None:
     """Whoever asks, of three that subscribe and unsubscribe in turn, the notebook's own is never touched."""
     with benched() as bench:
         own = bench.live.watch(bench.markets[0].slug)
-        clients = [None, Asking(), Asking()]
+        clients = [None, Caller(), Caller()]
         id_: object = None
         for client in clients:
             answer = bench.answer("subscribe_market_prices", {"market_ids": [bench.markets[0].slug]}, client)
@@ -179,8 +178,8 @@ def test_clients_that_went_leave_nothing_that_cannot_be_ended() -> None:
         for client in clients[1:]:
             assert client is not None
             client.gone = True
-        assert not bench.answer("unsubscribe_realtime", {"subscription_id": id_}, Asking()).failed
-        assert bench.answer("unsubscribe_realtime", {"subscription_id": own.id}, Asking()).failed
+        assert not bench.answer("unsubscribe_realtime", {"subscription_id": id_}, Caller()).failed
+        assert bench.answer("unsubscribe_realtime", {"subscription_id": own.id}, Caller()).failed
         assert [one.id for one in bench.live.subscriptions] == [own.id]
 
 

@@ -11,7 +11,7 @@ from support.mcp import Era, Log, asking, eras, heard, refusal, set_level, unwat
 from support.toy import STATUS, Toy, change
 from support.waiting import until
 
-from pmlive.mcp.server import server
+from pmlive.mcp.server import build_server
 
 BOOK = "polymarket://book/t1"
 
@@ -28,7 +28,7 @@ def test_tools_are_listed_with_all_that_is_known_of_them(era: Era) -> None:
             title="Echo", read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
         )
 
-    asking(server(Toy()), era, ask)
+    asking(build_server(Toy()), era, ask)
 
 
 @eras
@@ -39,7 +39,7 @@ def test_an_answer_is_an_object_and_the_same_in_text(era: Era) -> None:
         assert result.structured_content == {"said": "hello"}
         assert [type(each) for each in result.content] == [types.TextContent]
 
-    asking(server(Toy()), era, ask)
+    asking(build_server(Toy()), era, ask)
 
 
 @eras
@@ -50,7 +50,7 @@ def test_a_failure_says_what_to_do(era: Era) -> None:
         assert result.structured_content is None
         assert result.content == [types.TextContent(text="give text, and nothing else")]
 
-    asking(server(Toy()), era, ask)
+    asking(build_server(Toy()), era, ask)
 
 
 @eras
@@ -63,7 +63,7 @@ def test_a_fault_is_told_in_the_log_and_not_to_the_client(era: Era, caplog: pyte
         assert error.code == types.INTERNAL_ERROR
         assert "canary" not in str(error)
 
-    asking(server(Toy()), era, ask)
+    asking(build_server(Toy()), era, ask)
     assert [record.exc_info is not None for record in caplog.records if record.levelno == logging.ERROR] == [True] * 2
 
 
@@ -84,7 +84,7 @@ def test_what_is_not_there_is_an_error_of_the_protocol_without_what_was_asked(er
         assert "canary" not in error.message
         assert error.data == {"uri": "polymarket://canary/1"}  # the protocol wants it
 
-    asking(server(Toy()), era, ask)
+    asking(build_server(Toy()), era, ask)
 
 
 @eras
@@ -101,7 +101,7 @@ def test_resources_templates_and_prompts_are_listed_and_read(era: Era) -> None:
         (message,) = (await client.get_prompt("night", {"recording": "tonight"})).messages
         assert message.content == types.TextContent(text="Tell of tonight.")
 
-    asking(server(Toy()), era, ask)
+    asking(build_server(Toy()), era, ask)
 
 
 @eras
@@ -115,7 +115,7 @@ def test_a_long_call_tells_how_far_it_is(era: Era) -> None:
         await client.call_tool("wait", {"seconds": 2}, progress_callback=progress)
         await until(lambda: len(told) == 2)
 
-    asking(server(Toy()), era, ask)
+    asking(build_server(Toy()), era, ask)
     assert told == [(1.0, 2.0, "waiting"), (2.0, 2.0, "waiting")]
 
 
@@ -126,13 +126,13 @@ def test_the_newer_era_is_told_how_long_a_list_holds() -> None:
         read = await client.read_resource(STATUS)
         assert (read.ttl_ms, read.cache_scope) == (0, "private")
 
-    asking(server(Toy()), "2026-07-28", ask)
+    asking(build_server(Toy()), "2026-07-28", ask)
 
 
 def test_an_older_client_is_told_of_the_resources_that_it_subscribed() -> None:
     async def connected() -> None:
         toy, uris = Toy(), list[str]()
-        async with heard(server(toy), [], uris) as client:
+        async with heard(build_server(toy), [], uris) as client:
             await watch(client, BOOK)
             toy.happens(change(1, STATUS, BOOK))
             await until(lambda: uris == [BOOK])
@@ -147,7 +147,7 @@ def test_an_older_client_is_told_of_the_resources_that_it_subscribed() -> None:
 def test_an_older_client_gets_updates_as_log_messages_from_the_level_that_it_set() -> None:
     async def connected() -> None:
         toy, logs = Toy(), list[Log]()
-        async with heard(server(toy), logs, []) as client:
+        async with heard(build_server(toy), logs, []) as client:
             await until(lambda: toy.listeners)
             await client.list_tools()
             toy.happens(change(1), change(2, callback_type="log"))
@@ -175,13 +175,13 @@ def test_a_newer_client_is_told_on_the_stream_that_it_opened() -> None:
                 assert event == ResourceUpdated(BOOK)
                 return
 
-    asking(server(toy), "2026-07-28", ask)
+    asking(build_server(toy), "2026-07-28", ask)
 
 
 def test_what_no_tool_subscribed_is_no_log_message_unless_it_is_urgent() -> None:
     async def connected() -> None:
         toy, logs, uris = Toy(), list[Log](), list[str]()
-        async with heard(server(toy), logs, uris) as client:
+        async with heard(build_server(toy), logs, uris) as client:
             await watch(client, STATUS)
             toy.happens(change(1, callback_type=None), change(2, callback_type=None, urgent=True))
             await until(lambda: uris == [STATUS] and logs)
@@ -200,7 +200,7 @@ def test_updates_that_asked_for_the_log_are_in_it(era: Era, caplog: pytest.LogCa
         await until(lambda: len(caplog.records) > 0)
 
     with caplog.at_level(logging.INFO, "pmlive.mcp.updates"):
-        asking(server(toy), era, ask)
+        asking(build_server(toy), era, ask)
     assert ['"number": 2' in record.getMessage() for record in caplog.records] == [True]
 
 
@@ -211,7 +211,7 @@ def test_a_toolkit_is_listened_to_for_as_long_as_somebody_is_served() -> None:
         await client.list_tools()
         assert len(toy.listeners) == 1
 
-    asking(server(toy), "legacy", ask)
+    asking(build_server(toy), "legacy", ask)
     assert toy.listeners == []
 
 
@@ -222,4 +222,4 @@ def test_nobody_watches_more_than_a_thousand_resources() -> None:
         error = await refusal(watch(client, BOOK))
         assert error.code == types.INVALID_PARAMS
 
-    asking(server(Toy()), "legacy", ask)
+    asking(build_server(Toy()), "legacy", ask)

@@ -15,10 +15,8 @@ from support.mcp import CLIENT, ENVELOPE, Lines, piped
 from support.toy import STATUS, Toy, change
 from support.waiting import wait_until
 
-from pmlive.mcp.described import Answer, Kit
-from pmlive.mcp.doorstep import MODERN, OLDER, Doorstep
-from pmlive.mcp.stdio import run_stdio
-from pmlive.mcp.wire import Wire
+from pmlive.mcp.specs import ToolkitLike, ToolResult
+from pmlive.mcp.stdio import HANDSHAKE_VERSIONS, MODERN_VERSIONS, Handshake, Pipes, run_stdio
 
 DISCOVER = {"_meta": ENVELOPE}
 
@@ -36,7 +34,7 @@ def line(method: str, params: object, message_id: object = 1) -> bytes:
 
 
 def sdk(asked: bytes) -> dict[str, Any]:
-    """Answer with the SDK alone, which hears something else first so that the doorstep is open."""
+    """Answer with the SDK alone, which hears something else first so that the handshake is over."""
     message = json.loads(asked)
     modern = message["method"] != "initialize"
     with piped(Toy()) as client:
@@ -54,9 +52,9 @@ def sdk(asked: bytes) -> dict[str, Any]:
 # --- the first words ---
 
 
-def test_the_doorstep_knows_the_versions_that_the_sdk_serves() -> None:
-    assert OLDER == HANDSHAKE_PROTOCOL_VERSIONS
-    assert MODERN == MODERN_PROTOCOL_VERSIONS
+def test_the_handshake_knows_the_versions_that_the_sdk_serves() -> None:
+    assert HANDSHAKE_VERSIONS == HANDSHAKE_PROTOCOL_VERSIONS
+    assert MODERN_VERSIONS == MODERN_PROTOCOL_VERSIONS
 
 
 @pytest.mark.parametrize(
@@ -69,14 +67,14 @@ def test_the_doorstep_knows_the_versions_that_the_sdk_serves() -> None:
         ("server/discover", version("2027-01-01")),
         ("server/discover", {"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}),
         ("server/discover", {"_meta": ENVELOPE | {"io.modelcontextprotocol/protocolVersion": 7}}),
-        *(("initialize", greeting(each)) for each in OLDER),
+        *(("initialize", greeting(each)) for each in HANDSHAKE_VERSIONS),
         ("initialize", greeting(capabilities={"roots": {"listChanged": True}})),
     ],
 )
 def test_the_first_words_are_answered_as_the_sdk_would(method: str, params: dict[str, object]) -> None:
     asked = line(method, params)
 
-    answer = Doorstep().hear(asked).answer
+    answer = Handshake().handle(asked).answer
 
     assert answer is not None
     assert json.loads(answer) == sdk(asked)
@@ -95,37 +93,37 @@ def test_the_first_words_are_answered_as_the_sdk_would(method: str, params: dict
     ],
 )
 def test_a_greeting_that_is_not_plain_is_left_to_the_sdk(params: dict[str, object]) -> None:
-    heard = Doorstep().hear(line("initialize", params))
+    handled = Handshake().handle(line("initialize", params))
 
-    assert heard.answer is None
-    assert heard.passed
+    assert handled.answer is None
+    assert handled.forward
 
 
 @pytest.mark.parametrize("params", [{}, {"_meta": {}}, {"_meta": 3}, []])
 def test_a_question_of_the_newer_era_without_its_envelope_decides_nothing(params: object) -> None:
-    door = Doorstep()
+    handshake = Handshake()
 
-    refused = door.hear(line("server/discover", params))
+    refused = handshake.handle(line("server/discover", params))
 
     assert refused.answer is not None
     assert json.loads(refused.answer)["error"]["code"] == -32601
-    assert not refused.passed
-    assert door.hear(line("initialize", greeting())).answer is not None
+    assert not refused.forward
+    assert handshake.handle(line("initialize", greeting())).answer is not None
 
 
 @given(st.binary())
-def test_no_line_breaks_the_doorstep(garbage: bytes) -> None:
-    heard = Doorstep().hear(garbage)
+def test_no_line_breaks_the_handshake(garbage: bytes) -> None:
+    handled = Handshake().handle(garbage)
 
-    assert heard.answer is None
-    assert heard.passed
+    assert handled.answer is None
+    assert handled.forward
 
 
-def test_what_the_doorstep_said_is_not_said_again() -> None:
-    door = Doorstep()
-    door.hear(line("initialize", greeting(), message_id=0))
+def test_what_the_handshake_answered_is_not_answered_again() -> None:
+    handshake = Handshake()
+    handshake.handle(line("initialize", greeting(), message_id=0))
 
-    assert [door.is_repeated(each) for each in (1, 0, 0)] == [False, True, False]
+    assert [handshake.is_repeated(each) for each in (1, 0, 0)] == [False, True, False]
 
 
 def test_the_first_words_are_answered_while_the_rest_still_loads() -> None:
@@ -212,7 +210,7 @@ def test_what_was_asked_is_answered_before_the_end_when_the_client_closes_its_pi
 
 def test_a_wish_to_stop_ends_it_also_while_a_call_goes_on() -> None:
     class Endless(Toy):
-        async def _wait(self, progress: object) -> Answer:
+        async def _wait(self, progress: object) -> ToolResult:
             del progress
             self.arguments.append({"waiting": True})
             await asyncio.Event().wait()
@@ -242,11 +240,11 @@ def test_a_wish_to_stop_before_anything_is_loaded_opens_nothing_more_than_it_mus
 def test_an_opening_that_fails_is_told_to_the_caller() -> None:
     (reading, to_server), (from_server, writing) = os.pipe(), os.pipe()
 
-    def opening() -> AbstractContextManager[Kit]:
+    def opening() -> AbstractContextManager[ToolkitLike]:
         raise ValueError("the folder is another's")
 
     with pytest.raises(ValueError, match="another's"):
-        run_stdio(Wire(reading, writing), opening, lambda: False)
+        run_stdio(Pipes(reading, writing), opening, lambda: False)
     os.close(to_server)  # the reading side is its thread's
     os.close(writing)
     os.close(from_server)

@@ -27,16 +27,18 @@ from pmlive.analysis.book import (
 )
 from pmlive.analysis.calibration import (
     Calibration,
+    CalibrationSlope,
     brier,
     brier_skill,
     calibration,
+    calibration_slope,
     forecasts,
     log_loss,
     reliability_table,
 )
 from pmlive.analysis.eventstudy import EventWindow, Measure, align, event_study, placebos
 from pmlive.analysis.fees import Fees, fee_per_share, taker_fee
-from pmlive.analysis.flow import ofi_slope, order_flow_events, order_flow_imbalance, signed, trade_flow
+from pmlive.analysis.flow import ofi_slope, order_flow_events, order_flow_imbalance, signed, trade_flow, vpin
 from pmlive.analysis.gaps import Touched, broken, drop_touched, mark, touched_by
 from pmlive.analysis.impact import (
     Horizon,
@@ -51,7 +53,6 @@ from pmlive.analysis.impact import (
 )
 from pmlive.analysis.ladders import ladder_measures, quote_measures, slippage_by_dollars, slippage_by_shares
 from pmlive.analysis.leadlag import HayashiYoshida, cross_correlation, hayashi_yoshida, lead_lag
-from pmlive.analysis.recalibration import CalibrationSlope, calibration_slope
 from pmlive.analysis.volatility import (
     Scale,
     bipower_variation,
@@ -61,7 +62,6 @@ from pmlive.analysis.volatility import (
     signature,
     variance_windows,
 )
-from pmlive.analysis.vpin import vpin
 
 __all__ = [
     "Calibration",

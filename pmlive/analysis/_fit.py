@@ -24,7 +24,7 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fit_exprs(x: str, y: str) -> dict[str, pl.Expr]:
-    """Give the parts of a ``Fit`` as aggregations; all but ``n`` are null for under 3 points, or ones of a single x."""
+    """Return the parts of a ``Fit`` as aggregations; but for ``n`` null for under 3 points, or ones of a single x."""
     both = pl.col(x).is_not_null() & pl.col(y).is_not_null()
     xs, ys = pl.col(x).filter(both), pl.col(y).filter(both)
     n, cov, var_x, var_y = both.sum(), pl.cov(xs, ys), xs.var(), ys.var()

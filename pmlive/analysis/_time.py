@@ -1,4 +1,4 @@
-"""Lengths of time, windows of them, and what was so at a time."""
+"""Lengths of time, windows of that length, and joins of rows with the last fact before them."""
 
 import re
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def nanoseconds(every: Every) -> int:
     if isinstance(every, timedelta):
         return every // timedelta(microseconds=1) * 1_000
     if not _is_length(every):
-        raise ValueError(f"{every!r} is not a length of time; write it as '500ms', '5s', '1h30m' or '1d'")
+        raise ValueError(f"invalid length of time {every!r}; expected one such as '500ms', '5s', '1h30m' or '1d'")
     return (-1 if every.startswith("-") else 1) * sum(int(count) * _UNITS[unit] for count, unit in _parts(every))
 
 
@@ -63,17 +63,17 @@ def ordered(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def first_time(rows: pl.DataFrame) -> pl.Expr:
-    """Give the time of the frame's first row."""
+    """Return the time of the frame's first row."""
     return pl.lit(_numbers(rows).min(), dtype=pl.Int64).cast(TIME)
 
 
 def last_time(rows: pl.DataFrame) -> pl.Expr:
-    """Give the time of the frame's last row."""
+    """Return the time of the frame's last row."""
     return pl.lit(_numbers(rows).max(), dtype=pl.Int64).cast(TIME)
 
 
 def window_start(every: Every) -> pl.Expr:
-    """Give the start of the window that a row is in."""
+    """Return the start of the window that a row is in."""
     return pl.col("ts_recv").cast(TIME).dt.truncate(f"{positive(every)}ns")
 
 
@@ -114,7 +114,7 @@ def as_of(
 ) -> pl.DataFrame:
     """Add, by new name, columns of the last fact about the same token at or before a time; null if there is none.
 
-    Not a ``join_asof`` by token, which warns that it cannot tell whether its input is sorted.
+    Not a ``join_asof`` by token, which warns that its input may not be sorted.
     """
     told = ordered(facts).with_row_index("_fact")
     asked = rows.with_row_index("_row")

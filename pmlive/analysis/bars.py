@@ -21,7 +21,7 @@ def trade_bars(
     carried on. One that a gap touches has nulls throughout, or is left out with ``touched="drop"``.
 
     Raises:
-        ValueError: ``every`` is no length of time above 0.
+        ValueError: ``every`` is not a length of time above 0.
 
     >>> times = pl.Series([0, 900, 2500], dtype=pl.Int64).cast(pl.Datetime("ms")).cast(pl.Datetime("ns", "UTC"))
     >>> trades = pl.DataFrame({"token_id": "7", "ts_recv": times, "price": [0.5, 0.49, 0.53], "size": [10.0, 5.0, 8.0]})
@@ -57,7 +57,7 @@ def quote_bars(
     (rows in the bar) and ``touched``. The last bar is known to the frame's last row only, and ``quoted`` says so.
 
     Raises:
-        ValueError: ``every`` is no length of time above 0.
+        ValueError: ``every`` is not a length of time above 0.
     """
     pieces = _pieces(prices, every).with_columns(
         _length=pl.when(pl.col("spread").is_not_null()).then(pl.col("_length")).otherwise(0.0)

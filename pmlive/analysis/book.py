@@ -61,12 +61,12 @@ def mid(bids: Levels, asks: Levels) -> float | None:
 
 
 def spread_cents(bids: Levels, asks: Levels) -> float | None:
-    """Give the full spread, ``100 * (a - b)``, in cents."""
+    """Return the full spread, ``100 * (a - b)``, in cents."""
     return 100 * (asks[0][0] - bids[0][0]) if bids and asks else None
 
 
 def spread_bps(bids: Levels, asks: Levels) -> float | None:
-    """Give the full spread in 1/10000 of the mid, ``10000 * (a - b) / mid``; the half-spread is half of it."""
+    """Return the full spread in 1/10000 of the mid, ``10000 * (a - b) / mid``; the half-spread is half of it."""
     middle = mid(bids, asks)
     return 10_000 * (asks[0][0] - bids[0][0]) / middle if middle else None
 
@@ -84,7 +84,7 @@ def weighted_mid(bids: Levels, asks: Levels) -> float | None:
 
 
 def imbalance(bids: Levels, asks: Levels, *, levels: int | None = 1) -> float | None:
-    """Compare the sizes of so many best levels (None: of all): ``(Qb - Qa) / (Qb + Qa)``, from -1 to 1.
+    """Compare the sizes of the best levels, or of all (None): ``(Qb - Qa) / (Qb + Qa)``, from -1 to 1.
 
     Raises:
         ValueError: ``levels`` is below 1.
@@ -98,7 +98,7 @@ def imbalance(bids: Levels, asks: Levels, *, levels: int | None = 1) -> float | 
 
 
 def depth_within(bids: Levels, asks: Levels, *, cents: float = 2.0) -> Depth | None:
-    """Add up the shares at prices no further from the mid than so many cents, the edge included."""
+    """Add up the shares at prices no further from the mid than some cents, the edge included."""
     middle = mid(bids, asks)
     if middle is None:
         return None
@@ -108,12 +108,12 @@ def depth_within(bids: Levels, asks: Levels, *, cents: float = 2.0) -> Depth | N
 
 
 def top_share(levels: Levels, *, depth: int = 10) -> float | None:
-    """Give the best level's part of the shares in so many best levels, from 0 to 1; None for an empty side."""
+    """Return the best level's part of the shares in the best levels, from 0 to 1; None for an empty side."""
     return levels[0][1] / _total(levels[:depth]) if levels else None
 
 
 def fill_shares(bids: Levels, asks: Levels, *, side: TakerSide, shares: float) -> Fill:
-    """Walk the book until so many shares are bought or sold.
+    """Walk the book until a number of shares is bought or sold.
 
     Raises:
         ValueError: ``shares`` is not above 0, or ``side`` is neither ``"buy"`` nor ``"sell"``.
@@ -126,7 +126,7 @@ def fill_shares(bids: Levels, asks: Levels, *, side: TakerSide, shares: float) -
 
 
 def fill_dollars(bids: Levels, asks: Levels, *, side: TakerSide, dollars: float) -> Fill:
-    """Walk the book until so many dollars are spent or received.
+    """Walk the book until an amount of dollars is spent or received.
 
     Raises:
         ValueError: ``dollars`` is not above 0, or ``side`` is neither ``"buy"`` nor ``"sell"``.

@@ -1,4 +1,4 @@
-"""Whether what was priced at 30 cents came true three times in ten.
+"""Calibration of forecasts: whether what was priced at 30 cents came true three times in ten.
 
 Brier scores depend on which markets were taken and how long before their end, so print both with every score.
 """
@@ -11,18 +11,33 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pmlive.analysis._scored import Forecasts, Outcomes, pairs
 from pmlive.analysis._time import TIME, Every, as_of, positive
 from pmlive.analysis.gaps import mark
 
-__all__ = ["Calibration", "brier", "brier_skill", "calibration", "forecasts", "log_loss", "reliability_table"]
+__all__ = [
+    "Calibration",
+    "CalibrationSlope",
+    "brier",
+    "brier_skill",
+    "calibration",
+    "calibration_slope",
+    "forecasts",
+    "log_loss",
+    "reliability_table",
+]
 
+# Numbers between 0 and 1, and what came of them: 0 or 1.
+_Forecasts: TypeAlias = pl.Series | Sequence[float]
+_Outcomes: TypeAlias = pl.Series | Sequence[float] | Sequence[int]
 _Floats: TypeAlias = npt.NDArray[np.float64]
-
 # The 97.5 % point of the normal distribution.
 _Z = 1.959963984540054
 # As far from 0 and 1 as a float can tell, so that one certain error is not an infinite loss.
 _NEAREST = float(np.finfo(np.float64).eps)
+# The finest common tick: beyond it a log-odds would say more than a price can.
+_TICK = 0.001
+# Newton's method takes under ten steps unless there is no best line, which then runs away.
+_STEPS, _NEAR, _AWAY = 50, 1e-10, 100.0
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,18 +60,34 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     ece: float
 
 
-def brier(forecast: Forecasts, outcome: Outcomes) -> float:
+class CalibrationSlope(msgspec.Struct, frozen=True, kw_only=True):
+    """``log-odds of coming true = intercept + slope * log-odds of the forecast``.
+
+    1 and 0 are calibrated; a slope above 1 says that forecasts are too timid, below 1 that they are too bold. ``low``
+    and ``high`` are the 2.5 and 97.5 % points of the slope over draws of whole events; they are None where fewer than
+    half of the draws have a line. ``n`` counts forecasts and ``events`` what was drawn from.
+    """
+
+    slope: float
+    intercept: float
+    low: float | None
+    high: float | None
+    n: int
+    events: int
+
+
+def brier(forecast: _Forecasts, outcome: _Outcomes) -> float:
     """Average the squared error, ``mean((p - y)**2)`` (Brier 1950); 0 is perfect, 0.25 what always saying 0.5 gets.
 
     Raises:
         ValueError: there are none, they differ in number, a forecast is not in [0, 1] or an outcome neither 0 nor 1. A
             market that was settled half and half, or had no mid, has to be left out knowingly.
     """
-    p, y = pairs(forecast, outcome)
+    p, y = _pairs(forecast, outcome)
     return float(np.mean((p - y) ** 2))
 
 
-def log_loss(forecast: Forecasts, outcome: Outcomes) -> float:
+def log_loss(forecast: _Forecasts, outcome: _Outcomes) -> float:
     """Average ``-log`` of the probability that was given to what came true, in nats.
 
     Forecasts are clipped to what a float can tell from 0 and 1, so that no single one costs infinitely much.
@@ -64,12 +95,12 @@ def log_loss(forecast: Forecasts, outcome: Outcomes) -> float:
     Raises:
         ValueError: as ``brier``.
     """
-    p, y = pairs(forecast, outcome)
+    p, y = _pairs(forecast, outcome)
     clipped = np.clip(p, _NEAREST, 1 - _NEAREST)
     return float(-np.mean(y * np.log(clipped) + (1 - y) * np.log(1 - clipped)))
 
 
-def brier_skill(forecast: Forecasts, outcome: Outcomes) -> float | None:
+def brier_skill(forecast: _Forecasts, outcome: _Outcomes) -> float | None:
     """Compare with always forecasting the mean outcome: ``1 - brier / (ym * (1 - ym))``; above 0 is better than that.
 
     None where every outcome is the same.
@@ -77,12 +108,12 @@ def brier_skill(forecast: Forecasts, outcome: Outcomes) -> float | None:
     Raises:
         ValueError: as ``brier``.
     """
-    _, y = pairs(forecast, outcome)
+    _, y = _pairs(forecast, outcome)
     uncertainty = float(np.mean(y) * (1 - np.mean(y)))
     return 1 - brier(forecast, outcome) / uncertainty if uncertainty else None
 
 
-def calibration(forecast: Forecasts, outcome: Outcomes, *, bins: int = 10) -> Calibration:
+def calibration(forecast: _Forecasts, outcome: _Outcomes, *, bins: int = 10) -> Calibration:
     """Score forecasts, and split the Brier score into its parts.
 
     With ``n_k`` forecasts in bin ``k``, their means ``p_k`` and ``y_k`` and the mean outcome ``ym``: reliability
@@ -93,7 +124,7 @@ def calibration(forecast: Forecasts, outcome: Outcomes, *, bins: int = 10) -> Ca
     Raises:
         ValueError: as ``brier``; or ``bins`` is below 1.
     """
-    p, y = pairs(forecast, outcome)
+    p, y = _pairs(forecast, outcome)
     at = _bins(p, bins)
     count = np.bincount(at, minlength=bins)
     size = np.maximum(count, 1)
@@ -115,7 +146,7 @@ def calibration(forecast: Forecasts, outcome: Outcomes, *, bins: int = 10) -> Ca
 
 
 def reliability_table(
-    forecast: Forecasts, outcome: Outcomes, *, bins: int = 10, events: Sequence[str] | pl.Series | None = None
+    forecast: _Forecasts, outcome: _Outcomes, *, bins: int = 10, events: Sequence[str] | pl.Series | None = None
 ) -> pl.DataFrame:
     """Tabulate what was forecast and what came true, in bins of equal width; a forecast on an edge is in the lower bin.
 
@@ -131,7 +162,7 @@ def reliability_table(
     >>> table.select("bin", "n", "forecast", "outcome").head(2).rows()
     [(0, 1, 0.125, 0.0), (1, 2, 0.3125, 0.5)]
     """
-    p, y = pairs(forecast, outcome)
+    p, y = _pairs(forecast, outcome)
     names = pl.Series(range(len(p))) if events is None else pl.Series(events)
     if len(names) != len(p):
         raise ValueError(f"{len(p)} forecasts have {len(names)} events; one each is needed")
@@ -160,7 +191,7 @@ def forecasts(
     empty and while a gap lasts), ``outcome`` and ``touched``.
 
     Raises:
-        ValueError: a horizon is no length of time above 0.
+        ValueError: a horizon is not a length of time above 0.
     """
     lengths = pl.DataFrame({"horizon": [positive(each) for each in horizons]}).cast(pl.Duration("ns"))
     asked = outcomes.select("token_id", "outcome", _end=pl.col("ts_recv").cast(TIME)).join(lengths, how="cross")
@@ -168,6 +199,58 @@ def forecasts(
     read = as_of(instants, prices, {"forecast": "mid"}).with_columns(start=pl.col("ts_recv"), end=pl.col("ts_recv"))
     marked = mark(read, gaps, conns=prices, measured=("forecast",), touched="flag")
     return marked.select("token_id", "horizon", "ts_recv", "forecast", "outcome", "touched")
+
+
+def calibration_slope(
+    forecast: _Forecasts,
+    outcome: _Outcomes,
+    *,
+    events: Sequence[str] | pl.Series | None = None,
+    draws: int = 500,
+    seed: int = 0,
+) -> CalibrationSlope | None:
+    """Fit ``log-odds of y = intercept + slope * log(p / (1 - p))`` by maximum likelihood (Cox 1958, Biometrika 45:562).
+
+    Forecasts are clipped to 0.001 and 0.999. Outcomes of one event depend on each other, so the interval is that of
+    drawing whole events with replacement; without ``events`` every forecast is one. None where no line is best: all
+    outcomes or all forecasts are alike, or one price separates what came true from what did not.
+
+    Raises:
+        ValueError: as ``brier``; or ``events`` differ in number.
+
+    >>> timid = calibration_slope([0.4] * 10 + [0.6] * 10, [0] * 8 + [1] * 2 + [0] * 2 + [1] * 8, draws=0)
+    >>> round(timid.slope, 3), round(abs(timid.intercept), 3)
+    (3.419, 0.0)
+    """
+    p, y = _pairs(forecast, outcome)
+    clipped = np.clip(p, _TICK, 1 - _TICK)
+    x = np.log(clipped / (1 - clipped))
+    names = pl.Series(range(len(p))) if events is None else pl.Series(events)
+    if len(names) != len(p):
+        raise ValueError(f"{len(p)} forecasts have {len(names)} events; one each is needed")
+    numbers = names.rank("dense").to_numpy().astype(np.int64) - 1
+    count = int(numbers.max()) + 1
+    line = _line(x, y, np.ones(len(p)))
+    if line is None:
+        return None
+    low, high = _interval(x, y, numbers, count, np.random.default_rng(seed), draws)
+    return CalibrationSlope(slope=line[1], intercept=line[0], low=low, high=high, n=len(p), events=count)
+
+
+def _pairs(forecast: _Forecasts, outcome: _Outcomes) -> tuple[_Floats, _Floats]:
+    """Return both as arrays.
+
+    Raises:
+        ValueError: there are none, they differ in number, a forecast is not in [0, 1] or an outcome neither 0 nor 1.
+    """
+    p, y = (pl.Series(each, dtype=pl.Float64, strict=False).to_numpy() for each in (forecast, outcome))
+    if len(p) != len(y) or not len(p):
+        raise ValueError(f"{len(p)} forecasts and {len(y)} outcomes; as many of both are needed, and at least one")
+    if wrong := int(np.sum(~((p >= 0) & (p <= 1)))):
+        raise ValueError(f"{wrong} of {len(p)} forecasts are missing or not between 0 and 1; leave them out first")
+    if wrong := int(np.sum(~((y == 0) | (y == 1)))):
+        raise ValueError(f"{wrong} of {len(y)} outcomes are neither 0 nor 1; leave them out first")
+    return p, y
 
 
 def _bins(p: _Floats, bins: int) -> npt.NDArray[np.int64]:
@@ -183,3 +266,34 @@ def _wilson() -> dict[str, pl.Expr]:
     centre = (y + _Z**2 / (2 * n)) / scale
     half = _Z / scale * (y * (1 - y) / n + _Z**2 / (4 * n**2)).sqrt()
     return {"low": (centre - half).clip(0.0, 1.0), "high": (centre + half).clip(0.0, 1.0)}
+
+
+def _interval(
+    x: _Floats, y: _Floats, events: npt.NDArray[np.int64], count: int, random: np.random.Generator, draws: int
+) -> tuple[float | None, float | None]:
+    times = random.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float64)
+    slopes = [line[1] for drawn in times if (line := _line(x, y, drawn[events])) is not None]
+    if not slopes or 2 * len(slopes) < draws:
+        return None, None
+    low, high = np.quantile(slopes, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _line(x: _Floats, y: _Floats, weight: _Floats) -> tuple[float, float] | None:
+    """Return intercept and slope of the likeliest line, by Newton's method; None where there is none."""
+    intercept = slope = 0.0
+    for _ in range(_STEPS):
+        chance = 1 / (1 + np.exp(-(intercept + slope * x)))
+        rest, curve = weight * (y - chance), weight * chance * (1 - chance)
+        flat, tilt, bend = float(curve.sum()), float((curve * x).sum()), float((curve * x * x).sum())
+        size = flat * bend - tilt * tilt
+        if not size > _NEAR * flat * bend:
+            return None
+        up, along = float(rest.sum()), float((rest * x).sum())
+        by = ((bend * up - tilt * along) / size, (flat * along - tilt * up) / size)
+        intercept, slope = intercept + by[0], slope + by[1]
+        if max(abs(intercept), abs(slope)) > _AWAY:
+            return None
+        if max(map(abs, by)) < _NEAR:
+            return intercept, slope
+    return None

@@ -1,4 +1,4 @@
-"""What happens around events, against what happens around random times of the same tokens."""
+"""Event studies: what happens around events, against what happens around random times of the same tokens."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias

@@ -1,4 +1,4 @@
-"""What takers pay. Every market has its own schedule, which may change, so none is assumed here."""
+"""Fees of takers. Every market has its own schedule, which may change, so none is assumed here."""
 
 from typing import Protocol
 
@@ -46,7 +46,7 @@ def taker_fee(schedule: Fees, *, shares: float, price: float) -> float:
 
 
 def fee_per_share(schedule: Fees, price: pl.Expr) -> pl.Expr:
-    """Give ``taker_fee`` of one share as an expression, dollars a share; null where the price is.
+    """Return ``taker_fee`` of one share as an expression, dollars a share; null where the price is.
 
     Raises:
         ValueError: the market has fees and no formula for them.

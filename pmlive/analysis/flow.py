@@ -1,17 +1,30 @@
-"""Order flow: what changed at the top of the book, and what was traded, signed by who took.
+"""Order flow: what changed at the top of the book, and what was traded, signed by who took, also by volume (VPIN).
 
 The sign of a trade is a claim, so what is made of it names its source and carries the name along.
 """
 
+import numpy as np
 import polars as pl
 
 from pmlive.analysis._fit import Fit, fit
-from pmlive.analysis._time import Every, ordered, placed, windows
+from pmlive.analysis._time import TIME, Every, ordered, placed, windows
 from pmlive.analysis.gaps import Touched, broken, mark
 
-__all__ = ["ofi_slope", "order_flow_events", "order_flow_imbalance", "signed", "trade_flow"]
+__all__ = ["ofi_slope", "order_flow_events", "order_flow_imbalance", "signed", "trade_flow", "vpin"]
 
 _FLOW = ("volume", "buy_volume", "sell_volume", "signed_volume", "vwap", "trades")
+_TOP = ("best_bid", "best_bid_size", "best_ask", "best_ask_size")
+# A bucket that floats leave short by less than this part is full.
+_DUST = 1e-9
+_VPIN_SCHEMA = {
+    "token_id": pl.String,
+    "bucket": pl.Int64,
+    "start": TIME,
+    "end": TIME,
+    "buy_volume": pl.Float64,
+    "sell_volume": pl.Float64,
+    "touched": pl.Boolean,
+}
 
 
 def order_flow_events(prices: pl.DataFrame, *, gaps: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -64,7 +77,7 @@ def order_flow_imbalance(
     ``mid_change``.
 
     Raises:
-        ValueError: ``every`` is no length of time above 0.
+        ValueError: ``every`` is not a length of time above 0.
     """
     spans = windows(prices, every)
     events = placed(order_flow_events(prices, gaps=gaps), spans)
@@ -103,7 +116,7 @@ def signed(trades: pl.DataFrame, *, sign_source: str) -> pl.DataFrame:
     """
     if "sign_source" not in trades.columns:
         raise ValueError(
-            f"the frame has no column 'sign_source', so nothing tells that {sign_source!r} signed its trades"
+            f"the frame has no column 'sign_source', so nothing shows that {sign_source!r} signed its trades"
         )
     others = trades.select(pl.col("sign_source").cast(pl.String).unique().sort()).to_series().to_list()
     if trades.height and others != [sign_source]:
@@ -131,7 +144,7 @@ def trade_flow(
     less sold, shares), ``vwap`` (dollars a share, null without a trade), ``trades``, ``sign_source`` and ``touched``.
 
     Raises:
-        ValueError: the trades were not all signed by ``sign_source``, or ``every`` is no length of time above 0.
+        ValueError: the trades were not all signed by ``sign_source``, or ``every`` is not a length of time above 0.
     """
     size, is_buy = pl.col("size"), pl.col("sign") > 0
     spans = windows(trades, every)
@@ -156,4 +169,64 @@ def trade_flow(
     return mark(whole, gaps, conns=trades, measured=_FLOW, touched=touched)
 
 
-_TOP = ("best_bid", "best_bid_size", "best_ask", "best_ask_size")
+def vpin(
+    trades: pl.DataFrame,
+    *,
+    bucket: float,
+    window: int,
+    sign_source: str,
+    gaps: pl.DataFrame | None = None,
+    touched: Touched = "flag",
+) -> pl.DataFrame:
+    """Measure the imbalance of buckets of equal volume: ``sum(|Vb - Vs|) / (window * bucket)`` over the last buckets.
+
+    A trade that fills a bucket is split, its rest goes into the next, and a last bucket that is not full is left out
+    (Easley, López de Prado and O'Hara 2012, Rev. Financial Studies 25(5):1457-1493, with signs instead of bulk
+    classification).
+
+    Returns, per token and bucket (shares), ``token_id``, ``bucket`` (0, 1, …), ``start`` and ``end`` (its first and
+    last trade), ``buy_volume``, ``sell_volume``, ``vpin`` (0 to 1, null for the first ``window - 1`` buckets),
+    ``sign_source`` and ``touched``. A bucket that a gap touches, and the ``window - 1`` after it, have no ``vpin``.
+
+    Raises:
+        ValueError: ``bucket`` or ``window`` is not above 0, or the trades were not all signed by ``sign_source``.
+    """
+    if not bucket > 0 or window < 1:
+        raise ValueError(f"bucket and window are above 0, not {bucket!r} and {window!r}")
+    rows = signed(ordered(trades), sign_source=sign_source)
+    rows = rows.with_columns(_broken=broken(rows, gaps))
+    tokens = [_buckets(token, bucket) for token in rows.partition_by("token_id", maintain_order=True)]
+    made = pl.concat([pl.DataFrame(schema=_VPIN_SCHEMA), *tokens])
+    marked = mark(made, gaps, conns=trades, measured=("buy_volume", "sell_volume"), touched="flag")
+    uneven = (pl.col("buy_volume") - pl.col("sell_volume")).abs()
+    rolled = uneven.rolling_sum(window).over("token_id") / (window * bucket)
+    whole = marked.with_columns(vpin=rolled, sign_source=pl.lit(sign_source))
+    columns = ("token_id", "bucket", "start", "end", "buy_volume", "sell_volume", "vpin", "sign_source", "touched")
+    return (whole.filter(~pl.col("touched").fill_null(value=False)) if touched == "drop" else whole).select(columns)
+
+
+def _buckets(trades: pl.DataFrame, bucket: float) -> pl.DataFrame:
+    # What was bought by each edge lies on the line between the trades around it, so drawing it splits the trades.
+    size = trades["size"].to_numpy()
+    total = np.concatenate([[0.0], np.cumsum(size)])
+    bought = np.concatenate([[0.0], np.cumsum(np.where(trades["sign"].to_numpy() > 0, size, 0.0))])
+    count = int(total[-1] / bucket + _DUST)
+    edges = bucket * np.arange(count + 1)
+    buys = np.diff(np.interp(edges, total, bought))
+    # A trade is the first of a bucket if it goes beyond its lower edge, and the last if it reaches the upper one.
+    near = _DUST * bucket
+    firsts = np.searchsorted(total[1:], edges[:-1] + near, side="right")
+    lasts = np.searchsorted(total[1:], edges[1:] - near, side="left")
+    breaks = np.cumsum(trades["_broken"].to_numpy())
+    return pl.DataFrame(
+        {
+            "token_id": [trades["token_id"][0]] * count,
+            "bucket": np.arange(count),
+            "start": trades["ts_recv"].gather(firsts),
+            "end": trades["ts_recv"].gather(lasts),
+            "buy_volume": buys,
+            "sell_volume": bucket - buys,
+            "touched": breaks[lasts] > breaks[firsts],
+        },
+        schema=_VPIN_SCHEMA,
+    )

@@ -1,4 +1,4 @@
-"""Which intervals a gap touches: what was measured over them is flagged or dropped, never averaged over.
+"""Intervals that a gap touches: what was measured over them is flagged or dropped, never averaged over.
 
 A gap says that something between its start and its end may be missing. What stood when it started was still heard, and
 what stood when it ended is known again, so an interval that only meets it at an edge is whole.
@@ -19,7 +19,7 @@ Touched: TypeAlias = Literal["flag", "drop"]
 
 
 def touched_by(intervals: pl.DataFrame, gaps: pl.DataFrame, *, conns: pl.DataFrame | None = None) -> pl.Series:
-    """Tell of each interval whether something of it may be missing.
+    """Mark the intervals of which something may be missing.
 
     An interval ``[start, end)`` is touched by a gap ``(started, ended)`` if ``started < end and ended > start``; a gap
     without an end lasts until another run went on, and one without length touches the interval that it lies in. A gap
@@ -55,7 +55,7 @@ def drop_touched(intervals: pl.DataFrame, gaps: pl.DataFrame, *, conns: pl.DataF
 
 
 def broken(rows: pl.DataFrame, gaps: pl.DataFrame | None) -> pl.Series:
-    """Tell of each row whether a gap lies between it and the row of the same token before it.
+    """Mark the rows before which a gap lies, after the row of the same token before.
 
     ``rows`` has ``token_id``, ``ts_recv`` and ``conn`` and is in order of time. A token's first row is not broken.
     """

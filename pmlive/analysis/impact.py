@@ -1,4 +1,4 @@
-"""What trades cost and what they move, in dollars a share."""
+"""Costs of trades, and how far they move the price, in dollars a share."""
 
 from typing import TypeAlias
 
@@ -54,13 +54,13 @@ def with_mids(
     """Add to each trade the mid before it and after it, by our own clock.
 
     ``mid_before`` is of the last quote received before the trade; what the venue says of the book may come before the
-    trade that made it. ``mid_after`` is the ``mid_before`` of the trade so many trades later, or the mid of the last
-    quote so much time later. Both are null where there is no such quote or trade, where a side is empty, beyond the end
-    of ``prices``, and while a gap lasts. ``touched`` tells that a gap touches the time between them (null without
+    trade that made it. ``mid_after`` is the ``mid_before`` of the trade that many trades later, or the mid of the last
+    quote that much later. Both are null where there is no such quote or trade, where a side is empty, beyond the end
+    of ``prices``, and while a gap lasts. ``touched`` says that a gap touches the time between them (null without
     ``gaps``); ``mid_after`` is then null, too.
 
     Raises:
-        ValueError: ``after`` is not above 0, or no length of time.
+        ValueError: ``after`` is not above 0, or not a length of time.
     """
     rows = as_of(ordered(trades), prices, {"mid_before": "mid"}, when="before")
     if isinstance(after, int):
@@ -124,7 +124,7 @@ def kyle_windows(
     and ``touched``.
 
     Raises:
-        ValueError: the trades were not all signed by ``sign_source``, or ``every`` is no length of time above 0.
+        ValueError: the trades were not all signed by ``sign_source``, or ``every`` is not a length of time above 0.
     """
     spans = windows(trades, every)
     made = (
@@ -150,7 +150,7 @@ def amihud(
     ``start``, ``end``, ``amihud`` (1/share), ``trades`` (with both mids) and ``touched``.
 
     Raises:
-        ValueError: ``every`` is no length of time above 0.
+        ValueError: ``every`` is not a length of time above 0.
     """
     spans = windows(trades, every)
     moved = (pl.col("mid_after") - pl.col("mid_before")).abs() / (pl.col("price") * pl.col("size"))
@@ -185,7 +185,7 @@ def roll_windows(
     count within a window only.
 
     Raises:
-        ValueError: ``every`` is no length of time above 0.
+        ValueError: ``every`` is not a length of time above 0.
     """
     spans = windows(trades, every)
     rows = placed(ordered(trades), spans)

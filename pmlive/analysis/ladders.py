@@ -35,7 +35,7 @@ def ladder_measures(ladders: pl.DataFrame, *, levels: int | None = 1, cents: flo
     """Measure every book of a frame of ladders.
 
     The list columns give way to ``mid`` and ``spread`` (dollars a share), ``spread_cents``, ``spread_bps``,
-    ``weighted_mid``, ``imbalance`` (of so many levels, None: of all), ``depth_bid`` and ``depth_ask`` (shares no
+    ``weighted_mid``, ``imbalance`` (of the best levels, None: of all), ``depth_bid`` and ``depth_ask`` (shares no
     further than so many cents from the mid, the edge included); the other columns stay.
 
     Raises:
@@ -55,7 +55,7 @@ def ladder_measures(ladders: pl.DataFrame, *, levels: int | None = 1, cents: flo
 
 
 def slippage_by_shares(ladders: pl.DataFrame, *, side: TakerSide, shares: float) -> pl.DataFrame:
-    """Walk every book of a frame until so many shares are bought or sold, before fees.
+    """Walk every book of a frame until a number of shares is bought or sold, before fees.
 
     The list columns give way to ``filled_shares``, ``filled_dollars``, ``vwap`` (null where nothing is filled),
     ``slippage`` (dollars a share against the mid, above 0 where it costs), ``slippage_bps`` (1/10000 of the mid) and
@@ -68,7 +68,7 @@ def slippage_by_shares(ladders: pl.DataFrame, *, side: TakerSide, shares: float)
 
 
 def slippage_by_dollars(ladders: pl.DataFrame, *, side: TakerSide, dollars: float) -> pl.DataFrame:
-    """Walk every book of a frame until so many dollars are spent or received; as ``slippage_by_shares``.
+    """Walk every book of a frame until an amount of dollars is spent or received; as ``slippage_by_shares``.
 
     Raises:
         ValueError: ``dollars`` is not above 0, or ``side`` is neither ``"buy"`` nor ``"sell"``.

@@ -1,4 +1,4 @@
-"""How much a probability moves, as it is and as its logit."""
+"""Volatility of a probability, as it is and as its logit."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -71,7 +71,7 @@ def sample_mids(
     empty or a gap lasts) and ``touched``.
 
     Raises:
-        ValueError: ``step`` is no length of time above 0.
+        ValueError: ``step`` is not a length of time above 0.
     """
     grid = windows(prices, step).select("token_id", ts_recv="start")
     inside = as_of(grid, prices, {"mid": "mid", "_quoted": "ts_recv"}).filter(pl.col("_quoted").is_not_null())
@@ -96,7 +96,7 @@ def variance_windows(
     in.
 
     Raises:
-        ValueError: ``every`` or ``step`` is no length of time above 0, or ``tick`` is not between 0 and 0.5.
+        ValueError: ``every`` or ``step`` is not a length of time above 0, or ``tick`` is not between 0 and 0.5.
     """
     spans = windows(prices, every)
     steps = placed(_steps(prices, step, tick, gaps), spans)
@@ -126,7 +126,7 @@ def signature(
     left out because a gap lies within them.
 
     Raises:
-        ValueError: a step is no length of time above 0, or ``tick`` is not between 0 and 0.5.
+        ValueError: a step is not a length of time above 0, or ``tick`` is not between 0 and 0.5.
     """
     return pl.concat(
         _steps(prices, step, tick, gaps)
@@ -155,7 +155,7 @@ def martingale_check(prices: pl.DataFrame, *, step: Every = "1s", gaps: pl.DataF
     is no mid; the change over such a time counts as one.
 
     Raises:
-        ValueError: ``step`` is no length of time above 0.
+        ValueError: ``step`` is not a length of time above 0.
     """
     mid, at = pl.col("mid"), pl.col("ts_recv")
     found = (

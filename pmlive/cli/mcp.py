@@ -21,8 +21,7 @@ from pmlive import logs
 from pmlive.cli.options import Places, add_command
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
-from pmlive.mcp.stdio import run_stdio
-from pmlive.mcp.wire import claim
+from pmlive.mcp.stdio import claim_pipes, run_stdio
 from pmlive.settings import NAMES, SECRET_NAMES
 
 if TYPE_CHECKING:
@@ -92,9 +91,9 @@ def _mcp(options: Namespace, out: Output, stop: Stop) -> int:
     if options.print_config is not None:
         _print_config(options, out)
         return 0
-    wire = claim()
+    pipes = claim_pipes()
     with stop.held():
-        run_stdio(wire, partial(_toolkit, options), lambda: stop.wished)
+        run_stdio(pipes, partial(_toolkit, options), lambda: stop.wished)
     return _exit()
 
 

@@ -1,4 +1,4 @@
-"""What the venue says, as typed values.
+"""Events: what the venue sends, as typed values.
 
 Prices and sizes are the venue's decimal text, untouched: the text is what its book hash covers. ``Book`` turns them
 into numbers once. Times are as sent, in ``timestamp``; ``epoch_ns`` reads them, in whatever unit.

@@ -1,4 +1,4 @@
-"""What every event is made of, and what is said of the connection itself."""
+"""Types that events share, and events of the connection itself."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -33,12 +33,12 @@ SECONDS_BELOW = 9_000_000_000
 # number fits 64 bits when it is read as nanoseconds.
 Timestamp: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1_000_000_000 * SECONDS_BELOW)]
 
-# A price that nothing but its value matters of.
+# A price of which only the value matters.
 Probability: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 def epoch_ns(timestamp: int) -> int:
-    """Read a venue timestamp, in the unit that its magnitude tells, as nanoseconds since 1970.
+    """Read a venue timestamp, in the unit that its magnitude shows, as nanoseconds since 1970.
 
     >>> epoch_ns(1672290701), epoch_ns(1672290701000), epoch_ns(1672290701000001)
     (1672290701000000000, 1672290701000000000, 1672290701000001000)
@@ -51,7 +51,7 @@ def epoch_ns(timestamp: int) -> int:
 
 
 class Control(msgspec.Struct, frozen=True, gc=False):
-    """A word of the connection itself: an answer to a ping, an acknowledgement, a refusal."""
+    """A message about the connection itself: an answer to a ping, an acknowledgement, a refusal."""
 
     word: str
     detail: str = ""
@@ -68,7 +68,7 @@ class Unknown(msgspec.Struct, frozen=True, gc=False):
 class Malformed(msgspec.Struct, frozen=True, gc=False):
     """A message that could not be read: its first 1 kB, why, and the ids of tokens and markets in it.
 
-    Without ``names`` nobody can say what it was about.
+    Without ``names`` it is unknown what it was about.
     """
 
     raw: str

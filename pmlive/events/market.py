@@ -1,4 +1,4 @@
-"""What the venue says of markets and their books, to everybody."""
+"""Events of markets and their books, which everybody receives."""
 
 from decimal import Decimal
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What comes from beside the order books: activity anywhere, prices from outside, comments, games."""
+"""Events beside the order books: activity anywhere, prices from outside, comments, games."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""What the venue says of the user's own orders and trades."""
+"""Events of the user's own orders and trades."""
 
 import msgspec
 

@@ -1,9 +1,8 @@
 """Recordings for other tools: arrays for hftbacktest, CSV files, a DuckDB database."""
 
-from pmlive.export.csv_files import to_csv
-from pmlive.export.duckdb_file import to_duckdb
-from pmlive.export.hft import to_hftbacktest
+from pmlive.export.hftbacktest import to_hftbacktest
 from pmlive.export.report import Exported, ExportedFile, ExportedToken, SkippedToken
+from pmlive.export.tabular import to_csv, to_duckdb
 
 __all__ = [
     "Exported",

@@ -1,4 +1,4 @@
-"""What an export wrote, and what it left out."""
+"""Reports of exports: what was written, and what was left out."""
 
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -26,7 +26,7 @@ class ExportedToken(msgspec.Struct, frozen=True, kw_only=True):
     """The events of one token; times are nanoseconds since 1970, by the recorder's clock after the shift.
 
     ``breaks`` counts the times that the book was cleared because it could not be trusted, ``split`` the events that
-    are told twice because they came late. ``tick_size`` is the finest that was stated, None where none was.
+    are there twice because they came late. ``tick_size`` is the finest that was stated, None where none was.
     """
 
     token_id: str
@@ -66,17 +66,17 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rows(self) -> int:
-        """Count the rows of all files."""
+        """The rows of all files."""
         return sum(file.rows for file in self.files)
 
     @property
     def bytes(self) -> int:
-        """Count the bytes of all files."""
+        """The bytes of all files."""
         return sum(file.bytes for file in self.files)
 
     @property
     def whole(self) -> bool:
-        """Tell whether everything that was recorded is in it."""
+        """Whether everything that was recorded is in it."""
         return not (self.skipped or self.unsealed or self.missing)
 
 

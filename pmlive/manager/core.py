@@ -27,12 +27,13 @@ from pmlive.manager.symbols import Provider, price_keys, rows_of
 from pmlive.manager.venues import VenueName, venue_meant
 from pmlive.manager.views import AwaitedError, BookView, view
 from pmlive.markets import Market, find
+from pmlive.markets.directory import Directory
 from pmlive.pipeline import Token
 from pmlive.settings import Venue
 from pmlive.store import RecorderOptions
 
 if TYPE_CHECKING:
-    from pmlive.mcp.http import Served
+    from pmlive.mcp.http import McpEndpoint
     from pmlive.sim import SimulatedVenue
     from pmlive.widgets import Dashboard
 
@@ -370,7 +371,7 @@ class Manager:
         kind = cast("type[Dashboard]", import_module("pmlive.widgets").Dashboard)
         return kind.of(self, token_id, rate=rate, charts=charts)
 
-    def serve_mcp(self, port: int = 0, *, recordings: str | Path | None = None, private: bool = False) -> "Served":
+    def serve_mcp(self, port: int = 0, *, recordings: str | Path | None = None, private: bool = False) -> "McpEndpoint":
         """Let Claude and other MCP clients of this computer use this manager; the same again if they may already.
 
         Every request must bear the ``token`` of what this gives, whose ``config()`` is what to tell clients.
@@ -385,7 +386,7 @@ class Manager:
             OSError: the port cannot be had.
             ValueError: the manager is served already, at another port, or without what is the user's own.
         """
-        serve = cast("Callable[..., Served]", import_module("pmlive.mcp").serve)
+        serve = cast("Callable[..., McpEndpoint]", import_module("pmlive.mcp").serve)
         return serve(self, port, recordings=recordings, private=private)
 
     def find(self, text: str) -> list[Market]:
@@ -509,12 +510,7 @@ class Manager:
         """List the tokens that a market and its outcome, or an outcome alone, may mean."""
         markets = self._engine.markets.values()
         if outcome is None:
-            return [
-                token
-                for market in markets
-                for name, token in market.tokens.items()
-                if name.casefold() == named.casefold()
-            ]
+            return Directory(markets).meant(named)
         return [market.token_of(outcome) for market in markets if named in (market.slug, market.condition_id)]
 
 

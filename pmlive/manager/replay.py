@@ -20,7 +20,7 @@ from pmlive.manager.resolve import Wanted
 from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus, Dialling, ReplayStatus, Visit
 from pmlive.markets import Market, Series
 from pmlive.records import Kind, Opened, read_note
-from pmlive.replay import Player, RecordedNames, Speed, Timeline, recorded_markets
+from pmlive.replay import Player, RecordedCatalogue, Speed, Timeline, recorded_markets
 from pmlive.settings import Venue
 from pmlive.store import Record
 from pmlive.times import Time, moment, nanoseconds
@@ -42,7 +42,7 @@ class Played:
         self.player = Player(timeline, self, speed=speed, paused=paused)
         # Rows have the numbers that they have in the recording.
         self.desk = Desk(clock=self.clock, rows=options.rows, age=options.age, depth=options.depth, making="numbered")
-        self.catalogue = RecordedNames(markets)
+        self.catalogue = RecordedCatalogue(markets)
         self.errors: dict[Channel, PmliveError] = {}
         self.settled: set[str] = set()
         self.gone: dict[str, int] = {}

@@ -1,24 +1,50 @@
-"""The tools that read: markets of the catalogue, books now and then, and recordings. They run in worker threads."""
+"""The tools that read: markets of the catalogue, books now and in the past, and recordings.
 
-from collections.abc import Sequence
+They run in worker threads, and change nothing. Callers name recordings, and never paths.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
+from typing import cast
 
 import msgspec
+import polars as pl
 
-from pmlive.errors import BookError, PmliveError, UnknownMarketError
+from pmlive.errors import BookError, PmliveError, StoreError, UnknownMarketError
+from pmlive.gaps import ENDLESS, GapIndex
 from pmlive.manager import Manager
 from pmlive.markets import Market, clean
-from pmlive.mcp.answers import Book, Markets, Quality, RefusalError, Rows, asked
-from pmlive.mcp.asks import FindMarkets, GetBook, GetQuality, QueryRecording
-from pmlive.mcp.library import Library
-from pmlive.mcp.naming import Directory
-from pmlive.mcp.privacy import REFUSAL, is_private, public_tables
-from pmlive.mcp.querying import chosen, grouped, overlapping, touched
-from pmlive.mcp.realtime import why_stale
-from pmlive.mcp.texts import Row, plain, utc, utc_now
-from pmlive.recording import Quality as Report
-from pmlive.recording import RecordedBook, Recording
-from pmlive.times import moment, nanoseconds
+from pmlive.markets.directory import Directory
+from pmlive.mcp.definitions import (
+    BookResponse,
+    FindMarkets,
+    GetBook,
+    GetQuality,
+    MarketsResponse,
+    QualityResponse,
+    QueryRecording,
+    RowsResponse,
+)
+from pmlive.mcp.realtime import stale_reason
+from pmlive.mcp.safety import (
+    PRIVATE_REFUSAL,
+    RefusalError,
+    Row,
+    is_private,
+    public_tables,
+    refusal,
+    safe_row,
+    token_label,
+    token_row,
+    utc,
+    utc_now,
+)
+from pmlive.recording import Quality, RecordedBook, Recording, open_recording, recordings, sample
+from pmlive.settings import data_dir
+from pmlive.times import interval, moment, nanoseconds
 
 __all__ = ["History"]
 
@@ -26,120 +52,137 @@ __all__ = ["History"]
 _PATIENCE = 1.0
 # An answer is read by a model: rows beyond so many bytes are left for the next question.
 _MOST_BYTES = 40_000
-_GAPS = 5
+_MOST_GAPS = 5
+# Of the lists that a book consists of, the best levels.
+_LEVELS = 10
+# What identifies rows, and is not counted or averaged.
+_KEYS = ("seq", "ts_event", "ts_recv", "conn", "token_id", "market")
+_OF_NUMBERS: Mapping[str, Callable[[str], pl.Expr]] = {
+    "min": lambda name: pl.col(name).min(),
+    "max": lambda name: pl.col(name).max(),
+    "mean": lambda name: pl.col(name).mean(),
+    "sum": lambda name: pl.col(name).sum(),
+}
+_OF_ANYTHING: Mapping[str, Callable[[str], pl.Expr]] = {
+    "first": lambda name: pl.col(name).first(),
+    "last": lambda name: pl.col(name).last(),
+}
+
+_RECORDING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+# What comes with pmlive, by the names that callers use.
+_SAMPLES = {"sample": "", "sample-evening": "evening", "sample-updown": "updown"}
 
 
 class History:
-    """Tools that change nothing.
+    """The tools that read.
 
     Args:
         manager: whose catalogue and books.
-        library: the recordings.
-        private: whether the user's own orders and trades are told, too.
+        root: the folder of the recordings that callers may name, by default the one that recordings go to.
+        private: whether the user's own orders and trades are answered, too.
     """
 
-    def __init__(self, manager: Manager, library: Library, *, private: bool = True) -> None:
+    def __init__(self, manager: Manager, root: Path | None = None, *, private: bool = True) -> None:
         self._manager = manager
-        self._library = library
+        self._recordings = _NamedRecordings(manager, data_dir() if root is None else root)
         self._private = private
 
-    def find_markets(self, ask: FindMarkets) -> Markets:
+    def find_markets(self, params: FindMarkets) -> MarketsResponse:
         """Find markets by words or names."""
         try:
-            found = self._manager.find(ask.query)
+            found = self._manager.find(params.query)
         except (PmliveError, ValueError) as error:
-            raise asked(error) from error
-        return Markets(
+            raise refusal(error) from error
+        return MarketsResponse(
             as_of=utc_now(),
             trust="the venue's catalogue; titles are strangers' words",
-            markets=[_market(market) for market in found[: ask.limit]],
+            markets=[_market(market) for market in found[: params.limit]],
             found=len(found),
         )
 
     # --- books ---
 
-    def get_book(self, ask: GetBook) -> Book:
-        """Tell a book of the live feed, or of a recording at a time."""
-        if ask.recording is not None:
-            return self._recorded_book(ask, self._library.open(ask.recording))
-        if ask.at is not None:
+    def get_book(self, params: GetBook) -> BookResponse:
+        """Return a book of the live feed, or of a recording at a time."""
+        if params.recording is not None:
+            return self._recorded_book(params, self._recordings.open(params.recording))
+        if params.at is not None:
             raise RefusalError("at needs recording, for the live feed has the present book alone; name a recording too")
-        return self._live_book(ask)
+        return self._live_book(params)
 
-    def _live_book(self, ask: GetBook) -> Book:
+    def _live_book(self, params: GetBook) -> BookResponse:
         try:
-            book = self._manager.book(ask.token, ask.outcome, depth=ask.depth, patience=_PATIENCE)
+            book = self._manager.book(params.token, params.outcome, depth=params.depth, patience=_PATIENCE)
         except BookError as error:
-            names = Directory(self._manager.markets)
-            token_id = names.find(ask.token, ask.outcome)
-            return _book(names, token_id, utc_now(), why_stale(error))
+            directory = Directory(self._manager.markets)
+            token_id = _only_meant(directory, params.token, params.outcome)
+            return _book(directory, token_id, utc_now(), stale_reason(error))
         except UnknownMarketError as error:
             raise RefusalError(
                 "no such token is subscribed, or several are meant; call subscribe_orderbook_updates first, or give a "
                 "whole token id"
             ) from error
-        told = _empty(book.token_id, book.market, book.label, utc_now(), book.state)
-        return _with_levels(told, book.bids, book.asks, book.ts_recv)
+        empty = _empty(book.token_id, book.market, book.label, utc_now(), book.state)
+        return _with_levels(empty, book.bids, book.asks, book.ts_recv)
 
-    def _recorded_book(self, ask: GetBook, recording: Recording) -> Book:
-        at = recording.last_time if ask.at is None else _time(ask.at)
+    def _recorded_book(self, params: GetBook, recording: Recording) -> BookResponse:
+        at = recording.last_time if params.at is None else _time(params.at)
         if at is None:
             raise RefusalError("the recording is empty; name another")
         try:
-            book = recording.book_at(ask.token, at, ask.outcome)
+            book = recording.book_at(params.token, at, params.outcome)
         except (PmliveError, ValueError) as error:
-            raise asked(error) from error
-        names = Directory(recording.markets)
-        trust = book.quality if book.levels is not None else _why_stale(book, recording)
-        told = _book(names, book.token_id, utc(book.at), trust)
+            raise refusal(error) from error
+        directory = Directory(recording.markets)
+        trust = book.quality if book.levels is not None else _recorded_stale_reason(book, recording)
+        empty = _book(directory, book.token_id, utc(book.at), trust)
         if book.levels is None:
-            return told
-        return _with_levels(told, book.levels.bids[: ask.depth], book.levels.asks[: ask.depth], book.ts_recv)
+            return empty
+        return _with_levels(empty, book.levels.bids[: params.depth], book.levels.asks[: params.depth], book.ts_recv)
 
     # --- recordings ---
 
-    def query_recording(self, ask: QueryRecording) -> Rows:
-        """Give rows of a table, or one row of numbers for each token and interval."""
-        if is_private(ask.table) and not self._private:
-            raise RefusalError(REFUSAL)
-        if ask.every is not None and ask.aggregate is None:
+    def query_recording(self, params: QueryRecording) -> RowsResponse:
+        """Return rows of a table, or one row of numbers for each token and interval."""
+        if is_private(params.table) and not self._private:
+            raise RefusalError(PRIVATE_REFUSAL)
+        if params.every is not None and params.aggregate is None:
             raise RefusalError(
                 "every needs aggregate: say how the rows of an interval become one, such as last or mean"
             )
-        recording = self._library.open(ask.recording)
-        start, end = _optional(ask.start), _optional(ask.end)
-        token_id = None if ask.token is None else _token(recording, ask.token, ask.outcome)
-        scanned = recording.scan(ask.table, token=token_id, start=start, end=end)
-        frame = (chosen if ask.aggregate is None else grouped)(scanned, ask).collect()
-        gaps = overlapping(recording.gap_index, token_id, start, end)
-        rows = (frame.tail(ask.limit) if ask.last else frame.head(ask.limit)).to_dicts()
-        given = _within(
-            [plain(row) for row in (touched(rows, recording.gap_index, ask.every) if ask.every else rows)],
-            last=ask.last,
-        )
-        return Rows(
+        recording = self._recordings.open(params.recording)
+        start, end = _optional(params.start), _optional(params.end)
+        token_id = None if params.token is None else _token(recording, params.token, params.outcome)
+        scanned = recording.scan(params.table, token=token_id, start=start, end=end)
+        frame = (_select if params.aggregate is None else _aggregate)(scanned, params).collect()
+        gaps = _gaps_within(recording.gap_index, token_id, start, end)
+        rows = (frame.tail(params.limit) if params.last else frame.head(params.limit)).to_dicts()
+        if params.every is not None:
+            rows = _with_gaps_marked(rows, recording.gap_index, params.every)
+        kept = _as_many_as_fit([safe_row(row) for row in rows], last=params.last)
+        return RowsResponse(
             as_of=utc_now(),
             trust=f"{len(gaps)} gaps touch this range, what came in them is missing" if gaps else "no gaps here",
-            rows=given,
-            more=len(given) < frame.height,
-            gaps=[plain(gap) for gap in gaps[:_GAPS]],
+            rows=kept,
+            more=len(kept) < frame.height,
+            gaps=[safe_row(gap) for gap in gaps[:_MOST_GAPS]],
             gaps_total=len(gaps),
         )
 
-    def get_recording_quality(self, ask: GetQuality) -> Quality:
-        """Tell what a recording is worth, or list the recordings."""
-        if ask.recording is None:
-            return self._list(ask.limit)
-        recording = self._library.open(ask.recording)
-        told = recording.quality()
-        names = Directory(recording.markets)
-        row = {"name": ask.recording, **_quality(told, names, ask.limit)}
-        return Quality(as_of=utc_now(), trust=_verdict(told), recording=row)
+    def get_recording_quality(self, params: GetQuality) -> QualityResponse:
+        """Return the quality of a recording, or list the recordings."""
+        if params.recording is None:
+            return self._list(params.limit)
+        recording = self._recordings.open(params.recording)
+        report = recording.quality()
+        directory = Directory(recording.markets)
+        row = {"name": params.recording, **_quality(report, directory, params.limit)}
+        return QualityResponse(as_of=utc_now(), trust=_verdict(report), recording=row)
 
-    def _list(self, limit: int) -> Quality:
-        names = sorted(self._library.names())
-        rows = [self._listed(name, self._library.open(name)) for name in names[:limit]]
-        return Quality(
+    def _list(self, limit: int) -> QualityResponse:
+        names = sorted(self._recordings.names())
+        rows = [self._listed(name, self._recordings.open(name)) for name in names[:limit]]
+        return QualityResponse(
             as_of=utc_now(), trust=f"{len(names)} recordings; name one to learn its quality", recordings=rows
         )
 
@@ -155,9 +198,12 @@ class History:
         }
 
 
+# --- markets and books ---
+
+
 def _market(market: Market) -> Row:
     outcomes = zip(market.outcomes, market.token_ids, strict=False)
-    told = {
+    row = {
         "condition_id": market.condition_id,
         "question": market.question,
         "slug": market.slug,
@@ -168,15 +214,24 @@ def _market(market: Market) -> Row:
         "volume": market.volume,
         "tokens": [{"token_id": token_id, "outcome": outcome} for outcome, token_id in outcomes],
     }
-    return plain({name: value for name, value in told.items() if value is not None})
+    return safe_row({name: value for name, value in row.items() if value is not None})
 
 
-def _book(names: Directory, token_id: str, as_of: str, trust: str) -> Book:
-    return _empty(token_id, names.condition(token_id), names.label(token_id), as_of, trust)
+def _only_meant(directory: Directory, named: str, outcome: str | None) -> str:
+    """Return the token that is meant, or nothing where none is, or several are."""
+    if named in directory.tokens:
+        return named
+    meant = directory.meant(named, outcome)
+    return meant[0] if len(meant) == 1 else ""
 
 
-def _empty(token_id: str, condition_id: str, label: str, as_of: str, trust: str) -> Book:
-    return Book(
+def _book(directory: Directory, token_id: str, as_of: str, trust: str) -> BookResponse:
+    condition_id = directory.tokens[token_id][0].condition_id if token_id in directory.tokens else ""
+    return _empty(token_id, condition_id, token_label(directory, token_id), as_of, trust)
+
+
+def _empty(token_id: str, condition_id: str, label: str, as_of: str, trust: str) -> BookResponse:
+    return BookResponse(
         as_of=as_of,
         trust=trust,
         token_id=token_id,
@@ -193,8 +248,11 @@ def _empty(token_id: str, condition_id: str, label: str, as_of: str, trust: str)
 
 
 def _with_levels(
-    book: Book, bids: Sequence[tuple[float, float]], asks: Sequence[tuple[float, float]], ts_recv: datetime | None
-) -> Book:
+    book: BookResponse,
+    bids: Sequence[tuple[float, float]],
+    asks: Sequence[tuple[float, float]],
+    ts_recv: datetime | None,
+) -> BookResponse:
     best_bid, best_ask = (side[0][0] if side else None for side in (bids, asks))
     mid, spread = None, None
     if best_bid is not None and best_ask is not None:
@@ -211,32 +269,35 @@ def _with_levels(
     )
 
 
-def _why_stale(book: RecordedBook, recording: Recording) -> str:
+def _recorded_stale_reason(book: RecordedBook, recording: Recording) -> str:
     at = nanoseconds(book.at)
     causes = dict.fromkeys(gap.cause for gap in recording.gap_index.between(book.token_id, at, at + 1_000, conns=()))
     return f"stale: {', '.join(causes) or 'no book was known'}"
+
+
+# --- queries ---
 
 
 def _token(recording: Recording, named: str, outcome: str | None) -> str:
     try:
         return recording.token(named, outcome)
     except UnknownMarketError as error:
-        raise asked(error) from error
+        raise refusal(error) from error
 
 
 def _time(text: str) -> int:
     try:
         return nanoseconds(text)
     except ValueError as error:
-        raise RefusalError("a time is not one; write it as 2026-11-23T02:14:07Z") from error
+        raise RefusalError("invalid time; expected ISO 8601, such as 2026-11-23T02:14:07Z") from error
 
 
 def _optional(text: str | None) -> int | None:
     return None if text is None else _time(text)
 
 
-def _within(rows: list[Row], *, last: bool) -> list[Row]:
-    """Give as many rows as fit into an answer, from the end that was asked for."""
+def _as_many_as_fit(rows: list[Row], *, last: bool) -> list[Row]:
+    """Return as many rows as fit into an answer, from the end that was asked for."""
     kept: list[Row] = []
     size = 0
     for row in reversed(rows) if last else rows:
@@ -247,34 +308,158 @@ def _within(rows: list[Row], *, last: bool) -> list[Row]:
     return kept[::-1] if last else kept
 
 
-def _quality(told: Report, names: Directory, limit: int) -> Row:
-    """Tell the main numbers of a report, and so many of its tokens and faults."""
-    whole = told.to_dict()
+def _select(rows: pl.LazyFrame, params: QueryRecording) -> pl.LazyFrame:
+    """Return the first rows, or the last, and one more, which shows whether there are more."""
+    schema = rows.collect_schema()
+    names = _columns(schema, params)
+    selected = rows.select(_column(name, schema[name]) for name in names)
+    return selected.tail(params.limit + 1) if params.last else selected.head(params.limit + 1)
+
+
+def _aggregate(rows: pl.LazyFrame, params: QueryRecording) -> pl.LazyFrame:
+    """Return one row for each token, and for each of its intervals if they were asked for."""
+    schema = rows.collect_schema()
+    by = [pl.col("token_id")] if "token_id" in schema else []
+    if params.every is not None:
+        by = [pl.col("ts_recv").dt.truncate(params.every).alias("time"), *by]
+    values = [pl.len().alias("rows"), *(_aggregates(schema, params))]
+    grouped = rows.group_by(by).agg(values).sort([one.meta.output_name() for one in by]) if by else rows.select(values)
+    return grouped.tail(params.limit + 1) if params.last else grouped.head(params.limit + 1)
+
+
+def _gaps_within(gaps: GapIndex, token_id: str | None, start: int | None, end: int | None) -> list[Row]:
+    """List the gaps of a token, or all, that touch a range of receive times (nanoseconds since 1970)."""
+    found = gaps.between(token_id, start or 0, ENDLESS if end is None else end, conns=())
+    return [
+        {
+            "token_id": gap.token_id,
+            "started": moment(gap.started),
+            "ended": None if gap.ended is None else moment(gap.ended),
+            "cause": gap.cause,
+        }
+        for gap in found
+    ]
+
+
+def _with_gaps_marked(rows: list[Row], gaps: GapIndex, every: str) -> list[Row]:
+    """Mark the intervals that a gap touches; ``time`` of a row is the start of its interval."""
+    length = interval(every)
+    marked: list[Row] = []
+    for row in rows:
+        start = nanoseconds(cast("datetime", row["time"]))
+        token_id = cast("str | None", row.get("token_id"))
+        marked.append(row | {"touched": bool(gaps.between(token_id, start, start + length, conns=()))})
+    return marked
+
+
+def _columns(schema: pl.Schema, params: QueryRecording) -> list[str]:
+    if params.columns is None:
+        return list(schema)
+    unknown = [name for name in params.columns if name not in schema]
+    if unknown:
+        raise RefusalError(f"{len(unknown)} of the columns are not in this table; ask for some of: {', '.join(schema)}")
+    return list(dict.fromkeys(params.columns))
+
+
+def _aggregates(schema: pl.Schema, params: QueryRecording) -> list[pl.Expr]:
+    names = [name for name in _columns(schema, params) if name not in _KEYS]
+    how = params.aggregate or "count"
+    if how in _OF_ANYTHING:
+        return [_OF_ANYTHING[how](name) for name in names if not schema[name].is_nested()]
+    if how in _OF_NUMBERS:
+        return [_OF_NUMBERS[how](name) for name in names if schema[name].is_numeric()]
+    return []
+
+
+def _column(name: str, kind: pl.DataType) -> pl.Expr:
+    return pl.col(name).list.head(_LEVELS) if isinstance(kind, pl.List) else pl.col(name)
+
+
+# --- quality ---
+
+
+def _quality(report: Quality, directory: Directory, limit: int) -> Row:
+    """Return the main numbers of a report, and the first of its tokens and faults."""
+    whole = report.to_dict()
     tokens = [
-        names.token(token.token_id)
+        token_row(directory, token.token_id)
         | {"coverage": round(token.coverage, 6), "checks": msgspec.to_builtins(token.checks)}
-        for token in told.tokens[:limit]
+        for token in report.tokens[:limit]
     ]
     faults = [
         {"cause": fault.cause, "started": fault.started, "ended": fault.ended, "tokens": len(fault.token_ids)}
-        for fault in told.faults[:limit]
+        for fault in report.faults[:limit]
     ]
     kept = ("ok", "coverage", "first_time", "last_time", "checks", "latency", "skipped", "mirror", "unsealed")
-    return plain({name: whole[name] for name in kept}) | {
-        "damaged_files": len(told.damaged),
-        "minutes_to_distrust": told.distrust["minute"].n_unique(),
-        "faults": [fault | {name: _moment(fault[name]) for name in ("started", "ended")} for fault in faults],
-        "faults_total": len(told.faults),
+    return safe_row({name: whole[name] for name in kept}) | {
+        "damaged_files": len(report.damaged),
+        "minutes_to_distrust": report.distrust["minute"].n_unique(),
+        "faults": [fault | {name: _utc_of(fault[name]) for name in ("started", "ended")} for fault in faults],
+        "faults_total": len(report.faults),
         "tokens": tokens,
-        "tokens_total": len(told.tokens),
+        "tokens_total": len(report.tokens),
     }
 
 
-def _moment(time: object) -> str | None:
+def _utc_of(time: object) -> str | None:
     return utc(moment(time)) if isinstance(time, int) else None
 
 
-def _verdict(told: Report) -> str:
-    if told.ok:
+def _verdict(report: Quality) -> str:
+    if report.ok:
         return "nothing was missed, found wrong or damaged"
-    return f"{len(told.faults)} faults, {told.mismatches} mismatches, {len(told.damaged)} damaged files"
+    return f"{len(report.faults)} faults, {report.mismatches} mismatches, {len(report.damaged)} damaged files"
+
+
+# --- recordings by name ---
+
+
+class _NamedRecordings:
+    """The recordings in a folder, the one that the manager is making, and the samples that come with pmlive.
+
+    Args:
+        manager: whose recording is among them while it is made.
+        root: the folder.
+    """
+
+    def __init__(self, manager: Manager, root: Path) -> None:
+        self._manager = manager
+        self._root = root
+        self._opened: dict[Path, Recording] = {}
+        self._opening = threading.Lock()
+
+    def names(self) -> dict[str, Path]:
+        """Return the folder of each name."""
+        root = self._root.resolve()
+        listed = [Path(info.path).resolve() for info in recordings(root)] if root.is_dir() else []
+        live = self._live()
+        folders = [path for path in listed if root in (path, path.parent)] + ([live] if live else [])
+        others = {name: path for name, path in _samples().items() if path.resolve() not in folders}
+        return others | {path.name: path for path in folders if _RECORDING_NAME.fullmatch(path.name)}
+
+    def open(self, name: str) -> Recording:
+        """Open a recording, or return the one that is open.
+
+        Raises:
+            RefusalError: there is no recording of this name.
+        """
+        folder = self.names().get(name)
+        if folder is None:
+            raise RefusalError(
+                "there is no recording of this name; call get_recording_quality without one to list them"
+            )
+        with self._opening:
+            if folder not in self._opened:
+                self._opened[folder] = open_recording(folder)
+            return self._opened[folder]
+
+    def _live(self) -> Path | None:
+        recording = self._manager.report().recording
+        return None if recording is None else Path(recording.folder).resolve()
+
+
+def _samples() -> dict[str, Path]:
+    try:
+        return {known: sample(name) for known, name in _SAMPLES.items()}
+    except StoreError:
+        return {}

@@ -1,17 +1,24 @@
-"""Serving clients of this computer over HTTP from the process that holds the manager, such as a notebook's kernel.
+"""Service over HTTP to clients of this computer, from the process that holds the manager, such as a notebook's kernel.
 
 Other users of this computer, and pages in its browsers, can reach what listens on it. So every request must bear a
-token that is made here, and that only the caller of ``serve_mcp`` is told.
+token that is made here, and that only the caller of ``serve_mcp`` gets. Pages do not have it either; that foreign names
+and origins are refused, too, is a second lock.
 """
 
 import asyncio
+import hmac
+import json
+import os
+import re
 import secrets
+import shlex
 import socket
+import tempfile
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import httpx2
 import uvicorn
@@ -20,14 +27,13 @@ from mcp.server.lowlevel import Server
 from mcp.server.subscriptions import ListenHandler
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pmlive.credentials import Secret
-from pmlive.mcp.configuration import ConfigKind, bearer, config, write_config
-from pmlive.mcp.connections import Connections, Limits
-from pmlive.mcp.gate import Gate
-from pmlive.mcp.pushes import Pushes
-from pmlive.mcp.server import server
-from pmlive.mcp.sessions import Sessions
+from pmlive.mcp.connections import ConnectionLimiter, ConnectionLimits, SessionLimiter
+from pmlive.mcp.notifications import Notifier
+from pmlive.mcp.server import build_server
 from pmlive.mcp.toolkit import Toolkit
 from pmlive.threads import single
 
@@ -36,7 +42,9 @@ if TYPE_CHECKING:
 
     from pmlive.manager import Manager
 
-__all__ = ["Served", "Site", "serve"]
+__all__ = ["ConfigKind", "HttpServer", "McpEndpoint", "bearer", "serve"]
+
+ConfigKind: TypeAlias = Literal["all", "code", "json"]
 
 _HOST = "127.0.0.1"
 _PATH = "/mcp"
@@ -51,65 +59,75 @@ _PATIENCE = 5.0
 # Streams say nothing for as long as nothing happens.
 _CLIENT = httpx2.Timeout(30.0, read=300.0)
 
-_all: "dict[Manager, Served]" = {}
+_SCHEME = b"bearer"
+# Whole and exact: a prefix would take http://localhost:80@evil.example for this computer.
+_HOST_HEADER = re.compile(rb"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE)
+_ORIGIN_HEADER = re.compile(rb"https?://" + _HOST_HEADER.pattern, re.IGNORECASE)
+
+# What is refused costs as little as can be: nothing more is read from that connection.
+_CLOSE = {"connection": "close"}
+
+_endpoints: "dict[Manager, McpEndpoint]" = {}
 _opening = threading.Lock()
 
 
-class Served:
+class McpEndpoint:
     """A manager that MCP clients of this computer can reach, if they are told ``url`` and ``token``."""
 
     def __init__(self, toolkit: Toolkit, port: int) -> None:
         self._toolkit = toolkit
-        self._site = Site(server(toolkit), port)
-        self.url = self._site.url
-        self.port = self._site.port
+        self._server = HttpServer(build_server(toolkit), port)
+        self.url = self._server.url
+        self.port = self._server.port
         self.private = toolkit.private
         self.closed = False
 
     @property
     def token(self) -> str:
-        """Give the token that every request must bear; who has it has this manager."""
-        return self._site.token
+        """The token that every request must bear; who has it has this manager."""
+        return self._server.token
 
     @property
     def headers(self) -> dict[str, str]:
-        """Give the header that bears the token."""
+        """The header that bears the token."""
         return bearer(self.token)
 
     def transport(self) -> "AbstractAsyncContextManager[TransportStreams]":
-        """Give what connects a client of the SDK: ``Client(served.transport())``."""
-        return self._site.transport()
+        """Return what connects a client of the SDK: ``Client(served.transport())``."""
+        return self._server.transport()
 
     def config(self, kind: ConfigKind = "all") -> str:
-        """Write what makes clients connect, with the token: a command for Claude Code, and JSON for others.
+        """Return what makes clients connect, with the token: a command for Claude Code, and JSON for others.
 
         Raises:
             ValueError: there is no such kind.
         """
-        return config(self.url, self.token, kind)
+        return _config(self.url, self.token, kind)
 
     def write_config(self, path: str | Path) -> Path:
         """Write the JSON into a file that only its owner can read, as for ``claude --mcp-config FILE``."""
-        return write_config(Path(path), self.url, self.token)
+        return _write_config(Path(path), self.url, self.token)
 
     def close(self) -> None:
-        """Serve no more; the manager goes on. Again does nothing."""
+        """Stop serving; the manager goes on. Closing again does nothing."""
         with _opening:
             if self.closed:
                 return
             self.closed = True
-            del _all[self._toolkit.manager]
-        self._site.stop()
+            del _endpoints[self._toolkit.manager]
+        self._server.stop()
         self._toolkit.close()
 
     def __repr__(self) -> str:
-        """Say where it is; the token is not shown, for what a cell shows is saved with the notebook."""
+        """Return the address; the token is not shown, for what a cell shows is saved with the notebook."""
         if self.closed:
             return f"<MCP server, closed, that was at {self.url}>"
         return f"<MCP server at {self.url}; print its config() for what clients need, the token among it>"
 
 
-def serve(manager: "Manager", port: int = 0, *, recordings: str | Path | None = None, private: bool = False) -> Served:
+def serve(
+    manager: "Manager", port: int = 0, *, recordings: str | Path | None = None, private: bool = False
+) -> McpEndpoint:
     """Serve a manager to MCP clients of this computer until it is closed; the same again if it is served already.
 
     Args:
@@ -123,10 +141,10 @@ def serve(manager: "Manager", port: int = 0, *, recordings: str | Path | None = 
         ValueError: the manager is served already, at another port, or without what is the user's own.
     """
     with _opening:
-        served = _all.get(manager)
+        served = _endpoints.get(manager)
         if served is None:
             toolkit = Toolkit(manager, None if recordings is None else Path(recordings), private=private)
-            served = _all[manager] = _served(toolkit, port)
+            served = _endpoints[manager] = _endpoint(toolkit, port)
             manager.at_close(served.close)
         elif port not in (0, served.port):
             raise ValueError(f"this manager is served at {served.url} already; close that to serve it at {port}")
@@ -138,34 +156,34 @@ def serve(manager: "Manager", port: int = 0, *, recordings: str | Path | None = 
     return served
 
 
-def _served(toolkit: Toolkit, port: int) -> Served:
+def _endpoint(toolkit: Toolkit, port: int) -> McpEndpoint:
     try:
-        return Served(toolkit, port)
+        return McpEndpoint(toolkit, port)
     except BaseException:
         toolkit.close()
         raise
 
 
-class Site:
+class HttpServer:
     """An HTTP server in a thread with a loop of its own, which no cell of a notebook can hold up.
 
     Args:
-        made: what is served.
+        server: what is served.
         port: by default one that is free.
-        limits: of connections.
+        limits: how many connections are kept, and for how long.
 
     Raises:
         OSError: the port cannot be had.
     """
 
-    def __init__(self, made: Server[Pushes], port: int, *, limits: Limits | None = None) -> None:
+    def __init__(self, server: Server[Notifier], port: int, *, limits: ConnectionLimits | None = None) -> None:
         # It listens before it serves, so that a client can come as soon as the address is known.
         self._listener = _listening(port)
         self._token = Secret(secrets.token_urlsafe(_TOKEN_BYTES))
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://{_HOST}:{self.port}{_PATH}"
-        self._made = made
-        self._limits = limits or Limits()
+        self._served = server
+        self._limits = limits or ConnectionLimits()
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._thread = single("pmlive mcp", self._run)
@@ -173,7 +191,7 @@ class Site:
 
     @property
     def token(self) -> str:
-        """Give what every request must bear."""
+        """The token that every request must bear."""
         return self._token.reveal()
 
     @asynccontextmanager
@@ -187,7 +205,7 @@ class Site:
             yield streams
 
     def stop(self) -> None:
-        """End every stream, and serve no more."""
+        """End every stream, and stop serving."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join(_PATIENCE)
@@ -198,20 +216,20 @@ class Site:
 
     async def _serve(self) -> None:
         # An answer is one JSON text: as a stream of one event it takes the server half as long again. Progress, which
-        # only a stream can carry, is told over stdio; no call waits longer than hosts do without it.
-        app = self._made.streamable_http_app(
+        # only a stream can carry, is sent over stdio; no call waits longer than hosts do without it.
+        app = self._served.streamable_http_app(
             streamable_http_path=_PATH,
             host=_HOST,
             json_response=True,
             session_idle_timeout=_IDLE,
             max_sessions=_MOST_SESSIONS + 2 * self._limits.connections,
-            # The gate looks at names and origins, and more closely.
+            # AccessControl checks names and origins, and more closely.
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         )
         # The log is the program's own, and signals are: in a thread that is not the main one, none is caught.
-        site = uvicorn.Server(
+        server = uvicorn.Server(
             uvicorn.Config(
-                Gate(Sessions(app, _MOST_SESSIONS), self.token),
+                AccessControl(SessionLimiter(app, _MOST_SESSIONS), self.token),
                 http="h11",
                 ws="none",
                 lifespan="off",
@@ -220,22 +238,22 @@ class Site:
                 timeout_graceful_shutdown=_GRACE,
             )
         )
-        serving = asyncio.ensure_future(self._until_stopped(app, site))
-        await site.serve(sockets=[])
+        serving = asyncio.ensure_future(self._until_stopped(app, server))
+        await server.serve(sockets=[])
         await serving
 
-    async def _until_stopped(self, app: Starlette, site: uvicorn.Server) -> None:
+    async def _until_stopped(self, app: Starlette, server: uvicorn.Server) -> None:
         """Run what belongs to the app, and end its streams before the server waits for them to end."""
         try:
             async with app.router.lifespan_context(app), asyncio.TaskGroup() as group:
-                taking = group.create_task(Connections(site, self._listener, self._limits).run())
+                accepting = group.create_task(ConnectionLimiter(server, self._listener, self._limits).run())
                 await self._stopping.wait()
-                taking.cancel()
-                listening = self._made.get_request_handler("subscriptions/listen")
+                accepting.cancel()
+                listening = self._served.get_request_handler("subscriptions/listen")
                 if listening is not None and isinstance(listening.handler, ListenHandler):
                     listening.handler.close()
         finally:
-            site.should_exit = True
+            server.should_exit = True
 
 
 def _listening(port: int) -> socket.socket:
@@ -251,3 +269,88 @@ def _listening(port: int) -> socket.socket:
             f"port {port} cannot be had ({error.strerror}); give another, or none for any that is free"
         ) from error
     return listener
+
+
+# --- access ---
+
+
+class AccessControl:
+    """Lets those requests through that bear the token and ask this computer by its own name.
+
+    Args:
+        app: what gets the requests that are let through.
+        token: what every request must bear.
+    """
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it here."""
+        if scope["type"] != "http":
+            return
+        refusal = self._refusal(list(scope["headers"]))
+        await (refusal or self._app)(scope, receive, send)
+
+    def _refusal(self, headers: list[tuple[bytes, bytes]]) -> PlainTextResponse | None:
+        if not self._bears_token(_values(headers, b"authorization")):
+            challenge = {"www-authenticate": 'Bearer realm="pmlive"'}
+            text = "this server wants its bearer token with every request; serve_mcp() gives it to whoever started it"
+            return PlainTextResponse(text, 401, challenge | _CLOSE)
+        hosts, origins = _values(headers, b"host"), _values(headers, b"origin")
+        if len(hosts) != 1 or not _HOST_HEADER.fullmatch(hosts[0]):
+            return PlainTextResponse("this is not the name of this computer", 421, _CLOSE)
+        if len(origins) > 1 or not all(_ORIGIN_HEADER.fullmatch(origin) for origin in origins):
+            return PlainTextResponse("pages from elsewhere get no answer", 403, _CLOSE)
+        return None
+
+    def _bears_token(self, given: list[bytes]) -> bool:
+        if len(given) != 1:
+            return False
+        scheme, _, token = given[0].partition(b" ")
+        return scheme.lower() == _SCHEME and hmac.compare_digest(token.strip(b" "), self._token)
+
+
+def _values(headers: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    return [value for key, value in headers if key.lower() == name]
+
+
+# --- what clients are told ---
+
+
+def bearer(token: str) -> dict[str, str]:
+    """Return the header that bears a token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _config(url: str, token: str, kind: ConfigKind) -> str:
+    texts = {"code": _code(url, token), "json": _json(url, token)}
+    texts["all"] = (
+        f"Claude Code, in a terminal:\n\n{texts['code']}\n\nOthers, in their configuration:\n\n{texts['json']}"
+    )
+    if kind not in texts:
+        raise ValueError(f"invalid kind {kind!r}; expected one of: {', '.join(sorted(texts))}")
+    return texts[kind]
+
+
+def _write_config(path: Path, url: str, token: str) -> Path:
+    # It is made under another name, with its mode from the first byte, and follows no link that stands at the name.
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(f"{_json(url, token)}\n")
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _json(url: str, token: str) -> str:
+    return json.dumps({"mcpServers": {"pmlive": {"type": "http", "url": url, "headers": bearer(token)}}}, indent=2)
+
+
+def _code(url: str, token: str) -> str:
+    ((name, value),) = bearer(token).items()
+    return shlex.join(["claude", "mcp", "add", "--transport", "http", "pmlive", url, "--header", f"{name}: {value}"])

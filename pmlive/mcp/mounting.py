@@ -1,4 +1,4 @@
-"""The same tools in somebody else's server: added to a high-level one, or given as a list to a low-level one.
+"""The tools in other people's servers: added to a high-level one, or as a list for a low-level one.
 
 Nothing of the host is patched, and only what the SDK offers to everybody is used. How pushes are sent is decided where
 a server is made, so there are none here: callers follow with a cursor.
@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from pmlive.mcp.described import Described, Kit, Progress
-from pmlive.mcp.server import called, result_of, tool_of
+from pmlive.mcp.server import call_tool, sdk_result, sdk_tool
+from pmlive.mcp.specs import Progress, ToolkitLike, ToolSpec
 from pmlive.mcp.toolkit import Toolkit
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ T = TypeVar("T")
 class Tools(list[types.Tool]):
     """The tools of a manager as a low-level server lists them; ``call`` answers for them."""
 
-    def __init__(self, kit: Kit) -> None:
-        super().__init__(map(tool_of, kit.tools))
-        self._kit = kit
+    def __init__(self, toolkit: ToolkitLike) -> None:
+        super().__init__(map(sdk_tool, toolkit.tools))
+        self._toolkit = toolkit
 
     def names(self) -> list[str]:
         """List the names that ``call`` answers for."""
@@ -47,17 +47,17 @@ class Tools(list[types.Tool]):
     async def call(
         self, name: str, arguments: Mapping[str, object] | None = None, progress: Progress | None = None
     ) -> types.CallToolResult:
-        """Call a tool; what goes wrong in it is a result, too.
+        """Call a tool; what goes wrong is a result, too.
 
         Args:
             name: one of ``names()``.
-            arguments: what the tool is given.
-            progress: is told how long was waited, such as ``context.session.report_progress``.
+            arguments: the tool's, by name.
+            progress: called with how long was waited, such as ``context.session.report_progress``.
 
         Raises:
             LookupError: there is no such tool.
         """
-        return result_of(await called(self._kit, name, arguments or {}, progress))
+        return sdk_result(await call_tool(self._toolkit, name, arguments or {}, progress))
 
     async def on_list_tools(self, context: object, params: object) -> types.ListToolsResult:
         """Handle ``tools/list`` in a low-level server that has no tools of its own."""
@@ -79,10 +79,10 @@ class Tools(list[types.Tool]):
 
 
 def tools(manager: "Manager", *, recordings: str | Path | None = None) -> Tools:
-    """Give the tools of a manager for a low-level server of your own.
+    """Return the tools of a manager for a low-level server of your own.
 
     Args:
-        manager: what they subscribe with and ask; it stays yours to close.
+        manager: what they use; it stays yours to close.
         recordings: the folder of recordings that may be asked of, by default the one where recordings go.
     """
     return Tools(_toolkit(manager, recordings))
@@ -93,7 +93,7 @@ def mount(server: MCPServer, manager: "Manager", *, recordings: str | Path | Non
 
     Args:
         server: where to; what it has already stays as it is.
-        manager: what they subscribe with and ask; it stays yours to close.
+        manager: what they use; it stays yours to close.
         recordings: the folder of recordings that may be asked of, by default the one where recordings go.
 
     Raises:
@@ -107,35 +107,35 @@ def mount(server: MCPServer, manager: "Manager", *, recordings: str | Path | Non
         raise
 
 
-def add_to(server: MCPServer, kit: Kit) -> None:
+def add_to(server: MCPServer, toolkit: ToolkitLike) -> None:
     """Add tools and resources to a server.
 
     Raises:
         ValueError: the server has some of them already; nothing was added.
     """
-    if there := _there(server, kit):
+    if taken := _names_taken(server, toolkit):
         raise ValueError(
-            f"this server has {', '.join(there)} already; nothing was added, so rename yours or leave ours"
+            f"this server has {', '.join(taken)} already; nothing was added, so rename yours or leave ours"
         )
-    for tool in kit.tools:
-        listed = tool_of(tool)
+    for tool in toolkit.tools:
+        listed = sdk_tool(tool)
         server.add_tool(
-            _function(tool, kit),
+            _function(tool, toolkit),
             name=tool.name,
             title=tool.title,
             description=tool.description,
             annotations=listed.annotations,
         )
-    for each in kit.resources:
+    for each in toolkit.resources:
         add = server.resource(
             each.uri, name=each.name, title=each.title, description=each.description, mime_type=each.mime_type
         )
-        add(_reader(kit, each.name, UriTemplate.parse(each.uri)))
-    for each in kit.templates:
+        add(_reader(toolkit, each.name, UriTemplate.parse(each.uri)))
+    for each in toolkit.templates:
         add = server.resource(
             each.uri_template, name=each.name, title=each.title, description=each.description, mime_type=each.mime_type
         )
-        add(_reader(kit, each.name, UriTemplate.parse(each.uri_template)))
+        add(_reader(toolkit, each.name, UriTemplate.parse(each.uri_template)))
 
 
 def _toolkit(manager: "Manager", recordings: str | Path | None) -> Toolkit:
@@ -144,92 +144,92 @@ def _toolkit(manager: "Manager", recordings: str | Path | None) -> Toolkit:
     return toolkit
 
 
-def _there(server: MCPServer, kit: Kit) -> list[str]:
-    """Name what a server has of a toolkit."""
+def _names_taken(server: MCPServer, toolkit: ToolkitLike) -> list[str]:
+    """List the names of a toolkit that a server has already."""
 
-    async def listed() -> set[str]:
-        mine = {tool.name for tool in await server.list_tools()}
-        mine |= {str(each.uri) for each in await server.list_resources()}
-        return mine | {each.uri_template for each in await server.list_resource_templates()}
+    async def names() -> set[str]:
+        found = {tool.name for tool in await server.list_tools()}
+        found |= {str(each.uri) for each in await server.list_resources()}
+        return found | {each.uri_template for each in await server.list_resource_templates()}
 
-    ours = [tool.name for tool in kit.tools]
-    ours += [each.uri for each in kit.resources] + [each.uri_template for each in kit.templates]
-    mine = _now(listed())
-    return [name for name in ours if name in mine]
+    ours = [tool.name for tool in toolkit.tools]
+    ours += [each.uri for each in toolkit.resources] + [each.uri_template for each in toolkit.templates]
+    theirs = _run(names())
+    return [name for name in ours if name in theirs]
 
 
-def _now(asked: Coroutine[object, object, T]) -> T:
-    """Wait for what the SDK only gives to coroutines, also where a loop is running."""
+def _run(coroutine: Coroutine[object, object, T]) -> T:
+    """Run a coroutine of the SDK's to its end, also where a loop is running."""
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, asked).result()
+        return thread.submit(asyncio.run, coroutine).result()
 
 
-def _function(tool: Described, kit: Kit) -> Callable[..., object]:
-    """Give a function with the signature that a high-level server reads a tool's schemas from."""
+def _function(tool: ToolSpec, toolkit: ToolkitLike) -> Callable[..., object]:
+    """Return a function with the signature that a high-level server reads a tool's schemas from."""
     name = tool.name
 
     async def function(context: Context, **arguments: object) -> types.CallToolResult:
-        given = _given(context, name)
-        return result_of(await called(kit, name, arguments if given is None else given, _progress(context)))
+        given = _arguments(context, name)
+        return sdk_result(await call_tool(toolkit, name, arguments if given is None else given, _progress(context)))
 
     properties = cast("dict[str, JsonSchemaValue]", tool.input_schema.get("properties", {}))
     required = cast("list[str]", tool.input_schema.get("required", []))
     parameters = [
-        Parameter(each, Parameter.KEYWORD_ONLY, annotation=Annotated[object, _Anything(schema, each in required)])
+        Parameter(each, Parameter.KEYWORD_ONLY, annotation=Annotated[object, _Unchecked(schema, each in required)])
         for each, schema in properties.items()
     ]
-    said = create_model(f"{name}_answer", __base__=_Said)
-    said.schema_told = tool.output_schema
-    return _signed(function, name, parameters, Annotated[types.CallToolResult, said])
+    output = create_model(f"{name}_answer", __base__=_Output)
+    output.our_schema = tool.output_schema
+    return _signed(function, name, parameters, Annotated[types.CallToolResult, output])
 
 
 def _signed(
     function: Callable[..., object], name: str, parameters: list[Parameter], returns: object = str
 ) -> Callable[..., object]:
-    """Give a function the name and the signature that a high-level server is to see."""
+    """Set the name and the signature of a function that a high-level server is to see."""
     for attribute, value in (("__name__", name), ("__signature__", Signature(parameters, return_annotation=returns))):
         setattr(function, attribute, value)
     return function
 
 
-class _Anything:
-    """A parameter whose schema is ours and whose value is let through: we judge it ourselves, in our own words."""
+class _Unchecked:
+    """A parameter whose schema is ours and whose value is not checked here: the toolkit does that, in its own words."""
 
     def __init__(self, schema: JsonSchemaValue, required: bool) -> None:  # noqa: FBT001  # it is what it says
         self._schema = schema
         self._required = required
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Take anything, also nothing; what is wrapped counts as required in the schema."""
+        """Accept anything, also nothing; what is wrapped counts as required in the schema."""
         anything = core_schema.with_default_schema(core_schema.any_schema(), default_factory=_nothing)
         return core_schema.chain_schema([anything]) if self._required else anything
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Give the schema."""
+        """Return our schema."""
         return dict(self._schema)
 
 
 def _nothing() -> None:
-    """Stand for what was not given."""
+    """Stand for an argument that was not given."""
 
 
-class _Said(BaseModel):
+class _Output(BaseModel):
     """An answer whose schema is ours."""
 
     model_config = ConfigDict(extra="allow")
-    schema_told: ClassVar[JsonSchemaValue]
+    our_schema: ClassVar[JsonSchemaValue]
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Give the schema."""
-        return dict(cls.schema_told)
+        """Return our schema."""
+        return dict(cls.our_schema)
 
 
-def _given(context: Context, name: str) -> Mapping[str, object] | None:
-    """Give the arguments as they came, also those that the signature does not have; None where none came."""
+def _arguments(context: Context, name: str) -> Mapping[str, object] | None:
+    """Return the arguments as they came, also those that the signature does not have; None where none came."""
     try:
         params = context.request_context.params or {}
-    except ValueError:  # somebody calls the tool outside of any request
+    except ValueError:  # the tool is called outside of any request
         return None
     return cast("Mapping[str, object]", params.get("arguments") or {}) if params.get("name") == name else None
 
@@ -241,12 +241,12 @@ def _progress(context: Context) -> Progress | None:
         return None
 
 
-def _reader(kit: Kit, name: str, template: UriTemplate) -> Callable[..., object]:
-    """Give a function that reads a kind of resource, with the parameters that its address has."""
+def _reader(toolkit: ToolkitLike, name: str, template: UriTemplate) -> Callable[..., object]:
+    """Return a function that reads a kind of resource, with the parameters of its address."""
 
     async def read(**values: str) -> str:
         try:
-            return await kit.read(template.expand(values))
+            return await toolkit.read(template.expand(values))
         except LookupError as error:
             raise ResourceNotFoundError("there is no such resource") from error
 

@@ -1,4 +1,4 @@
-"""All that is told of one manager and of recordings: tools, resources and prompts, and news for who listens.
+"""The toolkit of one manager and of recordings: tools, resources and prompts, and notifications for who listens.
 
 Nothing here knows a protocol; servers, also other people's, pull from it.
 """
@@ -16,8 +16,8 @@ from msgspec import Struct
 from pmlive.errors import PmliveError
 from pmlive.logs import get_logger
 from pmlive.manager import Manager
-from pmlive.mcp.answers import RefusalError, asked
-from pmlive.mcp.asks import (
+from pmlive.mcp.definitions import (
+    TOOLS,
     FindMarkets,
     GetBook,
     GetQuality,
@@ -28,34 +28,29 @@ from pmlive.mcp.asks import (
     SubscribeUser,
     Unsubscribe,
 )
-from pmlive.mcp.card import INSTRUCTIONS
-from pmlive.mcp.catalogue import TOOLS
-from pmlive.mcp.described import (
-    Answer,
-    Change,
-    Client,
-    Described,
-    Progress,
-    PromptDescribed,
-    ResourceDescribed,
-    TemplateDescribed,
-)
-from pmlive.mcp.events import is_urgent
+from pmlive.mcp.events import Change, EventBuffer, is_urgent
 from pmlive.mcp.history import History
-from pmlive.mcp.library import Library
-from pmlive.mcp.privacy import is_private
-from pmlive.mcp.prompts import PROMPTS, fill
 from pmlive.mcp.realtime import Realtime
-from pmlive.mcp.resources import RESOURCES, TEMPLATES, reader
-from pmlive.mcp.ring import Ring
-from pmlive.mcp.texts import Row
+from pmlive.mcp.resources import PROMPTS, RESOURCES, TEMPLATES, fill_prompt, resource_reader, uris_of
+from pmlive.mcp.safety import RefusalError, Row, is_private, refusal
+from pmlive.mcp.specs import (
+    INSTRUCTIONS,
+    INTERNAL_ERROR,
+    Caller,
+    Progress,
+    PromptSpec,
+    ResourceSpec,
+    TemplateSpec,
+    ToolResult,
+    ToolSpec,
+)
 
 __all__ = ["Toolkit"]
 
 logger = get_logger(__name__)
 
 _Table: TypeAlias = Mapping[str, tuple[type[Struct], Callable[..., Struct]]]
-_Do: TypeAlias = Callable[[Struct, Client | None], Struct]
+_Function: TypeAlias = Callable[[Struct, Caller | None], Struct]
 
 # No tool may take longer, in seconds: hosts give up on what does.
 _DEADLINE = 25.0
@@ -72,13 +67,13 @@ class Toolkit:
         manager: whose subscriptions, books and status.
         recordings: the folder of recordings that may be read, by default the one that recordings go to.
         events: how many of the last events are kept for callers who come back.
-        private: whether the user's own orders and trades are told, too.
+        private: whether the user's own orders and trades are answered, too.
     """
 
-    tools: list[Described] = TOOLS
-    resources: list[ResourceDescribed] = RESOURCES
-    templates: list[TemplateDescribed] = TEMPLATES
-    prompts: list[PromptDescribed] = PROMPTS
+    tools: list[ToolSpec] = TOOLS
+    resources: list[ResourceSpec] = RESOURCES
+    templates: list[TemplateSpec] = TEMPLATES
+    prompts: list[PromptSpec] = PROMPTS
     instructions: str = INSTRUCTIONS
 
     def __init__(
@@ -86,14 +81,15 @@ class Toolkit:
     ) -> None:
         self.manager = manager
         self.private = private
-        self._ring = Ring(events)
-        self._realtime = Realtime(manager, self._ring, private=private)
-        self._library = Library(manager, recordings)
-        self._history = History(manager, self._library, private=private)
+        self._events = EventBuffer(events)
+        self._realtime = Realtime(manager, self._events, private=private)
+        self._history = History(manager, recordings, private=private)
         self._listeners: tuple[Callable[[Change], object], ...] = ()
         self._stop = manager.listen(self._note)
-        # Those of the live feed are told who asks, as clients may end only what they began.
-        self._does = _typed(self._live()) | {name: (kind, _whoever(do)) for name, (kind, do) in self._past().items()}
+        # Those of the live feed are given the caller, as clients may end only what they began.
+        self._tools = _typed(self._live()) | {
+            name: (kind, _for_anyone(do)) for name, (kind, do) in self._past().items()
+        }
 
     def _live(self) -> _Table:
         realtime = self._realtime
@@ -126,71 +122,70 @@ class Toolkit:
         arguments: Mapping[str, object],
         progress: Progress | None = None,
         *,
-        client: Client | None = None,
-    ) -> Answer:
-        """Call a tool; what goes wrong is an answer, too.
+        client: Caller | None = None,
+    ) -> ToolResult:
+        """Call a tool; what goes wrong is a result, too.
 
         Args:
             name: one of ``names()``.
             arguments: what its schema asks for; null is as good as left out.
-            progress: is told how long was waited, of how long, once a second.
-            client: who asks, if the protocol tells.
+            progress: called once a second of a wait, with how long it took and may take.
+            client: who calls, if the protocol tells.
 
         Raises:
             LookupError: there is no such tool.
         """
-        if name not in self._does:
+        if name not in self._tools:
             raise LookupError(f"there is no such tool; there are: {', '.join(self.names())}")
         try:
-            answer = await self._do(name, arguments, progress, client=client)
+            response = await self._respond(name, arguments, progress, client=client)
         except RefusalError as error:
-            return Answer(structured=None, text=str(error), failed=True)
+            return ToolResult(structured=None, text=str(error), failed=True)
         except TimeoutError:
             text = "this took too long and was given up; ask for less, such as a shorter time range"
-            return Answer(structured=None, text=text, failed=True)
+            return ToolResult(structured=None, text=text, failed=True)
         except (PmliveError, ValueError) as error:
             logger.info("the tool %s failed: %s", name, type(error).__name__)
-            return Answer(structured=None, text=str(asked(error)), failed=True)
+            return ToolResult(structured=None, text=str(refusal(error)), failed=True)
         except Exception:
-            logger.exception("the tool %s failed by a fault of ours", name)
-            text = "this failed by a fault of the server, which its log tells; other tools go on"
-            return Answer(structured=None, text=text, failed=True)
-        return _answered(answer)
+            logger.exception("internal error of the tool %s", name)
+            return ToolResult(structured=None, text=INTERNAL_ERROR, failed=True)
+        return _result(response)
 
-    async def _do(
-        self, name: str, arguments: Mapping[str, object], progress: Progress | None, *, client: Client | None
+    async def _respond(
+        self, name: str, arguments: Mapping[str, object], progress: Progress | None, *, client: Caller | None
     ) -> Struct:
-        kind, do = self._does[name]
-        ask = _read(arguments, kind)
+        kind, do = self._tools[name]
+        params = _params(arguments, kind)
         with anyio.fail_after(_DEADLINE + 5):
-            if isinstance(ask, GetStatus):
-                await self._wait(ask, progress)
-            return await anyio.to_thread.run_sync(do, ask, client, abandon_on_cancel=True)
+            if isinstance(params, GetStatus):
+                await self._wait(params, progress)
+            return await anyio.to_thread.run_sync(do, params, client, abandon_on_cancel=True)
 
-    async def _wait(self, ask: GetStatus, progress: Progress | None) -> None:
+    async def _wait(self, params: GetStatus, progress: Progress | None) -> None:
         """Wait for an event after the cursor, for as long as was asked."""
-        if ask.since is None or not ask.wait_seconds:
+        if params.since is None or not params.wait_seconds:
             return
-        wanted = self._realtime.concerned(ask)
-        began = told = anyio.current_time()
-        while (now := anyio.current_time()) - began < ask.wait_seconds:
-            past = self._ring.since(ask.since, 1, wanted)
-            if past.events or past.gap:
+        wanted = self._realtime.filter_of(params)
+        began = reported = anyio.current_time()
+        while (now := anyio.current_time()) - began < params.wait_seconds:
+            page = self._events.since(params.since, 1, wanted)
+            if page.events or page.gap:
                 return
-            if progress is not None and now - told >= _PROGRESS:
-                told = now
-                await progress(now - began, ask.wait_seconds, "waiting for events")
+            if progress is not None and now - reported >= _PROGRESS:
+                reported = now
+                await progress(now - began, params.wait_seconds, "waiting for events")
             await anyio.sleep(_LOOK_AGAIN)
 
-    # --- what is read ---
+    # --- resources and prompts ---
 
     async def read(self, uri: str) -> str:
         """Read a resource, as JSON text.
 
         Raises:
-            LookupError: there is none of this name.
+            LookupError: there is no such resource.
         """
-        read = reader(uri, self.manager, self._history, private=self.private)
+        read = resource_reader(uri, self.manager, self._history, private=self.private)
         with anyio.fail_after(_DEADLINE):
             values = await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
         return msgspec.json.encode(values).decode()
@@ -199,30 +194,30 @@ class Toolkit:
         """Fill in a prompt.
 
         Raises:
-            LookupError: there is none of this name.
-            ValueError: what it is filled with is missing or wrong.
+            LookupError: there is no such prompt.
+            ValueError: an argument is missing or wrong.
         """
-        return fill(name, arguments)
+        return fill_prompt(name, arguments)
 
-    # --- news ---
+    # --- notifications ---
 
     def listen(self, tell: Callable[[Change], object]) -> Callable[[], None]:
-        """Tell of changes from now on, in a thread of the toolkit; give the way to end it."""
+        """Call a function at each change, in a thread of the toolkit's; return what ends this."""
         self._listeners = (*self._listeners, tell)
 
         def stop() -> None:
-            self._listeners = tuple(one for one in self._listeners if one is not tell)
+            self._listeners = tuple(each for each in self._listeners if each is not tell)
 
         return stop
 
     def _note(self, update: Row) -> None:
         if is_private(update.get("table")) and not self.private:
             return
-        self._ring.add(update)
+        self._events.add(update)
         if not self._listeners:
             return
         change = Change(
-            uris=_touched(update),
+            uris=uris_of(update),
             update=update,
             callback_type=self._realtime.callback_type(update.get("subscription_id")),
             urgent=is_urgent(update),
@@ -239,40 +234,31 @@ class Toolkit:
         self._listeners = ()
 
 
-def _typed(table: _Table) -> dict[str, tuple[type[Struct], _Do]]:
-    return cast("dict[str, tuple[type[Struct], _Do]]", dict(table))
+def _typed(table: _Table) -> dict[str, tuple[type[Struct], _Function]]:
+    return cast("dict[str, tuple[type[Struct], _Function]]", dict(table))
 
 
-def _whoever(do: Callable[..., Struct]) -> _Do:
-    """Do what is done alike for all clients."""
-    return lambda ask, _client: do(ask)
+def _for_anyone(do: Callable[..., Struct]) -> _Function:
+    """Return a function of a tool that does the same for all clients."""
+    return lambda params, _client: do(params)
 
 
-def _read(arguments: Mapping[str, object], kind: type[Struct]) -> Struct:
+def _params(arguments: Mapping[str, object], kind: type[Struct]) -> Struct:
     given = {name: value for name, value in arguments.items() if value is not None}
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
-        raise RefusalError(f"the arguments are not what the schema asks for: {_said(error, kind)}") from error
+        raise RefusalError(f"invalid arguments: {_complaint(error, kind)}") from error
 
 
-def _said(error: msgspec.ValidationError, kind: type[Struct]) -> str:
-    """Say what is wrong with arguments, and repeat nothing that was given."""
+def _complaint(error: msgspec.ValidationError, kind: type[Struct]) -> str:
+    """Describe what is wrong with arguments, and repeat nothing that was given."""
     text = str(error)
     if "unknown field" in text:
-        return f"one of them is not known; there are: {', '.join(kind.__struct_fields__)}"
+        return f"unknown parameter; there are: {', '.join(kind.__struct_fields__)}"
     return _QUOTED.sub("a value that is not among those allowed", text)
 
 
-def _answered(answer: Struct) -> Answer:
-    values = cast("Row", msgspec.to_builtins(answer))
-    return Answer(structured=values, text=msgspec.json.encode(values).decode())
-
-
-def _touched(update: Row) -> tuple[str, ...]:
-    uris = ["polymarket://websocket-status"]
-    if isinstance(subscription_id := update.get("subscription_id"), str):
-        uris.append(f"polymarket://subscription/{subscription_id}")
-    if update.get("table") in ("prices", "depth", "gaps") and isinstance(token_id := update.get("token_id"), str):
-        uris.append(f"polymarket://book/{token_id}")
-    return tuple(uris)
+def _result(response: Struct) -> ToolResult:
+    values = cast("Row", msgspec.to_builtins(response))
+    return ToolResult(structured=values, text=msgspec.json.encode(values).decode())

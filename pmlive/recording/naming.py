@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pmlive.errors import UnknownMarketError
 from pmlive.markets import clean
+from pmlive.markets.directory import Directory
 from pmlive.recording.summary import RecordedMarket
 
 __all__ = ["Names"]
@@ -16,12 +17,11 @@ class Names:
     """The tokens of a recording; ``others`` lists those that no market of the manifest has."""
 
     def __init__(self, markets: Sequence[RecordedMarket], others: Callable[[], Iterable[str]]) -> None:
-        self._markets = markets
+        self._directory = Directory(markets)
         self._others = others
         self.labels = {
             token_id: f"{_shortened(market.question or market.slug or market.condition_id)} - {outcome}"
-            for market in markets
-            for outcome, token_id in _tokens(market)
+            for token_id, (market, outcome) in self._directory.tokens.items()
         }
         self.market_of = {token_id: market for market in markets for token_id in market.token_ids}
 
@@ -42,7 +42,7 @@ class Names:
         """
         if outcome is None and named in self.labels:
             return named
-        meant = self._meant(named, outcome)
+        meant = self._directory.meant(named, outcome)
         if len(meant) == 1:
             return meant[0]
         if not meant and outcome is None and named in set(self._others()):
@@ -52,26 +52,6 @@ class Names:
         wanted = repr(named[:100]) if outcome is None else f"{named[:100]!r}, {outcome[:60]!r}"
         listed = "; ".join(known[:_NAMED]) or "none yet"
         raise UnknownMarketError(f"{problem} meant by {wanted}; name one by its id, such as {listed}")
-
-    def _meant(self, named: str, outcome: str | None) -> list[str]:
-        if outcome is None:
-            return [
-                token_id
-                for market in self._markets
-                for name, token_id in _tokens(market)
-                if name.casefold() == named.casefold()
-            ]
-        return [
-            token_id
-            for market in self._markets
-            if named in (market.slug, market.condition_id)
-            for name, token_id in _tokens(market)
-            if name.casefold() == outcome.casefold()
-        ]
-
-
-def _tokens(market: RecordedMarket) -> Iterable[tuple[str, str]]:
-    return zip(market.outcomes, market.token_ids, strict=False)
 
 
 def _shortened(text: str) -> str:

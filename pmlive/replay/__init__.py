@@ -1,7 +1,7 @@
-"""Recordings played again: their records in order, in their own time or any other."""
+"""Replays: the records of recordings in order, in their own time or any other."""
 
-from pmlive.replay.names import RecordedNames, recorded_markets
-from pmlive.replay.player import Player, Speed, Stage
+from pmlive.replay.catalogue import RecordedCatalogue, recorded_markets
+from pmlive.replay.player import PlaybackTarget, Player, Speed
 from pmlive.replay.timeline import Timeline
 
-__all__ = ["Player", "RecordedNames", "Speed", "Stage", "Timeline", "recorded_markets"]
+__all__ = ["PlaybackTarget", "Player", "RecordedCatalogue", "Speed", "Timeline", "recorded_markets"]

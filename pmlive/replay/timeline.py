@@ -1,15 +1,32 @@
-"""The records of one recording, or of several as if one recorder had made them."""
+"""Timelines: the records of one recording, or of several as if one recorder had made them.
+
+Where several are merged, connections get numbers of their own, and a run that begins again ends the connections of its
+own recording alone.
+"""
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
-from pmlive.errors import StoreError
-from pmlive.replay.merging import Voice, Voices
-from pmlive.store import Record, read_manifest, records, scan, span
+from pmlive.errors import ProtocolError, StoreError
+from pmlive.events import Gap
+from pmlive.records import (
+    FRAMES,
+    Closed,
+    Kind,
+    LinkState,
+    Loss,
+    Note,
+    Opened,
+    Record,
+    TokenState,
+    read_note,
+)
+from pmlive.store import read_manifest, records, scan, span
 
 __all__ = ["Timeline"]
 
@@ -21,7 +38,7 @@ class Timeline:
         folders: recordings; several are merged by receive time.
 
     Raises:
-        StoreError: a folder is no recording or has no record, or two recordings hold the same token at the same time.
+        StoreError: a folder is not a recording or has no record, or two recordings hold a token at the same time.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -32,27 +49,27 @@ class Timeline:
         self.first = min(first for first, _ in self.spans)
         self.last = max(last for _, last in self.spans)
         if len(folders) > 1:
-            self._refuse_doubles()
+            self._refuse_overlaps()
 
     def records(self, since: int | None = None) -> Iterator[Record]:
-        """Yield the records; what comes before ``since`` (nanoseconds since 1970) tells what the books were then."""
+        """Yield the records; what comes before ``since`` (nanoseconds since 1970) shows what the books were then."""
         if len(self.folders) == 1:
             return records(self.folders[0], since=since)
-        voices = Voices()
-        parts = [self._part(voices.add(), at, since) for at in range(len(self.folders))]
+        numbering = _Numbering()
+        parts = [self._part(_Source(numbering), at, since) for at in range(len(self.folders))]
         return heapq.merge(*parts, key=attrgetter("recv"))
 
-    def _part(self, voice: Voice, at: int, since: int | None) -> Iterator[Record]:
+    def _part(self, source: "_Source", at: int, since: int | None) -> Iterator[Record]:
         if since is not None and since > self.spans[at][1]:
             return
         last: Record | None = None
         for record in records(self.folders[at], since=since):
             last = record
-            yield from voice.said(record)
+            yield from source.merged(record)
         if last is not None and self.spans[at][1] < self.last:
-            yield from voice.end(last.seq, last.recv)
+            yield from source.end(last.seq, last.recv)
 
-    def _refuse_doubles(self) -> None:
+    def _refuse_overlaps(self) -> None:
         tokens = [_tokens(folder) for folder in self.folders]
         for at, (first, last) in enumerate(self.spans):
             for other in range(at):
@@ -76,10 +93,134 @@ def _span(folder: Path) -> tuple[int, int]:
 
 def _tokens(folder: Path) -> set[str]:
     """List the tokens that a recording names, or has a book of."""
-    named = {str(token) for market in read_manifest(folder).markets for token in _listed(market.get("token_ids"))}
+    named = {str(token) for market in read_manifest(folder).markets for token in _as_list(market.get("token_ids"))}
     booked = scan(folder, "keyframes").select(pl.col("token_id").unique()).collect()
     return named | set(booked["token_id"].to_list())
 
 
-def _listed(value: object) -> list[object]:
+def _as_list(value: object) -> list[object]:
     return value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType]  # as JSON has it
+
+
+class _Numbering:
+    """The numbers of connections in a merged replay, each with the recording that it is of."""
+
+    def __init__(self) -> None:
+        self._owners: dict[int, _Source] = {}
+
+    def number(self, conn: int, source: "_Source") -> int:
+        """Return the number of a recording's connection among all, a new one where another recording has it."""
+        number = conn if self._owners.get(conn, source) is source else max(self._owners) + 1
+        self._owners[number] = source
+        return number
+
+
+class _Source:
+    """One recording among several: its records, as a pipeline gets them that gets those of the others, too."""
+
+    def __init__(self, numbering: _Numbering) -> None:
+        self._numbering = numbering
+        self._numbers: dict[int, int] = {0: 0}
+        # The open connections, and the tokens that are asked for on each (0: on none).
+        self._tokens: dict[int, set[str]] = {}
+        # Those of them that broke, and that no other has taken the place of yet.
+        self._broken: set[int] = set()
+
+    def merged(self, record: Record) -> Iterator[Record]:
+        """Yield a record so that it neither ends nor concerns the connections of the other recordings."""
+        if record.kind in FRAMES:
+            yield self._renumbered(record)
+            return
+        try:
+            note = read_note(record)
+        except ProtocolError:
+            # Whoever applies it reports that it cannot be read.
+            yield self._renumbered(record)
+            return
+        match note:
+            case None:
+                if record.kind == Kind.BEGIN:
+                    yield from self._end_run(record)
+            case Loss():
+                if note.beginning:
+                    yield from self._end_run(record)
+                yield self._with_note(record, self._gap(note.gap), kind=Kind.GAP)
+            case _:
+                self._remember(record, note)
+                yield self._renumbered_note(record, note)
+
+    def end(self, seq: int, recv: int) -> Iterator[Record]:
+        """Yield the ends of the connections that are open where this recording ends, while the others go on."""
+        data = msgspec.json.encode(Closed("disconnect", "the recording of it ends here"))
+        for conn in self._tokens.keys() - self._broken - {0}:
+            yield Record(seq, recv, self._number(conn), Kind.CLOSE, data)
+
+    def _number(self, conn: int) -> int:
+        if conn not in self._numbers:
+            self._numbers[conn] = self._numbering.number(conn, self)
+        return self._numbers[conn]
+
+    def _renumbered_note(self, record: Record, note: Note) -> Record:
+        """Return a record whose note may name connections, too, with their numbers among all."""
+        match note:
+            case Opened(replaces=int() as replaces):
+                return self._with_note(record, msgspec.structs.replace(note, replaces=self._number(replaces)))
+            case TokenState():
+                numbers = {"conn": self._number(note.conn), "link": self._number(note.link)}
+                return self._with_note(record, msgspec.structs.replace(note, **numbers))
+            case LinkState(gap=Gap() as gap):
+                return self._with_note(record, msgspec.structs.replace(note, gap=self._gap(gap)))
+            case Gap():
+                return self._with_note(record, self._gap(note))
+            case _:
+                return self._renumbered(record)
+
+    def _renumbered(self, record: Record) -> Record:
+        return msgspec.structs.replace(record, conn=self._number(record.conn))
+
+    def _with_note(self, record: Record, note: msgspec.Struct, *, kind: str | None = None) -> Record:
+        data = msgspec.json.encode(note)
+        return msgspec.structs.replace(self._renumbered(record), kind=kind or record.kind, data=data)
+
+    def _gap(self, gap: Gap) -> Gap:
+        return msgspec.structs.replace(gap, conn=self._number(gap.conn))
+
+    def _remember(self, record: Record, note: Note) -> None:
+        """Remember which tokens are asked for, and on which connections."""
+        match note:
+            case Opened():
+                if note.replaces:
+                    self._tokens.pop(note.replaces, None)
+                    self._broken.discard(note.replaces)
+                self._ask(record.conn, note.keys if note.channel == "market" else ())
+            case Closed(cause=None):
+                self._tokens.pop(record.conn, None)
+            case Closed():
+                self._broken.add(record.conn)
+            case TokenState():
+                self._ask(note.link, (note.token_id,))
+            case LinkState():
+                self._ask(record.conn, note.tokens)
+                if note.gap is not None:
+                    self._broken.add(record.conn)
+            case list() if record.kind == Kind.UNSUBSCRIBE:
+                self._tokens.setdefault(record.conn, set()).difference_update(note)
+            case list():
+                self._ask(record.conn, note)
+            case _:
+                pass
+
+    def _ask(self, conn: int, token_ids: Iterable[str]) -> None:
+        self._tokens.setdefault(conn, set()).update(token_ids)
+
+    def _end_run(self, record: Record) -> Iterator[Record]:
+        """Yield the ends of what an earlier run of this recording left open; the new run notes the whole state."""
+        for conn, tokens in self._tokens.items():
+            number = self._number(conn)
+            if tokens:
+                data = msgspec.json.encode(sorted(tokens))
+                yield Record(record.seq, record.recv, number, Kind.UNSUBSCRIBE, data)
+            if conn:
+                yield Record(record.seq, record.recv, number, Kind.CLOSE, msgspec.json.encode(Closed(None)))
+        self._tokens.clear()
+        self._broken.clear()

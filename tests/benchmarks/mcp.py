@@ -29,7 +29,7 @@ from . import figures
 from .load import Served, served, wait
 
 if TYPE_CHECKING:
-    from pmlive.mcp.http import Served as Endpoint
+    from pmlive.mcp.http import McpEndpoint
 
 _CALLERS = 8
 # Seconds between two questions of a caller; 0 is as soon as it is answered.
@@ -143,7 +143,7 @@ def _direct(live: pm.Manager, asked: Asked, pace: float) -> Waits:
         toolkit.close()
 
 
-def _apart(endpoint: "Endpoint", era: str, asked: Asked, pace: float) -> Waits:
+def _apart(endpoint: "McpEndpoint", era: str, asked: Asked, pace: float) -> Waits:
     """Call from a process of its own."""
     words = [endpoint.url, era, asked.tool, json.dumps(asked.arguments), str(pace)]
     done = subprocess.run(

@@ -11,7 +11,7 @@ import sys
 import threading
 
 from pmlive import Manager
-from pmlive.mcp.http import Served
+from pmlive.mcp.http import McpEndpoint
 
 _LENGTH = re.compile(rb"(?im)^content-length:\s*(\d+)")
 
@@ -29,7 +29,7 @@ def main() -> None:
         sys.stdin.read()
 
 
-async def _add_tokens(served: Served, ports: list[int], ready: threading.Event) -> None:
+async def _add_tokens(served: McpEndpoint, ports: list[int], ready: threading.Event) -> None:
     ((name, value),) = served.headers.items()
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -19,10 +19,9 @@ from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
 
-from pmlive.mcp.described import Kit
-from pmlive.mcp.http import Served, Site
-from pmlive.mcp.stdio import run_stdio
-from pmlive.mcp.wire import Wire
+from pmlive.mcp.http import HttpServer, McpEndpoint
+from pmlive.mcp.specs import ToolkitLike
+from pmlive.mcp.stdio import Pipes, run_stdio
 
 __all__ = [
     "CLIENT",
@@ -44,7 +43,7 @@ __all__ = [
 ]
 
 Era: TypeAlias = Literal["legacy", "2026-07-28"]
-Target: TypeAlias = Server[Any] | MCPServer | StdioServerParameters | Site | Served
+Target: TypeAlias = Server[Any] | MCPServer | StdioServerParameters | HttpServer | McpEndpoint
 Log: TypeAlias = types.LoggingMessageNotificationParams
 
 PATIENCE = 120.0
@@ -68,7 +67,7 @@ def asking(target: Target, era: Era, ask: Callable[[Client], Awaitable[None]]) -
 
 
 def client_of(target: Target, era: Era) -> Client:
-    return Client(target.transport() if isinstance(target, Site | Served) else target, mode=era)
+    return Client(target.transport() if isinstance(target, HttpServer | McpEndpoint) else target, mode=era)
 
 
 async def refusal(asked: Awaitable[object]) -> types.ErrorData:
@@ -104,7 +103,7 @@ async def heard(target: Target, logs: list[Log], uris: list[str]) -> AsyncGenera
         if isinstance(message, types.ResourceUpdatedNotification):
             uris.append(message.params.uri)
 
-    to = target.transport() if isinstance(target, Site | Served) else target
+    to = target.transport() if isinstance(target, HttpServer | McpEndpoint) else target
     client = Client(to, mode="legacy", logging_callback=log, message_handler=message)
     async with asyncio.timeout(PATIENCE), client:
         yield client
@@ -187,7 +186,7 @@ class Lines:
 class Piped(Lines):
     """Lines to a server that runs in a thread of this process."""
 
-    def __init__(self, kit: Kit, *, loaded: threading.Event | None = None) -> None:
+    def __init__(self, kit: ToolkitLike, *, loaded: threading.Event | None = None) -> None:
         (reading, to_server), (from_server, writing) = os.pipe(), os.pipe()
         super().__init__(os.fdopen(to_server, "wb"), os.fdopen(from_server, "rb"))
         self.stop = threading.Event()
@@ -195,7 +194,7 @@ class Piped(Lines):
         self._ends = (reading, writing)
 
         @contextmanager
-        def opened() -> Generator[Kit]:
+        def opened() -> Generator[ToolkitLike]:
             if loaded is not None:
                 assert loaded.wait(PATIENCE)
             yield kit
@@ -203,7 +202,7 @@ class Piped(Lines):
 
         def run() -> None:
             try:
-                run_stdio(Wire(reading, writing), opened, self.stop.is_set)
+                run_stdio(Pipes(reading, writing), opened, self.stop.is_set)
             finally:
                 os.close(writing)
 
@@ -219,7 +218,7 @@ class Piped(Lines):
 
 
 @contextmanager
-def piped(kit: Kit, *, loaded: threading.Event | None = None) -> Generator[Piped]:
+def piped(kit: ToolkitLike, *, loaded: threading.Event | None = None) -> Generator[Piped]:
     """Serve over pipes in this process; the toolkit is there once ``loaded`` is."""
     served = Piped(kit, loaded=loaded)
     try:

@@ -11,7 +11,7 @@ from support.live import address
 from support.waiting import wait_until
 
 import pmlive as pm
-from pmlive.mcp.described import Answer, Client
+from pmlive.mcp.specs import Caller, ToolResult
 from pmlive.mcp.toolkit import Toolkit
 from pmlive.sim import SimulatedVenue
 
@@ -28,7 +28,9 @@ class Bench:
         self.markets = sim.markets
         self._portal = portal
 
-    def answer(self, name: str, arguments: Mapping[str, object] | None = None, client: Client | None = None) -> Answer:
+    def answer(
+        self, name: str, arguments: Mapping[str, object] | None = None, client: Caller | None = None
+    ) -> ToolResult:
         """Call a tool."""
         return self._portal.call(partial(self.kit.call, name, arguments or {}, client=client))
 

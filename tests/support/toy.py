@@ -4,17 +4,17 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from pmlive.mcp.card import INSTRUCTIONS
-from pmlive.mcp.described import (
-    Answer,
-    Change,
-    Client,
-    Described,
+from pmlive.mcp.events import Change
+from pmlive.mcp.specs import (
+    INSTRUCTIONS,
+    Caller,
     Progress,
     PromptArgument,
-    PromptDescribed,
-    ResourceDescribed,
-    TemplateDescribed,
+    PromptSpec,
+    ResourceSpec,
+    TemplateSpec,
+    ToolResult,
+    ToolSpec,
 )
 
 __all__ = ["STATUS", "Toy", "change"]
@@ -23,9 +23,9 @@ STATUS = "polymarket://websocket-status"
 _TEXT = {"type": "string"}
 
 
-def _tool(name: str, properties: dict[str, object], *required: str) -> Described:
+def _tool(name: str, properties: dict[str, object], *required: str) -> ToolSpec:
     schema: dict[str, object] = {"type": "object", "properties": properties, "additionalProperties": False}
-    return Described(
+    return ToolSpec(
         name=name,
         title=name.capitalize(),
         description=f"Does what {name} does. Use it in tests.",
@@ -68,12 +68,10 @@ class Toy:
         _tool("break", {}),
     )
     resources = (
-        ResourceDescribed(
-            uri=STATUS, name="status", title="Status", description="How it is", mime_type="application/json"
-        ),
+        ResourceSpec(uri=STATUS, name="status", title="Status", description="How it is", mime_type="application/json"),
     )
     templates = (
-        TemplateDescribed(
+        TemplateSpec(
             uri_template="polymarket://book/{token_id}",
             name="book",
             title="Book",
@@ -82,7 +80,7 @@ class Toy:
         ),
     )
     prompts = (
-        PromptDescribed(
+        PromptSpec(
             name="night",
             title="Night",
             description="What happened",
@@ -100,8 +98,8 @@ class Toy:
         arguments: Mapping[str, object],
         progress: Progress | None = None,
         *,
-        client: Client | None = None,
-    ) -> Answer:
+        client: Caller | None = None,
+    ) -> ToolResult:
         del client
         self.arguments.append(arguments)
         if name == "break":
@@ -110,15 +108,15 @@ class Toy:
             return await self._wait(progress)
         text = arguments.get("text")
         if not isinstance(text, str) or set(arguments) - {"text", "copy"}:
-            return Answer(structured=None, text="give text, and nothing else", failed=True)
-        return Answer(structured={"said": text}, text='{"said":"…"}')
+            return ToolResult(structured=None, text="give text, and nothing else", failed=True)
+        return ToolResult(structured={"said": text}, text='{"said":"…"}')
 
-    async def _wait(self, progress: Progress | None) -> Answer:
+    async def _wait(self, progress: Progress | None) -> ToolResult:
         for done in (1.0, 2.0):
             if progress is not None:
                 await progress(done, 2.0, "waiting")
             await asyncio.sleep(0)
-        return Answer(structured={"said": "waited"}, text='{"said":"waited"}')
+        return ToolResult(structured={"said": "waited"}, text='{"said":"waited"}')
 
     async def read(self, uri: str) -> str:
         if uri == "polymarket://book/broken":

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.toy import STATUS, change
 
-from pmlive.mcp.described import Change
-from pmlive.mcp.outbox import Outbox, Told, Update
+from pmlive.mcp.events import Change
+from pmlive.mcp.notifications import Notice, Outbox, Update
 
 BOOK = "polymarket://book/t1"
 
@@ -18,11 +18,11 @@ def nothing(change: Change) -> bool:
     return not change
 
 
-def taken(outbox: Outbox, now: float) -> list[Told]:
+def taken(outbox: Outbox, now: float) -> list[Notice]:
     return list(outbox.take(now))
 
 
-def numbers(told: list[Told]) -> list[object]:
+def numbers(told: list[Notice]) -> list[object]:
     return [(each.change.update or {})["number"] for each in told if isinstance(each, Update)]
 
 

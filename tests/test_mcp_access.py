@@ -16,9 +16,8 @@ from support.mcp import CLIENT, Era, asking, client_of, eras
 from support.toy import Toy
 
 from pmlive import Manager
-from pmlive.mcp.configuration import bearer
-from pmlive.mcp.http import Site
-from pmlive.mcp.server import server
+from pmlive.mcp.http import HttpServer, bearer
+from pmlive.mcp.server import build_server
 
 JSON = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 INITIALIZE = {
@@ -31,8 +30,8 @@ CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "e
 
 
 @contextmanager
-def site(toy: Toy | None = None) -> Generator[Site]:
-    served = Site(server(toy or Toy()), 0)
+def site(toy: Toy | None = None) -> Generator[HttpServer]:
+    served = HttpServer(build_server(toy or Toy()), 0)
     try:
         yield served
     finally:
@@ -40,12 +39,14 @@ def site(toy: Toy | None = None) -> Generator[Site]:
 
 
 @pytest.fixture(scope="module")
-def served() -> Generator[Site]:
+def served() -> Generator[HttpServer]:
     with site() as made:
         yield made
 
 
-def ask(served: Site, headers: list[tuple[str, str]], *, method: str = "POST", path: str = "/mcp") -> httpx.Response:
+def ask(
+    served: HttpServer, headers: list[tuple[str, str]], *, method: str = "POST", path: str = "/mcp"
+) -> httpx.Response:
     url = f"http://127.0.0.1:{served.port}{path}"
     content = json.dumps(INITIALIZE) if method == "POST" else None
     sent = [(name.encode(), value.encode("latin-1")) for name, value in [*JSON.items(), *headers]]
@@ -80,7 +81,7 @@ def ask(served: Site, headers: list[tuple[str, str]], *, method: str = "POST", p
         ["Bearer \xe9"],
     ],
 )
-def test_whoever_does_not_bear_the_token_as_it_is_to_be_borne_is_refused(served: Site, given: list[str]) -> None:
+def test_whoever_does_not_bear_the_token_as_it_is_to_be_borne_is_refused(served: HttpServer, given: list[str]) -> None:
     token = served.token
     words = [one.format(token=token, start=token[:-1], upper=token.swapcase()) for one in given]
 
@@ -96,12 +97,12 @@ def test_whoever_does_not_bear_the_token_as_it_is_to_be_borne_is_refused(served:
     ("name", "value"),
     [("cookie", "token={}"), ("x-api-key", "{}"), ("proxy-authorization", "Bearer {}"), ("mcp-session-id", "{}")],
 )
-def test_the_token_counts_in_no_other_header(served: Site, name: str, value: str) -> None:
+def test_the_token_counts_in_no_other_header(served: HttpServer, name: str, value: str) -> None:
     assert ask(served, [(name, value.format(served.token))]).status_code == 401
 
 
 @pytest.mark.parametrize("name", ["token", "access_token", "authorization"])
-def test_the_token_counts_in_no_address(served: Site, name: str) -> None:
+def test_the_token_counts_in_no_address(served: HttpServer, name: str) -> None:
     for value in (served.token, f"Bearer {served.token}"):
         assert ask(served, [], path=f"/mcp?{name}={value}").status_code == 401
     assert ask(served, [], path=f"/mcp/{served.token}").status_code == 401
@@ -109,12 +110,12 @@ def test_the_token_counts_in_no_address(served: Site, name: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE"])
 @pytest.mark.parametrize("path", ["/mcp", "/", "/.well-known/oauth-protected-resource", "/none"])
-def test_no_method_and_no_path_is_open(served: Site, method: str, path: str) -> None:
+def test_no_method_and_no_path_is_open(served: HttpServer, method: str, path: str) -> None:
     assert ask(served, [], method=method, path=path).status_code == 401
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_the_scheme_may_be_written_in_any_case(served: Site, scheme: str) -> None:
+def test_the_scheme_may_be_written_in_any_case(served: HttpServer, scheme: str) -> None:
     assert ask(served, [("authorization", f"{scheme} {served.token}")]).status_code == 200
 
 
@@ -204,11 +205,11 @@ def test_the_token_is_in_no_log_and_in_nothing_that_is_shown(caplog: pytest.LogC
         ("http://localhost http://evil.example", 403),
     ],
 )
-def test_only_pages_of_this_computer_are_answered(served: Site, origin: str, status: int) -> None:
+def test_only_pages_of_this_computer_are_answered(served: HttpServer, origin: str, status: int) -> None:
     assert ask(served, [*bearer(served.token).items(), ("origin", origin)]).status_code == status
 
 
-def test_two_origins_are_none(served: Site) -> None:
+def test_two_origins_are_none(served: HttpServer) -> None:
     both = [("origin", "http://localhost"), ("origin", "http://evil.example")]
     assert ask(served, [*bearer(served.token).items(), *both]).status_code in (400, 403)
 
@@ -228,11 +229,11 @@ def test_two_origins_are_none(served: Site) -> None:
         ("0.0.0.0:80", 421),
     ],
 )
-def test_only_by_its_own_names_is_this_computer_asked(served: Site, host: str, status: int) -> None:
+def test_only_by_its_own_names_is_this_computer_asked(served: HttpServer, host: str, status: int) -> None:
     assert ask(served, [*bearer(served.token).items(), ("host", host)]).status_code == status
 
 
-def test_strangers_names_are_not_looked_at_without_the_token(served: Site) -> None:
+def test_strangers_names_are_not_looked_at_without_the_token(served: HttpServer) -> None:
     assert ask(served, [("host", "evil.example"), ("origin", "http://evil.example")]).status_code == 401
 
 
@@ -251,7 +252,7 @@ def test_the_configuration_is_what_lets_a_client_in() -> None:
         assert words[6:] == [served.url, "--header", f"Authorization: Bearer {served.token}"]
         assert served.config("code") in served.config()
         assert served.config("json") in served.config()
-        with pytest.raises(ValueError, match="no configuration of kind 'x'; there are: all, code, json"):
+        with pytest.raises(ValueError, match="invalid kind 'x'; expected one of: all, code, json"):
             served.config("x")  # pyright: ignore[reportArgumentType] - callers may be untyped
 
 
@@ -276,7 +277,7 @@ def test_a_configuration_in_a_file_is_its_owner_s_alone(tmp_path: Path) -> None:
 
 @eras
 def test_the_sdk_s_client_connects_by_what_the_server_gives(era: Era) -> None:
-    async def names(served: Site) -> None:
+    async def names(served: HttpServer) -> None:
         async with asyncio.timeout(30), client_of(served, era) as client:
             assert {tool.name for tool in (await client.list_tools()).tools} == {"echo", "wait", "break"}
 

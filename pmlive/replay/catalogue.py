@@ -1,4 +1,4 @@
-"""The markets that recordings name, looked up as the venue's catalogue is."""
+"""The catalogue of a replay: the markets that recordings name, looked up as the venue's catalogue is."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from pmlive.errors import StoreError, UnknownMarketError
 from pmlive.markets import Found, Market, clean, reference
 from pmlive.store import read_manifest
 
-__all__ = ["RecordedNames", "recorded_markets"]
+__all__ = ["RecordedCatalogue", "recorded_markets"]
 
 _NAMED = 6
 
@@ -19,7 +19,7 @@ def recorded_markets(folder: Path) -> list[Market]:
     """List the markets in a recording's manifest; its texts were written by strangers, and are cleaned.
 
     Raises:
-        StoreError: the folder is no recording, or its manifest describes something else.
+        StoreError: the folder is not a recording, or its manifest describes something else.
     """
     try:
         markets = msgspec.convert(read_manifest(folder).markets, type=list[Market])
@@ -34,7 +34,7 @@ def _cleaned(market: Market) -> Market:
     return msgspec.structs.replace(market, **texts, **lists)
 
 
-class RecordedNames:
+class RecordedCatalogue:
     """Finds markets by what names them, among those that were recorded; nothing is asked of the venue."""
 
     def __init__(self, markets: Iterable[Market]) -> None:
@@ -46,7 +46,7 @@ class RecordedNames:
         Raises:
             UnknownMarketError: the recording has no such market.
         """
-        found = [market for text in texts for market in self._meant(text)]
+        found = [market for text in texts for market in self._matching(text)]
         return list({market.condition_id: market for market in found}.values())
 
     async def found(self, texts: Iterable[str]) -> list[Found]:
@@ -55,10 +55,10 @@ class RecordedNames:
         Raises:
             UnknownMarketError: the recording has no such market.
         """
-        return [Found(text, self._meant(text)) for text in texts]
+        return [Found(text, self._matching(text)) for text in texts]
 
     async def now(self, _markets: Sequence[Market], _state: Literal["open", "closed"], /) -> list[Market]:
-        """List nothing: of what is recorded, nobody can be asked what it is now."""
+        """List nothing: nobody can be asked how a recorded market is now."""
         return []
 
     async def by_tokens(self, token_ids: Sequence[str]) -> dict[str, Market]:
@@ -70,7 +70,7 @@ class RecordedNames:
         """List the markets of a rolling series such as ``btc-updown-5m``."""
         return [market for market in self.known.values() if market.slug.startswith(f"{name}-")]
 
-    def _meant(self, text: str) -> list[Market]:
+    def _matching(self, text: str) -> list[Market]:
         meant = reference(text)
         names = {meant.value, text}
         found = [

@@ -1,4 +1,4 @@
-"""Where an export goes: nothing that exists is overwritten, and nothing half-written has its final name."""
+"""New files and folders that appear whole or not at all; nothing that exists is overwritten."""
 
 import os
 import secrets
@@ -21,15 +21,15 @@ _FILE, _FOLDER = 0o600, 0o700
 
 @contextmanager
 def new_folder(out: Path) -> Generator[Path]:
-    """Give a folder to fill, which gets the name ``out`` at the end, or is removed when something fails.
+    """Yield a folder to fill, which gets the name ``out`` at the end, or is removed when something fails.
 
     Raises:
         StoreError: there is something already, or it cannot be written.
     """
     place = out.resolve()
     _refuse(out, is_free=not place.exists() or (place.is_dir() and not any(place.iterdir())))
-    with _beside(place) as aside:
-        folder = aside / place.name
+    with _temporary_folder(place) as temporary:
+        folder = temporary / place.name
         folder.mkdir(mode=_FOLDER)
         yield folder
         _sync(folder)
@@ -41,21 +41,21 @@ def new_folder(out: Path) -> Generator[Path]:
 
 @contextmanager
 def new_file(out: Path) -> Generator[Path]:
-    """Give a file to write, in a folder of its own; it gets the name ``out`` at the end, or is removed.
+    """Yield a path to write to, in a folder of its own; the file gets the name ``out`` at the end, or is removed.
 
     Raises:
         StoreError: there is something already, or it cannot be written.
     """
     place = out.resolve()
-    _refuse(out, is_free=_is_no_file(place))
-    with _beside(place) as aside:
-        yield aside / place.name
-        _sync(aside)
-        _refuse(out, is_free=_is_no_file(place))
-        (aside / place.name).replace(place)
+    _refuse(out, is_free=_is_free(place))
+    with _temporary_folder(place) as temporary:
+        yield temporary / place.name
+        _sync(temporary)
+        _refuse(out, is_free=_is_free(place))
+        (temporary / place.name).replace(place)
 
 
-def _is_no_file(place: Path) -> bool:
+def _is_free(place: Path) -> bool:
     return not place.exists() or (place.is_file() and place.stat().st_size == 0)
 
 
@@ -65,29 +65,29 @@ def _refuse(out: Path, *, is_free: bool) -> None:
 
 
 @contextmanager
-def _beside(place: Path) -> Generator[Path]:
-    made = [path for path in place.parents if not path.exists()]
-    aside = place.with_name(f".{place.name}.{secrets.token_hex(4)}.tmp")
+def _temporary_folder(place: Path) -> Generator[Path]:
+    parents = [path for path in place.parents if not path.exists()]
+    temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}.tmp")
     remove_leftovers(place)
     try:
-        for path in reversed(made):
+        for path in reversed(parents):
             path.mkdir(mode=_FOLDER, exist_ok=True)
-        aside.mkdir(mode=_FOLDER)
-        with claimed(aside):
-            yield aside
-        shutil.rmtree(aside)
+        temporary.mkdir(mode=_FOLDER)
+        with claimed(temporary):
+            yield temporary
+        shutil.rmtree(temporary)
     except BaseException as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        for path in made:
+        shutil.rmtree(temporary, ignore_errors=True)
+        for path in parents:
             with suppress(OSError):
                 path.rmdir()
         if isinstance(error, OSError | pl.exceptions.PolarsError):
-            raise StoreError(f"{str(place)!r} could not be made: {error}") from error
+            raise StoreError(f"{str(place)!r} could not be written: {error}") from error
         raise
 
 
 def _sync(folder: Path) -> None:
-    """Wait until what was written is on the disk itself, so that a name is never there before its content."""
+    """Wait until what was written is on the disk, so that a name is never there before its content."""
     for path in folder.rglob("*"):
         if path.is_file():
             path.chmod(_FILE)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from support.waiting import wait_until
 
-from pmlive.mcp.together import Together
+from pmlive.mcp.realtime import SingleFlight
 
 
 def test_all_who_ask_while_a_call_is_made_get_the_next_one() -> None:
@@ -19,7 +19,7 @@ def test_all_who_ask_while_a_call_is_made_get_the_next_one() -> None:
         go_on.wait(10)
         return number
 
-    shared = Together(count)
+    shared = SingleFlight(count)
     with ThreadPoolExecutor(9) as threads:
         first = threads.submit(shared)
         assert begun.wait(10)
@@ -35,7 +35,7 @@ def test_all_who_ask_while_a_call_is_made_get_the_next_one() -> None:
 
 def test_an_answer_is_not_older_than_its_question() -> None:
     truth = [0]
-    shared = Together(lambda: truth[0])
+    shared = SingleFlight(lambda: truth[0])
 
     def ask_after_a_change() -> None:
         for _ in range(200):
@@ -56,7 +56,7 @@ def test_what_is_raised_is_raised_to_all_and_the_next_call_is_made() -> None:
             raise error
         return "well"
 
-    shared = Together(fail_once)
+    shared = SingleFlight(fail_once)
     with pytest.raises(ValueError, match="of the test"):
         shared()
     assert shared() == "well"
