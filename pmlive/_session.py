@@ -53,15 +53,12 @@ _TURN = 0.05
 _NO_DATA = (Control, NewMarket)
 # Nor does what nobody can read: a feed that says nothing else is as good as frozen.
 _NO_SIGN = (*_NO_DATA, Malformed, Unknown)
-
 # How a ping is answered: on the real-time socket by an empty frame.
 _PONGS = ("PONG", "pong", "")
-
 # What may be the venue's words that something is wrong.
 _SPOKEN = (Control, Malformed, Unknown)
 # How the venue refuses credentials without a word or an end of the connection.
 UNANSWERED = "it answered them with silence"
-
 # A pause between two ticks that is longer than this is our own: the process was stopped, or the clock was set.
 _PAUSE = 5 * _S
 # Of text that the venue repeats, a word that may be a credential is not shown.
@@ -69,12 +66,10 @@ _SHORTEST = 4
 _WORD = re.compile(rf"[^\s'\",;:()]{{{_SHORTEST},}}")
 _KEY = re.compile(r"(?=\S*\d)[A-Za-z0-9+/_=-]{20,}")
 _MOST_COMPLAINTS = 100
-
 # What comes later than this after the venue's time of it tells of a wrong clock and not of a long way.
 _LONGEST_WAY = 120 * _S
 # What takes longer may have been sent just now, and our clock be ahead; several tell, since one may have a wrong time.
 _LONG_WAY, _WAYS = 1 * _S, 5
-
 # The venue cuts a connection that names a few thousand ids in one frame.
 _IDS_PER_FRAME = 100
 

@@ -1,6 +1,7 @@
 """Recordings on disk: which there are, what one holds, and one that is opened."""
 
-from pmlive.recording.book_at import Levels, RecordedBook
+from pmlive.levels import Levels
+from pmlive.recording.book_at import RecordedBook
 from pmlive.recording.core import Recording, open_recording
 from pmlive.recording.quality import Fault, Latency, Mirror, Quality, TokenQuality
 from pmlive.recording.summary import (

@@ -9,6 +9,7 @@ import msgspec
 import polars as pl
 
 from pmlive.errors import BookError
+from pmlive.levels import Levels
 from pmlive.recording.contents import Contents, collect
 from pmlive.recording.proof import ProofHistory, proof_history
 from pmlive.recording.trust import Event, Timeline
@@ -16,7 +17,6 @@ from pmlive.times import moment, said
 
 __all__ = [
     "BaseRow",
-    "Levels",
     "Made",
     "RecordedBook",
     "RecordedQuality",
@@ -29,18 +29,10 @@ __all__ = [
     "told",
 ]
 
-_SHOWN = 10
 _CHANGES = ("seq", "ts_event", "ts_recv", "conn", "side", "price", "size", "check")
 
 
 RecordedQuality: TypeAlias = Literal["verified", "unverifiable", "stale"]
-
-
-class Levels(msgspec.Struct, frozen=True, gc=False):
-    """Both sides of a book: (price in dollars per share, size in shares), best first."""
-
-    bids: list[tuple[float, float]]
-    asks: list[tuple[float, float]]
 
 
 class RecordedBook(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,33 +72,27 @@ class RecordedBook(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def best_bid(self) -> float | None:
-        """Give the highest bid, or None."""
-        return self.bids[0][0] if self.bids else None
+        """The highest bid, or None."""
+        return self._trusted().best_bid
 
     @property
     def best_ask(self) -> float | None:
-        """Give the lowest ask, or None."""
-        return self.asks[0][0] if self.asks else None
+        """The lowest ask, or None."""
+        return self._trusted().best_ask
 
     @property
     def mid(self) -> float | None:
-        """Give the middle of the best prices, or None where a side is empty."""
-        if self.best_bid is None or self.best_ask is None:
-            return None
-        return round((self.best_bid + self.best_ask) / 2, 6)
+        """The middle of the best prices, or None where a side is empty."""
+        return self._trusted().mid
 
     @property
     def spread(self) -> float | None:
-        """Give best ask less best bid, or None where a side is empty."""
-        if self.best_bid is None or self.best_ask is None:
-            return None
-        return round(self.best_ask - self.best_bid, 6)
+        """Best ask less best bid, or None where a side is empty."""
+        return self._trusted().spread
 
     def frame(self) -> pl.DataFrame:
-        """Give the levels as rows of side, price and size, best first."""
-        rows = [("bid", *level) for level in self.bids] + [("ask", *level) for level in self.asks]
-        schema = {"side": pl.Enum(["bid", "ask"]), "price": pl.Float64, "size": pl.Float64}
-        return pl.DataFrame(rows, schema=schema, orient="row")
+        """Return the levels as rows of side, price and size, best first."""
+        return self._trusted().frame()
 
     def to_dict(self) -> dict[str, object]:
         """Give everything as JSON can hold it; a stale book has null for its sides."""
@@ -121,10 +107,10 @@ class RecordedBook(msgspec.Struct, frozen=True, kw_only=True):
             "proved": _iso(self.proved),
             "ts_event": _iso(self.ts_event),
             "ts_recv": _iso(self.ts_recv),
-            "best_bid": None if levels is None else self.best_bid,
-            "best_ask": None if levels is None else self.best_ask,
-            "mid": None if levels is None else self.mid,
-            "spread": None if levels is None else self.spread,
+            "best_bid": None if levels is None else levels.best_bid,
+            "best_ask": None if levels is None else levels.best_ask,
+            "mid": None if levels is None else levels.mid,
+            "spread": None if levels is None else levels.spread,
             "bids": None if levels is None else [list(level) for level in levels.bids],
             "asks": None if levels is None else [list(level) for level in levels.asks],
             "last_known": None if self.last_known is None else self.last_known.to_dict(),
@@ -137,24 +123,13 @@ class RecordedBook(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Book of {self.label} at {self.at.isoformat()}: {top}{quality}>"
 
     def _repr_html_(self) -> str:
-        caption = f"{escape(self.label)} at {escape(self.at.isoformat())} ({self.quality})"
-        why = f"<p>{escape(self.why)}</p>"
-        if self.levels is None:
-            return f"<p><b>{caption}</b></p>{why}"
-        cells = "".join(f"<tr><td>{bid}</td><td>{ask}</td></tr>" for bid, ask in _lines(self.levels))
-        return f"<table><caption>{caption}</caption><tr><th>bid</th><th>ask</th></tr>{cells}</table>{why}"
+        caption, why = f"{self.label} at {self.at.isoformat()} ({self.quality})", f"<p>{escape(self.why)}</p>"
+        return (f"<p><b>{escape(caption)}</b></p>" if self.levels is None else self.levels.html(caption)) + why
 
     def _trusted(self) -> Levels:
         if self.levels is None:
             raise BookError(f"the book of {self.label} at {self.at.isoformat()} cannot be trusted: {self.why}")
         return self.levels
-
-
-def _lines(levels: Levels) -> list[tuple[str, str]]:
-    sides = [[f"{price:g} x {size:,.2f}" for price, size in side[:_SHOWN]] for side in (levels.bids, levels.asks)]
-    rows = max(map(len, sides))
-    bids, asks = ([*side, *[""] * (rows - len(side))] for side in sides)
-    return list(zip(bids, asks, strict=True))
 
 
 def _iso(time: datetime | None) -> str | None:

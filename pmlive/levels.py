@@ -1,0 +1,55 @@
+"""Both sides of a book to look at, whoever made it: a live one and one of a recording have the same."""
+
+from html import escape
+
+import msgspec
+import polars as pl
+
+__all__ = ["Levels"]
+
+_SHOWN = 10
+
+
+class Levels(msgspec.Struct, frozen=True):
+    """Both sides of a book: (price in dollars per share, size in shares), best first. An empty side has no price."""
+
+    bids: list[tuple[float, float]]
+    asks: list[tuple[float, float]]
+
+    @property
+    def best_bid(self) -> float | None:
+        """The highest bid, or None."""
+        return self.bids[0][0] if self.bids else None
+
+    @property
+    def best_ask(self) -> float | None:
+        """The lowest ask, or None."""
+        return self.asks[0][0] if self.asks else None
+
+    @property
+    def mid(self) -> float | None:
+        """The middle of the best prices, or None where a side is empty."""
+        if self.best_bid is None or self.best_ask is None:
+            return None
+        return round((self.best_bid + self.best_ask) / 2, 6)
+
+    @property
+    def spread(self) -> float | None:
+        """Best ask less best bid, or None where a side is empty."""
+        if self.best_bid is None or self.best_ask is None:
+            return None
+        return round(self.best_ask - self.best_bid, 6)
+
+    def frame(self) -> pl.DataFrame:
+        """Return the levels as rows of side, price and size, best first."""
+        rows = [("bid", *level) for level in self.bids] + [("ask", *level) for level in self.asks]
+        schema = {"side": pl.Enum(["bid", "ask"]), "price": pl.Float64, "size": pl.Float64}
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def html(self, caption: str) -> str:
+        """Return the best levels as a table of HTML, under a caption that may be any text."""
+        bids, asks = ([f"{price:g} x {size:,.2f}" for price, size in side[:_SHOWN]] for side in (self.bids, self.asks))
+        lines = max(len(bids), len(asks))
+        padded = zip(*(side + [""] * (lines - len(side)) for side in (bids, asks)), strict=True)
+        cells = "".join(f"<tr><td>{bid}</td><td>{ask}</td></tr>" for bid, ask in padded)
+        return f"<table><caption>{escape(caption)}</caption><tr><th>bid</th><th>ask</th></tr>{cells}</table>"
