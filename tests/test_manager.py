@@ -24,7 +24,7 @@ from pmlive.errors import BookError
 from pmlive.feed import Policy
 from pmlive.manager import BookView, Manager, Subscription
 from pmlive.manager.live import Doubts
-from pmlive.manager.mailbox import Handler, Mailbox, Update
+from pmlive.manager.subscriptions import Handler, Mailbox, Update
 from pmlive.sim import Limits, SimulatedVenue
 
 

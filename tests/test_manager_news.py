@@ -6,9 +6,7 @@ import polars as pl
 from support.waiting import wait_until
 
 import pmlive as pm
-from pmlive.manager.delivery import News
-from pmlive.manager.mailbox import Consumer
-from pmlive.manager.subscriptions import Subscription
+from pmlive.manager.subscriptions import Consumer, News, Subscription
 
 
 def test_a_listener_gets_what_any_subscription_gets() -> None:

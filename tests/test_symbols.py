@@ -2,7 +2,7 @@
 
 import pytest
 
-from pmlive.manager.symbols import price_keys, rows_of
+from pmlive.manager.keys import price_keys, rows_of
 
 _CRYPTO = ("btcusd", "ethusd", "solusd", "dogeusd", "xrpusd", "bnbusd")
 _CRYPTO_AVERAGES = (*_CRYPTO, "hypeusd", "zecusd")

@@ -17,7 +17,7 @@ from support.waiting import until, wait_until
 
 import pmlive as pm
 from pmlive.manager.loop_thread import Runner
-from pmlive.manager.mailbox import Consumer, Update
+from pmlive.manager.subscriptions import Consumer, Update
 from pmlive.pipeline.journal import rebuild as rebuild_tables
 from pmlive.sim import SimulatedVenue
 from pmlive.store import Recorder, RecorderOptions

@@ -17,14 +17,12 @@ from pmlive.feed import Policy
 from pmlive.logs import get_logger
 from pmlive.manager.engine import Engine, Options
 from pmlive.manager.glance import Asked, Glance, glance
+from pmlive.manager.keys import MarketId, Provider, market_list, price_keys, rows_of, series_of
 from pmlive.manager.lifecycle import Lifecycle
-from pmlive.manager.mailbox import Handler
-from pmlive.manager.resolve import MarketId, series_of, texts
+from pmlive.manager.source import VenueName, venue_meant
 from pmlive.manager.status import Status
 from pmlive.manager.subscribing import Subscribing, streamed, words
-from pmlive.manager.subscriptions import CallbackType, Subscription
-from pmlive.manager.symbols import Provider, price_keys, rows_of
-from pmlive.manager.venues import VenueName, venue_meant
+from pmlive.manager.subscriptions import CallbackType, Handler, Subscription
 from pmlive.manager.views import AwaitedError, BookView, view
 from pmlive.markets import Market, find
 from pmlive.markets.directory import Directory
@@ -122,7 +120,7 @@ class Manager:
             UnknownMarketError: the venue does not know a market.
             FeedError: the venue cannot be asked.
         """
-        ids = texts(market_ids)
+        ids = market_list(market_ids)
         series = [one for one in map(series_of, ids) if one is not None]
         wanted = self._engine.resolve([each for each in ids if series_of(each) is None])
         return self._subscribing.follow("watch", wanted, callback_type, on_event, series=series)
@@ -136,7 +134,7 @@ class Manager:
     ) -> Subscription:
         """Stream the best prices and the trades of markets (a token id means that outcome alone)."""
         return self._subscribing.follow(
-            "market_prices", self._engine.resolve(texts(market_ids)), callback_type, on_event
+            "market_prices", self._engine.resolve(market_list(market_ids)), callback_type, on_event
         )
 
     def subscribe_orderbook_updates(
@@ -152,7 +150,7 @@ class Manager:
             raise ValueError(
                 f"depth {depth!r} is not between 1 and the manager's own depth of {self._engine.options.depth}"
             )
-        wanted = self._engine.resolve(texts(token_ids))
+        wanted = self._engine.resolve(market_list(token_ids))
         return self._subscribing.follow("orderbook_updates", wanted, callback_type, on_event, depth=depth)
 
     def subscribe_market_resolution(
@@ -163,7 +161,7 @@ class Manager:
         on_event: Handler | None = None,
     ) -> Subscription:
         """Be told which outcome won, by the socket or, where that stays silent, by the catalogue."""
-        wanted = self._engine.followable(texts(market_ids))
+        wanted = self._engine.followable(market_list(market_ids))
         return self._subscribing.follow("market_resolution", wanted, callback_type, on_event)
 
     def subscribe_user_orders(

@@ -13,14 +13,13 @@ from pmlive.errors import AuthError, FeedError, PmliveError, UnknownMarketError
 from pmlive.events import Channel
 from pmlive.feed import Policy
 from pmlive.logs import get_logger
-from pmlive.manager.delivery import News, deliver
+from pmlive.manager.keys import MarketId, Wanted, resolve, whole_markets
 from pmlive.manager.live import Doubts, Live
 from pmlive.manager.lookups import Listing, Outcomes, Waits, followed
 from pmlive.manager.loop_thread import Runner
-from pmlive.manager.resolve import MarketId, Wanted, resolve, whole
 from pmlive.manager.source import Source
 from pmlive.manager.status import Status, status_of
-from pmlive.manager.subscriptions import Registry, Subscription
+from pmlive.manager.subscriptions import News, Registry, Subscription, deliver
 from pmlive.markets import Catalogue, Market, Series, described
 from pmlive.pipeline import Token
 from pmlive.settings import AddressField, Venue
@@ -125,7 +124,7 @@ class Engine:
         catalogue = self.call(self.started).catalogue
         given = [each for each in market_ids if isinstance(each, Market)]
         named = [each for each in market_ids if isinstance(each, str)]
-        wanted = self.wait(whole(catalogue, given, named))
+        wanted = self.wait(whole_markets(catalogue, given, named))
         self.call(lambda: self.learn(wanted))
         return wanted
 

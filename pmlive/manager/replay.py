@@ -14,10 +14,10 @@ from pmlive.events import Channel, NewMarket
 from pmlive.manager.core import Manager
 from pmlive.manager.desk import Desk
 from pmlive.manager.engine import Engine, Options
+from pmlive.manager.keys import Wanted
 from pmlive.manager.loop_thread import Tasks
-from pmlive.manager.mailbox import Handler
-from pmlive.manager.resolve import Wanted
 from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus, Dialling, ReplayStatus, Visit
+from pmlive.manager.subscriptions import Handler
 from pmlive.markets import Market, Series
 from pmlive.records import Kind, Opened, read_note
 from pmlive.replay import Player, RecordedCatalogue, Speed, Timeline, recorded_markets

@@ -1,8 +1,8 @@
-"""What a manager's rows come from: the live feed, or a recording that is played."""
+"""What a manager's rows come from: the live feed of a venue, or a recording that is played."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -11,11 +11,27 @@ from pmlive.events import Channel, NewMarket
 from pmlive.manager.desk import Desk
 from pmlive.markets import Found, Market, Series
 from pmlive.replay import Speed
+from pmlive.settings import Variables, Venue
 
-__all__ = ["ClobConnection", "ConnectionStatus", "Connections", "Dialling", "Names", "ReplayStatus", "Source", "Visit"]
+if TYPE_CHECKING:
+    from pmlive.sim import SimulatedVenue
+
+__all__ = [
+    "ClobConnection",
+    "ConnectionStatus",
+    "Connections",
+    "Dialling",
+    "Names",
+    "ReplayStatus",
+    "Source",
+    "VenueName",
+    "Visit",
+    "venue_meant",
+]
 
 # Told of a market that begins, or ends, to be wanted.
 Visit: TypeAlias = Callable[[Market], Awaitable[None]]
+VenueName: TypeAlias = Literal["polymarket", "sim"]
 
 
 class ConnectionStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,3 +185,32 @@ class Source(Protocol):
     def playing(self) -> ReplayStatus | None:
         """Tell how far a recording was played, for ``status()``; None where none is."""
         ...
+
+
+def venue_meant(venue: object) -> "tuple[SimulatedVenue | None, Venue]":
+    """Give the addresses that are meant, and the simulated venue, started, if it is that.
+
+    Raises:
+        TypeError: it is neither a name nor addresses.
+        ValueError: no venue has this name.
+    """
+    if venue is None:
+        return None, Venue.from_environment()
+    if isinstance(venue, Venue):
+        return None, venue
+    if venue == "polymarket":
+        return None, Venue()
+    if venue == "sim":
+        return _simulated()
+    if not isinstance(venue, str):
+        raise TypeError(f"venue must be 'sim', 'polymarket' or a pmlive.Venue; got {type(venue).__name__}")
+    raise ValueError(f"venue {venue!r} is neither 'sim' nor 'polymarket'; for other addresses give a pmlive.Venue")
+
+
+def _simulated() -> "tuple[SimulatedVenue, Venue]":
+    """Start a simulated venue in this process."""
+    from pmlive.sim import SimulatedVenue  # a server, needed by nobody else
+
+    sim = SimulatedVenue()
+    sim.start()
+    return sim, Venue.from_environment(Variables(sim.environment()))

@@ -9,9 +9,8 @@ from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, FeedError, PmliveError, UnknownMarketError
 from pmlive.events import Channel
 from pmlive.manager.engine import Engine
-from pmlive.manager.mailbox import Consumer, Handler
-from pmlive.manager.resolve import MarketId, Wanted, texts
-from pmlive.manager.subscriptions import CallbackType, Subscription, SubscriptionType
+from pmlive.manager.keys import MarketId, Wanted, market_list
+from pmlive.manager.subscriptions import CallbackType, Consumer, Handler, Subscription, SubscriptionType
 from pmlive.markets import Series
 
 __all__ = ["Subscribing", "streamed", "words"]
@@ -53,7 +52,7 @@ class Subscribing:
         self.need_credentials("the user's orders and trades")
         if market_ids is None:
             return self.subscribe(type_, "user", [], None, callback_type, on_event)
-        markets = self._engine.catalogued(texts(market_ids))
+        markets = self._engine.catalogued(market_list(market_ids))
         nameless = [market.slug for market in markets if not market.condition_id]
         if nameless:
             raise UnknownMarketError(

@@ -1,18 +1,41 @@
-"""What was subscribed to, by whom it is read, and which keys are still wanted by somebody."""
+"""What was subscribed to, which keys are still wanted, and how updates reach slow code without holding up the feed."""
 
 import asyncio
+import inspect
+import threading
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from functools import partial
+from typing import Literal, TypeAlias, cast
 from uuid import uuid4
 
 import msgspec
+import polars as pl
 
-from pmlive.events import Channel
-from pmlive.manager.mailbox import Consumer, Mailbox, Update
+from pmlive.events import Channel, Gap
+from pmlive.logs import get_logger
+from pmlive.threads import repeating
+from pmlive.times import moment
 
-__all__ = ["CallbackType", "Registry", "Subscription", "SubscriptionStatus", "SubscriptionType"]
+__all__ = [
+    "NEWEST",
+    "CallbackType",
+    "Consumer",
+    "Handler",
+    "Mailbox",
+    "News",
+    "Registry",
+    "Subscription",
+    "SubscriptionStatus",
+    "SubscriptionType",
+    "Update",
+    "deliver",
+    "hand_out",
+]
+
+logger = get_logger(__name__)
 
 SubscriptionType: TypeAlias = Literal[
     "market_prices",
@@ -25,6 +48,8 @@ SubscriptionType: TypeAlias = Literal[
     "watch",
 ]
 CallbackType: TypeAlias = Literal["notification", "log"]
+Update: TypeAlias = dict[str, object]
+Handler: TypeAlias = Callable[[Update], object] | Callable[[Update], Awaitable[object]]
 
 # The tables whose rows a subscription is given, and the column that its keys are found in.
 TABLES: dict[SubscriptionType, tuple[tuple[str, ...], str]] = {
@@ -38,6 +63,119 @@ TABLES: dict[SubscriptionType, tuple[tuple[str, ...], str]] = {
     "watch": (("prices", "depth", "trades", "market_events"), "token_id"),
 }
 _SOCKETS: dict[Channel, str] = {"market": "clob", "user": "clob", "realtime": "realtime", "prices": "realtime"}
+# Of these tables, the newest row of each token is enough.
+NEWEST = frozenset({"prices", "depth"})
+# Subscriptions whose events are the messages of their tokens, most of which make no row that is handed out.
+_BY_MESSAGE: tuple[SubscriptionType, ...] = ("orderbook_updates", "watch")
+# Prices and books of many tokens change faster than anybody reads: each update puts the next hand-out off by so many
+# seconds, but never for longer than the second.
+_PUT_OFF = 0.002
+_LONGEST = 1.0
+
+
+class Mailbox:
+    """Updates waiting for one consumer: a newer one replaces an older of its key, and the oldest key goes first."""
+
+    def __init__(self, size: int = 1024) -> None:
+        self._size = size
+        self._updates: dict[object, Update] = {}
+        self._changed = threading.Condition()
+        self._number = 0
+        self._waker: Callable[[], object] | None = None
+        self.closed = False
+        self.coalesced = 0
+        self.dropped = 0
+
+    def put(self, update: Update, key: object = None) -> None:
+        """Leave an update; without a key it replaces nothing."""
+        with self._changed:
+            self._number += 1
+            key = self._number if key is None else key
+            if self._updates.pop(key, None) is not None:
+                self.coalesced += 1
+            elif len(self._updates) >= self._size:
+                del self._updates[next(iter(self._updates))]
+                self._note_drop()
+            self._updates[key] = update
+            self._changed.notify()
+        self._wake()
+
+    def get(self) -> Update | None:
+        """Wait for an update; None once the mailbox is closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._updates) or self.closed)
+            return self._pop()
+
+    async def next(self) -> Update | None:
+        """Wait for an update in the caller's own event loop; None once the mailbox is closed and empty."""
+        loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+        self._waker = partial(loop.call_soon_threadsafe, arrived.set)
+        try:
+            while True:
+                with self._changed:
+                    update = self._pop()
+                if update is not None or self.closed:
+                    return update
+                await arrived.wait()
+                arrived.clear()
+        finally:
+            self._waker = None
+
+    def close(self) -> None:
+        """Let nobody wait any longer."""
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Wake who waits in an event loop, if that loop is still there."""
+        waker = self._waker
+        if waker is None:
+            return
+        try:
+            waker()
+        except RuntimeError:
+            self._waker = None
+
+    def _pop(self) -> Update | None:
+        if not self._updates:
+            return None
+        return self._updates.pop(next(iter(self._updates)))
+
+    def _note_drop(self) -> None:
+        if self.dropped == 0:
+            logger.warning(
+                "a consumer is too slow: its oldest updates are dropped and counted; the recording loses nothing"
+            )
+        self.dropped += 1
+
+
+class Consumer:
+    """A thread that calls one handler with what comes to its mailbox; a handler that raises is reported and goes on."""
+
+    def __init__(self, handler: Handler, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.mailbox = Mailbox()
+        self._handler = handler
+        self._loop = loop
+        self._thread = repeating("pmlive consumer", self._turn, pause=0.0)
+        self._thread.start()
+
+    def _turn(self) -> bool:
+        """Hand the next update on; what the handler raises is told by the thread's guard."""
+        update = self.mailbox.get()
+        if update is not None:
+            self._call(update)
+        return update is not None
+
+    def _call(self, update: Update) -> None:
+        result = self._handler(update)
+        if not inspect.iscoroutine(result):
+            return
+        if self._loop is not None and self._loop.is_running():
+            asyncio.run_coroutine_threadsafe(result, self._loop).result()
+        else:
+            asyncio.run(result)
 
 
 class SubscriptionStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,3 +370,157 @@ class Registry:
     def uses(self, channel: Channel) -> bool:
         """Tell whether a subscription is left on a channel."""
         return any(one.channel == channel for one in self.active.values())
+
+
+def deliver(
+    subscriptions: Iterable[Subscription],
+    frames: Mapping[str, pl.DataFrame],
+    labels: Mapping[str, str],
+    heard: Mapping[str, int],
+) -> None:
+    """Give each subscription its share of new rows; ``heard`` counts the new messages of each token."""
+    for subscription in subscriptions:
+        if subscription.type in _BY_MESSAGE:
+            subscription.count(sum(heard.get(token_id, 0) for token_id in subscription.keys))
+        else:
+            _count(subscription, frames)
+        if subscription.mailboxes:
+            hand_out(subscription, frames, labels, tuple(subscription.mailboxes))
+
+
+def _mine(subscription: Subscription, frame: pl.DataFrame, column: str) -> pl.DataFrame:
+    if subscription.type == "market_resolution":
+        frame = frame.filter(pl.col("kind") == "market_resolved")
+    if subscription.selects is None:
+        return frame
+    if subscription.type == "reference_prices":
+        # One symbol is had of several topics, such as a price and its average.
+        return frame.filter(pl.concat_str("topic", "symbol", separator="|").is_in(list(subscription.selects)))
+    return frame.filter(pl.col(column).is_in(list(subscription.selects)))
+
+
+def _count(subscription: Subscription, frames: Mapping[str, pl.DataFrame]) -> None:
+    tables, column = TABLES[subscription.type]
+    for table in tables:
+        if table not in frames:
+            continue
+        subscription.count(_mine(subscription, frames[table], column).height)
+
+
+def hand_out(
+    subscription: Subscription,
+    frames: Mapping[str, pl.DataFrame],
+    labels: Mapping[str, str],
+    mailboxes: Sequence[Mailbox],
+) -> int:
+    """Leave a subscription's share of new rows in mailboxes; tell how many updates it was."""
+    given = 0
+    tables, column = TABLES[subscription.type]
+    for table in tables:
+        if table not in frames:
+            continue
+        mine = _mine(subscription, frames[table], column)
+        if table in NEWEST:
+            mine = mine.unique("token_id", keep="last", maintain_order=True)
+        for row in mine.iter_rows(named=True):
+            update = _update(subscription, table, row, labels)
+            key = (subscription.id, table, row["token_id"]) if table in NEWEST else None
+            for mailbox in mailboxes:
+                mailbox.put(update, key=key)
+        given += mine.height
+    return given
+
+
+def _update(subscription: Subscription, table: str, row: dict[str, object], labels: Mapping[str, str]) -> Update:
+    values = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+    if table == "depth":
+        for name in ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes"):
+            values[name] = values[name][: subscription.depth]  # pyright: ignore[reportIndexIssue]  # a list column
+    label = labels.get(str(row.get("token_id")), "")
+    told = {"subscription_id": subscription.id, "table": table, "untrusted_label": label}
+    return {"type": subscription.type, **values, **told}
+
+
+class News:
+    """The listeners of a manager; all but ``add`` and ``remove`` run in its thread."""
+
+    def __init__(self) -> None:
+        # Replaced and never changed, so that one thread can read it while another adds.
+        self._consumers: tuple[Consumer, ...] = ()
+        self._open: set[Gap] = set()
+        # Rows of which the newest of each token are handed out when their time comes.
+        self._waiting: dict[str, list[pl.DataFrame]] = {}
+        self._due = 0.0
+
+    def add(self, consumer: Consumer) -> None:
+        """Let one more hear."""
+        self._consumers = (*self._consumers, consumer)
+
+    def remove(self, consumer: Consumer) -> None:
+        """Let one hear no more; again does nothing."""
+        self._consumers = tuple(one for one in self._consumers if one is not consumer)
+        consumer.mailbox.close()
+        if not self._consumers:
+            self._waiting = {}
+
+    def listened(self) -> bool:
+        """Tell whether anybody hears."""
+        return bool(self._consumers)
+
+    def mailboxes(self) -> list[Mailbox]:
+        """List where updates go."""
+        return [consumer.mailbox for consumer in self._consumers]
+
+    def rows(
+        self, subscriptions: Iterable[Subscription], frames: Mapping[str, pl.DataFrame], labels: Mapping[str, str]
+    ) -> None:
+        """Tell what subscriptions get, which of prices and books is the newest row of each token in its time."""
+        at_once = dict(frames)
+        for table in NEWEST & at_once.keys():
+            self._waiting.setdefault(table, []).append(at_once.pop(table))
+        now = time.monotonic()
+        if now >= self._due:
+            at_once |= {table: pl.concat(waiting) for table, waiting in self._waiting.items()}
+            self._waiting.clear()
+        given = sum(hand_out(one, at_once, labels, self.mailboxes()) for one in subscriptions)
+        if now >= self._due:
+            self._due = now + min(given * _PUT_OFF, _LONGEST)
+
+    def gaps(self, still_open: Iterable[Gap], written: pl.DataFrame | None, labels: Mapping[str, str]) -> None:
+        """Tell of gaps that began since the last call, and of those that ended."""
+        now_open = set(still_open)
+        for gap in sorted(now_open - self._open, key=lambda gap: gap.started):
+            self._tell(_began(gap), labels)
+        self._open = now_open
+        if written is not None:
+            for row in written.filter(pl.col("ended").is_not_null()).iter_rows(named=True):
+                self._tell(_ended(row), labels)
+
+    def close(self) -> None:
+        """Let nobody hear any more."""
+        for consumer in self._consumers:
+            self.remove(consumer)
+
+    def _tell(self, told: Update, labels: Mapping[str, str]) -> None:
+        update = {"type": "gap", **told, "untrusted_label": labels.get(str(told["token_id"]), "")}
+        for mailbox in self.mailboxes():
+            mailbox.put(update)
+
+
+def _began(gap: Gap) -> Update:
+    return {
+        "table": "gaps",
+        "state": "began",
+        "token_id": gap.token_id,
+        "started": moment(gap.started).isoformat(),
+        "ended": None,
+        "cause": gap.cause,
+        "detail": gap.detail,
+        "conn": gap.conn,
+    }
+
+
+def _ended(row: Mapping[str, object]) -> Update:
+    times = {name: cast("datetime", row[name]).isoformat() for name in ("started", "ended")}
+    rest = {name: row[name] for name in ("token_id", "cause", "detail", "conn")}
+    return {"table": "gaps", "state": "ended", **rest, **times}

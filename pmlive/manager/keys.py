@@ -1,18 +1,33 @@
-"""What prices from outside the venue are called, and where each is had.
+"""What sockets are asked for, from what a user names: tokens of markets, and streams of prices.
 
 A symbol's channel is looked up and never guessed from its ending: ``btcusd`` is crypto, ``eurusd`` a currency, and both
 end alike. Equities and funds are too many to list, so whatever looks like a ticker is one.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
-__all__ = ["Provider", "price_keys", "rows_of"]
+import msgspec
 
+from pmlive.manager.source import Names
+from pmlive.markets import Found, Market, Series, is_long_token_id, is_token_id, reference, tradable
+
+__all__ = [
+    "MarketId",
+    "Provider",
+    "Wanted",
+    "market_list",
+    "price_keys",
+    "resolve",
+    "rows_of",
+    "series_of",
+    "whole_markets",
+]
+
+MarketId: TypeAlias = str | Market
 Provider: TypeAlias = Literal["chainlink", "pyth"]
-
 _PROVIDERS: tuple[Provider, ...] = ("chainlink", "pyth")
 _CRYPTO = frozenset(("btcusd", "ethusd", "solusd", "dogeusd", "xrpusd", "bnbusd"))
 _CRYPTO_AVERAGES = frozenset((*_CRYPTO, "hypeusd", "zecusd"))
@@ -32,6 +47,86 @@ _CHAINLINK = re.compile(r"[a-z0-9]{2,10}/[a-z]{3,4}")
 _BINANCE = re.compile(r"[a-z0-9]{2,10}usdt")
 # By channel, the topics under which older recordings have the same symbols.
 _ONCE_CALLED = {"price.equity": "equity_prices"}
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Tokens to subscribe, and the markets that are known of them.
+
+    ``awaited`` are listed without tokens for now, and ``left_out`` tells why others cannot be taken.
+    """
+
+    token_ids: list[str]
+    markets: list[Market]
+    awaited: list[Market] = []
+    left_out: list[str] = []
+
+    @property
+    def conditions(self) -> list[str]:
+        """List the condition ids."""
+        return [market.condition_id for market in self.markets]
+
+
+def market_list(market_ids: object) -> list[MarketId]:
+    """Take one id or several, refusing what is no list of them.
+
+    Raises:
+        TypeError: not a text, a market, or a sequence of these.
+        ValueError: nothing is named.
+    """
+    if isinstance(market_ids, str | Market):
+        return [market_ids]
+    if not isinstance(market_ids, Iterable):
+        raise TypeError(f"markets are named by text or Market, alone or in a list; got {type(market_ids).__name__}")
+    ids: list[MarketId] = []
+    for each in cast("Iterable[object]", market_ids):
+        if not isinstance(each, str | Market):
+            raise TypeError(f"a market is named by text or Market; got {type(each).__name__}")
+        ids.append(each)
+    if not ids:
+        raise ValueError("no market is named; give at least one id, slug or address")
+    return ids
+
+
+def series_of(market_id: MarketId) -> Series | None:
+    """Give the rolling series that a text names, if it does."""
+    if isinstance(market_id, Market) or reference(market_id).kind != "series":
+        return None
+    return Series.parse(reference(market_id).value)
+
+
+async def resolve(catalogue: Names, market_ids: Sequence[MarketId]) -> Wanted:
+    """Find every token that is meant; a token id stands for itself, and needs nobody to be asked.
+
+    One of few digits is looked up all the same: it may also be the number of a market.
+    """
+    bare = [each for each in market_ids if isinstance(each, str) and is_long_token_id(each)]
+    given = [each for each in market_ids if isinstance(each, Market)]
+    named = [each for each in market_ids if isinstance(each, str) and each not in bare]
+    found = await catalogue.found(named) if named else []
+    markets, awaited = tradable([*given, *(market for each in found for market in each.markets)])
+    token_ids = [*bare, *(token_id for market in given for token_id in market.token_ids)]
+    token_ids += [token_id for each in found for token_id in _tokens(each)]
+    left_out = [reason for each in found for reason in each.left_out]
+    return Wanted(list(dict.fromkeys(token_ids)), _once(markets), _once(awaited), left_out)
+
+
+async def whole_markets(catalogue: Names, given: Sequence[Market], named: Sequence[str]) -> Wanted:
+    """Find the markets that are meant, and all of their tokens."""
+    found = await catalogue.found(named) if named else []
+    markets, awaited = tradable([*given, *(market for each in found for market in each.markets)])
+    token_ids = [token_id for market in markets for token_id in market.token_ids]
+    left_out = [reason for each in found for reason in each.left_out]
+    return Wanted(list(dict.fromkeys(token_ids)), _once(markets), _once(awaited), left_out)
+
+
+def _tokens(found: Found) -> list[str]:
+    tokens = [token_id for market in found.markets for token_id in market.token_ids]
+    named = found.text.strip()
+    return [named] if is_token_id(named) and named in tokens else tokens
+
+
+def _once(markets: Iterable[Market]) -> list[Market]:
+    return list({market.condition_id or market.slug: market for market in markets}.values())
 
 
 def price_keys(symbols: Iterable[str], provider: str | None = None) -> list[str]:
@@ -87,7 +182,7 @@ def _spot(name: str) -> str:
         raise ValueError(f"of {name!r} there is an average only; ask for '{name}{_AVERAGE}'")
     if _TICKER.fullmatch(name):
         return "price.equity"
-    raise ValueError(_unknown(name))
+    raise ValueError(_unknown_symbol(name))
 
 
 def _average(symbol: str, name: str, window: str) -> str:
@@ -97,14 +192,14 @@ def _average(symbol: str, name: str, window: str) -> str:
         return "price.crypto.twap"
     if name in _CURRENCY_AVERAGES:
         return "price.equity.twap"
-    raise ValueError(_unknown(symbol))
+    raise ValueError(_unknown_symbol(symbol))
 
 
 def _is_pair(name: str) -> bool:
     return len(name) == _PAIR and {name[:3], name[3:]} <= _MONEY and name[:3] != name[3:]
 
 
-def _unknown(symbol: str) -> str:
+def _unknown_symbol(symbol: str) -> str:
     averages = [f"{name}{_AVERAGE}" for name in sorted(_CRYPTO_AVERAGES | _CURRENCY_AVERAGES)]
     known = [*averages] if "@" in symbol else sorted(_CRYPTO | _CURRENCIES | _METALS | _OTHER)
     nearest = get_close_matches(symbol, known, n=3, cutoff=0.5) or known[:6]
