@@ -362,7 +362,7 @@ class Manager:
         Args:
             token_id: the token to begin with, by default the first that is watched.
             rate: the most drawings a second of each chart, 30 at most.
-            charts: ``"image"`` for front ends that load no script of ours; see ``pmlive.widgets.plain``.
+            charts: ``"image"`` for front ends that load no script of ours; see ``pmlive.widgets.image``.
 
         Raises:
             ImportError: the extra ``pmlive[jupyter]`` is not installed.
