@@ -15,7 +15,7 @@ _FILES = sorted(_PACKAGE.rglob("*.py"))
 _LAYERS = (
     ("errors", "events", "_wire", "book", "integrity", "records", "times", "_streams", "_session"),
     ("logs", "threads", "tables", "buffers", "digest", "gaps", "pipeline", "store"),
-    ("feed", "replay", "markets", "settings", "credentials", "_wallet", "proxies", "statuses"),
+    ("feed", "replay", "markets", "settings", "credentials", "_wallet", "proxies", "retries"),
     ("manager", "recording", "export", "captures"),
     ("widgets", "mcp", "cli"),
 )

@@ -74,9 +74,7 @@ def test_many_rows_are_kept_in_order_and_no_more_than_fit() -> None:
     follower = Follower({**message, "buffer": buffer})
 
     for at in range(40):
-        follower.take(
-            *(channel.append({"times": np.arange(250.0) + 250 * at}, float(at)) or pytest.fail("no message"))
-        )
+        follower.take(*(channel.append({"times": np.arange(250.0) + 250 * at}, float(at)) or pytest.fail("no message")))
 
     assert follower.arrays["times"] == list(np.arange(7000.0, 10000.0))
 

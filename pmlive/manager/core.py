@@ -13,7 +13,6 @@ import polars as pl
 
 from pmlive.credentials import Credentials
 from pmlive.errors import BookError, PmliveError, UnknownMarketError
-from pmlive.feed import Policy
 from pmlive.logs import get_logger
 from pmlive.manager.engine import Engine, Options
 from pmlive.manager.glance import Asked, Glance, glance
@@ -28,6 +27,7 @@ from pmlive.manager.venues import VenueName, venue_meant
 from pmlive.manager.views import AwaitedError, BookView, view
 from pmlive.markets import Market, find
 from pmlive.pipeline import Token
+from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
 from pmlive.store import RecorderOptions
 
@@ -73,7 +73,7 @@ class Manager:
         rows: int = 200_000,
         age: timedelta = timedelta(hours=6),
         depth: int = 10,
-        policy: Policy | None = None,
+        policy: DialPolicy | None = None,
     ) -> None:
         _check(rows=rows, depth=depth, age=age)
         for handler in (notification_callback, log_callback):

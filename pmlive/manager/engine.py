@@ -11,7 +11,6 @@ from pmlive._session import Timing
 from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, FeedError, PmliveError, UnknownMarketError
 from pmlive.events import Channel
-from pmlive.feed import Policy
 from pmlive.logs import get_logger
 from pmlive.manager.delivery import News, deliver
 from pmlive.manager.live import Doubts, Live
@@ -23,6 +22,7 @@ from pmlive.manager.status import Status, status_of
 from pmlive.manager.subscriptions import Registry, Subscription
 from pmlive.markets import Catalogue, Market, Series, described
 from pmlive.pipeline import Token
+from pmlive.retries import DialPolicy
 from pmlive.settings import AddressField, Venue
 from pmlive.store import Recorder
 
@@ -42,7 +42,7 @@ class Options(msgspec.Struct, frozen=True):
     rows: int
     age: timedelta
     depth: int
-    policy: Policy | None = None
+    policy: DialPolicy | None = None
     timing: dict[Channel, Timing] | None = None
     doubts: Doubts | None = None
     waits: Waits | None = None

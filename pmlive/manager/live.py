@@ -10,7 +10,7 @@ from pmlive import _wire
 from pmlive._session import Timing
 from pmlive.errors import FeedError, PmliveError, ProtocolError
 from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap, NewMarket
-from pmlive.feed import Clock, Connection, Policy, Pool, elapsed
+from pmlive.feed import Clock, Connection, Pool, elapsed
 from pmlive.logs import get_logger
 from pmlive.manager.desk import Desk
 from pmlive.manager.lookups import follow
@@ -19,6 +19,7 @@ from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus,
 from pmlive.markets import Catalogue, Series
 from pmlive.pipeline import Token
 from pmlive.proxies import Proxy, proxy_for
+from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
 from pmlive.threads import note_fault
 from pmlive.times import moment, said
@@ -63,7 +64,7 @@ class Live:
         catalogue: Catalogue,
         *,
         credentials: Callable[[], dict[str, str]],
-        policy: Policy | None,
+        policy: DialPolicy | None,
         rows: int,
         age: timedelta,
         depth: int,

@@ -25,15 +25,15 @@ from pmlive.cli.signals import Stop
 from pmlive.credentials import Credentials
 from pmlive.errors import BookError, FeedError, UnknownMarketError
 from pmlive.events import Channel
-from pmlive.feed import Policy
 from pmlive.manager.engine import Engine, Options
 from pmlive.manager.live import Doubts
+from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
 from pmlive.threads import single
 
 __all__ = ["FastManager", "main"]
 
-Delays = TypeVar("Delays", Policy, Doubts)
+Delays = TypeVar("Delays", DialPolicy, Doubts)
 
 _INTERVAL = 0.1
 _S = 1_000_000_000
@@ -53,7 +53,7 @@ class FastManager(Manager):
             rows=200_000,
             age=timedelta(hours=1),
             depth=10,
-            policy=_shortened(Policy(), _POLICY),
+            policy=_shortened(DialPolicy(), _POLICY),
             timing=dict.fromkeys(channels, _TIMING),
             doubts=_shortened(Doubts(), _DOUBTS),
         )
