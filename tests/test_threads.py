@@ -16,7 +16,7 @@ from support.live import living, subscribe, until_trusted
 from support.waiting import until, wait_until
 
 import pmlive as pm
-from pmlive.manager.loop_thread import Runner
+from pmlive.loop_thread import LoopThread
 from pmlive.manager.mailbox import Consumer, Update
 from pmlive.pipeline.journal import rebuild as rebuild_tables
 from pmlive.sim import SimulatedVenue
@@ -114,18 +114,18 @@ def write_again(error: BaseException, folder: Path) -> None:
 def run_on(error: BaseException, folder: Path) -> None:
     """Something in the loop of the feed raises, and the loop is there for the next."""
     del folder
-    runner = Runner()
-    runner.call(lambda: None)
-    assert runner.running
-    loop = runner.call(asyncio.get_running_loop)
+    thread = LoopThread("pmlive", "manager")
+    thread.call(lambda: None)
+    assert thread.running
+    loop = thread.call(asyncio.get_running_loop)
     loop.call_soon_threadsafe(raising(error, 1)[0])
-    assert runner.call(lambda: 7) == 7
+    assert thread.call(lambda: 7) == 7
 
     async def last() -> None:
         pass
 
-    runner.stop(last)
-    assert not runner.running
+    thread.stop(last)
+    assert not thread.running
 
 
 def consume_on(error: BaseException, folder: Path) -> None:

@@ -12,9 +12,9 @@ from pmlive.errors import FeedError, PmliveError, ProtocolError
 from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap, NewMarket
 from pmlive.feed import Clock, Connection, Pool, elapsed
 from pmlive.logs import get_logger
+from pmlive.loop_thread import Tasks
 from pmlive.manager.desk import Desk
 from pmlive.manager.lookups import follow
-from pmlive.manager.loop_thread import Tasks
 from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus, Dialling, Visit
 from pmlive.markets import Catalogue, Series
 from pmlive.pipeline import Token
