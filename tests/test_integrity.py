@@ -203,7 +203,7 @@ def test_a_proof_learns_and_then_tells_a_mismatch() -> None:
 
     assert (first, second) == ("verified", "mismatch")
     assert proof.facts == _DEC_2025
-    proof.doubt()
+    proof.reset()
     assert proof.check(book, opening.market, opening.token_id, opening.timestamp, opening.hash) == "unverifiable"
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from pmlive import logs
-from pmlive.cli.options import Places, add_command
+from pmlive.cli.options import Subparsers, add_command
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
 from pmlive.mcp.stdio import run_stdio
@@ -56,10 +56,10 @@ class _HostConfig(msgspec.Struct, rename={"servers": "mcpServers"}):
     servers: dict[str, _ServerEntry]
 
 
-def add(places: Places) -> None:
+def add(subparsers: Subparsers) -> None:
     """Add the command."""
     command = add_command(
-        places,
+        subparsers,
         "mcp",
         _mcp,
         summary="Serve Claude and other MCP clients on standard input and output",
@@ -94,7 +94,7 @@ def _mcp(options: Namespace, out: Output, stop: Stop) -> int:
         return 0
     wire = claim()
     with stop.held():
-        run_stdio(wire, partial(_toolkit, options), lambda: stop.wished)
+        run_stdio(wire, partial(_toolkit, options), lambda: stop.requested)
     return _exit()
 
 

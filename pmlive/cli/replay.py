@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from pmlive.cli.options import Places, add_command, amount
+from pmlive.cli.options import Subparsers, add_command, amount
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
 from pmlive.cli.text import counted, duration, lines_of, moment
@@ -18,7 +18,7 @@ from pmlive.replay import Speed
 
 __all__ = ["add"]
 
-_INTERVAL = 0.2
+_INTERVAL_S = 0.2
 
 
 class Played(msgspec.Struct, kw_only=True):
@@ -36,10 +36,10 @@ class Played(msgspec.Struct, kw_only=True):
     books: Books
 
 
-def add(places: Places) -> None:
+def add(subparsers: Subparsers) -> None:
     """Add the command."""
     command = add_command(
-        places,
+        subparsers,
         "replay",
         _replay,
         summary="Play a recording in the terminal",
@@ -66,8 +66,8 @@ def _replay(options: Namespace, out: Output, stop: Stop) -> int:
             replay.seek(options.start)
         tape = _Tape(replay) if out.mode == "text" and options.speed != "max" else None
         replay.resume()
-        while not (stop.wished or replay.finished):
-            stop.wait(_INTERVAL)
+        while not (stop.requested or replay.finished):
+            stop.wait(_INTERVAL_S)
             _show(replay, out, tape)
             if replay.failed is not None:
                 raise replay.failed
@@ -87,7 +87,7 @@ class _Tape:
         self._shown = {"trades": 0, "gaps": 0}
 
     def lines(self) -> list[str]:
-        """Give new lines in order of arrival."""
+        """Return new lines in order of arrival."""
         found: list[tuple[int, str]] = []
         for table, write in (("trades", self._trade), ("gaps", self._gap)):
             frame = getattr(self._replay, table).filter(pl.col("seq") > self._shown[table])

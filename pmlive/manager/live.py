@@ -22,7 +22,7 @@ from pmlive.proxies import Proxy, proxy_for
 from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
 from pmlive.threads import note_fault
-from pmlive.times import moment, said
+from pmlive.times import moment, utc
 
 __all__ = ["Doubts", "Live"]
 
@@ -360,7 +360,7 @@ class Live:
         if connection.conn != conn or conn is None:
             return
         if True in found:
-            connection.give_up(f"no data since {said(since)} UTC, while REST has newer books")
+            connection.give_up(f"no data since {utc(since)} UTC, while REST has newer books")
         elif False in found or not sample:
             connection.session.witnessed(asked)
         else:

@@ -21,7 +21,6 @@ from mcp.server.subscriptions import ListenHandler
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 
-from pmlive.credentials import Secret
 from pmlive.mcp.configuration import ConfigKind, bearer, config, write_config
 from pmlive.mcp.connections import Connections, Limits
 from pmlive.mcp.gate import Gate
@@ -29,6 +28,7 @@ from pmlive.mcp.pushes import Pushes
 from pmlive.mcp.server import server
 from pmlive.mcp.sessions import Sessions
 from pmlive.mcp.toolkit import Toolkit
+from pmlive.settings import Secret
 from pmlive.threads import single
 
 if TYPE_CHECKING:

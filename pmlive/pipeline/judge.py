@@ -118,7 +118,7 @@ class Judge:
         check = token.proof.check(token.book, token.market, token.id, event.timestamp, event.hash)
         _count(token, check)
         if check == "mismatch":
-            token.proof.doubt()
+            token.proof.reset()
 
     def compare(self, token: Token, differences: int, recv: int) -> None:
         """Judge the rebuilt book by how many levels of a fresh one it did not have."""

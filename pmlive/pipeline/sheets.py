@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 import polars as pl
 
-from pmlive.buffers import PACKED, Names, Packed, Rows
+from pmlive.buffers import PACKED, PackedRows, Rows, StringTable
 from pmlive.tables import SCHEMAS
 
 __all__ = ["Making", "Sheets"]
@@ -21,8 +21,8 @@ class Sheets:
     def __init__(self, *, making: Making = "all") -> None:
         self.seq = 1
         self.make(making)
-        self.names = Names()
-        self.prices, self.book_deltas = self.packed = [Packed(name, self.names) for name in PACKED]
+        self.names = StringTable()
+        self.prices, self.book_deltas = self.packed = [PackedRows(name, self.names) for name in PACKED]
         self.rows = {name: Rows(name) for name in SCHEMAS if name not in PACKED}
 
     def make(self, making: Making) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 from pmlive.errors import BookError
 from pmlive.recording.contents import Contents, at, collect
 from pmlive.recording.trust import Event, Timeline
-from pmlive.times import moment, said
+from pmlive.times import moment, utc
 
 __all__ = [
     "MINUTE",
@@ -233,17 +233,17 @@ def made(contents: Contents, timeline: Timeline, since: int | None, time: int) -
 def stale_why(timeline: Timeline | None, time: int) -> str:
     """Say why there is no book to trust."""
     if timeline is None:
-        return f"no book of this token was recorded around {said(time)}"
+        return f"no book of this token was recorded around {utc(time)}"
     gap, event = timeline.gap(time), timeline.last(time)
     if gap is not None:
         return f"not to be trusted {gap}"
     if time >= timeline.end:
-        return f"the recording ends at {said(timeline.end - 1)}"
+        return f"the recording ends at {utc(timeline.end - 1)}"
     if event is None or event.kind == "restart":
         return "its first book had not come yet"
     if event.kind == "untrusted":
-        return f"its book was not there, or not to be trusted, at {said(event.recv)}, and no other came since"
-    return f"it was not followed any more from {said(event.recv)} on"
+        return f"its book was not there, or not to be trusted, at {utc(event.recv)}, and no other came since"
+    return f"it was not followed any more from {utc(event.recv)} on"
 
 
 def told(
@@ -258,11 +258,11 @@ def told(
     hashed = max((one for one in (last, established) if one is not None), default=None)
     proved = max((one for one in (hashed, book) if one is not None), default=None)
     if hashed is None:
-        since = "" if book is None else f"; the venue sent the book whole at {said(book)}"
+        since = "" if book is None else f"; the venue sent the book whole at {utc(book)}"
         return "unverifiable", f"no hash of the venue is known to fit{since}", proved
     if book is not None and book > hashed:
-        return "verified", f"the venue sent the book whole at {said(book)}, and its hashes fitted until then", proved
-    return "verified", f"the venue's hash fitted at {said(hashed)}", proved
+        return "verified", f"the venue sent the book whole at {utc(book)}, and its hashes fitted until then", proved
+    return "verified", f"the venue's hash fitted at {utc(hashed)}", proved
 
 
 def _keyframe_verified(contents: Contents, token_id: str, since: int | None) -> int | None:

@@ -12,11 +12,22 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol, cast
 
-__all__ = ["PlainText", "Shell", "load", "nest", "pmlive", "refusal"]
+__all__ = [
+    "FIRST_KERNEL_LOSING_CELLS",
+    "FIRST_NEST_WITHOUT_LOSS",
+    "PlainText",
+    "Shell",
+    "installed",
+    "load",
+    "nest",
+    "pmlive",
+    "refusal",
+    "version_numbers",
+]
 
-# The first version that loses no cells, and the first of ipykernel under which the others do.
-_NEEDED = (1, 7, 4)
-_LOSES_CELLS = (7, 3)
+# From this nest-asyncio2 on no queued cells are lost; from this ipykernel on they are with every other.
+FIRST_NEST_WITHOUT_LOSS = (1, 7, 4)
+FIRST_KERNEL_LOSING_CELLS = (7, 3)
 
 
 def load(shell: object) -> None:
@@ -47,7 +58,7 @@ def nest() -> str:
     Raises:
         RuntimeError: that cannot be done safely; the message says why, and what to do.
     """
-    found = {name: _installed(name) for name in ("nest-asyncio2", "nest-asyncio", "ipykernel")}
+    found = {name: installed(name) for name in ("nest-asyncio2", "nest-asyncio", "ipykernel")}
     reason = refusal(found, patched=hasattr(asyncio, "_nest_patched") and not hasattr(asyncio, "_nest_asyncio2"))
     if reason:
         raise RuntimeError(reason)
@@ -63,14 +74,14 @@ def refusal(found: dict[str, str | None], *, patched: bool) -> str:
         patched: whether the original ``nest-asyncio`` was applied already.
     """
     new, old, kernel = (found[name] for name in ("nest-asyncio2", "nest-asyncio", "ipykernel"))
-    loses = kernel is not None and _numbers(kernel) >= _LOSES_CELLS
+    loses = kernel is not None and version_numbers(kernel) >= FIRST_KERNEL_LOSING_CELLS
     why = f"nest-asyncio {old or ''} loses queued cells under ipykernel {kernel}: they stay [*] while the kernel idles"
     install = "run: pip install 'nest-asyncio2>=1.7.4', restart the kernel, and run %pmlive nest again"
     if patched and loses:
         return f"{why}; it was applied in this kernel: restart the kernel, and run %pmlive nest in its place"
     if new is None:
         return f"{why}; {install}" if old and loses else f"nest-asyncio2 is not installed; {install}"
-    if _numbers(new) < _NEEDED:
+    if version_numbers(new) < FIRST_NEST_WITHOUT_LOSS:
         return f"nest-asyncio2 {new} loses queued cells, as 1.7.4 does not any more; {install}"
     return ""
 
@@ -96,12 +107,14 @@ class PlainText(str):
 _WORDS = {"nest": nest}
 
 
-def _installed(name: str) -> str | None:
+def installed(name: str) -> str | None:
+    """Return the version of a distribution that is installed, None where it is not."""
     try:
         return version(name)
     except PackageNotFoundError:
         return None
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def version_numbers(text: str) -> tuple[int, ...]:
+    """Return the first three numbers of a version, to compare it with another."""
     return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
