@@ -122,13 +122,13 @@ class Witness(msgspec.Struct, frozen=True):
 
 
 class Redial(msgspec.Struct, frozen=True):
-    """Give this connection up for another."""
+    """Replace this connection by another."""
 
     reason: str
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """Give this connection up for good: the venue does not take the credentials, and says why."""
+    """End this connection for good: the venue refuses the credentials, and says why."""
 
     reason: str
 

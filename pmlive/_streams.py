@@ -39,7 +39,7 @@ _MEANING = {
 _REJECTIONS = frozenset(("auth_expired", "auth_invalid", "auth_attempts"))
 
 
-class _Asked(msgspec.Struct):
+class _Pending(msgspec.Struct):
     """A symbol that was asked for and has no answer."""
 
     at: int
@@ -67,7 +67,7 @@ class PriceStreams:
         self.news: list[str] = []
         self.broken = ""
         self._queue: deque[tuple[str, str]] = deque()
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[str, _Pending] = {}
         self._attempts = 0
         self._authenticate_ns: int | None = None
         self._presented_ns = 0
@@ -151,7 +151,7 @@ class PriceStreams:
         if operation == "unsubscribe":
             return _wire.unsubscribe_prices(*key.split("|"))
         asked = self._asked.get(key)
-        self._asked[key] = _Asked(now) if asked is None else _Asked(now, asked.times + 1)
+        self._asked[key] = _Pending(now) if asked is None else _Pending(now, asked.times + 1)
         return _wire.subscribe_prices(*key.split("|"))
 
     def _ask_again(self, now: int) -> None:

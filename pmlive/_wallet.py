@@ -44,7 +44,7 @@ class _Issued(msgspec.Struct, rename="camel"):
 
 
 def derive(variables: Variables, venue: Venue) -> tuple[Secret, Secret, Secret]:
-    """Ask the venue for the credentials of the wallet in the environment, creating them if there are none yet.
+    """Ask the venue for the credentials of the wallet in the environment, creating them if it has none yet.
 
     Raises:
         AuthError: the key or the address is not what it must be, eth-account is missing, or the venue refused.

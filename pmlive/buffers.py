@@ -159,7 +159,7 @@ def ladder(numbers: list[float]) -> bytes:
 
 
 def _per_unit(times: _Array) -> _Array:
-    """Return the unit of each time in nanoseconds, told apart as ``epoch_ns`` does."""
+    """Return the unit of each time in nanoseconds, recognized by its size as in ``epoch_ns``."""
     edges = np.array([SECONDS_BELOW, 1_000 * SECONDS_BELOW, 1_000_000 * SECONDS_BELOW])
     return np.array([1_000_000_000, 1_000_000, 1_000, 1])[np.searchsorted(edges, times, side="right")]
 

@@ -1,6 +1,6 @@
 """Log lines, which never hold up or fail the thread that writes them.
 
-A line that is written where a feed is read or a disk is synced must not wait for a terminal that nobody reads, and must
+A line that is written where a feed is read or a disk is synced must not wait for a terminal that is not read, and must
 not raise because a pipe is closed or a disk is full. So the loggers of this package put each line into a bounded queue;
 one daemon thread hands them to Python's ``logging`` as usual: the program's handlers, filters and levels decide. A line
 for which there is no room, or that cannot be written, is lost and counted.
@@ -60,7 +60,7 @@ class _LogThread:
                 self._taken += 1
             self._waiting.put(work)
             self._start()
-        except BaseException:  # noqa: BLE001  # whoever logs has something more important to do
+        except BaseException:  # noqa: BLE001  # a log line must not break its caller
             self.lose()
 
     def lose(self) -> None:
@@ -171,7 +171,7 @@ def lose() -> None:
 
 
 def flush(seconds: float = _PATIENCE_S) -> bool:
-    """Wait until every line so far is written, for so long at most; tell whether that is so."""
+    """Wait until every line so far is written, at most ``seconds``; return whether that is so."""
     return _log_thread.flush(seconds)
 
 

@@ -46,7 +46,7 @@ class Kind(StrEnum):
     WANT = "want"
     SUBSCRIBE = "subscribe"
     UNSUBSCRIBE = "unsubscribe"
-    # A book that REST sent; a resolution that REST told.
+    # A book that REST sent; a resolution that REST reported.
     BOOK = "book"
     RESOLVED = "resolved"
     # An interval that another writer knows to be missing, and records of this log that cannot be read.

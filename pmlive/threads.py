@@ -13,7 +13,7 @@ import msgspec
 from pmlive import logs
 from pmlive.times import moment
 
-__all__ = ["Fault", "faults", "keep_fault", "note_fault", "repeating", "single"]
+__all__ = ["ThreadFault", "faults", "keep_fault", "note_fault", "repeating", "single"]
 
 logger = logs.get_logger(__name__)
 
@@ -23,7 +23,7 @@ _PAUSE_S = 1.0
 _LOGGED, _LOGGED_EACH = 10, 100
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
+class ThreadFault(msgspec.Struct, frozen=True, kw_only=True):
     """A failure of a thread of this process: how often, and when and how the last time."""
 
     thread: str
@@ -32,7 +32,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     last: str
 
 
-_faults: dict[str, Fault] = {}
+_faults: dict[str, ThreadFault] = {}
 
 
 def repeating(name: str, turn: Callable[[], bool], *, pause: float = _PAUSE_S) -> threading.Thread:
@@ -78,10 +78,10 @@ def note_fault(name: str, error: BaseException) -> None:
 def keep_fault(name: str, text: str) -> None:
     """Keep a failure of a thread for ``faults``; the caller has logged it."""
     before, last = _faults.get(name), moment(time.time_ns()).isoformat(timespec="milliseconds")
-    _faults[name] = Fault(thread=name, error=text, times=1 if before is None else before.times + 1, last=last)
+    _faults[name] = ThreadFault(thread=name, error=text, times=1 if before is None else before.times + 1, last=last)
 
 
-def faults() -> list[Fault]:
+def faults() -> list[ThreadFault]:
     """List the failures of threads of this process, the last of each thread."""
     return list(_faults.values())
 

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: ``pmlive search`` at markets, and at recordings the others.
+"""Commands that only read: ``pmlive search`` looks for markets, the others look at recordings.
 
 ``ls`` lists recordings, ``info`` shows what one holds, ``verify`` whether it is sound, ``quality`` how good it is, and
 ``book`` one book of it.

@@ -260,7 +260,7 @@ async def _check_exchange(catalogue: Catalogue, url: str) -> list[DoctorCheck]:
 
 
 def _check_clock(venue_time: float, before: float, after: float) -> DoctorCheck:
-    # The venue tells whole seconds, so its time is half a second later on average.
+    # The venue answers with whole seconds, so its time is half a second later on average.
     skew = (before + after) / 2 - (venue_time + 0.5)
     if abs(skew) <= _MOST_SKEW_S:
         return DoctorCheck("clock", "ok", f"within {_MOST_SKEW_S:g} s of the venue's")

@@ -82,7 +82,7 @@ def add(subparsers: Subparsers) -> None:
         const="all",
         help="print what makes Claude Desktop or Claude Code start this server, and end",
     )
-    # A host shows the log as it comes, if it reads it at all; nobody is there to run this again with -v.
+    # A host shows the log as it comes, if it reads it at all; it cannot run this again with -v.
     command.set_defaults(tracebacks="always")
 
 

@@ -1,4 +1,4 @@
-"""The parser of the command line, and what the options of its commands have in common."""
+"""The parser of the command line, and the options that its commands share."""
 
 import argparse
 import math

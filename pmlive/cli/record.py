@@ -1,4 +1,4 @@
-"""``pmlive record`` and ``demo``: markets of the venue, or of a simulated one, into a folder until told to stop."""
+"""``pmlive record`` and ``demo``: markets of the venue, or of a simulated one, into a folder until stopped."""
 
 import asyncio
 import shlex

@@ -1,4 +1,4 @@
-"""``pmlive repair`` and ``compact``: changes to a recording that nobody records into."""
+"""``pmlive repair`` and ``compact``: changes to a recording that is not being recorded into."""
 
 from argparse import Namespace
 

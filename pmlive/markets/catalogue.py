@@ -40,7 +40,7 @@ _MOST_EVENTS_FOUND = "20"
 # The tokens of either version of the venue's protocol are asked for by a name of their own.
 _BY_CONDITION, _BY_TOKEN = ("condition_ids",), ("clob_token_ids", "position_ids")
 _MOST_UNREADABLE = 1_000
-# Answers about open markets are kept for so long, and so many of all.
+# How long answers about open markets are kept, and how many answers in all.
 _OPEN_FOR_S = 60.0
 _MOST_CACHED = 20_000
 

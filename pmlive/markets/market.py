@@ -55,7 +55,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     ``token_ids`` and ``outcome_prices`` are in the order of ``outcomes``. A market that was just created may have no
     tokens yet. Texts are cleaned, and still untrusted. Tick and order sizes are the venue's decimal text; prices are
     dollars per share. The event of a market that is ``neg_risk_augmented`` may get outcomes that it does not name yet.
-    ``winner`` is an outcome, or None while there is none or where the venue settled by a split (``split``).
+    ``winner`` is an outcome, or None while there is none yet or where the venue settled by a split (``split``).
     ``version`` is that of the venue's protocol, by which the tokens were chosen.
     """
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from typing import Self  # only annotations use it
 
 __all__ = [
-    "Kind",
     "Reference",
+    "ReferenceKind",
     "Series",
     "is_condition_id",
     "is_hexadecimal",
@@ -27,7 +27,7 @@ __all__ = [
     "reference",
 ]
 
-Kind: TypeAlias = Literal["event", "market", "slug", "condition id", "token id", "series", "words"]
+ReferenceKind: TypeAlias = Literal["event", "market", "slug", "condition id", "token id", "series", "words"]
 
 _LONGEST = 2000
 _HOSTS = frozenset({"polymarket.com", "www.polymarket.com"})
@@ -56,7 +56,7 @@ _HEXADECIMAL = re.compile(r"0x[0-9a-f]{1,64}", re.IGNORECASE)
 class Reference(msgspec.Struct, frozen=True):
     """What a text names; ``event`` is the event's slug where an address has both."""
 
-    kind: Kind
+    kind: ReferenceKind
     value: str
     event: str = ""
 

@@ -44,7 +44,7 @@ _SHORT_OFFSET = re.compile(r"[+-]\d\d$")
 _LONGEST_NUMBER = 60
 
 
-class Fees(msgspec.Struct, rename="camel"):
+class GammaFees(msgspec.Struct, rename="camel"):
     """Gamma's fee schedule."""
 
     rate: Number = None
@@ -77,7 +77,7 @@ class GammaMarket(msgspec.Struct, rename="camel"):
     outcomes: Listed = None
     outcome_prices: Listed = None
     version: Number = None
-    # The version tells which of these two are the market's tokens; the other is not looked at.
+    # The version tells which of these two are the market's tokens; the other is ignored.
     clob_token_ids: msgspec.Raw = _NULL
     position_ids: msgspec.Raw = _NULL
     events: list[EventName] | None = None
@@ -86,7 +86,7 @@ class GammaMarket(msgspec.Struct, rename="camel"):
     order_min_size: Number = None
     neg_risk: bool | None = None
     fees_enabled: bool | None = None
-    fee_schedule: Fees | None = None
+    fee_schedule: GammaFees | None = None
     fee_type: str | None = None
     maker_base_fee: Number = None
     taker_base_fee: Number = None
@@ -348,7 +348,7 @@ def _condition_id(value: str | None) -> str:
 def _fees(entry: GammaMarket) -> FeeSchedule | None:
     if entry.fees_enabled is None and entry.fee_schedule is None:
         return None
-    fees = entry.fee_schedule or Fees()
+    fees = entry.fee_schedule or GammaFees()
     return FeeSchedule(
         enabled=entry.fees_enabled is not False,
         rate=_number(fees.rate),

@@ -1,6 +1,6 @@
 """The base classes of widgets that show a manager, on either backend, and what remains of a widget once it is closed.
 
-A saved notebook shows a widget no more: whoever opens it gets an error in its place. So wherever a widget was
+A saved notebook shows a widget no more: a reader gets an error in its place. So wherever a widget was
 displayed, it is replaced by a picture when it is closed, which every reader of notebooks shows.
 """
 

@@ -6,7 +6,7 @@ more comes. The views report how late they draw, which slows a widget down when 
 
 A kernel that is busy with a cell cannot hear them; so silence is no reason to stop, but as long as nothing was heard at
 all, a whole is sent now and then, for a view that was opened after the first messages. A view that says nothing though
-the kernel could hear it is gone with its page: the notebook's server would keep all that is sent to nobody.
+the kernel could hear it is gone with its page: the notebook's server would keep all that is still sent to it.
 """
 
 import math
@@ -20,7 +20,7 @@ from pmlive.widgets.views import Numbers, View
 
 __all__ = ["Channel", "Message", "Packed", "pack"]
 
-Kind: TypeAlias = Literal["whole", "append"]
+MessageKind: TypeAlias = Literal["whole", "append"]
 
 # A browser that draws what was sent more than a second ago is sent less, down to a message each two seconds.
 _LATE_S = 1.0
@@ -41,7 +41,7 @@ class Message(TypedDict):
     ``sent`` is the time of the channel's clock.
     """
 
-    kind: Kind
+    kind: MessageKind
     number: int
     sent: float
     values: dict[str, object]
@@ -158,14 +158,14 @@ class Channel:
         return self.number
 
     def _replace(self, view: View, now: float) -> tuple[Message, bytes] | None:
-        """Make a message of everything, if anything changed; whoever missed the one before needs it no more."""
+        """Make a message of everything, if anything changed; a view that missed the one before needs it no more."""
         packed = pack(view)
         if packed == self._last:
             return None
         self._last = packed
         return self._message("whole", packed, now)
 
-    def _message(self, kind: Kind, packed: "Packed", now: float) -> tuple[Message, bytes]:
+    def _message(self, kind: MessageKind, packed: "Packed", now: float) -> tuple[Message, bytes]:
         self.number += 1
         self._last_at = self._sent_at = now
         self._remind_after = _REMINDERS_S[0]

@@ -31,7 +31,7 @@ from pmlive.times import moment
 from pmlive.widgets.base import close_children
 from pmlive.widgets.render_loop import render_loop_of
 
-__all__ = ["Change", "MarketSearch", "ReplayControls", "SerialExecutor", "TokenPicker"]
+__all__ = ["MarketSearch", "ReplayControls", "SerialExecutor", "TokenPicker", "TraitChange"]
 
 logger = get_logger(__name__)
 
@@ -42,7 +42,7 @@ _SPEEDS = (1.0, 5.0, 20.0, 60.0, 300.0, 1000.0)
 _MOST_FOUND = 50
 
 
-class Change(TypedDict):
+class TraitChange(TypedDict):
     """What traitlets reports of a value that changed."""
 
     new: object
@@ -166,7 +166,7 @@ class TokenPicker(_Controls):
         self._listing = False
         self._pick(self.token_id)
 
-    def _changed(self, change: Change) -> None:
+    def _changed(self, change: TraitChange) -> None:
         if not self._listing:
             self._pick(change["new"])
 
@@ -245,12 +245,12 @@ class ReplayControls(_Controls):
         else:
             self._replay.pause()
 
-    def _speed_set(self, change: Change) -> None:
+    def _speed_set(self, change: TraitChange) -> None:
         speed = change["new"]
         if speed != self._replay.speed and (speed == "max" or isinstance(speed, float)):
             self._executor.submit(lambda: setattr(self._replay, "speed", speed))
 
-    def _slid(self, change: Change) -> None:
+    def _slid(self, change: TraitChange) -> None:
         to_s = change["new"]
         if isinstance(to_s, float) and to_s != self._slider_at_s:
             self._executor.submit(lambda: self._replay.seek(self._first + timedelta(seconds=to_s)))

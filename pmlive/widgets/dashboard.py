@@ -17,7 +17,7 @@ from pmlive.markets import Market
 from pmlive.widgets import charts as canvas_charts
 from pmlive.widgets import image, tables
 from pmlive.widgets.base import Displays, close_children, png_bundle, widget_bundle
-from pmlive.widgets.controls import Change, MarketSearch, ReplayControls, TokenPicker
+from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker, TraitChange
 from pmlive.widgets.figures import new_figure, png
 from pmlive.widgets.render_loop import render_loop_of
 
@@ -141,7 +141,7 @@ class Dashboard(ipywidgets.VBox):
             self.show(market.token_ids[0])
             self.picker.pick(market.token_ids[0])
 
-    def _window_set(self, change: Change) -> None:
+    def _window_set(self, change: TraitChange) -> None:
         window = cast("float", change["new"]) or None
         self.price.window = self.heat.window = window
 

@@ -68,7 +68,7 @@ _COLUMNS = 400
 # Prices that stand still are shown with this much around them.
 _LEAST = 0.005
 _TAKERS = ((_BID, "^"), (_ASK, "v"))
-# Marks of one size are drawn at once; a trade of so many shares or more has the next larger one.
+# Marks of one size are drawn at once; a trade of 10 shares or more has the second size, of 1,000 or more the third.
 _MARKS, _LARGER = (3.8, 5.2, 6.8), (10.0, 1000.0)
 
 

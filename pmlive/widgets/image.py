@@ -2,7 +2,7 @@
 
 They are for front ends that load no script of ours, and have the names and parameters of those in ``pmlive.widgets``.
 A chart is an ``Image``: a picture of the same view by the same plot as the figures; a table is ``HTML``. Nothing comes
-back from the browser, so they are drawn whether somebody looks or not, at most five times a second by default.
+back from the browser, so they are drawn whether they are in sight or not, at most five times a second by default.
 """
 
 # ipywidgets says nothing of its types, and matplotlib's stubs leave the types of data open.
@@ -71,7 +71,7 @@ _AXES_BOX = (0.085, 0.17, 0.905, 0.72)
 # The axes reach a little further than what is shown, so that they can stand still for a while: ahead by a share of the
 # time, at least some seconds (in days, as matplotlib counts), and of prices to either side.
 _AHEAD, _AHEAD_LEAST_DAYS, _AROUND = 1 / 20, 5 / 86_400, 0.1
-# A palette takes an eighth of the bytes, and less time; nobody sees it in lines and shades of three colours.
+# A palette takes an eighth of the bytes, and less time; in lines and shades of three colours it does not show.
 _COLOURS, _OCTREE = 64, 2
 _COMPRESSION = 1
 # The extent of axes that were not drawn yet.
