@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
@@ -344,7 +344,7 @@ class Catalogue:
         body = await self._clob.get(f"/markets/{quote(condition_id, safe='')}") if condition_id else None
         return [clob_market(body)] if body else []
 
-    async def _raise_unknown(self, meant: Reference) -> list[Market]:
+    async def _raise_unknown(self, meant: Reference) -> NoReturn:
         self._refuse_unreadable(meant)
         if meant.kind in {"condition id", "token id"}:
             advice = "check that it was copied whole; a market made just now may take minutes to be listed"
