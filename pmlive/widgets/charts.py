@@ -110,8 +110,8 @@ class BasePriceChart(_TimeChart):
             glance.gaps,
             token_id=token_id,
             label=label,
-            now=_whole_second_ms(glance.now),
-            window=(self._window or 0.0) * 1000,
+            now_ms=_whole_second_ms(glance.now),
+            window_ms=(self._window or 0.0) * 1000,
             doubt=doubt,
         )
 
@@ -151,8 +151,8 @@ class BaseHeatMap(_TimeChart):
             glance.gaps,
             token_id=token_id,
             label=label,
-            now=_whole_second_ms(glance.now),
-            window=(self._window or 0.0) * 1000,
+            now_ms=_whole_second_ms(glance.now),
+            window_ms=(self._window or 0.0) * 1000,
             slice_ms=max(100, round(self._span_s() / _SLICES * 1000)),
             doubt=doubt,
         )

@@ -104,7 +104,7 @@ class BaseStatusPanel(BaseTable):
     def _html(self, glance: Glance) -> str:
         before = self._counted[0] if self._counted else None
         prices = glance.news["prices"].frame
-        view = status_view(_status_of(glance), glance.gaps, prices, now=glance.now, before=before)
+        view = status_view(_status_of(glance), glance.gaps, prices, now_ns=glance.now, before=before)
         self._note_events(glance.now, view["events"])
         return status_html(view)
 

@@ -1,7 +1,7 @@
 """The data that charts and tables show, as plain values: pure functions of frames and books, without a widget.
 
-Times are milliseconds since 1970, as browsers count them; what is null in a frame is NaN in an array. ``doubt`` says
-why a book cannot be trusted, "" where it can.
+Times in views are milliseconds since 1970, as browsers count them; what is null in a frame is NaN in an array.
+``doubt`` says why a book cannot be trusted, "" where it can.
 """
 
 from collections.abc import Mapping, Sequence
@@ -105,17 +105,17 @@ def price_view(
     *,
     token_id: str,
     label: str,
-    now: float,
-    window: float = 0.0,
+    now_ms: float,
+    window_ms: float = 0.0,
     doubt: str = "",
 ) -> PriceView:
-    """Make a view of the last prices and trades of a token; times are in milliseconds."""
+    """Make a view of the last prices and trades of a token."""
     quoted, traded = _rows_of(prices, token_id, _POINTS), _rows_of(trades, token_id, _TRADES)
     return {
         "label": label,
         "doubt": doubt,
-        "now": now,
-        "window": window,
+        "now": now_ms,
+        "window": window_ms,
         "times": _milliseconds(prices, "ts_recv", quoted),
         "bids": _numbers(prices, "best_bid", quoted),
         "asks": _numbers(prices, "best_ask", quoted),
@@ -151,8 +151,8 @@ def heat_view(
     *,
     token_id: str,
     label: str,
-    now: float,
-    window: float = 0.0,
+    now_ms: float,
+    window_ms: float = 0.0,
     slice_ms: int = 500,
     doubt: str = "",
 ) -> HeatView:
@@ -164,8 +164,8 @@ def heat_view(
     return {
         "label": label,
         "doubt": doubt,
-        "now": now,
-        "window": window,
+        "now": now_ms,
+        "window": window_ms,
         "slice": float(slice_ms),
         "times": slices[last],
         "prices": prices,
@@ -279,7 +279,7 @@ def status_view(
     gaps: pl.DataFrame,
     prices: pl.DataFrame,
     *,
-    now: int,
+    now_ns: int,
     before: tuple[int, int] | None = None,
 ) -> StatusView:
     """Make a view of the state of a manager.
@@ -288,18 +288,18 @@ def status_view(
         status: its state.
         gaps: all gaps that are known.
         prices: the newest rows, for the lag.
-        now: the time, in nanoseconds since 1970.
+        now_ns: the time, in nanoseconds since 1970.
         before: an earlier time and the number of messages that there were then, for the rate.
     """
     books, events = status.books or Books(), status.statistics.total_events
     checks = books.checks
     return {
-        "now": pl.Series([now]).cast(pl.Datetime("ns")).dt.strftime("%Y-%m-%d %H:%M:%S")[0],
+        "now": pl.Series([now_ns]).cast(pl.Datetime("ns")).dt.strftime("%Y-%m-%d %H:%M:%S")[0],
         "playing": "" if status.replay is None else _replay_text(status.replay),
         "connections": {"clob": status.connections.clob, "realtime": status.connections.realtime},
         "subscriptions": status.subscriptions.active,
         "events": events,
-        "rate": _rate(now, events, before),
+        "rate": _rate(now_ns, events, before),
         "lag": _median_lag_s(prices),
         "tokens": books.tokens,
         "trusted": books.trusted,
@@ -405,11 +405,11 @@ def _replay_text(replay: ReplayStatus) -> str:
     return "replay, paused" if replay.paused else f"replay, speed {replay.speed}"
 
 
-def _rate(now: int, events: int, before: tuple[int, int] | None) -> float | None:
+def _rate(now_ns: int, events: int, before: tuple[int, int] | None) -> float | None:
     """Return the messages a second since an earlier time; None without one, and after a jump back."""
-    if before is None or now <= before[0] or events < before[1]:
+    if before is None or now_ns <= before[0] or events < before[1]:
         return None
-    return (events - before[1]) / (now - before[0]) * 1e9
+    return (events - before[1]) / (now_ns - before[0]) * 1e9
 
 
 def _median_lag_s(prices: pl.DataFrame) -> float | None:
