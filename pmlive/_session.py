@@ -1,8 +1,9 @@
 """One connection to the venue, as a state machine without a socket or a clock.
 
-It is told what happened and when; it says what to send and what else needs doing. The venue acknowledges nothing, so
-the only proof that a subscription worked is its opening book: one that stays away is asked for again, then by REST.
-An answer to a ping proves that somebody is there, not that data flows, so silence is judged by data alone.
+Its methods are called with what happened and when; it returns what to send and what else needs doing. The venue
+acknowledges nothing, so the only proof that a subscription worked is its opening book: one that stays away is asked for
+again, then by REST. An answer to a ping proves that the server is there, not that data flows, so silence is judged by
+data alone.
 """
 
 import math
@@ -46,30 +47,29 @@ __all__ = [
 ]
 
 _S = 1_000_000_000
-_FOR_EVER = 1 << 62
-_TURN = 0.05
-
-# What says nothing of the tokens that were asked for: every connection is told of every new market.
+_FOR_EVER_NS = 1 << 62
+_TURN_S = 0.05
+# Events that say nothing of the tokens that were asked for: every connection gets every new market.
 _NO_DATA = (Control, NewMarket)
-# Nor does what nobody can read: a feed that says nothing else is as good as frozen.
+# Nor do those that cannot be read: a feed that sends nothing else is as good as frozen.
 _NO_SIGN = (*_NO_DATA, Malformed, Unknown)
 # How a ping is answered: on the real-time socket by an empty frame.
 _PONGS = ("PONG", "pong", "")
-# What may be the venue's words that something is wrong.
-_SPOKEN = (Control, Malformed, Unknown)
+# Events that may hold the venue's words that something is wrong.
+_MAY_COMPLAIN = (Control, Malformed, Unknown)
 # How the venue refuses credentials without a word or an end of the connection.
 UNANSWERED = "it answered them with silence"
 # A pause between two ticks that is longer than this is our own: the process was stopped, or the clock was set.
-_PAUSE = 5 * _S
+_PAUSE_NS = 5 * _S
 # Of text that the venue repeats, a word that may be a credential is not shown.
-_SHORTEST = 4
-_WORD = re.compile(rf"[^\s'\",;:()]{{{_SHORTEST},}}")
+_SHORTEST_SECRET = 4
+_WORD = re.compile(rf"[^\s'\",;:()]{{{_SHORTEST_SECRET},}}")
 _KEY = re.compile(r"(?=\S*\d)[A-Za-z0-9+/_=-]{20,}")
 _MOST_COMPLAINTS = 100
 # What comes later than this after the venue's time of it tells of a wrong clock and not of a long way.
-_LONGEST_WAY = 120 * _S
+_LONGEST_WAY_NS = 120 * _S
 # What takes longer may have been sent just now, and our clock be ahead; several tell, since one may have a wrong time.
-_LONG_WAY, _WAYS = 1 * _S, 5
+_LONG_WAY_NS, _WAYS = 1 * _S, 5
 # The venue cuts a connection that names a few thousand ids in one frame.
 _IDS_PER_FRAME = 100
 
@@ -84,9 +84,9 @@ class State(Enum):
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """How long to wait for what, in nanoseconds."""
+    """The waits of a session, in nanoseconds."""
 
-    # The venue wants a ping at least so often; after a shorter quiet one is sent to see whether anybody is there.
+    # The venue wants a ping at least so often; after a shorter quiet one is sent to see whether the server is there.
     ping: int = 10 * _S
     quiet: int = 4 * _S
     # After that ping, any byte is an answer; a busy socket's own answer may queue behind data for 9.5 s.
@@ -101,7 +101,7 @@ class Timing(msgspec.Struct, frozen=True):
 
 
 class FetchBooks(msgspec.Struct, frozen=True):
-    """Get these books by REST: the socket sent none, twice."""
+    """Fetch these books by REST: the socket sent none, twice."""
 
     token_ids: list[str]
 
@@ -120,19 +120,19 @@ class Witness(msgspec.Struct, frozen=True):
 
 
 class Redial(msgspec.Struct, frozen=True):
-    """Give this connection up for another."""
+    """Replace this connection by another."""
 
     reason: str
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """Give this connection up for good: the venue does not take the credentials, and says why."""
+    """End this connection for good: the venue refuses the credentials, and says why."""
 
     reason: str
 
 
 class Complaint(msgspec.Struct, frozen=True):
-    """The venue says that something is wrong, or is not as it was asked for, in these words."""
+    """The venue says in these words that something is wrong, or is not as it was asked for."""
 
     words: str
 
@@ -149,7 +149,7 @@ class _Opening(msgspec.Struct):
 
 
 class Session:
-    """What one connection wants, has, and waits for.
+    """The state of one connection: what it wants, has, and waits for.
 
     Keys are token ids on ``market``, condition ids on ``user`` (none at all for every market), ``topic|key`` on
     ``realtime``, and ``channel|symbol`` or ``channel|symbol|provider`` on ``prices``.
@@ -171,7 +171,7 @@ class Session:
         self._credentials = credentials
         self.streams: PriceStreams | None = None
         if channel == "prices" and credentials is not None:
-            self.streams = PriceStreams(credentials, patience=self._timing.opening)
+            self.streams = PriceStreams(credentials, patience_ns=self._timing.opening)
         self._outbox: list[str] = []
         self._todo: list[Todo] = []
         self._opening: dict[str, _Opening] = {}
@@ -206,7 +206,7 @@ class Session:
             self._ask(fresh, now)
 
     def unwant(self, keys: Iterable[str]) -> None:
-        """Drop keys, telling the venue, which otherwise goes on counting them."""
+        """Drop keys, and unsubscribe at the venue, which otherwise goes on counting them."""
         gone = [key for key in dict.fromkeys(keys) if key in self.wanted]
         for key in gone:
             del self.wanted[key]
@@ -246,10 +246,14 @@ class Session:
             self._ask(list(self.wanted), now)
 
     def received(self, data: str | bytes, now: int) -> list[Event]:
-        """Note a frame; give the events in it."""
+        """Note a frame, and return the events in it."""
         self._alive, self._pinged, self._answered = now, False, True
         events = self._read(data)
-        if not events or isinstance(events[0], _SPOKEN) or (len(events) > 1 and _complaint_among(events) is not None):
+        if (
+            not events
+            or isinstance(events[0], _MAY_COMPLAIN)
+            or (len(events) > 1 and _complaint_among(events) is not None)
+        ):
             self._note_words(data, events)
         elif self.channel != "market":
             self._useful = self._had_data = self._accepted = True
@@ -264,7 +268,7 @@ class Session:
         return events
 
     def alive(self, now: int) -> None:
-        """Note that bytes came: somebody is there, whether or not they are a whole frame."""
+        """Note that bytes came: the server is there, whether or not they are a whole frame."""
         self._alive, self._pinged = now, False
 
     def booked(self, token_id: str) -> None:
@@ -284,8 +288,8 @@ class Session:
         """Note the time: ping, ask again, or doubt the connection."""
         if self.state is State.CLOSED:
             return
-        if now - self._ticked >= _PAUSE:
-            # What came in the meantime is not read yet: whoever is there is asked once more.
+        if now - self._ticked >= _PAUSE_NS:
+            # What came in the meantime is not read yet: the server gets another chance to answer.
             self._alive = max(self._alive, now - self._quiet)
             self._asked = max(self._asked, now - self._timing.greeting)
         self._ticked = now
@@ -307,18 +311,18 @@ class Session:
     # --- what to do ---
 
     def to_send(self) -> list[str]:
-        """Hand over the frames to send, once."""
+        """Return the frames to send, once."""
         frames, self._outbox = self._outbox, []
         return frames
 
     def to_do(self) -> list[Todo]:
-        """Hand over what else needs doing, once."""
+        """Return what else needs doing, once."""
         todo, self._todo = self._todo, []
         return todo
 
     @property
     def useful(self) -> bool:
-        """Tell whether this connection has proved itself: a book came, or data on a channel without books.
+        """Whether this connection has proved itself: a book came, or data on a channel without books.
 
         A user may have no orders for hours, so there an answer to a ping is a proof: refused credentials get none.
         """
@@ -326,36 +330,36 @@ class Session:
 
     @property
     def refusal(self) -> str:
-        """Give the words in which the venue refused the credentials of this connection; empty if it did not."""
+        """The words in which the venue refused the credentials of this connection; empty if it did not."""
         return self._refusal
 
     @property
     def accepted(self) -> bool:
-        """Tell whether the credentials were ever accepted, on this connection or an earlier one."""
+        """Whether the credentials were ever accepted, on this connection or an earlier one."""
         return self._accepted
 
     @property
     def excused(self) -> bool:
-        """Tell whether the venue said that it is in trouble, so that the end of this connection refuses nothing."""
+        """Whether the venue said that it is in trouble, so that the end of this connection refuses nothing."""
         return self._excused
 
     def shown(self, words: str) -> str:
-        """Put the venue's words on one line, without what may be a credential that it repeats."""
+        """Return the venue's words in one line, without what may be a credential that it repeats."""
         words = _wire.readable([words])
         if not self.sends_credentials or self._credentials is None:
             return words
-        secrets = [secret for secret in self._credentials().values() if len(secret) >= _SHORTEST]
+        secrets = [secret for secret in self._credentials().values() if len(secret) >= _SHORTEST_SECRET]
         return _KEY.sub("***", _WORD.sub(lambda found: _unless_secret(found[0], secrets), words))
 
     @property
     def sends_credentials(self) -> bool:
-        """Tell whether the first frame of a connection holds credentials."""
+        """Whether the first frame of a connection holds credentials."""
         return self._credentials is not None and self.channel in ("user", "prices")
 
     @property
     def patience(self) -> int:
-        """Give how long data may stay away before that is doubted, in nanoseconds."""
-        return self._patience()
+        """How long data may stay away before that is doubted, in nanoseconds."""
+        return self._patience_ns()
 
     @property
     def complete_until(self) -> int:
@@ -371,9 +375,9 @@ class Session:
         """
         newest = self._newest_way
         way = self._way if newest is None else newest
-        way = way if 0 < way <= _LONGEST_WAY else 0
+        way = way if 0 < way <= _LONGEST_WAY_NS else 0
         flowed = self._data - max(0 if newest is None else way, ahead)
-        return flowed if self._suspect else max(flowed, self._complete - max(way if way > _LONG_WAY else 0, ahead))
+        return flowed if self._suspect else max(flowed, self._complete - max(way if way > _LONG_WAY_NS else 0, ahead))
 
     @property
     def offset(self) -> int:
@@ -394,18 +398,18 @@ class Session:
 
     @property
     def refused(self) -> dict[str, str]:
-        """Say in the venue's words what it refuses, by key."""
+        """What the venue refuses, in its words, by key."""
         return {} if self.streams is None else {key: self.shown(words) for key, words in self.streams.refused.items()}
 
     @property
     def providers(self) -> dict[str, str]:
-        """Say who serves what has a choice of providers, by key."""
+        """The provider of each key that has a choice of them."""
         return {} if self.streams is None else self.streams.providers
 
     @property
     def pause(self) -> float:
-        """Say how many seconds to let pass at most before the next ``tick``, since a frame waits for its turn."""
-        return _TURN if self.streams is not None and self.streams.is_waiting else math.inf
+        """The most seconds before the next ``tick``, since a frame waits for its turn."""
+        return _TURN_S if self.streams is not None and self.streams.is_waiting else math.inf
 
     @property
     def waiting(self) -> list[str]:
@@ -470,7 +474,7 @@ class Session:
                 self._settle()
 
     def _advance(self, streams: PriceStreams, now: int) -> None:
-        """Send what has its turn, and say what became of what was sent."""
+        """Send the request whose turn it is, and report what became of those that were sent."""
         self._outbox.extend(streams.to_send(now))
         self._todo.extend(Complaint(self.shown(words)) for words in streams.news)
         streams.news.clear()
@@ -489,7 +493,7 @@ class Session:
         return min(self._timing.quiet, self._timing.ping)
 
     def _heartbeat(self, now: int) -> None:
-        """Ping when it is time, and early when nothing comes; judge by the last byte, whenever the ping was."""
+        """Ping when it is time, and early when nothing comes; the last byte decides, whenever the ping was."""
         if not self._subscribed:
             return
         silent = now - self._alive
@@ -503,7 +507,7 @@ class Session:
             self._ping_sent = now if self._ping_sent is None else self._ping_sent
 
     def _judge(self, now: int) -> None:
-        """Doubt credentials that got no answer at all; the price streams wait for theirs themselves."""
+        """Check whether credentials got any answer; the price streams wait for theirs themselves."""
         if self.streams is not None:
             return
         waiting = self.sends_credentials and self._subscribed and not (self._answered or self._accepted)
@@ -567,12 +571,12 @@ class Session:
         if self.channel == "market":
             self._todo.append(Witness(self.complete_until))
         elif self.channel in ("realtime", "prices"):
-            self._todo.append(Redial(f"no data for {self._patience() / _S:.0f} s"))
+            self._todo.append(Redial(f"no data for {self._patience_ns() / _S:.0f} s"))
 
-    def _patience(self) -> int:
+    def _patience_ns(self) -> int:
         if self.streams is not None and not any(key.startswith("price.crypto") for key in self._served()):
             # Markets of equities and currencies close; an answer to a ping is all that comes then.
-            return _FOR_EVER
+            return _FOR_EVER_NS
         busy = self.channel == "market" or any(not key.startswith("activity|") for key in self.wanted)
         return self._timing.silence if busy else self._timing.calm
 

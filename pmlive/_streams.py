@@ -1,4 +1,4 @@
-"""What one connection to the price streams has to say, and when: credentials first, then one symbol after another.
+"""The requests of one connection to the price streams, each in its turn: credentials first, then the symbols.
 
 The streams answer every request, and close a connection that asks too fast or presents too many credentials, so each
 frame waits for its turn, and nothing is asked before the credentials were accepted. A refusal that concerns one symbol
@@ -17,11 +17,11 @@ __all__ = ["PriceStreams"]
 
 _S = 1_000_000_000
 # At most 20 frames a second are allowed.
-_SPACING = 110_000_000
-# A verifier that is not to be had is asked again later each time; the ninth attempt would close the connection.
-_FIRST_RETRY, _LONGEST_RETRY = _S, 30 * _S
+_SPACING_NS = 110_000_000
+# Credentials that cannot be checked now are presented again, later each time; the ninth attempt would end it all.
+_FIRST_RETRY_NS, _LONGEST_RETRY_NS = _S, 30 * _S
 _ATTEMPTS = 8
-_ASKED_AT_MOST = 2
+_MOST_TIMES_ASKED = 2
 
 # What the codes of refusals say, in words.
 _MEANING = {
@@ -39,7 +39,7 @@ _MEANING = {
 _REJECTIONS = frozenset(("auth_expired", "auth_invalid", "auth_attempts"))
 
 
-class _Asked(msgspec.Struct):
+class _Pending(msgspec.Struct):
     """A symbol that was asked for and has no answer."""
 
     at: int
@@ -50,37 +50,37 @@ class PriceStreams:
     """The requests of one connection, in its present epoch; keys are ``channel|symbol`` or ``channel|symbol|provider``.
 
     Args:
-        credentials: gives what to authenticate with.
-        patience: how long an answer may take, in nanoseconds.
+        credentials: returns what to authenticate with.
+        patience_ns: how long an answer may take.
     """
 
-    def __init__(self, credentials: Callable[[], dict[str, str]], *, patience: int) -> None:
+    def __init__(self, credentials: Callable[[], dict[str, str]], *, patience_ns: int) -> None:
         self._credentials = credentials
-        self._patience = patience
+        self._patience_ns = patience_ns
         self.authenticated = False
         # Why the credentials cannot be used, once that is known.
         self.rejected = ""
-        # By key: why it cannot be had, and who serves it.
+        # By key: why it is refused, and who serves it.
         self.refused: dict[str, str] = {}
         self.providers: dict[str, str] = {}
-        # What was not said yet of what the venue answered, and why the connection is of no use.
+        # What was not reported yet of the venue's answers, and why the connection is of no use.
         self.news: list[str] = []
         self.broken = ""
         self._queue: deque[tuple[str, str]] = deque()
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[str, _Pending] = {}
         self._attempts = 0
-        self._authenticate_at: int | None = None
-        self._presented = 0
-        self._next = 0
+        self._authenticate_ns: int | None = None
+        self._presented_ns = 0
+        self._next_ns = 0
 
     # --- what is wanted ---
 
     def ask(self, keys: Iterable[str]) -> None:
-        """Ask for keys, each in its turn."""
+        """Subscribe to keys, each in its turn."""
         self._queue.extend((key, "subscribe") for key in keys)
 
     def withdraw(self, keys: Iterable[str]) -> None:
-        """Take keys back; what was not asked for yet never is."""
+        """Unsubscribe from keys; what was not asked for yet never is."""
         for key in keys:
             self._asked.pop(key, None)
             self.refused.pop(key, None)
@@ -93,11 +93,11 @@ class PriceStreams:
     # --- what happens ---
 
     def connected(self, now: int) -> None:
-        """Note an open socket, on which nothing was said yet."""
+        """Note an open socket, on which nothing was sent yet."""
         self.authenticated, self.broken = False, ""
         self._queue.clear()
         self._asked, self.refused = {}, {}
-        self._attempts, self._authenticate_at, self._next = 0, now, now
+        self._attempts, self._authenticate_ns, self._next_ns = 0, now, now
 
     def answered(self, reply: StreamReply, now: int) -> None:
         """Note an answer."""
@@ -111,55 +111,55 @@ class PriceStreams:
             self._refuse(reply, key, now)
 
     def to_send(self, now: int) -> list[str]:
-        """Give the frame whose turn it is, if there is one."""
-        if now < self._next or self.broken or self.rejected:
+        """Return the frame whose turn it is, if there is one."""
+        if now < self._next_ns or self.broken or self.rejected:
             return []
-        if self._authenticate_at is not None and now >= self._authenticate_at:
+        if self._authenticate_ns is not None and now >= self._authenticate_ns:
             return [self._present(now)]
         if not self.authenticated:
-            self._doubt_silence(now)
+            self._check_silence(now)
             return []
         self._ask_again(now)
         if not self._queue:
             return []
-        self._next = now + _SPACING
+        self._next_ns = now + _SPACING_NS
         return [self._request(*self._queue.popleft(), now)]
 
     @property
     def is_waiting(self) -> bool:
-        """Tell whether a frame waits for its turn."""
+        """Whether a frame waits for its turn."""
         return self.authenticated and bool(self._queue)
 
     @property
     def is_settled(self) -> bool:
-        """Tell whether everything that was asked for was answered."""
+        """Whether everything that was asked for was answered."""
         return self.authenticated and not self._queue and not self._asked
 
     # --- inside ---
 
     def _present(self, now: int) -> str:
         self._attempts += 1
-        self._authenticate_at, self._presented = None, now
-        self._next = now + _SPACING
+        self._authenticate_ns, self._presented_ns = None, now
+        self._next_ns = now + _SPACING_NS
         return _wire.authenticate(self._credentials())
 
-    def _doubt_silence(self, now: int) -> None:
-        if self._authenticate_at is None and now - self._presented >= self._patience:
+    def _check_silence(self, now: int) -> None:
+        if self._authenticate_ns is None and now - self._presented_ns >= self._patience_ns:
             self.broken = "the credentials were not answered"
 
     def _request(self, key: str, operation: str, now: int) -> str:
         if operation == "unsubscribe":
             return _wire.unsubscribe_prices(*key.split("|"))
         asked = self._asked.get(key)
-        self._asked[key] = _Asked(now) if asked is None else _Asked(now, asked.times + 1)
+        self._asked[key] = _Pending(now) if asked is None else _Pending(now, asked.times + 1)
         return _wire.subscribe_prices(*key.split("|"))
 
     def _ask_again(self, now: int) -> None:
         queued = {key for key, _ in self._queue}
         for key, asked in self._asked.items():
-            if now - asked.at < self._patience or key in queued:
+            if now - asked.at < self._patience_ns or key in queued:
                 continue
-            if asked.times >= _ASKED_AT_MOST:
+            if asked.times >= _MOST_TIMES_ASKED:
                 self.broken = f"{key} was not answered"
             else:
                 self._queue.append((key, "subscribe"))
@@ -177,7 +177,7 @@ class PriceStreams:
         if reply.code in _REJECTIONS:
             self.rejected = words
         elif reply.code == "auth_unavailable" and self._attempts < _ATTEMPTS:
-            self._authenticate_at = now + min(_FIRST_RETRY << (self._attempts - 1), _LONGEST_RETRY)
+            self._authenticate_ns = now + min(_FIRST_RETRY_NS << (self._attempts - 1), _LONGEST_RETRY_NS)
             self.news.append(f"the price streams answer {words}; they are asked again")
         elif reply.code in ("auth_unavailable", "auth_required"):
             self.broken = words
@@ -191,7 +191,7 @@ class PriceStreams:
 
 
 def _rid(key: str) -> str:
-    """Name the request for a key as the wire does."""
+    """Return the name of the request for a key on the wire."""
     return key.replace("|", ":")
 
 

@@ -1,16 +1,15 @@
 """API credentials from a wallet: the venue's first level of authentication, an EIP-712 signature.
 
-The key and the signature are shown to one call each and kept by no name that a traceback could print. At every level,
-httpx and its transport log addresses and answers' headers only, and the venue puts nothing secret in either.
+The key and the signature are passed to one call each, and no variable that a traceback could print keeps them.
+At every level, httpx and its transport log addresses and headers of answers only, and neither holds a secret.
 """
 
 import httpx
 import msgspec
 
-from pmlive.credentials import Secret
 from pmlive.errors import AuthError, FeedError
 from pmlive.proxies import for_https
-from pmlive.settings import Variables, Venue
+from pmlive.settings import Secret, Variables, Venue
 
 __all__ = ["derive"]
 
@@ -26,7 +25,7 @@ _TYPES = {
 _MESSAGE = "This message attests that I control the given wallet"
 # The same wallet and nonce always give the same credentials.
 _NONCE = 0
-_TIMEOUT = 10.0
+_TIMEOUT_S = 10.0
 _KEY_DIGITS = 64
 _NO_SUCH_KEY = frozenset({400, 404})
 _LATER = frozenset({425, 429})
@@ -38,24 +37,24 @@ class _Statement(msgspec.Struct, frozen=True):
     signature: Secret
 
 
-class _Answer(msgspec.Struct, rename="camel"):
+class _Issued(msgspec.Struct, rename="camel"):
     api_key: Secret
     secret: Secret
     passphrase: Secret
 
 
 def derive(variables: Variables, venue: Venue) -> tuple[Secret, Secret, Secret]:
-    """Ask the venue for the credentials of the wallet in the environment, creating them if there are none yet.
+    """Ask the venue for the credentials of the wallet in the environment, creating them if it has none yet.
 
     Raises:
         AuthError: the key or the address is not what it must be, eth-account is missing, or the venue refused.
         FeedError: the venue cannot be reached.
     """
     _check_key(variables)
-    with httpx.Client(base_url=venue.clob, timeout=_TIMEOUT, **for_https(venue.clob)) as client:
+    with httpx.Client(base_url=venue.clob, timeout=_TIMEOUT_S, **for_https(venue.clob)) as client:
         statement = _signed(variables, _timestamp(client))
         _check_address(variables, statement.address)
-        return _asked(client, statement)
+        return _credentials_of(client, statement)
 
 
 def _check_key(variables: Variables) -> None:
@@ -78,14 +77,14 @@ def _check_address(variables: Variables, derived: str) -> None:
         raise AuthError(f"POLYGON_ADDRESS is not the address of POLYGON_PRIVATE_KEY, which is {derived}")
 
 
-# Every error is raised outside of the handler, so that no error of the signer, with its frames, hangs on ours.
+# Errors are raised outside of the handler, so that no error of the signer, with its frames, is attached to ours.
 def _signed(variables: Variables, timestamp: str) -> _Statement:
     trouble = "POLYGON_PRIVATE_KEY cannot sign: it is not a valid private key"
     try:
         return _sign(Secret(variables["POLYGON_PRIVATE_KEY"]), timestamp)
     except ImportError:
         trouble = "deriving credentials from a wallet needs eth-account; run: pip install 'pmlive[auth]'"
-    except Exception:  # noqa: BLE001, S110 - whatever it says may hold the key
+    except Exception:  # noqa: BLE001, S110 - its message may hold the key
         pass
     raise AuthError(trouble)
 
@@ -109,16 +108,16 @@ def _headers(statement: _Statement) -> dict[str, str]:
 
 
 def _timestamp(client: httpx.Client) -> str:
-    text = _sent(client, "GET", "/time").text.strip()
+    text = _request(client, "GET", "/time").text.strip()
     if not text.isdecimal():
-        raise FeedError(f"{client.base_url} did not tell its time; try again later")
+        raise FeedError(f"{client.base_url} did not answer with its time; try again later")
     return text
 
 
-def _asked(client: httpx.Client, statement: _Statement) -> tuple[Secret, Secret, Secret]:
-    answer = _sent(client, "GET", "/auth/derive-api-key", statement)
+def _credentials_of(client: httpx.Client, statement: _Statement) -> tuple[Secret, Secret, Secret]:
+    answer = _request(client, "GET", "/auth/derive-api-key", statement)
     if answer.status_code in _NO_SUCH_KEY:
-        answer = _sent(client, "POST", "/auth/api-key", statement)
+        answer = _request(client, "POST", "/auth/api-key", statement)
     if not answer.is_success:
         raise AuthError(f"{client.base_url} refused the wallet {statement.address} (HTTP {answer.status_code})")
     return _read(answer)
@@ -126,11 +125,11 @@ def _asked(client: httpx.Client, statement: _Statement) -> tuple[Secret, Secret,
 
 def _read(response: httpx.Response) -> tuple[Secret, Secret, Secret]:
     try:
-        answer = msgspec.json.decode(response.content, type=_Answer, dec_hook=_to_secret)
+        answer = msgspec.json.decode(response.content, type=_Issued, dec_hook=_to_secret)
     except msgspec.DecodeError:
         answer = None
     if answer is None:
-        raise AuthError("the venue answered the wallet with something that holds no credentials; try again later")
+        raise AuthError("the venue's answer to the wallet holds no credentials; try again later")
     return answer.api_key, answer.secret, answer.passphrase
 
 
@@ -140,7 +139,7 @@ def _to_secret(kind: type, value: object) -> object:
     raise NotImplementedError
 
 
-def _sent(client: httpx.Client, method: str, path: str, statement: _Statement | None = None) -> httpx.Response:
+def _request(client: httpx.Client, method: str, path: str, statement: _Statement | None = None) -> httpx.Response:
     trouble = ""
     try:
         response = client.request(method, path, headers=None if statement is None else _headers(statement))

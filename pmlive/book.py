@@ -45,7 +45,7 @@ class _Numbers(dict[str, float]):
         return value
 
 
-# Numbers by their text: ``PRICES[text]`` reads a price, ``SIZES[text]`` a size; what is no number is a ProtocolError.
+# Numbers by their text: ``PRICES[text]`` reads a price, ``SIZES[text]`` a size, or raises a ProtocolError.
 PRICES: dict[str, float] = _Numbers(above=1)
 SIZES: dict[str, float] = _Numbers()
 
@@ -71,7 +71,7 @@ class Side:
         self._written: bytes | None = None
 
     def replace(self, levels: Sequence[Level]) -> None:
-        """Take these levels, in any order but usually best last, for the whole side."""
+        """Replace the whole side by these levels, in any order but usually best last."""
         read, ordered = self._read, levels[::-1]
         keys = [read[level.price] for level in ordered]
         sizes = [SIZES[level.size] for level in ordered]
@@ -85,7 +85,7 @@ class Side:
         self._written = None
 
     def put(self, price_text: str, size_text: str) -> bool | None:
-        """Set the total at one price, 0 removing it; tell whether the best level changed, or None if nothing did."""
+        """Set the total at one price, 0 removing it; return whether the best level changed, None if nothing did."""
         key, total, keys = self._read[price_text], SIZES[size_text], self.keys
         text = f'{price_text}","size":"{size_text}'
         at = bisect_left(keys, key)
@@ -107,19 +107,19 @@ class Side:
         return at == 0
 
     def clear(self) -> None:
-        """Forget every level."""
+        """Remove every level."""
         self.keys, self.sizes, self.texts, self._written = [], [], [], None
 
     def best(self) -> float | None:
-        """Give the best price, or None when the side is empty."""
+        """Return the best price, or None when the side is empty."""
         return abs(self.keys[0]) if self.keys else None
 
     def prices(self, depth: int | None = None) -> list[float]:
-        """Give the prices, best first, of at most so many levels."""
+        """Return the prices, best first, of at most ``depth`` levels."""
         return list(map(abs, self.keys[:depth]))
 
     def totals(self, depth: int | None = None) -> list[float]:
-        """Give the sizes, best first, of at most so many levels."""
+        """Return the sizes, best first, of at most ``depth`` levels."""
         return self.sizes[:depth]
 
     def written(self) -> bytes:
@@ -159,7 +159,7 @@ class Book:
         self.asks = Side(PRICES)
 
     def replace(self, snapshot: BookSnapshot) -> None:
-        """Take a whole book.
+        """Replace the whole book.
 
         Raises:
             ProtocolError: a price or size is not a number in range; the book is then unchanged.
@@ -173,12 +173,12 @@ class Book:
         self.bids, self.asks = fresh.bids, fresh.asks
 
     def repeats(self, snapshot: BookSnapshot) -> bool:
-        """Tell whether a snapshot is, to the letter, what this book holds; one written with other spaces is not."""
+        """Check whether a snapshot is, to the letter, what this book holds; one written with other spaces is not."""
         written = (self.bids.written(), self.asks.written())
         return written == (bytes(snapshot.bids_json), bytes(snapshot.asks_json))
 
     def put(self, side: BookSide, price_text: str, size_text: str) -> bool | None:
-        """Set the total at one price, 0 removing it; tell whether the top of the book changed, or None if nothing did.
+        """Set the total at one price, 0 removing it; return whether the top of the book changed, None if nothing did.
 
         Raises:
             ProtocolError: the price or size is not a number in range; the book is then unchanged.
@@ -186,17 +186,17 @@ class Book:
         return self.side(side).put(price_text, size_text)
 
     def side(self, side: BookSide) -> Side:
-        """Give one of the sides."""
+        """Return one of the sides."""
         return self.bids if side == "bid" else self.asks
 
     @property
     def best_bid(self) -> float | None:
-        """Give the highest bid, or None when there is none."""
+        """The highest bid, or None when there is none."""
         return self.bids.best()
 
     @property
     def best_ask(self) -> float | None:
-        """Give the lowest ask, or None when there is none."""
+        """The lowest ask, or None when there is none."""
         return self.asks.best()
 
     def levels(self, side: BookSide, depth: int | None = None) -> list[tuple[float, float]]:

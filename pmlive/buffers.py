@@ -1,4 +1,4 @@
-"""Rows on their way into frames: appended one at a time, taken all at once."""
+"""Buffers of rows on their way into frames: appended one at a time, taken all at once."""
 
 from functools import lru_cache
 from struct import Struct
@@ -10,24 +10,24 @@ import polars as pl
 from pmlive.events import SECONDS_BELOW
 from pmlive.tables import LEVELS, SCHEMAS
 
-__all__ = ["PACKED", "Names", "Packed", "Rows", "ladder"]
+__all__ = ["PACKED", "PackedRows", "Rows", "StringTable", "ladder"]
 
 _Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
-# What nearly every message makes a row of is packed: bytes are the cheapest thing to keep, and to make columns of.
+# The tables of which nearly every message makes a row are packed: bytes are the cheapest to keep and to convert.
 PACKED: tuple[str, ...] = ("prices", "book_deltas")
 
 _DOUBLE = 8
-# Of so many rows all ladders are made at once; of more one after another, which takes less memory.
+# The ladders of up to so many rows are made at once; of more one after another, which takes less memory.
 _FEW = 1_000
 
-# Made of the best prices all at once when rows are taken: null where a side is empty, and rounded since prices have
+# Computed from the best prices when rows are taken: null where a side is empty, and rounded since prices have
 # at most four decimals and adding floats leaves dust.
 _DERIVED = ("mid", "spread")
 
 
 class _Form(NamedTuple):
-    """How a value is packed, in the language of ``struct`` and in that of numpy."""
+    """The format of a packed value, as ``struct`` and as numpy write it."""
 
     letter: str
     array: str
@@ -60,7 +60,7 @@ class Rows:
         return len(self._flat) // len(self._schema)
 
     def take(self) -> pl.DataFrame:
-        """Give up the rows."""
+        """Remove the rows and return them."""
         flat, width = self._flat.copy(), len(self._schema)
         self._flat.clear()
         values = {name: flat[at::width] for at, name in enumerate(self._schema)}
@@ -73,8 +73,8 @@ class Rows:
         )
 
 
-class Names(dict[str, int]):
-    """Texts that come again and again, each with its number."""
+class StringTable(dict[str, int]):
+    """Strings that come again and again, each with its number."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,22 +85,22 @@ class Names(dict[str, int]):
         return number
 
     def texts(self) -> pl.Series:
-        """Give every text at the place of its number."""
+        """Return every string at the place of its number."""
         if len(self._texts) < len(self):
             self._texts = pl.Series(list(self), dtype=pl.String)
         return self._texts
 
 
-class Packed:
+class PackedRows:
     """Rows of one table as bytes: ``put(pack(…))`` of the values in the order of the columns.
 
-    An empty number is NaN, a text its number in ``names``, a word its number in ``words``, and the venue's time is as
-    it was sent.
+    An empty number is NaN, a string its number in ``names``, a word of an enum its number in ``words``, and the venue's
+    time is as it was sent.
     """
 
     __slots__ = ("_dtype", "_offsets", "_schema", "_width", "buffer", "names", "pack", "put", "taken", "words")
 
-    def __init__(self, table: str, names: Names) -> None:
+    def __init__(self, table: str, names: StringTable) -> None:
         self._schema = SCHEMAS[table]
         given = {name: dtype for name, dtype in self._schema.items() if name not in _DERIVED}
         forms = {name: _FORMS[type(dtype)] for name, dtype in given.items()}
@@ -109,8 +109,8 @@ class Packed:
         self.names = names
         self._offsets = {name: field[1] for name, field in (self._dtype.fields or {}).items()}
         self.buffer = bytearray()
-        # How many bytes were taken before those that are here. The place of a row is counted in bytes from the start:
-        # that of the next is ``taken + len(buffer)``.
+        # How many bytes were taken before those that are here. The place of a row is counted in bytes from the first
+        # ever: that of the next is ``taken + len(buffer)``.
         self.taken = 0
         self.pack = Struct("".join(form.letter for form in forms.values()) + _ENDED).pack
         self.put = self.buffer.extend
@@ -128,7 +128,7 @@ class Packed:
         self.buffer[place - self.taken + self._offsets[column]] = word
 
     def take(self, before: int | None = None) -> pl.DataFrame:
-        """Give up the rows whose place is below ``before``, all by default."""
+        """Remove the rows whose place is below ``before``, all by default, and return them."""
         end = len(self.buffer) if before is None else before - self.taken
         rows = np.frombuffer(self.buffer[:end], dtype=self._dtype)
         del self.buffer[:end]
@@ -154,12 +154,12 @@ class Packed:
 
 
 def ladder(numbers: list[float]) -> bytes:
-    """Pack the numbers of one list: lists of numbers that are kept cost the garbage collector ten times as much."""
+    """Pack the numbers of one list; to keep lists of numbers costs the garbage collector ten times as much."""
     return _doubles(len(numbers)).pack(*numbers)
 
 
 def _per_unit(times: _Array) -> _Array:
-    """Tell how many nanoseconds each time counts by, as ``epoch_ns`` does."""
+    """Return the unit of each time in nanoseconds, recognized by its size as in ``epoch_ns``."""
     edges = np.array([SECONDS_BELOW, 1_000 * SECONDS_BELOW, 1_000_000 * SECONDS_BELOW])
     return np.array([1_000_000_000, 1_000_000, 1_000, 1])[np.searchsorted(edges, times, side="right")]
 
@@ -177,7 +177,7 @@ def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
 
 
 def _lists(ladders: dict[str, list[bytes]]) -> dict[str, pl.Series]:
-    """Make columns of lists, all of one matrix that is filled up with NaN: one by one they cost many times as much."""
+    """Make columns of lists from one matrix that is padded with NaN; one by one they cost many times as much."""
     values = [each for column in ladders.values() for each in column]
     lengths = np.fromiter(map(len, values), np.int64, len(values)) // _DOUBLE
     matrix = np.full((len(values), max(int(lengths.max(initial=0)), 1)), np.nan)

@@ -1,25 +1,24 @@
-"""The user's keys to the venue: held so that no log, traceback, notebook, recording or copy can show them.
+"""The user's credentials at the venue, kept so that no log, traceback, notebook, recording or copy can show them.
 
 Market data needs none of this. The three values are sent as they are, by the user channel and by the price streams; the
 wallet's private key is read for nothing but deriving the three.
 """
 
-import hmac
 import re
 from typing import TYPE_CHECKING, NoReturn
 
 from pmlive.errors import AuthError
 from pmlive.logs import get_logger
-from pmlive.settings import Origin, Variables, Venue
+from pmlive.settings import Origin, Secret, Variables, Venue
 
 if TYPE_CHECKING:
     from typing import Self  # only annotations use it
 
-__all__ = ["Credentials", "Secret"]
+__all__ = ["Credentials"]
 
 logger = get_logger(__name__)
 
-# Field of Credentials, and the variables that may hold it.
+# Each field of Credentials, and the variables that may hold it.
 _SOURCES = {
     "api_key": ("POLYMARKET_API_KEY",),
     "secret": ("POLYMARKET_SECRET", "POLYMARKET_API_SECRET"),
@@ -34,70 +33,15 @@ _SENDABLE = re.compile(r"[!#-&(-;=?-~]+")
 _WALLET_KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
 
-class Secret:
-    """Hold a text that only ``reveal`` shows.
-
-    It cannot be printed, formatted, pickled, copied or turned into JSON, and compares in constant time.
-
-    >>> Secret("hunter2"), f"{Secret('hunter2')}"
-    (Secret('***'), '***')
-    """
-
-    __slots__ = ("__text",)
-    __hash__ = None  # pyright: ignore[reportAssignmentType] - a hash would tell equal secrets apart from others
-
-    def __init__(self, text: "str | Secret") -> None:
-        """Take the text over."""
-        self.__text = text.reveal() if isinstance(text, Secret) else text
-
-    def reveal(self) -> str:
-        """Give the text itself: call it where the text is sent, and keep no name for the result."""
-        return self.__text
-
-    def __repr__(self) -> str:
-        """Show that there is a secret."""
-        return "Secret('***')"
-
-    def __str__(self) -> str:
-        """Show that there is something."""
-        return "***"
-
-    def __format__(self, spec: str) -> str:
-        """Show that there is something, whatever the format."""
-        return "***"
-
-    def __eq__(self, other: object) -> bool:
-        """Compare with another secret, in constant time."""
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return hmac.compare_digest(self.__text.encode(), other.reveal().encode())
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        """Refuse to be pickled or copied.
-
-        Raises:
-            TypeError: always.
-        """
-        raise TypeError("a secret cannot be pickled or copied")
-
-    def __getstate__(self) -> NoReturn:
-        """Refuse to be taken apart.
-
-        Raises:
-            TypeError: always.
-        """
-        raise TypeError("a secret cannot be pickled or copied")
-
-
 class Credentials:
-    """Hold the API key, secret and passphrase of one account of the venue."""
+    """The API key, secret and passphrase of one account of the venue."""
 
     __slots__ = ("api_key", "origin", "passphrase", "secret")
 
     def __init__(
         self, api_key: str | Secret, secret: str | Secret, passphrase: str | Secret, *, origin: Origin | None = None
     ) -> None:
-        """Take the three over; ``origin`` tells where they were read.
+        """Check and keep the three; ``origin`` says where they were read.
 
         Raises:
             AuthError: a value that cannot be a credential; the message says the form that is expected.
@@ -109,9 +53,9 @@ class Credentials:
 
     @classmethod
     def from_environment(cls, variables: Variables | None = None, *, venue: Venue | None = None) -> "Self | None":
-        """Take the credentials of the environment; without them, derive them from the wallet given there.
+        """Read the credentials of the environment; without them, derive them from the wallet that is set there.
 
-        Deriving asks the venue over HTTPS and blocks for it. None means that the environment names neither.
+        Deriving asks the venue over HTTPS and waits for it. None means that the environment names neither.
 
         Raises:
             AuthError: a variable is missing or malformed, the venue or the wallet refused, or a ``.env`` that did not
@@ -131,7 +75,7 @@ class Credentials:
         return cls(*derive(given, where), origin=origin)
 
     def __repr__(self) -> str:
-        """Show that there are credentials."""
+        """Hide the credentials."""
         return "Credentials('***')"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
@@ -163,7 +107,7 @@ def _checked(value: Secret, field: str, name: str | None = None) -> Secret:
     if not isinstance(value.reveal(), str) or not _SENDABLE.fullmatch(value.reveal()):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
         raise AuthError(f"{name or field} must be {form}, without quotes or spaces")
     if field != "passphrase" and _WALLET_KEY.fullmatch(value.reveal()):
-        raise AuthError(f"{name or field} must be {form}; a wallet's private key is never to be put there")
+        raise AuthError(f"{name or field} must be {form}; never put a wallet's private key there")
     if not pattern.fullmatch(value.reveal()):
         logger.warning("%s is not %s: the venue closes such connections without saying why", name or field, form)
     return value

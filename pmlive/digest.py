@@ -1,4 +1,4 @@
-"""A fingerprint of tables: equal for the same rows, however they were handed over, compressed or filed."""
+"""The digest of a recording's tables: equal for the same rows, however they were batched, compressed or filed."""
 
 import hashlib
 
@@ -11,7 +11,7 @@ __all__ = ["Digest"]
 
 
 class Digest:
-    """Takes the rows of the tables of a recording as they come, each table's in order of ``seq``."""
+    """A digest of the rows of all tables; each table's rows are added in order of ``seq``."""
 
     def __init__(self) -> None:
         self._hashes = {table: hashlib.sha256() for table in STORED}
@@ -19,10 +19,10 @@ class Digest:
         self.rows = dict.fromkeys(STORED, 0)
 
     def add(self, table: str, frame: pl.DataFrame) -> None:
-        """Take more rows of a table.
+        """Add rows of a table.
 
         Raises:
-            ProtocolError: a row belongs before those that were taken already.
+            ProtocolError: a row belongs before those that were added already.
         """
         if not frame.height:
             return
@@ -38,7 +38,7 @@ class Digest:
         self._hashes[table].update(ordered.write_ndjson().encode())
 
     def hexdigest(self) -> str:
-        """Give the fingerprint of everything that was taken: 64 hexadecimal digits."""
+        """Return the digest of everything that was added: 64 hexadecimal digits."""
         whole = hashlib.sha256()
         for table in STORED:
             whole.update(f"{table} {self.rows[table]} {self._hashes[table].hexdigest()}\n".encode())

@@ -1,4 +1,4 @@
-"""The errors a caller may catch.
+"""The exceptions a caller may catch.
 
 A wrong argument is a built-in ``TypeError`` or ``ValueError``. A disconnection is not an error but a row in ``gaps``.
 """
@@ -17,15 +17,15 @@ __all__ = [
 
 
 class PmliveError(Exception):
-    """Catch everything that pmlive itself raises."""
+    """The base class of every exception that pmlive itself raises."""
 
 
 class ProtocolError(PmliveError):
-    """Report a message that does not follow the venue's protocol."""
+    """A message does not follow the venue's protocol."""
 
 
 class BookError(PmliveError):
-    """Report a book that cannot be trusted.
+    """A book cannot be trusted.
 
     Attributes:
         cause: the cause of the gap that the book is in, as in the table ``gaps``; None where it has not come yet.
@@ -39,16 +39,16 @@ class BookError(PmliveError):
 
 
 class FeedError(PmliveError):
-    """Report a connection that cannot be had by trying again."""
+    """The venue cannot be reached or asked, and trying again does not help."""
 
 
 class StoreError(PmliveError):
-    """Report a recording that cannot be written or read."""
+    """A recording cannot be written or read."""
 
 
 class AuthError(PmliveError):
-    """Report credentials that are missing or were refused."""
+    """Credentials are missing or were refused."""
 
 
 class UnknownMarketError(PmliveError, LookupError):
-    """Report a market that the venue does not know."""
+    """The venue does not know a market."""

@@ -1,8 +1,8 @@
-"""Which gaps concern a token at a time: one rule, which everything that shows or measures asks.
+"""Gaps by token and time: the one rule of which gaps concern a token, for all that shows or measures.
 
 A gap with a token concerns that token. One without concerns everything if it is the recorder's own (connection 0), and
 otherwise the tokens that its connection carried. A gap that lasts is written more than once: its rows are one gap, with
-the last that is known of its end.
+the end that was written last.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 
 from pmlive.events import Cause
-from pmlive.times import said
+from pmlive.times import utc
 
 __all__ = ["ENDLESS", "GapIndex", "GapInterval", "concerning"]
 
@@ -25,12 +25,12 @@ _KEY = ("started", "cause", "token_id", "conn")
 
 
 def concerning(gaps: pl.DataFrame, token_id: str, conns: Collection[int] | None) -> pl.Series:
-    """Tell of each row of ``gaps`` whether it concerns a token.
+    """Return for each row of ``gaps`` whether it concerns a token.
 
     Args:
         gaps: rows of the table ``gaps``.
         token_id: the token.
-        conns: the connections that carried it; None where nobody says, and then any may have.
+        conns: the connections that carried it; None where that is not known, and then any may have.
     """
     own, general = gaps["token_id"] == token_id, gaps["token_id"].is_null()
     if conns is not None:
@@ -41,7 +41,7 @@ def concerning(gaps: pl.DataFrame, token_id: str, conns: Collection[int] | None)
 class GapInterval(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A gap, in nanoseconds since 1970; ``until`` is where trust can begin again at the earliest.
 
-    ``seq`` is the number of the row that told of it last.
+    ``seq`` is the number of the row that was written of it last.
     """
 
     seq: int
@@ -54,18 +54,18 @@ class GapInterval(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     conn: int
 
     def covers(self, time: int) -> bool:
-        """Tell whether a time lies in it; at its end a book is right again."""
+        """Check whether a time lies in it; at its end a book is right again."""
         return self.started <= time < self.until
 
     def concerns(self, token_id: str, conn: int) -> bool:
-        """Tell whether it is about a token's books of a connection."""
+        """Check whether it is about a token's books of a connection."""
         return self.token_id == token_id or (self.token_id is None and self.conn in (_EVERYTHING, conn))
 
     def __str__(self) -> str:
-        """Say when, and why."""
-        until = "without a known end" if self.ended is None else f"until {said(self.ended)}"
+        """Write when it was, and why."""
+        until = "without a known end" if self.ended is None else f"until {utc(self.ended)}"
         because = f"{self.cause}: {self.detail}" if self.detail else self.cause
-        return f"since {said(self.started)} {until} ({because})"
+        return f"since {utc(self.started)} {until} ({because})"
 
 
 class GapIndex:
@@ -83,7 +83,7 @@ class GapIndex:
             .sort([name for name in ("started", "seq", "token_id") if name in gaps.columns])
         )
         found = list(_intervals(self.frame))
-        # When runs began that tell anew whatever is still open.
+        # When runs began that write again whatever is still open.
         self.restarts = sorted(
             gap.until for gap in found if gap.cause == "restart" and gap.token_id is None and gap.ended is not None
         )
@@ -101,7 +101,7 @@ class GapIndex:
             token_id: the token.
             conns: the connections that carried it; None where that is asked of each gap later.
             known: rows, by number and time, in which its book was known to be right; a gap of its own without an end
-                that was told of before was over by then.
+                that was written before was over by then.
         """
         own = [_bounded(gap, (time for seq, time in known if seq > gap.seq)) for gap in self._own.get(token_id, ())]
         general = (gap for gap in self._general if conns is None or gap.conn == _EVERYTHING or gap.conn in conns)
@@ -110,7 +110,7 @@ class GapIndex:
     def between(
         self, token_id: str | None, start: int, end: int, *, conns: Collection[int] | None = None
     ) -> list[GapInterval]:
-        """List the gaps of a token, or all, that something in ``[start, end)`` may be missing by."""
+        """List the gaps of a token, or all, by which something in ``[start, end)`` may be missing."""
         gaps = self.all if token_id is None else self.of(token_id, conns=conns)
         return [gap for gap in gaps if gap.started < end and (gap.until > start or gap.started >= start)]
 
@@ -121,7 +121,7 @@ class GapIndex:
 
 
 def _bounded(gap: GapInterval, known: Iterable[int]) -> GapInterval:
-    """Let a gap without an end last until it is known to be over."""
+    """Bound a gap without an end by the first time at which it is known to be over."""
     if gap.ended is not None:
         return gap
     until = min((time for time in known if time > gap.started), default=ENDLESS)

@@ -1,9 +1,8 @@
-"""Whether a rebuilt book is the venue's book.
+"""The integrity of a rebuilt book, proved by the hash that the venue states with every change.
 
-The venue states a SHA-1 over the JSON of the whole book with every change. The JSON has held different facts over
-the years, and its last trade price moves before the trade is announced. So a proof here tries the facts that proved
-the last state, then the other eras, then every trade price; a match by any of them is a proof, since SHA-1 does not
-match by chance.
+The venue states a SHA-1 over the JSON of the whole book. The JSON has held different facts over the years, and its last
+trade price moves before the trade is announced. So a proof here tries the facts that proved the last state, then the
+other eras, then every trade price; a match by any of them is a proof, since SHA-1 does not match by chance.
 """
 
 import hashlib
@@ -21,8 +20,8 @@ from pmlive.events import Check
 
 __all__ = [
     "Counts",
-    "Digest",
     "Facts",
+    "HashObject",
     "Proof",
     "book_digest",
     "book_hash",
@@ -34,11 +33,11 @@ __all__ = [
 
 Era: TypeAlias = Literal["2024", "2025", "current"]
 
-# The facts that most markets share, tried when a market has not told its own.
+# The facts that most markets share, tried when those of a market are not known.
 _COMMON_MINIMUMS = ("5", "15", "1", "10", "20", "50", "100")
 _COMMON_TICKS = ("0.01", "0.001", "0.1", "0.0001", "0.0025")
 
-# A token whose hashes never fitted is no longer tried after so many: its venue hashes something that we do not know.
+# A token whose hashes never fitted is not tried after so many: the venue hashes something that is not known here.
 _PATIENCE = 8
 _TRADE_PRICES = tuple(f"{thousandths / 1000:.3f}" for thousandths in range(1001))
 
@@ -46,19 +45,19 @@ _TRADE_PRICES = tuple(f"{thousandths / 1000:.3f}" for thousandths in range(1001)
 _TAILS = 4096
 
 
-class Digest(Protocol):
-    """Take more text at any time: the type of what ``hashlib`` returns, which has no public name."""
+class HashObject(Protocol):
+    """The type of the hash objects of ``hashlib``, which has no public name there."""
 
     def copy(self) -> Self:
-        """Branch off, so that the rest can be tried in several ways."""
+        """Return a copy, so that the rest can be tried in several ways."""
         ...
 
     def update(self, data: bytes, /) -> None:
-        """Add to what is hashed."""
+        """Add more text."""
         ...
 
     def hexdigest(self) -> str:
-        """Give the hash of all that was added."""
+        """Return the hash of all that was added."""
         ...
 
 
@@ -73,7 +72,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     @property
     def complete(self) -> bool:
-        """Tell whether every fact that the era's hash covers is known."""
+        """Whether every fact that the era's hash covers is known."""
         if self.era == "2024":
             return True
         known = None not in (self.min_order_size, self.tick_size, self.neg_risk)
@@ -98,7 +97,7 @@ def book_text(book: Book, market: str, token_id: str, timestamp: int) -> bytes:
     return b"".join((opening, book.bids.written(), b',"asks":', book.asks.written()))
 
 
-def book_digest(book: Book, market: str, token_id: str, timestamp: int) -> Digest:
+def book_digest(book: Book, market: str, token_id: str, timestamp: int) -> HashObject:
     """Hash the part of a book that does not depend on ``Facts``; ``timestamp`` is the venue's, in milliseconds."""
     return hashlib.sha1(book_text(book, market, token_id, timestamp), usedforsecurity=False)
 
@@ -108,13 +107,13 @@ def book_hash(book: Book, market: str, token_id: str, timestamp: int, facts: Fac
     return _finish(book_digest(book, market, token_id, timestamp), facts)
 
 
-def _finish(digest: Digest, facts: Facts) -> str:
+def _finish(digest: HashObject, facts: Facts) -> str:
     whole = digest.copy()
     whole.update(facts_text(facts))
     return whole.hexdigest()
 
 
-def prove(digest: Digest, stated: str, candidates: Iterator[Facts]) -> Facts | None:
+def prove(digest: HashObject, stated: str, candidates: Iterator[Facts]) -> Facts | None:
     """Find the facts under which the digest is the hash that the venue stated."""
     return next((facts for facts in candidates if _finish(digest, facts) == stated), None)
 
@@ -122,8 +121,8 @@ def prove(digest: Digest, stated: str, candidates: Iterator[Facts]) -> Facts | N
 def guesses(known: Facts, *, trade_price: str | None = None, search: bool = True) -> Iterator[Facts]:
     """List the facts a hash may have covered, likeliest first.
 
-    ``trade_price`` is one more price to try early, such as the last one announced. Facts that nobody told are taken
-    from those that most markets share. ``search`` adds every trade price of three decimals.
+    ``trade_price`` is one more price to try early, such as the last one announced. Facts that are not known
+    are taken from those that most markets share. ``search`` adds every trade price of three decimals.
     """
     if known.complete:
         yield known
@@ -177,11 +176,11 @@ class Counts:
 
     @classmethod
     def total(cls, many: "Iterable[Counts]") -> "Counts":
-        """Add up the numbers of many."""
+        """Add up many counts."""
         return cls(*map(sum, zip(*(each.values() for each in many), strict=True)))
 
     def values(self) -> tuple[int, ...]:
-        """Give the numbers in the order of the columns."""
+        """Return the counts in the order of the columns."""
         return _numbers(self)
 
     @classmethod
@@ -194,7 +193,7 @@ _numbers: Callable[[Counts], tuple[int, ...]] = attrgetter(*Counts.names())
 
 
 class Proof(msgspec.Struct):
-    """What is known of one token's hashes, and whether the next one fits.
+    """The state of proving one token's books: which facts fitted its hashes so far.
 
     Until a hash of the token has once been reproduced, one that cannot be is unverifiable: it may cover facts we do not
     know. After that it is a mismatch.
@@ -210,10 +209,10 @@ class Proof(msgspec.Struct):
     tail: bytes = b""
 
     def learn(self, **facts: str | bool | None) -> None:
-        """Take facts that the venue told, leaving those that it did not mention."""
-        told = {name: value for name, value in facts.items() if value is not None}
-        if told and told != {name: getattr(self.facts, name) for name in told}:
-            self.facts = msgspec.structs.replace(self.facts, **told)
+        """Set facts that the venue stated, leaving those that it did not mention."""
+        stated = {name: value for name, value in facts.items() if value is not None}
+        if stated and stated != {name: getattr(self.facts, name) for name in stated}:
+            self.facts = msgspec.structs.replace(self.facts, **stated)
             self.tail = facts_text(self.facts)
 
     def check(self, book: Book, market: str, token_id: str, timestamp: int, stated: str) -> Check:
@@ -255,7 +254,7 @@ class Proof(msgspec.Struct):
         return "verified"
 
     def fits(self, book: Book, market: str, token_id: str, timestamp: int, stated: str) -> bool:
-        """Tell whether a book has the hash stated for it, given what fitted before and the last announced trade.
+        """Check whether a book has the hash stated for it, given what fitted before and the last announced trade.
 
         Not every trade price is tried, so a book may be right though this says no; nothing is noted.
         """

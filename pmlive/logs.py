@@ -1,6 +1,6 @@
 """Log lines, which never hold up or fail the thread that writes them.
 
-A line that is written where a feed is read or a disk is synced must not wait for a terminal that nobody reads, and must
+A line that is written where a feed is read or a disk is synced must not wait for a terminal that is not read, and must
 not raise because a pipe is closed or a disk is full. So the loggers of this package put each line into a bounded queue;
 one daemon thread hands them to Python's ``logging`` as usual: the program's handlers, filters and levels decide. A line
 for which there is no room, or that cannot be written, is lost and counted.
@@ -25,13 +25,13 @@ Work: TypeAlias = Callable[[], object]
 # More than any burst that a person would read.
 _MOST_WAITING = 1_000
 # A loaded computer may take so long to write a line; who waits for one that hangs has other things to do.
-_PATIENCE = 2.0
+_PATIENCE_S = 2.0
 # Libraries that log in our threads. Elsewhere they log as they always did.
 _LIBRARIES = ("asyncio", "httpx", "websockets.client", "websockets.server")
 
 
 class _LogThread:
-    """A thread that does what was handed over, in order; it begins with the first thing."""
+    """A thread that does the work it is handed, in order; it starts with the first."""
 
     def __init__(self) -> None:
         self.lost = 0
@@ -40,18 +40,18 @@ class _LogThread:
         self._counting = threading.RLock()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._untold = 0
+        self._unreported = 0
         self._taken = 0
         self._done = 0
         self._stuck_at = -1
 
     @property
     def here(self) -> bool:
-        """Tell whether this is the thread."""
+        """Whether this is the thread."""
         return self._thread is not None and self._thread.ident == threading.get_ident()
 
     def put(self, work: Work) -> None:
-        """Have something done soon; count it as lost where there is no room."""
+        """Queue work; count it as lost where there is no room."""
         try:
             if self._waiting.qsize() >= _MOST_WAITING:
                 self.lose()
@@ -60,17 +60,17 @@ class _LogThread:
                 self._taken += 1
             self._waiting.put(work)
             self._start()
-        except BaseException:  # noqa: BLE001  # whoever logs has something more important to do
+        except BaseException:  # noqa: BLE001  # a log line must not break its caller
             self.lose()
 
     def lose(self) -> None:
-        """Count a line that nobody will see."""
+        """Count a line that is lost."""
         with self._counting:
             self.lost += 1
-            self._untold += 1
+            self._unreported += 1
 
     def flush(self, seconds: float) -> bool:
-        """Wait until all is done that was handed over; False when it is not, or still hangs as the last time."""
+        """Wait until all queued work is done; False when it is not, or still hangs as the last time."""
         if self.here or (self._thread is None and self._waiting.empty()):
             return True
         if self._stuck_at == self._done:
@@ -84,11 +84,11 @@ class _LogThread:
         return False
 
     def unwritten(self) -> int:
-        """Count what is lost and what still waits."""
+        """Count the lines that are lost and those that still wait."""
         return self.lost + self._taken - self._done
 
     def _start(self) -> None:
-        # Where another thread starts it already, nobody waits for that.
+        # Where another thread starts it already, there is nothing to wait for.
         if self._thread is not None or not self._starting.acquire(blocking=False):
             return
         try:
@@ -110,25 +110,25 @@ class _LogThread:
                 continue
             try:
                 work()
-                self._tell_lost()
+                self._report_lost()
             except BaseException:  # noqa: BLE001  # a handler that fails costs its line, and not the next one
                 self.lose()
             self._done += 1
             del work
 
-    def _tell_lost(self) -> None:
-        untold = self._untold
-        if not untold:
+    def _report_lost(self) -> None:
+        unreported = self._unreported
+        if not unreported:
             return
         record = logger.makeRecord(
-            logger.name, logging.WARNING, __file__, 0, "%d lines of the log could not be written", (untold,), None
+            logger.name, logging.WARNING, __file__, 0, "%d lines of the log could not be written", (unreported,), None
         )
         try:
             _emit(record)
-        except Exception:  # noqa: BLE001  # it is told with the next line that can be written
+        except Exception:  # noqa: BLE001  # it is reported with the next line that can be written
             return
         with self._counting:
-            self._untold -= untold
+            self._unreported -= unreported
 
 
 _log_thread = _LogThread()
@@ -143,14 +143,14 @@ def get_logger(name: str) -> logging.Logger:
 
 
 def claim_thread() -> None:
-    """Note that this thread is one of ours: what libraries log in it is handed over as well."""
+    """Mark this thread as one of ours: what libraries log in it is handed over as well."""
     _here.ours = True
     for name in _LIBRARIES:
         logging.getLogger(name).addFilter(_hand_over_in_our_threads)
 
 
 def hand_over(work: Work) -> None:
-    """Do something after what was logged before, in the same thread; at once when this is that thread.
+    """Do some work after what was logged before, in the log's thread; at once when this is that thread.
 
     What raises there is counted as a line that could not be written.
     """
@@ -161,7 +161,7 @@ def hand_over(work: Work) -> None:
 
 
 def in_log_thread() -> bool:
-    """Tell whether this is the thread that writes log lines."""
+    """Check whether this is the thread that writes log lines."""
     return _log_thread.here
 
 
@@ -170,8 +170,8 @@ def lose() -> None:
     _log_thread.lose()
 
 
-def flush(seconds: float = _PATIENCE) -> bool:
-    """Wait until every line so far is written, for so long at most; tell whether that is so."""
+def flush(seconds: float = _PATIENCE_S) -> bool:
+    """Wait until every line so far is written, at most ``seconds``; return whether that is so."""
     return _log_thread.flush(seconds)
 
 
@@ -203,18 +203,18 @@ def _write_all(descriptor: int, data: bytes) -> None:
         try:
             view = view[os.write(descriptor, view) :]
         except BlockingIOError:
-            # Somebody who shares it, such as a parent written in another language, made it so.
+            # Another process that shares it made it non-blocking.
             select.select([], [descriptor], [])
 
 
 def _hand_over(record: logging.LogRecord) -> bool:
-    """Let a record pass in the log's own thread, and hand it over in all others."""
+    """Pass a record on in the log's own thread, and hand it over in all others."""
     if _log_thread.here:
         return True
     try:
         # What the arguments are may change until it is written.
         record.msg, record.args = record.getMessage(), None
-    except Exception as error:  # noqa: BLE001  # it is told as it is
+    except Exception as error:  # noqa: BLE001  # it is logged as it is
         record.msg, record.args = f"{record.msg!r} cannot be formatted: {error!r}", None
     _log_thread.put(partial(_emit, record))
     return False
@@ -234,8 +234,8 @@ def _emit(record: logging.LogRecord) -> None:
         write(sys.stderr, f"{resort.format(record)}\n")
 
 
-def _begin_anew() -> None:
-    """In a forked child there is no such thread, and what waited is the parent's."""
+def _restart_in_child() -> None:
+    """Start over in a forked child, which has no such thread; what waited is the parent's."""
     global _log_thread  # noqa: PLW0603  # the one of this process
     _log_thread = _LogThread()
 
@@ -243,6 +243,6 @@ def _begin_anew() -> None:
 logger = get_logger(__name__)
 _register: Callable[..., object] | None = getattr(os, "register_at_fork", None)
 if _register is not None:
-    _register(after_in_child=_begin_anew)
+    _register(after_in_child=_restart_in_child)
 # Before what `logging` does at the end, and after what was registered later, such as sealing.
 atexit.register(flush)

@@ -1,6 +1,6 @@
-"""The way out of this computer: which proxy an address is reached through, and which certificates are trusted.
+"""Proxies and certificates: the way to an address from this computer, for sockets and HTTPS alike.
 
-Sockets and HTTPS ask here, so that they go the same way. The variables are the usual ones: ``HTTPS_PROXY`` (for sockets
+The variables are the usual ones: ``HTTPS_PROXY`` (for sockets
 ``WSS_PROXY`` before it), ``HTTP_PROXY`` for what is not encrypted, then ``ALL_PROXY``; ``NO_PROXY`` names what is
 reached directly; lower case wins. Loopback is never reached through a proxy. ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``
 replace the certificates that are trusted.
@@ -20,9 +20,8 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import msgspec
 
-from pmlive.credentials import Secret
 from pmlive.errors import FeedError
-from pmlive.settings import is_loopback
+from pmlive.settings import Secret, is_loopback
 
 if TYPE_CHECKING:
     import httpx
@@ -54,11 +53,11 @@ class Proxy(msgspec.Struct, frozen=True):
 
     @property
     def shown(self) -> str:
-        """Name it without the password."""
+        """The proxy without its password."""
         return f"{_masked(self.address.reveal())} ({self.variable})"
 
     def __repr__(self) -> str:
-        """Name it without the password."""
+        """Show the proxy without its password."""
         return f"Proxy({self.shown})"
 
 
@@ -74,7 +73,7 @@ def proxy_for(url: str, environment: Mapping[str, str] | None = None) -> Proxy |
     """
     if is_loopback(url):
         return None
-    given = _given(os.environ if environment is None else environment)
+    given = _proxy_variables(os.environ if environment is None else environment)
     parts = urlsplit(url)
     found = next(((name, given[name]) for name in _VARIABLES[parts.scheme] if given.get(name)), None)
     if found is None or _is_excepted(parts, given.get("NO_PROXY", "")):
@@ -82,8 +81,8 @@ def proxy_for(url: str, environment: Mapping[str, str] | None = None) -> Proxy |
     return _proxy(*found)
 
 
-def _given(environment: Mapping[str, str]) -> dict[str, str]:
-    """Give the variables by their upper-case names; those of the system's settings where the environment has none."""
+def _proxy_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by their upper-case names, or those of the system's settings where none is set."""
     names = {name for each in _VARIABLES.values() for name in each} | {"NO_PROXY"}
     given = {name: environment[name].strip() for name in names if name in environment}
     given |= {name: environment[name.lower()].strip() for name in names if name.lower() in environment}
@@ -121,13 +120,13 @@ def _split(value: str) -> SplitResult | None:
         usable = parts.hostname and parts.port != 0
     except ValueError:
         return None
-    plain = value.isascii() and value.isprintable() and not re.search(r"[\s\\]", value)
+    well_formed = value.isascii() and value.isprintable() and not re.search(r"[\s\\]", value)
     beyond = parts.path.strip("/") or parts.query or parts.fragment
-    return parts if usable and plain and not beyond else None
+    return parts if usable and well_formed and not beyond else None
 
 
 def _masked(value: str) -> str:
-    """Show an address without user and password, and little of what is no address."""
+    """Return an address without user and password, and little of what is not an address."""
     before, at, place = value.rpartition("@")
     scheme = _SCHEME.match(value)
     if scheme is not None and not before:
@@ -149,13 +148,13 @@ def _is_excepted(parts: SplitResult, exceptions: str) -> bool:
     host = _host((parts.hostname or "").rstrip("."))
     port = parts.port or _PORTS[parts.scheme]
     entries = [entry.lower() for entry in re.split(r"[,\s]+", exceptions) if entry]
-    return any(_excepts(entry, host, port) for entry in entries)
+    return any(_matches(entry, host, port) for entry in entries)
 
 
-def _excepts(entry: str, host: _Host, port: int) -> bool:
-    """Tell whether an entry of ``NO_PROXY`` names a host: by name, suffix, address or network, with a port or not."""
-    name, its_port = _entry(entry.rpartition("://")[2])
-    if its_port is not None and its_port != port:
+def _matches(entry: str, host: _Host, port: int) -> bool:
+    """Check whether an entry of ``NO_PROXY`` names a host: by name, suffix, address or network, with a port or not."""
+    name, only_port = _entry(entry.rpartition("://")[2])
+    if only_port is not None and only_port != port:
         return False
     if name == "*":
         return True
@@ -166,17 +165,17 @@ def _excepts(entry: str, host: _Host, port: int) -> bool:
 
 
 def _entry(entry: str) -> tuple[str, int | None]:
-    """Take an entry apart into a name, an address or a network, and a port."""
+    """Split an entry into a name, an address or a network, and a port."""
     found = re.fullmatch(r"\[([^\[\]]+)\](/\d+)?(?::(\d+))?", entry)
     if found:
         return found[1] + (found[2] or ""), int(found[3]) if found[3] else None
     if "[" in entry or "]" in entry:
-        raise FeedError(f"NO_PROXY has an entry that is no host, address or network: {entry[:80]!r}")
+        raise FeedError(f"NO_PROXY has an entry that is not a host, address or network: {entry[:80]!r}")
     name, colon, port = entry.partition(":")
     if not colon or ":" in port:
         return entry, None
     if not (port.isascii() and port.isdigit()):
-        raise FeedError(f"NO_PROXY has an entry whose port is no number: {entry[:80]!r}")
+        raise FeedError(f"NO_PROXY has an entry whose port is not a number: {entry[:80]!r}")
     return name, int(port)
 
 
@@ -185,7 +184,7 @@ def _network(name: str, entry: str) -> "ipaddress.IPv4Network | ipaddress.IPv6Ne
         return ipaddress.ip_network(name, strict=False)
     except ValueError:
         if "/" in name:
-            raise FeedError(f"NO_PROXY has an entry that is no network: {entry[:80]!r}") from None
+            raise FeedError(f"NO_PROXY has an entry that is not a network: {entry[:80]!r}") from None
         return ()
 
 
@@ -208,7 +207,7 @@ class _Https(TypedDict):
 
 
 def for_https(url: str) -> _Https:
-    """Give what an httpx client is made with, so that it looks at no variable of its own accord.
+    """Return the arguments for an httpx client, so that it reads no variable by itself.
 
     Raises:
         FeedError: a variable has a value that cannot be used; the message names it.
@@ -221,15 +220,15 @@ def for_https(url: str) -> _Https:
     if found is not None:
         address = found.address.reveal()
         proxy = httpx.Proxy(address, ssl_context=tls() if address.startswith("https:") else None)
-    # What is not encrypted needs no certificates, whose reading takes a while: nothing is trusted then.
-    return {"proxy": proxy, "verify": tls() if encrypted else _trusting_nobody(), "trust_env": False}
+    # What is not encrypted needs no certificates, and reading them takes a while: none is trusted then.
+    return {"proxy": proxy, "verify": tls() if encrypted else _context_without_certificates(), "trust_env": False}
 
 
 # --- certificates ---
 
 
 def tls() -> ssl.SSLContext:
-    """Give the context that checks certificates, on sockets and over HTTPS alike.
+    """Return the context that checks certificates, on sockets and over HTTPS alike.
 
     Without a variable, the system's certificates are trusted and those that httpx brings.
 
@@ -239,15 +238,15 @@ def tls() -> ssl.SSLContext:
     return _context(os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", ""))
 
 
-# Reading the certificates takes longer than most questions.
+# Reading the certificates takes longer than most requests.
 @functools.lru_cache(maxsize=8)
 def _context(file: str, folder: str) -> ssl.SSLContext:
     if folder and not any(Path(each).is_dir() for each in folder.split(os.pathsep)):
-        raise FeedError(f"SSL_CERT_DIR names {folder!r}, which is no folder; unset it or name one with certificates")
+        raise FeedError(f"SSL_CERT_DIR names {folder!r}, which is not a folder; unset it or name one with certificates")
     if file and not Path(file).is_file():
-        raise FeedError(f"SSL_CERT_FILE names {file!r}, which is no file; unset it or name one with certificates")
+        raise FeedError(f"SSL_CERT_FILE names {file!r}, which is not a file; unset it or name one with certificates")
     if not file and not folder:
-        return _trusting_the_system()
+        return _system_context()
     try:
         return ssl.create_default_context(cafile=file or None, capath=folder or None)
     except OSError as error:
@@ -257,11 +256,11 @@ def _context(file: str, folder: str) -> ssl.SSLContext:
         ) from error
 
 
-def _trusting_nobody() -> ssl.SSLContext:
+def _context_without_certificates() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def _trusting_the_system() -> ssl.SSLContext:
+def _system_context() -> ssl.SSLContext:
     import certifi  # comes with httpx
 
     context = ssl.create_default_context()

@@ -1,7 +1,7 @@
 """The records of the log: their kinds, and the notes that they hold.
 
 A record is a frame as received or a note of what happened besides. The kinds are on the disk: their values never
-change, and a reader that meets one that it does not know, or a note that it cannot read, tells it.
+change, and a reader reports one that it does not know, or a note that it cannot read.
 """
 
 from enum import StrEnum
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class Kind(StrEnum):
-    """What a record is. The first four are frames of a channel as received, the owner of user frames withheld."""
+    """The kind of a record. The first four are frames of a channel as received, the owner of user frames withheld."""
 
     MARKET = "market"
     USER = "user"
@@ -46,10 +46,10 @@ class Kind(StrEnum):
     WANT = "want"
     SUBSCRIBE = "subscribe"
     UNSUBSCRIBE = "unsubscribe"
-    # A book that REST sent; a resolution that REST told.
+    # A book that REST sent; a resolution that REST reported.
     BOOK = "book"
     RESOLVED = "resolved"
-    # An interval that somebody else knows to be missing, and records of this log that cannot be read.
+    # An interval that another writer knows to be missing, and records of this log that cannot be read.
     GAP = "gap"
     LOSS = "loss"
     # The segment or the run ends here.
@@ -58,7 +58,7 @@ class Kind(StrEnum):
     # The whole state of a token and of a connection, where a segment begins and where a run ends.
     STATE = "state"
     LINK = "link"
-    # The messages that are known, so that one that comes again there is told.
+    # The messages that came lately, so that one that comes again is recognized.
     TAKEN = "taken"
 
 
@@ -86,7 +86,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """A connection, what it was asked for, and the broken one it replaces."""
+    """A connection, its subscriptions, and the broken one that it replaces."""
 
     channel: Channel
     url: str
@@ -97,7 +97,7 @@ class Opened(msgspec.Struct, frozen=True):
 class Closed(msgspec.Struct, frozen=True):
     """The end of a connection; without a cause it was meant.
 
-    Everything that the venue sent before ``since`` (nanoseconds since 1970) had come; without it, nobody said.
+    Everything that the venue sent before ``since`` (nanoseconds since 1970) had come; None if that is not known.
     """
 
     cause: Cause | None
@@ -106,7 +106,7 @@ class Closed(msgspec.Struct, frozen=True):
 
 
 class Loss(msgspec.Struct, frozen=True):
-    """Records that cannot be read any more; ``beginning`` when those that tell the whole state are among them."""
+    """Records that cannot be read any more; ``beginning`` when those with the whole state are among them."""
 
     gap: Gap
     beginning: bool = False
@@ -123,14 +123,14 @@ class LinkState(msgspec.Struct, frozen=True):
     past: list[bytes] = []
     # When its last frame of any kind came; 0 where that was not written down.
     frame: int = 0
-    # The unknown kinds of message that were told of it.
+    # The unknown kinds of message that came on it.
     strange: list[str] = []
     # How far each of its channels was numbered.
     numbers: dict[str, Standing] = {}
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """The messages that were taken of late, by table, as marks that tell each from others."""
+    """The messages that came lately, by table, as marks that identify them."""
 
     marks: dict[str, bytes]
 
@@ -160,7 +160,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     beside: list[str] = []
 
 
-# A list is token ids; None is a kind that says all by itself.
+# A list is token ids; None is the note of a kind that needs none.
 Note: TypeAlias = (
     Opened | Closed | Loss | Gap | MarketResolved | BookSnapshot | TokenState | LinkState | Taken | list[str] | None
 )
@@ -184,7 +184,7 @@ _BARE: frozenset[str] = frozenset((Kind.BEGIN, Kind.CUT, Kind.END))
 
 
 def read_note(record: Record) -> Note:
-    """Read what a record that is no frame holds.
+    """Read the note in a record that is not a frame.
 
     Raises:
         ProtocolError: its kind is not known, or it does not hold what that kind holds.

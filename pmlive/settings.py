@@ -1,13 +1,14 @@
-"""Where the venue is and where recordings go, from the environment and the working directory's ``.env``.
+"""Settings from the environment and the working directory's ``.env``: the venue's addresses, and where recordings go.
 
-An explicit argument wins over a variable, a variable over ``.env``. Settings are read when they are asked for and never
-again by the objects made from them. Only the variables named here are looked at; none of their values is ever shown.
+An explicit argument wins over a variable, a variable over ``.env``. Settings are read when they are asked for and not
+again by the objects made from them. Only the variables named here are read, and none of their values is ever shown.
 
-A ``.env`` may be anybody's, as a folder that was cloned or unpacked brings one along. So an address that it gives is
-told, and credentials are sent to that address only if the same file gave them, too.
+A ``.env`` may be a stranger's, in a folder that was cloned or unpacked. So an address that it sets is warned of, and
+credentials are sent to that address only if the same file sets them, too.
 """
 
 import errno
+import hmac
 import ipaddress
 import os
 import re
@@ -26,7 +27,7 @@ from pmlive.errors import AuthError
 if TYPE_CHECKING:
     from typing import Self  # only annotations use it
 
-__all__ = ["NAMES", "SECRET_NAMES", "AddressField", "Origin", "Variables", "Venue", "data_dir", "is_loopback"]
+__all__ = ["NAMES", "SECRET_NAMES", "AddressField", "Origin", "Secret", "Variables", "Venue", "data_dir", "is_loopback"]
 
 AddressField: TypeAlias = Literal["clob_ws", "live_data", "prices_ws", "clob", "gamma"]
 
@@ -55,41 +56,96 @@ _COMMENT_AFTER = re.compile(r"\s+#.*")
 _READABLE_BY_OTHERS = 0o077
 _LARGEST_FILE = 1 << 20
 
-# What was said of addresses that a ``.env`` gives; once in a program is enough.
-_said: set[str] = set()
+# The warnings of addresses that a ``.env`` sets; each is given once in a program.
+_warned: set[str] = set()
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Tell where something was read: the names of the variables, and the ``.env`` that gave them all, if one did."""
+    """Where something was read: the names of the variables, and the ``.env`` that set them all, if one did."""
 
     names: tuple[str, ...]
     file: str | None = None
 
 
+class Secret:
+    """A text that only ``reveal`` shows.
+
+    It cannot be printed, formatted, pickled, copied or turned into JSON, and compares in constant time.
+
+    >>> Secret("hunter2"), f"{Secret('hunter2')}"
+    (Secret('***'), '***')
+    """
+
+    __slots__ = ("__text",)
+    __hash__ = None  # pyright: ignore[reportAssignmentType] - a hash would tell equal secrets apart from others
+
+    def __init__(self, text: "str | Secret") -> None:
+        """Keep the text, or that of another secret."""
+        self.__text = text.reveal() if isinstance(text, Secret) else text
+
+    def reveal(self) -> str:
+        """Return the text itself: call it where the text is sent, and keep no name for the result."""
+        return self.__text
+
+    def __repr__(self) -> str:
+        """Show that there is a secret."""
+        return "Secret('***')"
+
+    def __str__(self) -> str:
+        """Show that there is something."""
+        return "***"
+
+    def __format__(self, spec: str) -> str:
+        """Show that there is something, whatever the format."""
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare with another secret, in constant time."""
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self.__text.encode(), other.reveal().encode())
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse to be pickled or copied.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("a secret cannot be pickled or copied")
+
+    def __getstate__(self) -> NoReturn:
+        """Refuse to show the state.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("a secret cannot be pickled or copied")
+
+
 class Variables(Mapping[str, str]):
-    """Hold the settings that were given, showing only their names; an empty one counts as not given."""
+    """The settings that are set, showing only their names; an empty one counts as not set."""
 
     __slots__ = ("_files", "_values")
 
     def __init__(self, values: Mapping[str, str], files: Mapping[str, str] | None = None) -> None:
-        """Keep the variables that pmlive knows and leave the others; ``files`` names those that a file gave."""
+        """Keep the variables that pmlive knows and leave the others; ``files`` names those that a file set."""
         self._values = {name: values[name].strip() for name in NAMES if values.get(name, "").strip()}
         self._files = dict(files or {})
 
     @classmethod
     def read(cls, folder: Path | None = None) -> "Self":
-        """Read the environment, and ``.env`` in a folder (the working directory by default) for what is not there."""
+        """Read the environment, and ``.env`` in a folder (the working directory by default) for what it lacks."""
         path = (folder or Path.cwd()).absolute() / ".env"
         in_file = _dotenv(path)
         return cls({**in_file, **os.environ}, {name: str(path) for name in in_file if name not in os.environ})
 
     def origin(self, *names: str) -> Origin:
-        """Tell where variables were read; a file that gave only some of them does not count."""
+        """Return where variables were read; a file that set only some of them does not count."""
         files = {self._files.get(name) for name in names}
         return Origin(names, files.pop() if len(files) == 1 else None)
 
     def __getitem__(self, name: str) -> str:
-        """Give the value of a variable."""
+        """Return the value of a variable."""
         return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -97,7 +153,7 @@ class Variables(Mapping[str, str]):
         return iter(self._values)
 
     def __len__(self) -> int:
-        """Count the variables that were given."""
+        """Count the variables that are set."""
         return len(self._values)
 
     def __repr__(self) -> str:
@@ -127,7 +183,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     prices_ws: str = "wss://ws-live-v2.polymarket.com/ws"
     clob: str = "https://clob.polymarket.com"
     gamma: str = "https://gamma-api.polymarket.com"
-    # Which of them a ``.env`` gave, and which file.
+    # Which of them a ``.env`` set, and which file.
     files: tuple[tuple[AddressField, str], ...] = ()
 
     def __post_init__(self) -> None:
@@ -141,9 +197,9 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_environment(cls, variables: Variables | None = None, **addresses: str) -> "Self":
-        """Take the addresses given here, else those of the environment, else Polymarket's.
+        """Return the addresses passed here, else those of the environment, else Polymarket's.
 
-        Addresses that a ``.env`` gives are warned of, once.
+        Addresses that a ``.env`` sets are warned of, once.
 
         Raises:
             ValueError: an address that cannot be used; the message names the variable.
@@ -161,7 +217,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
         return venue
 
     def check_recipient(self, field: AddressField, origin: Origin) -> None:
-        """Check that credentials may be sent to an address: one that a ``.env`` gives gets only those of that file.
+        """Check that credentials may be sent to an address: one that a ``.env`` sets gets only those of that file.
 
         Raises:
             AuthError: they may not; the message names both and what to do.
@@ -177,20 +233,20 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _redirecting(self) -> dict[AddressField, str]:
-        """Name the addresses that a file gives, and that are not Polymarket's."""
+        """Return the addresses that a file sets and that are not Polymarket's."""
         return {field: file for field, file in self.files if getattr(self, field) != getattr(Venue(), field)}
 
     def _warn_of_files(self) -> None:
         for field, file in self._redirecting().items():
-            address = _shown(_split(getattr(self, field)))
+            address = _displayable(_split(getattr(self, field)))
             text = f"{_ADDRESSES[field][0]} comes from {file}: {address} is asked instead of {getattr(Venue(), field)}"
-            if text not in _said:
-                _said.add(text)
+            if text not in _warned:
+                _warned.add(text)
                 warnings.warn(text, stacklevel=3)
 
 
 def data_dir(variables: Variables | None = None) -> Path:
-    """Name the folder of recordings that were given no other; it need not exist yet."""
+    """Return the folder that recordings go to by default; it need not exist yet."""
     given = Variables.read() if variables is None else variables
     if "PMLIVE_DATA_DIR" in given:
         return Path(given["PMLIVE_DATA_DIR"]).expanduser()
@@ -198,7 +254,7 @@ def data_dir(variables: Variables | None = None) -> Path:
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether an address never leaves this computer.
+    """Check whether an address never leaves this computer.
 
     >>> is_loopback("http://127.0.0.1:8080"), is_loopback("https://127.0.0.1.example.com")
     (True, False)
@@ -220,7 +276,7 @@ def _checked(field: AddressField, url: object) -> str:
     if parts is None or not _acceptable(parts, scheme):
         raise ValueError(
             f"{field} ({name}) must have the form {scheme}://host[:port][/path], without user, password or query; "
-            f"{_IN_CLEAR[scheme]}:// is accepted for loopback addresses only; given: {_shown(parts)}"
+            f"{_IN_CLEAR[scheme]}:// is accepted for loopback addresses only; given: {_displayable(parts)}"
         )
     return url.strip().rstrip("/")
 
@@ -241,7 +297,7 @@ def _split(url: str) -> SplitResult | None:
     return parts if url.isprintable() and " " not in url.strip() else None
 
 
-def _shown(parts: SplitResult | None) -> str:
+def _displayable(parts: SplitResult | None) -> str:
     if parts is None or not parts.scheme or not parts.hostname:
         return "something else"
     user = " with a user or password" if "@" in parts.netloc else ""
@@ -250,7 +306,7 @@ def _shown(parts: SplitResult | None) -> str:
 
 def _dotenv(path: Path) -> Variables:
     try:
-        # A folder of this name is somebody's virtual environment.
+        # A folder of this name is a virtual environment.
         entries, left_out = _parsed(path) if path.exists() and not path.is_dir() else (Variables({}), [])
     except OSError as error:
         warnings.warn(f"{path} was not read: {error.strerror}", stacklevel=3)
@@ -270,7 +326,7 @@ def _parsed(path: Path) -> tuple[Variables, list[int]]:
 
 
 def _contents(path: Path) -> bytes:
-    # A pipe of this name is not waited for, nor is a device or a file without end read to it.
+    # A pipe of this name is not waited for, nor is a device or an endless file read to its end.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(descriptor, "rb") as file:  # noqa: PTH123  # a path cannot be opened so
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -1,4 +1,4 @@
-"""The tables: the one place where a column is named.
+"""The tables: the one place where columns are named and typed.
 
 Every table begins with ``seq`` (arrival order), ``ts_event`` (the venue's clock), ``ts_recv`` (ours) and ``conn`` (the
 connection epoch). Prices are dollars per share, sizes are shares. Times are nanoseconds, UTC. ``ts_event`` is null
@@ -228,7 +228,7 @@ ROLLING: tuple[str, ...] = (
     "reference_prices",
 )
 
-# So many chunks that came last are joined into one, so that reading a rolling frame stays cheap.
+# This many of the last chunks are joined into one, so that reading a rolling frame stays cheap.
 _JOINED = 64
 
 
@@ -238,12 +238,12 @@ class Rolling:
     def __init__(self, table: str, *, rows: int, age: timedelta) -> None:
         self._empty = SCHEMAS[table].to_frame()
         self._rows = rows
-        self._age = age // timedelta(microseconds=1) * 1_000
+        self._age_ns = age // timedelta(microseconds=1) * 1_000
         self._chunks: list[pl.DataFrame] = []
         self._height = 0
-        # Of the last chunks, how many are not joined yet.
+        # How many of the last chunks are not joined yet.
         self._loose = 0
-        # How many rows ever came.
+        # How many rows came in all.
         self.came = 0
 
     def extend(self, frame: pl.DataFrame) -> None:
@@ -260,18 +260,18 @@ class Rolling:
             self._loose = min(self._loose, len(self._chunks))
 
     def frame(self, now: int) -> pl.DataFrame:
-        """Give the rows that are within the bounds at a time (nanoseconds since 1970)."""
+        """Return the rows that are within the bounds at a time (nanoseconds since 1970)."""
         if not self._chunks:
             return self._empty
         whole = _joined(self._chunks).tail(self._rows)
-        times, oldest = whole["ts_recv"].to_physical(), now - self._age
+        times, oldest = whole["ts_recv"].to_physical(), now - self._age_ns
         if whole.height and cast("int", times.min()) < oldest:
             whole = whole.filter(times >= oldest)
         self._chunks, self._height, self._loose = [whole], whole.height, 0
         return whole
 
     def since(self, came: int) -> pl.DataFrame:
-        """Give the rows that came after the first so many, at the cost of these alone; fewer if some are gone."""
+        """Return the rows that came after the first ``came``, at the cost of these alone; fewer if some are gone."""
         missing, found = self.came - came, 0
         chunks: list[pl.DataFrame] = []
         for chunk in reversed(self._chunks):

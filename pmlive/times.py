@@ -1,10 +1,10 @@
-"""Times and intervals as people give them, in nanoseconds since 1970."""
+"""Times and intervals as people write them, read into nanoseconds."""
 
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-__all__ = ["Interval", "Time", "interval", "moment", "nanoseconds", "said"]
+__all__ = ["Interval", "Time", "interval", "moment", "nanoseconds", "utc"]
 
 # ISO text (UTC where it names no zone), a datetime (UTC where it has no zone), or nanoseconds since 1970.
 Time: TypeAlias = str | datetime | int
@@ -18,11 +18,11 @@ _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_4
 
 
 def nanoseconds(time: Time) -> int:
-    """Read a time.
+    """Read a time as nanoseconds since 1970.
 
     Raises:
         TypeError: it is neither text, nor a datetime, nor a whole number.
-        ValueError: the text is no time.
+        ValueError: the text is not a time.
 
     >>> nanoseconds("1970-01-01T00:00:01.000000002Z")
     1000000002
@@ -30,42 +30,42 @@ def nanoseconds(time: Time) -> int:
     if isinstance(time, int) and not isinstance(time, bool):
         return time
     if isinstance(time, datetime):
-        return _of(time)
+        return _from_datetime(time)
     if not isinstance(time, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"a time is ISO text, a datetime or nanoseconds since 1970; got {type(time).__name__}")
     fraction = _FRACTION.search(time)
     try:
         whole = datetime.fromisoformat(_FRACTION.sub("", time).strip())
     except ValueError as error:
-        raise ValueError(f"{time[:60]!r} is no time; write it as 2026-11-23T02:14:07Z") from error
-    return _of(whole) + (int(fraction[1].ljust(9, "0")) if fraction else 0)
+        raise ValueError(f"invalid time {time[:60]!r}; expected ISO 8601, such as 2026-11-23T02:14:07Z") from error
+    return _from_datetime(whole) + (int(fraction[1].ljust(9, "0")) if fraction else 0)
 
 
-def _of(time: datetime) -> int:
+def _from_datetime(time: datetime) -> int:
     since = (time if time.tzinfo is not None else time.replace(tzinfo=UTC)) - _EPOCH
     return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1_000
 
 
-def moment(time: int) -> datetime:
-    """Give a time as a datetime, which is exact to the microsecond."""
-    return _EPOCH + timedelta(microseconds=time // 1_000)
+def moment(time_ns: int) -> datetime:
+    """Return a time as a datetime, which is exact to the microsecond."""
+    return _EPOCH + timedelta(microseconds=time_ns // 1_000)
 
 
-def said(time: Time) -> str:
+def utc(time: Time) -> str:
     """Write a time for people, in UTC and to the millisecond.
 
-    >>> said(1_500_000_000), said("1970-01-01T01:00:01+01:00")
+    >>> utc(1_500_000_000), utc("1970-01-01T01:00:01+01:00")
     ('1970-01-01 00:00:01.500', '1970-01-01 00:00:01.000')
     """
     return f"{moment(nanoseconds(time)):%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
 def interval(every: Interval) -> int:
-    """Read the length of an interval.
+    """Read an interval as nanoseconds.
 
     Raises:
         TypeError: it is neither text nor a timedelta.
-        ValueError: it is not above zero, or the text is none.
+        ValueError: it is not above zero, or the text is not an interval.
 
     >>> interval("1m30s")
     90000000000
@@ -75,7 +75,7 @@ def interval(every: Interval) -> int:
     elif isinstance(every, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         parts = _INTERVAL.findall(every)
         if "".join(number + unit for number, unit in parts) != every or not parts:
-            raise ValueError(f"{every[:30]!r} is no interval; write it as 500ms, 1s, 5m, 1h or 1d")
+            raise ValueError(f"invalid interval {every[:30]!r}; expected one such as 500ms, 1s, 5m, 1h or 1d")
         length = sum(int(number) * _UNITS[unit] for number, unit in parts)
     else:
         raise TypeError(f"an interval is text such as '1s' or a timedelta; got {type(every).__name__}")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pmlive.buffers import Names, Packed, Rows, ladder
+from pmlive.buffers import PackedRows, Rows, StringTable, ladder
 from pmlive.tables import SCHEMAS
 
 _NOON = 1_795_262_400_000_000_000
@@ -21,9 +21,9 @@ deltas = st.tuples(
 )
 
 
-def packed(rows: list[tuple[str, str, float, float | None, float | None, str]]) -> Packed:
+def packed(rows: list[tuple[str, str, float, float | None, float | None, str]]) -> PackedRows:
     """Pack level changes, numbered from 1 and a second apart."""
-    some = Packed("book_deltas", Names())
+    some = PackedRows("book_deltas", StringTable())
     names, words = some.names, some.words
     for seq, (token, side, price, size, bid, check) in enumerate(rows, 1):
         given = [math.nan if number is None else number for number in (price, size, bid, bid)]
@@ -65,7 +65,7 @@ def test_a_packed_row_can_be_changed_until_it_is_taken() -> None:
 
 
 def test_an_empty_side_has_neither_mid_nor_spread() -> None:
-    prices = Packed("prices", Names())
+    prices = PackedRows("prices", StringTable())
     for bid in (0.48, math.nan):
         prices.put(prices.pack(1, _NOON // 1_000_000_000, _NOON, 1, 0, prices.names["1"], bid, bid, 0.52, 7.0))
 

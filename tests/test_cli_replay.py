@@ -51,7 +51,7 @@ def test_it_may_begin_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "said"),
     [
         (["--speed", "0"], "neither max nor a number above 0"),
-        (["--from", "yesterday"], "'yesterday' is no time"),
+        (["--from", "yesterday"], "invalid time 'yesterday'"),
         (["--from", "2001-01-01"], "the recording has no time"),
     ],
 )

@@ -110,4 +110,4 @@ def test_an_invalid_time_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> 
     code, _, said = run(capsys, "book", pm.sample(), token(), "--at", "yesterday")
 
     assert code == 2
-    assert "'yesterday' is no time; write it as" in said
+    assert "invalid time 'yesterday'; expected ISO 8601" in said

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.http import Answer, Request, Server, serving
 
-from pmlive.credentials import Credentials, Secret
+from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, FeedError
-from pmlive.settings import Variables, Venue
+from pmlive.settings import Secret, Variables, Venue
 
 API_KEY = "0a1b2c3d-1111-2222-3333-cafecafecafe"
 SECRET = "Q2FuYXJ5U2VjcmV0Q2FuYXJ5U2VjcmV0Q2FuYXJ5U2U="
@@ -141,7 +141,7 @@ def test_a_malformed_value_is_refused_with_the_form_that_is_expected(name: str, 
 
 
 def test_a_wallets_key_is_never_taken_for_an_api_key() -> None:
-    with pytest.raises(AuthError, match=r"POLYMARKET_API_KEY .* private key is never") as refused:
+    with pytest.raises(AuthError, match=r"POLYMARKET_API_KEY .* never put a wallet's private key there") as refused:
         Credentials.from_environment(Variables({**THREE, "POLYMARKET_API_KEY": WALLET_KEY}))
 
     assert_hidden(shown(refused))

@@ -14,15 +14,15 @@ _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 _LAYERS = (
     ("errors", "events", "_wire", "book", "integrity", "records", "times", "_streams", "_session"),
-    ("logs", "threads", "tables", "buffers", "levels", "digest", "gaps", "pipeline", "store"),
-    ("feed", "replay", "markets", "settings", "credentials", "_wallet", "proxies", "statuses"),
+    ("logs", "threads", "loop_thread", "tables", "buffers", "levels", "digest", "gaps", "pipeline", "store"),
+    ("feed", "replay", "markets", "settings", "credentials", "_wallet", "proxies", "retries"),
     ("manager", "recording", "export", "captures"),
     ("widgets", "mcp", "cli"),
 )
 _CORE = _LAYERS[0]
 _LAYER = {part: depth for depth, layer in enumerate(_LAYERS) for part in layer}
 # These stand beside the layers: what each of them may import of ours, and who may import it.
-_APART = {"sim": {*_CORE, "logs", "threads"}, "analysis": set(_CORE) | {"tables", "gaps"}}
+_APART = {"sim": {*_CORE, "logs", "threads", "loop_thread"}, "analysis": set(_CORE) | {"tables", "gaps"}}
 _USES_APART = {
     "sim": {"manager", "widgets", "mcp", "cli"},
     "analysis": {"manager", "recording", "widgets", "mcp", "cli"},

@@ -12,7 +12,7 @@ from support.http import Answer, Request, Server, serving
 
 from pmlive.errors import FeedError, ProtocolError, UnknownMarketError
 from pmlive.markets import Catalogue, Market, Policy, find, tradable
-from pmlive.markets.limits import Bucket, bucket_for
+from pmlive.markets.http import Bucket, bucket_for
 from pmlive.settings import Venue
 
 T = TypeVar("T")

@@ -29,7 +29,8 @@ from pmlive import _wire
 from pmlive._session import Complaint, Redial, Refused, Session, State, Timing, Todo
 from pmlive.errors import AuthError, FeedError
 from pmlive.events import ReferencePrice, StreamReply
-from pmlive.feed.backoff import Backoff, Policy, fatal
+from pmlive.feed import Backoff, Policy
+from pmlive.feed.backoff import fatal
 from pmlive.pipeline.journal import rebuild
 from pmlive.sim import SimulatedVenue
 

@@ -18,7 +18,8 @@ from support.ws import Peer, serving_sockets
 
 from pmlive import Manager, PmliveError
 from pmlive.feed.probe import probe
-from pmlive.markets.http import Asker, Policy
+from pmlive.markets import Policy
+from pmlive.markets.http import HttpClient
 from pmlive.proxies import proxy_for, tls
 from pmlive.settings import Venue
 
@@ -252,7 +253,7 @@ def test_a_socket_goes_through_the_proxy_and_trusts_the_certificate_that_is_name
 
 
 async def ask(url: str, path: str) -> bytes | None:
-    asker = Asker(url, ONCE)
+    asker = HttpClient(url, ONCE)
     try:
         return await asker.get(path)
     finally:

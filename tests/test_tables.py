@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmlive.buffers import PACKED, Names, Packed, Rows
+from pmlive.buffers import PACKED, PackedRows, Rows, StringTable
 from pmlive.events import Activity, MakerOrder, ReferencePrice, UserOrder, UserTrade
 from pmlive.integrity import Counts
 from pmlive.tables import ROLLING, SCHEMAS, STORED, Rolling
@@ -94,7 +94,7 @@ def test_the_outcomes_of_the_checks_are_counted_in_the_order_of_their_columns() 
 
 @pytest.mark.parametrize("table", sorted(SCHEMAS))
 def test_no_rows_make_an_empty_frame_of_the_right_types(table: str) -> None:
-    rows = Packed(table, Names()) if table in PACKED else Rows(table)
+    rows = PackedRows(table, StringTable()) if table in PACKED else Rows(table)
     assert rows.take().schema == SCHEMAS[table]
     assert Rolling(table, rows=1, age=timedelta(1)).frame(0).schema == SCHEMAS[table]
 

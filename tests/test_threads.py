@@ -16,7 +16,7 @@ from support.live import living, subscribe, until_trusted
 from support.waiting import until, wait_until
 
 import pmlive as pm
-from pmlive.manager.loop_thread import Runner
+from pmlive.loop_thread import LoopThread
 from pmlive.manager.subscriptions import Consumer, Update
 from pmlive.pipeline.journal import rebuild as rebuild_tables
 from pmlive.sim import SimulatedVenue
@@ -24,7 +24,7 @@ from pmlive.store import Recorder, RecorderOptions
 from pmlive.store.opening import open_folder
 from pmlive.store.sealing import Sealer, Segment
 from pmlive.threads import faults, repeating, single
-from pmlive.widgets.errands import Errands
+from pmlive.widgets.controls import SerialExecutor
 
 _PACKAGE = Path(pm.__file__).parent
 _QUICK = RecorderOptions(commit=0.01, sync=0.01, retry=0.01)
@@ -114,18 +114,18 @@ def write_again(error: BaseException, folder: Path) -> None:
 def run_on(error: BaseException, folder: Path) -> None:
     """Something in the loop of the feed raises, and the loop is there for the next."""
     del folder
-    runner = Runner()
-    runner.call(lambda: None)
-    assert runner.running
-    loop = runner.call(asyncio.get_running_loop)
+    thread = LoopThread("pmlive", "manager")
+    thread.call(lambda: None)
+    assert thread.running
+    loop = thread.call(asyncio.get_running_loop)
     loop.call_soon_threadsafe(raising(error, 1)[0])
-    assert runner.call(lambda: 7) == 7
+    assert thread.call(lambda: 7) == 7
 
     async def last() -> None:
         pass
 
-    runner.stop(last)
-    assert not runner.running
+    thread.stop(last)
+    assert not thread.running
 
 
 def consume_on(error: BaseException, folder: Path) -> None:
@@ -145,13 +145,13 @@ def consume_on(error: BaseException, folder: Path) -> None:
     consumer.mailbox.close()
 
 
-def do_next_errand(error: BaseException, folder: Path) -> None:
+def run_next_task(error: BaseException, folder: Path) -> None:
     """What a button asks for raises, and the next is done."""
     del folder
     done = threading.Event()
-    errands = Errands(lambda _: None)
-    errands.do(raising(error, 1)[0])
-    errands.do(done.set)
+    executor = SerialExecutor(lambda _: None)
+    executor.submit(raising(error, 1)[0])
+    executor.submit(done.set)
     assert done.wait(_PATIENCE)
 
 
@@ -161,7 +161,7 @@ THREADS: dict[Way, str] = {
     write_again: "pmlive-log",
     run_on: "pmlive",
     consume_on: "pmlive consumer",
-    do_next_errand: "pmlive errands",
+    run_next_task: "pmlive controls",
 }
 
 
@@ -169,7 +169,7 @@ def told_elsewhere(way: object, error: BaseException) -> bool:
     """A loop logs by itself what does not end it, and a button shows what its user can mend."""
     if way is run_on:
         return not isinstance(error, SystemExit)
-    return way is do_next_errand and isinstance(error, ValueError)
+    return way is run_next_task and isinstance(error, ValueError)
 
 
 @pytest.mark.parametrize("error", ERRORS)

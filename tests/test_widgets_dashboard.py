@@ -182,7 +182,7 @@ def test_the_slider_stays_where_it_was_put_while_the_replay_goes_there(page: Pag
 
         def draw_meanwhile(_change: object) -> None:
             moved.append(value_of(slider))
-            controls.paint(before, 0.0)
+            controls.render(before, 0.0)
 
         observe = cast("Callable[..., None]", getattr(slider, "observe"))  # noqa: B009  # ipywidgets has no types
         observe(draw_meanwhile, names="value")
@@ -326,7 +326,7 @@ def test_no_thread_is_left_of_a_search() -> None:
         search = MarketSearch(replay)
         search.find("fed")
         wait_until(lambda: search.found)
-        wait_until(lambda: "pmlive errands" not in [thread.name for thread in threading.enumerate()])
+        wait_until(lambda: "pmlive controls" not in [thread.name for thread in threading.enumerate()])
 
 
 # --- what a notebook keeps ---

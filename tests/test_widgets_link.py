@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.page import Follower
 from support.page import said as words
 
-from pmlive.widgets.line import Line, Message
+from pmlive.widgets.channel import Channel, Message
 from pmlive.widgets.views import View
 
 CAPACITY = 5
@@ -23,8 +23,8 @@ class Step(NamedTuple):
     arrives: bool
 
 
-def said(line: Line, view: View, now: float, *, whole: bool) -> tuple[Message, bytes] | None:
-    return line.whole(view, now) if whole else line.append(view, now)
+def said(channel: Channel, view: View, now: float, *, whole: bool) -> tuple[Message, bytes] | None:
+    return channel.whole(view, now) if whole else channel.append(view, now)
 
 
 def view(times: list[float], label: str) -> View:
@@ -38,29 +38,29 @@ steps = st.lists(st.builds(Step, st.integers(0, 7), st.sampled_from(["A", "Bee"]
 @settings(max_examples=150)
 @given(steps)
 def test_whatever_is_lost_a_view_has_what_the_kernel_has_once_it_is_quiet(steps: list[Step]) -> None:
-    line = Line(["times", "ladders"], capacity=CAPACITY)
+    channel = Channel(["times", "ladders"], capacity=CAPACITY)
     there: list[float] = [0.0]
-    message, buffer = line.whole(view(there, "A"), 0.0)
+    message, buffer = channel.whole(view(there, "A"), 0.0)
     follower = Follower({**message, "buffer": buffer})
-    line.heard({"kind": "here", "view": "a"}, 0.0)
+    channel.receive({"kind": "here", "view": "a"}, 0.0)
     label = "A"
 
     for at, step in enumerate(steps, 1):
         new, label = [float(len(there) + row) for row in range(step.rows)], step.label
         there += new
-        whole = line.take_wish(float(at))
-        told = said(line, view(there if whole else new, label), float(at), whole=whole)
+        whole = channel.take_request(float(at))
+        told = said(channel, view(there if whole else new, label), float(at), whole=whole)
         if told is not None and step.arrives:
             follower.take(*told)
         if follower.behind:
-            line.heard({"kind": "look", "view": "a"}, float(at))
+            channel.receive({"kind": "look", "view": "a"}, float(at))
 
     quiet = 100.0
-    follower.take({"kind": "at", "number": line.remind(quiet)})
+    follower.take({"kind": "at", "number": channel.remind(quiet)})
     if follower.behind:
-        follower.take(*line.whole(view(there, label), quiet))
+        follower.take(*channel.whole(view(there, label), quiet))
 
-    assert follower.number == line.number
+    assert follower.number == channel.number
     assert follower.values == {"label": label}
     kept = there[-CAPACITY:]
     assert follower.arrays["times"] == kept
@@ -69,39 +69,39 @@ def test_whatever_is_lost_a_view_has_what_the_kernel_has_once_it_is_quiet(steps:
 
 
 def test_many_rows_are_kept_in_order_and_no_more_than_fit() -> None:
-    line = Line(["times"], capacity=3000)
-    message, buffer = line.whole({"times": np.empty(0)}, 0.0)
+    channel = Channel(["times"], capacity=3000)
+    message, buffer = channel.whole({"times": np.empty(0)}, 0.0)
     follower = Follower({**message, "buffer": buffer})
 
     for at in range(40):
-        follower.take(*(line.append({"times": np.arange(250.0) + 250 * at}, float(at)) or pytest.fail("nothing said")))
+        follower.take(*(channel.append({"times": np.arange(250.0) + 250 * at}, float(at)) or pytest.fail("no message")))
 
     assert follower.arrays["times"] == list(np.arange(7000.0, 10000.0))
 
 
 def test_a_view_that_missed_messages_asks_once() -> None:
-    line = Line(["times"])
-    message, buffer = line.whole({"times": np.array([1.0])}, 0.0)
+    channel = Channel(["times"])
+    message, buffer = channel.whole({"times": np.array([1.0])}, 0.0)
     follower = Follower({**message, "buffer": buffer})
-    line.append({"times": np.array([2.0])}, 1.0)
+    channel.append({"times": np.array([2.0])}, 1.0)
 
     for at in range(3):
-        follower.take(*(line.append({"times": np.array([3.0 + at])}, 2.0 + at) or pytest.fail("nothing said")))
+        follower.take(*(channel.append({"times": np.array([3.0 + at])}, 2.0 + at) or pytest.fail("nothing said")))
 
     assert follower.missed == 1
     assert follower.arrays["times"] == [1.0]
 
 
 def test_a_problem_is_shown_until_something_is_drawn_again() -> None:
-    line = Line(["times"])
-    message, buffer = line.whole({"times": np.array([1.0])}, 0.0)
+    channel = Channel(["times"])
+    message, buffer = channel.whole({"times": np.array([1.0])}, 0.0)
     follower = Follower({**message, "buffer": buffer})
 
     follower.take({"kind": "problem", "text": "it could not be drawn"})
     assert follower.problem == "it could not be drawn"
     assert follower.arrays["times"] == [1.0]
 
-    follower.take(*line.whole({"times": np.array([1.0, 2.0])}, 1.0))
+    follower.take(*channel.whole({"times": np.array([1.0, 2.0])}, 1.0))
     assert follower.problem == ""
 
 

@@ -9,8 +9,7 @@ import pytest
 from IPython.core.error import UsageError
 
 import pmlive as pm
-from pmlive.widgets.magic import Said, pmlive
-from pmlive.widgets.nesting import refusal
+from pmlive.widgets.magic import PlainText, pmlive, refusal
 
 
 class Shell:
@@ -42,7 +41,7 @@ def test_an_unknown_word_is_refused_with_those_that_are_known(line: str) -> None
 
 
 def test_what_is_said_is_shown_without_quotes() -> None:
-    assert repr(Said("it's done")) == "it's done"
+    assert repr(PlainText("it's done")) == "it's done"
 
 
 @pytest.mark.parametrize("new", ["1.7.4", "1.8.0", "2.0"])

@@ -85,7 +85,7 @@ def test_of_more_than_can_be_shown_the_newest_is() -> None:
     trades = rows("trades", [trade(at, 0.5) for at in range(5_010)])
     gaps = rows("gaps", [gap(at, at + 0.5) for at in range(210)])
 
-    view = price_view(prices, trades, gaps, token_id="1", label="A", now=0.0)
+    view = price_view(prices, trades, gaps, token_id="1", label="A", now_ms=0.0)
 
     assert (len(view["times"]), view["times"][-1]) == (50_000, (many - 1) * 1000 + 20)
     assert (len(view["trade_times"]), view["trade_times"][-1]) == (5_000, 5_009_000)
@@ -95,7 +95,7 @@ def test_of_more_than_can_be_shown_the_newest_is() -> None:
 def test_prices_of_the_token_are_shown_at_the_times_they_were_received() -> None:
     prices = rows("prices", [price(1, 0.4, 0.6), price(2, 0.1, 0.2, token="2"), price(3, 0.5, 0.6)])
 
-    view = price_view(prices, NO_TRADES, NO_GAPS, token_id="1", label="A", now=4000.0)
+    view = price_view(prices, NO_TRADES, NO_GAPS, token_id="1", label="A", now_ms=4000.0)
 
     assert view["times"].tolist() == [1020.0, 3020.0]
     assert view["bids"].tolist() == [0.4, 0.5]
@@ -106,7 +106,7 @@ def test_prices_of_the_token_are_shown_at_the_times_they_were_received() -> None
 def test_an_empty_side_has_no_price_and_no_middle() -> None:
     prices = rows("prices", [price(1, None, 0.6), price(2, None, None)])
 
-    view = price_view(prices, NO_TRADES, NO_GAPS, token_id="1", label="A", now=3000.0)
+    view = price_view(prices, NO_TRADES, NO_GAPS, token_id="1", label="A", now_ms=3000.0)
 
     assert np.isnan(view["bids"]).all()
     assert np.isnan(view["mids"]).all()
@@ -117,7 +117,7 @@ def test_an_empty_side_has_no_price_and_no_middle() -> None:
 def test_trades_are_marks_that_tell_who_took() -> None:
     trades = rows("trades", [trade(1, 0.4), trade(2, 0.5, "sell"), trade(3, 0.9, token="2")])
 
-    view = price_view(NO_PRICES, trades, NO_GAPS, token_id="1", label="A", now=3000.0)
+    view = price_view(NO_PRICES, trades, NO_GAPS, token_id="1", label="A", now_ms=3000.0)
 
     assert view["trade_times"].tolist() == [1000.0, 2000.0]
     assert view["trade_prices"].tolist() == [0.4, 0.5]
@@ -136,7 +136,7 @@ def test_gaps_of_the_token_and_of_everything_are_shaded_and_an_open_one_has_no_e
         ],
     )
 
-    view = price_view(NO_PRICES, NO_TRADES, gaps, token_id="1", label="A", now=9000.0)
+    view = price_view(NO_PRICES, NO_TRADES, gaps, token_id="1", label="A", now_ms=9000.0)
 
     assert view["gap_starts"].tolist() == [1000.0, 5000.0, 7000.0]
     assert view["gap_ends"][:2].tolist() == [2000.0, 6000.0]
@@ -147,9 +147,9 @@ def test_gaps_of_the_token_and_of_everything_are_shaded_and_an_open_one_has_no_e
 def test_a_view_of_what_is_new_continues_the_view_before() -> None:
     prices = rows("prices", [price(at, 0.4, 0.6) for at in range(6)])
 
-    whole = price_view(prices, NO_TRADES, NO_GAPS, token_id="1", label="A", now=0.0)
+    whole = price_view(prices, NO_TRADES, NO_GAPS, token_id="1", label="A", now_ms=0.0)
     parts = [
-        price_view(part, NO_TRADES, NO_GAPS, token_id="1", label="A", now=0.0)
+        price_view(part, NO_TRADES, NO_GAPS, token_id="1", label="A", now_ms=0.0)
         for part in (prices[:2], prices[2:2], prices[2:])
     ]
 
@@ -195,7 +195,7 @@ def test_a_slice_shows_the_book_as_it_was_last_in_it() -> None:
         ],
     )
 
-    view = heat_view(depth, NO_GAPS, token_id="1", label="A", now=3000.0, slice_ms=500)
+    view = heat_view(depth, NO_GAPS, token_id="1", label="A", now_ms=3000.0, slice_ms=500)
 
     assert view["times"].tolist() == [1000.0, 2000.0]
     assert view["prices"].shape == view["sizes"].shape == (2, 20)
@@ -209,21 +209,21 @@ def test_a_slice_is_of_the_token_among_others() -> None:
     other = ladder(1, [(0.1, 1.0)], [(0.9, 1.0)]) | {"token_id": "2"}
     its = ladder(1.1, [(0.4, 7.0)], [(0.6, 8.0)])
 
-    view = heat_view(rows("depth", [other, its, other]), NO_GAPS, token_id="1", label="A", now=3000.0)
+    view = heat_view(rows("depth", [other, its, other]), NO_GAPS, token_id="1", label="A", now_ms=3000.0)
 
     assert view["prices"][:, [0, 10]].tolist() == [[0.4, 0.6]]
     assert view["sizes"][:, [0, 10]].tolist() == [[7.0, 8.0]]
 
 
 def test_no_book_makes_no_slice() -> None:
-    view = heat_view(rows("depth", []), NO_GAPS, token_id="1", label="A", now=3000.0)
+    view = heat_view(rows("depth", []), NO_GAPS, token_id="1", label="A", now_ms=3000.0)
 
     assert view["times"].shape == (0,)
     assert view["prices"].shape == (0, 20)
 
 
 def test_an_empty_book_makes_an_empty_slice() -> None:
-    view = heat_view(rows("depth", [ladder(1, [], [])]), NO_GAPS, token_id="1", label="A", now=3000.0)
+    view = heat_view(rows("depth", [ladder(1, [], [])]), NO_GAPS, token_id="1", label="A", now_ms=3000.0)
 
     assert np.isnan(view["prices"]).all()
     assert view["times"].tolist() == [1000.0]
@@ -265,7 +265,7 @@ def told(*, replay: ReplayStatus | None = None) -> Status:
 def test_status_tells_rate_and_lag() -> None:
     prices = rows("prices", [price(1, 0.4, 0.6), price(2, 0.4, 0.6)])
 
-    view = status_view(told(), NO_GAPS, prices, now=10 * S, before=(5 * S, 400))
+    view = status_view(told(), NO_GAPS, prices, now_ns=10 * S, before=(5 * S, 400))
 
     assert view["rate"] == 20.0
     assert view["lag"] == 0.02
@@ -274,7 +274,7 @@ def test_status_tells_rate_and_lag() -> None:
 
 @pytest.mark.parametrize("before", [None, (10 * S, 400), (12 * S, 400), (5 * S, 900)])
 def test_no_rate_is_told_without_an_earlier_count_or_after_a_jump(before: tuple[int, int] | None) -> None:
-    view = status_view(told(), NO_GAPS, NO_PRICES, now=10 * S, before=before)
+    view = status_view(told(), NO_GAPS, NO_PRICES, now_ns=10 * S, before=before)
 
     assert view["rate"] is None
     assert view["lag"] is None
@@ -283,7 +283,7 @@ def test_no_rate_is_told_without_an_earlier_count_or_after_a_jump(before: tuple[
 def test_status_names_the_gap_that_began_last() -> None:
     gaps = rows("gaps", [gap(70, None, cause="mismatch"), gap(1, 2)])
 
-    view = status_view(told(), gaps, NO_PRICES, now=100 * S)
+    view = status_view(told(), gaps, NO_PRICES, now_ns=100 * S)
 
     assert view["last_gap"] == "mismatch, 00:01:10 to now"
     assert view["gaps"] == 2
@@ -299,7 +299,7 @@ def test_status_names_the_gap_that_began_last() -> None:
 )
 def test_status_tells_how_a_replay_goes(speed: Speed, said: str, *, paused: bool, finished: bool) -> None:
     replay = ReplayStatus(position="", first="", last="", speed=speed, paused=paused, finished=finished, folders=[])
-    assert status_view(told(replay=replay), NO_GAPS, NO_PRICES, now=S)["playing"] == said
+    assert status_view(told(replay=replay), NO_GAPS, NO_PRICES, now_ns=S)["playing"] == said
 
 
 def test_the_recording_tells_what_was_written() -> None:

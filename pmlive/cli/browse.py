@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: ``pmlive search`` at markets, and at recordings the others.
+"""Commands that only read: ``pmlive search`` looks for markets, the others look at recordings.
 
 ``ls`` lists recordings, ``info`` shows what one holds, ``verify`` whether it is sound, ``quality`` how good it is, and
 ``book`` one book of it.
@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from pmlive import times
-from pmlive.cli.options import Places, add_command, add_recording_command
+from pmlive.cli.options import Subparsers, add_command, add_recording_command
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
 from pmlive.cli.sim import add_venue, venue
@@ -30,10 +30,10 @@ __all__ = ["add"]
 _MOST_LEVELS = 10
 
 
-def add(places: Places) -> None:
+def add(subparsers: Subparsers) -> None:
     """Add the commands."""
     command = add_command(
-        places,
+        subparsers,
         "search",
         _search,
         summary="Find markets, with the ids that record takes",
@@ -41,37 +41,37 @@ def add(places: Places) -> None:
     )
     command.add_argument("words", nargs="+", metavar="WORDS", help="words of the title, or an address, a slug or an id")
     add_venue(command)
-    command = add_command(places, "ls", _list, summary="List the recordings in a folder")
+    command = add_command(subparsers, "ls", _list, summary="List the recordings in a folder")
     command.add_argument(
         "folder", nargs="?", type=Path, metavar="DIR", help="the folder (default: where recordings go)"
     )
     add_recording_command(
-        places,
+        subparsers,
         "info",
         _info,
         summary="Show what a recording holds",
         more="The exit code is 1 if it has gaps or mismatches.",
     )
     add_recording_command(
-        places,
+        subparsers,
         "verify",
         _verify,
         summary="Check every file of a recording, and every row against the raw records",
         more="The exit code is 1 if anything is not as it was recorded.",
     )
     add_recording_command(
-        places,
+        subparsers,
         "quality",
         _quality,
         summary="Show what of a recording can be trusted, and what is missing",
         more="The exit code is 1 if it has gaps, mismatches or damaged files.",
     )
-    _add_book(places)
+    _add_book(subparsers)
 
 
-def _add_book(places: Places) -> None:
+def _add_book(subparsers: Subparsers) -> None:
     command = add_recording_command(
-        places,
+        subparsers,
         "book",
         _book,
         summary="Show a book as it was at a time",

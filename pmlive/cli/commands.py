@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from pmlive import logs
-from pmlive.cli.options import Parser, Places, parser
+from pmlive.cli.options import Parser, Subparsers, parser
 from pmlive.cli.output import Output, discard_output
 from pmlive.cli.signals import Stop
 from pmlive.errors import PmliveError
@@ -20,7 +20,7 @@ from pmlive.settings import SECRET_NAMES, Variables
 __all__ = ["run", "run_one_of"]
 
 # Adds one command or several to the program's.
-Adder: TypeAlias = Callable[[Places], None]
+Adder: TypeAlias = Callable[[Subparsers], None]
 
 # A simulated venue in this process logs each connection's beginning and end, which is the demo's own business.
 # Updates of the MCP server appear where a client asked for the log.
@@ -66,9 +66,9 @@ def _adders(arguments: Sequence[str]) -> list[Adder]:
 
 def _parser(adders: Iterable[Adder]) -> Parser:
     commands = parser()
-    places = commands.add_subparsers(title="commands", metavar="COMMAND")
+    subparsers = commands.add_subparsers(title="commands", metavar="COMMAND")
     for add in adders:
-        add(places)
+        add(subparsers)
     return commands
 
 

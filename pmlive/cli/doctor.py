@@ -14,14 +14,14 @@ import time
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from pmlive import __version__
-from pmlive.cli.options import Places, add_command
+from pmlive.cli.options import Subparsers, add_command
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
 from pmlive.cli.sim import add_venue, venue
@@ -32,6 +32,7 @@ from pmlive.feed.probe import probe
 from pmlive.markets import Catalogue, Policy
 from pmlive.proxies import proxy_for, tls
 from pmlive.settings import SECRET_NAMES, AddressField, Origin, Variables, Venue, data_dir
+from pmlive.widgets.magic import FIRST_KERNEL_LOSING_CELLS, FIRST_NEST_WITHOUT_LOSS, installed, version_numbers
 
 __all__ = ["DoctorCheck", "add", "check_credentials"]
 
@@ -44,12 +45,9 @@ _WITH_CREDENTIALS: tuple[AddressField, ...] = ("clob", "clob_ws", "prices_ws")
 # Free bytes on the disk; a day of twenty busy markets is about one gigabyte.
 _LITTLE_SPACE = 2_000_000_000
 _TOO_LITTLE_SPACE = 200_000_000
-# From this ipykernel on, nest-asyncio 1.6.0 loses the cells that are queued; its successor does not, from 1.7.4 on.
-_KERNEL_THAT_LOSES_CELLS = (7, 3)
-_NEST_WITHOUT_LOSS = (1, 7, 4)
-# Seconds for an address to answer, and seconds that the clock may differ from the venue's.
-_TIMEOUT = 5.0
-_SKEW = 2.0
+# How long an address may take to answer, and how much the clock may differ from the venue's.
+_TIMEOUT_S = 5.0
+_MOST_SKEW_S = 2.0
 _NETWORK_ADVICE = "check the network and a proxy; a firewall or a country may be in between"
 
 
@@ -62,10 +60,10 @@ class DoctorCheck(msgspec.Struct, frozen=True):
     advice: str = ""
 
 
-def add(places: Places) -> None:
+def add(subparsers: Subparsers) -> None:
     """Add the command."""
     command = add_command(
-        places,
+        subparsers,
         "doctor",
         _doctor,
         summary="Check network, clock, credentials, disk and versions, and say what to do",
@@ -156,39 +154,28 @@ def _check_dependencies() -> Iterator[DoctorCheck]:
         if match is None or "extra ==" in line:
             continue
         name, least = match[1], match[2]
-        installed = _installed(name)
-        if installed is None:
+        found = installed(name)
+        if found is None:
             yield DoctorCheck(name, "problem", "not installed", f"install it with: pip install '{name}>={least}'")
-        elif _version_parts(installed) < _version_parts(least):
+        elif version_numbers(found) < version_numbers(least):
             advice = f"update it with: pip install '{name}>={least}'"
-            yield DoctorCheck(name, "problem", f"{installed}, and {least} or later is needed", advice)
+            yield DoctorCheck(name, "problem", f"{found}, and {least} or later is needed", advice)
         else:
-            yield DoctorCheck(name, "ok", installed)
+            yield DoctorCheck(name, "ok", found)
 
 
 def _check_nested_loops() -> Iterator[DoctorCheck]:
-    kernel, old, new = (_installed(name) for name in ("ipykernel", "nest-asyncio", "nest-asyncio2"))
+    kernel, old, new = (installed(name) for name in ("ipykernel", "nest-asyncio", "nest-asyncio2"))
     if kernel is None:
         return
     yield DoctorCheck("ipykernel", "ok", kernel)
-    if old is not None and _version_parts(kernel) >= _KERNEL_THAT_LOSES_CELLS:
+    if old is not None and version_numbers(kernel) >= FIRST_KERNEL_LOSING_CELLS:
         found = f"{old} loses queued cells under ipykernel {kernel} once it is applied"
         advice = "do not apply it; pmlive needs none, and %pmlive nest has another"
         yield DoctorCheck("nest-asyncio", "warning", found, advice)
-    if new is not None and _version_parts(new) < _NEST_WITHOUT_LOSS:
+    if new is not None and version_numbers(new) < FIRST_NEST_WITHOUT_LOSS:
         found = f"{new} may lose queued cells"
         yield DoctorCheck("nest-asyncio2", "warning", found, "update it with: pip install 'nest-asyncio2>=1.7.4'")
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _version_parts(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
 
 def _check_disk(folder: Path) -> Iterator[DoctorCheck]:
@@ -229,7 +216,7 @@ async def _check_network(where: Venue) -> list[DoctorCheck]:
     proxy = _check_proxy(where)
     if proxy.state == "problem":
         return [proxy]
-    async with Catalogue(where, policy=Policy(timeout=_TIMEOUT, attempts=1)) as catalogue:
+    async with Catalogue(where, policy=Policy(timeout=_TIMEOUT_S, attempts=1)) as catalogue:
         checks = await asyncio.gather(
             _check_catalogue(catalogue, where.gamma),
             _check_exchange(catalogue, where.clob),
@@ -273,10 +260,10 @@ async def _check_exchange(catalogue: Catalogue, url: str) -> list[DoctorCheck]:
 
 
 def _check_clock(venue_time: float, before: float, after: float) -> DoctorCheck:
-    # The venue tells whole seconds, so its time is half a second later on average.
+    # The venue answers with whole seconds, so its time is half a second later on average.
     skew = (before + after) / 2 - (venue_time + 0.5)
-    if abs(skew) <= _SKEW:
-        return DoctorCheck("clock", "ok", f"within {_SKEW:g} s of the venue's")
+    if abs(skew) <= _MOST_SKEW_S:
+        return DoctorCheck("clock", "ok", f"within {_MOST_SKEW_S:g} s of the venue's")
     found = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the venue's"
     return DoctorCheck(
         "clock", "warning", found, "receive times are off by as much; let the system set its clock (NTP)"
@@ -284,7 +271,7 @@ def _check_clock(venue_time: float, before: float, after: float) -> DoctorCheck:
 
 
 async def _check_socket(name: str, url: str, if_refused: CheckState) -> list[DoctorCheck]:
-    problem = await probe(url, timeout=_TIMEOUT)
+    problem = await probe(url, timeout=_TIMEOUT_S)
     if problem is None:
         return [DoctorCheck(name, "ok", f"{url} answers")]
     return [DoctorCheck(name, if_refused, problem, _NETWORK_ADVICE)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from pmlive.captures import ImportReport, import_capture
-from pmlive.cli.options import Places, add_command, add_recording_command, number
+from pmlive.cli.options import Subparsers, add_command, add_recording_command, number
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
 from pmlive.cli.summary import missed_in, missed_lines, proved_lines
@@ -20,15 +20,15 @@ __all__ = ["add"]
 _MOST_LISTED = 12
 
 
-def add(places: Places) -> None:
+def add(subparsers: Subparsers) -> None:
     """Add the commands."""
-    _add_export(places)
-    _add_import(places)
+    _add_export(subparsers)
+    _add_import(subparsers)
 
 
-def _add_export(places: Places) -> None:
+def _add_export(subparsers: Subparsers) -> None:
     command = add_recording_command(
-        places,
+        subparsers,
         "export",
         _export,
         summary="Write a recording for other tools",
@@ -44,9 +44,9 @@ def _add_export(places: Places) -> None:
     command.add_argument("--token", metavar="ID", help="this token only (with --to hftbacktest)")
 
 
-def _add_import(places: Places) -> None:
+def _add_import(subparsers: Subparsers) -> None:
     command = add_command(
-        places,
+        subparsers,
         "import",
         _import,
         summary="Make a recording of captured frames, one a line, and check them",

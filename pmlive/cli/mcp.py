@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from pmlive import logs
-from pmlive.cli.options import Places, add_command
+from pmlive.cli.options import Subparsers, add_command
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
 from pmlive.mcp.stdio import claim_pipes, run_stdio
@@ -55,10 +55,10 @@ class _HostConfig(msgspec.Struct, rename={"servers": "mcpServers"}):
     servers: dict[str, _ServerEntry]
 
 
-def add(places: Places) -> None:
+def add(subparsers: Subparsers) -> None:
     """Add the command."""
     command = add_command(
-        places,
+        subparsers,
         "mcp",
         _mcp,
         summary="Serve Claude and other MCP clients on standard input and output",
@@ -81,7 +81,7 @@ def add(places: Places) -> None:
         const="all",
         help="print what makes Claude Desktop or Claude Code start this server, and end",
     )
-    # A host shows the log as it comes, if it reads it at all; nobody is there to run this again with -v.
+    # A host shows the log as it comes, if it reads it at all; it cannot run this again with -v.
     command.set_defaults(tracebacks="always")
 
 
@@ -93,7 +93,7 @@ def _mcp(options: Namespace, out: Output, stop: Stop) -> int:
         return 0
     pipes = claim_pipes()
     with stop.held():
-        run_stdio(pipes, partial(_toolkit, options), lambda: stop.wished)
+        run_stdio(pipes, partial(_toolkit, options), lambda: stop.requested)
     return _exit()
 
 

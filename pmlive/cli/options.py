@@ -1,4 +1,4 @@
-"""The parser of the command line, and what the options of its commands have in common."""
+"""The parser of the command line, and the options that its commands share."""
 
 import argparse
 import math
@@ -13,7 +13,7 @@ from pmlive.cli.signals import Stop
 __all__ = [
     "Command",
     "Parser",
-    "Places",
+    "Subparsers",
     "add_command",
     "add_recording_command",
     "amount",
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 # Where commands are added; argparse has no public name for it.
-Places: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 # Runs with the options that were given, and returns the exit code.
 Command: TypeAlias = Callable[[argparse.Namespace, Output, Stop], int]
 
@@ -38,41 +38,43 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """Return the parser that commands are added to."""
-    made = Parser(
+    root = Parser(
         prog="pmlive",
         description="Record Polymarket's live order books, with every gap marked.",
         epilog="Exit codes: 0 success, 1 a finding such as a gap, 2 bad usage or a recording that cannot be used.",
         allow_abbrev=False,
     )
-    made.add_argument("--version", action="version", version=f"pmlive {__version__}")
-    return made
+    root.add_argument("--version", action="version", version=f"pmlive {__version__}")
+    return root
 
 
-def add_command(places: Places, name: str, run: Command, *, summary: str, more: str = "") -> Parser:
+def add_command(subparsers: Subparsers, name: str, run: Command, *, summary: str, more: str = "") -> Parser:
     """Add a command, with the options that every command has."""
-    made = places.add_parser(
+    command = subparsers.add_parser(
         name,
         help=summary[0].lower() + summary[1:],
         description=f"{summary}. {more}".strip(),
         allow_abbrev=False,
     )
-    made.add_argument(
+    command.add_argument(
         "-o",
         "--output",
         choices=("text", "json"),
         default="text",
         help="what to print; json is one object for programs",
     )
-    made.add_argument("-v", "--verbose", action="store_true", help="show more of what happens, on the standard error")
-    made.set_defaults(run=run, tracebacks="asked")
-    return made
+    command.add_argument(
+        "-v", "--verbose", action="store_true", help="show more of what happens, on the standard error"
+    )
+    command.set_defaults(run=run, tracebacks="asked")
+    return command
 
 
-def add_recording_command(places: Places, name: str, run: Command, *, summary: str, more: str) -> Parser:
+def add_recording_command(subparsers: Subparsers, name: str, run: Command, *, summary: str, more: str) -> Parser:
     """Add a command whose first argument is the folder of a recording."""
-    made = add_command(places, name, run, summary=summary, more=more)
-    made.add_argument("folder", type=Path, metavar="DIR", help="the recording")
-    return made
+    command = add_command(subparsers, name, run, summary=summary, more=more)
+    command.add_argument("folder", type=Path, metavar="DIR", help="the recording")
+    return command
 
 
 def amount(text: str) -> float:

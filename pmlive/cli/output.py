@@ -1,7 +1,7 @@
 """The output of a command: results on the standard output, everything else on the standard error.
 
 No control character reaches a terminal, whoever wrote the text. The standard error is written by the log's thread, so
-that a terminal that nobody reads holds nothing up, and a pipe without a reader or a full disk costs lines only.
+that a terminal that is not read holds nothing up, and a pipe without a reader or a full disk costs lines only.
 """
 
 import os
@@ -122,7 +122,7 @@ def flush_streams() -> None:
 
 
 def discard_output() -> None:
-    """Discard further output: its reader has gone."""
+    """Discard further output, whose reader has gone."""
     _discard(1)
 
 
@@ -133,7 +133,7 @@ def _discard(number: int) -> None:
 
 
 def _escape_unencodable(stream: TextIO | TextIOBase | None) -> None:
-    """Let characters that a stream cannot encode be written as escapes."""
+    """Make a stream write characters that it cannot encode as escapes."""
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
 

@@ -1,4 +1,4 @@
-"""``pmlive record`` and ``demo``: markets of the venue, or of a simulated one, into a folder until told to stop."""
+"""``pmlive record`` and ``demo``: markets of the venue, or of a simulated one, into a folder until stopped."""
 
 import asyncio
 import shlex
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from pmlive import Manager, logs, threads
-from pmlive.cli.options import Parser, Places, add_command, amount
+from pmlive.cli.options import Parser, Subparsers, add_command, amount
 from pmlive.cli.output import Output
 from pmlive.cli.progress import Trouble, trouble_of, watch
 from pmlive.cli.signals import Stop
@@ -30,15 +30,15 @@ __all__ = ["add", "add_record"]
 _DEMO_SECONDS = 20.0
 _DEMO_MARKETS = 3
 _DEMO_RATE = 100.0
-# Seconds that a reader of the standard output has to take the summary after a signal.
-_SUMMARY_PATIENCE = 5.0
-_POLL = 0.05
+# How long a reader of the standard output may take for the summary after a signal.
+_SUMMARY_PATIENCE_S = 5.0
+_POLL_S = 0.05
 
 
-def add(places: Places) -> None:
+def add(subparsers: Subparsers) -> None:
     """Add the commands."""
     command = add_command(
-        places,
+        subparsers,
         "demo",
         _demo,
         summary="Record a simulated venue, and show what was kept and how it was proved",
@@ -48,13 +48,13 @@ def add(places: Places) -> None:
         "--seconds", type=amount, default=_DEMO_SECONDS, help="how long to record (default: %(default)g)"
     )
     _add_out(command)
-    add_record(places)
+    add_record(subparsers)
 
 
-def add_record(places: Places, make: Callable[[Venue], Manager] = Manager) -> None:
+def add_record(subparsers: Subparsers, make: Callable[[Venue], Manager] = Manager) -> None:
     """Add the command that records; ``make`` makes the manager that does it."""
     command = add_command(
-        places,
+        subparsers,
         "record",
         _record,
         summary="Record markets into a folder, until Ctrl-C",
@@ -150,7 +150,7 @@ async def _find_markets(venue: Venue, named: Sequence[str], out: Output) -> list
 
 
 def _still_open(markets: Sequence[Market], out: Output) -> list[Market]:
-    """Leave closed markets out and say so; say which are awaited because they have no tokens yet.
+    """Return the markets that are open, and report those that are closed or have no tokens yet.
 
     Raises:
         UnknownMarketError: none of them has tokens.
@@ -200,7 +200,7 @@ def _record_until_stopped(
     return run_of(
         info(where, first_seq=before.next_seq),
         seconds=elapsed,
-        ended_by="signal" if stop.wished else "time",
+        ended_by="signal" if stop.requested else "time",
         markets=markets,
         wanted=tokens,
         trouble=_with_thread_faults(trouble),
@@ -223,9 +223,9 @@ def _print_run(run: Run, title: str, following: Sequence[str], out: Output, stop
     text = run_text(run, title, ["", *lines_of("next", following)])
     threads.single("pmlive summary", partial(_settle, printed, partial(out.result, run, text))).start()
     try:
-        while not stop.wished and not printed.done():
-            stop.wait(_POLL)
-        printed.result(_SUMMARY_PATIENCE)
+        while not stop.requested and not printed.done():
+            stop.wait(_POLL_S)
+        printed.result(_SUMMARY_PATIENCE_S)
     except TimeoutError:
         out.problem("the summary could not be printed: nobody reads the standard output")
     except OSError as error:

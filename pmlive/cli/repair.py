@@ -1,10 +1,10 @@
-"""``pmlive repair`` and ``compact``: changes to a recording that nobody records into."""
+"""``pmlive repair`` and ``compact``: changes to a recording that is not being recorded into."""
 
 from argparse import Namespace
 
 import msgspec
 
-from pmlive.cli.options import Places, add_recording_command, amount
+from pmlive.cli.options import Subparsers, add_recording_command, amount
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
 from pmlive.cli.text import counted
@@ -15,17 +15,17 @@ from pmlive.store import Compaction, Repaired, compact, repair
 __all__ = ["add"]
 
 
-def add(places: Places) -> None:
+def add(subparsers: Subparsers) -> None:
     """Add the commands."""
     add_recording_command(
-        places,
+        subparsers,
         "repair",
         _repair,
         summary="Rebuild damaged or missing tables from the raw frames",
         more="Damaged files are kept beside. The exit code is 1 if something is lost for good, which is a gap.",
     )
     command = add_recording_command(
-        places,
+        subparsers,
         "compact",
         _compact,
         summary="Merge the small files of a recording",

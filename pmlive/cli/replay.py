@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from pmlive.cli.options import Places, add_command, amount
+from pmlive.cli.options import Subparsers, add_command, amount
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
 from pmlive.cli.text import counted, duration, lines_of, moment
@@ -18,10 +18,10 @@ from pmlive.replay import Speed
 
 __all__ = ["add"]
 
-_INTERVAL = 0.2
+_INTERVAL_S = 0.2
 
 
-class Played(msgspec.Struct, kw_only=True):
+class ReplaySummary(msgspec.Struct, kw_only=True):
     """What was played: ``seconds`` are of the wall, ``messages`` by kind, ``gaps`` rows of that table."""
 
     folders: list[str]
@@ -36,14 +36,14 @@ class Played(msgspec.Struct, kw_only=True):
     books: Books
 
 
-def add(places: Places) -> None:
+def add(subparsers: Subparsers) -> None:
     """Add the command."""
     command = add_command(
-        places,
+        subparsers,
         "replay",
         _replay,
         summary="Play a recording in the terminal",
-        more="Books are proved anew on the way. The exit code is 1 if there are gaps or mismatches.",
+        more="Books are proved again on the way. The exit code is 1 if there are gaps or mismatches.",
     )
     command.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a recording; several are merged by time")
     command.add_argument(
@@ -66,16 +66,16 @@ def _replay(options: Namespace, out: Output, stop: Stop) -> int:
             replay.seek(options.start)
         tape = _Tape(replay) if out.mode == "text" and options.speed != "max" else None
         replay.resume()
-        while not (stop.wished or replay.finished):
-            stop.wait(_INTERVAL)
+        while not (stop.requested or replay.finished):
+            stop.wait(_INTERVAL_S)
             _show(replay, out, tape)
             if replay.failed is not None:
                 raise replay.failed
         _show(replay, out, tape)
-        played = _played(replay, time.monotonic() - began)
+        summary = _summary(replay, time.monotonic() - began)
     out.end_progress()
-    out.result(played, "\n".join(_lines(played)))
-    return int(played.gaps > 0 or _mismatches(played) > 0)
+    out.result(summary, "\n".join(_lines(summary)))
+    return int(summary.gaps > 0 or _mismatches(summary) > 0)
 
 
 class _Tape:
@@ -87,7 +87,7 @@ class _Tape:
         self._shown = {"trades": 0, "gaps": 0}
 
     def lines(self) -> list[str]:
-        """Give new lines in order of arrival."""
+        """Return new lines in order of arrival."""
         found: list[tuple[int, str]] = []
         for table, write in (("trades", self._trade), ("gaps", self._gap)):
             frame = getattr(self._replay, table).filter(pl.col("seq") > self._shown[table])
@@ -110,20 +110,20 @@ class _Tape:
 def _show(replay: Replay, out: Output, tape: _Tape | None) -> None:
     for line in tape.lines() if tape is not None else ():
         out.line(line)
-    played = _played(replay, 0)
+    summary = _summary(replay, 0)
     parts = [
-        moment(played.position),
-        f"{_share(played):.0%}",
-        counted(sum(played.messages.values()), "message"),
-        f"{played.books.trusted} of {counted(played.books.tokens, 'book')} trusted",
-        counted(played.gaps, "gap"),
+        moment(summary.position),
+        f"{_share(summary):.0%}",
+        counted(sum(summary.messages.values()), "message"),
+        f"{summary.books.trusted} of {counted(summary.books.tokens, 'book')} trusted",
+        counted(summary.gaps, "gap"),
     ]
     out.progress("  ".join(parts))
 
 
-def _played(replay: Replay, seconds: float) -> Played:
+def _summary(replay: Replay, seconds: float) -> ReplaySummary:
     status = replay.report()
-    return Played(
+    return ReplaySummary(
         folders=[] if status.replay is None else status.replay.folders,
         first_time=replay.first_time,
         last_time=replay.last_time,
@@ -137,24 +137,24 @@ def _played(replay: Replay, seconds: float) -> Played:
     )
 
 
-def _share(played: Played) -> float:
-    whole = (played.last_time - played.first_time).total_seconds()
-    return (played.position - played.first_time).total_seconds() / whole if whole else 1.0
+def _share(summary: ReplaySummary) -> float:
+    whole = (summary.last_time - summary.first_time).total_seconds()
+    return (summary.position - summary.first_time).total_seconds() / whole if whole else 1.0
 
 
-def _mismatches(played: Played) -> int:
-    checks = played.books.checks
+def _mismatches(summary: ReplaySummary) -> int:
+    checks = summary.books.checks
     return checks.hash_mismatch + checks.bbo_mismatch + checks.snapshot_mismatch
 
 
-def _lines(played: Played) -> list[str]:
-    checks, length = played.books.checks, (played.position - played.first_time).total_seconds()
-    whole = "all of it" if played.finished else f"{_share(played):.0%} of it"
-    total = sum(played.messages.values())
-    kinds = [f"{number:,} {name}" for name, number in sorted(played.messages.items())]
+def _lines(summary: ReplaySummary) -> list[str]:
+    checks, length = summary.books.checks, (summary.position - summary.first_time).total_seconds()
+    whole = "all of it" if summary.finished else f"{_share(summary):.0%} of it"
+    total = sum(summary.messages.values())
+    kinds = [f"{number:,} {name}" for name, number in sorted(summary.messages.items())]
     return [
         *lines_of(
-            "played", [f"{whole}: {duration(length)} in {duration(played.seconds)}, up to {moment(played.position)}"]
+            "played", [f"{whole}: {duration(length)} in {duration(summary.seconds)}, up to {moment(summary.position)}"]
         ),
         *lines_of("messages", [f"{total:,}: {', '.join(kinds)}"]),
         *lines_of(
@@ -162,10 +162,10 @@ def _lines(played: Played) -> list[str]:
             [
                 f"{checks.hash_verified:,} book hashes verified, {checks.hash_unverifiable:,} could not be",
                 f"{checks.bbo_ok:,} best prices and {checks.snapshot_ok:,} whole books as stated",
-                f"{_mismatches(played):,} mismatches",
+                f"{_mismatches(summary):,} mismatches",
             ],
         ),
-        *lines_of("missed", [counted(played.gaps, "gap")]),
+        *lines_of("missed", [counted(summary.gaps, "gap")]),
     ]
 
 

@@ -19,7 +19,7 @@ class Stop:
     """The user's request to stop, by any of these signals; use it as a context manager in the main thread."""
 
     def __init__(self) -> None:
-        self._wished = threading.Event()
+        self._requested = threading.Event()
         self._held = False
         self._before: dict[signal.Signals, _Handler] = {}
 
@@ -40,9 +40,9 @@ class Stop:
             signal.signal(number, handler)
 
     @property
-    def wished(self) -> bool:
+    def requested(self) -> bool:
         """Whether a signal came while held."""
-        return self._wished.is_set()
+        return self._requested.is_set()
 
     @contextmanager
     def held(self) -> Generator[None]:
@@ -55,10 +55,10 @@ class Stop:
 
     def wait(self, seconds: float) -> bool:
         """Wait at most this long; return whether to stop."""
-        return self._wished.wait(seconds)
+        return self._requested.wait(seconds)
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         if not self._held:
             raise KeyboardInterrupt
-        self._wished.set()
+        self._requested.set()

@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from pmlive.cli.options import Parser, Places, add_command, amount, number
+from pmlive.cli.options import Parser, Subparsers, add_command, amount, number
 from pmlive.cli.output import Output
 from pmlive.cli.signals import Stop
 from pmlive.errors import FeedError
@@ -20,10 +20,10 @@ _MOST_MARKETS = 10_000
 _MOST_LISTED = 10
 
 
-def add(places: Places) -> None:
+def add(subparsers: Subparsers) -> None:
     """Add the command."""
     command = add_command(
-        places,
+        subparsers,
         "sim",
         _sim,
         summary="Run a simulated venue until Ctrl-C, and print the variables that point a client at it",

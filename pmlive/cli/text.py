@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from pmlive.times import said
+from pmlive.times import utc
 
 __all__ = ["counted", "duration", "lines_of", "moment", "size", "table"]
 
@@ -54,7 +54,7 @@ def moment(time: datetime | None) -> str:
     >>> moment(datetime(2026, 11, 23, 2, 14, 7))
     '2026-11-23 02:14:07.000'
     """
-    return "-" if time is None else said(time)
+    return "-" if time is None else utc(time)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> list[str]:

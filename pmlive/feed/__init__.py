@@ -5,9 +5,10 @@ received leaves through one narrow seam, ``Sink``, as bytes with their events an
 a socket.
 """
 
-from pmlive.feed.backoff import Backoff, Policy
+from pmlive.feed.backoff import Backoff
 from pmlive.feed.clock import Clock, Step, elapsed
 from pmlive.feed.connection import Connection, Sink
 from pmlive.feed.pool import Pool
+from pmlive.retries import DialPolicy as Policy
 
 __all__ = ["Backoff", "Clock", "Connection", "Policy", "Pool", "Sink", "Step", "elapsed"]

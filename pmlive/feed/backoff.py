@@ -5,49 +5,24 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 
-import msgspec
 from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus
 
-from pmlive import statuses
+from pmlive import retries
 from pmlive.errors import AuthError, FeedError, PmliveError
+from pmlive.retries import DialPolicy, doubled
 
-__all__ = ["Backoff", "Policy", "close_code", "fatal", "is_refusal", "retry_after"]
+__all__ = ["Backoff", "close_code", "fatal", "is_refusal", "retry_after"]
 
 # Why the price streams close: wrong credentials, a reader that is slow, a server that goes, a client that misbehaves.
 _REJECTED, _SLOW, _DRAINING, _MISBEHAVED = 4001, 4002, 4003, 4008
-# Doubling further would leave the numbers that a float can hold.
-_DOUBLINGS = 60
 # A server that refuses is left alone for its time and up to a quarter more.
 _SPREAD = 1.25
-
-
-class Policy(msgspec.Struct, frozen=True):
-    """How patiently to dial, in seconds.
-
-    The delay before a dial is drawn evenly from nothing to ``first``, doubled with each failure up to ``most``. Only
-    a connection that proved useful and lasted ``stable`` makes the next delay short again. A server that refuses the
-    handshake (403, say) is left alone for ``refused``, doubled with each refusal in a row up to ``refused_most``; one
-    that was offended for ``refused``, and one that goes for up to ``draining``. In any ``window``, one connection is
-    dialled at most ``dials`` times, whatever happens; all connections together keep ``spacing`` between two dials.
-    """
-
-    first: float = 1.0
-    most: float = 60.0
-    stable: float = 30.0
-    window: float = 60.0
-    dials: int = 6
-    spacing: float = 0.1
-    refused: float = 60.0
-    refused_most: float = 900.0
-    draining: float = 10.0
-    open_timeout: float = 10.0
-    tick: float = 0.25
 
 
 class Backoff:
     """The dials of one connection: how long to wait before the next."""
 
-    def __init__(self, policy: Policy, draw: Callable[[float, float], float] = random.uniform) -> None:  # noqa: S311  # jitter, no secret
+    def __init__(self, policy: DialPolicy, draw: Callable[[float, float], float] = random.uniform) -> None:  # noqa: S311  # jitter, no secret
         self._policy = policy
         self._draw = draw
         self._dialled: deque[float] = deque(maxlen=policy.dials)
@@ -58,8 +33,7 @@ class Backoff:
     def delay(self, now: float) -> float:
         """Say how many seconds to wait before dialling; times are monotonic."""
         policy = self._policy
-        doublings = min(self._failures - 1, _DOUBLINGS)
-        wait = self._draw(0, min(policy.most, policy.first * 2**doublings)) if self._failures else 0.0
+        wait = self._draw(0, doubled(policy.first, policy.most, self._failures - 1)) if self._failures else 0.0
         if len(self._dialled) == policy.dials:
             wait = max(wait, self._dialled[0] + policy.window - now)
         return max(wait, self._not_before - now, 0.0)
@@ -99,7 +73,7 @@ class Backoff:
 
     def _refused(self) -> float:
         policy = self._policy
-        wait = min(policy.refused_most, policy.refused * 2 ** min(self._refusals, _DOUBLINGS))
+        wait = doubled(policy.refused, policy.refused_most, self._refusals)
         self._refusals += 1
         longest = min(policy.refused_most, wait * _SPREAD)
         return self._draw(min(wait, longest / _SPREAD), longest)
@@ -107,7 +81,7 @@ class Backoff:
 
 def is_refusal(error: BaseException) -> bool:
     """Tell whether a handshake was refused, by the venue or by a proxy, so that dialling again soon is of no use."""
-    return isinstance(error, InvalidStatus | InvalidProxyStatus) and statuses.is_refusal(error.response.status_code)
+    return isinstance(error, InvalidStatus | InvalidProxyStatus) and retries.is_refusal(error.response.status_code)
 
 
 def close_code(error: BaseException) -> int | None:
@@ -122,7 +96,7 @@ def retry_after(error: BaseException, otherwise: float) -> float | None:
     """
     if not isinstance(error, InvalidStatus | InvalidProxyStatus):
         return None
-    stated = statuses.retry_after(next(iter(error.response.headers.get_all("Retry-After")), None))
+    stated = retries.retry_after(next(iter(error.response.headers.get_all("Retry-After")), None))
     return otherwise if stated is None and error.response.status_code in (429, 503) else stated
 
 

@@ -11,10 +11,11 @@ from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidS
 from pmlive._session import UNANSWERED, Complaint, FetchBooks, Late, Redial, Refused, Session, Todo, Witness
 from pmlive.errors import AuthError, PmliveError
 from pmlive.events import Cause, Channel, Event
-from pmlive.feed.backoff import Backoff, Policy, close_code, fatal, is_refusal
+from pmlive.feed.backoff import Backoff, close_code, fatal, is_refusal
 from pmlive.feed.dialling import Dial, Socket, dial
 from pmlive.logs import get_logger
 from pmlive.proxies import proxy_for
+from pmlive.retries import DialPolicy
 
 __all__ = ["Connection", "Sink"]
 
@@ -87,7 +88,7 @@ class Connection:
         *,
         sink: Sink,
         clock: Callable[[], int],
-        policy: Policy,
+        policy: DialPolicy,
         pace: Callable[[], Awaitable[None]],
         next_conn: Callable[[], int],
     ) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pmlive._session import Session, Timing
 from pmlive.events import Channel
-from pmlive.feed.backoff import Policy
 from pmlive.feed.connection import Connection, Sink
+from pmlive.retries import DialPolicy
 
 __all__ = ["Pool"]
 
@@ -38,7 +38,7 @@ class Pool:
         sink: Sink,
         *,
         clock: Callable[[], int],
-        policy: Policy | None = None,
+        policy: DialPolicy | None = None,
         timing: dict[Channel, Timing] | None = None,
         credentials: Callable[[], dict[str, str]] | None = None,
         tokens_per_connection: int = TOKENS_PER_CONNECTION,
@@ -50,7 +50,7 @@ class Pool:
         self._urls = urls
         self._sink = sink
         self._clock = clock
-        self._policy = policy or Policy()
+        self._policy = policy or DialPolicy()
         self._timing = _TIMING | (timing or {})
         self._credentials = credentials
         self._limit = tokens_per_connection

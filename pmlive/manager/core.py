@@ -13,7 +13,6 @@ import polars as pl
 
 from pmlive.credentials import Credentials
 from pmlive.errors import BookError, PmliveError, UnknownMarketError
-from pmlive.feed import Policy
 from pmlive.logs import get_logger
 from pmlive.manager.engine import Engine, Options
 from pmlive.manager.glance import Asked, Glance, glance
@@ -27,6 +26,7 @@ from pmlive.manager.views import AwaitedError, BookView, view
 from pmlive.markets import Market, find
 from pmlive.markets.directory import Directory
 from pmlive.pipeline import Token
+from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
 from pmlive.store import RecorderOptions
 
@@ -72,7 +72,7 @@ class Manager:
         rows: int = 200_000,
         age: timedelta = timedelta(hours=6),
         depth: int = 10,
-        policy: Policy | None = None,
+        policy: DialPolicy | None = None,
     ) -> None:
         _check(rows=rows, depth=depth, age=age)
         for handler in (notification_callback, log_callback):
@@ -361,7 +361,7 @@ class Manager:
         Args:
             token_id: the token to begin with, by default the first that is watched.
             rate: the most drawings a second of each chart, 30 at most.
-            charts: ``"image"`` for front ends that load no script of ours; see ``pmlive.widgets.plain``.
+            charts: ``"image"`` for front ends that load no script of ours; see ``pmlive.widgets.image``.
 
         Raises:
             ImportError: the extra ``pmlive[jupyter]`` is not installed.

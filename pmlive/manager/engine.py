@@ -11,17 +11,17 @@ from pmlive._session import Timing
 from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, FeedError, PmliveError, UnknownMarketError
 from pmlive.events import Channel
-from pmlive.feed import Policy
 from pmlive.logs import get_logger
+from pmlive.loop_thread import LoopThread
 from pmlive.manager.keys import MarketId, Wanted, resolve, whole_markets
 from pmlive.manager.live import Doubts, Live
 from pmlive.manager.lookups import Listing, Outcomes, Waits, followed
-from pmlive.manager.loop_thread import Runner
 from pmlive.manager.source import Source
 from pmlive.manager.status import Status, status_of
 from pmlive.manager.subscriptions import News, Registry, Subscription, deliver
 from pmlive.markets import Catalogue, Market, Series, described
 from pmlive.pipeline import Token
+from pmlive.retries import DialPolicy
 from pmlive.settings import AddressField, Venue
 from pmlive.store import Recorder
 
@@ -41,7 +41,7 @@ class Options(msgspec.Struct, frozen=True):
     rows: int
     age: timedelta
     depth: int
-    policy: Policy | None = None
+    policy: DialPolicy | None = None
     timing: dict[Channel, Timing] | None = None
     doubts: Doubts | None = None
     waits: Waits | None = None
@@ -68,7 +68,7 @@ class Engine:
         self.source: Source | None = None
         self.markets: dict[str, Market] = {}
         self.labels: dict[str, str] = {}
-        self.runner = Runner()
+        self.thread = LoopThread("pmlive", "manager")
         self._closed = False
         self._market_of: dict[str, str] = {}
         self._listing: Listing | None = None
@@ -78,7 +78,7 @@ class Engine:
     def call(self, function: Callable[[], T]) -> T:
         """Run a function in the feed thread, which is started if need be."""
         self.refuse_closed()
-        return self.runner.call(function)
+        return self.thread.call(function)
 
     def token(self, token_id: str) -> Token | None:
         """Find a token that somebody wants; one whose connection was never open has nothing yet."""
@@ -90,12 +90,12 @@ class Engine:
 
     def status(self) -> Status:
         """Describe the source and the subscriptions as they are now."""
-        return status_of(self.source, list(self.registry.active.values()), running=self.runner.running)
+        return status_of(self.source, list(self.registry.active.values()), running=self.thread.running)
 
     def wait(self, coroutine: Coroutine[object, object, T]) -> T:
         """Run a coroutine in the feed thread."""
         try:
-            return self.runner.wait(coroutine)
+            return self.thread.wait(coroutine)
         except RuntimeError:
             # The library's word for asking through a client that was closed.
             self.refuse_closed()
@@ -133,7 +133,7 @@ class Engine:
         if self._closed:
             return
         self._closed = True
-        self.runner.stop(self._end)
+        self.thread.stop(self._end)
 
     async def _end(self) -> None:
         for subscription in list(self.registry.active.values()):

@@ -11,18 +11,19 @@ from pmlive import _wire
 from pmlive._session import Timing
 from pmlive.errors import FeedError, PmliveError, ProtocolError
 from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap, NewMarket
-from pmlive.feed import Clock, Connection, Policy, Pool, elapsed
+from pmlive.feed import Clock, Connection, Pool, elapsed
 from pmlive.logs import get_logger
+from pmlive.loop_thread import Tasks
 from pmlive.manager.desk import Desk
 from pmlive.manager.lookups import follow
-from pmlive.manager.loop_thread import Tasks
 from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus, Dialling, Visit
 from pmlive.markets import Catalogue, Series
 from pmlive.pipeline import Token
 from pmlive.proxies import Proxy, proxy_for
+from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
 from pmlive.threads import note_fault
-from pmlive.times import moment, said
+from pmlive.times import moment, utc
 
 __all__ = ["Doubts", "Live"]
 
@@ -69,7 +70,7 @@ class Live:
         catalogue: Catalogue,
         *,
         credentials: Callable[[], dict[str, str]],
-        policy: Policy | None,
+        policy: DialPolicy | None,
         rows: int,
         age: timedelta,
         depth: int,
@@ -400,7 +401,7 @@ class Live:
         if connection.conn != conn or conn is None:
             return
         if True in found:
-            connection.give_up(f"no data since {said(since)} UTC, while REST has newer books")
+            connection.give_up(f"no data since {utc(since)} UTC, while REST has newer books")
         elif False in found or not sample:
             connection.session.witnessed(asked)
         else:

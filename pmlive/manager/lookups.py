@@ -19,6 +19,7 @@ from pmlive.manager.source import Source
 from pmlive.manager.subscriptions import Subscription
 from pmlive.markets import Catalogue, Market, Series, is_token_id
 from pmlive.pipeline import Token
+from pmlive.retries import doubled
 
 __all__ = ["Begin", "Followed", "Listing", "Outcomes", "Plan", "Waits", "follow", "followed", "resolution"]
 
@@ -28,9 +29,9 @@ _LEAD_SHARE = 0.5
 _LEAD_MOST = 60.0
 # A market that ended is kept until it was settled, which the venue does within minutes.
 _KEPT_AFTER = 600.0
-_RETRY = 2.0
+_RETRY_S = 2.0
 # A catalogue that cannot be asked, or refuses, is asked less and less often.
-_RETRY_MOST = 60.0
+_RETRY_MOST_S = 60.0
 _NAMED = 10
 _S = 1_000_000_000
 # So many markets are asked for in one request, as the catalogue does by itself, and so many in one turn.
@@ -38,7 +39,6 @@ _BATCH = 50
 _MOST_A_TURN = 20 * _BATCH
 # The share of its time that a market may be looked up early, to fill a request.
 _EARLY = 0.1
-_MOST_DOUBLINGS = 20
 # So many tokens or markets are looked at before others of the thread go on.
 _AT_ONCE = 500
 
@@ -66,21 +66,21 @@ async def follow(
 
 async def _when_listed(catalogue: Catalogue, slug: str, *, until: float) -> Market | None:
     """Wait for a market to appear in the catalogue with its tokens; give up when it has ended."""
-    pause = _RETRY
+    failures = 0
     while time.time() < until:
         try:
             market = await catalogue.market(slug)
         except UnknownMarketError:
-            pause = _RETRY
+            failures = 0
             logger.debug("market %s is not listed yet", slug)
         except PmliveError as error:
-            pause = min(_RETRY_MOST, pause * 2)
+            failures += 1
             logger.warning("the next market of a series cannot be looked up, trying again: %s", error)
         else:
-            pause = _RETRY
+            failures = 0
             if market.token_ids:
                 return market
-        await asyncio.sleep(pause)
+        await asyncio.sleep(doubled(_RETRY_S, _RETRY_MOST_S, failures))
     logger.warning("market %s was not listed before it ended; it is missing", slug)
     return None
 
@@ -264,7 +264,7 @@ class Plan:
         if not market.doubtful:
             past.doubts = 0
             return self._over if market.over else self._every
-        doubted = min(waits.doubted, waits.doubt * 2 ** min(past.doubts, _MOST_DOUBLINGS))
+        doubted = doubled(waits.doubt, waits.doubted, past.doubts)
         return min(_seconds(doubted), self._over if market.over else self._every)
 
 

@@ -11,11 +11,11 @@ import msgspec
 from pmlive.digest import Digest
 from pmlive.errors import PmliveError
 from pmlive.events import Channel, NewMarket
+from pmlive.loop_thread import Tasks
 from pmlive.manager.core import Manager
 from pmlive.manager.desk import Desk
 from pmlive.manager.engine import Engine, Options
 from pmlive.manager.keys import Wanted
-from pmlive.manager.loop_thread import Tasks
 from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus, Dialling, ReplayStatus, Visit
 from pmlive.manager.subscriptions import Handler
 from pmlive.markets import Market, Series

@@ -10,7 +10,7 @@ from pmlive.logs import lost
 from pmlive.manager.source import Connections, Dialling, ReplayStatus, Source
 from pmlive.manager.subscriptions import Subscription, SubscriptionStatus
 from pmlive.store import RecorderStatus
-from pmlive.threads import Fault, faults
+from pmlive.threads import ThreadFault, faults
 
 __all__ = ["BackgroundTask", "Books", "Statistics", "Status", "Subscriptions", "status_of"]
 
@@ -61,7 +61,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     books: Books | None = None
     recording: RecorderStatus | None = None
     replay: ReplayStatus | None = None
-    trouble: list[Fault] = []
+    trouble: list[ThreadFault] = []
     log_lines_lost: int = 0
 
     def to_dict(self) -> dict[str, object]:

@@ -7,7 +7,7 @@ from pmlive.errors import BookError
 from pmlive.events import Gap, epoch_ns
 from pmlive.levels import Levels
 from pmlive.pipeline import Token
-from pmlive.times import moment, said
+from pmlive.times import moment, utc
 
 __all__ = ["AwaitedError", "BookView", "view"]
 
@@ -50,7 +50,7 @@ def view(token: Token, label: str, depth: int | None, *, stopped: Gap | None = N
     if (gap := token.gap or stopped) is not None:
         back = "the next whole book or a hash that fits" if token.gap else "what was sent meanwhile has been read"
         raise BookError(
-            f"the book of {label} cannot be trusted since {said(gap.started)} UTC ({gap.cause}: {gap.detail}); "
+            f"the book of {label} cannot be trusted since {utc(gap.started)} UTC ({gap.cause}: {gap.detail}); "
             f"it is back after {back}",
             cause=gap.cause,
             since=moment(gap.started),

@@ -1,15 +1,11 @@
 """The venue's catalogue: which markets there are, and what a text that names one means."""
 
-from pmlive.markets.catalogue import Catalogue
-from pmlive.markets.finding import find
-from pmlive.markets.found import Found, tradable
-from pmlive.markets.http import Policy
-from pmlive.markets.ids import is_long_token_id, is_token_id
-from pmlive.markets.market import FeeSchedule, Market, described
-from pmlive.markets.references import Reference, reference
-from pmlive.markets.series import Series
+from pmlive.markets.catalogue import Catalogue, find
+from pmlive.markets.market import FeeSchedule, Found, Market, described, tradable
+from pmlive.markets.references import Reference, Series, is_long_token_id, is_token_id, reference
+from pmlive.markets.responses import clob_market, gamma_event, gamma_market, gamma_markets, gamma_search
 from pmlive.markets.text import clean
-from pmlive.markets.wire import clob_market, gamma_event, gamma_market, gamma_markets, gamma_search
+from pmlive.retries import RequestPolicy as Policy
 
 __all__ = [
     "Catalogue",

@@ -1,40 +1,52 @@
-"""Which markets there are: questions to the venue's catalogue, by whatever a user has at hand."""
+"""The venue's catalogue: which markets there are, asked for by whatever a user has at hand."""
 
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 from pmlive.errors import FeedError, ProtocolError, UnknownMarketError
-from pmlive.markets import ids, wire
-from pmlive.markets.cache import Cache
-from pmlive.markets.found import Found
-from pmlive.markets.http import Asker, Policy
-from pmlive.markets.market import Market, Unreadable
-from pmlive.markets.references import Reference, reference
-from pmlive.markets.series import Series
+from pmlive.markets.http import HttpClient
+from pmlive.markets.market import Found, Market, Unreadable
+from pmlive.markets.references import Reference, Series, is_long_token_id, reference
+from pmlive.markets.responses import (
+    clob_condition,
+    clob_market,
+    gamma_event,
+    gamma_market,
+    gamma_markets,
+    gamma_search,
+    warn_left_out,
+)
+from pmlive.retries import RequestPolicy
 from pmlive.settings import Venue
 
 if TYPE_CHECKING:
     from typing import Self  # only annotations use it
 
-__all__ = ["Catalogue"]
+__all__ = ["Catalogue", "find"]
 
 # Ids asked for at once: 50 tokens make an address of 5 kB.
 _BATCH = 50
 _SUGGESTIONS = 3
 _SUGGESTIBLE = re.compile(r"[a-z0-9-]{1,100}")
-_FOUND_AT_MOST = "20"
+_MOST_EVENTS_FOUND = "20"
 # The tokens of either version of the venue's protocol are asked for by a name of their own.
 _BY_CONDITION, _BY_TOKEN = ("condition_ids",), ("clob_token_ids", "position_ids")
 _MOST_UNREADABLE = 1_000
+# How long answers about open markets are kept, and how many answers in all.
+_OPEN_FOR_S = 60.0
+_MOST_CACHED = 20_000
 
 
 class Catalogue:
-    """Answer which market a text means; use it from one event loop, and close it.
+    """Finds the markets that texts mean; use it from one event loop, and close it.
 
     Answers about open markets are kept for a minute, about settled ones for good.
     """
@@ -43,14 +55,14 @@ class Catalogue:
         self,
         venue: Venue | None = None,
         *,
-        policy: Policy | None = None,
+        policy: RequestPolicy | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make no connection yet; ``venue`` is by default the environment's."""
         venue = venue or Venue.from_environment()
-        self._gamma = Asker(venue.gamma, policy or Policy())
-        self._clob = Asker(venue.clob, policy or Policy())
-        self._cache = Cache(clock)
+        self._gamma = HttpClient(venue.gamma, policy or RequestPolicy())
+        self._clob = HttpClient(venue.clob, policy or RequestPolicy())
+        self._cache = _Cache(clock)
         self._batching = asyncio.Lock()
         # Markets whose description was not understood, by slug, and those of each event when it was asked for last.
         self._unreadable: dict[str, Unreadable] = {}
@@ -82,11 +94,11 @@ class Catalogue:
         meant = reference(text)
         if meant.kind == "words":
             return await self.search(meant.value)
-        found = await self._named(meant)
+        found = await self._resolve(meant)
         # A single word may be a slug, but is likelier to be a word.
         if not found and meant.kind == "slug" and "-" not in meant.value:
             return await self.search(meant.value)
-        return found or await self._unknown(meant)
+        return found or await self._raise_unknown(meant)
 
     async def markets(self, texts: Iterable[str]) -> list[Market]:
         """Find the markets that several texts mean, each market once, asking for ids in batches.
@@ -114,7 +126,7 @@ class Catalogue:
         await self.by_conditions([each.value for each in meant if each.kind == "condition id"])
         await self.by_tokens([each.value for each in meant if each.kind == "token id"])
         return [
-            Found(text, await self._sure(each), self._left_out.get(each.value, []))
+            Found(text, await self._one_or_more(each), self._left_out.get(each.value, []))
             for text, each in zip(texts, meant, strict=True)
         ]
 
@@ -127,7 +139,7 @@ class Catalogue:
             FeedError: the venue cannot be asked.
         """
         meant = reference(text)
-        found = await self._sure(meant)
+        found = await self._one_or_more(meant)
         if len(found) > 1 and meant.kind != "series":
             raise ValueError(f"{meant.value!r} is an event of {len(found)} markets; name one of {_slugs(found, 10)}")
         return found[0]
@@ -139,7 +151,7 @@ class Catalogue:
             UnknownMarketError: the venue does not know the event.
             FeedError: the venue cannot be asked.
         """
-        return await self._event(slug) or await self._unknown(Reference("event", slug))
+        return await self._by_event(slug) or await self._raise_unknown(Reference("event", slug))
 
     async def by_condition(self, condition_id: str) -> Market:
         """Find the market of a condition id, open or closed.
@@ -148,7 +160,7 @@ class Catalogue:
             UnknownMarketError: the venue does not know it.
             FeedError: the venue cannot be asked.
         """
-        return (await self._sure(Reference("condition id", condition_id)))[0]
+        return (await self._one_or_more(Reference("condition id", condition_id)))[0]
 
     async def by_token(self, token_id: str) -> Market:
         """Find the market of a token, open or closed.
@@ -157,7 +169,7 @@ class Catalogue:
             UnknownMarketError: the venue does not know it.
             FeedError: the venue cannot be asked.
         """
-        return (await self._sure(Reference("token id", token_id)))[0]
+        return (await self._one_or_more(Reference("token id", token_id)))[0]
 
     async def by_conditions(self, condition_ids: Sequence[str]) -> dict[str, Market]:
         """Map condition ids to markets, leaving out those that the venue does not know."""
@@ -179,7 +191,7 @@ class Catalogue:
         found: list[Market] = []
         for parameter, wanted in (("condition_ids", by_id), ("slug", by_slug)):
             for start in range(0, len(wanted), _BATCH):
-                found += await self._asked(parameter, wanted[start : start + _BATCH], state)
+                found += await self._query(parameter, wanted[start : start + _BATCH], state)
         return found
 
     async def search(self, words: str) -> list[Market]:
@@ -188,8 +200,8 @@ class Catalogue:
         Raises:
             FeedError: the venue cannot be asked.
         """
-        body = await self._gamma.get("/public-search", {"q": words[:200], "limit_per_type": _FOUND_AT_MOST})
-        found = wire.gamma_search(body, refuse=self._refuse) if body else []
+        body = await self._gamma.get("/public-search", {"q": words[:200], "limit_per_type": _MOST_EVENTS_FOUND})
+        found = gamma_search(body, refuse=self._refuse) if body else []
         self._cache.keep_each(found)
         return sorted(found, key=lambda market: market.closed)
 
@@ -215,20 +227,20 @@ class Catalogue:
             raise ProtocolError(f"the venue's clock is not a number: {body[:40]!r}") from None
 
     def series_window(self, series: str, now: float, count: int = 2) -> list[str]:
-        """Name the market of a series that runs at a time, in seconds since 1970, and those after it.
+        """Return the slugs of the market of a series that runs at a time, in seconds since 1970, and of those after it.
 
         Raises:
             ValueError: not the name of a series.
         """
         return list(islice(Series.parse(series).upcoming(now), count))
 
-    async def _sure(self, meant: Reference) -> list[Market]:
+    async def _one_or_more(self, meant: Reference) -> list[Market]:
         if meant.kind == "words":
             raise ValueError(f"{meant.value[:100]!r} names no market for sure; search for it with pmlive.find")
-        return await self._named(meant) or await self._unknown(meant)
+        return await self._resolve(meant) or await self._raise_unknown(meant)
 
-    def _understood(self, meant: Reference) -> None:
-        """Refuse what the venue knows, but describes in a way that nobody here understands."""
+    def _refuse_unreadable(self, meant: Reference) -> None:
+        """Raise if the venue knows a market, but describes it in a way that is not understood here."""
         reasons = [each.reason for each in self._unreadable.values() if each.names(meant.value)]
         if reasons := reasons or self._left_out.get(meant.value, []):
             raise ProtocolError("; ".join(reasons[:_SUGGESTIONS]))
@@ -236,46 +248,48 @@ class Catalogue:
     def _refuse(self, market: Unreadable) -> None:
         known = self._unreadable.get(market.slug)
         if known is None or known.reason != market.reason:
-            wire.left_out(market)
+            warn_left_out(market)
         if known is None and len(self._unreadable) >= _MOST_UNREADABLE:
             del self._unreadable[next(iter(self._unreadable))]
         self._unreadable[market.slug] = market
 
-    async def _named(self, meant: Reference) -> list[Market]:
+    async def _resolve(self, meant: Reference) -> list[Market]:
         match meant.kind:
             case "condition id":
                 return list((await self.by_conditions([meant.value])).values())
             case "token id":
-                return await self._of_number(meant.value)
+                return await self._by_number(meant.value)
             case "series":
                 slugs = self.series_window(meant.value, time.time())
-                return [market for slug in slugs for market in await self._slug(slug)]
+                return [market for slug in slugs for market in await self._by_slug(slug)]
             case "event":
-                return await self._event(meant.value) or await self._slug(meant.value)
+                return await self._by_event(meant.value) or await self._by_slug(meant.value)
             case _:
-                return await self._of_event(meant) or await self._slug(meant.value) or await self._event(meant.value)
+                return (
+                    await self._in_event(meant) or await self._by_slug(meant.value) or await self._by_event(meant.value)
+                )
 
-    async def _of_number(self, number: str) -> list[Market]:
+    async def _by_number(self, number: str) -> list[Market]:
         """Find the market of a token; a number of few digits may also be the catalogue's own for a market."""
         found = list((await self.by_tokens([number])).values())
-        return found if found or ids.is_long_token_id(number) else await self._one(f"/markets/{number}")
+        return found if found or is_long_token_id(number) else await self._by_path(f"/markets/{number}")
 
-    async def _of_event(self, meant: Reference) -> list[Market]:
+    async def _in_event(self, meant: Reference) -> list[Market]:
         if not meant.event:
             return []
-        return [market for market in await self._event(meant.event) if market.slug == meant.value]
+        return [market for market in await self._by_event(meant.event) if market.slug == meant.value]
 
-    async def _slug(self, slug: str) -> list[Market]:
-        return await self._one(f"/markets/slug/{quote(slug, safe='')}")
+    async def _by_slug(self, slug: str) -> list[Market]:
+        return await self._by_path(f"/markets/slug/{quote(slug, safe='')}")
 
-    async def _one(self, path: str) -> list[Market]:
+    async def _by_path(self, path: str) -> list[Market]:
         async def ask() -> list[Market]:
             body = await self._gamma.get(path)
-            return [wire.gamma_market(body)] if body else []
+            return [gamma_market(body)] if body else []
 
         return await self._cache.get_or(path, ask)
 
-    async def _event(self, slug: str) -> list[Market]:
+    async def _by_event(self, slug: str) -> list[Market]:
         path = f"/events/slug/{quote(slug, safe='')}"
 
         async def ask() -> list[Market]:
@@ -285,7 +299,7 @@ class Catalogue:
                 left_out.append(market.reason)
                 self._refuse(market)
 
-            found = wire.gamma_event(body, refuse=refuse) if body else []
+            found = gamma_event(body, refuse=refuse) if body else []
             self._left_out.pop(slug, None)
             if left_out:
                 self._left_out[slug] = left_out
@@ -307,18 +321,18 @@ class Catalogue:
         for state in states:
             for parameter in parameters:
                 if missing := self._missing(wanted):
-                    await self._asked(parameter, missing, state)
+                    await self._query(parameter, missing, state)
         for each in self._missing(wanted):
-            # What Gamma knows and nobody here understands is not guessed from elsewhere.
+            # What Gamma knows, but in a way that is not understood here, is not guessed from elsewhere.
             if not any(market.names(each) for market in self._unreadable.values()):
                 self._cache.keep_each(await self._from_clob(each))
 
     def _missing(self, wanted: Sequence[str]) -> list[str]:
         return [each for each in wanted if self._cache.get(each) is None]
 
-    async def _asked(self, parameter: str, wanted: Sequence[str], state: Literal["open", "closed"]) -> list[Market]:
-        asked = {parameter: wanted, "limit": str(_BATCH), "closed": "true" if state == "closed" else "false"}
-        found = wire.gamma_markets(await self._gamma.get("/markets", asked) or b"[]", refuse=self._refuse)
+    async def _query(self, parameter: str, wanted: Sequence[str], state: Literal["open", "closed"]) -> list[Market]:
+        query = {parameter: wanted, "limit": str(_BATCH), "closed": "true" if state == "closed" else "false"}
+        found = gamma_markets(await self._gamma.get("/markets", query) or b"[]", refuse=self._refuse)
         self._cache.keep_each(found)
         return found
 
@@ -326,15 +340,15 @@ class Catalogue:
         condition_id = given
         if not given.startswith("0x"):
             body = await self._clob.get(f"/markets-by-token/{quote(given, safe='')}")
-            condition_id = wire.clob_condition(body) if body else ""
+            condition_id = clob_condition(body) if body else ""
         body = await self._clob.get(f"/markets/{quote(condition_id, safe='')}") if condition_id else None
-        return [wire.clob_market(body)] if body else []
+        return [clob_market(body)] if body else []
 
-    async def _unknown(self, meant: Reference) -> list[Market]:
-        self._understood(meant)
+    async def _raise_unknown(self, meant: Reference) -> NoReturn:
+        self._refuse_unreadable(meant)
         if meant.kind in {"condition id", "token id"}:
             advice = "check that it was copied whole; a market made just now may take minutes to be listed"
-            if meant.kind == "token id" and not ids.is_long_token_id(meant.value):
+            if meant.kind == "token id" and not is_long_token_id(meant.value):
                 advice = f"no market has this number in the catalogue, either; {advice}"
         elif Series.named_by(meant.value):
             advice = "markets of a series are listed about a day before they start"
@@ -349,6 +363,80 @@ class Catalogue:
             return _slugs(await self.search(words), _SUGGESTIONS)
         except (FeedError, ProtocolError):
             return ""
+
+
+def find(text: str, venue: Venue | None = None) -> list[Market]:
+    """Find what a text means: an address, an id, a slug, a series, or words to search for.
+
+    It works the same in a script and in a notebook, whose event loop goes on waiting meanwhile.
+
+    Raises:
+        ValueError: the text cannot name a market.
+        UnknownMarketError: the venue does not know the id, the slug or the address.
+        FeedError: the venue cannot be asked.
+    """
+    if not _in_a_loop():
+        return asyncio.run(_find(text, venue))
+    with ThreadPoolExecutor(1, thread_name_prefix="pmlive-find") as thread:
+        return thread.submit(asyncio.run, _find(text, venue)).result()
+
+
+class _Cache:
+    """Remembers markets under any key: open ones for a minute, settled ones while there is room.
+
+    Whoever asks for a key that is just being asked for waits for that answer.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Start empty."""
+        self._clock = clock
+        self._kept: OrderedDict[str, tuple[float, list[Market]]] = OrderedDict()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def get(self, key: str) -> list[Market] | None:
+        """Return what is still fresh."""
+        until, markets = self._kept.get(key, (0.0, []))
+        return markets if markets and self._clock() < until else None
+
+    def keep(self, key: str, markets: list[Market]) -> None:
+        """Remember an answer, unless there is none or tokens are still missing: that changes within moments."""
+        if not key or not markets or any(not market.token_ids and not market.closed for market in markets):
+            return
+        settled = all(market.closed and market.winner is not None for market in markets)
+        self._kept[key] = (float("inf") if settled else self._clock() + _OPEN_FOR_S, markets)
+        self._kept.move_to_end(key)
+        while len(self._kept) > _MOST_CACHED:
+            self._kept.popitem(last=False)
+
+    def keep_each(self, markets: Iterable[Market]) -> None:
+        """Remember markets under each of their own ids."""
+        for market in markets:
+            for key in (market.condition_id, *market.token_ids):
+                self.keep(key, [market])
+
+    async def get_or(self, key: str, ask: Callable[[], Awaitable[list[Market]]]) -> list[Market]:
+        """Return what is fresh, or ask for it, once however many want it."""
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            known = self.get(key)
+            if known is None:
+                known = await ask()
+                self.keep(key, known)
+                self.keep_each(known)
+            return known
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def _find(text: str, venue: Venue | None) -> list[Market]:
+    async with Catalogue(venue) as catalogue:
+        return await catalogue.find(text)
 
 
 # Slugs are strangers' text too: only those that are nothing but slugs get into a message.

@@ -1,13 +1,12 @@
-"""Asking the venue over HTTPS: rate limits, retries, and errors that say what to do.
+"""The HTTPS client for the venue's catalogue: rate limits, retries, and errors that say what to do.
 
 Redirects are refused, certificates are always checked, and nothing secret is ever sent from here, so httpx's own log
 lines show addresses only. Pages that Cloudflare answers with hold the user's address: only their status is passed on.
 """
 
 import asyncio
-import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -15,46 +14,35 @@ import httpx
 import msgspec
 
 from pmlive.errors import FeedError
-from pmlive.markets.limits import Bucket, bucket_for
 from pmlive.proxies import for_https
-from pmlive.statuses import retry_after
+from pmlive.retries import RequestPolicy, retry_after
 
-__all__ = ["Asker", "Policy", "jittered"]
+__all__ = ["Bucket", "HttpClient", "bucket_for"]
 
 Parameters: TypeAlias = Mapping[str, str | Sequence[str]]
 
 _ABSENT = frozenset({404, 422})
 # 425 is the matching engine's weekly restart.
-_AGAIN = frozenset({408, 425, 429})
-_LONGEST_ANSWER = 64 * 1024 * 1024
+_RETRIED = frozenset({408, 425, 429})
+_LONGEST_RESPONSE = 64 * 1024 * 1024
+
+_WINDOW_S = 10.0
+# Requests in ten seconds, at most half of what the venue publishes, so that other programs of the user have theirs. The
+# first prefix that fits a request's path counts.
+_LIMITS = (
+    ("/public-search", 150),
+    ("/events", 250),
+    ("/markets", 150),
+    ("/book", 700),
+    ("/time", 700),
+    ("/", 100),
+)
 
 
-def jittered(attempt: int) -> float:
-    """Choose a pause in seconds before another attempt, anywhere up to a limit that doubles."""
-    return random.uniform(0.0, min(4.0, 0.5 * 2**attempt))  # noqa: S311 - spreads load, hides nothing
+class HttpClient:
+    """Asks one host, within its rate limits; use it from the event loop it was made in."""
 
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """How patient to be: seconds for each wait, and how often to ask."""
-
-    timeout: float = 10.0
-    attempts: int = 3
-    longest_pause: float = 20.0
-    delays: Callable[[int], float] = jittered
-
-
-class _RefusalError(Exception):
-    """An answer, or the lack of one, that may be better the next time."""
-
-    def __init__(self, reason: str, pause: float | None = None) -> None:
-        super().__init__(reason)
-        self.pause = pause
-
-
-class Asker:
-    """Ask one host, within its limits; use it from the event loop it was made in."""
-
-    def __init__(self, url: str, policy: Policy) -> None:
+    def __init__(self, url: str, policy: RequestPolicy) -> None:
         """Make the connections when they are first needed.
 
         Raises:
@@ -72,7 +60,7 @@ class Asker:
         )
 
     async def get(self, path: str, parameters: Parameters | None = None) -> bytes | None:
-        """Ask for a document; None means that the venue has no such thing.
+        """Request a document; None means that the venue has no such thing.
 
         Raises:
             FeedError: the host cannot be reached, is overloaded, or refuses.
@@ -80,9 +68,9 @@ class Asker:
         reason = ""
         for attempt in range(self._policy.attempts):
             try:
-                return await self._ask(path, parameters)
-            except _RefusalError as refusal:
-                reason, pause = str(refusal), refusal.pause
+                return await self._request(path, parameters)
+            except _RetryableError as failure:
+                reason, pause = str(failure), failure.pause
             pause = self._policy.delays(attempt) if pause is None else pause
             if pause > self._policy.longest_pause:
                 raise FeedError(f"{self._host} is busy ({reason}) and asks to be left alone for {pause:.0f} s")
@@ -97,29 +85,29 @@ class Asker:
         """Close the connections."""
         await self._client.aclose()
 
-    async def _ask(self, path: str, parameters: Parameters | None) -> bytes | None:
+    async def _request(self, path: str, parameters: Parameters | None) -> bytes | None:
         await asyncio.sleep(bucket_for(path, self._buckets).reserve(time.monotonic()))
         try:
             async with asyncio.timeout(self._policy.timeout * 2):
                 response, body = await self._receive(path, parameters)
         except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
-            raise _RefusalError(_described(error)) from None
-        return self._judged(response, body)
+            raise _RetryableError(_described(error)) from None
+        return self._checked(response, body)
 
     async def _receive(self, path: str, parameters: Parameters | None) -> tuple[httpx.Response, bytes]:
         body = bytearray()
         async with self._client.stream("GET", path, params=dict(parameters or {})) as response:
             async for piece in response.aiter_bytes():
                 body += piece
-                if len(body) > _LONGEST_ANSWER:
-                    raise FeedError(f"{self._host} answered {path} with more than {_LONGEST_ANSWER >> 20} MiB")
+                if len(body) > _LONGEST_RESPONSE:
+                    raise FeedError(f"{self._host} answered {path} with more than {_LONGEST_RESPONSE >> 20} MiB")
         return response, bytes(body)
 
-    def _judged(self, response: httpx.Response, body: bytes) -> bytes | None:
+    def _checked(self, response: httpx.Response, body: bytes) -> bytes | None:
         status, trace = response.status_code, response.headers.get("cf-ray")
         reason = f"HTTP {status}" + (f", cf-ray {trace}" if trace else "")
-        if status in _AGAIN or response.is_server_error:
-            raise _RefusalError(reason, _retry_after(response))
+        if status in _RETRIED or response.is_server_error:
+            raise _RetryableError(reason, _retry_after(response))
         if status in _ABSENT:
             return None
         if response.is_redirect:
@@ -133,14 +121,44 @@ class Asker:
         return body
 
 
+class Bucket(msgspec.Struct):
+    """A token bucket: allows bursts of up to ``size`` requests and ``rate`` of them a second in the long run."""
+
+    size: float
+    rate: float
+    _tokens: float = 0.0
+    _last: float | None = None
+
+    def reserve(self, now: float) -> float:
+        """Take a place in the queue and return how many seconds to wait for it."""
+        passed = 0.0 if self._last is None else max(0.0, now - self._last)
+        tokens = self.size if self._last is None else min(self.size, self._tokens + passed * self.rate)
+        self._tokens, self._last = tokens - 1, now
+        return max(0.0, -self._tokens / self.rate)
+
+
+def bucket_for(path: str, buckets: dict[str, Bucket]) -> Bucket:
+    """Return the bucket of a path, added when it is the first of its kind."""
+    prefix, count = next((prefix, count) for prefix, count in _LIMITS if path.startswith(prefix))
+    return buckets.setdefault(prefix, Bucket(size=count / _WINDOW_S, rate=count / _WINDOW_S))
+
+
+class _RetryableError(Exception):
+    """A response, or the lack of one, that may be better the next time."""
+
+    def __init__(self, reason: str, pause: float | None = None) -> None:
+        super().__init__(reason)
+        self.pause = pause
+
+
 def _described(error: Exception) -> str:
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         return "no answer in time"
     if isinstance(error, httpx.ConnectError):
         return "its certificate is not trusted" if "CERTIFICATE" in str(error) else "no connection"
     if isinstance(error, httpx.ProxyError):
-        said = "".join(letter for letter in str(error) if letter.isprintable())[:80]
-        return f"the proxy answered: {said}" if said else "no answer of the proxy"
+        text = "".join(letter for letter in str(error) if letter.isprintable())[:80]
+        return f"the proxy answered: {text}" if text else "no answer of the proxy"
     return type(error).__name__
 
 

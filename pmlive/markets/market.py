@@ -1,6 +1,7 @@
-"""A market: a question, its outcomes, and the token that each outcome trades as."""
+"""A market: a question, its outcomes, and the token that each outcome trades as; and what was found of a text."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 
@@ -8,13 +9,12 @@ import msgspec
 
 from pmlive.errors import UnknownMarketError
 
-__all__ = ["FeeSchedule", "Market", "Unreadable", "described"]
+__all__ = ["FeeSchedule", "Found", "Market", "Unreadable", "described", "tradable"]
 
 _REPR_LENGTH = 60
 _LABEL_LENGTH = 80
 _DIGITS = 8
-
-# What a recording's manifest tells of a market.
+# The fields that a recording's manifest has of a market.
 _DESCRIBED = (
     "condition_id",
     "slug",
@@ -30,6 +30,7 @@ _DESCRIBED = (
     "end_date",
     "fees",
 )
+_NAMED = 10
 
 
 class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +55,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     ``token_ids`` and ``outcome_prices`` are in the order of ``outcomes``. A market that was just created may have no
     tokens yet. Texts are cleaned, and still untrusted. Tick and order sizes are the venue's decimal text; prices are
     dollars per share. The event of a market that is ``neg_risk_augmented`` may get outcomes that it does not name yet.
-    ``winner`` is an outcome, or None while there is none or where the venue settled by a split (``split``).
+    ``winner`` is an outcome, or None while there is none yet or where the venue settled by a split (``split``).
     ``version`` is that of the venue's protocol, by which the tokens were chosen.
     """
 
@@ -93,11 +94,11 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def resolved(self) -> bool:
-        """Tell whether the venue settled the market."""
+        """Whether the venue settled the market."""
         return self.closed and (self.winner is not None or self.split)
 
     def outcome_of(self, token_id: str) -> str:
-        """Name the outcome that a token stands for, or the token by its first digits where outcomes have no names.
+        """Return the outcome that a token stands for, or the token by its first digits where outcomes have no names.
 
         Raises:
             UnknownMarketError: the token is not of this market.
@@ -108,7 +109,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
         return named.get(token_id, f"token {token_id[:_DIGITS]}…")
 
     def token_of(self, outcome: str) -> str:
-        """Give the token of an outcome, whatever the case its name is written in.
+        """Return the token of an outcome, whatever the case its name is written in.
 
         Raises:
             UnknownMarketError: the market has no such outcome, or no tokens yet.
@@ -119,7 +120,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
         raise UnknownMarketError(f"no outcome {outcome[:100]!r} in {self._name}; its outcomes: {list(self.tokens)}")
 
     def label(self, token_id: str) -> str:
-        """Name a token for a chart or a table: the question, shortened where it must be, and the outcome.
+        """Return the name of a token for a chart or a table: the question, shortened where it must be, and the outcome.
 
         Raises:
             UnknownMarketError: the token is not of this market.
@@ -158,15 +159,42 @@ class Unreadable(msgspec.Struct, frozen=True):
     text: bytes
 
     def names(self, market_id: str) -> bool:
-        """Tell whether an id occurs in what the catalogue said."""
+        """Check whether an id occurs in the description."""
         # Lists of ids may be text inside of text, whose quotation marks are escaped.
         return re.search(rb'"%s\\?"' % re.escape(market_id.encode()), self.text, re.IGNORECASE) is not None
 
 
 def described(market: Market) -> dict[str, object]:
-    """Describe a market as the manifest of a recording does, in what JSON can hold."""
+    """Describe a market as the manifest of a recording does, in values that JSON can hold."""
     return msgspec.to_builtins({name: getattr(market, name) for name in _DESCRIBED})
 
 
 def _shortened(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The markets that a text means, and why others that it also means were left out."""
+
+    text: str
+    markets: list[Market]
+    left_out: list[str] = []
+
+
+def tradable(markets: Sequence[Market]) -> tuple[list[Market], list[Market]]:
+    """Split markets into those that have tokens, and those of the same events that are listed without for now.
+
+    Raises:
+        UnknownMarketError: a market has none, and neither has any of its event.
+    """
+    whole = [market for market in markets if market.token_ids]
+    events = {market.event_slug for market in whole if market.event_slug}
+    without = [market for market in markets if not market.token_ids]
+    alone = [market for market in without if market.event_slug not in events]
+    if alone:
+        names = ", ".join(repr(market.slug or market.condition_id) for market in alone[:_NAMED])
+        raise UnknownMarketError(
+            f"{names} {'is' if len(alone) == 1 else 'are'} listed without token ids, so there is nothing to ask the "
+            "venue for yet; a market that was made just now has them within minutes, so try again then"
+        )
+    return whole, without

@@ -1,4 +1,4 @@
-"""Text that strangers wrote: titles, outcomes and slugs of markets."""
+"""Untrusted text: titles, outcomes and slugs of markets, which strangers wrote."""
 
 import re
 import unicodedata

@@ -30,11 +30,11 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pmlive.credentials import Secret
 from pmlive.mcp.connections import ConnectionLimiter, ConnectionLimits, SessionLimiter
 from pmlive.mcp.notifications import Notifier
 from pmlive.mcp.server import build_server
 from pmlive.mcp.toolkit import Toolkit
+from pmlive.settings import Secret
 from pmlive.threads import single
 
 if TYPE_CHECKING:

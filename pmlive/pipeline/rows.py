@@ -7,7 +7,7 @@ import msgspec
 import polars as pl
 
 from pmlive.book import PRICES, SIZES, Book, price, size
-from pmlive.buffers import PACKED, Names, Packed, Rows, ladder
+from pmlive.buffers import PACKED, PackedRows, Rows, StringTable, ladder
 from pmlive.errors import ProtocolError
 from pmlive.events import (
     Activity,
@@ -52,8 +52,8 @@ class RowBuffers:
     def __init__(self, *, making: Making = "all") -> None:
         self.seq = 1
         self.make(making)
-        self.names = Names()
-        self.prices, self.book_deltas = self.packed = [Packed(name, self.names) for name in PACKED]
+        self.names = StringTable()
+        self.prices, self.book_deltas = self.packed = [PackedRows(name, self.names) for name in PACKED]
         self.rows = {name: Rows(name) for name in SCHEMAS if name not in PACKED}
 
     def make(self, making: Making) -> None:

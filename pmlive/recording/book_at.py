@@ -13,7 +13,7 @@ from pmlive.levels import Levels
 from pmlive.recording.contents import Contents, collect
 from pmlive.recording.proof import ProofHistory, proof_history
 from pmlive.recording.trust import Event, Timeline
-from pmlive.times import moment, said
+from pmlive.times import moment, utc
 
 __all__ = [
     "BaseRow",
@@ -205,17 +205,17 @@ def made(contents: Contents, timeline: Timeline, since: int | None, time: int) -
 def stale_why(timeline: Timeline | None, time: int) -> str:
     """Say why there is no book to trust."""
     if timeline is None:
-        return f"no book of this token was recorded around {said(time)}"
+        return f"no book of this token was recorded around {utc(time)}"
     gap, event = timeline.gap(time), timeline.last(time)
     if gap is not None:
         return f"not to be trusted {gap}"
     if time >= timeline.end:
-        return f"the recording ends at {said(timeline.end - 1)}"
+        return f"the recording ends at {utc(timeline.end - 1)}"
     if event is None or event.kind == "restart":
         return "its first book had not come yet"
     if event.kind == "untrusted":
-        return f"its book was not there, or not to be trusted, at {said(event.recv)}, and no other came since"
-    return f"it was not followed any more from {said(event.recv)} on"
+        return f"its book was not there, or not to be trusted, at {utc(event.recv)}, and no other came since"
+    return f"it was not followed any more from {utc(event.recv)} on"
 
 
 def told(timeline: Timeline, proof: ProofHistory, time: int) -> tuple[RecordedQuality, str, int | None]:
@@ -225,14 +225,14 @@ def told(timeline: Timeline, proof: ProofHistory, time: int) -> tuple[RecordedQu
         (event.recv for event in reversed(timeline.events) if event.kind == "book" and event.recv <= time), None
     )
     proved = max((one for one in (hashed, book) if one is not None), default=None)
-    whole = "" if book is None else f"; the venue sent the book whole at {said(book)}"
+    whole = "" if book is None else f"; the venue sent the book whole at {utc(book)}"
     if hashed is None:
         return "unverifiable", f"no hash of the venue is known to fit{whole}", proved
     if not proof.holds([time])[0]:
-        return "unverifiable", f"no hash of the venue is known to fit after {said(hashed)}{whole}", proved
+        return "unverifiable", f"no hash of the venue is known to fit after {utc(hashed)}{whole}", proved
     if book is not None and book > hashed:
-        return "verified", f"the venue sent the book whole at {said(book)}, and its hashes fitted until then", proved
-    return "verified", f"the venue's hash fitted at {said(hashed)}", proved
+        return "verified", f"the venue sent the book whole at {utc(book)}, and its hashes fitted until then", proved
+    return "verified", f"the venue's hash fitted at {utc(hashed)}", proved
 
 
 def _levels(base: BaseRow, applied: pl.DataFrame) -> Levels:

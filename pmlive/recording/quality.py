@@ -15,7 +15,7 @@ from pmlive.recording.contents import Contents, collect
 from pmlive.recording.index import RecordingIndex
 from pmlive.recording.trust import distrust, followed, intervals
 from pmlive.store import FileProblem, verify_files
-from pmlive.times import moment, said
+from pmlive.times import moment, utc
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -301,7 +301,7 @@ def not_understood(gaps: GapIndex) -> list[str]:
 def _said(detail: str, gaps: Sequence[GapInterval]) -> str:
     times = sorted({gap.started for gap in gaps})
     tokens = {gap.token_id for gap in gaps if gap.token_id is not None}
-    when = said(times[0]) if len(times) == 1 else f"{len(times)} times from {said(times[0])} to {said(times[-1])}"
+    when = utc(times[0]) if len(times) == 1 else f"{len(times)} times from {utc(times[0])} to {utc(times[-1])}"
     whose = f"; {len(tokens)} books could not be trusted until they came anew or were proved" if tokens else ""
     return f"{detail}: {when} UTC{whose}"
 
@@ -505,8 +505,8 @@ def _distrust_lines(page: Quality) -> list[str]:
     if page.distrust.is_empty():
         return ["no minute"]
     minutes = page.distrust["minute"].dt.epoch("ns").unique().sort()
-    return [f"{len(minutes):,} minutes from {said(minutes[0])} on, of {page.distrust['token_id'].n_unique():,} tokens"]
+    return [f"{len(minutes):,} minutes from {utc(minutes[0])} on, of {page.distrust['token_id'].n_unique():,} tokens"]
 
 
 def _moment(time: int | None) -> str:
-    return "-" if time is None else said(time)
+    return "-" if time is None else utc(time)

@@ -22,7 +22,7 @@ from pmlive.store.missing import contradictions
 from pmlive.store.reader import log_files, read_raw
 from pmlive.store.unlisted import unlisted_files
 from pmlive.tables import SCHEMAS, STORED
-from pmlive.times import said
+from pmlive.times import utc
 
 __all__ = ["Finding", "Verification", "rebuilt", "rebuilt_into", "tables_of", "verify"]
 
@@ -152,7 +152,7 @@ class _Work:
             if file.path not in self._bad:
                 yield from self._segment(file, stop)
         for loss in self._losses:
-            began = said(loss.gap.started)
+            began = utc(loss.gap.started)
             yield Finding(where=f"raw, {began}", what=loss.gap.detail, advice="it cannot be had back; gaps tells of it")
 
     def _segment(self, file: SealedFile, stop: int | None) -> Iterator[Finding]:
@@ -168,7 +168,7 @@ class _Work:
             self.rows += stored.height
             problem = _difference(made[table], stored)
             if problem is not None:
-                yield Finding(where=f"{table}, {said(file.first_time)}", what=problem, advice=_REBUILD)
+                yield Finding(where=f"{table}, {utc(file.first_time)}", what=problem, advice=_REBUILD)
 
     def _counted(self, file: SealedFile) -> Iterator[Record]:
         for record in read_raw(self._contents.folder, file):
@@ -212,13 +212,13 @@ def _holes(known: RecordingIndex) -> Iterator[Finding]:
     told = {(gap.started, gap.cause) for gap in known.gaps.all if gap.token_id is None}
     for hole in known.contents.manifest.holes:
         if (hole.started, hole.cause) not in told:
-            yield Finding(where="gaps", what=f"the hole since {said(hole.started)} is not told", advice=_REBUILD)
+            yield Finding(where="gaps", what=f"the hole since {utc(hole.started)} is not told", advice=_REBUILD)
 
 
 def _listing(contents: Contents) -> Iterator[Finding]:
     """Compare the manifest with what was sealed and what is there."""
     for part in contents.missing:
-        yield Finding(where=f"{MANIFEST}, {said(part.started)}", what=part.detail, advice=_LIST)
+        yield Finding(where=f"{MANIFEST}, {utc(part.started)}", what=part.detail, advice=_LIST)
     for path in unlisted_files(contents.folder):
         yield Finding(where=path, what=f"{MANIFEST} does not list it", advice=_UNLISTED)
     for what in contradictions(contents.manifest):
@@ -240,7 +240,7 @@ def _unchecked(contents: Contents, bad: set[str]) -> Iterator[str]:
     tables = [file for file in contents.manifest.files if file.table != "raw"]
     early = [file for file in tables if first is None or file.first_seq < first]
     if early:
-        until = said(max(file.last_time for file in early))
+        until = utc(max(file.last_time for file in early))
         yield f"{len(early)} files of tables up to {until}: their raw records were given up"
     if any(file.path in bad for file in raw):
         yield "the tables of damaged raw records"

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Self
 
+from pmlive.loop_thread import Service
 from pmlive.sim._connections import Connection, Dial, Hub, Limits, SocketClient
 from pmlive.sim._exchange import Exchange
 from pmlive.sim._faults import Fault, FaultChannel, FaultKind, Faults, MessageFaults
 from pmlive.sim._ground_truth import Change, GroundTruth, History
-from pmlive.sim._loop_thread import LoopThread
 from pmlive.sim._markets import Market, as_protocol_v2, markets
 from pmlive.sim._offline import Script, write_script
 from pmlive.sim._server import Urls, VenueServer
@@ -81,7 +81,7 @@ class SimulatedVenue:
         self._port = port
         self._server: VenueServer | None = None
         self._urls: Urls | None = None
-        self._thread = LoopThread("pmlive-sim")
+        self._service = Service("pmlive-sim")
 
     def __enter__(self) -> Self:
         self.start()
@@ -103,17 +103,17 @@ class SimulatedVenue:
         Raises:
             OSError: a port is taken.
         """
-        self._thread.start(self._serve)
+        self._service.start(self._serve)
 
     def stop(self) -> None:
         """Close every connection and end the thread."""
-        self._thread.stop()
+        self._service.stop()
 
     def run_forever(self) -> None:
         """Serve until the thread is interrupted (Ctrl-C)."""
         self.start()
         try:
-            self._thread.wait()
+            self._service.wait()
         finally:
             self.stop()
 
@@ -142,12 +142,12 @@ class SimulatedVenue:
     @property
     def markets(self) -> list[Market]:
         """List the present markets."""
-        return self._thread.call(lambda: list(self._exchange))
+        return self._service.call(lambda: list(self._exchange))
 
     @property
     def connections(self) -> list[Connection]:
         """List the open connections."""
-        return self._thread.call(self._hub.connections)
+        return self._service.call(self._hub.connections)
 
     @property
     def dials(self) -> list[Dial]:
@@ -177,11 +177,11 @@ class SimulatedVenue:
     @property
     def faults(self) -> list[Fault]:
         """List all faults so far, with their counts."""
-        return self._thread.call(lambda: list(self._faults))
+        return self._service.call(lambda: list(self._faults))
 
     def market(self, slug: str) -> Market | None:
         """Find a market by its slug; create one of a rolling series (``btc-updown-5m-…``) on first request."""
-        return self._thread.call(lambda: self._market(slug))
+        return self._service.call(lambda: self._market(slug))
 
     def book(self, token_id: str) -> str:
         """Return a token's present book, as REST does.
@@ -193,12 +193,12 @@ class SimulatedVenue:
         if market is None:
             raise KeyError(token_id)
         outcome = market.token_ids.index(token_id)
-        return self._thread.call(lambda: self._exchange.model(market).state.rest_book(outcome))
+        return self._service.call(lambda: self._exchange.model(market).state.rest_book(outcome))
 
     def step(self, count: int = 1) -> int:
         """Do ``count`` random things now, besides those of ``rate``; return the number of their messages."""
         server = self._running_server()
-        return self._thread.call(lambda: sum(server.step() for _ in range(count)))
+        return self._service.call(lambda: sum(server.step() for _ in range(count)))
 
     def resolve(self, market: Market, *, winner: str | None = None) -> None:
         """Resolve a market now; the winner is an outcome's name, by default the one that is ahead.
@@ -207,31 +207,31 @@ class SimulatedVenue:
             ValueError: the market has no such outcome.
         """
         index = None if winner is None else market.outcomes.index(winner)
-        self._thread.call(lambda: self._hub.publish(self._exchange.resolve(market, winner=index)))
+        self._service.call(lambda: self._hub.publish(self._exchange.resolve(market, winner=index)))
 
     def announce(self, market: Market) -> None:
         """Announce a market as new to every connection with ``custom_feature_enabled``."""
-        self._thread.call(
+        self._service.call(
             lambda: self._hub.publish([self._exchange.model(market).state.new_market(now=self._exchange.clock())])
         )
 
     def release(self) -> None:
         """Send what faults have withheld, late as it is."""
-        self._thread.call(lambda: self._hub.publish(self._message_faults.release()))
+        self._service.call(lambda: self._hub.publish(self._message_faults.release()))
 
     def empty(self, market: Market) -> None:
         """Cancel every order of a market; it stays open, but nothing happens to it any more."""
-        self._thread.call(lambda: self._hub.publish(self._exchange.empty(market)))
+        self._service.call(lambda: self._hub.publish(self._exchange.empty(market)))
 
     def user_order(self, market: Market, story: OrderStory = "filled") -> None:
         """Place an order of the simulated user that ends as in ``story``; its messages take about a second."""
         server = self._running_server()
-        self._thread.call(lambda: server.user.start_order(market, story))
+        self._service.call(lambda: server.user.start_order(market, story))
 
     def comment(self, body: str, market: Market) -> None:
         """Send a comment on a market's event."""
         server = self._running_server()
-        self._thread.call(lambda: server.realtime.comment(body, market))
+        self._service.call(lambda: server.realtime.comment(body, market))
 
     def fault(
         self,
@@ -245,7 +245,7 @@ class SimulatedVenue:
         number: int | None = None,
     ) -> Fault:
         """Disturb the clients; the table in the package's docstring lists the kinds and their parameters."""
-        return self._thread.call(
+        return self._service.call(
             lambda: self._fault(
                 self._faults.add(
                     kind,
@@ -262,7 +262,7 @@ class SimulatedVenue:
 
     def clear_faults(self) -> None:
         """End every fault."""
-        self._thread.call(self._faults.clear)
+        self._service.call(self._faults.clear)
 
     def _fault(self, fault: Fault, *, lasting: bool) -> Fault:
         if fault.kind == "forget":

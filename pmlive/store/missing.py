@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from pmlive.store.manifest import RAW, Manifest, SealedFile, SealedSegment, segment_number
-from pmlive.times import said
+from pmlive.times import utc
 
 __all__ = ["Interval", "MissingPart", "contradictions", "missing_parts", "without_rows"]
 
@@ -57,7 +57,7 @@ def contradictions(manifest: Manifest) -> Iterator[str]:
         yield f"it calls {manifest.next_seq} the next number, and lists rows up to {last_seq}"
     last_recv = manifest.last_recv
     if frames and (last_recv is None or not frames[-1].first_time <= last_recv <= frames[-1].last_time):
-        when = "never" if last_recv is None else said(last_recv)
+        when = "never" if last_recv is None else utc(last_recv)
         yield f"it says that the last record came {when}, which is not in the last file of records that it lists"
 
 

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pmlive.widgets.charts import DepthChart, HeatMap, PriceChart
-    from pmlive.widgets.controls import ReplayControls, TokenPicker
+    from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker
     from pmlive.widgets.coverage import coverage_figure
     from pmlive.widgets.dashboard import Dashboard
-    from pmlive.widgets.panels import Ladder, RecordingPanel, StatusPanel, Tape
-    from pmlive.widgets.search import MarketSearch
+    from pmlive.widgets.tables import Ladder, RecordingPanel, StatusPanel, Tape
 
 __all__ = [
     "Dashboard",
@@ -31,20 +30,20 @@ _LAZY = {
     "Dashboard": "dashboard",
     "DepthChart": "charts",
     "HeatMap": "charts",
-    "Ladder": "panels",
-    "MarketSearch": "search",
+    "Ladder": "tables",
+    "MarketSearch": "controls",
     "PriceChart": "charts",
-    "RecordingPanel": "panels",
+    "RecordingPanel": "tables",
     "ReplayControls": "controls",
-    "StatusPanel": "panels",
-    "Tape": "panels",
+    "StatusPanel": "tables",
+    "Tape": "tables",
     "TokenPicker": "controls",
     "coverage_figure": "coverage",
 }
 
 
 def __getattr__(name: str) -> object:
-    """Load a public name from its module.
+    """Load a public name from its module when it is first used.
 
     Raises:
         ImportError: the extra ``pmlive[jupyter]`` is not installed.

@@ -1,4 +1,4 @@
-"""When the tokens of a recording were followed and could be trusted, as a matplotlib figure."""
+"""The coverage of a recording's tokens, as a matplotlib figure: when each was followed and could be trusted."""
 
 # matplotlib's stubs leave the types of data open.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from pmlive.recording.quality import Fault, Quality, TokenQuality
 from pmlive.widgets.figures import LOST, TRUSTED, new_figure, printable
 
-__all__ = ["Figure", "coverage_figure"]
+__all__ = ["coverage_figure"]
 
 # The tokens that are drawn, those least covered first, and the faults that are named, the longest first.
 _TOKENS = 40
@@ -24,18 +24,18 @@ _THICK = 0.7
 
 
 def coverage_figure(quality: Quality) -> Figure:
-    """Draw a bar for each token, with what befell the recording above them."""
+    """Draw a bar for each token, and name the longest faults of the recording above them."""
     tokens = sorted(quality.tokens, key=lambda token: (token.coverage, token.label))[:_TOKENS]
     figure, (axes,) = new_figure(height=1.1 + 0.26 * max(3, len(tokens)))
     for row, token in enumerate(tokens):
-        its = quality.intervals.filter(pl.col("token_id") == token.token_id)
+        intervals = quality.intervals.filter(pl.col("token_id") == token.token_id)
         for trusted, colour in ((True, TRUSTED), (False, LOST)):
-            _draw_spans(axes, row, its.filter(pl.col("trusted") == trusted), colour)
-    _label(axes, tokens)
+            _draw_spans(axes, row, intervals.filter(pl.col("trusted") == trusted), colour)
+    _label_axes(axes, tokens)
     first, last = quality.first_time or 0, quality.last_time or 1
     axes.set_xlim(_date(first), _date(last))
-    for fault in sorted(quality.faults, key=_length, reverse=True)[:_NAMED]:
-        _name(axes, fault, side="left" if fault.started < (first + last) / 2 else "right")
+    for fault in sorted(quality.faults, key=_length_ns, reverse=True)[:_NAMED]:
+        _name_fault(axes, fault, side="left" if fault.started < (first + last) / 2 else "right")
     return figure
 
 
@@ -44,7 +44,7 @@ def _draw_spans(axes: Axes, row: int, spans: pl.DataFrame, colour: str) -> None:
     axes.barh(np.full(len(starts), row), ends - starts, left=starts, height=_THICK, color=colour, linewidth=0)
 
 
-def _label(axes: Axes, tokens: list[TokenQuality]) -> None:
+def _label_axes(axes: Axes, tokens: list[TokenQuality]) -> None:
     axes.xaxis.set_major_locator(locator := AutoDateLocator(maxticks=6))
     axes.xaxis.set_major_formatter(AutoDateFormatter(locator))
     axes.tick_params(axis="x", labelsize=8)
@@ -56,8 +56,8 @@ def _label(axes: Axes, tokens: list[TokenQuality]) -> None:
     axes.set_xlabel("UTC; blue: the book could be trusted, orange: it could not", fontsize=9)
 
 
-def _name(axes: Axes, fault: Fault, *, side: Literal["left", "right"]) -> None:
-    length = "no known end" if fault.ended is None else f"{_length(fault) / 1e9:.1f} s"
+def _name_fault(axes: Axes, fault: Fault, *, side: Literal["left", "right"]) -> None:
+    length = "no known end" if fault.ended is None else f"{_length_ns(fault) / 1e9:.1f} s"
     axes.annotate(
         f"{fault.cause}, {length}",
         (_date(fault.started), 1),
@@ -69,12 +69,12 @@ def _name(axes: Axes, fault: Fault, *, side: Literal["left", "right"]) -> None:
     )
 
 
-def _date(time: int) -> float:
-    return cast("float", date2num(np.datetime64(time // 1000, "us")))
+def _date(time_ns: int) -> float:
+    return cast("float", date2num(np.datetime64(time_ns // 1000, "us")))
 
 
-def _length(fault: Fault) -> int:
-    """Give its nanoseconds; one without an end is the longest."""
+def _length_ns(fault: Fault) -> int:
+    """Return the nanoseconds that a fault lasted; one without an end is the longest."""
     return 2**63 if fault.ended is None else fault.ended - fault.started
 
 

@@ -1,37 +1,37 @@
-"""The dashboard: charts, tables and controls of one manager, in one place."""
+"""The dashboard: charts, tables and controls of one manager, made by one of two backends."""
 
 # ipywidgets says nothing of its types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportMissingTypeStubs=false
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
-from typing import cast
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 import ipywidgets
 from matplotlib.figure import Figure
 
 from pmlive.manager import Manager, Replay
 from pmlive.markets import Market
-from pmlive.widgets.controls import Change, ReplayControls, TokenPicker
+from pmlive.widgets import charts as canvas_charts
+from pmlive.widgets import image, tables
+from pmlive.widgets.base import Displays, close_children, png_bundle, widget_bundle
+from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker, TraitChange
 from pmlive.widgets.figures import new_figure, png
-from pmlive.widgets.kits import Made, kit_of
-from pmlive.widgets.painter import painter_of
-from pmlive.widgets.parts import close_parts
-from pmlive.widgets.search import MarketSearch
-from pmlive.widgets.shown import Shown, png_bundle, widget_bundle
+from pmlive.widgets.render_loop import render_loop_of
 
-__all__ = ["Dashboard"]
+__all__ = ["BackendName", "Dashboard"]
+
+BackendName: TypeAlias = Literal["canvas", "image"]
 
 _WINDOWS = (("1 minute", 60.0), ("5 minutes", 300.0), ("1 hour", 3600.0), ("everything", 0.0))
 # As many as there is room for beside the status.
 _TRADES = 16
 
-
-_opening = threading.Lock()
-# Those that managers have now.
+# The dashboards that managers have now, and the lock that guards them.
 _dashboards: "dict[Manager, Dashboard]" = {}
+_opening = threading.Lock()
 
 
 class Dashboard(ipywidgets.VBox):
@@ -45,21 +45,21 @@ class Dashboard(ipywidgets.VBox):
             in the kernel at most five times a second, and tables HTML.
     """
 
-    # Until it is made: what fails to be made is closed, too, when Python lets go of it.
+    # Until it is made: a widget whose construction fails is closed, too, when Python collects it.
     _closed = True
 
     def __init__(
-        self, manager: Manager, token_id: str | None = None, *, rate: float = 10.0, charts: Made = "canvas"
+        self, manager: Manager, token_id: str | None = None, *, rate: float = 10.0, charts: BackendName = "canvas"
     ) -> None:
-        kit = kit_of(charts)
+        backend = _backend_of(charts)
         self.manager = manager
-        self.price = kit.price(manager, token_id, rate=kit.rate(rate))
-        self.depth = kit.depth(manager, token_id, rate=kit.rate(rate))
-        self.heat = kit.heat(manager, token_id, rate=min(rate, 2.0))
-        self.ladder = kit.ladder(manager, token_id, rate=min(rate, 5.0))
-        self.tape = kit.tape(manager, rows=_TRADES, rate=min(rate, 4.0))
-        self.status = kit.status(manager)
-        self.recording = kit.recording(manager)
+        self.price = backend.price(manager, token_id, rate=backend.limited(rate))
+        self.depth = backend.depth(manager, token_id, rate=backend.limited(rate))
+        self.heat = backend.heat(manager, token_id, rate=min(rate, 2.0))
+        self.ladder = backend.ladder(manager, token_id, rate=min(rate, 5.0))
+        self.tape = backend.tape(manager, rows=_TRADES, rate=min(rate, 4.0))
+        self.status = backend.status(manager)
+        self.recording = backend.recording(manager)
         self.search = MarketSearch(manager, self._show_market)
         self.picker = TokenPicker(manager, self.show)
         if self.price.token_id is not None:
@@ -67,17 +67,17 @@ class Dashboard(ipywidgets.VBox):
         self.controls = ReplayControls(manager) if isinstance(manager, Replay) else None
         self._window = ipywidgets.Dropdown(options=_WINDOWS, value=300.0, layout={"width": "110px"})
         self._window.observe(self._window_set, names="value")
-        self._shown = Shown()
+        self._displays = Displays()
         super().__init__(self._rows())
         # Before the charts are closed one by one, the picture of all of them is taken.
-        self._call_off = manager.at_close(self.close)
+        self._unregister = manager.at_close(self.close)
         self._closed = False
 
     @classmethod
     def of(
-        cls, manager: Manager, token_id: str | None = None, *, rate: float = 10.0, charts: Made = "canvas"
+        cls, manager: Manager, token_id: str | None = None, *, rate: float = 10.0, charts: BackendName = "canvas"
     ) -> "Dashboard":
-        """Show a manager's dashboard in place of the one that it had before, which is closed."""
+        """Make a manager's dashboard in place of the one that it had before, which is closed."""
         made = cls(manager, token_id, rate=rate, charts=charts)
         with _opening:
             before, _dashboards[manager] = _dashboards.get(manager), made
@@ -87,76 +87,128 @@ class Dashboard(ipywidgets.VBox):
 
     def _rows(self) -> list[object]:
         controls = [] if self.controls is None else [self.controls]
-        said = _column([self.status, self.recording], "300px")
+        reports = _column([self.status, self.recording], "300px")
         return [
             ipywidgets.HBox([self.picker, self._window, self.search], layout={"flex_flow": "row wrap"}),
             *controls,
             _beside(_column([self.price, self.heat], "560px", 5.0), _column([self.depth, self.ladder], "300px", 3.0)),
-            _beside(_column([self.tape], "560px", 5.0), said),
+            _beside(_column([self.tape], "560px", 5.0), reports),
         ]
 
     def show(self, token_id: str) -> None:
         """Show another token in all charts."""
         self.picker.pick(token_id)
-        for one in (self.price, self.depth, self.heat, self.ladder):
-            one.token_id = token_id
+        for widget in (self.price, self.depth, self.heat, self.ladder):
+            widget.token_id = token_id
 
     def figure(self) -> Figure:
         """Draw price, liquidity and depth as they are now as one matplotlib figure."""
         charts = (self.price, self.heat, self.depth)
         figure, axes = new_figure(len(charts))
-        for chart, its in zip(charts, axes, strict=True):
-            chart.draw_on(its)
+        for chart, chart_axes in zip(charts, axes, strict=True):
+            chart.draw_on(chart_axes)
         return figure
 
     def draw_for(self, seconds: float) -> None:
-        """Draw in this cell for a while; only where what a thread draws is not shown, as on Colab, is that needed."""
-        painter_of(self.manager).draw_for(seconds)
+        """Draw in this cell for a while; only needed where what a thread draws is not shown, as on Colab."""
+        render_loop_of(self.manager).draw_for(seconds)
 
     async def draw_for_async(self, seconds: float) -> None:
         """Draw in this cell for a while, as ``draw_for``, and let other tasks of its loop run meanwhile."""
-        await painter_of(self.manager).draw_for_async(seconds)
+        await render_loop_of(self.manager).draw_for_async(seconds)
 
     @property
     def closed(self) -> bool:
-        """Whether it is drawn no more."""
+        """Whether it is rendered no more."""
         return self._closed
 
     def close(self) -> None:
-        """Draw no more, and leave a picture where it was shown; again does nothing."""
+        """Stop rendering, and leave a picture wherever it was displayed; closing again does nothing."""
         if self._closed:
             return
         self._closed = True
-        self._call_off()
+        self._unregister()
         with _opening:
             if _dashboards.get(self.manager) is self:
                 del _dashboards[self.manager]
-        if self._shown:
-            self._shown.freeze(png_bundle(png(self.figure()), repr(self)))
+        if self._displays:
+            self._displays.replace(png_bundle(png(self.figure()), repr(self)))
         super().close()
-        close_parts(self)
+        close_children(self)
 
     def _show_market(self, market: Market) -> None:
         if market.token_ids:
             self.show(market.token_ids[0])
             self.picker.pick(market.token_ids[0])
 
-    def _window_set(self, change: Change) -> None:
+    def _window_set(self, change: TraitChange) -> None:
         window = cast("float", change["new"]) or None
         self.price.window = self.heat.window = window
 
     def _ipython_display_(self, **_: object) -> None:
         """Display it with a picture for those who cannot run it; of a closed one the picture alone."""
-        still = png_bundle(png(self.figure()), repr(self))
-        alive = {} if self._closed else widget_bundle(cast("str", self.model_id))
-        self._shown.publish(alive | still)
+        picture = png_bundle(png(self.figure()), repr(self))
+        widget = {} if self._closed else widget_bundle(cast("str", self.model_id))
+        self._displays.publish(widget | picture)
 
     def __repr__(self) -> str:
-        """Say whose it is, in one line."""
+        """Show whose it is in one line."""
         return f"<Dashboard of {self.manager!r}{', closed' if self._closed else ''}>"
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(repr(self))}</p>"
+
+
+class _Backend(NamedTuple):
+    """What makes each part of a dashboard; ``fastest`` limits its charts where they could be drawn more often."""
+
+    price: Callable[..., canvas_charts.BasePriceChart]
+    heat: Callable[..., canvas_charts.BaseHeatMap]
+    depth: Callable[..., canvas_charts.BaseDepthChart]
+    ladder: Callable[..., tables.BaseLadder]
+    tape: Callable[..., tables.BaseTape]
+    status: Callable[..., tables.BaseStatusPanel]
+    recording: Callable[..., tables.BaseRecordingPanel]
+    fastest: float | None = None
+
+    def limited(self, rate: float) -> float:
+        """Lower a rate that is higher than the backend allows."""
+        return rate if self.fastest is None else min(rate, self.fastest)
+
+
+_BACKENDS: dict[str, _Backend] = {
+    "canvas": _Backend(
+        canvas_charts.PriceChart,
+        canvas_charts.HeatMap,
+        canvas_charts.DepthChart,
+        tables.Ladder,
+        tables.Tape,
+        tables.StatusPanel,
+        tables.RecordingPanel,
+    ),
+    # A picture costs the kernel some twenty times what numbers do.
+    "image": _Backend(
+        image.PriceChart,
+        image.HeatMap,
+        image.DepthChart,
+        image.Ladder,
+        image.Tape,
+        image.StatusPanel,
+        image.RecordingPanel,
+        fastest=5.0,
+    ),
+}
+
+
+def _backend_of(name: BackendName) -> _Backend:
+    """Return a backend.
+
+    Raises:
+        ValueError: there is no such backend.
+    """
+    if name not in _BACKENDS:
+        raise ValueError(f"charts {name!r} is neither 'canvas' nor 'image'")
+    return _BACKENDS[name]
 
 
 def _beside(*columns: object) -> ipywidgets.HBox:
@@ -165,6 +217,6 @@ def _beside(*columns: object) -> ipywidgets.HBox:
 
 
 def _column(parts: Sequence[object], least: str, share: float = 3.0) -> ipywidgets.VBox:
-    """Put widgets under each other, as wide as their share of the room, at least so wide."""
+    """Put widgets under each other, as wide as their share of the room, but not narrower than ``least``."""
     layout = {"flex": f"{share:g} 1 {least}", "min_width": "0", "overflow": "hidden"}
     return ipywidgets.VBox(parts, layout=layout)

@@ -17,10 +17,9 @@ import numpy as np
 
 import pmlive as pm
 from pmlive.manager import Manager, Replay
-from pmlive.widgets import plain
-from pmlive.widgets.drawings import PriceDrawing
-from pmlive.widgets.easel import Easel
-from pmlive.widgets.figures import draw_price, new_figure, png
+from pmlive.widgets import image
+from pmlive.widgets.figures import PricePlot, draw_price, new_figure, png
+from pmlive.widgets.image import ImageRenderer
 from pmlive.widgets.views import PriceView, View
 
 from . import figures
@@ -30,13 +29,13 @@ _EVERY_MS = 250.0
 _WINDOW_MS = 300_000.0
 _FRAMES = 5
 _FIGURES = 20
-_MADE: dict[str, Callable[[Manager], plain.Plain]] = {
-    "price": lambda replay: plain.PriceChart(replay, window=None),
-    "depth": plain.DepthChart,
-    "liquidity": lambda replay: plain.HeatMap(replay, window=None),
-    "ladder": plain.Ladder,
-    "trades": plain.Tape,
-    "status": plain.StatusPanel,
+_MADE: dict[str, Callable[[Manager], image.ImageWidget]] = {
+    "price": lambda replay: image.PriceChart(replay, window=None),
+    "depth": image.DepthChart,
+    "liquidity": lambda replay: image.HeatMap(replay, window=None),
+    "ladder": image.Ladder,
+    "trades": image.Tape,
+    "status": image.StatusPanel,
 }
 
 
@@ -54,10 +53,10 @@ def main() -> None:
 
 
 def _drawn(points: int) -> tuple[str, ...]:
-    easel, costs, sizes = Easel(PriceDrawing, over_time=True), list[float](), list[int]()
+    renderer, costs, sizes = ImageRenderer(PricePlot, over_time=True), list[float](), list[int]()
     for view in _views(points):
         began = time.process_time()
-        sizes.append(len(easel.draw(view)))
+        sizes.append(len(renderer.draw(view)))
         costs.append(time.process_time() - began)
     return _told(costs, sizes)
 
@@ -100,18 +99,18 @@ def _views(points: int) -> Iterator[View]:
         }
 
 
-def _updated(make: Callable[[Manager], plain.Plain]) -> tuple[str, ...]:
+def _updated(make: Callable[[Manager], image.ImageWidget]) -> tuple[str, ...]:
     costs, sizes = list[float](), list[int]()
     with Replay(pm.sample(), paused=True) as replay:
         widget = make(replay)
-        # It is drawn here, at its turn, and not by the painter.
+        # It is drawn here, at its turn, and not by the render loop.
         widget.due = lambda now: False  # noqa: ARG005
         for _ in range(_UPDATES):
             replay.step(_FRAMES)
             began = time.process_time()
             now = time.monotonic()
-            (glance,) = replay.glance([widget.asks(now)])
-            widget.paint(glance, now)
+            (glance,) = replay.glance([widget.request(now)])
+            widget.render(glance, now)
             costs.append(time.process_time() - began)
             sizes.append(len(cast("bytes | str", getattr(widget, "value"))))  # noqa: B009  # ipywidgets says nothing of types
     return _told(costs, sizes)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.notebook import Desk
 
-from pmlive.widgets.live import script
+from pmlive.widgets.canvas import script
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -29,7 +29,7 @@ _CALM_SECONDS = 1.0
 # The venue and the recorder have the same clock, but a message takes its time between them: this many seconds.
 _TRANSIT_SECONDS = 0.5
 # The recording is asked for every book this often.
-_BOOK_INTERVAL = 0.5
+_BOOK_INTERVAL_S = 0.5
 # A change that is lost shows in the hash of the next one, which is judged once its whole state has come.
 _MISMATCH_SECONDS = 0.5
 
@@ -295,7 +295,7 @@ def _of_recorded_books(trial: Trial, recording: Recording) -> Iterator[str]:
     histories = trial.sim.history()
     lag = int(trial.case.expected.lag * trial.slowness * _S)
     wrong = list[float]()
-    for at in range(trial.ready_ns, trial.stopped_ns - lag, int(_BOOK_INTERVAL * _S)):
+    for at in range(trial.ready_ns, trial.stopped_ns - lag, int(_BOOK_INTERVAL_S * _S)):
         for token in trial.tokens:
             if not _recorded_right(recording, histories[token], token, at=at, lag=lag):
                 wrong.append((at - trial.began_ns) / _S)

@@ -25,17 +25,17 @@ from pmlive.cli.signals import Stop
 from pmlive.credentials import Credentials
 from pmlive.errors import BookError, FeedError, UnknownMarketError
 from pmlive.events import Channel
-from pmlive.feed import Policy
 from pmlive.manager.engine import Engine, Options
 from pmlive.manager.live import Doubts
+from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
 from pmlive.threads import single
 
 __all__ = ["FastManager", "main"]
 
-Delays = TypeVar("Delays", Policy, Doubts)
+Delays = TypeVar("Delays", DialPolicy, Doubts)
 
-_INTERVAL = 0.1
+_INTERVAL_S = 0.1
 _S = 1_000_000_000
 # Waits that are minutes for a real venue are seconds here; those that a loaded computer needs stay as they are.
 _FASTER = 20
@@ -53,7 +53,7 @@ class FastManager(Manager):
             rows=200_000,
             age=timedelta(hours=1),
             depth=10,
-            policy=_shortened(Policy(), _POLICY),
+            policy=_shortened(DialPolicy(), _POLICY),
             timing=dict.fromkeys(channels, _TIMING),
             doubts=_shortened(Doubts(), _DOUBTS),
         )
@@ -79,7 +79,7 @@ class _FileStop(Stop):
         until = time.monotonic() + seconds
         while not self._file.exists():
             left = until - time.monotonic()
-            if super().wait(min(max(left, 0.0), _INTERVAL)):
+            if super().wait(min(max(left, 0.0), _INTERVAL_S)):
                 return True
             if left <= 0:
                 return False
@@ -103,7 +103,7 @@ def _observe(live: Manager, descriptor: int) -> None:
     try:
         for observation in _observations(live):
             os.write(descriptor, msgspec.json.encode(observation) + b"\n")
-            time.sleep(_INTERVAL)
+            time.sleep(_INTERVAL_S)
     except FeedError:
         return
     except OSError:

@@ -25,8 +25,8 @@ __all__ = ["Trial", "TrialError"]
 _PROGRAM = [sys.executable, "-m", "pmlive.cli.faults"]
 # Longer than any trial; the stop file ends it.
 _RECORDED_SECONDS = "3600"
-_POLL = 0.02
-_TIMEOUT = 20.0
+_POLL_S = 0.02
+_TIMEOUT_S = 20.0
 _DECODER = msgspec.json.Decoder(Observation)
 # What is added up to measure how slow this computer is.
 _WORK = 4_000_000
@@ -60,7 +60,7 @@ class Trial:
         self.recovered_after: float | None = None
         self.resolved: set[str] = set()
         self._cancelled = cancelled
-        self._stop_file = folder / "bell"
+        self._stop_file = folder / "stop"
         self._stderr: _ErrorStream | None = None
 
     def __enter__(self) -> Self:
@@ -84,7 +84,7 @@ class Trial:
 
     @property
     def pid(self) -> int:
-        """Return the recorder's process id."""
+        """The recorder's process id."""
         return self.running().pid
 
     def running(self) -> "subprocess.Popen[bytes]":
@@ -104,7 +104,7 @@ class Trial:
         reader, writer = os.pipe()
         self.process = self._spawn(writer, self._stderr)
         os.close(writer)
-        single("sights", partial(self._read_observations, reader)).start()
+        single("observations", partial(self._read_observations, reader)).start()
 
     def _spawn(self, writer: int, stderr: "_ErrorStream") -> "subprocess.Popen[bytes]":
         variables = {**os.environ, **self.sim.environment(), "PMLIVE_DATA_DIR": str(self.folder)}
@@ -150,7 +150,7 @@ class Trial:
         if self.process is None:
             raise TrialError("the recorder was not started")
         try:
-            return self.process.wait(_TIMEOUT * self.slowness)
+            return self.process.wait(_TIMEOUT_S * self.slowness)
         except subprocess.TimeoutExpired as late:
             raise TrialError("the recorder does not end") from late
 
@@ -186,7 +186,7 @@ class Trial:
         if self._cancelled.wait(seconds):
             raise TrialError("interrupted")
 
-    def wait_until(self, condition: Callable[[], object], what: str, seconds: float = _TIMEOUT) -> None:
+    def wait_until(self, condition: Callable[[], object], what: str, seconds: float = _TIMEOUT_S) -> None:
         """Wait until a condition holds; ``what`` says for a complaint what comes then.
 
         Raises:
@@ -196,7 +196,7 @@ class Trial:
         while not condition():
             if time.monotonic() > deadline:
                 raise TrialError(f"{what} did not come within {seconds * self.slowness:.0f} s")
-            self.sleep(_POLL)
+            self.sleep(_POLL_S)
 
     def wait_for_books(self, *, since: int = 0) -> None:
         """Wait until every book is given in one observation that began after this time (nanoseconds)."""

@@ -22,14 +22,14 @@ from pmlive.manager import Manager, Replay
 from pmlive.manager.glance import Asked, Glance, Mark
 from pmlive.sim import SimulatedVenue
 from pmlive.widgets import DepthChart, HeatMap, Ladder, PriceChart, RecordingPanel, StatusPanel, Tape
-from pmlive.widgets.charts import Chart
-from pmlive.widgets.drawn import Drawn
+from pmlive.widgets.base import ManagerWidget
+from pmlive.widgets.canvas import LoopProbe
+from pmlive.widgets.charts import BaseChart
 from pmlive.widgets.figures import png
-from pmlive.widgets.live import Ear
-from pmlive.widgets.panels import Panel
+from pmlive.widgets.tables import CanvasTable
 
-CHARTS: list[Callable[[Manager], Chart]] = [PriceChart, DepthChart, HeatMap]
-PANELS: list[Callable[[Manager], Panel]] = [Ladder, Tape, StatusPanel, RecordingPanel]
+CHARTS: list[Callable[[Manager], BaseChart]] = [PriceChart, DepthChart, HeatMap]
+PANELS: list[Callable[[Manager], CanvasTable]] = [Ladder, Tape, StatusPanel, RecordingPanel]
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def sample(*, paused: bool = False) -> Generator[Replay]:
     wait_until(lambda: set(threading.enumerate()) <= before, what="that no thread is left")
 
 
-def followed(page: Page, widget: Drawn) -> Follower:
+def followed(page: Page, widget: ManagerWidget) -> Follower:
     """Follow a widget from its first message on."""
     _, opening, buffers = page.of(widget).sent[0]
     picture = dict(cast("dict[str, dict[str, object]]", opening["state"])["picture"])
@@ -76,11 +76,11 @@ def until_drawn(comm: PageComm, times: int) -> None:
     wait_until(lambda: len(comm.messages) >= there + times)
 
 
-def draw(widget: Drawn) -> None:
-    """Draw a widget once, as the painter does."""
+def draw(widget: ManagerWidget) -> None:
+    """Draw a widget once, as the render loop does."""
     now = time.monotonic()
-    (glance,) = widget.manager.glance([widget.asks(now)])
-    widget.paint(glance, now)
+    (glance,) = widget.manager.glance([widget.request(now)])
+    widget.render(glance, now)
 
 
 # --- what a browser gets ---
@@ -271,18 +271,18 @@ def test_a_recording_is_shown_while_it_is_made(page: Page, tmp_path: "pytest.Tem
 def test_a_kernel_is_known_to_listen_once_its_loop_comes_round() -> None:
     free: list[float] = []
 
-    async def cell() -> Ear:
-        ear = Ear(free.append)
-        ear.listen(0.0)
+    async def cell() -> LoopProbe:
+        probe = LoopProbe(free.append)
+        probe.run(0.0)
         assert free == []
         await asyncio.sleep(0)
-        ear.listen(9.0)
-        ear.listen(10.0)
+        probe.run(9.0)
+        probe.run(10.0)
         await asyncio.sleep(0)
-        return ear
+        return probe
 
     ended = asyncio.run(cell())
-    ended.listen(100.0)
+    ended.run(100.0)
 
     assert free == [0.0, 10.0]
 
@@ -290,7 +290,7 @@ def test_a_kernel_is_known_to_listen_once_its_loop_comes_round() -> None:
 def test_nothing_is_known_of_a_kernel_without_a_loop() -> None:
     free: list[float] = []
 
-    Ear(free.append).listen(0.0)
+    LoopProbe(free.append).run(0.0)
 
     assert free == []
 
@@ -308,12 +308,12 @@ def test_a_chart_that_stands_still_says_its_number_again(page: Page) -> None:
 # --- what goes wrong ---
 
 
-class Broken(Panel):
+class Broken(CanvasTable):
     """A panel that cannot be drawn after the first time."""
 
     drawn = 0
 
-    def _page(self, glance: Glance) -> str:
+    def _html(self, glance: Glance) -> str:
         del glance
         self.drawn += 1
         if self.drawn > 1:
@@ -324,7 +324,7 @@ class Broken(Panel):
         super().__init__(manager, rate=30)
 
 
-class Astray(Panel):
+class Astray(CanvasTable):
     """A panel that asks for what there is not after the first time."""
 
     asked = 0
@@ -332,11 +332,11 @@ class Astray(Panel):
     def __init__(self, manager: Manager) -> None:
         super().__init__(manager, rate=30)
 
-    def _asked(self, marks: Mapping[str, Mark | None]) -> Asked:
+    def _request_since(self, marks: Mapping[str, Mark | None]) -> Asked:
         self.asked += 1
         return Asked(tables=marks if self.asked == 1 else {"nothing": None})
 
-    def _page(self, glance: Glance) -> str:
+    def _html(self, glance: Glance) -> str:
         return str(glance.now)
 
 
@@ -382,7 +382,7 @@ def test_a_window_of_nothing_and_an_unknown_option_are_refused() -> None:
 
 
 @pytest.mark.parametrize("make", CHARTS)
-def test_a_chart_is_a_figure_without_a_front_end_and_after_its_end(make: Callable[[Manager], Chart]) -> None:
+def test_a_chart_is_a_figure_without_a_front_end_and_after_its_end(make: Callable[[Manager], BaseChart]) -> None:
     with sample() as replay:
         chart = make(replay)
         alive = png(chart.figure())
@@ -398,7 +398,7 @@ def test_a_chart_is_a_figure_without_a_front_end_and_after_its_end(make: Callabl
 
 
 @pytest.mark.parametrize("make", [*CHARTS, *PANELS])
-def test_a_widget_is_closed_once_and_leaves_no_thread(make: Callable[[Manager], Drawn]) -> None:
+def test_a_widget_is_closed_once_and_leaves_no_thread(make: Callable[[Manager], ManagerWidget]) -> None:
     with sample() as replay:
         widget = make(replay)
         assert "pmlive charts" in [thread.name for thread in threading.enumerate()]

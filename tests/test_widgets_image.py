@@ -13,22 +13,21 @@ import pytest
 from PIL import Image
 from support.page import Page
 from support.waiting import wait_until
-from test_widgets_live import draw, sample, watching
+from test_widgets_canvas import draw, sample, watching
 
 from pmlive.manager import Manager
 from pmlive.manager.glance import Glance
-from pmlive.widgets import plain
-from pmlive.widgets.drawings import PriceDrawing
-from pmlive.widgets.easel import Easel
-from pmlive.widgets.figures import new_figure
+from pmlive.widgets import image
+from pmlive.widgets.figures import PricePlot, new_figure
+from pmlive.widgets.image import ImageRenderer
 from pmlive.widgets.views import View
 
-CHARTS: list[Callable[[Manager], plain.Picture]] = [plain.PriceChart, plain.DepthChart, plain.HeatMap]
-PANELS: list[Callable[[Manager], plain.Page]] = [
-    plain.Ladder,
-    plain.Tape,
-    plain.StatusPanel,
-    plain.RecordingPanel,
+CHARTS: list[Callable[[Manager], image.ImageChart]] = [image.PriceChart, image.DepthChart, image.HeatMap]
+PANELS: list[Callable[[Manager], image.HtmlTable]] = [
+    image.Ladder,
+    image.Tape,
+    image.StatusPanel,
+    image.RecordingPanel,
 ]
 Pixels: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 OF_JUPYTER = {"@jupyter-widgets/base", "@jupyter-widgets/controls"}
@@ -85,7 +84,7 @@ def test_a_dashboard_of_pictures_asks_for_no_script_but_jupyter_s_own(page: Page
             str(state[name]) for state in opened for name in ("_model_module", "_view_module") if state.get(name)
         }
         assert modules == OF_JUPYTER
-        assert {type(one).__module__ for one in (dashboard.price, dashboard.tape)} == {"pmlive.widgets.plain"}
+        assert {type(one).__module__ for one in (dashboard.price, dashboard.tape)} == {"pmlive.widgets.image"}
         assert len(dashboard.figure().axes) == 3
     assert dashboard.closed
 
@@ -96,7 +95,7 @@ def test_a_dashboard_of_anything_else_is_refused() -> None:
 
 
 @pytest.mark.parametrize("make", CHARTS)
-def test_a_chart_is_a_png_from_the_first_moment_on(page: Page, make: Callable[[Manager], plain.Picture]) -> None:
+def test_a_chart_is_a_png_from_the_first_moment_on(page: Page, make: Callable[[Manager], image.ImageChart]) -> None:
     with sample() as replay:
         chart = make(replay)
 
@@ -108,7 +107,7 @@ def test_a_chart_is_a_png_from_the_first_moment_on(page: Page, make: Callable[[M
 
 def test_a_picture_grows_as_the_market_does(page: Page) -> None:
     with watching() as (sim, manager):
-        chart = plain.PriceChart(manager, sim.markets[0].token_ids[0], rate=30)
+        chart = image.PriceChart(manager, sim.markets[0].token_ids[0], rate=30)
         before = value_of(page, chart)
 
         until_sent(page, chart, 5)
@@ -138,7 +137,7 @@ def test_what_stands_still_is_not_sent_again(page: Page) -> None:
 
 def test_another_token_is_drawn_next(page: Page) -> None:
     with sample() as replay:
-        chart = plain.PriceChart(replay, replay.markets[0].token_ids[0], rate=30)
+        chart = image.PriceChart(replay, replay.markets[0].token_ids[0], rate=30)
         before = value_of(page, chart)
 
         chart.token_id = replay.markets[1].token_ids[0]
@@ -148,12 +147,12 @@ def test_another_token_is_drawn_next(page: Page) -> None:
         assert chart.label != "Will the Fed cut rates by 25 bps in December? - Yes"
 
 
-class Broken(plain.Page):
+class Broken(image.HtmlTable):
     """A page that cannot be made after the first time."""
 
     drawn = 0
 
-    def _page(self, glance: Glance) -> str:
+    def _html(self, glance: Glance) -> str:
         del glance
         self.drawn += 1
         if self.drawn > 1:
@@ -161,7 +160,7 @@ class Broken(plain.Page):
         return "first"
 
 
-class BrokenPicture(plain.DepthChart):
+class BrokenPicture(image.DepthChart):
     """A picture that cannot be made after the first time."""
 
     drawn = 0
@@ -184,7 +183,7 @@ def test_an_error_is_shown_under_a_table_and_on_a_picture(page: Page, caplog: py
 
 
 @pytest.mark.parametrize("make", [*CHARTS, *PANELS])
-def test_it_is_closed_and_leaves_no_thread(make: Callable[[Manager], plain.Plain]) -> None:
+def test_it_is_closed_and_leaves_no_thread(make: Callable[[Manager], image.ImageWidget]) -> None:
     with sample() as replay:
         widget = make(replay)
         widget.close()
@@ -196,16 +195,16 @@ def test_it_is_closed_and_leaves_no_thread(make: Callable[[Manager], plain.Plain
 # --- drawing in a cell ---
 
 
-class Noting(plain.StatusPanel):
+class Noting(image.StatusPanel):
     """A page that notes which threads make it."""
 
     def __init__(self, manager: Manager) -> None:
         self.makers: list[str] = []
         super().__init__(manager, rate=30)
 
-    def _page(self, glance: Glance) -> str:
+    def _html(self, glance: Glance) -> str:
         self.makers.append(threading.current_thread().name)
-        return super()._page(glance)
+        return super()._html(glance)
 
 
 def makers_within(noting: Noting, work: Callable[[], object]) -> set[str]:
@@ -241,7 +240,7 @@ def test_drawing_in_a_cell_ends_with_the_manager(page: Page) -> None:
         assert dashboard.closed
 
 
-# --- the easel ---
+# --- the renderer ---
 
 
 def view(now: float, price: float = 0.5) -> View:
@@ -267,21 +266,21 @@ def view(now: float, price: float = 0.5) -> View:
 
 
 def test_nothing_is_left_of_what_was_drawn_before() -> None:
-    easel = Easel(PriceDrawing, over_time=True)
-    first = easel.draw(view(1e9))
+    renderer = ImageRenderer(PricePlot, over_time=True)
+    first = renderer.draw(view(1e9))
 
-    second = easel.draw(view(1e9, 0.504))
+    second = renderer.draw(view(1e9, 0.504))
 
     assert second != first
-    assert easel.draw(view(1e9)) == first
+    assert renderer.draw(view(1e9)) == first
 
 
 def test_what_stands_still_is_drawn_anew_when_it_changes() -> None:
-    easel = Easel(PriceDrawing, over_time=True)
-    first = pixels(easel.draw(view(1e9)))
+    renderer = ImageRenderer(PricePlot, over_time=True)
+    first = pixels(renderer.draw(view(1e9)))
 
-    renamed = pixels(easel.draw({**view(1e9), "label": "B"}))
-    doubted = pixels(easel.draw({**view(1e9), "doubt": "lost"}))
+    renamed = pixels(renderer.draw({**view(1e9), "label": "B"}))
+    doubted = pixels(renderer.draw({**view(1e9), "doubt": "lost"}))
 
     assert (renamed[:30] != first[:30]).any()
     assert alike(renamed[40:], first[40:])
@@ -289,11 +288,11 @@ def test_what_stands_still_is_drawn_anew_when_it_changes() -> None:
 
 
 def test_axes_follow_what_is_shown() -> None:
-    easel = Easel(PriceDrawing, over_time=True)
-    here = easel.draw(view(1e9, 0.5))
+    renderer = ImageRenderer(PricePlot, over_time=True)
+    here = renderer.draw(view(1e9, 0.5))
 
-    easel.draw(view(1e9 + 60_000, 0.7))
-    moved = pixels(easel.draw(view(1e9 + 60_000, 0.7)))
+    renderer.draw(view(1e9 + 60_000, 0.7))
+    moved = pixels(renderer.draw(view(1e9 + 60_000, 0.7)))
 
     again = pixels(here)
     # The same picture but for the numbers beside the axes.
@@ -320,10 +319,10 @@ def test_a_spike_among_very_many_points_is_seen() -> None:
             "trade_buys": empty,
         }
 
-    drawing = PriceDrawing(new_figure()[1][0])
+    plot = PricePlot(new_figure()[1][0])
 
-    assert drawing.show(spiked(0.9)).high == pytest.approx(0.905)
-    assert Easel(PriceDrawing, over_time=True).draw(spiked(0.9)) != Easel(PriceDrawing, over_time=True).draw(
+    assert plot.update(spiked(0.9)).high == pytest.approx(0.905)
+    assert ImageRenderer(PricePlot, over_time=True).draw(spiked(0.9)) != ImageRenderer(PricePlot, over_time=True).draw(
         spiked(0.51)
     )
 
@@ -334,7 +333,7 @@ def test_a_side_that_is_empty_for_a_while_is_a_hole_in_the_band() -> None:
     bids[10:20] = np.nan
     axes = new_figure()[1][0]
 
-    PriceDrawing(axes).show({**its, "bids": bids})
+    PricePlot(axes).update({**its, "bids": bids})
 
     before, after = [np.asarray(path.vertices)[:, 0] for path in axes.collections[0].get_paths()]
     assert before.max() < after.min()

@@ -13,7 +13,7 @@ from support.status import subscription
 from pmlive.manager import BookView
 from pmlive.manager.source import ConnectionStatus
 from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
-from pmlive.widgets.pages import ladder_page, recording_page, status_page, tape_page
+from pmlive.widgets.tables import ladder_html, recording_html, status_html, tape_html
 from pmlive.widgets.views import DepthView, HeatView, PriceView, RecordingView, StatusView, depth_view
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'><script>x</script> $\\frac{1}{0}$ \N{PILE OF POO} \N{HIRAGANA LETTER A}"
@@ -80,9 +80,9 @@ RECORDING: RecordingView = {
 }
 
 PAGES = {
-    "ladder": ladder_page(depth_view(book(), label=HOSTILE)),
-    "stale ladder": ladder_page(depth_view(None, label=HOSTILE, doubt=HOSTILE)),
-    "tape": tape_page(
+    "ladder": ladder_html(depth_view(book(), label=HOSTILE)),
+    "stale ladder": ladder_html(depth_view(None, label=HOSTILE, doubt=HOSTILE)),
+    "tape": tape_html(
         {
             "label": HOSTILE,
             "times": ["12:00:00"],
@@ -92,8 +92,8 @@ PAGES = {
             "sides": ["sell"],
         }
     ),
-    "status": status_page(status()),
-    "recording": recording_page(RECORDING),
+    "status": status_html(status()),
+    "recording": recording_html(RECORDING),
 }
 
 
@@ -115,7 +115,7 @@ def test_a_ladder_shows_asks_above_bids_around_the_middle() -> None:
 def test_a_ladder_of_an_empty_side_has_no_middle() -> None:
     view = depth_view(BookView(**{**_fields(book()), "bids": []}), label="A")  # pyright: ignore[reportArgumentType]
 
-    assert "one side is empty" in Reader(ladder_page(view)).text
+    assert "one side is empty" in Reader(ladder_html(view)).text
 
 
 def _fields(given: BookView) -> dict[str, object]:
@@ -123,7 +123,7 @@ def _fields(given: BookView) -> dict[str, object]:
 
 
 def test_a_book_that_is_not_to_be_trusted_has_no_levels_but_a_reason() -> None:
-    text = Reader(ladder_page(depth_view(None, label="A", doubt="lost since noon"))).text
+    text = Reader(ladder_html(depth_view(None, label="A", doubt="lost since noon"))).text
 
     assert "lost since noon" in text
     assert "shares" not in text

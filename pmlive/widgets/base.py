@@ -1,0 +1,278 @@
+"""The base classes of widgets that show a manager, on either backend, and what remains of a widget once it is closed.
+
+A saved notebook shows a widget no more: a reader gets an error in its place. So wherever a widget was
+displayed, it is replaced by a picture when it is closed, which every reader of notebooks shows.
+"""
+
+# ipywidgets says nothing of its types.
+# pyright: reportUnknownMemberType=false
+# pyright: reportMissingTypeStubs=false
+
+import sys
+from abc import abstractmethod
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import ClassVar, Protocol, TypeAlias, cast
+
+import ipywidgets
+
+from pmlive.errors import FeedError
+from pmlive.logs import get_logger
+from pmlive.manager import Manager
+from pmlive.manager.glance import Asked, Glance, Mark, short_label
+from pmlive.widgets.render_loop import FASTEST, render_loop_of
+from pmlive.widgets.views import View
+
+__all__ = [
+    "Bundle",
+    "Displays",
+    "ManagerWidget",
+    "TokenWidget",
+    "close_children",
+    "marks_of",
+    "png_bundle",
+    "widget_bundle",
+]
+
+logger = get_logger(__name__)
+
+# The same thing in several formats, of which a notebook shows the richest that it can.
+Bundle: TypeAlias = dict[str, object]
+
+_NOTHING = "no market is watched yet"
+
+
+class ManagerWidget(ipywidgets.DOMWidget):
+    """A widget that shows the present state of a manager: one subclass makes the view, another is the backend."""
+
+    # The tables that are followed, and the arrays of the view that have a row for each of their rows.
+    _tables: ClassVar[tuple[str, ...]] = ()
+    _grows: ClassVar[tuple[str, ...]] = ()
+
+    # Until it is made: a widget whose construction fails is closed, too, when Python collects it.
+    _closed = True
+
+    def __init__(self, manager: Manager, *, rate: float) -> None:
+        if not 0 < rate <= FASTEST:
+            raise ValueError(f"rate {rate!r} is not between 0 and {FASTEST:g} drawings a second")
+        self.manager = manager
+        self._displays = Displays()
+        self._problem = ""
+        self._prepare(1 / rate)
+        glance = self._glance()
+        self._last_view, self._marks = self._view(glance), marks_of(glance)
+        super().__init__(**self._initial_traits(self._last_view))
+        self._render_loop = render_loop_of(manager)
+        self._render_loop.add(self)
+        self._closed = False
+
+    # --- what is shown ---
+
+    def _request_since(self, marks: Mapping[str, Mark | None]) -> Asked:
+        """Return what the view is made of, with rows from these marks on."""
+        return Asked(tables=marks)
+
+    @abstractmethod
+    def _view(self, glance: Glance) -> View:
+        """Make a view of the manager's state."""
+
+    @abstractmethod
+    def _picture(self, view: View) -> Bundle:
+        """Make what remains in a notebook that is read without a kernel."""
+
+    # --- how a backend shows it ---
+
+    @abstractmethod
+    def _prepare(self, every: float) -> None:
+        """Prepare to be rendered, at least ``every`` seconds apart."""
+
+    @abstractmethod
+    def _initial_traits(self, view: View) -> dict[str, object]:
+        """Return the traits that the widget is made with."""
+
+    @property
+    @abstractmethod
+    def every(self) -> float:
+        """The least seconds between two renderings."""
+
+    @abstractmethod
+    def due(self, now: float) -> bool:
+        """Check whether to render now."""
+
+    @abstractmethod
+    def request(self, now: float) -> Asked:
+        """Return what the next rendering needs: what is new, or everything."""
+
+    @abstractmethod
+    def render(self, glance: Glance, now: float) -> None:
+        """Render the state, if anything changed."""
+
+    @abstractmethod
+    def fail(self, error: Exception) -> None:
+        """Show why rendering failed."""
+
+    @abstractmethod
+    def _refresh(self) -> None:
+        """Render everything the next time, since something else is to be shown."""
+
+    def _glance(self) -> Glance:
+        """Read everything, now."""
+        (glance,) = self.manager.glance([self._request_since(dict.fromkeys(self._tables))])
+        return glance
+
+    def _current_view(self) -> View:
+        """Make a view of everything; once the widget or the manager is closed, return the last one."""
+        if self._closed:
+            return self._last_view
+        try:
+            return self._view(self._glance())
+        except FeedError:
+            return self._last_view
+
+    # --- where it is displayed, and the end ---
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is rendered no more."""
+        return self._closed
+
+    def close(self) -> None:
+        """Stop rendering, and leave a picture wherever it was displayed; closing again does nothing."""
+        if self._closed:
+            return
+        self._last_view = self._final_view()
+        self._closed = True
+        self._render_loop.remove(self)
+        if self._displays:
+            self._displays.replace(self._picture(self._last_view))
+        super().close()
+        close_children(self)
+
+    def _final_view(self) -> View:
+        try:
+            return self._current_view()
+        except Exception:
+            # It ends all the same, and so does the manager that may be closing.
+            logger.exception("a widget could not be drawn for the last time")
+            return self._last_view
+
+    def _ipython_display_(self, **_: object) -> None:
+        """Display it with a picture for those who cannot run it; of a closed one the picture alone."""
+        picture = self._picture(self._current_view())
+        widget = {} if self._closed else widget_bundle(cast("str", self.model_id))
+        self._displays.publish(widget | picture)
+
+
+class TokenWidget(ManagerWidget):
+    """A widget that shows one token, which may be changed while it is shown.
+
+    Args:
+        manager: whose token.
+        token_id: the token, by default the first that is watched.
+        rate: the most drawings a second.
+    """
+
+    def __init__(self, manager: Manager, token_id: str | None = None, *, rate: float = 10.0) -> None:
+        self._token_id = token_id or next(iter(manager.glance([Asked()])[0].labels), None)
+        super().__init__(manager, rate=rate)
+
+    @property
+    def token_id(self) -> str | None:
+        """The token that is shown; None until there is one."""
+        return self._token_id
+
+    @token_id.setter
+    def token_id(self, token_id: str | None) -> None:
+        self._token_id = token_id
+        self._refresh()
+
+    @property
+    def label(self) -> str:
+        """The question and the outcome."""
+        return str(self._last_view.get("label", ""))
+
+    def _chosen_token(self, glance: Glance) -> str:
+        """Return the token to show; the first that comes to be watched is shown with the next rendering."""
+        chosen = self._token_id
+        if chosen is None and glance.labels:
+            self.token_id = next(iter(glance.labels))
+        return chosen or ""
+
+    def _label_and_doubt(self, glance: Glance, token_id: str) -> tuple[str, str]:
+        """Return the label of a token, and why its book cannot be trusted ("" if it can)."""
+        if not token_id:
+            return "", _NOTHING
+        return glance.labels.get(token_id) or short_label(token_id), glance.doubt
+
+    def __repr__(self) -> str:
+        """Show kind and label in one line."""
+        return f"<{type(self).__name__} of {self.label or 'nothing yet'}{', closed' if self.closed else ''}>"
+
+
+def marks_of(glance: Glance) -> dict[str, Mark]:
+    """Return how far each table was read."""
+    return {table: news.mark for table, news in glance.news.items()}
+
+
+class DisplayHandle(Protocol):
+    """What IPython returns for something displayed."""
+
+    def update(self, obj: Bundle, *, raw: bool) -> None:
+        """Display something else in its place."""
+        ...
+
+
+class Displays:
+    """The places in a notebook where one object is displayed."""
+
+    def __init__(self) -> None:
+        self._handles: list[DisplayHandle] = []
+
+    def __bool__(self) -> bool:
+        """Check whether it is displayed anywhere; at the very end of the program nothing can be drawn any more."""
+        return bool(self._handles) and not sys.is_finalizing()
+
+    def publish(self, bundle: Bundle) -> None:
+        """Display it once more."""
+        from IPython.display import display  # pyright: ignore[reportUnknownVariableType]  # IPython is half typed
+
+        handle = display(bundle, raw=True, display_id=True)
+        if handle is not None:
+            self._handles.append(cast("DisplayHandle", handle))
+
+    def replace(self, bundle: Bundle) -> None:
+        """Leave something else wherever it is displayed."""
+        while self._handles:
+            self._handles.pop().update(bundle, raw=True)
+
+
+def png_bundle(png: bytes, text: str) -> Bundle:
+    """Bundle a picture with the words for those who see none."""
+    return {"image/png": b64encode(png).decode("ascii"), "text/plain": text}
+
+
+def widget_bundle(model_id: str) -> Bundle:
+    """Bundle a reference to a widget."""
+    view = {"version_major": 2, "version_minor": 0, "model_id": model_id}
+    return {"application/vnd.jupyter.widget-view+json": view}
+
+
+class Closable(Protocol):
+    """A widget within another, its layout or its style."""
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+def close_children(widget: object) -> None:
+    """Close everything in a widget, at any depth: all of it lives on in the kernel until it is closed.
+
+    A page that is loaded again asks for all that is open, and shows nothing at all if one part of that is closed.
+    """
+    for child in cast("tuple[Closable, ...]", getattr(widget, "children", ())):
+        child.close()
+        close_children(child)
+    for name in ("layout", "style"):
+        if (part := cast("Closable | None", getattr(widget, name, None))) is not None:
+            part.close()
