@@ -359,7 +359,11 @@ class Session:
     @property
     def patience(self) -> int:
         """How long data may stay away before that is doubted, in nanoseconds."""
-        return self._patience_ns()
+        if self.streams is not None and not any(key.startswith("price.crypto") for key in self._served()):
+            # Markets of equities and currencies close; an answer to a ping is all that comes then.
+            return _FOR_EVER_NS
+        busy = self.channel == "market" or any(not key.startswith("activity|") for key in self.wanted)
+        return self._timing.silence if busy else self._timing.calm
 
     @property
     def complete_until(self) -> int:
@@ -571,14 +575,7 @@ class Session:
         if self.channel == "market":
             self._todo.append(Witness(self.complete_until))
         elif self.channel in ("realtime", "prices"):
-            self._todo.append(Redial(f"no data for {self._patience_ns() / _S:.0f} s"))
-
-    def _patience_ns(self) -> int:
-        if self.streams is not None and not any(key.startswith("price.crypto") for key in self._served()):
-            # Markets of equities and currencies close; an answer to a ping is all that comes then.
-            return _FOR_EVER_NS
-        busy = self.channel == "market" or any(not key.startswith("activity|") for key in self.wanted)
-        return self._timing.silence if busy else self._timing.calm
+            self._todo.append(Redial(f"no data for {self.patience / _S:.0f} s"))
 
     def _served(self) -> list[str]:
         refused = {} if self.streams is None else self.streams.refused
