@@ -183,9 +183,7 @@ class Session:
         self._ticked = 0
         self._asked = 0
         self._data = 0
-        self._useful = False
-        self._answered = False
-        self._had_data = False
+        self._useful = self._answered = self._had_data = False
         self._newest: Event | None = None
         # How long after the venue's time of it what told that last had come, and what did before.
         self._way, self._ways = 0, deque[int](maxlen=_WAYS)
