@@ -390,3 +390,55 @@ def test_a_replay_of_the_recording_finds_the_same_gaps(lines: Lines, tmp_path: P
         assert replay.digest() == night.digest()
         assert replay.gaps.height > 0
     assert not night.quality().ok
+
+
+# --- what a note says beside its word ---
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ({"type": "lifecycle", "state": "closed"}, "disconnect"),
+        ({"type": "lifecycle", "phase": "reconnecting"}, "disconnect"),
+        ({"type": "status", "state": "disconnected"}, "disconnect"),
+        ({"type": "status", "status": "dropped"}, "disconnect"),
+        ({"type": "log", "level": "ERROR", "message": "the queue is full"}, "malformed"),
+        ({"level": "error", "msg": "connection reset"}, "malformed"),
+    ],
+    ids=str,
+)
+def test_a_note_whose_state_or_level_tells_of_a_loss_is_a_gap(said: dict[str, str], cause: str, tmp_path: Path) -> None:
+    assert imported(tmp_path, at(sound(), 5, {"recv_ns": (START + 450) * _MS} | said)) == 1
+
+    assert gaps(tmp_path)[0][0] == cause
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"type": "status", "state": "connected"},
+        {"type": "lifecycle", "state": "running"},
+        {"type": "log", "level": "info", "message": "all is well"},
+        {"type": "heartbeat", "status": "ok"},
+        {"type": "summary", "status": "closed"},
+    ],
+    ids=str,
+)
+def test_a_note_that_tells_that_all_is_well_is_no_gap(said: dict[str, str], tmp_path: Path) -> None:
+    assert imported(tmp_path, at(sound(), 5, {"recv_ns": (START + 450) * _MS} | said)) == 0
+
+    assert gaps(tmp_path) == []
+
+
+def test_frames_with_a_level_of_the_log_are_frames(tmp_path: Path) -> None:
+    assert imported(tmp_path, [line | {"level": "error", "status": "closed"} for line in sound()]) == 0
+
+    assert state(tmp_path) == "verified"
+
+
+def test_a_line_that_was_written_twice_does_not_hide_a_jump(tmp_path: Path) -> None:
+    lines = numbered(sound())
+
+    assert imported(tmp_path, [*lines[:3], lines[2], *lines[3:8], *lines[9:]]) == 1
+
+    assert [gap[:2] for gap in gaps(tmp_path)] == [("disk", "1")]

@@ -154,3 +154,23 @@ def test_a_book_that_was_doubted_when_its_market_was_resolved_is_gone() -> None:
     assert night.token().state == "none"
     assert night.gaps()[-1][3] == 950
     assert _recorded(night, 1500).quality == "stale"
+
+
+def test_what_could_not_be_proved_before_a_new_connection_is_not_forgotten() -> None:
+    night, venue = Night(), Venue()
+    _unproved(night, venue, _a_part_that_ends_after_a_proof)
+    night.frame(1000, venue.change("bid", "0.43", "6", 1000, hash=""))
+    night.close(1500, 1)
+    night.open(1600, 2, ["1"], old=1)
+    night.frame(1700, venue.opening(""), conn=2)
+    night.tick(2900)
+    live = night.token().state
+    night.end(4000)
+
+    assert (live, _recorded(night, 2899).quality) == ("unverifiable", "unverifiable")
+
+
+def _a_part_that_ends_after_a_proof(night: Night, venue: Venue) -> None:
+    night.frame(450, venue.change("bid", "0.43", "7", 450))
+    night.note(500, "cut", b"", 0)
+    night.records += night.journal.keyframes(now(500))

@@ -205,6 +205,19 @@ def _record_again(folder: Path) -> None:
     with_no_merging.close()
 
 
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_start_that_records_nothing_does_not_hide_what_is_missing(noted: bool, folder: Path) -> None:  # noqa: FBT001
+    _spoil(folder, _segment(4, removed=True))
+    _spoil(folder, _segment(3, removed=True, noted=noted))
+    last = read_manifest(folder).of("raw")[-1].last_time
+
+    recorder = Recorder(folder, rebuild=rebuild, options=fast(merge_files=0))
+    recorder.close()
+
+    assert recorder.last_recv == last
+    assert any("not listed" in finding.what for finding in pm.open_recording(folder).verify().findings)
+
+
 def test_an_entry_that_is_listed_twice_counts_once(folder: Path) -> None:
     rows = pm.open_recording(folder).scan("book_deltas").collect()
 

@@ -55,6 +55,9 @@ _CONNECTIONS = ("conn", "connection", "conn_id", "connection_id", "connection_nu
 _EPOCHS = ("connection_epoch", "conn_epoch", "epoch_id")
 _SESSIONS = ("session_id", "session", "observer_session_id", "run_id")
 _WORDS = ("type", "event", "kind", "record", "record_type", "eventType", "entry_type", "op", "action", "lifecycle", "t")
+# What says how a note is meant whose word does not.
+_STATES = ("state", "status", "phase", "new_state", "connection_state", "conn_state", "ws_state")
+_LEVELS = ("level", "severity", "log_level", "levelname")
 _DIRECTIONS = ("direction", "dir", "flow")
 _CHANNELS = ("channel", "stream")
 # The numbers that a recorder gives to its lines.
@@ -122,6 +125,8 @@ class KeyRoles(msgspec.Struct, frozen=True):
     epochs: tuple[str, ...]
     sessions: tuple[str, ...]
     words: tuple[str, ...]
+    states: tuple[str, ...]
+    levels: tuple[str, ...]
     directions: tuple[str, ...]
     channels: tuple[str, ...]
     counters: tuple[str, ...]
@@ -145,6 +150,8 @@ def roles_of(keys: tuple[str, ...]) -> KeyRoles:
         epochs=_named(whole, _EPOCHS),
         sessions=_named(whole, _SESSIONS),
         words=_named(whole, _WORDS),
+        states=_named(whole, _STATES),
+        levels=_named(whole, _LEVELS),
         directions=_named(whole, _DIRECTIONS),
         channels=_named(whole, _CHANNELS),
         counters=_named(whole, _COUNTERS),

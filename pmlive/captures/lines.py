@@ -76,6 +76,7 @@ _PERHAPS_OTHERS = (
     | {"rotate", "rotated", "config", "warning"}
 )
 _FAILED = {"error", "exception"}
+_FAILED_LEVELS = {"error", "critical", "fatal", "panic", "emergency", "alert"}
 _RESTARTED = {"sessionstart", "sessionend", "start", "started", "stop", "stopped", "shutdown"}
 _NOTE_WORDS: tuple[tuple[Note, set[str]], ...] = (
     ("sent", _SENT),
@@ -89,6 +90,14 @@ _ALL_NOTE_WORDS: tuple[tuple[Note, set[str]], ...] = (
     ("failed", _FAILED),
     ("restarted", _RESTARTED),
     ("note", _PERHAPS_OTHERS),
+)
+# Words of notes that tell what the connection is by a state. That it is open may be told again and again.
+_OF_A_STATE = {"lifecycle", "status", "connection"}
+_STATE_NOTES: tuple[tuple[Note, set[str]], ...] = (
+    ("closed", _CLOSED),
+    ("lost", _LOST),
+    ("failed", _FAILED),
+    ("restarted", _RESTARTED),
 )
 _prefixed = re.compile(rb"(?:\[" + _TIME + rb"\]|" + _TIME + rb"(?=[\s,;|:]))[\s,;|:]*", re.IGNORECASE).match
 # What a log writes between the time and the frame: levels, names, arrows.
@@ -386,16 +395,34 @@ def _is_data(events: list[Event]) -> bool:
 
 def _note_of(fields: Fields, keys: KeyRoles) -> Note:
     """Return what an object says about the connection or the recorder, if anything."""
-    said = {_not_letters.sub("", text_of(bytes(fields[key])).lower()) for key in keys.words}
     directions = {text_of(bytes(fields[key])).lower() for key in keys.directions}
     if directions & (_SENT | {"client"}):
         return "sent"
-    if said:
-        table = _NOTE_WORDS if _wire.has_own_keys(fields) else _ALL_NOTE_WORDS
-        for note, words in table:
-            if said & words:
-                return note
-    return "sent" if _wire.is_subscription(fields) else ""
+    is_ours = not _wire.has_own_keys(fields)
+    words = _words_under(fields, keys.words)
+    note = _meaning(words, _ALL_NOTE_WORDS if is_ours else _NOTE_WORDS)
+    if note in ("", "note") and is_ours:
+        note = _detail_of(fields, keys, words) or note
+    return "sent" if not note and _wire.is_subscription(fields) else note
+
+
+def _detail_of(fields: Fields, keys: KeyRoles, words: set[str]) -> Note:
+    """Return what a note says of a state, or by its level, where its word says nothing of loss."""
+    state = _meaning(_words_under(fields, keys.states), _STATE_NOTES)
+    if state and words & _OF_A_STATE:
+        return state
+    return "failed" if _words_under(fields, keys.levels) & _FAILED_LEVELS else ""
+
+
+def _words_under(fields: Fields, keys: tuple[str, ...]) -> set[str]:
+    return {_not_letters.sub("", text_of(bytes(fields[key])).lower()) for key in keys}
+
+
+def _meaning(said: set[str], table: tuple[tuple[Note, set[str]], ...]) -> Note:
+    for note, words in table:
+        if said & words:
+            return note
+    return ""
 
 
 def _is_header(fields: Fields) -> bool:

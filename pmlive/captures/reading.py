@@ -268,8 +268,9 @@ class LineNumbers(msgspec.Struct):
         step = 1 if self.last is None else number - self.last
         self.last = number
         self.ones += step == 1
-        self.jumps += step > 1
-        self.is_odd = self.is_odd or (step < 1 and number > 1)
+        # A line that was written twice is as rare as one that is missing.
+        self.jumps += step > 1 or (step == 0 and number > 1)
+        self.is_odd = self.is_odd or (step < 0 and number > 1)
         return max(0, step - 1)
 
     @property

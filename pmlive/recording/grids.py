@@ -206,9 +206,12 @@ class _Stream:
         self._grid = grid
         first, last = int(grid.starts[0]), int(grid.lasts[-1])
         events = list(_beginnings(timeline.events, first, last))
-        since = min([first, *(event.recv for event in events[:1])])
+        # Keyframes say what was known of hashes until then; of what came since, every change has to be asked.
+        keyframes = known.window(first).since
+        times = [first, *(event.recv for event in events[:1])]
+        since = None if keyframes is None else min(keyframes, *times)
         self._changes = changes_of(known.contents, timeline.token_id, since, last)
-        self._proof = proof_history(known.contents, timeline.token_id, self._changes, since=None, until=last)
+        self._proof = proof_history(known.contents, timeline.token_id, self._changes, since=since, until=last)
         parts = list(_parts(known, events, self._changes))
         self._resets = Resets(_starts([part.height for part in parts]), np.zeros(len(parts), dtype=np.int64))
         self._rows = pl.concat(parts) if parts else _EMPTY

@@ -156,14 +156,22 @@ def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[
 
 
 def _corrected(folder: Path, manifest: Manifest) -> Manifest:
-    """Return a manifest that says of the last record what its files and the log say."""
-    frames, log = manifest.of(RAW), min(unsealed_segments(folder, manifest), default=manifest.sealed + 1)
+    """Return a manifest that says of segments and numbers what its files and the log say.
+
+    When the last record came is left as it is until another is sealed: it may be all that tells of what is not listed.
+    """
+    log = min(unsealed_segments(folder, manifest), default=manifest.sealed + 1)
     sealed = manifest.sealed if log > manifest.sealed else log - 1
-    last_recv = manifest.last_recv
-    if frames and last_recv is not None and not frames[-1].first_time <= last_recv <= frames[-1].last_time:
-        last_recv = frames[-1].last_time
     next_seq = max([manifest.next_seq, *(file.last_seq + 1 for file in manifest.files)])
-    return msgspec.structs.replace(manifest, sealed=sealed, next_seq=next_seq, last_recv=last_recv)
+    return msgspec.structs.replace(manifest, sealed=sealed, next_seq=next_seq)
+
+
+def _last_recv(manifest: Manifest) -> int | None:
+    """Return when the last sealed record came, as the files say where the manifest denies it."""
+    frames, last_recv = manifest.of(RAW), manifest.last_recv
+    if frames and last_recv is not None and not frames[-1].first_time <= last_recv <= frames[-1].last_time:
+        return frames[-1].last_time
+    return last_recv
 
 
 def _check(folder: Path) -> Manifest | None:
@@ -233,7 +241,7 @@ def _recover(context: SealContext, lock: disk.FolderLock) -> OpenedFolder:
         recovery=recovery,
         waiting=waiting,
         next_seq=max([last.next_seq, *(block.last_seq + _SPARE_NUMBERS for block in blocks)]),
-        earlier=_earlier(context.folder, last, waiting, blocks[-1].last_recv if blocks else last.last_recv),
+        earlier=_earlier(context.folder, last, waiting, blocks[-1].last_recv if blocks else _last_recv(last)),
         next_segment=max([last.sealed, *(segment.number for segment in waiting)]) + 1,
     )
 
