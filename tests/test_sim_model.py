@@ -14,8 +14,12 @@ from pmlive.integrity import Facts, book_hash
 from pmlive.sim import HOSTILE_TITLE, SimulatedVenue, write_script
 from pmlive.sim._exchange import MarketModel  # pyright: ignore[reportPrivateUsage]
 from pmlive.sim._faults import FaultKind, Faults, MessageFaults  # pyright: ignore[reportPrivateUsage]
-from pmlive.sim._markets import Market, markets, rolling_market  # pyright: ignore[reportPrivateUsage]
-from pmlive.sim._order_book import MarketMessage  # pyright: ignore[reportPrivateUsage]
+from pmlive.sim._markets import (  # pyright: ignore[reportPrivateUsage]
+    Market,
+    MarketMessage,  # pyright: ignore[reportPrivateUsage]
+    markets,
+    rolling_market,
+)
 
 seeds = st.integers(0, 10_000)
 depths = st.integers(1, 60)

@@ -13,9 +13,9 @@ import msgspec
 from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
+from pmlive.sim._exchange import GroundTruth
 from pmlive.sim._faults import FaultChannel, Faults, MessageFaults
-from pmlive.sim._ground_truth import GroundTruth
-from pmlive.sim._order_book import MarketMessage
+from pmlive.sim._markets import MarketMessage
 
 __all__ = ["Connection", "Dial", "Hub", "Limits", "Pace", "SocketClient", "Spawn", "paced", "text_frame"]
 

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from pmlive.sim._order_book import MarketMessage
+from pmlive.sim._markets import MarketMessage
 
 __all__ = ["MESSAGE_FAULTS", "Fault", "FaultChannel", "FaultKind", "Faults", "MessageFaults"]
 

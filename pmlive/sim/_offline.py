@@ -9,8 +9,7 @@ import msgspec
 
 from pmlive.sim._exchange import MarketModel
 from pmlive.sim._faults import Fault, FaultKind, Faults, MessageFaults
-from pmlive.sim._markets import Market, markets
-from pmlive.sim._order_book import MarketMessage
+from pmlive.sim._markets import Market, MarketMessage, markets
 
 __all__ = ["Script", "Tape", "write_script"]
 

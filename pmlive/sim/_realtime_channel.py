@@ -9,9 +9,8 @@ import msgspec
 
 from pmlive.sim._connections import Hub, SocketClient
 from pmlive.sim._exchange import Exchange
-from pmlive.sim._markets import Market
-from pmlive.sim._order_book import MarketMessage
-from pmlive.sim._reference_prices import PricePoint, ReferencePrices, asset_of
+from pmlive.sim._markets import Market, MarketMessage
+from pmlive.sim._prices import PricePoint, ReferencePrices, asset_of
 
 __all__ = ["RealtimeChannel"]
 

@@ -16,17 +16,23 @@ from websockets.http11 import Request as Handshake
 from websockets.http11 import Response
 from websockets.protocol import State
 
+from pmlive.sim._clob_channels import MarketChannel, UserChannel
 from pmlive.sim._connections import Dial, Hub, paced
 from pmlive.sim._exchange import Exchange
 from pmlive.sim._faults import Fault, FaultChannel
-from pmlive.sim._http import HttpRequest, HttpResponse, HttpServer, json_response, reason_phrase, stop_accepting
-from pmlive.sim._market_channel import MarketChannel
 from pmlive.sim._offline import Script
-from pmlive.sim._prices_channel import PricesChannel
+from pmlive.sim._prices import PricesChannel, ReferencePrices
 from pmlive.sim._realtime_channel import RealtimeChannel
-from pmlive.sim._reference_prices import ReferencePrices
-from pmlive.sim._rest import ClobApi, GammaApi
-from pmlive.sim._user_channel import UserChannel
+from pmlive.sim._rest import (
+    ClobApi,
+    GammaApi,
+    HttpRequest,
+    HttpResponse,
+    HttpServer,
+    json_response,
+    reason_phrase,
+    stop_accepting,
+)
 
 __all__ = ["Urls", "VenueServer"]
 

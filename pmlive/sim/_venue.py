@@ -7,14 +7,13 @@ from collections.abc import Callable
 from typing import Self
 
 from pmlive.loop_thread import Service
+from pmlive.sim._clob_channels import CREDENTIALS, Credentials, OrderStory
 from pmlive.sim._connections import Connection, Dial, Hub, Limits, SocketClient
-from pmlive.sim._exchange import Exchange
+from pmlive.sim._exchange import Change, Exchange, GroundTruth, History
 from pmlive.sim._faults import Fault, FaultChannel, FaultKind, Faults, MessageFaults
-from pmlive.sim._ground_truth import Change, GroundTruth, History
 from pmlive.sim._markets import Market, as_protocol_v2, markets
 from pmlive.sim._offline import Script, write_script
 from pmlive.sim._server import Urls, VenueServer
-from pmlive.sim._user_channel import CREDENTIALS, Credentials, OrderStory
 
 __all__ = ["SimulatedVenue"]
 
