@@ -28,7 +28,7 @@ from pmlive.captures.reading import (
 )
 from pmlive.errors import StoreError
 from pmlive.events import Cause, Channel, Control, Event, Gap, Malformed, Unknown
-from pmlive.export.atomic import new_folder
+from pmlive.export.output import new_folder
 from pmlive.markets import Market, described
 from pmlive.pipeline import Pipeline, Token
 from pmlive.pipeline.journal import Journal, rebuild

@@ -1,7 +1,7 @@
 """Recordings for other tools: arrays for hftbacktest, CSV files, a DuckDB database."""
 
 from pmlive.export.hftbacktest import to_hftbacktest
-from pmlive.export.report import Exported, ExportedFile, ExportedToken, SkippedToken
+from pmlive.export.output import Exported, ExportedFile, ExportedToken, SkippedToken
 from pmlive.export.tabular import to_csv, to_duckdb
 
 __all__ = [

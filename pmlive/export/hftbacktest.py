@@ -22,8 +22,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pmlive.errors import StoreError
-from pmlive.export.atomic import new_folder
-from pmlive.export.report import Exported, ExportedFile, ExportedToken, SkippedToken, missing_files, unsealed_bytes
+from pmlive.export.output import (
+    Exported,
+    ExportedFile,
+    ExportedToken,
+    SkippedToken,
+    missing_files,
+    new_folder,
+    unsealed_bytes,
+)
 from pmlive.gaps import GapIndex
 from pmlive.recording.index import IndexCache
 from pmlive.recording.trust import let_go

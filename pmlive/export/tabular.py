@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pmlive.errors import StoreError
-from pmlive.export.atomic import new_file, new_folder
-from pmlive.export.report import Exported, ExportedFile, missing_files, unsealed_bytes
+from pmlive.export.output import Exported, ExportedFile, missing_files, new_file, new_folder, unsealed_bytes
 from pmlive.store import read_manifest, scan
 from pmlive.tables import SCHEMAS, STORED
 
