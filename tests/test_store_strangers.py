@@ -137,7 +137,7 @@ def _recorded(folder: Path, given: Iterable[Record]) -> None:
 def _record(folder: Path, _out: Path) -> int:
     with suppress(StoreError):
         recorder = Recorder(folder, rebuild=rebuild, options=fast(patience=0.1))
-        recorder.log(next(records(pm.sample())))
+        recorder.log(msgspec.structs.replace(next(records(pm.sample())), seq=recorder.next_seq))
         recorder.close()
     return 0
 

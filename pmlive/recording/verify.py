@@ -219,8 +219,12 @@ def _listing(contents: Contents) -> Iterator[Finding]:
     """Compare the manifest with what was sealed and what is there."""
     for part in contents.missing:
         yield Finding(where=f"{MANIFEST}, {utc(part.started)}", what=part.detail, advice=_LIST)
-    for path in unlisted_files(contents.folder):
-        yield Finding(where=path, what=f"{MANIFEST} does not list it", advice=_UNLISTED)
+    try:
+        unlisted = unlisted_files(contents.folder)
+    except StoreError as error:
+        yield Finding(where=str(contents.folder), what=str(error), advice="then verify again")
+    else:
+        yield from (Finding(where=path, what=f"{MANIFEST} does not list it", advice=_UNLISTED) for path in unlisted)
     for what in contradictions(contents.manifest):
         yield Finding(where=MANIFEST, what=what, advice=_LIST)
     for segment in contents.unsealed:
