@@ -51,6 +51,12 @@ def _a_part_that_ends_before_a_wrong_hash_can_be_explained(night: Night, venue: 
     night.records += night.journal.keyframes(now(501))
 
 
+def _followed_anew_with_a_book_without_a_hash(night: Night, venue: Venue) -> None:
+    night.note(450, "unsubscribe", ["1"])
+    night.note(480, "subscribe", ["1"])
+    night.frame(500, venue.opening(""))
+
+
 def _unproved(night: Night, venue: Venue, case: Callable[[Night, Venue], None]) -> None:
     night.open(0, 1, ["1"])
     night.frame(10, venue.opening())
@@ -86,6 +92,7 @@ def _recorded(night: Night, at: float) -> RecordedBook:
         _a_whole_book_without_a_hash,
         _a_new_connection_whose_book_has_a_wrong_hash,
         _a_part_that_ends_before_a_wrong_hash_can_be_explained,
+        _followed_anew_with_a_book_without_a_hash,
     ],
 )
 def test_what_cannot_be_proved_is_unverifiable_until_a_hash_fits(case: Callable[[Night, Venue], None]) -> None:

@@ -187,7 +187,7 @@ def made(contents: Contents, timeline: Timeline, since: int | None, time: int) -
     changes = changes_of(contents, timeline.token_id, since, time)
     base = base_row(contents, event)
     applied = put_on(changes, event)
-    proof = proof_history(contents, timeline.token_id, changes, since=since, until=time)
+    proof = proof_history(contents, timeline, changes, since=since, until=time)
     quality, why, proved = told(timeline, proof, time)
     newest = cast("int | None", applied.select(pl.col("ts_event").max().dt.epoch("ns")).item())
     last = cast("int | None", applied.select(pl.col("ts_recv").max().dt.epoch("ns")).item())

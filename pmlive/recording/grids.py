@@ -211,7 +211,7 @@ class _Stream:
         times = [first, *(event.recv for event in events[:1])]
         since = None if keyframes is None else min(keyframes, *times)
         self._changes = changes_of(known.contents, timeline.token_id, since, last)
-        self._proof = proof_history(known.contents, timeline.token_id, self._changes, since=since, until=last)
+        self._proof = proof_history(known.contents, timeline, self._changes, since=since, until=last)
         parts = list(_parts(known, events, self._changes))
         self._resets = Resets(_starts([part.height for part in parts]), np.zeros(len(parts), dtype=np.int64))
         self._rows = pl.concat(parts) if parts else _EMPTY

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pmlive.recording.contents import Contents, collect
+from pmlive.recording.trust import Timeline
 
 __all__ = ["MINUTE", "ProofHistory", "proof_history"]
 
@@ -33,7 +34,7 @@ class ProofHistory(msgspec.Struct, frozen=True):
 
 
 def proof_history(
-    contents: Contents, token_id: str, changes: pl.DataFrame, *, since: int | None, until: int
+    contents: Contents, timeline: Timeline, changes: pl.DataFrame, *, since: int | None, until: int
 ) -> ProofHistory:
     """Find out what is known of the hashes of a token's books between two times, both included.
 
@@ -42,18 +43,20 @@ def proof_history(
 
     Args:
         contents: what the recording holds.
-        token_id: the token.
+        timeline: the token, and when it was let go: one that is followed anew has nothing proved.
         changes: its rows of ``book_deltas`` between these times.
         since: nanoseconds since 1970; None for the beginning.
         until: nanoseconds since 1970.
     """
-    keyframes = _keyframes(contents, token_id, since, until)
-    minutes = _minutes(contents, token_id, since, until)
+    keyframes = _keyframes(contents, timeline.token_id, since, until)
+    minutes = _minutes(contents, timeline.token_id, since, until)
+    gone = [event.recv for event in timeline.events if event.kind in ("absent", "restart", "let go")]
+    anew = pl.DataFrame({"time": gone, "fits": [False] * len(gone)}, schema={"time": pl.Int64, "fits": pl.Boolean})
     times = keyframes["time"].to_numpy()
     # Keyframes say what was known then: a minute in which some were written says nothing more.
     before = np.searchsorted(times, minutes["time"].to_numpy() - MINUTE, side="right")
     alone = minutes.filter(pl.Series(before == np.searchsorted(times, minutes["time"].to_numpy(), side="right")))
-    whole = pl.concat([_states(changes), keyframes, alone]).filter(pl.col("time") <= until).sort("time", "fits")
+    whole = pl.concat([_states(changes), keyframes, alone, anew]).filter(pl.col("time") <= until).sort("time", "fits")
     return ProofHistory(whole["time"].to_numpy(), whole["fits"].to_numpy())
 
 
