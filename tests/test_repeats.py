@@ -309,7 +309,7 @@ def test_messages_that_are_all_said_twice_make_the_tables_of_those_said_once(see
     assert counted == copies
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(0, 29))
 def test_a_repeat_is_known_in_a_part_that_is_read_alone(seed: int, steps: int, cut: int) -> None:
     night, _, marks = _told(seed, steps, doubled=True, cut=min(cut, steps - 1))

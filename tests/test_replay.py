@@ -66,7 +66,7 @@ def books_of(replay: Manager, token_ids: list[str]) -> dict[str, object]:
 # --- replay equals live ---
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(seed=seeds, killed=st.booleans())
 def test_live_and_replay_and_the_replay_of_a_replay_have_one_digest(
     tmp_path_factory: pytest.TempPathFactory, seed: int, *, killed: bool
