@@ -112,9 +112,9 @@ def test_nothing_is_sent_to_a_chart_that_is_scrolled_away(notebook: Notebook) ->
     notebook.page.evaluate(scroll, 100_000)
 
     def stands() -> bool:
-        before = notebook.given("dash.price._line.number")
+        before = notebook.given("dash.price._channel.number")
         notebook.page.wait_for_timeout(1500)
-        return notebook.given("dash.price._line.number") == before
+        return notebook.given("dash.price._channel.number") == before
 
     notebook.until(stands, "that nothing is sent any more")
     notebook.page.evaluate(scroll, 0)
