@@ -359,6 +359,20 @@ def test_what_is_harmless_leaves_a_capture_whole(lines: Lines, tmp_path: Path) -
     assert gaps(tmp_path) == []
 
 
+@pytest.mark.parametrize("row", [0, _LINES // 2, _LINES - 1])
+def test_a_table_that_ends_within_a_row_is_a_gap(row: int, tmp_path: Path) -> None:
+    """A quoted cell that never ends takes all rows after it."""
+    lines = sound()
+    cells = [(line["recv_ns"], str(line["raw"]).replace('"', '""')) for line in lines]
+    rows = [f'{at},"{frame}"' if index != row else f'{at},"{frame}' for index, (at, frame) in enumerate(cells)]
+    (tmp_path / "first.csv").write_text("recv_ns,frame\n" + "\n".join(f'{at},"{frame}"' for at, frame in cells[:1]))
+    (tmp_path / "torn.csv").write_text("recv_ns,frame\n" + "\n".join(rows))
+
+    paths = [str(tmp_path / name) for name in ("first.csv", "torn.csv")]
+    assert main(["import", *paths, "--out", str(tmp_path / "tape")]) == 1
+    assert {cause for cause, *_ in gaps(tmp_path)} == {"disk"}
+
+
 def test_an_empty_file_among_others_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert imported(tmp_path, sound(), []) == 1
 

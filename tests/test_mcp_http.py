@@ -82,7 +82,7 @@ def test_it_can_be_closed_and_served_anew_and_ends_with_the_manager() -> None:
 def test_a_port_that_is_taken_is_told() -> None:
     with notebook() as manager, socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(OSError, match=f"port {port} cannot be had"):
+        with pytest.raises(OSError, match=f"port {port} is not available"):
             manager.serve_mcp(port)
 
 

@@ -114,6 +114,17 @@ def test_what_cannot_be_proved_is_unverifiable_until_a_hash_fits(case: Callable[
     assert (again, _recorded(night, 1499).quality) == ("verified", "verified")
 
 
+def test_the_counts_of_a_minute_prove_no_book_of_a_token_that_was_followed_anew_in_it() -> None:
+    night, venue = Night(), Venue()
+    _unproved(night, venue, _followed_anew_with_a_book_without_a_hash)
+    night.tick(65_000)
+    live = night.token().state
+    night.end(130_000)
+
+    assert (live, _recorded(night, 64_999).quality) == ("unverifiable", "unverifiable")
+    assert _recorded(night, 125_000).quality == "unverifiable"
+
+
 def test_a_change_that_was_lost_while_no_hash_came_is_in_no_verified_book() -> None:
     night, venue = Night(), Venue()
     _unproved(night, venue, _no_hash_and_a_lost_change)

@@ -11,12 +11,14 @@ import msgspec
 import pytest
 from storing import fast
 from support.taping import TOKENS, Tape, told
+from zstandard import ZstdCompressor
 
 import pmlive as pm
 from pmlive.pipeline.journal import rebuild
 from pmlive.recording import info
 from pmlive.records import Kind
 from pmlive.store import Manifest, Recorder, compact, read_manifest, records, repair
+from pmlive.store.log import encode_block, read_segment
 from pmlive.store.manifest import SealedSegment
 from pmlive.store.reader import missing
 from pmlive.store.unlisted import unlisted_files
@@ -344,6 +346,64 @@ def test_what_an_interrupted_sealing_left_is_made_again(left: Path) -> None:
 
     assert len(_contents(left)) == len(before)
     assert pm.open_recording(left).verify().ok
+
+
+def test_a_run_after_an_older_manifest_was_put_back_removes_nothing_though_it_was_killed(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Its segments and records have the numbers of those that are not listed any more."""
+    before = _contents(folder)
+    _spoil(folder, _older)
+
+    recorder = Recorder(folder, rebuild=rebuild, options=fast(merge_files=0))
+    for number, record in enumerate(records(pm.sample())):
+        recorder.log(msgspec.structs.replace(record, seq=recorder.next_seq + 10 * number))
+    assert recorder.flush(10)
+    killed = Path(shutil.copytree(folder, tmp_path / "killed", ignore=shutil.ignore_patterns(".lock")))
+    recorder.close()
+    _record_again(killed)
+
+    assert before.items() <= _contents(killed).items()
+    assert not pm.open_recording(killed).verify().ok
+
+
+def test_sealed_files_are_kept_where_the_middle_of_the_log_is_gone(left: Path) -> None:
+    path = left / "wal/000003.wal"
+    logged = list(read_segment([path.read_bytes()], since=0).records())
+    third = len(logged) // 3
+    parts = logged[:third], logged[third : 2 * third], logged[2 * third :]
+    blocks = [encode_block(part, number=at, compressor=ZstdCompressor()) for at, part in enumerate(parts)]
+    path.write_bytes(b"".join(blocks))
+    older = read_manifest(left)
+    _record_again(left)
+    before = _contents(left)
+    (left / "manifest.json").write_bytes(_encoded(older))
+    path.write_bytes(blocks[0] + blocks[2])
+
+    _record_again(left)
+
+    assert before.items() <= _contents(left).items()
+
+
+@pytest.mark.parametrize("spoil", ["not listed", "damaged"])
+def test_a_merged_file_is_kept_unless_all_of_its_inputs_are_there(spoil: str, folder: Path) -> None:
+    older, inputs = read_manifest(folder), _contents(folder)
+    compact(folder, grace=0)
+    merged = {name: data for name, data in _contents(folder).items() if name not in inputs}
+    for name, data in inputs.items():
+        (folder / name).write_bytes(data)
+    middle = older.of("book_deltas")[1]
+    if spoil == "not listed":
+        older = older.without([middle])
+    else:
+        (folder / middle.path).write_bytes(b"damaged")
+    (folder / "manifest.json").write_bytes(_encoded(older))
+
+    _record_again(folder)
+
+    kept = [name for name in merged if name.startswith("book_deltas")]
+    assert kept
+    assert {name: merged[name] for name in kept}.items() <= _contents(folder).items()
 
 
 def _encoded(manifest: Manifest) -> bytes:

@@ -106,6 +106,14 @@ def test_text_of_strangers_is_text_and_no_markup(page: str) -> None:
     assert HOSTILE in read.text
 
 
+_TITLES = {"ladder": "Ladder", "stale ladder": "Ladder", "tape": "Trades", "status": "Status", "recording": "Recording"}
+
+
+@pytest.mark.parametrize("name", _TITLES)
+def test_a_table_begins_with_its_title(name: str) -> None:
+    assert Reader(PAGES[name]).text.strip().startswith(_TITLES[name])
+
+
 def test_a_ladder_shows_asks_above_bids_around_the_middle() -> None:
     text = Reader(PAGES["ladder"]).text
 

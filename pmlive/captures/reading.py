@@ -177,7 +177,7 @@ def _venue_time(events: Iterable[Event]) -> int | None:
 def _read(path: Path, reading: ReadOptions) -> Iterator[_Numbered]:
     """Yield the lines that are not empty, and what is wrong with the file where it is."""
     try:
-        torn = 0
+        number = torn = 0
         for number, piece in _document(read_pieces(path, reading.naming, reading.max_bytes)):
             if isinstance(piece, Defect):
                 more = f"; {torn:,} bytes of a line that was torn off are not used" if torn else ""
@@ -189,6 +189,9 @@ def _read(path: Path, reading: ReadOptions) -> Iterator[_Numbered]:
                 yield from [] if torn else [_Numbered(number, line)]
             elif piece.strip():
                 yield from (_Numbered(number, line) for line in _lines(piece, reading))
+        if torn:
+            damaged = f"{path.name}, line {number:,}: it ends within a row; {torn:,} bytes are not used"
+            yield _Numbered(number, damaged=damaged)
     except OSError as error:
         raise _unreadable(path, error) from error
 

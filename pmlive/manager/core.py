@@ -381,7 +381,7 @@ class Manager:
 
         Raises:
             ImportError: the extra ``pmlive[mcp]`` is not installed.
-            OSError: the port cannot be had.
+            OSError: the port is not available.
             ValueError: the manager is served already, at another port, or without what is the user's own.
         """
         serve = cast("Callable[..., McpEndpoint]", import_module("pmlive.mcp").serve)

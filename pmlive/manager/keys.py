@@ -148,7 +148,7 @@ def price_keys(symbols: Iterable[str], provider: str | None = None) -> list[str]
     fixed = [key.partition("|")[2] for key in keys if not key.startswith("price.equity")]
     if fixed:
         raise ValueError(
-            f"provider= is for equities, currencies and metals; {', '.join(map(repr, fixed))} is had from one alone"
+            f"provider= is for equities, currencies and metals; {', '.join(map(repr, fixed))} has a single provider"
         )
     return [f"{key}|{provider}" for key in keys]
 
@@ -187,7 +187,9 @@ def _spot(name: str) -> str:
 
 def _average(symbol: str, name: str, window: str) -> str:
     if f"@{window}" != _AVERAGE:
-        raise ValueError(f"{symbol[:100]!r} is no average that there is; all are over 60 s, as 'btcusd{_AVERAGE}'")
+        raise ValueError(
+            f"{symbol[:100]!r} is no average that the venue has; averages are over 60 s, such as 'btcusd{_AVERAGE}'"
+        )
     if name in _CRYPTO_AVERAGES:
         return "price.crypto.twap"
     if name in _CURRENCY_AVERAGES:

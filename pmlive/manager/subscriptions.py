@@ -453,11 +453,11 @@ class News:
         self._due = 0.0
 
     def add(self, consumer: Consumer) -> None:
-        """Let one more hear."""
+        """Add a listener."""
         self._consumers = (*self._consumers, consumer)
 
     def remove(self, consumer: Consumer) -> None:
-        """Let one hear no more; again does nothing."""
+        """Remove a listener; do nothing if it is removed already."""
         self._consumers = tuple(one for one in self._consumers if one is not consumer)
         consumer.mailbox.close()
         if not self._consumers:
@@ -474,7 +474,7 @@ class News:
     def rows(
         self, subscriptions: Iterable[Subscription], frames: Mapping[str, pl.DataFrame], labels: Mapping[str, str]
     ) -> None:
-        """Tell what subscriptions get, which of prices and books is the newest row of each token in its time."""
+        """Hand new rows to subscriptions; of prices and books the newest of each token, when it is due."""
         at_once = dict(frames)
         for table in NEWEST & at_once.keys():
             self._waiting.setdefault(table, []).append(at_once.pop(table))

@@ -341,7 +341,7 @@ def _token_id(value: str | float | None) -> str:
 
 def _condition_id(value: str | None) -> str:
     if value and not is_hexadecimal(value):
-        raise ProtocolError(f"a condition id is 0x and 64 or 62 hexadecimal digits, not {value[:100]!r}")
+        raise ProtocolError(f"invalid condition id {value[:100]!r}; expected 0x and at most 64 hexadecimal digits")
     return value or ""
 
 

@@ -5,7 +5,7 @@ They run in worker threads, and change nothing. Callers name recordings, and nev
 
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -15,6 +15,7 @@ import polars as pl
 
 from pmlive.errors import BookError, PmliveError, StoreError, UnknownMarketError
 from pmlive.gaps import ENDLESS, GapIndex
+from pmlive.levels import Levels
 from pmlive.manager import Manager
 from pmlive.markets import Market, clean
 from pmlive.markets.directory import Directory
@@ -123,7 +124,7 @@ class History:
                 "whole token id"
             ) from error
         empty = _empty(book.token_id, book.market, book.label, utc_now(), book.state)
-        return _with_levels(empty, book.bids, book.asks, book.ts_recv)
+        return _with_levels(empty, book, book.ts_recv)
 
     def _recorded_book(self, params: GetBook, recording: Recording) -> BookResponse:
         at = recording.last_time if params.at is None else _time(params.at)
@@ -138,7 +139,8 @@ class History:
         empty = _book(directory, book.token_id, utc(book.at), trust)
         if book.levels is None:
             return empty
-        return _with_levels(empty, book.levels.bids[: params.depth], book.levels.asks[: params.depth], book.ts_recv)
+        levels = Levels(book.levels.bids[: params.depth], book.levels.asks[: params.depth])
+        return _with_levels(empty, levels, book.ts_recv)
 
     # --- recordings ---
 
@@ -247,24 +249,15 @@ def _empty(token_id: str, condition_id: str, label: str, as_of: str, trust: str)
     )
 
 
-def _with_levels(
-    book: BookResponse,
-    bids: Sequence[tuple[float, float]],
-    asks: Sequence[tuple[float, float]],
-    ts_recv: datetime | None,
-) -> BookResponse:
-    best_bid, best_ask = (side[0][0] if side else None for side in (bids, asks))
-    mid, spread = None, None
-    if best_bid is not None and best_ask is not None:
-        mid, spread = round((best_bid + best_ask) / 2, 6), round(best_ask - best_bid, 6)
+def _with_levels(book: BookResponse, levels: Levels, ts_recv: datetime | None) -> BookResponse:
     return msgspec.structs.replace(
         book,
-        best_bid=best_bid,
-        best_ask=best_ask,
-        mid=mid,
-        spread=spread,
-        bids=[list(level) for level in bids],
-        asks=[list(level) for level in asks],
+        best_bid=levels.best_bid,
+        best_ask=levels.best_ask,
+        mid=levels.mid,
+        spread=levels.spread,
+        bids=[list(level) for level in levels.bids],
+        asks=[list(level) for level in levels.asks],
         ts_recv=None if ts_recv is None else utc(ts_recv),
     )
 

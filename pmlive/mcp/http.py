@@ -137,7 +137,7 @@ def serve(
         private: whether clients may read the user's own orders and trades.
 
     Raises:
-        OSError: the port cannot be had.
+        OSError: the port is not available.
         ValueError: the manager is served already, at another port, or without what is the user's own.
     """
     with _opening:
@@ -173,7 +173,7 @@ class HttpServer:
         limits: how many connections are kept, and for how long.
 
     Raises:
-        OSError: the port cannot be had.
+        OSError: the port is not available.
     """
 
     def __init__(self, server: Server[Notifier], port: int, *, limits: ConnectionLimits | None = None) -> None:
@@ -266,7 +266,7 @@ def _listening(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise OSError(
-            f"port {port} cannot be had ({error.strerror}); give another, or none for any that is free"
+            f"port {port} is not available ({error.strerror}); choose another, or leave it out to get a free one"
         ) from error
     return listener
 

@@ -21,6 +21,7 @@ from mcp_types import LoggingLevel
 from msgspec import Struct
 
 from pmlive.logs import get_logger
+from pmlive.manager.subscriptions import NEWEST
 from pmlive.mcp.events import Change
 from pmlive.mcp.specs import Caller
 
@@ -37,8 +38,6 @@ _STATE_KEY = "pmlive"
 # Twice a second: a model reads no faster, and a program that must know sooner holds the manager itself.
 _EVERY = 0.5
 _MOST_UPDATES = 256
-# Of these tables the newest row of each token is enough.
-_NEWEST = ("prices", "depth")
 
 
 class Update(Struct, frozen=True):
@@ -297,7 +296,7 @@ class Outbox:
 
     def _key(self, change: Change) -> object:
         update = change.update or {}
-        if update.get("table") in _NEWEST:
+        if update.get("table") in NEWEST:
             return (update.get("subscription_id"), update["table"], update.get("token_id"))
         self._number += 1
         return self._number

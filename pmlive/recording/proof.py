@@ -52,10 +52,10 @@ def proof_history(
     minutes = _minutes(contents, timeline.token_id, since, until)
     gone = [event.recv for event in timeline.events if event.kind in ("absent", "restart", "let go")]
     anew = pl.DataFrame({"time": gone, "fits": [False] * len(gone)}, schema={"time": pl.Int64, "fits": pl.Boolean})
-    times = keyframes["time"].to_numpy()
-    # Keyframes say what was known then: a minute in which some were written says nothing more.
-    before = np.searchsorted(times, minutes["time"].to_numpy() - MINUTE, side="right")
-    alone = minutes.filter(pl.Series(before == np.searchsorted(times, minutes["time"].to_numpy(), side="right")))
+    # Within its minute, a keyframe says more than the counts, and they are not of a token that was followed anew.
+    marks = np.sort(np.concatenate([keyframes["time"].to_numpy(), anew["time"].to_numpy()]))
+    before = np.searchsorted(marks, minutes["time"].to_numpy() - MINUTE, side="right")
+    alone = minutes.filter(pl.Series(before == np.searchsorted(marks, minutes["time"].to_numpy(), side="right")))
     whole = pl.concat([_states(changes), keyframes, alone, anew]).filter(pl.col("time") <= until).sort("time", "fits")
     return ProofHistory(whole["time"].to_numpy(), whole["fits"].to_numpy())
 
@@ -83,8 +83,10 @@ def _keyframes(contents: Contents, token_id: str, since: int | None, until: int)
 def _minutes(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
     """List the ends of minutes in which hashes fitted, and none did not."""
     rows = contents.scan("checks", since=since, until=until - MINUTE).filter(pl.col("token_id") == token_id)
+    # A minute in which a recording was begun or a token was let go has more than one row.
+    counts = rows.group_by("ts_recv").agg(pl.sum("hash_verified", "hash_unverifiable", "hash_mismatch"))
     is_proved = (pl.col("hash_verified") > 0) & (pl.col("hash_unverifiable") == 0) & (pl.col("hash_mismatch") == 0)
-    ends = rows.filter(is_proved).select(
+    ends = counts.filter(is_proved).select(
         (pl.col("ts_recv").dt.epoch("ns") + MINUTE).alias("time"), fits=pl.lit(value=True)
     )
     return collect(contents, "checks", ends).sort("time")

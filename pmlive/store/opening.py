@@ -17,7 +17,7 @@ from pmlive.store.manifest import MANIFEST, RAW, Manifest, ManifestFile, new_man
 from pmlive.store.merging import finish_interrupted
 from pmlive.store.reader import unsealed_segments
 from pmlive.store.sealing import Rebuild, SealContext, Segment, Step, WriteContext, seal
-from pmlive.store.unlisted import sealed_files, sweep
+from pmlive.store.unlisted import kept_segments, sealed_files, sweep
 
 __all__ = ["Earlier", "OpenedFolder", "Recovery", "locked_recording", "open_folder"]
 
@@ -242,7 +242,8 @@ def _recover(context: SealContext, lock: disk.FolderLock) -> OpenedFolder:
         waiting=waiting,
         next_seq=max([last.next_seq, *(block.last_seq + _SPARE_NUMBERS for block in blocks)]),
         earlier=_earlier(context.folder, last, waiting, blocks[-1].last_recv if blocks else _last_recv(last)),
-        next_segment=max([last.sealed, *(segment.number for segment in waiting)]) + 1,
+        next_segment=max([last.sealed, *(segment.number for segment in waiting), *kept_segments(context.folder, last)])
+        + 1,
     )
 
 

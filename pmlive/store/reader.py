@@ -223,6 +223,17 @@ def problem_of(folder: Path, file: SealedFile) -> str | None:
     return None
 
 
+def is_no_more_than(folder: Path, file: SealedFile) -> bool:
+    """Return whether a table can be read and has no rows but those that are stated."""
+    from pmlive.store import parquet
+
+    try:
+        parquet.check_footer(folder / file.path, folder, file)
+    except (OSError, StoreError):
+        return False
+    return True
+
+
 def stamp(folder: Path) -> Stamp:
     """Return what differs once a recording has grown, without reading it: equal stamps mean that nothing was added.
 

@@ -9,15 +9,18 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import msgspec
 
 from pmlive.logs import get_logger
 from pmlive.store import disk
-from pmlive.store.log import Block, read_blocks, segment_files
+from pmlive.store.log import LOST, Block, read_blocks, segment_files
 from pmlive.store.manifest import MANIFEST, MERGED, OURS, RAW, Manifest, read_manifest, segment_number
-from pmlive.store.reader import problem_of, unsealed_segments
+from pmlive.store.reader import is_no_more_than, problem_of, unsealed_segments
 from pmlive.tables import STORED
 
-__all__ = ["sealed_files", "sweep", "unlisted_files"]
+__all__ = ["kept_segments", "sealed_files", "sweep", "unlisted_files"]
 
 logger = get_logger(__name__)
 
@@ -65,6 +68,12 @@ def unlisted_files(folder: Path) -> list[str]:
             return [path.relative_to(folder).as_posix() for path in there]
 
 
+def kept_segments(folder: Path, manifest: Manifest) -> list[int]:
+    """List the numbers of the segments that files were made of which are not listed: none is given again."""
+    paths = _Leftovers(folder, manifest).among(sealed_files(folder))
+    return [number for path in paths if (number := segment_number(path.name)) is not None]
+
+
 def sealed_files(folder: Path) -> list[Path]:
     """List the files in a recording that sealing and merging write, finished or not."""
     folders = (folder / RAW, *(above / table for table in STORED for above in (folder, folder / MERGED)))
@@ -104,15 +113,20 @@ class _Leftovers:
         return other in self._names and self._is_there(other)
 
     def _has_its_inputs(self, name: str) -> bool:
-        """Return whether the files that a merged file was made of are listed and there."""
+        """Return whether the files that a merged file was made of are listed, whole, and have no row less than it."""
         first, _, last = name.rsplit("-", 1)[-1].partition(".")[0].partition("to")
         within = [
             file
             for file in self._manifest.of(_table_of(name))
             if int(first) <= file.first_seq and file.last_seq <= int(last)
         ]
-        whole = bool(within) and within[0].first_seq == int(first) and max(f.last_seq for f in within) == int(last)
-        return whole and all(self._is_there(file.path) for file in within)
+        if not within or any(problem_of(self._folder, file) for file in within):
+            return False
+        numbers = {"first_seq": within[0].first_seq, "last_seq": max(file.last_seq for file in within)}
+        if numbers != {"first_seq": int(first), "last_seq": int(last)}:
+            return False
+        whole = msgspec.structs.replace(within[0], path=name, rows=sum(file.rows for file in within), **numbers)
+        return is_no_more_than(self._folder, whole)
 
     def _is_in_the_log(self, path: Path) -> bool:
         """Return whether a file was made of a segment that is still in the log, and of no more than is there."""
@@ -122,8 +136,9 @@ class _Leftovers:
         frames = self._folder / RAW / path.parent.name / f"{path.name.partition('.')[0]}.log.zst"
         if disk.size(frames, self._folder) is None:
             return False
-        last = _last_seq([disk.read(frames, self._folder)])
-        return last is not None and last <= (_last_seq([disk.read(one, self._folder) for one in log]) or 0)
+        made = _Span.of([disk.read(frames, self._folder)])
+        there = _Span.of([disk.read(one, self._folder) for one in log])
+        return made is not None and there is not None and made.is_within(there)
 
     @cached_property
     def _logged(self) -> dict[int, list[Path]]:
@@ -151,7 +166,27 @@ def _table_of(name: str) -> str:
     return PurePosixPath(name.removeprefix(f"{MERGED}/")).parts[0]
 
 
-def _last_seq(contents: Sequence[bytes]) -> int | None:
-    """Return the last number of the records in files of blocks, None where there is no whole block."""
-    blocks = (item for content in contents for item in read_blocks(content) if isinstance(item, Block))
-    return max((block.last_seq for block in blocks), default=None)
+class _Span(NamedTuple):
+    """The first and the last record of some blocks, each by number and receive time, and how many there are.
+
+    Numbers of segments and records may be given anew after an older manifest was put back; times tell such apart.
+    """
+
+    first: tuple[int, int]
+    last: tuple[int, int]
+    count: int
+
+    @classmethod
+    def of(cls, contents: Sequence[bytes]) -> "_Span | None":
+        """Read files of blocks; None where there is no whole block but those that stand for lost records."""
+        items = [item for content in contents for item in read_blocks(content)]
+        blocks = [item for item in items if isinstance(item, Block) and item.number != LOST]
+        if not blocks:
+            return None
+        first, last = blocks[0], blocks[-1]
+        count = sum(block.count for block in blocks)
+        return cls((first.first_seq, first.first_recv), (last.last_seq, last.last_recv), count)
+
+    def is_within(self, log: "_Span") -> bool:
+        """Return whether all records are in a log, as far as that can be told without reading them."""
+        return self.first == log.first and self.count <= log.count and self.last[0] <= log.last[0]

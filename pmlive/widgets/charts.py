@@ -13,7 +13,7 @@ from pmlive.manager.glance import Asked, Glance, Mark
 from pmlive.widgets.base import Bundle, TokenWidget, png_bundle
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
-from pmlive.widgets.views import DepthView, HeatView, PriceView, View, depth_view, heat_view, price_view
+from pmlive.widgets.views import SLICES, DepthView, HeatView, PriceView, View, depth_view, heat_view, price_view
 
 __all__ = [
     "BaseChart",
@@ -27,7 +27,6 @@ __all__ = [
 
 # A manager that keeps what is newer than six hours has not more to show.
 _EVERYTHING_S = 6 * 3600.0
-_SLICES = 600
 
 
 class BaseChart(TokenWidget):
@@ -153,7 +152,7 @@ class BaseHeatMap(_TimeChart):
             label=label,
             now_ms=_whole_second_ms(glance.now),
             window_ms=(self._window or 0.0) * 1000,
-            slice_ms=max(100, round(self._span_s() / _SLICES * 1000)),
+            slice_ms=max(100, round(self._span_s() / SLICES * 1000)),
             doubt=doubt,
         )
 

@@ -139,7 +139,6 @@ class Dashboard(ipywidgets.VBox):
     def _show_market(self, market: Market) -> None:
         if market.token_ids:
             self.show(market.token_ids[0])
-            self.picker.pick(market.token_ids[0])
 
     def _window_set(self, change: TraitChange) -> None:
         window = cast("float", change["new"]) or None

@@ -227,7 +227,7 @@ def tape_html(view: TapeView) -> str:
         cells = (time, label, _price(price), f"{size:,.2f}", did)
         rows.append(_row("td", cells, [left, left, *[f"{right} color: {colour};"] * 3]))
     table = _table(head + "".join(rows), "92px", "auto", "52px", "76px", "56px")
-    return _titled("BaseTape", view["label"], table, note="" if rows else "none yet")
+    return _titled("Trades", view["label"], table, note="" if rows else "none yet")
 
 
 def status_html(view: StatusView) -> str:
@@ -250,13 +250,13 @@ def status_html(view: StatusView) -> str:
             for one in view["subscriptions"]
         ),
     ]
-    return _titled("BaseStatusPanel", "", _lines(lines))
+    return _titled("Status", "", _lines(lines))
 
 
 def recording_html(view: RecordingView) -> str:
     """Write what was recorded."""
     if not view["recording"]:
-        return _titled("BaseRecordingPanel", "", "", note="nothing is recorded")
+        return _titled("Recording", "", "", note="nothing is recorded")
     rows = ", ".join(f"{table} {rows:,}" for table, rows in view["rows"].items())
     lines = [
         ("folder", view["folder"]),
@@ -268,7 +268,7 @@ def recording_html(view: RecordingView) -> str:
     ]
     lines += [("dropped", f"{view['dropped']:,} frames")] if view["dropped"] else []
     lines += [("trouble", view["trouble"])] if view["trouble"] else []
-    return _titled("BaseRecordingPanel", "", _lines(lines))
+    return _titled("Recording", "", _lines(lines))
 
 
 def _status_of(glance: Glance) -> Status:

@@ -21,6 +21,7 @@ from pmlive.store import RecorderStatus
 
 __all__ = [
     "LEVELS",
+    "SLICES",
     "DepthView",
     "GapView",
     "HeatView",
@@ -51,7 +52,7 @@ _SHADED = 200
 # The most rows that are shown of prices, trades and ladders.
 _POINTS, _TRADES, _LADDERS = 50_000, 5_000, 50_000
 # So many slices fill a chart; a recording's day fits in with slices that are longer.
-_SLICES = 600
+SLICES = 600
 _PRICES, _SIZES = ("bid_prices", "ask_prices"), ("bid_sizes", "ask_sizes")
 _NO_RECORDER = RecorderStatus(
     folder="",
@@ -159,7 +160,7 @@ def heat_view(
     """Make a view of the last ladders of a token."""
     rows = _rows_of(depth, token_id, _LADDERS)
     slices = _milliseconds(depth, "ts_recv", rows) // slice_ms * slice_ms
-    last = _last_of_each(slices)[-_SLICES:]
+    last = _last_of_each(slices)[-SLICES:]
     prices, sizes = (_matrix([depth[name] for name in some], rows[last]) for some in (_PRICES, _SIZES))
     return {
         "label": label,
