@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,25 @@ def test_a_signal_seals_what_is_open_and_is_a_success(number: signal.Signals, tm
         assert done.object["ended_by"] == "signal"
         assert info(tmp_path / "tape").unsealed == 0
         assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(0.2, 0), pytest.param(12, 1, marks=pytest.mark.slow)])
+def test_an_opening_book_that_a_signal_cuts_short_is_a_finding_once_it_is_late(
+    seconds: float, code: int, tmp_path: Path
+) -> None:
+    with venue() as sim:
+        sim.fault("silent", channel="market")
+        with running(
+            "record", sim.markets[0].slug, "--out", "tape", "-o", "json", cwd=tmp_path, env=sim.environment()
+        ) as program:
+            program.wait_until(lambda: any(one.channel == "market" for one in sim.connections))
+            time.sleep(seconds)
+            program.send(signal.SIGTERM)
+            done = program.end()
+
+    assert done.code == code, done.out
+    assert done.object["without_book"]
+    assert {gap["cause"] for gap in done.object["missed"]} <= {"late opening book"}
 
 
 def test_a_signal_while_the_venue_is_asked_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def _record_until_stopped(
         gaps_before = sum(file.rows for file in before.of("gaps"))
         watch(live, out, stop, seconds=seconds, gaps_before=gaps_before)
         trouble = trouble_of(live)
-        elapsed = time.monotonic() - began
+        elapsed, ended = time.monotonic() - began, datetime.now(UTC)
         markets = [_name(market) for market in live.markets]
         tokens = {key for one in live.subscriptions if one.channel == "market" for key in one.keys}
         out.progress("sealing")
@@ -200,6 +200,7 @@ def _record_until_stopped(
     return run_of(
         info(where, first_seq=before.next_seq),
         seconds=elapsed,
+        ended=ended,
         ended_by="signal" if stop.requested else "time",
         markets=markets,
         wanted=tokens,

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from pmlive._session import Timing
 from pmlive.cli.progress import Trouble
 from pmlive.cli.text import counted, duration, lines_of, moment, size
 from pmlive.integrity import Counts
@@ -60,6 +61,7 @@ def run_of(
     summary: RecordingSummary,
     *,
     seconds: float,
+    ended: datetime,
     ended_by: Literal["time", "signal"],
     markets: Sequence[str],
     wanted: Iterable[str],
@@ -70,8 +72,9 @@ def run_of(
     missed = missed_in(summary)
     # The summary does not know which tokens unsealed records have.
     without_book = [] if summary.unsealed else sorted(set(wanted) - set(summary.tokens))
-    # A book that is late, or a venue that is away, becomes a gap in time. A signal may end the run before it does.
+    # A signal may end a run before a book is late, or a venue that is away is a gap.
     lacking = ended_by == "time" and bool(without_book or trouble.venue)
+    lost = [gap for gap in missed if ended_by == "time" or not _was_awaited(gap, ended)]
     return Run(
         folder=summary.path,
         seconds=round(seconds, 3),
@@ -89,7 +92,7 @@ def run_of(
         without_book=without_book,
         trouble=trouble.ours or trouble.venue,
         log_lines_lost=log_lines_lost,
-        found=lacking or bool(missed or trouble.ours or summary.unsealed) or _wrong(summary.checks) > 0,
+        found=lacking or bool(lost or trouble.ours or summary.unsealed) or _wrong(summary.checks) > 0,
     )
 
 
@@ -130,6 +133,12 @@ def proved_lines(checks: Counts) -> list[str]:
         f"best bid and ask    {checks.bbo_ok:,} as stated, {_mismatches(checks.bbo_mismatch)}",
         f"fresh snapshots     {checks.snapshot_ok:,} equal to the book, {_mismatches(checks.snapshot_mismatch)}",
     ]
+
+
+def _was_awaited(gap: Missed, ended: datetime) -> bool:
+    """Return whether a run ended while an opening book was awaited that was not late yet."""
+    is_open = gap.cause == "late opening book" and gap.ended is None
+    return is_open and ended - gap.started < timedelta(microseconds=Timing().opening // 1000)
 
 
 def missed_lines(missed: Sequence[Missed], *, unsealed: int) -> list[str]:
