@@ -32,6 +32,11 @@ def _a_whole_book_with_a_wrong_hash(night: Night, venue: Venue) -> None:
     night.frame(500, venue.opening(_WRONG))
 
 
+def _a_change_and_a_whole_book_with_a_wrong_hash_at_once(night: Night, venue: Venue) -> None:
+    night.frame(500, venue.change("bid", "0.43", "6", 500))
+    night.frame(500, venue.later(_WRONG))
+
+
 def _a_whole_book_without_a_hash(night: Night, venue: Venue) -> None:
     night.frame(500, venue.opening(""))
 
@@ -89,6 +94,7 @@ def _recorded(night: Night, at: float) -> RecordedBook:
         _no_hash,
         _a_wrong_hash,
         _a_whole_book_with_a_wrong_hash,
+        _a_change_and_a_whole_book_with_a_wrong_hash_at_once,
         _a_whole_book_without_a_hash,
         _a_new_connection_whose_book_has_a_wrong_hash,
         _a_part_that_ends_before_a_wrong_hash_can_be_explained,

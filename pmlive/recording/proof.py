@@ -50,13 +50,15 @@ def proof_history(
     """
     keyframes = _keyframes(contents, timeline.token_id, since, until)
     minutes = _minutes(contents, timeline.token_id, since, until)
-    gone = [event.recv for event in timeline.events if event.kind in ("absent", "restart", "let go")]
-    anew = pl.DataFrame({"time": gone, "fits": [False] * len(gone)}, schema={"time": pl.Int64, "fits": pl.Boolean})
+    gone = [(event.recv, event.seq) for event in timeline.events if event.kind in ("absent", "restart", "let go")]
+    anew = pl.DataFrame(gone, schema={"time": pl.Int64, "seq": pl.UInt64}, orient="row").with_columns(
+        fits=pl.lit(value=False)
+    )
     # Within its minute, a keyframe says more than the counts, and they are not of a token that was followed anew.
     marks = np.sort(np.concatenate([keyframes["time"].to_numpy(), anew["time"].to_numpy()]))
     before = np.searchsorted(marks, minutes["time"].to_numpy() - MINUTE, side="right")
     alone = minutes.filter(pl.Series(before == np.searchsorted(marks, minutes["time"].to_numpy(), side="right")))
-    whole = pl.concat([_states(changes), keyframes, alone, anew]).filter(pl.col("time") <= until).sort("time", "fits")
+    whole = pl.concat([_states(changes), keyframes, alone, anew]).filter(pl.col("time") <= until).sort("time", "seq")
     return ProofHistory(whole["time"].to_numpy(), whole["fits"].to_numpy())
 
 
@@ -65,19 +67,19 @@ def _states(changes: pl.DataFrame) -> pl.DataFrame:
     recv, check = pl.col("ts_recv").dt.epoch("ns"), pl.col("check").cast(pl.String)
     judged = changes.filter(check != "skipped").sort("seq")
     states = judged.group_by(pl.col("ts_event").rle_id(), maintain_order=True).agg(
-        begins=recv.first(), ends=recv.last(), fits=check.last() == "verified"
+        pl.col("seq").last(), begins=recv.first(), ends=recv.last(), fits=check.last() == "verified"
     )
     unproved = pl.min_horizontal(pl.col("ends") + _JUDGED_WITHIN, pl.col("begins").shift(-1))
     time = pl.when("fits").then("ends").otherwise(unproved)
-    return states.select(time.alias("time"), "fits")
+    return states.select(time.alias("time"), "seq", "fits")
 
 
 def _keyframes(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
     rows = contents.scan("keyframes", since=since, until=until).filter(pl.col("token_id") == token_id)
     moments = rows.select(
-        pl.col("ts_recv").dt.epoch("ns").alias("time"), fits=pl.col("state").cast(pl.String) == "verified"
+        pl.col("ts_recv").dt.epoch("ns").alias("time"), "seq", fits=pl.col("state").cast(pl.String) == "verified"
     )
-    return collect(contents, "keyframes", moments).sort("time", "fits")
+    return collect(contents, "keyframes", moments).sort("time", "seq")
 
 
 def _minutes(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
@@ -87,6 +89,9 @@ def _minutes(contents: Contents, token_id: str, since: int | None, until: int) -
     counts = rows.group_by("ts_recv").agg(pl.sum("hash_verified", "hash_unverifiable", "hash_mismatch"))
     is_proved = (pl.col("hash_verified") > 0) & (pl.col("hash_unverifiable") == 0) & (pl.col("hash_mismatch") == 0)
     ends = counts.filter(is_proved).select(
-        (pl.col("ts_recv").dt.epoch("ns") + MINUTE).alias("time"), fits=pl.lit(value=True)
+        # Whatever else is known of that very moment says more.
+        (pl.col("ts_recv").dt.epoch("ns") + MINUTE).alias("time"),
+        seq=pl.lit(0, pl.UInt64),
+        fits=pl.lit(value=True),
     )
     return collect(contents, "checks", ends).sort("time")
