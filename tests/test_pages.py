@@ -20,6 +20,9 @@ _CITATION = (_ROOT / "CITATION.cff").read_text(encoding="utf-8")
 _SECURITY = (_ROOT / "SECURITY.md").read_text(encoding="utf-8")
 _ARCHITECTURE = (_ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 _CONTRIBUTING = (_ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+_RELEASES = dict(
+    re.findall(r"^## \[([\d.]+)\] - (\d{4}-\d\d-\d\d)$", (_ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+)
 # Classes of other libraries that the page names.
 _OTHERS_CLASSES = {"DataFrame"}
 _CREDENTIALS = {"api_key": "KEY", "secret": "SECRET", "passphrase": "PASSPHRASE"}
@@ -90,6 +93,7 @@ def test_a_citation_names_what_the_project_says_of_itself() -> None:
 
     for field, key in (("title", "name"), ("version", "version"), ("license", "license"), ("abstract", "description")):
         assert f"{field}: {project[key]}" in lines
+    assert f"date-released: {_RELEASES[project['version']]}" in lines
     assert [f"  - name: {author['name']}" for author in project["authors"]] == [
         line for line in lines if line.startswith("  - name:")
     ]
