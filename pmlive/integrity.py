@@ -217,9 +217,16 @@ class Proof(msgspec.Struct):
 
     def check(self, book: Book, market: str, token_id: str, timestamp: int, stated: str) -> Check:
         """Compare a book with the hash stated for it; ``timestamp`` is the venue's, in milliseconds."""
-        found = self._check(book, market, token_id, timestamp, stated)
-        self.undecided = found == "unverifiable"
-        return found
+        if not stated or (not self.established and self.failures >= _PATIENCE):
+            self.undecided = True
+            return "unverifiable"
+        text = book_text(book, market, token_id, timestamp)
+        if hashlib.sha1(text + self.tail, usedforsecurity=False).hexdigest() == stated or self._find(text, stated):
+            self.established, self.failures, self.undecided = True, 0, False
+            return "verified"
+        self.failures += 1
+        self.undecided = not self.established
+        return "mismatch" if self.established else "unverifiable"
 
     def check_whole(self, book: Book, market: str, token_id: str, timestamp: int, stated: str) -> Check:
         """Compare a book that the venue sent whole with its hash, however often none fitted before.
@@ -232,26 +239,19 @@ class Proof(msgspec.Struct):
             self.established, self.failures = False, 0
         return found
 
-    def _check(self, book: Book, market: str, token_id: str, timestamp: int, stated: str) -> Check:
-        if not stated or (not self.established and self.failures >= _PATIENCE):
-            return "unverifiable"
-        text = book_text(book, market, token_id, timestamp)
-        if hashlib.sha1(text + self.tail, usedforsecurity=False).hexdigest() == stated:
-            self.established, self.failures = True, 0
-            return "verified"
+    def _find(self, text: bytes, stated: str) -> bool:
+        """Find facts with which a book has the hash stated for it, and go on with them."""
         digest = hashlib.sha1(text, usedforsecurity=False)
         search = self.established or self.facts.last_trade_price is None
         announced = None if self.announced is None else trade_price_text(self.announced)
         candidates = guesses(self.facts, trade_price=announced, search=search)
         if self.tail and self.facts.complete:
-            next(candidates)  # what was compared above
+            next(candidates)  # the facts that did not fit
         facts = prove(digest, stated, candidates)
         if facts is None:
-            self.failures += 1
-            return "mismatch" if self.established else "unverifiable"
+            return False
         self.facts, self.tail = facts, facts_text(facts)
-        self.established, self.failures = True, 0
-        return "verified"
+        return True
 
     def fits(self, book: Book, market: str, token_id: str, timestamp: int, stated: str) -> bool:
         """Check whether a book has the hash stated for it, given what fitted before and the last announced trade.
