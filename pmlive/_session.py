@@ -382,9 +382,9 @@ class Session:
         return flowed if self._suspect else max(flowed, self._complete - max(way if way > _LONG_WAY_NS else 0, ahead))
 
     @property
-    def offset(self) -> int:
-        """Give by how much data comes after the venue's time of it, or before (nanoseconds); 0 until several told."""
-        return median_low(self._ways) if len(self._ways) == _WAYS else 0
+    def offset(self) -> int | None:
+        """By how many nanoseconds data comes after the venue's time of it, or before; None until several told."""
+        return median_low(self._ways) if len(self._ways) == _WAYS else None
 
     @property
     def _newest_way(self) -> int | None:

@@ -233,7 +233,7 @@ def test_a_clock_that_is_far_off_all_the_time_has_gaps_by_both_times(tmp_path: P
 
     async def until_known(it: Scene, live: Live) -> None:
         (connection,) = live.pool.of("market")
-        while not connection.session.offset:
+        while connection.session.offset is None:
             await it.hear(live, 1)
 
     it = play(tmp_path, act, off=off)

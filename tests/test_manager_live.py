@@ -394,6 +394,32 @@ def test_what_was_sent_while_the_process_did_not_run_is_a_gap_until_all_of_it_is
         asyncio.run(watch())
 
 
+def test_a_stop_within_a_turn_of_the_loop_is_a_gap() -> None:
+    """Whoever is handed rows may take long, or the process is stopped just there."""
+
+    def stop(_: dict[str, pl.DataFrame]) -> None:
+        if not stops:
+            stops.append(time.time_ns())
+            time.sleep(1.5)
+
+    async def watch() -> None:
+        async with living(sim, timing=PATIENT, doubts=Doubts(pause=1.0)) as live:
+            subscribe(live, tokens_of(sim))
+            await until_trusted(live, 4)
+            live.desk.on_rows = stop
+            await until(lambda: bool(stops), what="that it stops")
+            await until(lambda: closed_gaps(live).height > 0, what="that all is read")
+            first = GapIndex(live.desk.frame("gaps")).all[0]
+
+        assert (first.cause, first.token_id) == ("silence", None)
+        assert first.started <= stops[0] + S // 2
+        assert first.until >= stops[0] + 1.5 * S
+
+    stops: list[int] = []
+    with SimulatedVenue(markets=2, rate=200) as sim:
+        asyncio.run(watch())
+
+
 def test_the_gap_of_a_stop_ends_though_the_user_s_own_connection_is_quiet_for_long() -> None:
     async def watch() -> None:
         timing: dict[Channel, Timing] = {

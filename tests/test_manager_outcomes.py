@@ -338,6 +338,16 @@ def test_nothing_can_be_missed_of_a_market_after_its_resolution() -> None:
     assert rows["market_events"].height == 1
 
 
+@pytest.mark.parametrize(("started", "is_over"), [(NOW, True), (NOW + 5, False), (NOW - 5, False)])
+def test_the_gap_of_a_stop_is_over_when_the_end_of_that_gap_is_told(*, started: int, is_over: bool) -> None:
+    pipeline = Pipeline()
+    pipeline.missed(Gap(started=NOW, cause="silence", detail="it did not run"), NOW + 10)
+
+    pipeline.missed(Gap(started=started, ended=NOW + 20, cause="silence", detail="the clock was set"), NOW + 20)
+
+    assert (pipeline.stopped is None) == is_over
+
+
 def test_a_connection_that_carried_only_what_was_resolved_misses_nothing() -> None:
     told = MarketResolved(
         market="0xm", timestamp=NOW // 1_000_000, token_ids=["1"], winning_token_id="1", winning_outcome="Yes"

@@ -61,7 +61,7 @@ class Desk:
         self.on_rows: Callable[[dict[str, pl.DataFrame]], None] | None = None
         self.listened: Callable[[], bool] = bool
         self._flushed = 0
-        # Those since the clock was right last.
+        # Since the clock was known to be right; that of a replay always is.
         self._gaps: deque[pl.DataFrame] = deque(maxlen=_BATCHES)
         self._reported: set[str] = set()
 
@@ -92,9 +92,10 @@ class Desk:
         self.journal.note("gap", gap.conn, gap, self.clock())
 
     def shift_gaps(self, by: int, *, until: int | None = None) -> None:
-        """Note the gaps that have ended by the venue's time, too, which is later than ours by so much, or earlier.
+        """Note again, by so many nanoseconds later, the gaps that ended since this or ``pass_gaps`` was called last.
 
-        Those that reach ``until`` so are not told again: what comes of that is another gap.
+        Their times are those of our clock, and the same intervals lie elsewhere by the venue's. Those that would begin
+        at ``until`` or later are left out: the caller notes another gap there.
         """
         self.flush()
         if not self._gaps:
@@ -104,11 +105,11 @@ class Desk:
                 shifted = _shifted(gap, by)
                 if until is None or shifted.started < until:
                     self.gap(shifted)
+        self.flush()
         self.pass_gaps()
 
     def pass_gaps(self) -> None:
-        """Note that the gaps so far are told by the venue's time as well."""
-        self.flush()
+        """Note that the gaps so far cover the venue's time, too."""
         self._gaps.clear()
 
     def keys(self, kind: str, channel: Channel, placed: dict[int, list[str]]) -> None:
@@ -134,7 +135,7 @@ class Desk:
         self._flushed = self.clock()
         self.pipeline.tick(self._flushed)
         frames = self.pipeline.drain()
-        if "gaps" in frames:
+        if "gaps" in frames and isinstance(self.clock, Clock):
             self._gaps.append(frames["gaps"])
         for table, frame in frames.items():
             if table in self.frames:

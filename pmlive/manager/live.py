@@ -147,11 +147,12 @@ class Live:
 
     async def run(self) -> None:
         """Keep time, until cancelled."""
+        ran = elapsed()
         while True:
-            ran = elapsed()
             await asyncio.sleep(_TICK)
+            before, ran = ran, elapsed()
             try:
-                self._note_stop(elapsed() - ran)
+                self._note_stop(ran - before)
                 self._note_step()
                 self._turn()
             except BaseException as error:  # noqa: BLE001  # it stops for nobody: rows and snapshots wait for it
@@ -172,26 +173,27 @@ class Live:
         if step is None:
             return
         if step.by > 0:
-            if self.desk.pipeline.stopped is None:
-                self.desk.shift_gaps(step.by, until=step.since)
+            self.desk.shift_gaps(step.by, until=step.since)
             detail = f"the clock was set ahead by {step.by / _S:.1f} s; receive times before it are too early"
             self._know_nothing(step.since, self.clock(), detail)
             return
         now, took = self.clock(), self.clock.ahead / _S
         detail = f"the clock was set back by {-step.by / _S:.1f} s; receive times come right within {2 * took:.0f} s"
-        if self.desk.pipeline.stopped is None:
-            self.desk.gap(Gap(started=now, cause="silence", ended=now, detail=detail))
+        self.desk.gap(Gap(started=now, cause="silence", ended=now, detail=detail))
         logger.warning("%s", detail)
 
     def _note_offset(self) -> None:
-        """Tell gaps by the venue's time, too, where our clock is so far from it that they lie beside it.
+        """Note gaps by the venue's time, too, where our clock is so far from it that they lie beside it.
 
-        What is less is in the gaps already, as is what is known since the clock was set back.
+        A smaller distance is within the gaps, as is what is known since the clock was set back.
         """
-        offset = median_low([one.session.offset for one in self.pool.of("market")] or [0])
-        if self.clock.ahead >= _BEHIND:
+        offsets = [one.session.offset for one in self.pool.of("market") if one.session.offset is not None]
+        if not offsets:
+            return
+        offset = median_low(offsets)
+        if self.clock.ahead >= _BEHIND or -_BEHIND <= offset <= _AHEAD:
             self.desk.pass_gaps()
-        elif self.desk.pipeline.stopped is None and (_BEHIND < -offset <= _DAY or _AHEAD < offset <= _DAY):
+        elif abs(offset) <= _DAY:
             self.desk.shift_gaps(-offset)
 
     def _know_nothing(self, since: int, now: int, detail: str) -> None:

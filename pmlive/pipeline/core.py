@@ -238,9 +238,16 @@ class Pipeline:
         if gap.token_id is None or gap.ended is not None:
             self.books.gaps.write(gap, now, ended=gap.ended)
             if gap.token_id is None and not gap.conn and gap.cause == "silence":
-                self.stopped = gap if gap.ended is None else None
+                self._note_stop(gap)
         elif gap.token_id in self.books.tokens:
             self.books.distrust(self.books.tokens[gap.token_id], gap.cause, gap.started, now, gap.detail)
+
+    def _note_stop(self, gap: Gap) -> None:
+        """Note that the process does not know of a time, up to an end that is told of a gap with the same beginning."""
+        if gap.ended is None:
+            self.stopped = gap
+        elif self.stopped is not None and self.stopped.started == gap.started:
+            self.stopped = None
 
     def link(self, conn: int, state: LinkState) -> None:
         """Go on with a connection from what was written down, unless it is known."""
