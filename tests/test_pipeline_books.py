@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded import frames
-from support.night import Night, now
+from support.night import MS, NOON, Night, now
 from support.venue import FACTS, START, Venue, price_change
 
 from pmlive._wire import decode
@@ -708,6 +708,32 @@ def test_two_wrong_hashes_are_a_mismatch_that_a_snapshot_ends() -> None:
     assert night.gaps() == [("1", "mismatch", 100, 900)]
     assert night.wanted == {}
     assert counts(night).hash_mismatch == 2
+
+
+@pytest.mark.parametrize(
+    ("way", "since"),
+    [(0, 200_000), (900, 200_000), (1100, 198_900), (100_000, 100_000), (130_000, 200_000), (-5000, 200_000)],
+)
+@pytest.mark.parametrize("wrong", ["hash", "top", "book"])
+def test_what_a_late_stream_may_have_lost_is_missing_since_the_venue_s_time_of_the_last_proof(
+    wrong: str, way: int, since: float
+) -> None:
+    """``way`` is how much later than the venue's time of them changes come, in milliseconds."""
+    noon = NOON // MS - START
+    night, venue = Night(), Venue()
+    night.open(0, 1, ["1"])
+    night.frame(10, venue.opening())
+    night.frame(200_000, venue.change("bid", "0.43", "5", noon + 200_000 - way))
+    sent = noon + 200_200 - way
+    lies = {"hash": {"hash": "00" * 20}, "top": {"best_bid": "0.44"}, "book": {}}[wrong]
+    night.frame(200_200, venue.change("bid", "0.43", "6", sent, **lies))
+    if wrong == "book":
+        venue.put("bid", "0.42", "3", sent + 10)
+        night.frame(200_300, venue.later())
+    night.tick(203_000)
+    night.end(204_000)
+
+    assert [gap[:3] for gap in night.gaps()] == [("1", "mismatch", since if wrong != "book" else since + 200)]
 
 
 def test_best_prices_that_are_not_the_book_s_are_a_mismatch() -> None:

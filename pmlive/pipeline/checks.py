@@ -15,6 +15,8 @@ _ASKED_FOR_ANYWAY: frozenset[Cause] = frozenset(("disconnect", "restart", "late 
 _ASK_EVERY = 60_000_000_000
 # Told of a token whose book was not trusted and is the venue's after all, and when that was found out.
 Proven: TypeAlias = Callable[[Token, int], None]
+# What takes so long from the venue to us is late, and what seems to take longer than the second tells of a wrong clock.
+_LATE, _WRONG = 1_000_000_000, 120_000_000_000
 # A hash that nothing explains is a mismatch if the next state fails as well, or if none comes within this time.
 _UNEXPLAINED_AFTER = 1_000_000_000
 
@@ -177,7 +179,7 @@ class BookChecks:
         self._mark(row, check)
         _count(token, check)
         if check == "verified":
-            token.proved = token.reached
+            self._note_proof(token)
             self._call_unverifiable(token)
 
     def _prove_again(self, token: Token, at: int) -> None:
@@ -190,9 +192,15 @@ class BookChecks:
         if known and token.proof.fits(token.book, token.market, token.id, token.timestamp, token.stated):
             token.counts.hash_verified += 1
             token.proof.undecided = False
-            token.proved = token.reached
+            self._note_proof(token)
             self._call_unverifiable(token)
             self._proven(token, at)
+
+    @staticmethod
+    def _note_proof(token: Token) -> None:
+        """Note since when changes may be missing: where they come late, those that were lost were sent long before."""
+        sent = token.timestamp * 1_000_000
+        token.proved = sent if _LATE < token.reached - sent <= _WRONG else token.reached
 
     def _note_misfit(self, token: Token, row: int) -> None:
         if token.misfit is None:
