@@ -160,7 +160,7 @@ class Manager:
         *,
         on_event: Handler | None = None,
     ) -> Subscription:
-        """Be told which outcome won, by the socket or, where that stays silent, by the catalogue."""
+        """Report which outcome won, as the socket says or, where it says nothing, the catalogue."""
         wanted = self._engine.followable(market_list(market_ids))
         return self._subscribing.follow("market_resolution", wanted, callback_type, on_event)
 
@@ -245,11 +245,11 @@ class Manager:
         self._engine.call(partial(self._engine.remove, named))
 
     def trouble(self, subscription: Subscription) -> PmliveError | None:
-        """Tell why nothing comes for a subscription any more, such as refused credentials; None while it may."""
+        """Return why nothing comes for a subscription any more, such as refused credentials; None while it may."""
         return self._engine.call(partial(self._subscribing.trouble, subscription))
 
     def listen(self, handler: Handler) -> Callable[[], None]:
-        """Give a function every update of every subscription, and each gap when it begins and when it ends.
+        """Call a function with every update of every subscription, and with each gap when it begins and when it ends.
 
         It is called away from the feed, as ``on_event`` is: when it is slow, newer prices replace older ones. Of prices
         and books the newest of each token is given, once a second where tokens are many. Call what is returned to hear
@@ -263,47 +263,47 @@ class Manager:
 
     @property
     def prices(self) -> pl.DataFrame:
-        """Give the changes of the top of every book."""
+        """Return the changes of the best prices of every book."""
         return self._frame("prices")
 
     @property
     def depth(self) -> pl.DataFrame:
-        """Give the best levels of every book, at most ten times a second each."""
+        """Return the best levels of every book, at most ten times a second each."""
         return self._frame("depth")
 
     @property
     def trades(self) -> pl.DataFrame:
-        """Give the trades, with the taker's side."""
+        """Return the trades, with the taker's side."""
         return self._frame("trades")
 
     @property
     def gaps(self) -> pl.DataFrame:
-        """Give the intervals that cannot be trusted; those that last have no end."""
+        """Return the intervals that cannot be trusted; those that are open have no end."""
         return self._frame("gaps")
 
     @property
     def user_orders(self) -> pl.DataFrame:
-        """Give the messages on the user's own orders."""
+        """Return the messages on the user's own orders."""
         return self._frame("user_orders")
 
     @property
     def user_trades(self) -> pl.DataFrame:
-        """Give the messages on the user's own trades."""
+        """Return the messages on the user's own trades."""
         return self._frame("user_trades")
 
     @property
     def market_events(self) -> pl.DataFrame:
-        """Give tick size changes, new markets and resolutions."""
+        """Return tick size changes, new markets and resolutions."""
         return self._frame("market_events")
 
     @property
     def activity(self) -> pl.DataFrame:
-        """Give the trades of subscribed events, with wallets."""
+        """Return the trades of subscribed events, with wallets."""
         return self._frame("activity")
 
     @property
     def reference_prices(self) -> pl.DataFrame:
-        """Give prices from outside the venue."""
+        """Return prices from outside the venue."""
         return self._frame("reference_prices")
 
     @property
@@ -370,7 +370,7 @@ class Manager:
         return kind.of(self, token_id, rate=rate, charts=charts)
 
     def serve_mcp(self, port: int = 0, *, recordings: str | Path | None = None, private: bool = False) -> "McpEndpoint":
-        """Let Claude and other MCP clients of this computer use this manager; the same again if they may already.
+        """Serve this manager to Claude and other MCP clients of this computer; return the endpoint, new or open.
 
         Every request must bear the ``token`` of what this gives, whose ``config()`` is what to tell clients.
 
@@ -401,11 +401,11 @@ class Manager:
         return [market for market in self._engine.markets.values() if all(word in _said(market) for word in words)]
 
     def glance(self, asked: Sequence[Asked]) -> list[Glance]:
-        """See what several ask for, all at one moment and in one visit to the feed thread."""
+        """Return what several charts ask for, all as of one moment, in one call to the feed thread."""
         return self._engine.call(partial(glance, self._engine, asked))
 
     def at_close(self, ending: Callable[[], object]) -> Callable[[], None]:
-        """Do something before everything ends; charts take their last picture then. Give what calls it off."""
+        """Call a function before everything ends, when charts take their last picture; return what cancels this."""
         self._endings.append(ending)
 
         def call_off() -> None:
@@ -417,7 +417,7 @@ class Manager:
     # --- recording ---
 
     def record(self, folder: str | Path | None = None, *, keep_raw: timedelta | None = None) -> Path:
-        """Write everything from now on into a folder, going on with what it holds; give the folder.
+        """Record everything from now on into a folder, continuing what it holds; return the folder.
 
         Asked again for what it does already, it goes on. What is recorded is sealed at the end of the program, too.
         SIGTERM by default ends a program without that, as a kill does: what was received is in the log, and the next
@@ -448,7 +448,7 @@ class Manager:
     # --- the end ---
 
     def close(self) -> None:
-        """Seal the recording and end every connection; again does nothing."""
+        """Seal the recording and end every connection; closing again does nothing."""
         self._end_viewing()
         self._lifecycle.close()
 
@@ -469,7 +469,7 @@ class Manager:
         await asyncio.to_thread(self.close)
 
     def __repr__(self) -> str:
-        """Say how much is subscribed, in one line."""
+        """Return how much is subscribed, in one line."""
         return f"<Manager of {self._engine.venue.clob_ws}, {len(self._engine.registry.active)} subscriptions>"
 
     # --- inside ---

@@ -154,7 +154,7 @@ class Desk:
             self.flush()
 
     def frame(self, table: str) -> pl.DataFrame:
-        """Give the rolling rows of a table, the open gaps among those of ``gaps``."""
+        """Return the rolling rows of a table, the open gaps among those of ``gaps``."""
         self.flush()
         frame = self.frames[table].frame(self.clock())
         gaps = self.pipeline.open_gaps() if table == "gaps" else []
@@ -166,7 +166,7 @@ class Desk:
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def _report_unknown(self) -> None:
-        """Say once of each kind of message that we do not know it."""
+        """Log each unknown kind of message once."""
         for kind in self.pipeline.unknown.keys() - self._reported:
             self._reported.add(kind)
             logger.warning("messages of an unknown kind %r arrive; they are kept raw and counted", kind[:60])
@@ -260,7 +260,7 @@ class Desk:
         self.flush()
 
     def forget(self) -> None:
-        """Be as if nothing had come: what comes next begins by telling what the books are."""
+        """Forget everything that came: what comes next begins with the whole state."""
         self.pipeline.forget()
         self.digest = None
         self.frames = {name: Rolling(name, rows=self._rows, age=self._age) for name in ROLLING}
@@ -269,7 +269,7 @@ class Desk:
 
 
 def _shifted(gap: GapInterval, by: int) -> Gap:
-    """Tell of a gap by the venue's time; no run begins where it ends, and an earlier one ended when all was right."""
+    """Return a gap by the venue's time; that of a restart is a silence there, and begins no later than by our time."""
     is_restart = gap.cause == "restart"
     return Gap(
         started=gap.started + (min(by, 0) if is_restart else by) - _OFF,
@@ -282,7 +282,7 @@ def _shifted(gap: GapInterval, by: int) -> Gap:
 
 
 def _told(earlier: Earlier) -> int | None:
-    """Give the time that it was, by the venue, when an earlier run heard of it last; None where that did not.
+    """Return the venue's time at which an earlier run last received data; None if it received none.
 
     A run that ends in a moment of calm ended right after that.
     """
@@ -293,5 +293,5 @@ def _told(earlier: Earlier) -> int | None:
 
 
 def _is_ahead(earlier: Earlier, now: int) -> bool:
-    """Tell whether the clock of an earlier run was ahead; by more than a day only where that is the clock's fault."""
+    """Return whether the clock of an earlier run was ahead; by more than a day only if the clock explains it."""
     return _OFF <= earlier.late <= max(_DAY, 2 * (earlier.last_recv - now))

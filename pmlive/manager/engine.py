@@ -143,7 +143,7 @@ class Engine:
             await self.source.stop()
 
     def refuse_closed(self) -> None:
-        """Say so if nothing more can be done.
+        """Raise an error if the manager is closed.
 
         Raises:
             FeedError: the manager was closed.
@@ -154,7 +154,7 @@ class Engine:
     # --- in the feed thread ---
 
     def started(self) -> Source:
-        """Give what the rows come from, made on first use and never after the end."""
+        """Return the source of the rows, made on first use and never after the end."""
         self.refuse_closed()
         if self.source is None:
             self.source = source = self._make(self)
@@ -214,14 +214,14 @@ class Engine:
         subscription.tasks.append(source.follow(series, add, drop))
 
     def begin(self, subscription: Subscription, market: Market) -> None:
-        """Let a subscription have one more market."""
+        """Add a market to a subscription."""
         self.learn(Wanted([], [market]))
         subscription.select([market.condition_id] if subscription.by_market else market.token_ids)
         self.registry.extend(subscription, market.token_ids)
         self.started().want(subscription.channel, market.token_ids)
 
     def expect(self, subscription: Subscription, wanted: Wanted) -> None:
-        """Let a subscription wait for the markets that have no tokens yet, and tell what it goes without."""
+        """Make a subscription wait for the markets that have no tokens yet, and log those that it lacks."""
         subscription.left_out = wanted.left_out
         self.started()
         if self._listing is not None:

@@ -61,7 +61,7 @@ class Glance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def glance(engine: Engine, asked: Sequence[Asked]) -> list[Glance]:
-    """Look for several at once; in the feed thread."""
+    """Return what several ask for; it runs in the feed thread."""
     gaps = engine.started().desk.frame("gaps")
     labels = _labels(engine)
     status = engine.status() if any(each.status for each in asked) else None

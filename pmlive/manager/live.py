@@ -132,7 +132,7 @@ class Live:
             self._note_gone(token_id)
 
     def failed(self, connection: Connection, error: PmliveError) -> None:
-        """Stop a channel that cannot be had."""
+        """Stop a channel that the venue refuses."""
         self.errors[connection.channel] = error
 
     def fetch(self, connection: Connection, token_ids: Sequence[str]) -> None:
@@ -216,7 +216,7 @@ class Live:
             self._check_quiet_tokens(now)
 
     def told_resolution(self, condition_id: str) -> bool:
-        """Tell whether a market's outcome is known already."""
+        """Return whether a market's outcome is known already."""
         return condition_id in self.desk.pipeline.resolved
 
     # --- what is wanted ---
@@ -246,7 +246,7 @@ class Live:
         self.pool.resync([token.id for token in self.desk.pipeline.books.tokens.values() if token.conn])
 
     def follow(self, series: Series, add: Visit, drop: Visit) -> asyncio.Task[None]:
-        """Tell of the present and next market of a series, and of those that ended."""
+        """Add the present and next market of a series, and drop those that ended."""
         return self.spawn(follow(series, self.catalogue, add, drop))
 
     async def stop(self) -> None:
@@ -279,7 +279,7 @@ class Live:
 
     @property
     def refused(self) -> dict[str, str]:
-        """Say in the venue's words why it does not give some keys."""
+        """Why the venue refuses some keys, in its words."""
         found: dict[str, str] = {}
         for connection in self.pool.connections:
             found |= connection.session.refused
@@ -331,7 +331,7 @@ class Live:
         )
 
     def playing(self) -> None:
-        """Tell that no recording is played."""
+        """Return None: no recording is played."""
 
     # --- second opinions ---
 
@@ -358,13 +358,13 @@ class Live:
         return sorted(found, key=lambda one: (not one[1], one[0].heard))
 
     def _is_odd(self, token: Token, market: int, conn: int) -> bool:
-        """Tell whether a token is silent whose market, or connection if it used to be heard, goes on."""
+        """Return whether a token is silent though its market goes on, or its connection if it used to be heard."""
         frozen = self._doubts.frozen * _S
         used_to = sum(token.total.values()) >= _OFTEN
         return market - token.heard >= frozen or (used_to and conn - token.heard >= frozen)
 
     def _note_unmet(self, now: int) -> None:
-        """Note tokens whose connection was not had in time; one that is open tells by itself."""
+        """Note tokens for which no connection was opened in time; an open one reports late books itself."""
         for gap in self.desk.pipeline.books.unmet(now - self._unmet_after):
             if not gap.conn:
                 self.desk.gap(msgspec.structs.replace(gap, detail="no connection was had to ask for it"))
@@ -418,7 +418,7 @@ class Live:
             connection.give_up(detail)
 
     async def _ask_anew(self, tokens: Sequence[Token], since: int, detail: str) -> bool:
-        """Ask the socket for books that nothing vouches for since a time; tell whether it sent none.
+        """Ask the socket for books that nothing has confirmed since a time; return whether it sent none.
 
         A book that comes is compared with ours. One that stays away is not trusted any more.
         """
@@ -432,7 +432,7 @@ class Live:
         return len(silent) == len(tokens)
 
     async def _is_ahead(self, token: Token) -> bool:
-        """Tell whether REST has a state that the stream does not bring in time."""
+        """Return whether REST has a state that the stream does not bring in time."""
         book = await self._rest_book(token.id)
         if book is None or _has(token, book):
             return False
@@ -450,7 +450,7 @@ class Live:
         return None if body is None else _wire.decode_book(body)
 
     def _note_gone(self, token_id: str) -> None:
-        """Note that there is no book of a token: whoever looks outcomes up asks for that of its market at once."""
+        """Note that there is no book of a token, so that the outcome of its market is looked up at once."""
         if (token := self.desk.pipeline.books.tokens.get(token_id)) is not None:
             self.gone[token_id] = token.heard
 
@@ -493,5 +493,5 @@ def _told(key: str, words: str) -> str:
 
 
 def _has(token: Token, book: BookSnapshot) -> bool:
-    """Tell whether the stream already brought the state that a book shows, or a later one."""
+    """Return whether the stream already brought the state that a book shows, or a later one."""
     return book.timestamp <= token.timestamp or book.hash == token.stated

@@ -53,7 +53,7 @@ class Played:
         self.spawn = self._tasks.spawn
 
     def clock(self) -> int:
-        """Give the time of the recording."""
+        """Return the time of the recording."""
         return self.player.position
 
     # --- what the player tells ---
@@ -82,7 +82,7 @@ class Played:
         self.desk.turn()
 
     def has_room(self) -> bool:
-        """Tell whether a recorder of what is played keeps up."""
+        """Return whether a recorder of what is played keeps up."""
         recorder = self.desk.recorder
         return recorder is None or recorder.status().pending_bytes < _ROOM
 
@@ -104,7 +104,7 @@ class Played:
         """Ask nobody: the recording tells what the books are."""
 
     def follow(self, series: Series, add: Visit, _drop: Visit) -> asyncio.Task[None]:
-        """Tell of the markets of a series that were recorded."""
+        """Add the markets of a series that were recorded."""
 
         async def tell() -> None:
             for market in self.catalogue.of_series(series.name):
@@ -113,7 +113,7 @@ class Played:
         return self.spawn(tell())
 
     def told_resolution(self, _condition_id: str) -> bool:
-        """Say that nothing more is to be asked."""
+        """Return True: nothing is to be looked up."""
         return True
 
     # --- the clockwork ---
@@ -128,7 +128,7 @@ class Played:
 
     @property
     def refused(self) -> dict[str, str]:
-        """Say that nothing was refused: nobody was asked."""
+        """Nothing: nobody was asked."""
         return {}
 
     # --- what is told of it ---
@@ -158,7 +158,7 @@ class Played:
         return Dialling(reconnect_count=self._reconnects)
 
     def playing(self) -> ReplayStatus:
-        """Tell how far the recording was played."""
+        """Return how far the recording was played."""
         player = self.player
         return ReplayStatus(
             position=moment(player.position).isoformat(),
@@ -250,7 +250,7 @@ class Replay(Manager):
 
     @property
     def paused(self) -> bool:
-        """Whether it stands still until ``resume``."""
+        """Whether it is paused."""
         return self._played.player.paused
 
     @property
@@ -275,7 +275,7 @@ class Replay(Manager):
     # --- moving ---
 
     def pause(self) -> None:
-        """Stand still."""
+        """Pause."""
         self._engine.call(self._played.player.pause)
 
     def resume(self) -> None:
@@ -301,7 +301,7 @@ class Replay(Manager):
         self._engine.wait(self._played.player.arrived())
 
     def step(self, frames: int = 1) -> int:
-        """Take the next frames that were received, and stand still; tell how many there were.
+        """Play the next frames that were received, and pause; return how many there were.
 
         Raises:
             ValueError: fewer than one.
@@ -312,7 +312,7 @@ class Replay(Manager):
         return self._engine.call(lambda: self._played.player.step(frames))
 
     def wait(self) -> None:
-        """Wait until it stands still: everything was played, or somebody paused it.
+        """Wait until it stops: everything was played, or it was paused.
 
         Raises:
             PmliveError: the recording could not be played to its end.
@@ -320,7 +320,7 @@ class Replay(Manager):
         self._engine.wait(self._played.player.rested())
 
     def digest(self) -> str:
-        """Give the fingerprint of all tables, books among them, that were made so far.
+        """Return the fingerprint of all tables, books among them, that were made so far.
 
         After a whole replay it is that of the recording (``Recording.digest``), and of a recording made of the replay.
 
@@ -337,7 +337,7 @@ class Replay(Manager):
         return digest.hexdigest()
 
     def __repr__(self) -> str:
-        """Say what is played and how far, in one line."""
+        """Return what is played and how far, in one line."""
         timeline, names = (
             self._played.player.timeline,
             ", ".join(str(folder) for folder in self._played.player.timeline.folders),

@@ -126,7 +126,7 @@ class Source(Protocol):
 
     @property
     def refused(self) -> dict[str, str]:
-        """Say in the venue's words why it does not give some keys."""
+        """Why the venue refuses some keys, in its words."""
         ...
 
     @property
@@ -155,11 +155,11 @@ class Source(Protocol):
         ...
 
     def follow(self, series: Series, add: Visit, drop: Visit, /) -> "asyncio.Task[None]":
-        """Tell of each market of a series in its time."""
+        """Add each market of a series when its time comes, and drop it after."""
         ...
 
     def told_resolution(self, condition_id: str, /) -> bool:
-        """Tell whether a market's outcome is known already."""
+        """Return whether a market's outcome is known already."""
         ...
 
     def spawn(self, coroutine: Coroutine[object, object, None]) -> "asyncio.Task[None]":
@@ -183,12 +183,12 @@ class Source(Protocol):
         ...
 
     def playing(self) -> ReplayStatus | None:
-        """Tell how far a recording was played, for ``status()``; None where none is."""
+        """Return how far a recording was played, for ``status()``; None where none is."""
         ...
 
 
 def venue_meant(venue: object) -> "tuple[SimulatedVenue | None, Venue]":
-    """Give the addresses that are meant, and the simulated venue, started, if it is that.
+    """Return the addresses that are meant, and the simulated venue, started, if that is meant.
 
     Raises:
         TypeError: it is neither a name nor addresses.

@@ -107,7 +107,7 @@ class Books:
             beside.update(strangers)
 
     def _repeats(self, event: PriceChange, change: LevelChange, conn: int) -> bool:
-        """Tell, and count, whether this very change came before, as one may that changes nothing and is no newer."""
+        """Count a change that came before, as one that changes nothing and is no newer may have; return whether it did."""
         repeats = self.recent[conn].repeats(event, change)
         self.duplicates += repeats
         return repeats
@@ -207,7 +207,7 @@ class Books:
         self._touch(token)
 
     def _touch(self, token: Token) -> None:
-        """Let the depth of a book be shown when its time comes."""
+        """Mark a book for the next rows of ``depth``."""
         if not token.changed:
             token.changed = True
             self._changed.append(token)
@@ -232,7 +232,7 @@ class Books:
     # --- tokens that come and go ---
 
     def await_book(self, token_id: str, now: int) -> Token:
-        """Give a token, waiting for its first book if it is new."""
+        """Return a token, which waits for its first book if it is new."""
         token = self.tokens.get(token_id)
         if token is None:
             token = self._add(Token(token_id))
@@ -265,14 +265,14 @@ class Books:
         self.release(token_id)
 
     def release(self, token_id: str) -> None:
-        """Let go of a token's connection: no change applies before the next snapshot."""
+        """Detach a token from its connection: no change applies before the next snapshot."""
         token = self.tokens[token_id]
         self.checks.settle(token)
         token.conn = token.link = 0
         token.held.clear()
 
     def resolve(self, token_ids: Iterable[str], now: int) -> bool:
-        """End what is open of the tokens of a market that was resolved; tell whether that was known of all of them."""
+        """End what is open of the tokens of a resolved market; return whether all of them were known to be resolved."""
         tokens = [self.tokens[token_id] for token_id in token_ids if token_id in self.tokens]
         known = bool(tokens) and all(token.over for token in tokens)
         for token in tokens:
@@ -325,7 +325,7 @@ class Books:
     # --- what is shown ---
 
     def take_heard(self) -> dict[str, int]:
-        """Give the number of messages of each token since this was asked last."""
+        """Return the number of messages of each token since the last call."""
         heard = {token.id: token.messages for token in self.tokens.values() if token.messages}
         for token_id in heard:
             self.tokens[token_id].messages = 0
@@ -333,7 +333,7 @@ class Books:
 
     @property
     def idle(self) -> bool:
-        """Tell whether no state waits to be checked and no depth to be shown."""
+        """Whether no state waits to be checked and no depth to be shown."""
         return self.checks.idle and not self._changed
 
     def depth_rows(self, at: int, depth: int) -> None:

@@ -56,7 +56,7 @@ class TokenGaps:
 
 
 class BookChecks:
-    """Checks states when their time is past, and says in their rows what came of it."""
+    """Checks states when their time is past, and writes the outcome into their rows."""
 
     def __init__(self, buffers: RowBuffers, trust: TokenGaps, *, proven: Proven, hashes: bool) -> None:
         self._deltas = buffers.book_deltas
@@ -71,12 +71,12 @@ class BookChecks:
 
     @property
     def idle(self) -> bool:
-        """Tell whether no state waits."""
+        """Whether no state waits."""
         return not (self.fresh or self._ripe or self._misfits)
 
     @property
     def unsettled(self) -> int | None:
-        """Give the number of the first row whose check may still change."""
+        """The number of the first row whose check may still change."""
         rows = [token.row for token in self._ripe + self.fresh if token.row is not None]
         rows += [token.misfit[0] for token in self._misfits if token.misfit is not None]
         return min((row for row in rows if row >= 0), default=None)
@@ -231,7 +231,7 @@ class BookChecks:
 
 
 def _differs(token: Token, bid: float | None, ask: float | None) -> bool:
-    """Tell whether stated best prices contradict the book; a side that is not stated does not."""
+    """Return whether stated best prices contradict the book; a side that is not stated does not."""
     if bid == 0 and ask == 0:
         return False
     bids, asks = token.book.bids.keys, token.book.asks.keys

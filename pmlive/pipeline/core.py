@@ -52,7 +52,7 @@ _Take: TypeAlias = Callable[[Any, int, int], None]
 
 
 class _Handler:
-    """What takes a kind of event, how many came, and whether it tells of what was asked for or may be repeated."""
+    """What takes a kind of event, how many came, and whether it is data that was asked for and may be repeated."""
 
     __slots__ = ("count", "repeatable", "take", "telling")
 
@@ -153,12 +153,12 @@ class Pipeline:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Give the number of messages by the name of their event."""
+        """The number of messages by the name of their event."""
         return self._handlers.counts() | ({"malformed": self._malformed} if self._malformed else {})
 
     @property
     def duplicates(self) -> dict[str, int]:
-        """Give the number of messages that came again, by table; of level changes, each."""
+        """The number of messages that came again, by table; of level changes, each."""
         of_levels = {"book_deltas": self.books.duplicates} if self.books.duplicates else {}
         return of_levels | self.repeats.counts
 
@@ -233,7 +233,7 @@ class Pipeline:
             self.books.lose(token_id, cause, heard, now, detail)
 
     def missed(self, gap: Gap, now: int) -> None:
-        """Note an interval that somebody else knows of: silence, a late opening book, a full disk, a restart."""
+        """Note an interval in which something is missing: silence, a late opening book, a full disk, a restart."""
         self.tick(now)
         if gap.token_id is None or gap.ended is not None:
             self.books.gaps.write(gap, now, ended=gap.ended)
@@ -243,7 +243,7 @@ class Pipeline:
             self.books.distrust(self.books.tokens[gap.token_id], gap.cause, gap.started, now, gap.detail)
 
     def _note_stop(self, gap: Gap) -> None:
-        """Note that the process does not know of a time, up to an end that is told of a gap with the same beginning."""
+        """Note that a gap of the whole process began, or that the one with this beginning ended."""
         if gap.ended is None:
             self.stopped = gap
         elif self.stopped is not None and self.stopped.started == gap.started:
@@ -341,7 +341,7 @@ class Pipeline:
     # --- what comes out ---
 
     def drain(self) -> dict[str, pl.DataFrame]:
-        """Give up the complete rows of every table that has some."""
+        """Remove and return the complete rows of every table that has some."""
         return self._buffers.take(self.books.checks.unsettled)
 
     def told(self, now: int) -> None:
@@ -459,7 +459,7 @@ class Pipeline:
     def _row(
         self, table: str, layout: Callable[[Any], tuple[object, ...]], *, first: Callable[[Any], None] | None = None
     ) -> _Take:
-        """Give what makes a row of a message that is new, when something else was done with it ``first``."""
+        """Return what makes a row of a message that is new, after it called ``first`` with it."""
 
         def handle(event: Any, conn: int, recv: int) -> None:  # noqa: ANN401  # each layout takes its own kind
             try:
@@ -477,14 +477,14 @@ class Pipeline:
         return handle
 
     def _resolution(self, event: MarketResolved, conn: int, recv: int) -> None:
-        """Take a market's outcome, of which one row tells, however often and by whomever it is told."""
+        """Take a market's outcome, which has one row, however often and by whomever it is reported."""
         if self._resolve(event, recv):
             self._row("market_events", rows.market_event)(event, conn, recv)
         else:
             self.repeats.again("market_events", event, conn, recv)
 
     def _resolve(self, event: MarketResolved, recv: int) -> bool:
-        """End the gaps of a market, and of connections that carried nothing else; tell whether that is news."""
+        """End the gaps of a market, and of connections that carried nothing else; return whether that is news."""
         self.resolved.setdefault(event.market, (recv, event.token_ids))
         if self.books.resolve(event.token_ids, recv):
             return False
@@ -495,7 +495,7 @@ class Pipeline:
         return True
 
     def _is_over(self, link: Link) -> bool:
-        """Tell whether a connection carries only tokens whose markets were resolved."""
+        """Return whether a connection carries only tokens whose markets were resolved."""
         carried = [self.books.tokens[each] for each in link.tokens if each in self.books.tokens]
         return bool(carried) and all(token.over for token in carried)
 
@@ -517,7 +517,7 @@ class Pipeline:
             self._note_strange(event.kind, f"{reason}; it names nothing that is followed", conn, recv)
 
     def _control(self, event: Control, conn: int, recv: int) -> None:
-        """Take a word of the connection: where something is wrong, not all that was asked for may come."""
+        """Take a control message: after an error of the venue, not all that was asked for may come."""
         if event.word != "error":
             return
         link = self.links.get(conn)
@@ -554,7 +554,7 @@ class Pipeline:
         return [token for token in self.books.carried(conn) if named & {token.id, token.market}] if named else []
 
     def _distrust(self, tokens: Sequence[Token], conn: int, recv: int, reason: str) -> None:
-        """Trust books no more that a message may have changed; where there are none, what it told is missing."""
+        """Distrust the books that a message may have changed; where there are none, its content is missing."""
         started = self._complete_until(conn, recv)
         for token in tokens:
             self.books.distrust(token, "malformed", started, recv, reason)
@@ -563,7 +563,7 @@ class Pipeline:
             self.books.gaps.write(gap, recv, ended=recv)
 
     def _complete_until(self, conn: int, recv: int) -> int:
-        """Tell since when a message that a connection just brought may have been on its way.
+        """Return since when a message that a connection just brought may have been on its way.
 
         It was sent after the frame before it, whose own way took as long as that of the newest change.
         """
@@ -572,7 +572,7 @@ class Pipeline:
         return min(self.last_frame(conn) or recv, recv) - (way if 0 < way <= _LONGEST_WAY else 0)
 
     def last_frame(self, conn: int) -> int:
-        """Give when the last frame of a connection came, whatever was in it; 0 if none did."""
+        """Return when the last frame of a connection came, whatever was in it; 0 if none did."""
         return max(self.heard.get(conn, 0), self.last_control.get(conn, 0))
 
     def _meet(self, conn: int, events: Sequence[Event], recv: int, loss: Gap) -> None:

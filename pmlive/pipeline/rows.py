@@ -68,7 +68,7 @@ class RowBuffers:
         self.seq += 1
 
     def take(self, unsettled: int | None) -> dict[str, pl.DataFrame]:
-        """Give up what is complete: of ``book_deltas``, the rows before the first whose check is still open."""
+        """Remove and return complete rows: of ``book_deltas``, those before the first whose check is still open."""
         taken = {name: rows.take() for name, rows in self.rows.items() if len(rows)}
         if len(self.prices):
             taken["prices"] = self.prices.take()
@@ -90,7 +90,7 @@ class BookRows:
     def delta(  # a row has many columns
         self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int, *, checked: bool = True
     ) -> int:
-        """Write a level change; give the place of its row, in which what its check found is set later.
+        """Write a level change; return the place of its row, in which the outcome of its check is set later.
 
         The caller goes on to the next number of ``seq``, since level changes take numbers also where they make no rows.
         One that is not ``checked``, or is on a doubtful book, has no check.
@@ -154,7 +154,7 @@ class BookRows:
         self._buffers.rows["depth"].put((*common, token.id, token.market, *_ladders(token.book, depth)))
 
     def keyframe(self, token: Token, now: int, *, alone: bool) -> None:
-        """Write a book and what is thought of it, with all others or alone."""
+        """Write a book and its state, with all others or alone."""
         gap = token.gap
         reason = (None, None, None) if gap is None else (gap.started, gap.cause, gap.detail)
         values = (token.id, token.market, *_ladders(token.book), token.state, *reason, alone)

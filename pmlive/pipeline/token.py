@@ -100,16 +100,16 @@ class Token:
         self.messages = 0
 
     def trusted(self) -> bool:
-        """Tell whether the book has a snapshot of its epoch and nothing against it."""
+        """Return whether the book has a snapshot of its epoch and no gap."""
         return self.conn != 0 and self.gap is None
 
     def verified(self) -> bool:
-        """Tell whether the book had the venue's hash when it was checked last."""
+        """Return whether the book had the venue's hash when it was checked last."""
         return self.proof.established and not self.proof.undecided and self.misfit is None
 
     @property
     def state(self) -> BookState:
-        """Whether the book is there, to be trusted, and proven."""
+        """Whether the book is there, trusted and proved."""
         if self.gap is not None:
             return "stale"
         if not self.conn:
