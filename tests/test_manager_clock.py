@@ -65,21 +65,21 @@ class Scene:
     async def run(self) -> AsyncGenerator[Live]:
         """Record with a new clock, as a program that is started does, until the books are there and were changed."""
         async with living(self.sim, timing=CALM, clock=self.hands.clock()) as live:
-            live.desk.record(Recorder(self.folder, rebuild=rebuild, clock=self.hands.wall))
+            live.ingest.record(Recorder(self.folder, rebuild=rebuild, clock=self.hands.wall))
             subscribe(live, self.tokens)
             await until_trusted(live, len(self.tokens))
             await self.hear(live)
             yield live
-            recorder = live.desk.end_recording()
+            recorder = live.ingest.end_recording()
             assert recorder is not None
             recorder.close()
 
     async def hear(self, live: Live, times: int = 5) -> None:
         """Let things happen, each of which is heard."""
         for _ in range(times):
-            before = live.desk.pipeline.seq
+            before = live.ingest.pipeline.seq
             self.sim.step(10)
-            await until(lambda before=before: live.desk.pipeline.seq > before + 10, what="that changes are heard")
+            await until(lambda before=before: live.ingest.pipeline.seq > before + 10, what="that changes are heard")
 
     async def cut(self, live: Live) -> None:
         """Break the connection while things happen, a second long."""
@@ -87,7 +87,7 @@ class Scene:
         self.sim.fault("drop", channel="market")
         self.sim.fault("refuse", channel="market", number=503, times=2)
         self.sim.step(10)
-        await until(lambda: not live.desk.pipeline.books.tokens[token].conn, what="that the connection is gone")
+        await until(lambda: not live.ingest.pipeline.books.tokens[token].conn, what="that the connection is gone")
         for _ in range(4):
             self.sim.step(10)
             self.hands.pass_(0.25)

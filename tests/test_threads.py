@@ -217,13 +217,13 @@ def test_a_clockwork_that_fails_loses_no_rows_of_the_recording(tmp_path: Path) -
 
     async def watch() -> None:
         async with living(sim) as live:
-            live.desk.record(Recorder(tmp_path / "night", rebuild=rebuild_tables))
+            live.ingest.record(Recorder(tmp_path / "night", rebuild=rebuild_tables))
             subscribe(live, sim.markets[0].token_ids)
             await until_trusted(live, 2)
-            live.desk.on_rows = in_turn
-            live.desk.listened = lambda: True
+            live.ingest.on_rows = in_turn
+            live.ingest.listened = lambda: True
             await until(lambda: len(calls) > 5, _PATIENCE)
-            recorder = live.desk.end_recording()
+            recorder = live.ingest.end_recording()
         assert recorder is not None
         recorder.close()
 

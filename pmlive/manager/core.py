@@ -15,14 +15,13 @@ from pmlive.credentials import Credentials
 from pmlive.errors import BookError, PmliveError, UnknownMarketError
 from pmlive.logs import get_logger
 from pmlive.manager.engine import Engine, Options
-from pmlive.manager.glance import Asked, Glance, glance
 from pmlive.manager.keys import MarketId, Provider, market_list, price_keys, rows_of, series_of
 from pmlive.manager.lifecycle import Lifecycle
+from pmlive.manager.snapshots import AwaitedError, BookView, Query, Snapshot, book_view, snapshots
 from pmlive.manager.source import VenueName, venue_meant
 from pmlive.manager.status import Status
 from pmlive.manager.subscribing import Subscribing, streamed, words
 from pmlive.manager.subscriptions import CallbackType, Handler, Subscription
-from pmlive.manager.views import AwaitedError, BookView, view
 from pmlive.markets import Market, find
 from pmlive.markets.directory import Directory
 from pmlive.pipeline import Token
@@ -400,9 +399,9 @@ class Manager:
         words = text.casefold().split()
         return [market for market in self._engine.markets.values() if all(word in _said(market) for word in words)]
 
-    def glance(self, asked: Sequence[Asked]) -> list[Glance]:
-        """Return what several charts ask for, all as of one moment, in one call to the feed thread."""
-        return self._engine.call(partial(glance, self._engine, asked))
+    def snapshots(self, queries: Sequence[Query]) -> list[Snapshot]:
+        """Answer the queries of several charts, all as of one moment, in one call to the feed thread."""
+        return self._engine.call(partial(snapshots, self._engine, queries))
 
     def at_close(self, ending: Callable[[], object]) -> Callable[[], None]:
         """Call a function before everything ends, when charts take their last picture; return what cancels this."""
@@ -419,7 +418,7 @@ class Manager:
     def record(self, folder: str | Path | None = None, *, keep_raw: timedelta | None = None) -> Path:
         """Record everything from now on into a folder, continuing what it holds; return the folder.
 
-        Asked again for what it does already, it goes on. What is recorded is sealed at the end of the program, too.
+        Query again for what it does already, it goes on. What is recorded is sealed at the end of the program, too.
         SIGTERM by default ends a program without that, as a kill does: what was received is in the log, and the next
         ``record`` into the folder seals it. A script that wants it sealed at once ends itself:
         ``signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))``.
@@ -483,12 +482,12 @@ class Manager:
                 logger.exception("what was to be done before a manager closes failed")
 
     def _frame(self, table: str) -> pl.DataFrame:
-        return self._engine.call(lambda: self._engine.started().desk.frame(table))
+        return self._engine.call(lambda: self._engine.started().ingest.frame(table))
 
     def _view(self, named: str, outcome: str | None, depth: int | None) -> BookView:
         token = self._token(named, outcome)
         label = self._engine.labels.get(token.id, f"token {token.id}")
-        return view(token, label, depth, stopped=self._engine.started().desk.pipeline.stopped)
+        return book_view(token, label, depth, stopped=self._engine.started().ingest.pipeline.stopped)
 
     def _token(self, named: str, outcome: str | None) -> Token:
         if (token := self._engine.token(named)) is not None:
@@ -499,7 +498,7 @@ class Manager:
             return meant[0]
         if not meant and self._engine.started().settled & set(candidates):
             raise BookError(f"the market of {named!r} was resolved; it has no book any more")
-        tokens = list(self._engine.started().desk.pipeline.books.tokens)[:6]
+        tokens = list(self._engine.started().ingest.pipeline.books.tokens)[:6]
         known = "; ".join(f"{self._engine.labels.get(token_id, '?')} = {token_id}" for token_id in tokens)
         problem = f"{len(meant)} subscribed tokens are" if meant else "no subscribed token is"
         raise UnknownMarketError(f"{problem} meant by {named!r}; name one by its id, such as {known or 'none yet'}")

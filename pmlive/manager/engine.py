@@ -14,7 +14,7 @@ from pmlive.events import Channel
 from pmlive.logs import get_logger
 from pmlive.loop_thread import LoopThread
 from pmlive.manager.keys import MarketId, Wanted, resolve, whole_markets
-from pmlive.manager.live import Doubts, Live
+from pmlive.manager.live import CrossChecks, Live
 from pmlive.manager.lookups import Listing, Outcomes, Waits, followed
 from pmlive.manager.source import Source
 from pmlive.manager.status import Status, status_of
@@ -43,7 +43,7 @@ class Options(msgspec.Struct, frozen=True):
     depth: int
     policy: DialPolicy | None = None
     timing: dict[Channel, Timing] | None = None
-    doubts: Doubts | None = None
+    cross_checks: CrossChecks | None = None
     waits: Waits | None = None
     # How often markets without tokens are looked up, in seconds.
     listing: float = 15.0
@@ -83,7 +83,7 @@ class Engine:
     def token(self, token_id: str) -> Token | None:
         """Find a token that somebody wants; one whose connection was never open has nothing yet."""
         source = self.started()
-        known = source.desk.pipeline.books.tokens
+        known = source.ingest.pipeline.books.tokens
         if token_id not in known and token_id not in source.settled and self.registry.wants("market", token_id):
             return Token(token_id)
         return known.get(token_id)
@@ -158,8 +158,8 @@ class Engine:
         self.refuse_closed()
         if self.source is None:
             self.source = source = self._make(self)
-            source.desk.on_rows = self._hand_out
-            source.desk.listened = lambda: (
+            source.ingest.on_rows = self._hand_out
+            source.ingest.listened = lambda: (
                 self.news.listened() or any(one.mailboxes for one in self.registry.active.values())
             )
             source.spawn(source.run())
@@ -234,8 +234,8 @@ class Engine:
             self.markets[market.condition_id] = market
             self.labels.update({token_id: market.label(token_id) for token_id in market.token_ids})
             self._market_of.update(dict.fromkeys(market.token_ids, market.condition_id))
-        if wanted.markets and source.desk.recorder is not None:
-            source.desk.recorder.markets(self.described())
+        if wanted.markets and source.ingest.recorder is not None:
+            source.ingest.recorder.markets(self.described())
         nameless = [token_id for token_id in wanted.token_ids if token_id not in self.labels]
         if nameless:
             source.spawn(self._look_up(nameless))
@@ -244,12 +244,12 @@ class Engine:
         """Keep everything from now on; open books are asked for anew, so that the recording has them."""
         source = self.started()
         recorder.markets(self.described())
-        source.desk.record(recorder)
+        source.ingest.record(recorder)
         source.refresh()
 
     def end_recording(self) -> None:
         """Write what is open, and keep nothing from now on."""
-        self.started().desk.end_recording()
+        self.started().ingest.end_recording()
 
     def described(self) -> list[dict[str, object]]:
         """Describe the markets for a recording's manifest."""
@@ -259,7 +259,7 @@ class Engine:
         # Also while the manager is closing, when nothing is started any more.
         if self.source is None:
             return
-        pipeline = self.source.desk.pipeline
+        pipeline = self.source.ingest.pipeline
         subscriptions = self.registry.active.values()
         deliver(subscriptions, frames, self.labels, pipeline.books.take_heard())
         if self.news.listened():
@@ -297,5 +297,5 @@ def live_feed(engine: Engine) -> Live:
         age=options.age,
         depth=options.depth,
         timing=options.timing,
-        doubts=options.doubts,
+        cross_checks=options.cross_checks,
     )

@@ -272,7 +272,7 @@ async def followed(source: Source, markets: Mapping[str, Market], market_of: Map
     """List the markets that a source has tokens of and whose outcome is not known; others go on meanwhile."""
     now = source.clock() / _S
     tokens: dict[str, list[Token]] = {}
-    for number, token in enumerate(list(source.desk.pipeline.books.tokens.values())):
+    for number, token in enumerate(list(source.ingest.pipeline.books.tokens.values())):
         if condition_id := token.market or market_of.get(token.id, ""):
             tokens.setdefault(condition_id, []).append(token)
         if number % _AT_ONCE == 0:
@@ -346,7 +346,7 @@ class Outcomes:
         told = resolution(market, source.clock())
         if told is not None and not source.told_resolution(market.condition_id):
             logger.info("market %s was resolved, as the catalogue says", market.slug or market.condition_id)
-            source.desk.journal.note("resolved", 0, told, source.clock())
+            source.ingest.journal.note("resolved", 0, told, source.clock())
 
 
 def _seconds(seconds: float) -> int:

@@ -13,8 +13,8 @@ from pmlive.errors import PmliveError
 from pmlive.events import Channel, NewMarket
 from pmlive.loop_thread import Tasks
 from pmlive.manager.core import Manager
-from pmlive.manager.desk import Desk
 from pmlive.manager.engine import Engine, Options
+from pmlive.manager.ingest import Ingest
 from pmlive.manager.keys import Wanted
 from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus, Dialling, ReplayStatus, Visit
 from pmlive.manager.subscriptions import Handler
@@ -32,7 +32,7 @@ _ROOM = 16 << 20
 
 
 class Played:
-    """Plays recordings to a desk, in the loop of the manager that holds it."""
+    """Plays recordings to a ingest, in the loop of the manager that holds it."""
 
     recorded = True
 
@@ -41,7 +41,9 @@ class Played:
     ) -> None:
         self.player = Player(timeline, self, speed=speed, paused=paused)
         # Rows have the numbers that they have in the recording.
-        self.desk = Desk(clock=self.clock, rows=options.rows, age=options.age, depth=options.depth, making="numbered")
+        self.ingest = Ingest(
+            clock=self.clock, rows=options.rows, age=options.age, depth=options.depth, making="numbered"
+        )
         self.catalogue = RecordedCatalogue(markets)
         self.errors: dict[Channel, PmliveError] = {}
         self.settled: set[str] = set()
@@ -60,30 +62,30 @@ class Played:
 
     def take(self, frames: Sequence[Record]) -> None:
         """Take frames, as they were taken live."""
-        self.desk.journal.replay_frames(frames)
+        self.ingest.journal.replay_frames(frames)
 
     def note(self, record: Record) -> None:
         """Take a note of what happened besides, as it was taken live."""
         if record.kind == Kind.OPEN and isinstance(note := read_note(record), Opened):
             self._urls[note.channel] = note.url
             self._reconnects += note.replaces is not None
-        self.desk.replay(record)
+        self.ingest.replay(record)
 
     def restart(self) -> None:
         """Forget what was played."""
-        self.desk.forget()
+        self.ingest.forget()
 
     def finish(self, now: int) -> None:
         """Note the end of the recording."""
-        self.desk.replayed(now)
+        self.ingest.replayed(now)
 
     def turn(self) -> None:
         """Hand complete rows on."""
-        self.desk.turn()
+        self.ingest.turn()
 
     def has_room(self) -> bool:
         """Return whether a recorder of what is played keeps up."""
-        recorder = self.desk.recorder
+        recorder = self.ingest.recorder
         return recorder is None or recorder.status().pending_bytes < _ROOM
 
     # --- what is wanted is what was recorded ---
@@ -135,7 +137,7 @@ class Played:
 
     def connections(self) -> Connections:
         """Describe the connections as they were at this time of the recording."""
-        has_user = any(link.channel == "user" and link.gap is None for link in self.desk.pipeline.links.values())
+        has_user = any(link.channel == "user" and link.gap is None for link in self.ingest.pipeline.links.values())
         clob = ClobConnection(
             **msgspec.structs.asdict(self._described(("market", "user"))),
             user_connected=has_user,
@@ -144,7 +146,7 @@ class Played:
         return Connections(clob=clob, realtime=self._described(("realtime", "prices")))
 
     def _described(self, channels: tuple[Channel, ...]) -> ConnectionStatus:
-        links = [link for link in self.desk.pipeline.links.values() if link.channel in channels]
+        links = [link for link in self.ingest.pipeline.links.values() if link.channel in channels]
         unbroken = sum(link.gap is None for link in links)
         return ConnectionStatus(
             connected=unbroken > 0,
@@ -225,7 +227,7 @@ class Replay(Manager):
 
     def _start(self, *, paused: bool, prove: bool) -> None:
         if prove:
-            self._engine.call(self._played.desk.prove)
+            self._engine.call(self._played.ingest.prove)
         if not paused:
             self.resume()
             if self._played.player.speed == "max":
@@ -330,8 +332,8 @@ class Replay(Manager):
         return self._engine.call(self._digested)
 
     def _digested(self) -> str:
-        self._played.desk.flush()
-        digest: Digest | None = self._played.desk.digest
+        self._played.ingest.flush()
+        digest: Digest | None = self._played.ingest.digest
         if digest is None:
             raise ValueError("there is no digest: make the replay with prove=True, and play it from the beginning")
         return digest.hexdigest()

@@ -8,7 +8,7 @@ import msgspec
 
 from pmlive.errors import PmliveError
 from pmlive.events import Channel, NewMarket
-from pmlive.manager.desk import Desk
+from pmlive.manager.ingest import Ingest
 from pmlive.markets import Found, Market, Series
 from pmlive.replay import Speed
 from pmlive.settings import Variables, Venue
@@ -110,10 +110,10 @@ class Names(Protocol):
 
 
 class Source(Protocol):
-    """Fills a desk; every method is called in the manager's thread."""
+    """Fills a ingest; every method is called in the manager's thread."""
 
     clock: Callable[[], int]
-    desk: Desk
+    ingest: Ingest
     # What cannot be had any more, by channel, and the tokens whose markets are over.
     errors: dict[Channel, PmliveError]
     settled: set[str]

@@ -107,7 +107,7 @@ class Books:
             beside.update(strangers)
 
     def _repeats(self, event: PriceChange, change: LevelChange, conn: int) -> bool:
-        """Count a change that came before, as one that changes nothing and is no newer may have; return whether it did."""
+        """Return whether a change came before, and count it, if it changes nothing and is no newer."""
         repeats = self.recent[conn].repeats(event, change)
         self.duplicates += repeats
         return repeats

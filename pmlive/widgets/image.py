@@ -26,8 +26,8 @@ from PIL import Image
 
 from pmlive.logs import get_logger
 from pmlive.manager import Manager
-from pmlive.manager.glance import Asked, Glance, Mark
-from pmlive.widgets.base import ManagerWidget, marks_of
+from pmlive.manager.snapshots import Cursor, Query, Snapshot
+from pmlive.widgets.base import ManagerWidget, cursors_of
 from pmlive.widgets.channel import pack
 from pmlive.widgets.charts import BaseChart, BaseDepthChart, BaseHeatMap, BasePriceChart
 from pmlive.widgets.figures import (
@@ -110,18 +110,18 @@ class ImageWidget(ManagerWidget):
         """Check whether to render now."""
         return self._refresh_wanted or now - self._rendered_at >= self._every - _SLACK_S
 
-    def request(self, now: float) -> Asked:
+    def request(self, now: float) -> Query:
         """Request what is new, or everything."""
         self._rendered_at = now
         self._whole, self._refresh_wanted = self._refresh_wanted, False
-        marks: Mapping[str, Mark] = {} if self._whole else self._marks
-        return self._request_since({table: marks.get(table) for table in self._tables})
+        cursors: Mapping[str, Cursor] = {} if self._whole else self._cursors
+        return self._request_since({table: cursors.get(table) for table in self._tables})
 
-    def render(self, glance: Glance, now: float) -> None:
+    def render(self, snapshot: Snapshot, now: float) -> None:
         """Render and send, if anything changed."""
         del now
-        view, self._marks = self._view(glance), marks_of(glance)
-        if not (self._whole or any(news.whole for news in glance.news.values())):
+        view, self._cursors = self._view(snapshot), cursors_of(snapshot)
+        if not (self._whole or any(rows.whole for rows in snapshot.tables.values())):
             view = _appended(self._last_view, view, self._grows)
         packed = pack(view)
         if packed == self._packed and not self._problem:

@@ -13,7 +13,7 @@ import polars as pl
 
 from pmlive.gaps import concerning
 from pmlive.manager import BookView
-from pmlive.manager.glance import short_label
+from pmlive.manager.snapshots import short_label
 from pmlive.manager.source import ConnectionStatus, ReplayStatus
 from pmlive.manager.status import Books, Status
 from pmlive.manager.subscriptions import SubscriptionStatus

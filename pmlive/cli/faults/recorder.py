@@ -26,21 +26,21 @@ from pmlive.credentials import Credentials
 from pmlive.errors import BookError, FeedError, UnknownMarketError
 from pmlive.events import Channel
 from pmlive.manager.engine import Engine, Options
-from pmlive.manager.live import Doubts
+from pmlive.manager.live import CrossChecks
 from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
 from pmlive.threads import single
 
 __all__ = ["FastManager", "main"]
 
-Delays = TypeVar("Delays", DialPolicy, Doubts)
+Delays = TypeVar("Delays", DialPolicy, CrossChecks)
 
 _INTERVAL_S = 0.1
 _S = 1_000_000_000
 # Waits that are minutes for a real venue are seconds here; those that a loaded computer needs stay as they are.
 _FASTER = 20
 _POLICY = {"first": 0.1, "most": 2.0, "stable": 2.0, "window": 6.0, "spacing": 0.01, "open_timeout": 3.0, "tick": 0.05}
-_DOUBTS = {"quiet": 4.0, "frozen": 4.0, "answer": 3.0, "grace": 4.0, "settled": 3.0, "pause": 5.0}
+_CROSS_CHECKS = {"quiet": 4.0, "frozen": 4.0, "answer": 3.0, "grace": 4.0, "settled": 3.0, "pause": 5.0}
 _TIMING = Timing(ping=_S, answer=3 * _S, opening=2 * _S, silence=3 * _S, calm=60 * _S)
 
 
@@ -55,7 +55,7 @@ class FastManager(Manager):
             depth=10,
             policy=_shortened(DialPolicy(), _POLICY),
             timing=dict.fromkeys(channels, _TIMING),
-            doubts=_shortened(Doubts(), _DOUBTS),
+            cross_checks=_shortened(CrossChecks(), _CROSS_CHECKS),
         )
         self._begin(Engine(venue, credentials, options), {"notification": None, "log": None})
 

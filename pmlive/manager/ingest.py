@@ -17,7 +17,7 @@ from pmlive.records import Closed, Kind, Opened
 from pmlive.store import Earlier, Record, Recorder
 from pmlive.tables import ROLLING, STORED, Rolling
 
-__all__ = ["Desk"]
+__all__ = ["Ingest"]
 
 logger = get_logger(__name__)
 
@@ -32,7 +32,7 @@ _CALM = 60_000_000_000
 _BATCHES = 10_000
 
 
-class Desk:
+class Ingest:
     """The pipeline with what feeds on it: rolling frames, and a recorder when there is one."""
 
     def __init__(
