@@ -16,16 +16,13 @@ import stat
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias
+from typing import Literal, NoReturn, Self, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 import platformdirs
 
 from pmlive.errors import AuthError
-
-if TYPE_CHECKING:
-    from typing import Self  # only annotations use it
 
 __all__ = ["NAMES", "SECRET_NAMES", "AddressField", "Origin", "Secret", "Variables", "Venue", "data_dir", "is_loopback"]
 
@@ -133,7 +130,7 @@ class Variables(Mapping[str, str]):
         self._files = dict(files or {})
 
     @classmethod
-    def read(cls, folder: Path | None = None) -> "Self":
+    def read(cls, folder: Path | None = None) -> Self:
         """Read the environment, and ``.env`` in a folder (the working directory by default) for what it lacks."""
         path = (folder or Path.cwd()).absolute() / ".env"
         in_file = _dotenv(path)
@@ -196,7 +193,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
             msgspec.structs.force_setattr(self, field, _checked(field, getattr(self, field)))
 
     @classmethod
-    def from_environment(cls, variables: Variables | None = None, **addresses: str) -> "Self":
+    def from_environment(cls, variables: Variables | None = None, **addresses: str) -> Self:
         """Return the addresses passed here, else those of the environment, else Polymarket's.
 
         Addresses that a ``.env`` sets are warned of, once.

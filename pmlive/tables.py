@@ -1,16 +1,19 @@
-"""The tables: the one place where columns are named and typed.
+"""The tables: their columns and types, named here alone, the rolling frames, and the digest of their rows.
 
 Every table begins with ``seq`` (arrival order), ``ts_event`` (the venue's clock), ``ts_recv`` (ours) and ``conn`` (the
 connection epoch). Prices are dollars per share, sizes are shares. Times are nanoseconds, UTC. ``ts_event`` is null
 where the venue said nothing (``gaps``, ``checks``); the ``ts_recv`` of a row of ``checks`` is the start of its minute.
 """
 
+import hashlib
 from datetime import timedelta
 from typing import cast
 
 import polars as pl
 
-__all__ = ["LEVELS", "ROLLING", "SCHEMAS", "STORED", "Rolling"]
+from pmlive.errors import ProtocolError
+
+__all__ = ["LEVELS", "ROLLING", "SCHEMAS", "STORED", "Digest", "Rolling"]
 
 _TIME = pl.Datetime("ns", "UTC")
 _SIDE = pl.Enum(["buy", "sell"])
@@ -280,6 +283,41 @@ class Rolling:
             chunks.append(chunk)
             found += chunk.height
         return _joined(chunks[::-1]).tail(missing) if chunks else self._empty
+
+
+class Digest:
+    """A digest of the rows of all tables; each table's rows are added in order of ``seq``."""
+
+    def __init__(self) -> None:
+        self._hashes = {table: hashlib.sha256() for table in STORED}
+        self._last = dict.fromkeys(STORED, -1)
+        self.rows = dict.fromkeys(STORED, 0)
+
+    def add(self, table: str, frame: pl.DataFrame) -> None:
+        """Add rows of a table.
+
+        Raises:
+            ProtocolError: a row belongs before those that were added already.
+        """
+        if not frame.height:
+            return
+        ordered = frame.select(SCHEMAS[table].names()).sort("seq", maintain_order=True)
+        first, last = ordered["seq"][0], ordered["seq"][-1]
+        if first <= self._last[table]:
+            raise ProtocolError(
+                f"row {first} of {table!r} comes after row {self._last[table]}; its digest is not defined"
+            )
+        self._last[table] = last
+        self.rows[table] += ordered.height
+        # One line of JSON a row: the text of a number is that of its bits, and nothing depends on how rows are batched.
+        self._hashes[table].update(ordered.write_ndjson().encode())
+
+    def hexdigest(self) -> str:
+        """Return the digest of everything that was added: 64 hexadecimal digits."""
+        whole = hashlib.sha256()
+        for table in STORED:
+            whole.update(f"{table} {self.rows[table]} {self._hashes[table].hexdigest()}\n".encode())
+        return whole.hexdigest()
 
 
 def _joined(chunks: list[pl.DataFrame]) -> pl.DataFrame:

@@ -1,19 +1,45 @@
-"""The threads of this package, each with the same guard at its top, and the faults that it caught.
+"""The threads of this package, each with the same guard at its top, and event loops in threads of their own.
 
-Whatever a thread raises, be it a lack of memory or an internal error, is kept for ``Manager.status()``, logged, and
-then the thread goes on, or ends where it cannot. No thread ends in silence.
+Whatever a thread raises, be it a lack of memory or an internal error, is kept for ``Manager.status()`` and logged, and
+then the thread goes on, or ends where it cannot. No thread ends in silence. With a loop in its own thread, a busy
+notebook cell neither stops a heartbeat nor loses a frame, and no loop of the caller's is needed or touched.
 """
 
+import asyncio
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent import futures
+from concurrent.futures import CancelledError, Future
+from functools import partial
+from typing import TypeAlias, TypeVar, cast
 
 import msgspec
 
 from pmlive import logs
+from pmlive.errors import FeedError
 from pmlive.times import moment
 
-__all__ = ["ThreadFault", "faults", "keep_fault", "note_fault", "repeating", "single"]
+__all__ = [
+    "LoopThread",
+    "Main",
+    "Service",
+    "Tasks",
+    "ThreadFault",
+    "faults",
+    "keep_fault",
+    "note_fault",
+    "repeating",
+    "single",
+]
+
+T = TypeVar("T")
+
+# A coroutine function that runs until the event is set, and calls back once it is ready.
+Main: TypeAlias = Callable[[asyncio.Event, Callable[[], None]], Coroutine[object, object, None]]
+
+_TIMEOUT_S = 10.0
 
 logger = logs.get_logger(__name__)
 
@@ -86,6 +112,205 @@ def faults() -> list[ThreadFault]:
     return list(_faults.values())
 
 
+class LoopThread:
+    """An event loop in a daemon thread of its own, started on first use; once stopped, it stays so.
+
+    Args:
+        name: of the thread.
+        owner: what the thread belongs to, as errors name it.
+    """
+
+    def __init__(self, name: str, owner: str) -> None:
+        self._name = name
+        self._owner = owner
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._work: set[asyncio.Task[object]] = set()
+        self._pid = os.getpid()
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread is there."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def call(self, function: Callable[[], T], *, timeout_s: float | None = None) -> T:
+        """Run a plain function in the thread and return its result.
+
+        Raises:
+            FeedError: the owner was closed, or belongs to another process.
+        """
+
+        async def wrapped() -> T:
+            return function()
+
+        if threading.current_thread() is self._thread:
+            return function()
+        return self._result(wrapped(), timeout_s)
+
+    def wait(self, coroutine: Coroutine[object, object, T]) -> T:
+        """Run a coroutine in the thread and return its result.
+
+        Raises:
+            FeedError: the owner was closed, or belongs to another process.
+            RuntimeError: called in the thread itself.
+        """
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError(f"this call waits for the thread of the {self._owner}, so it cannot be made from it")
+        return self._result(coroutine, None)
+
+    def submit(self, coroutine: Coroutine[object, object, T]) -> "Future[T]":
+        """Begin a coroutine in the thread.
+
+        Raises:
+            FeedError: the owner was closed, or belongs to another process.
+        """
+        # Under the lock, so that what is submitted before the stop is begun before the stop.
+        with self._lock:
+            try:
+                loop = self._started()
+            except FeedError:
+                coroutine.close()
+                raise
+            return asyncio.run_coroutine_threadsafe(self._tracked(coroutine), loop)
+
+    def stop(self, last: Callable[[], Coroutine[object, object, None]] | None = None) -> None:
+        """End all work, run a last coroutine, and end the thread; whoever still waits for something gets an error."""
+        with self._lock:
+            self._stopped = True
+            if self._loop is None or self._thread is None or not self._thread.is_alive():
+                return
+            ended = asyncio.run_coroutine_threadsafe(self._finish(last), self._loop)
+        try:
+            ended.result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=_TIMEOUT_S)
+
+    def _result(self, coroutine: Coroutine[object, object, T], timeout_s: float | None) -> T:
+        asked = self.submit(coroutine)
+        try:
+            return asked.result(timeout_s)
+        except CancelledError:
+            raise FeedError(f"this {self._owner} was closed meanwhile; make another") from None
+        finally:
+            # Whoever was interrupted waits for it no more; of what is done there is nothing to cancel.
+            asked.cancel()
+            # An error that is raised here refers to this frame: were it to refer to the error, a manager that nobody
+            # has any more would be there until Python looks for such circles.
+            del asked
+
+    async def _tracked(self, coroutine: Coroutine[object, object, T]) -> T:
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        self._work.add(task)
+        try:
+            return await coroutine
+        finally:
+            self._work.discard(task)
+            del task  # for the same reason as above
+
+    async def _finish(self, last: Callable[[], Coroutine[object, object, None]] | None) -> None:
+        # What callers wait for ends first: it must not open what the last coroutine closes.
+        await _cancelled(self._work)
+        try:
+            if last is not None:
+                await last()
+        finally:
+            await _cancelled(asyncio.all_tasks() - {asyncio.current_task()})
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        if os.getpid() != self._pid:
+            raise FeedError(f"this {self._owner} belongs to the process that made it; after a fork, make another")
+        if self._stopped:
+            raise FeedError(f"this {self._owner} was closed; make another")
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = repeating(self._name, partial(_run, self._loop), pause=0.1)
+            self._thread.start()
+        return self._loop
+
+
+class Tasks:
+    """Tasks of one event loop; one that fails is noted as a fault of its thread, and all are cancelled in the end."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Run a coroutine beside the others."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            note_fault("pmlive", error)
+
+    async def cancel(self) -> None:
+        """Cancel all, and wait for them."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Service:
+    """One coroutine that runs in a thread from ``start`` to ``stop``, and the work that other threads hand to its loop.
+
+    Args:
+        name: of the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._thread: LoopThread | None = None
+        self._stopping = asyncio.Event()
+        self._main: Future[None] = Future()
+
+    def start(self, main: Main) -> None:
+        """Run ``main``; return once it is ready, or raise what it raised before that."""
+        if self._thread is not None:
+            return
+        ready, self._stopping = threading.Event(), asyncio.Event()
+        self._thread = thread = LoopThread(self._name, "service")
+        self._main = thread.submit(main(self._stopping, ready.set))
+        self._main.add_done_callback(partial(self._ended, ready))
+        ready.wait()
+        if self._main.done() and (error := self._main.exception()) is not None:
+            self._thread = None
+            thread.stop()
+            raise _root_cause(error)
+
+    def stop(self) -> None:
+        """Ask ``main`` to end, and wait for it."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        if not self._main.done():
+            thread.call(self._stopping.set, timeout_s=_TIMEOUT_S)
+        if futures.wait([self._main], _TIMEOUT_S).done:
+            thread.stop()
+
+    def wait(self) -> None:
+        """Wait until ``main`` has ended."""
+        while self._thread is not None and not futures.wait([self._main], 1.0).done:
+            pass
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Call a function in the loop and return its result; where nothing runs, call it here."""
+        thread = self._thread
+        return work() if thread is None or self._main.done() else thread.call(work, timeout_s=_TIMEOUT_S)
+
+    def _ended(self, ready: threading.Event, main: "Future[None]") -> None:
+        if ready.is_set() and not main.cancelled() and (error := main.exception()) is not None:
+            note_fault(self._name, error)
+        ready.set()
+
+
 def _turns_ended(name: str, turn: Callable[[], bool]) -> bool:
     """Take turns until there are no more; False when one failed."""
     try:
@@ -95,3 +320,31 @@ def _turns_ended(name: str, turn: Callable[[], bool]) -> bool:
         note_fault(name, error)
         return False
     return True
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> bool:
+    """Run a loop until it is stopped; what it raises, such as a ``SystemExit`` of a task, does not end it."""
+    if loop.is_closed():
+        return False
+    asyncio.set_event_loop(loop)
+    loop.run_forever()
+    try:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+    return False
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[object] | None]) -> None:
+    ending = [task for task in tasks if task is not None]
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """Return the first exception inside the groups that a task group raises."""
+    inner: BaseException = error
+    while isinstance(inner, BaseExceptionGroup):
+        inner = cast("BaseExceptionGroup[BaseException]", inner).exceptions[0]
+    return inner

@@ -2,29 +2,60 @@
 
 Quotes are steps in time: each stands until the next of its token. A sum needs every leg, so it is null while a leg has
 no quote on that side, and while a gap of the leg lasts. The books of Yes and No are one book on the venue, so a sum
-that is out of line is a late or broken book until proven otherwise.
+that is out of line is a late or broken book until proven otherwise. Every market has its own schedule of fees, which
+may change, so none is assumed here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import add
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import polars as pl
 
-from pmlive.analysis._time import TIME, as_of, first_time, last_time, ordered
-from pmlive.analysis.fees import Fees, fee_per_share
-from pmlive.analysis.gaps import touched_by
+from pmlive.analysis._intervals import TIME, as_of, first_time, last_time, ordered, touched_by
 
-__all__ = ["Edge", "FeesByToken", "arbitrages", "episodes", "mirror", "neg_risk_sums", "set_sums"]
+__all__ = [
+    "Edge",
+    "Fees",
+    "FeesByToken",
+    "arbitrages",
+    "episodes",
+    "fee_per_share",
+    "mirror",
+    "neg_risk_sums",
+    "set_sums",
+    "taker_fee",
+]
 
-FeesByToken: TypeAlias = Mapping[str, Fees]
 # What is left of a set before fees, or after them.
 Edge: TypeAlias = Literal["gross", "net"]
 
 # Prices have at most four decimals; what sums of floats have beyond these is dust.
 _DECIMALS = 12
 _QUOTE = {"bid": "best_bid", "bid_size": "best_bid_size", "ask": "best_ask", "ask_size": "best_ask_size"}
+
+
+FeesByToken: TypeAlias = Mapping[str, "Fees"]
+
+
+class Fees(Protocol):
+    """A market's schedule, such as ``Market.fees``."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the market has fees at all."""
+        ...
+
+    @property
+    def rate(self) -> float | None:
+        """The factor of the formula."""
+        ...
+
+    @property
+    def exponent(self) -> float | None:
+        """The power of the formula."""
+        ...
 
 
 def mirror(prices: pl.DataFrame, *, yes: str, no: str, gaps: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -162,6 +193,35 @@ def arbitrages(sums: pl.DataFrame, edge: Edge = "net") -> pl.DataFrame:
     return pl.concat(found).with_columns(dollars=pl.col("peak") * pl.col("size"))
 
 
+def taker_fee(schedule: Fees, *, shares: float, price: float) -> float:
+    """Compute a fee in dollars: ``shares * rate * (price * (1 - price)) ** exponent``, 0 where the market has none.
+
+    The formula is the venue's (``feeSchedule`` of its catalogue, and its official client); makers pay nothing.
+
+    Raises:
+        ValueError: the price is not between 0 and 1, ``shares`` is below 0, or the market has fees and no formula for
+            them.
+
+    >>> from pmlive.markets import FeeSchedule
+    >>> round(taker_fee(FeeSchedule(enabled=True, rate=0.07, exponent=1), shares=100, price=0.5), 6)
+    1.75
+    """
+    if not 0 <= price <= 1 or not shares >= 0:
+        raise ValueError(f"price is between 0 and 1 and shares at least 0, not {price!r} and {shares!r}")
+    rate, exponent = _terms(schedule)
+    return shares * rate * (price * (1 - price)) ** exponent
+
+
+def fee_per_share(schedule: Fees, price: pl.Expr) -> pl.Expr:
+    """Return ``taker_fee`` of one share as an expression, dollars a share; null where the price is.
+
+    Raises:
+        ValueError: the market has fees and no formula for them.
+    """
+    rate, exponent = _terms(schedule)
+    return rate * (price * (1 - price)) ** exponent
+
+
 def _sums(
     places: Iterable[int], tokens: Sequence[str], fees: FeesByToken, pays: float, *, prefix: str = ""
 ) -> list[pl.Expr]:
@@ -214,3 +274,11 @@ def _leg(steps: pl.DataFrame, rows: pl.DataFrame, place: int, token_id: str, gap
         return found
     touched = pl.lit(touched_by(found, gaps, conns=rows))
     return found.with_columns(pl.when(~touched).then(pl.col(name)).alias(name) for name in columns)
+
+
+def _terms(schedule: Fees) -> tuple[float, float]:
+    if not schedule.enabled:
+        return 0.0, 1.0
+    if schedule.rate is None or schedule.exponent is None:
+        raise ValueError(f"the market has fees and no formula for them: {schedule!r}")
+    return schedule.rate, schedule.exponent

@@ -2,8 +2,7 @@
 
 import polars as pl
 
-from pmlive.analysis._time import Every, as_of, last_time, ordered, positive, window_start, windows
-from pmlive.analysis.gaps import Touched, mark
+from pmlive.analysis._intervals import Every, Touched, as_of, last_time, mark, ordered, positive, window_start, windows
 
 __all__ = ["quote_bars", "trade_bars"]
 

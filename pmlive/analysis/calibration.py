@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pmlive.analysis._time import TIME, Every, as_of, positive
-from pmlive.analysis.gaps import mark
+from pmlive.analysis._intervals import TIME, Every, as_of, mark, positive
 
 __all__ = [
     "Calibration",

@@ -7,8 +7,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from pmlive.analysis._time import TIME, Every, as_of, last_time, ordered, positive
-from pmlive.analysis.gaps import Touched, mark
+from pmlive.analysis._intervals import TIME, Every, Touched, as_of, last_time, mark, ordered, positive
 
 __all__ = ["EventWindow", "Measure", "align", "event_study", "placebos"]
 

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pmlive.analysis._time import TIME, Every, nanoseconds, positive
-from pmlive.analysis.gaps import touched_by
+from pmlive.analysis._intervals import TIME, Every, nanoseconds, positive, touched_by
 
 __all__ = ["HayashiYoshida", "cross_correlation", "hayashi_yoshida", "lead_lag"]
 

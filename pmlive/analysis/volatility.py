@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pmlive.analysis._time import Every, as_of, placed, positive, windows
-from pmlive.analysis.gaps import Touched, mark
+from pmlive.analysis._intervals import Every, Touched, as_of, mark, placed, positive, windows
 
 __all__ = [
     "Scale",

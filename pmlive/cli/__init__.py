@@ -7,8 +7,7 @@ everything else to the standard error.
 
 from collections.abc import Sequence
 
-from pmlive.cli.output import fill_closed_streams, flush_streams
-from pmlive.cli.signals import Stop
+from pmlive.cli.terminal import Stop, fill_closed_streams, flush_streams
 from pmlive.logs import flush
 
 __all__ = ["main"]

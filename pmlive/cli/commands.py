@@ -1,6 +1,8 @@
-"""The run of one command: its options, the library's log while it runs, and the exit codes of its errors."""
+"""The commands: their parser, the run of one, the library's log while it runs, and the exit codes of its errors."""
 
+import argparse
 import logging
+import math
 import sys
 import threading
 import traceback
@@ -8,16 +10,30 @@ import warnings
 from argparse import Namespace
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from pathlib import Path
+from typing import NoReturn, TypeAlias
 
-from pmlive import logs
-from pmlive.cli.options import Parser, Subparsers, parser
-from pmlive.cli.output import Output, discard_output
-from pmlive.cli.signals import Stop
+from pmlive import __version__, logs
+from pmlive.cli.terminal import Output, Stop, discard_output
 from pmlive.errors import PmliveError
 from pmlive.settings import SECRET_NAMES, Variables
 
-__all__ = ["run", "run_one_of"]
+__all__ = [
+    "Command",
+    "Parser",
+    "Subparsers",
+    "add_command",
+    "add_recording_command",
+    "amount",
+    "number",
+    "run",
+    "run_one_of",
+]
+
+# Where commands are added; argparse has no public name for it.
+Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+# Runs with the options that were given, and returns the exit code.
+Command: TypeAlias = Callable[[argparse.Namespace, Output, Stop], int]
 
 # Adds one command or several to the program's.
 Adder: TypeAlias = Callable[[Subparsers], None]
@@ -33,6 +49,15 @@ _LEVELS = {
 }
 # Shorter values are words that a message may hold for other reasons.
 _SHORTEST_SECRET = 6
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that answers bad usage with one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and end with exit code 2."""
+        Output("text").problem(f"{message}; see: {self.prog} --help")
+        raise SystemExit(2)
 
 
 def run(arguments: Sequence[str] | None, stop: Stop) -> int:
@@ -53,19 +78,82 @@ def run_one_of(adders: Iterable[Adder], arguments: Sequence[str] | None, stop: S
     return _run(options, stop)
 
 
+def add_command(subparsers: Subparsers, name: str, run: Command, *, summary: str, more: str = "") -> Parser:
+    """Add a command, with the options that every command has."""
+    command = subparsers.add_parser(
+        name,
+        help=summary[0].lower() + summary[1:],
+        description=f"{summary}. {more}".strip(),
+        allow_abbrev=False,
+    )
+    command.add_argument(
+        "-o",
+        "--output",
+        choices=("text", "json"),
+        default="text",
+        help="what to print; json is one object for programs",
+    )
+    command.add_argument(
+        "-v", "--verbose", action="store_true", help="show more of what happens, on the standard error"
+    )
+    command.set_defaults(run=run, tracebacks="asked")
+    return command
+
+
+def add_recording_command(subparsers: Subparsers, name: str, run: Command, *, summary: str, more: str) -> Parser:
+    """Add a command whose first argument is the folder of a recording."""
+    command = add_command(subparsers, name, run, summary=summary, more=more)
+    command.add_argument("folder", type=Path, metavar="DIR", help="the recording")
+    return command
+
+
+def amount(text: str) -> float:
+    """Read a number above zero.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not a number above zero.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def number(least: int, most: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers from ``least`` to ``most``."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= most):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
 def _adders(arguments: Sequence[str]) -> list[Adder]:
     """Load all commands, or only the MCP server, for whose first words a client waits."""
     if list(arguments[:1]) == ["mcp"]:
         from pmlive.cli import mcp
 
         return [mcp.add]
-    from pmlive.cli import browse, doctor, export, mcp, record, repair, replay, sim
+    from pmlive.cli import doctor, export, mcp, record, recordings, replay, venue
 
-    return [group.add for group in (record, browse, replay, export, repair, mcp, sim, doctor)]
+    # In the order of the help.
+    recording = (record.add, venue.add_search, recordings.add, replay.add, export.add, recordings.add_repair)
+    return [*recording, mcp.add, venue.add, doctor.add]
 
 
 def _parser(adders: Iterable[Adder]) -> Parser:
-    commands = parser()
+    commands = Parser(
+        prog="pmlive",
+        description="Record Polymarket's live order books, with every gap marked.",
+        epilog="Exit codes: 0 success, 1 a finding such as a gap, 2 bad usage or a recording that cannot be used.",
+        allow_abbrev=False,
+    )
+    commands.add_argument("--version", action="version", version=f"pmlive {__version__}")
     subparsers = commands.add_subparsers(title="commands", metavar="COMMAND")
     for add in adders:
         add(subparsers)

@@ -21,11 +21,9 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from pmlive import __version__
-from pmlive.cli.options import Subparsers, add_command
-from pmlive.cli.output import Output
-from pmlive.cli.signals import Stop
-from pmlive.cli.sim import add_venue, venue
-from pmlive.cli.text import counted, size
+from pmlive.cli.commands import Subparsers, add_command
+from pmlive.cli.terminal import Output, Stop, counted, size
+from pmlive.cli.venue import add_venue, venue
 from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, FeedError, ProtocolError
 from pmlive.feed.probe import probe

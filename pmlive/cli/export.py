@@ -6,11 +6,9 @@ from pathlib import Path
 import msgspec
 
 from pmlive.captures import ImportReport, import_capture
-from pmlive.cli.options import Subparsers, add_command, add_recording_command, number
-from pmlive.cli.output import Output
-from pmlive.cli.signals import Stop
+from pmlive.cli.commands import Subparsers, add_command, add_recording_command, number
 from pmlive.cli.summary import missed_in, missed_lines, proved_lines
-from pmlive.cli.text import counted, lines_of, size
+from pmlive.cli.terminal import Output, Stop, counted, lines_of, size
 from pmlive.export import Exported, to_csv, to_duckdb, to_hftbacktest
 from pmlive.markets import clean
 from pmlive.recording import RecordingSummary, info

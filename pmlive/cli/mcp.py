@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from pmlive import logs
-from pmlive.cli.options import Subparsers, add_command
-from pmlive.cli.output import Output
-from pmlive.cli.signals import Stop
+from pmlive.cli.commands import Subparsers, add_command
+from pmlive.cli.terminal import Output, Stop
 from pmlive.mcp.stdio import claim_pipes, run_stdio
 from pmlive.settings import NAMES, SECRET_NAMES
 

@@ -4,6 +4,7 @@ import asyncio
 import shlex
 import time
 from argparse import Namespace
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
@@ -11,19 +12,18 @@ from functools import partial
 from pathlib import Path
 
 from pmlive import Manager, logs, threads
-from pmlive.cli.options import Parser, Subparsers, add_command, amount
-from pmlive.cli.output import Output
-from pmlive.cli.progress import Trouble, trouble_of, watch
-from pmlive.cli.signals import Stop
-from pmlive.cli.sim import add_venue, venue_of
-from pmlive.cli.summary import Run, run_of, run_text
-from pmlive.cli.text import counted, duration, lines_of
+from pmlive.cli.commands import Parser, Subparsers, add_command, amount
+from pmlive.cli.summary import Run, Trouble, run_of, run_text
+from pmlive.cli.terminal import Output, Stop, counted, duration, lines_of, size
+from pmlive.cli.venue import add_venue, venue_of
 from pmlive.errors import UnknownMarketError
+from pmlive.manager.status import Books, Status
 from pmlive.markets import Catalogue, Market, reference, tradable
 from pmlive.recording import info
 from pmlive.settings import Venue, data_dir
 from pmlive.sim import SimulatedVenue
 from pmlive.store import read_manifest
+from pmlive.times import utc
 
 __all__ = ["add", "add_record"]
 
@@ -33,6 +33,10 @@ _DEMO_RATE = 100.0
 # How long a reader of the standard output may take for the summary after a signal.
 _SUMMARY_PATIENCE_S = 5.0
 _POLL_S = 0.05
+
+_INTERVAL_S = 0.5
+# The rate is that of the last few seconds.
+_RATE_WINDOW = 10
 
 
 def add(subparsers: Subparsers) -> None:
@@ -190,8 +194,8 @@ def _record_until_stopped(
         subscribe(live)
         out.note(f"recording into {where}" + ("" if seconds else "; Ctrl-C ends it"))
         gaps_before = sum(file.rows for file in before.of("gaps"))
-        watch(live, out, stop, seconds=seconds, gaps_before=gaps_before)
-        trouble = trouble_of(live)
+        _watch(live, out, stop, seconds=seconds, gaps_before=gaps_before)
+        trouble = _trouble_of(live)
         elapsed, ended = time.monotonic() - began, datetime.now(UTC)
         markets = [_name(market) for market in live.markets]
         tokens = {key for one in live.subscriptions if one.channel == "market" for key in one.keys}
@@ -207,6 +211,58 @@ def _record_until_stopped(
         trouble=_with_thread_faults(trouble),
         log_lines_lost=logs.lost(waiting=not logs.flush()),
     )
+
+
+def _watch(live: Manager, out: Output, stop: Stop, *, seconds: float | None, gaps_before: int = 0) -> None:
+    """Show the progress of a recording until its time is over or a stop is requested."""
+    began = time.monotonic()
+    seen: deque[tuple[float, int]] = deque(maxlen=_RATE_WINDOW)
+    while not stop.requested:
+        elapsed = time.monotonic() - began
+        left = _INTERVAL_S if seconds is None else seconds - elapsed
+        if left <= 0:
+            break
+        status = live.report()
+        seen.append((elapsed, status.statistics.total_events))
+        out.progress(f"{duration(elapsed)}  {_line(status, _rate(seen), gaps_before)}")
+        if stop.wait(min(left, _INTERVAL_S)):
+            break
+    out.end_progress()
+
+
+def _rate(seen: deque[tuple[float, int]]) -> float:
+    (first, before), (last, now) = seen[0], seen[-1]
+    return (now - before) / (last - first) if last > first else 0.0
+
+
+def _line(status: Status, rate: float, gaps_before: int) -> str:
+    clob, books, recording = status.connections.clob, status.books or Books(), status.recording
+    rows = {} if recording is None else recording.rows
+    gaps = max(0, rows.get("gaps", 0) - gaps_before) + books.open_gaps
+    checks = books.checks
+    parts = [
+        "connected" if clob.connected else f"not connected ({clob.error or 'dialling'})",
+        f"{rate:,.0f} messages/s",
+        counted(sum(rows.values()), "row"),
+        f"{checks.hash_verified + checks.bbo_ok + checks.snapshot_ok:,} checks passed",
+        counted(gaps, "gap"),
+        size(0 if recording is None else recording.bytes),
+    ]
+    trouble = None if recording is None else recording.trouble
+    return "  ".join([f"disk: {trouble}", *parts] if trouble else parts)
+
+
+def _trouble_of(live: Manager) -> Trouble:
+    """Return what is wrong now, if anything is."""
+    status = live.report()
+    clob, recording = status.connections.clob, status.recording
+    ours = None
+    if recording is not None and recording.trouble is not None:
+        synced = recording.last_sync
+        since = "the beginning" if synced is None else f"{utc(synced)} UTC"
+        ours = f"what was received since {since} may be lost: {recording.trouble}"
+    venue = None if clob.connected else f"not connected to the venue at the end: {clob.error or 'still dialling'}"
+    return Trouble(ours, venue)
 
 
 def _with_thread_faults(trouble: Trouble) -> Trouble:

@@ -8,10 +8,8 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from pmlive.cli.options import Subparsers, add_command, amount
-from pmlive.cli.output import Output
-from pmlive.cli.signals import Stop
-from pmlive.cli.text import counted, duration, lines_of, moment
+from pmlive.cli.commands import Subparsers, add_command, amount
+from pmlive.cli.terminal import Output, Stop, counted, duration, lines_of, moment
 from pmlive.manager import Replay
 from pmlive.manager.status import Books
 from pmlive.replay import Speed

@@ -9,14 +9,20 @@ from typing import Literal
 import msgspec
 
 from pmlive._session import Timing
-from pmlive.cli.progress import Trouble
-from pmlive.cli.text import counted, duration, lines_of, moment, size
+from pmlive.cli.terminal import counted, duration, lines_of, moment, size
 from pmlive.integrity import Counts
 from pmlive.recording import RecordedGap, RecordingSummary
 
-__all__ = ["Kept", "Missed", "Run", "missed_in", "missed_lines", "proved_lines", "run_of", "run_text"]
+__all__ = ["Kept", "Missed", "Run", "Trouble", "missed_in", "missed_lines", "proved_lines", "run_of", "run_text"]
 
 _MOST_GAPS = 12
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """The problems at the end of a run: with the disk or a thread (``ours``), and with the connection (``venue``)."""
+
+    ours: str | None
+    venue: str | None
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):

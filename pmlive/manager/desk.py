@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import polars as pl
 
-from pmlive.digest import Digest
 from pmlive.events import Cause, Channel, Event, Gap
 from pmlive.feed import Clock, Connection
 from pmlive.gaps import GapIndex, GapInterval
@@ -15,7 +14,7 @@ from pmlive.pipeline import Making, Pipeline
 from pmlive.pipeline.journal import Journal
 from pmlive.records import Closed, Kind, Opened
 from pmlive.store import Earlier, Record, Recorder
-from pmlive.tables import ROLLING, STORED, Rolling
+from pmlive.tables import ROLLING, STORED, Digest, Rolling
 
 __all__ = ["Desk"]
 

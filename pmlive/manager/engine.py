@@ -12,7 +12,6 @@ from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, FeedError, PmliveError, UnknownMarketError
 from pmlive.events import Channel
 from pmlive.logs import get_logger
-from pmlive.loop_thread import LoopThread
 from pmlive.manager.keys import MarketId, Wanted, resolve, whole_markets
 from pmlive.manager.live import Doubts, Live
 from pmlive.manager.lookups import Listing, Outcomes, Waits, followed
@@ -24,6 +23,7 @@ from pmlive.pipeline import Token
 from pmlive.retries import DialPolicy
 from pmlive.settings import AddressField, Venue
 from pmlive.store import Recorder
+from pmlive.threads import LoopThread
 
 __all__ = ["Engine", "Options", "live_feed"]
 

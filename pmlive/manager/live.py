@@ -13,7 +13,6 @@ from pmlive.errors import FeedError, PmliveError, ProtocolError
 from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap, NewMarket
 from pmlive.feed import Clock, Connection, Pool, elapsed
 from pmlive.logs import get_logger
-from pmlive.loop_thread import Tasks
 from pmlive.manager.desk import Desk
 from pmlive.manager.lookups import follow
 from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus, Dialling, Visit
@@ -22,7 +21,7 @@ from pmlive.pipeline import Token
 from pmlive.proxies import Proxy, proxy_for
 from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
-from pmlive.threads import note_fault
+from pmlive.threads import Tasks, note_fault
 from pmlive.times import moment, utc
 
 __all__ = ["Doubts", "Live"]

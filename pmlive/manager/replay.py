@@ -8,10 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from pmlive.digest import Digest
 from pmlive.errors import PmliveError
 from pmlive.events import Channel, NewMarket
-from pmlive.loop_thread import Tasks
 from pmlive.manager.core import Manager
 from pmlive.manager.desk import Desk
 from pmlive.manager.engine import Engine, Options
@@ -23,6 +21,8 @@ from pmlive.records import Kind, Opened, read_note
 from pmlive.replay import Player, RecordedCatalogue, Speed, Timeline, recorded_markets
 from pmlive.settings import Venue
 from pmlive.store import Record
+from pmlive.tables import Digest
+from pmlive.threads import Tasks
 from pmlive.times import Time, moment, nanoseconds
 
 __all__ = ["Played", "Replay"]

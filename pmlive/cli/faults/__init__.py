@@ -5,11 +5,8 @@ the venue's own account: what was missed and is in no gap, which books were give
 the gaps are, how long it took until every book was back.
 """
 
-from pmlive.cli.faults.attempts import attempt, attempt_all
-from pmlive.cli.faults.cases import Expected, FaultCase, Outcome, report
-from pmlive.cli.faults.connections import CONNECTIONS, MESSAGES, SILENCES
-from pmlive.cli.faults.processes import PROCESSES
+from pmlive.cli.faults.attempts import Outcome, attempt, attempt_all, report
+from pmlive.cli.faults.cases import CATALOGUE
+from pmlive.cli.faults.trial import Expected, FaultCase
 
 __all__ = ["CATALOGUE", "Expected", "FaultCase", "Outcome", "attempt", "attempt_all", "report"]
-
-CATALOGUE: tuple[FaultCase, ...] = (*CONNECTIONS, *SILENCES, *MESSAGES, *PROCESSES)

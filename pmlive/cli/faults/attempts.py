@@ -1,4 +1,4 @@
-"""Attempts at the cases of the catalogue, each judged by the venue's own account of what it sent."""
+"""Attempts at cases, each judged by the venue's own account of what it sent, and the report of their outcomes."""
 
 import tempfile
 import time
@@ -11,14 +11,15 @@ from threading import Event
 
 import msgspec
 
-from pmlive.cli.faults.cases import CauseTotal, FaultCase, Observation, ObservedBook, Outcome, Scope
-from pmlive.cli.faults.trial import Trial, TrialError
-from pmlive.cli.text import counted
+from pmlive.cli.faults.trial import FaultCase, Observation, ObservedBook, Scope, Trial, TrialError
+from pmlive.cli.terminal import counted, duration, table
 from pmlive.errors import PmliveError
 from pmlive.recording import Recording, open_recording
 from pmlive.sim import Change, History
 
-__all__ = ["attempt", "attempt_all"]
+__all__ = ["CauseTotal", "Outcome", "attempt", "attempt_all", "report"]
+
+_HEAD = ["", "fault", "missed", "gaps reported", "books refused", "recovered after", "exit"]
 
 # Most of the time of each is waiting.
 _AT_ONCE = 6
@@ -34,31 +35,37 @@ _BOOK_INTERVAL_S = 0.5
 _MISMATCH_SECONDS = 0.5
 
 
-class _GapSpan(msgspec.Struct, frozen=True):
-    """One gap of the recording; times in nanoseconds."""
+class CauseTotal(msgspec.Struct, frozen=True, kw_only=True):
+    """The gaps of one cause: how many, and how long the longest is in seconds."""
 
-    token_id: str | None
-    started: int
-    ended: int | None
     cause: str
-
-    def covers(self, change: Change, slack: int) -> bool:
-        at = change.at * _MS
-        concerned = self.token_id in (None, change.token_id)
-        return concerned and self.started - slack <= at and (self.ended is None or at <= self.ended + slack)
-
-    def seconds(self, last: int) -> float:
-        return ((last if self.ended is None else self.ended) - self.started) / _S
+    gaps: int
+    longest: float
 
 
-class _Findings(msgspec.Struct):
-    """What the recording of a trial shows."""
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one case; it held if there is no complaint."""
 
+    name: str
+    group: str
+    lasted: float
     missed: int = 0
     missed_in_no_gap: int = 0
-    causes: list[CauseTotal] = []
+    told: list[CauseTotal] = []
     refused: int = 0
+    tokens: int = 0
+    recovered_after: float | None = None
+    code: int | None = None
     complaints: list[str] = []
+
+    @property
+    def held(self) -> bool:
+        """Whether everything came as it must."""
+        return not self.complaints
+
+    def to_dict(self) -> dict[str, object]:
+        """Return everything in a form that JSON can hold."""
+        return {"held": self.held, **msgspec.structs.asdict(self)}
 
 
 def attempt(case: FaultCase, folder: Path, cancelled: Event | None = None) -> Outcome:
@@ -87,6 +94,42 @@ def attempt_all(
             threads.shutdown(wait=False, cancel_futures=True)
             raise
     return [trial.result() for trial in trials]
+
+
+def report(outcomes: Sequence[Outcome]) -> str:
+    """Write a table of outcomes, with the complaints of each case under it."""
+    lines = table(_HEAD, [_cells(outcome) for outcome in outcomes], right=[2])
+    failed = [outcome for outcome in outcomes if not outcome.held]
+    for outcome in failed:
+        lines += ["", f"{outcome.name} does not hold:", *(f"  {complaint}" for complaint in outcome.complaints)]
+    return "\n".join([*lines, "", f"{counted(len(outcomes), 'fault')}, {len(outcomes) - len(failed)} held"])
+
+
+class _GapSpan(msgspec.Struct, frozen=True):
+    """One gap of the recording; times in nanoseconds."""
+
+    token_id: str | None
+    started: int
+    ended: int | None
+    cause: str
+
+    def covers(self, change: Change, slack: int) -> bool:
+        at = change.at * _MS
+        concerned = self.token_id in (None, change.token_id)
+        return concerned and self.started - slack <= at and (self.ended is None or at <= self.ended + slack)
+
+    def seconds(self, last: int) -> float:
+        return ((last if self.ended is None else self.ended) - self.started) / _S
+
+
+class _Findings(msgspec.Struct):
+    """What the recording of a trial shows."""
+
+    missed: int = 0
+    missed_in_no_gap: int = 0
+    causes: list[CauseTotal] = []
+    refused: int = 0
+    complaints: list[str] = []
 
 
 def _folder(top: str, number: int) -> Path:
@@ -321,3 +364,17 @@ def _of_exit_code(trial: Trial) -> Iterator[str]:
     code, expected = trial.exit_codes[-1], trial.case.expected.code
     if expected is not None and code != expected:
         yield f"the exit code is {code}; expected {expected}"
+
+
+def _cells(outcome: Outcome) -> list[str]:
+    gaps = ", ".join(f"{each.gaps} {each.cause} ({duration(each.longest)})" for each in outcome.told)
+    after = outcome.recovered_after
+    return [
+        "held" if outcome.held else "FAILED",
+        outcome.name,
+        f"{outcome.missed:,}",
+        gaps or "none",
+        f"{outcome.refused} of {outcome.tokens}" if outcome.tokens else "-",
+        "-" if after is None else duration(after),
+        "-" if outcome.code is None else str(outcome.code),
+    ]

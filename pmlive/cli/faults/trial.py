@@ -1,4 +1,8 @@
-"""The trial of one case: a simulated venue here, a recorder in a process of its own, and what its books say."""
+"""The trial of one case: a simulated venue here, a recorder in a process of its own, and what its books say.
+
+The recorder is ``pmlive record`` with short delays. ``python -m pmlive.cli.faults FD FILE record …`` writes what its
+books say to a file descriptor, a line each time, and ends as if its time were over once the file is there.
+"""
 
 import fcntl
 import os
@@ -8,30 +12,130 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from pmlive.cli.faults.cases import FaultCase, Observation, Stderr
+from pmlive import Manager
+from pmlive._session import Timing
+from pmlive.cli.commands import run_one_of
+from pmlive.cli.record import add_record
+from pmlive.cli.terminal import Stop
+from pmlive.credentials import Credentials
+from pmlive.errors import BookError, FeedError, UnknownMarketError
+from pmlive.events import Channel
+from pmlive.manager.engine import Engine, Options
+from pmlive.manager.live import Doubts
+from pmlive.retries import DialPolicy
+from pmlive.settings import Venue
 from pmlive.sim import FaultKind, SimulatedVenue
 from pmlive.threads import single
 
-__all__ = ["Trial", "TrialError"]
+__all__ = [
+    "Expected",
+    "FastManager",
+    "FaultCase",
+    "Observation",
+    "ObservedBook",
+    "Scope",
+    "Stderr",
+    "Trial",
+    "TrialError",
+    "main",
+]
+
+Scope: TypeAlias = Literal["all", "some", "at least one", "none", "any"]
+Stderr: TypeAlias = Literal["file", "pipe", "unread pipe", "closed", "full disk", "terminal"]
 
 _PROGRAM = [sys.executable, "-m", "pmlive.cli.faults"]
 # Longer than any trial; the stop file ends it.
 _RECORDED_SECONDS = "3600"
 _POLL_S = 0.02
 _TIMEOUT_S = 20.0
-_DECODER = msgspec.json.Decoder(Observation)
 # What is added up to measure how slow this computer is.
 _WORK = 4_000_000
 # Bytes that are left free in a pipe that nobody reads.
 _PIPE_ROOM = 400
+
+Delays = TypeVar("Delays", DialPolicy, Doubts)
+
+_INTERVAL_S = 0.1
+_S = 1_000_000_000
+# Waits that are minutes for a real venue are seconds here; those that a loaded computer needs stay as they are.
+_FASTER = 20
+_POLICY = {"first": 0.1, "most": 2.0, "stable": 2.0, "window": 6.0, "spacing": 0.01, "open_timeout": 3.0, "tick": 0.05}
+_DOUBTS = {"quiet": 4.0, "frozen": 4.0, "answer": 3.0, "grace": 4.0, "settled": 3.0, "pause": 5.0}
+_TIMING = Timing(ping=_S, answer=3 * _S, opening=2 * _S, silence=3 * _S, calm=60 * _S)
+
+
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """What must come of a fault.
+
+    Args:
+        causes: the causes that a gap may have; one of them must be there unless ``gaps`` is none or any.
+        gaps: whose books have a gap: those of all tokens, of some but not all, of at least one, of none.
+        refused: whose books refuse to answer at some time while the fault lasts.
+        code: the exit code of ``pmlive record`` when its time is over; None for any.
+        recovers: whether every book comes back.
+        max_age: how many seconds old a book may be that is given while the fault lasts.
+        lag: how many seconds a message may take to arrive.
+        before: how many seconds before the fault a gap may begin.
+        after: how many seconds after every book is back a gap may end.
+    """
+
+    causes: frozenset[str]
+    gaps: Scope = "all"
+    refused: Scope = "all"
+    code: int | None = 1
+    recovers: bool = True
+    max_age: float = 3.0
+    lag: float = 1.0
+    before: float = 3.0
+    after: float = 4.0
+
+
+class FaultCase(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault.
+
+    ``inject`` brings it about, waits for what must be seen while it lasts, and ends it. ``environment`` returns
+    variables that the recorder is started with, ``start`` starts it otherwise than usual. Where nothing is ``recorded``
+    there is no recorder, and ``inject`` does everything.
+    """
+
+    name: str
+    group: str
+    inject: "Callable[[Trial], None]"
+    expected: Expected
+    markets: int = 2
+    rate: float = 40.0
+    stderr: Stderr = "file"
+    environment: "Callable[[Trial], dict[str, str]] | None" = None
+    start: "Callable[[Trial], None] | None" = None
+    recorded: bool = True
+
+
+class ObservedBook(msgspec.Struct, frozen=True):
+    """A book that the recorder gave, best levels first."""
+
+    state: str
+    bids: list[tuple[float, float]]
+    asks: list[tuple[float, float]]
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """The books of all tokens between two times (nanoseconds); None for one that refused to answer."""
+
+    since: int
+    until: int
+    books: dict[str, ObservedBook | None]
+
+
+_DECODER = msgspec.json.Decoder(Observation)
 
 
 class TrialError(Exception):
@@ -217,6 +321,30 @@ class Trial:
         )
 
 
+class FastManager(Manager):
+    """A manager that notices silence, dials and asks again within seconds."""
+
+    def __init__(self, venue: Venue, credentials: Credentials | None = None) -> None:
+        channels: tuple[Channel, ...] = ("market", "user", "realtime", "prices")
+        options = Options(
+            rows=200_000,
+            age=timedelta(hours=1),
+            depth=10,
+            policy=_shortened(DialPolicy(), _POLICY),
+            timing=dict.fromkeys(channels, _TIMING),
+            doubts=_shortened(Doubts(), _DOUBTS),
+        )
+        self._begin(Engine(venue, credentials, options), {"notification": None, "log": None})
+
+
+def main() -> int:
+    """Record as the arguments say, and return the exit code."""
+    descriptor, stop_file, *arguments = sys.argv[1:]
+    with _FileStop(Path(stop_file)) as stop:
+        add = partial(add_record, make=partial(_observed_manager, int(descriptor)))
+        return run_one_of([add], arguments, stop)
+
+
 def _slowness() -> float:
     """Measure how many times slower than alone a computation is on this computer now, from 1 to 5."""
     wall, cpu = time.perf_counter(), time.thread_time()
@@ -257,3 +385,62 @@ def _fill(writer: int) -> None:
     """Leave a pipe with room for a line or two."""
     room = fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
     os.write(writer, b"." * (room - _PIPE_ROOM))
+
+
+class _FileStop(Stop):
+    """A request to stop that a file makes, too: the time is over, though no signal came."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def wait(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while not self._file.exists():
+            left = until - time.monotonic()
+            if super().wait(min(max(left, 0.0), _INTERVAL_S)):
+                return True
+            if left <= 0:
+                return False
+        return True
+
+
+def _shortened(usual: Delays, given: dict[str, float]) -> Delays:
+    fields = msgspec.structs.asdict(usual)
+    seconds = {name: value / _FASTER for name, value in fields.items() if isinstance(value, float)}
+    return msgspec.structs.replace(usual, **seconds | given)
+
+
+def _observed_manager(descriptor: int, venue: Venue) -> Manager:
+    live = FastManager(venue)
+    single("observations", partial(_observe, live, descriptor)).start()
+    return live
+
+
+def _observe(live: Manager, descriptor: int) -> None:
+    """Write what the books say, until the manager is closed or the reader is gone."""
+    try:
+        for observation in _observations(live):
+            os.write(descriptor, msgspec.json.encode(observation) + b"\n")
+            time.sleep(_INTERVAL_S)
+    except FeedError:
+        return
+    except OSError:
+        # The trial is gone: nothing else would ever end this recorder.
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _observations(live: Manager) -> Iterator[Observation]:
+    while True:
+        since = time.time_ns()
+        tokens = {key for one in live.subscriptions if one.channel == "market" for key in one.keys}
+        books = {token: _observed_book(live, token) for token in sorted(tokens)}
+        yield Observation(since=since, until=time.time_ns(), books=books)
+
+
+def _observed_book(live: Manager, token: str) -> ObservedBook | None:
+    try:
+        book = live.book(token, patience=0)
+    except (BookError, UnknownMarketError):
+        return None
+    return ObservedBook(book.state, book.bids, book.asks)

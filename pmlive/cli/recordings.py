@@ -1,7 +1,7 @@
-"""Commands that only read: ``pmlive search`` looks for markets, the others look at recordings.
+"""Commands about recordings: ``ls`` lists them, and the others look into one or repair it.
 
-``ls`` lists recordings, ``info`` shows what one holds, ``verify`` whether it is sound, ``quality`` how good it is, and
-``book`` one book of it.
+``info``, ``verify``, ``quality`` and ``book`` change nothing. ``repair`` and ``compact`` change a recording that is not
+being recorded into.
 """
 
 from argparse import Namespace
@@ -13,34 +13,23 @@ from pathlib import Path
 import msgspec
 
 from pmlive import times
-from pmlive.cli.options import Subparsers, add_command, add_recording_command
-from pmlive.cli.output import Output
-from pmlive.cli.signals import Stop
-from pmlive.cli.sim import add_venue, venue
+from pmlive.cli.commands import Subparsers, add_command, add_recording_command, amount
 from pmlive.cli.summary import missed_in, missed_lines, proved_lines
-from pmlive.cli.text import counted, duration, lines_of, moment, size, table
+from pmlive.cli.terminal import Output, Stop, counted, duration, lines_of, moment, size, table
 from pmlive.errors import StoreError
-from pmlive.markets import Market, clean, find
+from pmlive.markets import clean
+from pmlive.pipeline.journal import rebuild
 from pmlive.recording import RecordedBook, RecordedMarket, RecordingSummary, info, open_recording, recordings
 from pmlive.settings import data_dir
-from pmlive.store import RecordingInfo
+from pmlive.store import Compaction, RecordingInfo, Repaired, compact, repair
 
-__all__ = ["add"]
+__all__ = ["add", "add_repair"]
 
 _MOST_LEVELS = 10
 
 
 def add(subparsers: Subparsers) -> None:
-    """Add the commands."""
-    command = add_command(
-        subparsers,
-        "search",
-        _search,
-        summary="Find markets, with the ids that record takes",
-        more="Open markets come first.",
-    )
-    command.add_argument("words", nargs="+", metavar="WORDS", help="words of the title, or an address, a slug or an id")
-    add_venue(command)
+    """Add the commands that change nothing."""
     command = add_command(subparsers, "ls", _list, summary="List the recordings in a folder")
     command.add_argument(
         "folder", nargs="?", type=Path, metavar="DIR", help="the folder (default: where recordings go)"
@@ -69,6 +58,30 @@ def add(subparsers: Subparsers) -> None:
     _add_book(subparsers)
 
 
+def add_repair(subparsers: Subparsers) -> None:
+    """Add the commands that change a recording."""
+    add_recording_command(
+        subparsers,
+        "repair",
+        _repair,
+        summary="Rebuild damaged or missing tables from the raw frames",
+        more="Damaged files are kept beside. The exit code is 1 if something is lost for good, which is a gap.",
+    )
+    command = add_recording_command(
+        subparsers,
+        "compact",
+        _compact,
+        summary="Merge the small files of a recording",
+        more="A recorder does so by itself, so this is for recordings that were left early.",
+    )
+    command.add_argument(
+        "--grace",
+        type=amount,
+        metavar="SECONDS",
+        help="keep the merged files this long for whoever reads them; run it again after that (default: not at all)",
+    )
+
+
 def _add_book(subparsers: Subparsers) -> None:
     command = add_recording_command(
         subparsers,
@@ -82,37 +95,6 @@ def _add_book(subparsers: Subparsers) -> None:
     )
     command.add_argument("--outcome", metavar="NAME", help="the outcome, where TOKEN is a slug or a condition id")
     command.add_argument("--at", required=True, metavar="TIME", help="such as 2026-11-23T02:14:07Z; UTC without a zone")
-
-
-def _search(options: Namespace, out: Output, _: Stop) -> int:
-    with venue(options.venue) as where:
-        markets = find(" ".join(options.words), where)
-    if not markets:
-        out.note("no market was found; try fewer or other words")
-    blocks = ["\n".join(_market_lines(market)) for market in markets]
-    if out.mode == "json" or markets:
-        out.result({"markets": markets}, "\n\n".join(blocks))
-    return 0
-
-
-def _market_lines(market: Market) -> list[str]:
-    rows = [("slug", market.slug), ("condition id", market.condition_id)]
-    if market.event_slug and market.event_slug != market.slug:
-        rows.append(("event", market.event_slug))
-    prices = dict(zip(market.outcomes, market.outcome_prices, strict=False))
-    for outcome, token_id in market.tokens.items():
-        price = f"  at {prices[outcome]:g}" if outcome in prices else ""
-        rows.append((outcome, f"{token_id}{price}"))
-    lines = [f"  {clean(name, 24):<14}{clean(value)}" for name, value in rows if value]
-    return [f"{clean(market.question) or clean(market.slug)}  [{_market_state(market)}]", *lines]
-
-
-def _market_state(market: Market) -> str:
-    if market.winner is not None:
-        return f"won by {clean(market.winner, 40)}"
-    if market.closed:
-        return "closed"
-    return "open" if market.end_date is None else f"open, ends {market.end_date:%Y-%m-%d %H:%M} UTC"
 
 
 def _list(options: Namespace, out: Output, _: Stop) -> int:
@@ -227,3 +209,34 @@ def _side_lines(book: RecordedBook) -> list[str]:
     )
     rows = [(shares, price, *ask) for (price, shares), ask in zip_longest(bids, asks, fillvalue=("", ""))]
     return table(("size", "bid", "ask", "size"), rows, right=(0, 1, 3))
+
+
+def _repair(options: Namespace, out: Output, stop: Stop) -> int:
+    with stop.held():
+        report = repair(options.folder, rebuild=rebuild)
+    head = f"{counted(report.checked, 'file')} checked, {len(report.repaired):,} repaired"
+    lines = [head, *map(_repaired_line, report.repaired)]
+    lines += [
+        f"{clean(name, 120)} is removed: left behind by an import or export that was killed" for name in report.removed
+    ]
+    totals = {"lost": report.lost, "damaged": report.damaged}
+    out.result(msgspec.to_builtins(report) | totals, "\n".join(lines))
+    return 1 if report.lost else 0
+
+
+def _repaired_line(repaired: Repaired) -> str:
+    rest = f"; {repaired.lost:,} are lost, which is a gap" if repaired.lost else ""
+    kept = f"; the old file is kept as {repaired.kept}" if repaired.kept else ""
+    return f"{repaired.was}: {repaired.problem}; it has {repaired.rows:,} rows again{rest}{kept}"
+
+
+def _compact(options: Namespace, out: Output, stop: Stop) -> int:
+    with stop.held():
+        done = compact(options.folder, grace=options.grace or 0.0)
+    out.result(done, "\n".join(_compact_lines(done)))
+    return 1 if done.refused else 0
+
+
+def _compact_lines(done: Compaction) -> list[str]:
+    waiting = f", {done.waiting:,} of which wait for their turn" if done.waiting else ""
+    return [f"{counted(done.inputs, 'file')} became {done.outputs:,}{waiting}", *done.refused]

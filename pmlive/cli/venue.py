@@ -1,18 +1,21 @@
-"""The simulated venue: ``pmlive sim``, which runs one for the user's own programs, and ``--venue sim`` of others."""
+"""Commands about the venue: ``pmlive search`` finds its markets, ``sim`` runs a simulated one for the user's programs.
+
+Others take ``--venue sim``, which runs one as long as they do.
+"""
 
 import shlex
 from argparse import Namespace
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from pmlive.cli.options import Parser, Subparsers, add_command, amount, number
-from pmlive.cli.output import Output
-from pmlive.cli.signals import Stop
+from pmlive.cli.commands import Parser, Subparsers, add_command, amount, number
+from pmlive.cli.terminal import Output, Stop
 from pmlive.errors import FeedError
+from pmlive.markets import Market, clean, find
 from pmlive.settings import Variables, Venue
 from pmlive.sim import SimulatedVenue
 
-__all__ = ["add", "add_venue", "venue", "venue_of"]
+__all__ = ["add", "add_search", "add_venue", "venue", "venue_of"]
 
 # The venue takes five ports in a row.
 _LAST_PORT = 65_531
@@ -21,7 +24,7 @@ _MOST_LISTED = 10
 
 
 def add(subparsers: Subparsers) -> None:
-    """Add the command."""
+    """Add the command that runs a simulated venue."""
     command = add_command(
         subparsers,
         "sim",
@@ -37,6 +40,19 @@ def add(subparsers: Subparsers) -> None:
         ("--v2", number(0, _MOST_MARKETS), 0, "N", "how many are of protocol V2 (default: 0)"),
     ):
         command.add_argument(option, type=kind, default=default, metavar=metavar, help=what)
+
+
+def add_search(subparsers: Subparsers) -> None:
+    """Add the command that finds markets."""
+    command = add_command(
+        subparsers,
+        "search",
+        _search,
+        summary="Find markets, with the ids that record takes",
+        more="Open markets come first.",
+    )
+    command.add_argument("words", nargs="+", metavar="WORDS", help="words of the title, or an address, a slug or an id")
+    add_venue(command)
 
 
 def add_venue(command: Parser) -> None:
@@ -61,6 +77,37 @@ def venue(name: str | None) -> Generator[Venue]:
 def venue_of(sim: SimulatedVenue) -> Venue:
     """Return the addresses of a simulated venue."""
     return Venue.from_environment(Variables(sim.environment()))
+
+
+def _search(options: Namespace, out: Output, _: Stop) -> int:
+    with venue(options.venue) as where:
+        markets = find(" ".join(options.words), where)
+    if not markets:
+        out.note("no market was found; try fewer or other words")
+    blocks = ["\n".join(_market_lines(market)) for market in markets]
+    if out.mode == "json" or markets:
+        out.result({"markets": markets}, "\n\n".join(blocks))
+    return 0
+
+
+def _market_lines(market: Market) -> list[str]:
+    rows = [("slug", market.slug), ("condition id", market.condition_id)]
+    if market.event_slug and market.event_slug != market.slug:
+        rows.append(("event", market.event_slug))
+    prices = dict(zip(market.outcomes, market.outcome_prices, strict=False))
+    for outcome, token_id in market.tokens.items():
+        price = f"  at {prices[outcome]:g}" if outcome in prices else ""
+        rows.append((outcome, f"{token_id}{price}"))
+    lines = [f"  {clean(name, 24):<14}{clean(value)}" for name, value in rows if value]
+    return [f"{clean(market.question) or clean(market.slug)}  [{_market_state(market)}]", *lines]
+
+
+def _market_state(market: Market) -> str:
+    if market.winner is not None:
+        return f"won by {clean(market.winner, 40)}"
+    if market.closed:
+        return "closed"
+    return "open" if market.end_date is None else f"open, ends {market.end_date:%Y-%m-%d %H:%M} UTC"
 
 
 def _sim(options: Namespace, out: Output, stop: Stop) -> int:
