@@ -23,13 +23,13 @@ __all__ = ["Credentials"]
 
 logger = get_logger(__name__)
 
-# Each field of Credentials, and the variables that may hold it.
+# The fields of Credentials, each with the variables that may set it.
 _SOURCES = {
     "api_key": ("POLYMARKET_API_KEY",),
     "secret": ("POLYMARKET_SECRET", "POLYMARKET_API_SECRET"),
     "passphrase": ("POLYMARKET_PASSPHRASE",),
 }
-_ISSUED = {
+_FORMS = {
     "api_key": (re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), "a UUID"),
     "secret": (re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}"), "base64 text"),
     "passphrase": (re.compile(r"[!-~]+"), "text without spaces"),
@@ -37,8 +37,8 @@ _ISSUED = {
 _SENDABLE = re.compile(r"[!#-&(-;=?-~]+")
 _WALLET_KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
-_DOMAIN = {"name": "ClobAuthDomain", "version": "1", "chainId": 137}
-_TYPES = {
+_EIP712_DOMAIN = {"name": "ClobAuthDomain", "version": "1", "chainId": 137}
+_EIP712_TYPES = {
     "ClobAuth": [
         {"name": "address", "type": "address"},
         {"name": "timestamp", "type": "string"},
@@ -46,13 +46,13 @@ _TYPES = {
         {"name": "message", "type": "string"},
     ]
 }
-_MESSAGE = "This message attests that I control the given wallet"
+_EIP712_MESSAGE = "This message attests that I control the given wallet"
 # The same wallet and nonce always give the same credentials.
 _NONCE = 0
 _TIMEOUT_S = 10.0
 _KEY_DIGITS = 64
 _NO_SUCH_KEY = frozenset({400, 404})
-_LATER = frozenset({425, 429})
+_TRY_LATER = frozenset({425, 429})
 
 
 class Credentials:
@@ -63,10 +63,10 @@ class Credentials:
     def __init__(
         self, api_key: str | Secret, secret: str | Secret, passphrase: str | Secret, *, origin: Origin | None = None
     ) -> None:
-        """Check and keep the three; ``origin`` says where they were read.
+        """Check and keep the three values; ``origin`` says where they were read.
 
         Raises:
-            AuthError: a value that cannot be a credential; the message says the form that is expected.
+            AuthError: a value cannot be a credential; the message says which form is expected.
         """
         self.api_key = _checked(Secret(api_key), "api_key")
         self.secret = _checked(Secret(secret), "secret")
@@ -75,13 +75,13 @@ class Credentials:
 
     @classmethod
     def from_environment(cls, variables: Variables | None = None, *, venue: Venue | None = None) -> Self | None:
-        """Read the credentials of the environment; without them, derive them from the wallet that is set there.
+        """Read the credentials from the environment, or derive them from the wallet that is set there.
 
-        Deriving asks the venue over HTTPS and waits for it. None means that the environment names neither.
+        Deriving asks the venue over HTTPS and waits for the answer. None means that the environment sets neither.
 
         Raises:
-            AuthError: a variable is missing or malformed, the venue or the wallet refused, or a ``.env`` that did not
-                give the wallet names the address that would be asked.
+            AuthError: a variable is missing or malformed, the venue refused the wallet or its key cannot sign, or the
+                address that would be asked comes from a ``.env`` that did not set the wallet.
             FeedError: the venue cannot be reached.
         """
         given = Variables.read() if variables is None else variables
@@ -91,7 +91,7 @@ class Credentials:
             return None
 
         where, origin = venue or Venue.from_environment(given), given.origin("POLYGON_PRIVATE_KEY")
-        # With the signature, whoever is asked could ask the venue in the wallet's name.
+        # Whoever receives the signature could use it at the venue in the wallet's name.
         where.check_recipient("clob", origin)
         return cls(*_derive(given, where), origin=origin)
 
@@ -124,7 +124,7 @@ def _given(variables: Variables) -> dict[str, Secret]:
 
 
 def _checked(value: Secret, field: str, name: str | None = None) -> Secret:
-    pattern, form = _ISSUED[field]
+    pattern, form = _FORMS[field]
     if not isinstance(value.reveal(), str) or not _SENDABLE.fullmatch(value.reveal()):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
         raise AuthError(f"{name or field} must be {form}, without quotes or spaces")
     if field != "passphrase" and _WALLET_KEY.fullmatch(value.reveal()):
@@ -134,23 +134,23 @@ def _checked(value: Secret, field: str, name: str | None = None) -> Secret:
     return value
 
 
-class _Statement(msgspec.Struct, frozen=True):
+class _SignedAddress(msgspec.Struct, frozen=True):
     address: str
     timestamp: str
     signature: Secret
 
 
-class _Issued(msgspec.Struct, rename="camel"):
+class _IssuedCredentials(msgspec.Struct, rename="camel"):
     api_key: Secret
     secret: Secret
     passphrase: Secret
 
 
 def _derive(variables: Variables, venue: Venue) -> tuple[Secret, Secret, Secret]:
-    """Ask the venue for the credentials of the wallet in the environment, creating them if it has none yet.
+    """Return the credentials of the wallet in the environment, which the venue creates if there are none yet.
 
     Raises:
-        AuthError: the key or the address is not what it must be, eth-account is missing, or the venue refused.
+        AuthError: the key or the address is malformed or wrong, eth-account is missing, or the venue refused.
         FeedError: the venue cannot be reached.
     """
     import httpx  # heavy
@@ -182,8 +182,8 @@ def _check_address(variables: Variables, derived: str) -> None:
         raise AuthError(f"POLYGON_ADDRESS is not the address of POLYGON_PRIVATE_KEY, which is {derived}")
 
 
-# Errors are raised outside of the handler, so that no error of the signer, with its frames, is attached to ours.
-def _signed(variables: Variables, timestamp: str) -> _Statement:
+# Raises outside of the handlers, so that no error of the signer, whose frames hold the key, is attached to ours.
+def _signed(variables: Variables, timestamp: str) -> _SignedAddress:
     trouble = "POLYGON_PRIVATE_KEY cannot sign: it is not a valid private key"
     try:
         return _sign(Secret(variables["POLYGON_PRIVATE_KEY"]), timestamp)
@@ -194,16 +194,16 @@ def _signed(variables: Variables, timestamp: str) -> _Statement:
     raise AuthError(trouble)
 
 
-def _sign(key: Secret, timestamp: str) -> _Statement:
+def _sign(key: Secret, timestamp: str) -> _SignedAddress:
     from eth_account import Account
 
     address = str(Account.from_key(_digits(key)).address)
-    message = {"address": address, "timestamp": timestamp, "nonce": _NONCE, "message": _MESSAGE}
-    signed = Account.sign_typed_data(_digits(key), _DOMAIN, _TYPES, message)
-    return _Statement(address, timestamp, Secret(f"0x{bytes(signed.signature).hex()}"))
+    message = {"address": address, "timestamp": timestamp, "nonce": _NONCE, "message": _EIP712_MESSAGE}
+    signed = Account.sign_typed_data(_digits(key), _EIP712_DOMAIN, _EIP712_TYPES, message)
+    return _SignedAddress(address, timestamp, Secret(f"0x{bytes(signed.signature).hex()}"))
 
 
-def _headers(statement: _Statement) -> dict[str, str]:
+def _headers(statement: _SignedAddress) -> dict[str, str]:
     return {
         "POLY_ADDRESS": statement.address,
         "POLY_SIGNATURE": statement.signature.reveal(),
@@ -219,18 +219,18 @@ def _timestamp(client: "httpx.Client") -> str:
     return text
 
 
-def _credentials_of(client: "httpx.Client", statement: _Statement) -> tuple[Secret, Secret, Secret]:
+def _credentials_of(client: "httpx.Client", statement: _SignedAddress) -> tuple[Secret, Secret, Secret]:
     answer = _request(client, "GET", "/auth/derive-api-key", statement)
     if answer.status_code in _NO_SUCH_KEY:
         answer = _request(client, "POST", "/auth/api-key", statement)
     if not answer.is_success:
         raise AuthError(f"{client.base_url} refused the wallet {statement.address} (HTTP {answer.status_code})")
-    return _read(answer)
+    return _read_credentials(answer)
 
 
-def _read(response: "httpx.Response") -> tuple[Secret, Secret, Secret]:
+def _read_credentials(response: "httpx.Response") -> tuple[Secret, Secret, Secret]:
     try:
-        answer = msgspec.json.decode(response.content, type=_Issued, dec_hook=_to_secret)
+        answer = msgspec.json.decode(response.content, type=_IssuedCredentials, dec_hook=_to_secret)
     except msgspec.DecodeError:
         answer = None
     if answer is None:
@@ -244,13 +244,15 @@ def _to_secret(kind: type, value: object) -> object:
     raise NotImplementedError
 
 
-def _request(client: "httpx.Client", method: str, path: str, statement: _Statement | None = None) -> "httpx.Response":
+def _request(
+    client: "httpx.Client", method: str, path: str, statement: _SignedAddress | None = None
+) -> "httpx.Response":
     import httpx  # heavy
 
     trouble = ""
     try:
         response = client.request(method, path, headers=None if statement is None else _headers(statement))
-        if response.status_code not in _LATER and not response.is_server_error:
+        if response.status_code not in _TRY_LATER and not response.is_server_error:
             return response
         trouble = f"HTTP {response.status_code}"
     except httpx.TransportError as error:

@@ -70,10 +70,10 @@ SCHEMAS: dict[str, pl.Schema] = {
         | _LADDERS
         | {"hash": pl.String, "opening": pl.Boolean, "tick_size": pl.Float64, "last_trade_price": pl.Float64}
     ),
-    # Every book as the recorder had it where a part of the recording begins and where a run ends: a reader can begin at
-    # any of them. A ``stale`` book is not to be trusted, ``none`` had not come or is gone. One that stands ``alone``
-    # tells what no other row does: what became of a book that came whole but was older than changes before it, that the
-    # hash of one did not fit, that a hash fitted in a gap, or that a market was resolved in one.
+    # Every book as the recorder had it at the beginning of a part of the recording and at the end of a run, so that a
+    # reader can begin at any of them. A ``stale`` book cannot be trusted; ``none`` is one that had not come or is gone.
+    # A row that stands ``alone`` says what no other row does: that a whole book was older than changes before it, that
+    # the hash of one did not fit, that a hash fitted in a gap, or that a market was resolved in one.
     "keyframes": pl.Schema(
         _COMMON
         | _TOKEN
@@ -217,7 +217,7 @@ SCHEMAS: dict[str, pl.Schema] = {
     ),
 }
 
-# ``depth`` is a view of the rolling books; a recording has the books themselves.
+# ``depth`` is a view of live books; a recording has the books themselves.
 STORED: tuple[str, ...] = tuple(name for name in SCHEMAS if name != "depth")
 ROLLING: tuple[str, ...] = (
     "prices",
@@ -231,12 +231,12 @@ ROLLING: tuple[str, ...] = (
     "reference_prices",
 )
 
-# This many of the last chunks are joined into one, so that reading a rolling frame stays cheap.
+# After this many chunks the last ones are joined into one, so that reading a rolling frame stays cheap.
 _JOINED = 64
 
 
 class Rolling:
-    """The last rows of one table, bounded by number and by age of ``ts_recv``."""
+    """The last rows of one table, bounded by their number and by the age of ``ts_recv``."""
 
     def __init__(self, table: str, *, rows: int, age: timedelta) -> None:
         self._empty = SCHEMAS[table].to_frame()
@@ -244,16 +244,16 @@ class Rolling:
         self._age_ns = age // timedelta(microseconds=1) * 1_000
         self._chunks: list[pl.DataFrame] = []
         self._height = 0
-        # How many of the last chunks are not joined yet.
+        # How many of the last chunks are not joined.
         self._loose = 0
-        # How many rows came in all.
-        self.came = 0
+        # How many rows were added in all.
+        self.added = 0
 
     def extend(self, frame: pl.DataFrame) -> None:
-        """Add newer rows."""
+        """Add rows that are newer than all others."""
         self._chunks.append(frame)
         self._height += frame.height
-        self.came += frame.height
+        self.added += frame.height
         self._loose += 1
         if self._loose == _JOINED:
             self._chunks[-_JOINED:] = [pl.concat(self._chunks[-_JOINED:], rechunk=True)]
@@ -263,7 +263,7 @@ class Rolling:
             self._loose = min(self._loose, len(self._chunks))
 
     def frame(self, now: int) -> pl.DataFrame:
-        """Return the rows that are within the bounds at a time (nanoseconds since 1970)."""
+        """Return the rows within the bounds at a time (nanoseconds since 1970)."""
         if not self._chunks:
             return self._empty
         whole = _joined(self._chunks).tail(self._rows)
@@ -273,9 +273,9 @@ class Rolling:
         self._chunks, self._height, self._loose = [whole], whole.height, 0
         return whole
 
-    def since(self, came: int) -> pl.DataFrame:
-        """Return the rows that came after the first ``came``, at the cost of these alone; fewer if some are gone."""
-        missing, found = self.came - came, 0
+    def since(self, added: int) -> pl.DataFrame:
+        """Return the rows added after the first ``added`` as far as they are kept, without joining the others."""
+        missing, found = self.added - added, 0
         chunks: list[pl.DataFrame] = []
         for chunk in reversed(self._chunks):
             if found >= missing:
@@ -286,7 +286,10 @@ class Rolling:
 
 
 class Digest:
-    """A digest of the rows of all tables; each table's rows are added in order of ``seq``."""
+    """The digest of the rows of all tables: equal for the same rows, however they were batched, compressed or filed.
+
+    Each table's rows are added in order of ``seq``.
+    """
 
     def __init__(self) -> None:
         self._hashes = {table: hashlib.sha256() for table in STORED}
@@ -297,7 +300,7 @@ class Digest:
         """Add rows of a table.
 
         Raises:
-            ProtocolError: a row belongs before those that were added already.
+            ProtocolError: a row belongs before one that was added earlier.
         """
         if not frame.height:
             return
@@ -309,7 +312,7 @@ class Digest:
             )
         self._last[table] = last
         self.rows[table] += ordered.height
-        # One line of JSON a row: the text of a number is that of its bits, and nothing depends on how rows are batched.
+        # One line of JSON per row: a number's text is exact, and nothing depends on how rows are batched.
         self._hashes[table].update(ordered.write_ndjson().encode())
 
     def hexdigest(self) -> str:

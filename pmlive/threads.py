@@ -1,8 +1,8 @@
-"""The threads of this package, each with the same guard at its top, and event loops in threads of their own.
+"""The threads of this package, which all catch and note what they raise, and event loops in threads of their own.
 
-Whatever a thread raises, be it a lack of memory or an internal error, is kept for ``Manager.status()`` and logged, and
-then the thread goes on, or ends where it cannot. No thread ends in silence. With a loop in its own thread, a busy
-notebook cell neither stops a heartbeat nor loses a frame, and no loop of the caller's is needed or touched.
+Whatever a thread raises, be it a lack of memory or an internal error, is kept for ``Manager.status()`` and logged; then
+the thread continues if it can. No thread ends silently. With an event loop in its own thread, a busy notebook cell
+neither stops a heartbeat nor loses a frame, and the caller's loop is neither needed nor touched.
 """
 
 import asyncio
@@ -23,7 +23,6 @@ from pmlive.times import moment
 
 __all__ = [
     "LoopThread",
-    "Main",
     "Service",
     "Tasks",
     "ThreadFault",
@@ -36,21 +35,21 @@ __all__ = [
 
 T = TypeVar("T")
 
-# A coroutine function that runs until the event is set, and calls back once it is ready.
+# A coroutine function that runs until the event is set, and calls the function once it is ready.
 Main: TypeAlias = Callable[[asyncio.Event, Callable[[], None]], Coroutine[object, object, None]]
 
 _TIMEOUT_S = 10.0
 
 logger = logs.get_logger(__name__)
 
-# A thread that fails at once each time must not fill the log, nor keep a processor busy.
+# A thread whose every turn fails at once must not fill the log or keep a processor busy.
 _PAUSE_S = 1.0
-# The same failure is logged this often, and then only each hundredth time.
+# The same failure is logged this many times, and then only each hundredth time.
 _LOGGED, _LOGGED_EACH = 10, 100
 
 
 class ThreadFault(msgspec.Struct, frozen=True, kw_only=True):
-    """A failure of a thread of this process: how often, and when and how the last time."""
+    """The failures of one thread of this process: how many, and the last one."""
 
     thread: str
     error: str
@@ -62,9 +61,9 @@ _faults: dict[str, ThreadFault] = {}
 
 
 def repeating(name: str, turn: Callable[[], bool], *, pause: float = _PAUSE_S) -> threading.Thread:
-    """Make a daemon thread that takes turn after turn until one returns False.
+    """Make a daemon thread that calls ``turn`` again and again until it returns False.
 
-    A turn that raises is noted, and the next one follows after ``pause`` seconds.
+    If it raises, that is noted, and the next call follows after ``pause`` seconds.
     """
 
     def run() -> None:
@@ -76,7 +75,7 @@ def repeating(name: str, turn: Callable[[], bool], *, pause: float = _PAUSE_S) -
 
 
 def single(name: str, work: Callable[[], object], *, daemon: bool = True) -> threading.Thread:
-    """Make a thread that does one thing; what it raises is noted, and the thread ends."""
+    """Make a thread that calls ``work`` once; if that raises, it is noted."""
 
     def run() -> None:
         logs.claim_thread()
@@ -89,35 +88,34 @@ def single(name: str, work: Callable[[], object], *, daemon: bool = True) -> thr
 
 
 def note_fault(name: str, error: BaseException) -> None:
-    """Keep a failure for ``faults``, and log it unless it is the same again; this never raises."""
+    """Keep a failure for ``faults``, and log it unless it repeats too often; never raise."""
     try:
         before, text = _faults.get(name), repr(error)[:500]
         keep_fault(name, text)
-        # The first few times, and then now and then: what fails each turn must not fill the log.
         times = 1 if before is None or before.error != text else _faults[name].times
         if times <= _LOGGED or times % _LOGGED_EACH == 0:
             logger.error("something failed in the thread %r: %s", name, text, exc_info=error)
-    except Exception:  # noqa: BLE001  # there is no memory even to log it, or the error has no text
+    except Exception:  # noqa: BLE001  # there is no memory to log it, or the error's repr raises
         logs.lose()
 
 
 def keep_fault(name: str, text: str) -> None:
-    """Keep a failure of a thread for ``faults``; the caller has logged it."""
+    """Keep a failure for ``faults`` that the caller has logged."""
     before, last = _faults.get(name), moment(time.time_ns()).isoformat(timespec="milliseconds")
     _faults[name] = ThreadFault(thread=name, error=text, times=1 if before is None else before.times + 1, last=last)
 
 
 def faults() -> list[ThreadFault]:
-    """List the failures of threads of this process, the last of each thread."""
+    """List the threads of this process that failed, each with its last failure."""
     return list(_faults.values())
 
 
 class LoopThread:
-    """An event loop in a daemon thread of its own, started on first use; once stopped, it stays so.
+    """An event loop in a daemon thread, started on first use; it cannot be restarted.
 
     Args:
-        name: of the thread.
-        owner: what the thread belongs to, as errors name it.
+        name: the name of the thread.
+        owner: what the thread belongs to, for error messages.
     """
 
     def __init__(self, name: str, owner: str) -> None:
@@ -132,7 +130,7 @@ class LoopThread:
 
     @property
     def running(self) -> bool:
-        """Whether the thread is there."""
+        """Whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
     def call(self, function: Callable[[], T], *, timeout_s: float | None = None) -> T:
@@ -162,12 +160,12 @@ class LoopThread:
         return self._result(coroutine, None)
 
     def submit(self, coroutine: Coroutine[object, object, T]) -> "Future[T]":
-        """Begin a coroutine in the thread.
+        """Start a coroutine in the thread.
 
         Raises:
             FeedError: the owner was closed, or belongs to another process.
         """
-        # Under the lock, so that what is submitted before the stop is begun before the stop.
+        # Under the lock, so that what is submitted before ``stop`` starts before it.
         with self._lock:
             try:
                 loop = self._started()
@@ -177,7 +175,7 @@ class LoopThread:
             return asyncio.run_coroutine_threadsafe(self._tracked(coroutine), loop)
 
     def stop(self, last: Callable[[], Coroutine[object, object, None]] | None = None) -> None:
-        """End all work, run a last coroutine, and end the thread; whoever still waits for something gets an error."""
+        """Cancel all work, run a last coroutine, and end the thread; callers that still wait get an error."""
         with self._lock:
             self._stopped = True
             if self._loop is None or self._thread is None or not self._thread.is_alive():
@@ -196,10 +194,10 @@ class LoopThread:
         except CancelledError:
             raise FeedError(f"this {self._owner} was closed meanwhile; make another") from None
         finally:
-            # Whoever was interrupted waits for it no more; of what is done there is nothing to cancel.
+            # Has an effect only if the caller was interrupted while it waited.
             asked.cancel()
-            # An error that is raised here refers to this frame: were it to refer to the error, a manager that nobody
-            # has any more would be there until Python looks for such circles.
+            # An error raised here refers to this frame, and the future to the error: that circle would keep a manager
+            # which nobody uses any more until the garbage collector finds it.
             del asked
 
     async def _tracked(self, coroutine: Coroutine[object, object, T]) -> T:
@@ -212,7 +210,7 @@ class LoopThread:
             del task  # for the same reason as above
 
     async def _finish(self, last: Callable[[], Coroutine[object, object, None]] | None) -> None:
-        # What callers wait for ends first: it must not open what the last coroutine closes.
+        # The callers' work ends first, so that it does not open what the last coroutine closes.
         await _cancelled(self._work)
         try:
             if last is not None:
@@ -233,13 +231,13 @@ class LoopThread:
 
 
 class Tasks:
-    """Tasks of one event loop; one that fails is noted as a fault of its thread, and all are cancelled in the end."""
+    """Tasks of one event loop: a failure is noted as a fault, and ``cancel`` ends them all."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """Run a coroutine beside the others."""
+        """Run a coroutine as another task."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -259,10 +257,10 @@ class Tasks:
 
 
 class Service:
-    """One coroutine that runs in a thread from ``start`` to ``stop``, and the work that other threads hand to its loop.
+    """One coroutine that runs in a thread from ``start`` to ``stop``; other threads can call functions in its loop.
 
     Args:
-        name: of the thread.
+        name: the name of the thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -272,7 +270,7 @@ class Service:
         self._main: Future[None] = Future()
 
     def start(self, main: Main) -> None:
-        """Run ``main``; return once it is ready, or raise what it raised before that."""
+        """Run ``main`` and return once it is ready; raise what it raises before."""
         if self._thread is not None:
             return
         ready, self._stopping = threading.Event(), asyncio.Event()
@@ -301,7 +299,7 @@ class Service:
             pass
 
     def call(self, work: Callable[[], T]) -> T:
-        """Call a function in the loop and return its result; where nothing runs, call it here."""
+        """Call a function in the loop and return its result; if nothing runs, call it here."""
         thread = self._thread
         return work() if thread is None or self._main.done() else thread.call(work, timeout_s=_TIMEOUT_S)
 
@@ -312,7 +310,7 @@ class Service:
 
 
 def _turns_ended(name: str, turn: Callable[[], bool]) -> bool:
-    """Take turns until there are no more; False when one failed."""
+    """Call ``turn`` until it returns False; return whether it did, rather than raise."""
     try:
         while turn():
             pass
@@ -323,7 +321,7 @@ def _turns_ended(name: str, turn: Callable[[], bool]) -> bool:
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> bool:
-    """Run a loop until it is stopped; what it raises, such as a ``SystemExit`` of a task, does not end it."""
+    """Run a loop until it is stopped; called again if a task raises out of it, such as a ``SystemExit``."""
     if loop.is_closed():
         return False
     asyncio.set_event_loop(loop)
@@ -343,7 +341,7 @@ async def _cancelled(tasks: Iterable[asyncio.Task[object] | None]) -> None:
 
 
 def _root_cause(error: BaseException) -> BaseException:
-    """Return the first exception inside the groups that a task group raises."""
+    """Return the first exception in the groups that a task group raises."""
     inner: BaseException = error
     while isinstance(inner, BaseExceptionGroup):
         inner = cast("BaseExceptionGroup[BaseException]", inner).exceptions[0]

@@ -1,9 +1,9 @@
 """Analyses as pure functions: of one book, of frames of the tables, of forecasts and outcomes.
 
-Times are our own clock's (``ts_recv``), prices dollars a share, sizes shares. A function over time takes frames of any
-number of tokens, and the rows of the table ``gaps``: what a gap touches is flagged with nulls or dropped, and never
-averaged over. What needs the sign of trades asks who signed them and carries the answer. Where a side of a book is
-empty there is no mid, and nothing is made up.
+Times are our own clock's (``ts_recv``), prices are dollars a share, sizes are shares. A function over time takes frames
+of any number of tokens, and the rows of the table ``gaps``: what a gap touches is flagged with nulls or dropped, never
+averaged over. A function that needs the sign of trades asks for its source, which the result names. While a side of a
+book is empty there is no mid, and none is made up.
 """
 
 from pmlive.analysis._intervals import Every, Touched, broken, drop_touched, mark, touched_by

@@ -1,8 +1,8 @@
 """Lengths of time, windows of that length, and the gaps that touch them.
 
-A gap says that something between its start and its end may be missing. What stood when it started was still heard, and
-what stood when it ended is known again, so an interval that only meets it at an edge is whole. What was measured over
-an interval that a gap touches is flagged or dropped, never averaged over.
+A gap says that something between its start and its end may be missing. The state at its start was still received, and
+the state at its end is known again, so an interval that only meets it at an edge is complete. What was measured over an
+interval that a gap touches is flagged or dropped, never averaged over.
 """
 
 import re
@@ -20,17 +20,17 @@ __all__ = [
     "Touched",
     "as_of",
     "broken",
+    "by_token_and_time",
     "drop_touched",
     "first_time",
     "last_time",
     "mark",
-    "nanoseconds",
-    "ordered",
-    "placed",
-    "positive",
+    "positive_ns",
+    "to_ns",
     "touched_by",
     "window_start",
     "windows",
+    "with_window",
 ]
 
 # "500ms", "5s", "1h30m", or a timedelta.
@@ -51,28 +51,28 @@ _PART = "([0-9]+)(ns|us|ms|s|m|h|d)"
 _is_length = re.compile(f"-?(?:{_PART})+", re.ASCII).fullmatch
 _parts = re.compile(_PART, re.ASCII).findall
 
-# "flag" keeps an interval that a gap touches with nulls for what was measured; "drop" leaves it out.
+# "flag" keeps an interval that a gap touches, with nulls for its measures; "drop" leaves it out.
 Touched: TypeAlias = Literal["flag", "drop"]
 
 _SPAN = {"_started": "ts_recv", "_ended": "ended"}
 
 
 def touched_by(intervals: pl.DataFrame, gaps: pl.DataFrame, *, conns: pl.DataFrame | None = None) -> pl.Series:
-    """Mark the intervals of which something may be missing.
+    """Return for each interval whether a gap touches it, so that something in it may be missing.
 
-    An interval ``[start, end)`` is touched by a gap ``(started, ended)`` if ``started < end and ended > start``; a gap
-    without an end lasts until another run went on, and one without length touches the interval that it lies in. A gap
-    that lasted over several rows of its table counts once, with the end it got at last.
+    An interval ``[start, end)`` is touched by a gap ``(started, ended)`` if ``started < end and ended > start``. A gap
+    without an end lasts until the next run began, and one without length touches the interval that it lies in. A gap
+    that has several rows counts once, with the end in the last of them.
 
     Args:
-        intervals: ``token_id``, ``start`` and ``end`` (UTC, nanoseconds); one that starts at its end is an instant.
+        intervals: ``token_id``, ``start`` and ``end`` (UTC, nanoseconds); they are equal for an instant.
         gaps: rows of the table ``gaps``.
-        conns: rows with ``token_id`` and ``conn``, which say what tokens came by which connection. A gap without
-            ``token_id`` concerns those of its ``conn``. If nothing says so it concerns all tokens, as does one whose
-            ``conn`` is 0: the recorder's own.
+        conns: rows with ``token_id`` and ``conn``, which show which connections carried a token. A gap without
+            ``token_id`` concerns the tokens of its ``conn``, or all tokens if ``conn`` is 0 (the recorder's own gap) or
+            ``conns`` is None.
 
     Returns:
-        Boolean, named ``touched``, one value per interval and in their order.
+        Booleans, named ``touched``, in the order of the intervals.
 
     >>> at = pl.Series([0, 1, 2], dtype=pl.Int64).cast(pl.Datetime("ms")).cast(pl.Datetime("ns", "UTC"))
     >>> bars = pl.DataFrame({"token_id": "7", "start": at[:2], "end": at[1:]})
@@ -89,14 +89,14 @@ def touched_by(intervals: pl.DataFrame, gaps: pl.DataFrame, *, conns: pl.DataFra
 
 
 def drop_touched(intervals: pl.DataFrame, gaps: pl.DataFrame, *, conns: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Leave out the intervals of which something may be missing; arguments as for ``touched_by``."""
+    """Return the intervals that no gap touches; the arguments are those of ``touched_by``."""
     return intervals.filter(~touched_by(intervals, gaps, conns=conns))
 
 
 def broken(rows: pl.DataFrame, gaps: pl.DataFrame | None) -> pl.Series:
-    """Mark the rows before which a gap lies, after the row of the same token before.
+    """Return for each row whether a gap lies between it and the token's row before.
 
-    ``rows`` has ``token_id``, ``ts_recv`` and ``conn`` and is in order of time. A token's first row is not broken.
+    ``rows`` has ``token_id``, ``ts_recv`` and ``conn`` and is in order of time. It is False for a token's first row.
     """
     if gaps is None:
         return pl.Series("touched", [False], dtype=pl.Boolean).new_from_index(0, rows.height)
@@ -112,16 +112,16 @@ def mark(
     measured: Sequence[str],
     touched: Touched,
 ) -> pl.DataFrame:
-    """Add the Boolean ``touched``, and null what was measured where it is true, or leave those rows out.
+    """Add the Boolean ``touched``, and where it is true set the measures to null or leave the row out.
 
-    A column ``touched`` that is there already counts as well. Without ``gaps`` nobody knows: ``touched`` is null, and
-    nothing is left out.
+    An existing column ``touched`` counts, too. Without ``gaps`` nothing is known: ``touched`` is null, and no row is
+    left out.
 
     Raises:
         ValueError: ``touched`` is not one of its two words.
     """
     if touched not in {"flag", "drop"}:
-        raise ValueError(f"touched is 'flag' or 'drop', not {touched!r}")
+        raise ValueError(f"invalid touched {touched!r}; expected 'flag' or 'drop'")
     if gaps is None:
         return intervals.with_columns(touched=pl.lit(None, dtype=pl.Boolean))
     already = pl.col("touched").fill_null(value=False) if "touched" in intervals.columns else pl.lit(value=False)
@@ -133,8 +133,8 @@ def mark(
     return marked.with_columns(kept)
 
 
-def nanoseconds(every: Every) -> int:
-    """Read a length of time, which may be negative or 0, as nanoseconds."""
+def to_ns(every: Every) -> int:
+    """Convert a length of time, which may be negative or 0, to nanoseconds."""
     if isinstance(every, timedelta):
         return every // timedelta(microseconds=1) * 1_000
     if not _is_length(every):
@@ -142,46 +142,46 @@ def nanoseconds(every: Every) -> int:
     return (-1 if every.startswith("-") else 1) * sum(int(count) * _UNITS[unit] for count, unit in _parts(every))
 
 
-def positive(every: Every) -> int:
-    """Read a length of time that is above 0, as nanoseconds."""
-    length = nanoseconds(every)
+def positive_ns(every: Every) -> int:
+    """Convert a length of time above 0 to nanoseconds."""
+    length = to_ns(every)
     if length <= 0:
-        raise ValueError(f"a length of time above 0 is needed here, not {every!r}")
+        raise ValueError(f"invalid length of time {every!r}; expected one above 0")
     return length
 
 
-def ordered(rows: pl.DataFrame) -> pl.DataFrame:
-    """Sort by token and time of receipt; rows of one instant stay in the order they are in."""
+def by_token_and_time(rows: pl.DataFrame) -> pl.DataFrame:
+    """Sort by token and receive time; rows of the same instant keep their order."""
     return rows.with_columns(pl.col("ts_recv").cast(TIME)).sort("token_id", "ts_recv", maintain_order=True)
 
 
 def first_time(rows: pl.DataFrame) -> pl.Expr:
-    """Return the time of the frame's first row."""
+    """Return the earliest receive time."""
     return pl.lit(_numbers(rows).min(), dtype=pl.Int64).cast(TIME)
 
 
 def last_time(rows: pl.DataFrame) -> pl.Expr:
-    """Return the time of the frame's last row."""
+    """Return the latest receive time."""
     return pl.lit(_numbers(rows).max(), dtype=pl.Int64).cast(TIME)
 
 
 def window_start(every: Every) -> pl.Expr:
     """Return the start of the window that a row is in."""
-    return pl.col("ts_recv").cast(TIME).dt.truncate(f"{positive(every)}ns")
+    return pl.col("ts_recv").cast(TIME).dt.truncate(f"{positive_ns(every)}ns")
 
 
 def windows(rows: pl.DataFrame, every: Every | None) -> pl.DataFrame:
-    """List ``token_id``, ``start`` and ``end`` of the windows from each token's first row to the frame's last row.
+    """Return ``token_id``, ``start`` and ``end`` of the windows from each token's first row to the frame's last row.
 
-    A window is closed on the left and open on the right, and begins at a whole multiple of its length since 1970;
-    without a length each token has one, from its first row on.
+    A window is closed on the left and open on the right, and begins at a whole multiple of its length since 1970.
+    Without a length each token has one window, which begins with its first row.
     """
     last = last_time(rows)
     first = rows.group_by("token_id").agg(pl.col("ts_recv").min().cast(TIME))
     if every is None:
         spans = first.select("token_id", start="ts_recv", end=last + pl.duration(nanoseconds=1))
     else:
-        length = positive(every)
+        length = positive_ns(every)
         starts = pl.int_ranges(window_start(every).cast(pl.Int64), last.cast(pl.Int64) + 1, length)
         spans = (
             first.select("token_id", start=starts)
@@ -192,8 +192,8 @@ def windows(rows: pl.DataFrame, every: Every | None) -> pl.DataFrame:
     return spans.sort("token_id", "start")
 
 
-def placed(rows: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
-    """Add the ``start`` of the window of its token that each row is in."""
+def with_window(rows: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """Add the ``start`` of the window that each row is in."""
     return as_of(rows, spans.select("token_id", ts_recv="start"), {"start": "ts_recv"})
 
 
@@ -205,22 +205,22 @@ def as_of(
     at: str = "ts_recv",
     when: Literal["at or before", "before"] = "at or before",
 ) -> pl.DataFrame:
-    """Add, by new name, columns of the last fact about the same token at or before a time; null if there is none.
+    """Add columns of the token's last fact at or before a time, by new name; null if there is none.
 
-    Not a ``join_asof`` by token, which warns that its input may not be sorted.
+    This is a ``join_asof`` by token without polars' warning that the input may not be sorted.
     """
-    told = ordered(facts).with_row_index("_fact")
+    known = by_token_and_time(facts).with_row_index("_fact")
     asked = rows.with_row_index("_row")
     turn = pl.lit(1 if when == "at or before" else -1, dtype=pl.Int8)
     both = pl.concat(
         [
-            told.select("token_id", "_fact", _at="ts_recv", _turn=pl.lit(0, dtype=pl.Int8)),
+            known.select("token_id", "_fact", _at="ts_recv", _turn=pl.lit(0, dtype=pl.Int8)),
             asked.select("token_id", "_row", _at=pl.col(at).cast(TIME), _turn=turn),
         ],
         how="diagonal",
     ).sort("token_id", "_at", "_turn", maintain_order=True)
     found = both.with_columns(pl.col("_fact").forward_fill().over("token_id")).filter(pl.col("_row").is_not_null())
-    values = told.select("_fact", **{new: pl.col(old) for new, old in columns.items()})
+    values = known.select("_fact", **{new: pl.col(old) for new, old in columns.items()})
     return (
         asked.join(found.select("_row", "_fact"), on="_row", how="left")
         .join(values, on="_fact", how="left")
@@ -238,11 +238,11 @@ def _spans(gaps: pl.DataFrame, tokens: pl.DataFrame, conns: pl.DataFrame | None)
     ]
     schema = {"token_id": tokens["token_id"].dtype, "ts_recv": pl.Int64, "ended": pl.Int64}
     frame = pl.DataFrame(spans, schema=schema, orient="row").with_columns(pl.col("ts_recv", "ended").cast(TIME))
-    return ordered(frame).with_columns(pl.col("ended").cum_max().over("token_id"))
+    return by_token_and_time(frame).with_columns(pl.col("ended").cum_max().over("token_id"))
 
 
 def _carriers(gaps: pl.DataFrame, conns: pl.DataFrame | None) -> dict[str, set[int]] | None:
-    """Gather the connections of each token from the rows that name them, None where nobody asked for it."""
+    """Return the connections that carried each token; None if they do not matter."""
     if conns is None or "conn" not in conns.columns:
         return None
     found: dict[str, set[int]] = {}
@@ -253,5 +253,5 @@ def _carriers(gaps: pl.DataFrame, conns: pl.DataFrame | None) -> dict[str, set[i
 
 
 def _numbers(rows: pl.DataFrame) -> pl.Series:
-    # The extremes of times would be Python's, which have no nanoseconds.
+    # As times the extremes would be Python's datetimes, which have no nanoseconds.
     return rows["ts_recv"].cast(TIME).cast(pl.Int64)

@@ -19,27 +19,26 @@ from pmlive.errors import PmliveError
 from pmlive.settings import SECRET_NAMES, Variables
 
 __all__ = [
-    "Command",
     "Parser",
     "Subparsers",
     "add_command",
     "add_recording_command",
-    "amount",
-    "number",
+    "positive_number",
     "run",
     "run_one_of",
+    "whole_number",
 ]
 
-# Where commands are added; argparse has no public name for it.
+# What commands are added to; argparse has no public name for it.
 Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-# Runs with the options that were given, and returns the exit code.
+# Runs with the parsed options, and returns the exit code.
 Command: TypeAlias = Callable[[argparse.Namespace, Output, Stop], int]
 
-# Adds one command or several to the program's.
-Adder: TypeAlias = Callable[[Subparsers], None]
+# Adds one or several commands.
+AddCommands: TypeAlias = Callable[[Subparsers], None]
 
-# A simulated venue in this process logs each connection's beginning and end, which is the demo's own business.
-# Updates of the MCP server appear where a client asked for the log.
+# A simulated venue in this process logs each connection's beginning and end, which is noise in a demo. A client of the
+# MCP server may ask for its updates in the log.
 _LEVELS = {
     "pmlive": logging.WARNING,
     "pmlive.mcp.updates": logging.INFO,
@@ -47,15 +46,15 @@ _LEVELS = {
     "websockets.server": logging.WARNING,
     "asyncio": logging.ERROR,
 }
-# Shorter values are words that a message may hold for other reasons.
+# Shorter values may occur in a message as ordinary words.
 _SHORTEST_SECRET = 6
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that answers bad usage with one sentence."""
+    """A parser that reports bad usage in one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and end with exit code 2."""
+        """Print the message and exit with code 2."""
         Output("text").problem(f"{message}; see: {self.prog} --help")
         raise SystemExit(2)
 
@@ -65,12 +64,12 @@ def run(arguments: Sequence[str] | None, stop: Stop) -> int:
     return run_one_of(_adders(sys.argv[1:] if arguments is None else arguments), arguments, stop)
 
 
-def run_one_of(adders: Iterable[Adder], arguments: Sequence[str] | None, stop: Stop) -> int:
-    """Run the command that the arguments name, of those that these functions add, and return its exit code."""
+def run_one_of(adders: Iterable[AddCommands], arguments: Sequence[str] | None, stop: Stop) -> int:
+    """Run the command that the arguments name, one of those that ``adders`` add, and return its exit code."""
     commands = _parser(adders)
     try:
         options = commands.parse_args(arguments)
-    except SystemExit as end:  # --help, --version and bad usage were answered already
+    except SystemExit as end:  # --help, --version and bad usage have printed their answer
         return end.code if isinstance(end.code, int) else 2
     if not hasattr(options, "run"):
         commands.print_help(sys.stderr)
@@ -79,7 +78,7 @@ def run_one_of(adders: Iterable[Adder], arguments: Sequence[str] | None, stop: S
 
 
 def add_command(subparsers: Subparsers, name: str, run: Command, *, summary: str, more: str = "") -> Parser:
-    """Add a command, with the options that every command has."""
+    """Add a command with the options that all commands have."""
     command = subparsers.add_parser(
         name,
         help=summary[0].lower() + summary[1:],
@@ -107,11 +106,11 @@ def add_recording_command(subparsers: Subparsers, name: str, run: Command, *, su
     return command
 
 
-def amount(text: str) -> float:
-    """Read a number above zero.
+def positive_number(text: str) -> float:
+    """Parse a number above 0.
 
     Raises:
-        argparse.ArgumentTypeError: it is not a number above zero.
+        argparse.ArgumentTypeError: it is not a number above 0.
     """
     try:
         value = float(text)
@@ -122,8 +121,8 @@ def amount(text: str) -> float:
     return value
 
 
-def number(least: int, most: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers from ``least`` to ``most``."""
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from ``least`` to ``most``."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= most):
@@ -133,8 +132,8 @@ def number(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
-def _adders(arguments: Sequence[str]) -> list[Adder]:
-    """Load all commands, or only the MCP server, for whose first words a client waits."""
+def _adders(arguments: Sequence[str]) -> list[AddCommands]:
+    """Load all commands, or the MCP server's alone, because a client waits for its first answer."""
     if list(arguments[:1]) == ["mcp"]:
         from pmlive.cli import mcp
 
@@ -146,7 +145,7 @@ def _adders(arguments: Sequence[str]) -> list[Adder]:
     return [*recording, mcp.add, venue.add, doctor.add]
 
 
-def _parser(adders: Iterable[Adder]) -> Parser:
+def _parser(adders: Iterable[AddCommands]) -> Parser:
     commands = Parser(
         prog="pmlive",
         description="Record Polymarket's live order books, with every gap marked.",
@@ -171,7 +170,7 @@ def _run(options: Namespace, stop: Stop) -> int:
         return 0
     except (PmliveError, ValueError, OSError) as error:
         out.problem(str(error))
-    except Exception as error:  # noqa: BLE001  # a user gets one sentence, and the traceback with -v
+    except Exception as error:  # noqa: BLE001  # one sentence for the user, and the traceback with -v
         out.problem(f"internal error: {type(error).__name__}: {error}; -v shows where")
         if tracebacks:
             out.note(traceback.format_exc())
@@ -182,7 +181,7 @@ def _run(options: Namespace, stop: Stop) -> int:
 
 @contextmanager
 def _log_shown(out: Output, *, verbose: bool, tracebacks: bool) -> Generator[None]:
-    """Show the library's log and Python's warnings in this block, one plain line each; with ``verbose`` info, too."""
+    """Print the library's log and Python's warnings in this block, one plain line each; ``verbose`` adds info."""
     handler = _LogHandler(out, tracebacks=tracebacks)
     levels = _LEVELS | ({"pmlive": logging.INFO} if verbose else {})
     before = {name: (logging.getLogger(name).level, logging.getLogger(name).propagate) for name in levels}
@@ -218,7 +217,7 @@ class _LogHandler(logging.Handler):
         self._tracebacks = tracebacks
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Show a record without a handler's lock, which the log's thread would hold while it writes."""
+        """Print a record without the handler's lock, which the log's thread would hold while it writes."""
         self.emit(record)
         return True
 
@@ -231,15 +230,15 @@ class _LogHandler(logging.Handler):
         self._show(record.levelname.lower(), text)
 
     def show_warning(self, message: Warning | str, *_: object) -> None:
-        """Show one of Python's own warnings."""
+        """Print one of Python's warnings."""
         self._show("warning", str(message))
 
     def show_unraisable(self, failed: "sys.UnraisableHookArgs") -> None:
-        """Show an error that no caller can receive, such as one in a finalizer."""
+        """Print an error that no caller can receive, such as one in a finalizer."""
         self._show("warning", f"{failed.err_msg or 'ignored'}: {failed.exc_value!r}")
 
     def show_ended_thread(self, failed: threading.ExceptHookArgs) -> None:
-        """Show the error that ended a thread that is not ours."""
+        """Print the error that ended a thread of another library."""
         name = "?" if failed.thread is None else failed.thread.name
         self._show("error", f"the thread {name!r} ended: {failed.exc_value!r}")
 
@@ -250,6 +249,6 @@ class _LogHandler(logging.Handler):
 
 
 def _secrets() -> list[str]:
-    """List what must never be shown; the library keeps it out of its log, and this keeps it out of the terminal."""
+    """List the secrets, which the library keeps out of its log; this keeps them out of the terminal, too."""
     variables = Variables.read()
     return [variables[name] for name in SECRET_NAMES if name in variables and len(variables[name]) >= _SHORTEST_SECRET]

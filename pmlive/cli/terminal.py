@@ -25,18 +25,17 @@ from pmlive import logs
 from pmlive.times import utc
 
 __all__ = [
-    "Mode",
     "Output",
     "Stop",
-    "counted",
     "discard_output",
-    "duration",
     "fill_closed_streams",
     "flush_streams",
-    "lines_of",
-    "moment",
-    "size",
-    "table",
+    "format_count",
+    "format_duration",
+    "format_size",
+    "format_table",
+    "format_time",
+    "section",
 ]
 
 Mode: TypeAlias = Literal["text", "json"]
@@ -53,12 +52,12 @@ _KILO = 1000
 
 
 class Output:
-    """Print for people (``text``) or for programs (``json``: one object, and nothing else, on the standard output)."""
+    """Prints text for people, or one JSON object for programs and nothing else on the standard output."""
 
     def __init__(self, mode: Mode) -> None:
         self.mode: Mode = mode
         self._lock = RLock()
-        # The progress line that is on the terminal now, and the one that is to be there.
+        # The progress line that the terminal shows, and the one that it should show.
         self._shown = ""
         self._wanted = ""
         self._redrawing = False
@@ -66,7 +65,7 @@ class Output:
         _escape_unencodable(sys.stderr)
 
     def result(self, value: object, text: str) -> None:
-        """Print the result at once, as an object or as text."""
+        """Print the result at once, as JSON or as text."""
         self.end_progress()
         logs.flush()
         if self.mode == "text":
@@ -76,7 +75,7 @@ class Output:
             logs.write(sys.stdout, f"{msgspec.json.encode(value).decode()}\n", encoding="utf-8")
 
     def line(self, text: str) -> None:
-        """Print one line of what happens; programs get one object at the end instead."""
+        """Print one line of text while the command runs; nothing as JSON, which is one object at the end."""
         if self.mode == "json":
             return
         with self._lock:
@@ -91,21 +90,21 @@ class Output:
         logs.hand_over(partial(self._write_note, _visible(text)))
 
     def problem(self, text: str) -> None:
-        """Print what went wrong, in one sentence, on the standard error."""
+        """Print an error in one line on the standard error."""
         self.note(f"pmlive: {' '.join(text.split())}")
 
     def progress(self, text: str) -> None:
-        """Show progress in one line that is written over, if the standard error is a terminal."""
+        """Show progress in one line that the next one overwrites, if the standard error is a terminal."""
         if sys.stderr is None or not sys.stderr.isatty():  # pyright: ignore[reportUnnecessaryComparison]  # it was closed
             return
         self._wanted = _visible(text)[: shutil.get_terminal_size().columns - 1]
-        # A terminal that was not read for a while gets the newest line only.
+        # After a while in which the terminal was not read it gets the newest line only.
         if not self._redrawing:
             self._redrawing = True
             logs.hand_over(self._redraw)
 
     def end_progress(self) -> None:
-        """Leave the last progress line where it is."""
+        """End the progress line, which stays on the terminal."""
         if self._wanted:
             self._wanted = ""
             logs.hand_over(self._end_line)
@@ -129,11 +128,11 @@ class Output:
 
 
 class Stop:
-    """The user's request to stop, by any of these signals; use it as a context manager in the main thread."""
+    """The user's request to stop, by Ctrl-C or a signal; a context manager for the main thread."""
 
     def __init__(self) -> None:
         self._requested = threading.Event()
-        self._held = False
+        self._deferring = False
         self._before: dict[signal.Signals, _Handler] = {}
 
     def __enter__(self) -> Self:
@@ -141,54 +140,54 @@ class Stop:
         if threading.current_thread() is not threading.main_thread():
             return self
         for number in (getattr(signal, name) for name in _STOP_SIGNALS if hasattr(signal, name)):
-            # A program under nohup outlives its terminal.
+            # Under nohup a program outlives its terminal.
             if number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN:
                 continue
             self._before[number] = signal.signal(number, self._received)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Restore the handlers that were there before."""
+        """Restore the former handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     @property
     def requested(self) -> bool:
-        """Whether a signal came while held."""
+        """Whether a signal came while signals were deferred."""
         return self._requested.is_set()
 
     @contextmanager
-    def held(self) -> Generator[None]:
-        """Take signals as requests in this block, which has something to seal: none of them interrupts it."""
-        self._held = True
+    def deferred(self) -> Generator[None]:
+        """Turn signals into requests to stop in this block, which must not be interrupted before it has sealed."""
+        self._deferring = True
         try:
             yield
         finally:
-            self._held = False
+            self._deferring = False
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most this long; return whether to stop."""
+        """Wait at most this long for a request to stop; return whether there is one."""
         return self._requested.wait(seconds)
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        if not self._held:
+        if not self._deferring:
             raise KeyboardInterrupt
         self._requested.set()
 
 
 def fill_closed_streams() -> None:
-    """Open the null device for each closed standard stream, or a recording's file would get its descriptor."""
+    """Open the null device for each closed standard stream, or a recording's file could get its descriptor."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest free descriptor, which is this one.
+            # This gets the lowest free descriptor, which is that of the stream.
             os.open(os.devnull, os.O_RDWR)
 
 
 def flush_streams() -> None:
-    """Flush the standard streams and discard what cannot be written, or Python tries again and spoils the exit code."""
+    """Flush the standard streams and discard what cannot be written, or Python would fail on it at exit."""
     for number, stream in ((1, sys.__stdout__), (2, sys.__stderr__)):
         try:
             if stream is not None:
@@ -200,23 +199,23 @@ def flush_streams() -> None:
 
 
 def discard_output() -> None:
-    """Discard further output, whose reader has gone."""
+    """Discard further output after its reader has gone."""
     _discard(1)
 
 
-def counted(number: int, noun: str) -> str:
-    """Write a number of things.
+def format_count(number: int, noun: str) -> str:
+    """Format a number of things.
 
-    >>> counted(1, "gap"), counted(12345, "row")
+    >>> format_count(1, "gap"), format_count(12345, "row")
     ('1 gap', '12,345 rows')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def size(number: float) -> str:
-    """Write a number of bytes.
+def format_size(number: float) -> str:
+    """Format a number of bytes.
 
-    >>> size(999), size(1_250_000)
+    >>> format_size(999), format_size(1_250_000)
     ('999 B', '1.2 MB')
     """
     if number < _KILO:
@@ -228,10 +227,10 @@ def size(number: float) -> str:
     return f"{number / _KILO:.1f} TB"
 
 
-def duration(seconds: float) -> str:
-    """Write a length of time.
+def format_duration(seconds: float) -> str:
+    """Format a length of time.
 
-    >>> duration(1.234), duration(75), duration(7325)
+    >>> format_duration(1.234), format_duration(75), format_duration(7325)
     ('1.2 s', '1 min 15 s', '2 h 02 min')
     """
     if seconds < _MINUTE:
@@ -241,19 +240,19 @@ def duration(seconds: float) -> str:
     return f"{seconds // _HOUR:.0f} h {seconds % _HOUR // _MINUTE:02.0f} min"
 
 
-def moment(time: datetime | None) -> str:
-    """Write a time in UTC to the millisecond.
+def format_time(time: datetime | None) -> str:
+    """Format a time in UTC, to the millisecond.
 
-    >>> moment(datetime(2026, 11, 23, 2, 14, 7))
+    >>> format_time(datetime(2026, 11, 23, 2, 14, 7))
     '2026-11-23 02:14:07.000'
     """
     return "-" if time is None else utc(time)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> list[str]:
-    """Align columns, those numbered in ``right`` to the right.
+def format_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> list[str]:
+    """Return the lines of a table; the columns numbered in ``right`` are aligned to the right.
 
-    >>> table(["table", "rows"], [["trades", "7"]], right=[1])
+    >>> format_table(["table", "rows"], [["trades", "7"]], right=[1])
     ['table   rows', 'trades     7']
     """
     cells = [list(head), *(list(row) for row in rows)]
@@ -268,10 +267,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable
     ]
 
 
-def lines_of(name: str, lines: Sequence[str], *, width: int = 11) -> list[str]:
-    """Put a name before the first of some lines and indent the others.
+def section(name: str, lines: Sequence[str], *, width: int = 11) -> list[str]:
+    """Return lines with a name before the first one and the others indented.
 
-    >>> lines_of("kept", ["12 rows", "3 files"], width=6)
+    >>> section("kept", ["12 rows", "3 files"], width=6)
     ['kept  12 rows', '      3 files']
     """
     return [f"{name if number == 0 else '':<{width}}{line}".rstrip() for number, line in enumerate(lines)]
@@ -284,7 +283,7 @@ def _discard(number: int) -> None:
 
 
 def _escape_unencodable(stream: TextIO | TextIOBase | None) -> None:
-    """Make a stream write characters that it cannot encode as escapes."""
+    """Make a stream write characters that it cannot encode as escape sequences."""
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
 

@@ -1,6 +1,6 @@
-"""Commands about the venue: ``pmlive search`` finds its markets, ``sim`` runs a simulated one for the user's programs.
+"""Commands about the venue: ``pmlive search`` finds its markets, ``sim`` runs a simulated one for other programs.
 
-Others take ``--venue sim``, which runs one as long as they do.
+``--venue sim`` of other commands runs a simulated venue while they run.
 """
 
 import shlex
@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from pmlive.cli.commands import Parser, Subparsers, add_command, amount, number
+from pmlive.cli.commands import Parser, Subparsers, add_command, positive_number, whole_number
 from pmlive.cli.terminal import Output, Stop
 from pmlive.errors import FeedError
 from pmlive.markets import Market, clean, find
@@ -17,7 +17,7 @@ from pmlive.sim import SimulatedVenue
 
 __all__ = ["add", "add_search", "add_venue", "venue", "venue_of"]
 
-# The venue takes five ports in a row.
+# The venue takes five consecutive ports.
 _LAST_PORT = 65_531
 _MOST_MARKETS = 10_000
 _MOST_LISTED = 10
@@ -33,11 +33,11 @@ def add(subparsers: Subparsers) -> None:
         more="It listens on this computer only, and speaks the real venue's protocol.",
     )
     for option, kind, default, metavar, what in (
-        ("--port", number(0, _LAST_PORT), 0, "P", "the first of five ports (default: any)"),
-        ("--seed", number(0, 2**63), 7, "N", "the same seed makes the same markets (default: 7)"),
-        ("--markets", number(1, _MOST_MARKETS), 3, "N", "how many markets (default: 3)"),
-        ("--rate", amount, 50.0, "R", "messages a second over all markets (default: 50)"),
-        ("--v2", number(0, _MOST_MARKETS), 0, "N", "how many are of protocol V2 (default: 0)"),
+        ("--port", whole_number(0, _LAST_PORT), 0, "P", "the first of five ports (default: any)"),
+        ("--seed", whole_number(0, 2**63), 7, "N", "the same seed makes the same markets (default: 7)"),
+        ("--markets", whole_number(1, _MOST_MARKETS), 3, "N", "how many markets (default: 3)"),
+        ("--rate", positive_number, 50.0, "R", "messages a second over all markets (default: 50)"),
+        ("--v2", whole_number(0, _MOST_MARKETS), 0, "N", "how many are of protocol V2 (default: 0)"),
     ):
         command.add_argument(option, type=kind, default=default, metavar=metavar, help=what)
 
@@ -56,7 +56,7 @@ def add_search(subparsers: Subparsers) -> None:
 
 
 def add_venue(command: Parser) -> None:
-    """Add the option that ``venue`` reads."""
+    """Add the option ``--venue``, whose value ``venue`` takes."""
     command.add_argument(
         "--venue",
         choices=("sim",),
@@ -66,7 +66,7 @@ def add_venue(command: Parser) -> None:
 
 @contextmanager
 def venue(name: str | None) -> Generator[Venue]:
-    """Yield the addresses of the environment's venue, or of a simulated one that runs as long as the block."""
+    """Yield the addresses of the environment's venue, or of a simulated one that runs during the block."""
     if name is None:
         yield Venue.from_environment()
         return
@@ -121,7 +121,7 @@ def _sim(options: Namespace, out: Output, stop: Stop) -> int:
         raise FeedError(
             f"port {options.port} or one of the four after it is not available ({error.strerror}); {advice}"
         ) from error
-    with stop.held(), sim:
+    with stop.deferred(), sim:
         _print_venue(sim, options.seed, out)
         while not stop.wait(1.0):
             pass

@@ -15,6 +15,7 @@ from pmlive.pipeline.journal import Journal
 from pmlive.records import Closed, Kind, Opened
 from pmlive.store import Earlier, Record, Recorder
 from pmlive.tables import ROLLING, STORED, Digest, Rolling
+from pmlive.times import CLOCK_ERROR_NS, DAY_NS
 
 __all__ = ["Desk"]
 
@@ -22,9 +23,6 @@ logger = get_logger(__name__)
 
 # Making frames of a few rows costs as much as of many: while nobody listens they are made once a second, or when read.
 _UNHEARD = 1_000_000_000
-# A clock is wrong, and a message not just long on its way, from so much on; by more than a day few are.
-_OFF = 1_000_000_000
-_DAY = 86_400_000_000_000
 # Between the last message and the end of a run; a clock that was set meanwhile is out by no more than this.
 _CALM = 60_000_000_000
 # So many batches of gaps are known again when the clock proves to have been behind.
@@ -270,8 +268,8 @@ def _shifted(gap: GapInterval, by: int) -> Gap:
     """Tell of a gap by the venue's time; no run begins where it ends, and an earlier one ended when all was right."""
     is_restart = gap.cause == "restart"
     return Gap(
-        started=gap.started + (min(by, 0) if is_restart else by) - _OFF,
-        ended=(gap.until + by) + _OFF,
+        started=gap.started + (min(by, 0) if is_restart else by) - CLOCK_ERROR_NS,
+        ended=(gap.until + by) + CLOCK_ERROR_NS,
         cause="silence" if is_restart else gap.cause,
         token_id=gap.token_id,
         detail=f"{gap.detail}, by the venue's time" if gap.detail else "by the venue's time",
@@ -287,9 +285,9 @@ def _told(earlier: Earlier) -> int | None:
     if earlier.heard is None:
         return None
     last = earlier.last_recv if 0 <= earlier.last_recv - earlier.heard <= _CALM else earlier.heard
-    return last - (earlier.late if earlier.late >= _OFF else 0)
+    return last - (earlier.late if earlier.late >= CLOCK_ERROR_NS else 0)
 
 
 def _is_ahead(earlier: Earlier, now: int) -> bool:
     """Tell whether the clock of an earlier run was ahead; by more than a day only where that is the clock's fault."""
-    return _OFF <= earlier.late <= max(_DAY, 2 * (earlier.last_recv - now))
+    return CLOCK_ERROR_NS <= earlier.late <= max(DAY_NS, 2 * (earlier.last_recv - now))

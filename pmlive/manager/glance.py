@@ -90,10 +90,10 @@ def _news(engine: Engine, table: str, since: Mark | int | None) -> News:
     desk = engine.started().desk
     rolling = desk.frames[table]
     if isinstance(since, int):
-        return News(rolling.since(rolling.came - since), Mark(desk.era, rolling.came), whole=True)
+        return News(rolling.since(rolling.added - since), Mark(desk.era, rolling.added), whole=True)
     if since is None or since.era != desk.era:
-        return News(desk.frame(table), Mark(desk.era, rolling.came), whole=True)
-    return News(rolling.since(since.rows), Mark(desk.era, rolling.came), whole=False)
+        return News(desk.frame(table), Mark(desk.era, rolling.added), whole=True)
+    return News(rolling.since(since.rows), Mark(desk.era, rolling.added), whole=False)
 
 
 def _labels(engine: Engine) -> dict[str, str]:

@@ -25,7 +25,7 @@ from pmlive.tables import Digest
 from pmlive.threads import Tasks
 from pmlive.times import Time, moment, nanoseconds
 
-__all__ = ["Played", "Replay"]
+__all__ = ["Replay"]
 
 # A recorder of what is played may have so many bytes to write; then playing waits.
 _ROOM = 16 << 20
@@ -298,7 +298,7 @@ class Replay(Manager):
             raise ValueError("what is played is being recorded, so it cannot jump; call stop_recording first")
         time = nanoseconds(at)
         self._engine.call(lambda: self._played.player.seek(time))
-        self._engine.wait(self._played.player.arrived())
+        self._engine.wait(self._played.player.wait_for_seek())
 
     def step(self, frames: int = 1) -> int:
         """Take the next frames that were received, and stand still; tell how many there were.
@@ -317,7 +317,7 @@ class Replay(Manager):
         Raises:
             PmliveError: the recording could not be played to its end.
         """
-        self._engine.wait(self._played.player.rested())
+        self._engine.wait(self._played.player.wait_until_idle())
 
     def digest(self) -> str:
         """Give the fingerprint of all tables, books among them, that were made so far.

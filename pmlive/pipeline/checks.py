@@ -7,7 +7,7 @@ from pmlive.events import BookSnapshot, Cause, Check, Gap, LevelChange
 from pmlive.pipeline.rows import RowBuffers
 from pmlive.pipeline.token import Token
 
-__all__ = ["BookChecks", "Proven", "TokenGaps"]
+__all__ = ["BookChecks", "TokenGaps"]
 
 # A new connection begins with opening books, and asks again for those that stay away.
 _ASKED_FOR_ANYWAY: frozenset[Cause] = frozenset(("disconnect", "restart", "late opening book"))

@@ -1,4 +1,4 @@
-"""Rows of the tables: what messages and books are laid out as, numbered in order of arrival, and their buffers."""
+"""Rows of the tables: made of messages and books, numbered in order of arrival, and buffered until frames are made."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -53,19 +53,19 @@ Making: TypeAlias = Literal["all", "rolling", "numbered"]
 _SIDES = {"BUY": "buy", "SELL": "sell"}
 _LARGEST = 2**63 - 1
 
-# The tables of which nearly every message makes a row are packed: bytes are the cheapest to keep and to convert.
+# Nearly every message makes a row of these tables, so they are packed: bytes are cheapest to keep and to convert.
 PACKED: tuple[str, ...] = ("prices", "book_deltas")
 
 _Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 _DOUBLE = 8
-# The ladders of up to so many rows are made at once; of more one after another, which takes less memory.
-_FEW = 1_000
+# Of up to this many rows all ladders are converted at once, of more one by one, which takes less memory.
+_FEW_ROWS = 1_000
 
-# Computed from the best prices when rows are taken: null where a side is empty, and rounded since prices have
-# at most four decimals and adding floats leaves dust.
+# Computed from the best prices when rows are taken: null where a side is empty, and rounded because prices have at most
+# four decimals and sums of floats are not exact.
 _DERIVED = ("mid", "spread")
-_ENDED = "0Q"
+_ALIGNMENT = "0Q"
 
 
 class RowBuffers:
@@ -199,7 +199,7 @@ class _Form(NamedTuple):
     array: str
 
 
-# Native, aligned, and ended on a multiple of eight: so both pack fastest, and agree on where each value is.
+# Native formats, aligned, padded to a multiple of eight: the fastest for both, and the same offsets in both.
 _FORMS: dict[type[pl.DataType], _Form] = {
     pl.UInt64: _Form("Q", "u8"),
     pl.Datetime: _Form("q", "i8"),
@@ -211,7 +211,7 @@ _FORMS: dict[type[pl.DataType], _Form] = {
 
 
 class Rows:
-    """Rows of one table as one flat list of values: ``put(values)`` in the order of the columns, lists packed."""
+    """Rows of one table as one flat list of values: ``put(values)`` takes a row in the order of the columns."""
 
     __slots__ = ("_flat", "_ladders", "_schema", "put")
 
@@ -230,7 +230,7 @@ class Rows:
         self._flat.clear()
         values = {name: flat[at::width] for at, name in enumerate(self._schema)}
         made: dict[str, pl.Series] = {}
-        together = [self._ladders] if len(flat) <= _FEW * width else [[name] for name in self._ladders]
+        together = [self._ladders] if len(flat) <= _FEW_ROWS * width else [[name] for name in self._ladders]
         for names in filter(None, together):
             made |= _lists({name: values[name] for name in names})
         return pl.DataFrame(
@@ -239,7 +239,7 @@ class Rows:
 
 
 class StringTable(dict[str, int]):
-    """Strings that come again and again, each with its number."""
+    """Strings that occur often, each with a number."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -250,17 +250,17 @@ class StringTable(dict[str, int]):
         return number
 
     def texts(self) -> pl.Series:
-        """Return every string at the place of its number."""
+        """Return the strings in the order of their numbers."""
         if len(self._texts) < len(self):
             self._texts = pl.Series(list(self), dtype=pl.String)
         return self._texts
 
 
 class PackedRows:
-    """Rows of one table as bytes: ``put(pack(…))`` of the values in the order of the columns.
+    """Rows of one table as bytes: ``put(pack(…))`` takes a row in the order of the columns.
 
-    An empty number is NaN, a string its number in ``names``, a word of an enum its number in ``words``, and the venue's
-    time is as it was sent.
+    A missing number is NaN, a string its number in ``names``, a word of an enum its number in ``words``, and the
+    venue's time in the unit in which it was sent.
     """
 
     __slots__ = ("_dtype", "_offsets", "_schema", "_width", "buffer", "names", "pack", "put", "taken", "words")
@@ -274,10 +274,10 @@ class PackedRows:
         self.names = names
         self._offsets = {name: field[1] for name, field in (self._dtype.fields or {}).items()}
         self.buffer = bytearray()
-        # How many bytes were taken before those that are here. The place of a row is counted in bytes from the first
-        # ever: that of the next is ``taken + len(buffer)``.
+        # How many bytes were removed so far. A row's place is its offset in bytes from the first row ever: that of the
+        # next row is ``taken + len(buffer)``.
         self.taken = 0
-        self.pack = Struct("".join(form.letter for form in forms.values()) + _ENDED).pack
+        self.pack = Struct("".join(form.letter for form in forms.values()) + _ALIGNMENT).pack
         self.put = self.buffer.extend
         self.words = {
             name: {word: number for number, word in enumerate(dtype.categories)}
@@ -289,24 +289,24 @@ class PackedRows:
         return len(self.buffer) // self._width
 
     def amend(self, place: int, column: str, word: int) -> None:
-        """Set a word in a row that is still here."""
+        """Set a word in a row that was not removed yet."""
         self.buffer[place - self.taken + self._offsets[column]] = word
 
     def take(self, before: int | None = None) -> pl.DataFrame:
-        """Remove the rows whose place is below ``before``, all by default, and return them."""
+        """Remove and return the rows whose place is below ``before``, by default all."""
         end = len(self.buffer) if before is None else before - self.taken
         rows = np.frombuffer(self.buffer[:end], dtype=self._dtype)
         del self.buffer[:end]
         self.taken += end
         columns = {name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()}
-        columns["ts_event"] *= _per_unit(columns["ts_event"])
+        columns["ts_event"] *= _unit_ns(columns["ts_event"])
         if len(columns) < len(self._schema):
             bid, ask = columns["best_bid"], columns["best_ask"]
             columns |= {"mid": np.round((bid + ask) / 2, 6), "spread": np.round(ask - bid, 6)}
         return pl.DataFrame([self._column(columns[name], dtype).alias(name) for name, dtype in self._schema.items()])
 
     def _column(self, values: _Array, dtype: pl.DataType) -> pl.Series:
-        # Without expressions, which cost more than they do here.
+        # Without expressions, whose overhead is greater than the work itself.
         match dtype:
             case pl.String():
                 return self.names.texts()[values]
@@ -319,7 +319,7 @@ class PackedRows:
 
 
 def ladder(numbers: list[float]) -> bytes:
-    """Pack the numbers of one list; to keep lists of numbers costs the garbage collector ten times as much."""
+    """Pack a list of numbers, because keeping lists makes the garbage collector ten times slower."""
     return _doubles(len(numbers)).pack(*numbers)
 
 
@@ -471,8 +471,8 @@ def _optional(text: str | None) -> float | None:
     return size(text) if text else None
 
 
-def _per_unit(times: _Array) -> _Array:
-    """Return the unit of each time in nanoseconds, recognized by its size as in ``epoch_ns``."""
+def _unit_ns(times: _Array) -> _Array:
+    """Return the unit of each time in nanoseconds, which its magnitude shows as in ``epoch_ns``."""
     edges = np.array([SECONDS_BELOW, 1_000 * SECONDS_BELOW, 1_000_000 * SECONDS_BELOW])
     return np.array([1_000_000_000, 1_000_000, 1_000, 1])[np.searchsorted(edges, times, side="right")]
 
@@ -484,13 +484,13 @@ def _doubles(amount: int) -> Struct:
 
 def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
     if isinstance(dtype, pl.Enum):
-        # Words as they are cost twice as much.
+        # Converting words without this step takes twice as long.
         return pl.Series(name, values, dtype=pl.String).cast(dtype)
     return pl.Series(name, values, dtype=dtype)
 
 
 def _lists(ladders: dict[str, list[bytes]]) -> dict[str, pl.Series]:
-    """Make columns of lists from one matrix that is padded with NaN; one by one they cost many times as much."""
+    """Make columns of lists by way of one matrix padded with NaN, which is many times faster than list by list."""
     values = [each for column in ladders.values() for each in column]
     lengths = np.fromiter(map(len, values), np.int64, len(values)) // _DOUBLE
     matrix = np.full((len(values), max(int(lengths.max(initial=0)), 1)), np.nan)
@@ -499,9 +499,9 @@ def _lists(ladders: dict[str, list[bytes]]) -> dict[str, pl.Series]:
     begins = {name: at * height for at, name in enumerate(ladders)}
     if (begin := begins.get("bid_prices")) is not None:
         prices = matrix[begin : begin + height]
-        np.subtract(0, prices, out=prices)  # they come as a book sorts them, negated
+        np.subtract(0, prices, out=prices)  # a book's sort keys are negated
     lists = pl.Series(matrix.ravel(), nan_to_null=True).reshape(matrix.shape).cast(LEVELS)
     if (lengths < matrix.shape[1]).any():
-        # An expression costs more than the rest.
+        # Skipped if possible: this expression costs more than the rest.
         lists = lists.list.drop_nulls()
     return {name: lists.slice(begin, height).alias(name) for name, begin in begins.items()}

@@ -1,4 +1,4 @@
-"""The cases: faults of connections, messages, the recorder's process and the disk, and what must come of each."""
+"""The cases: faults of connections, messages, the recorder's process and the disk, and what must follow each."""
 
 import os
 import resource
@@ -30,36 +30,36 @@ __all__ = ["CATALOGUE"]
 _DISCONNECT = frozenset({"disconnect"})
 _ANY_OF_CONNECTION = frozenset({"disconnect", "silence", "late opening book"})
 _DISCONNECTED = Expected(causes=_DISCONNECT)
-# A connection that is given up for silence is a gap by silence, one that the other side ends is one by disconnect.
+# A connection that is replaced because it is silent has a gap by silence, one that the venue ends one by disconnect.
 _DISCONNECTED_OR_SILENT = Expected(causes=_ANY_OF_CONNECTION, max_age=9.0, before=5.0)
 _NEVER_CONNECTED = Expected(causes=_ANY_OF_CONNECTION, recovers=False, before=60.0, refused="all")
-# Silence is found when it has lasted too long; until then a book may be given that is this old.
+# Silence is noticed only after a while; until then a book may be given that is as old.
 _SILENT = Expected(causes=frozenset({"silence"}), max_age=10.0, before=4.0)
 _ONE_SILENT = Expected(causes=frozenset({"silence", "mismatch"}), gaps="some", refused="some", max_age=12.0, before=4.0)
-# Where the token of a message is known, the other books may go on.
+# If the token of a message is known, the other books are not affected.
 # A whole book may be back within milliseconds, before a refusal is observed.
-_SPOILT = frozenset({"malformed", "mismatch"})
-_ONE_DOUBTED = Expected(causes=_SPOILT, gaps="at least one", refused="any")
-_ALL_DOUBTED = Expected(causes=_SPOILT, gaps="all", refused="any")
-# A state that the next message puts right is not proved, and is no gap.
-_WRONG = Expected(causes=_SPOILT, gaps="any", refused="any", code=None)
+_CORRUPTED = frozenset({"malformed", "mismatch"})
+_ONE_DISTRUSTED = Expected(causes=_CORRUPTED, gaps="at least one", refused="any")
+_ALL_DISTRUSTED = Expected(causes=_CORRUPTED, gaps="all", refused="any")
+# A wrong state that the next message corrects is neither proved nor a gap.
+_WRONG = Expected(causes=_CORRUPTED, gaps="any", refused="any", code=None)
 _HARMLESS = Expected(causes=frozenset(), gaps="none", refused="none", code=0)
 _COUNTED = Expected(causes=frozenset({"malformed"}), gaps="none", refused="none", code=1)
 _SLOW = Expected(causes=frozenset(), gaps="none", refused="none", code=0, max_age=9.0, lag=9.0)
 
 _S = 1_000_000_000
-# How long things last, in seconds.
+# The lengths of faults, in seconds.
 _LOOP_SECONDS = 6.0
 _AUTH_SECONDS = 10.0
 _AWAY_SECONDS = 1.5
 _SILENT_SECONDS = 12.0
 _QUIET_SECONDS = 9.0
-_SPOILT_SECONDS = 2.0
+_CORRUPTED_SECONDS = 2.0
 _LASTING_SECONDS = 4.0
 _RETRY_AFTER = 4
 _MOST_DIALS_IN_LOOP = 16
 _MOST_AUTH_DIALS = 3
-# Later than any time: no change counts as missed, and no book of the recording is checked.
+# A ``ready_ns`` after which no change counts as missed, and no book of the recording is checked.
 _NEVER_NS = 2**62
 
 _STOPPED_SECONDS = 7.0
@@ -74,7 +74,7 @@ _RESTARTED = Expected(causes=frozenset({"restart"}), refused="any", before=4.0, 
 _DAMAGED = Expected(causes=frozenset({"restart", "disk"}), refused="any", before=60.0, after=6.0)
 
 
-def _ended(name: str, kind: FaultKind, *, number: int | None = None, detail: str = "") -> FaultCase:
+def _connection_ended(name: str, kind: FaultKind, *, number: int | None = None, detail: str = "") -> FaultCase:
     def inject(trial: Trial) -> None:
         trial.cut(kind, number=number, detail=detail)
 
@@ -93,7 +93,7 @@ def _accepted_and_closed(trial: Trial) -> None:
 
 
 def _half_open(trial: Trial) -> None:
-    """Let nothing through in either direction, and cut nothing."""
+    """Drop everything in both directions without ending the connection."""
     fault = trial.sim.fault("dead", channel="market")
     trial.wait_for_refusals()
     trial.sleep(_AWAY_SECONDS)
@@ -101,7 +101,7 @@ def _half_open(trial: Trial) -> None:
 
 
 def _slow(trial: Trial) -> None:
-    """Let bytes arrive drop by drop, which is late and no silence."""
+    """Let bytes arrive slowly, which is a delay and not silence."""
     trial.sim.fault("slow", channel="market", number=20_000, seconds=_LASTING_SECONDS)
     trial.sleep(_LASTING_SECONDS)
 
@@ -117,7 +117,7 @@ def _giant(trial: Trial) -> None:
     fault.clear()
 
 
-def _handshake(
+def _failing_handshake(
     name: str, kind: FaultKind, *, number: int | None = None, detail: str = "", times: int | None = None
 ) -> FaultCase:
     """Return a case in which handshakes fail for a while after the connection is lost."""
@@ -161,7 +161,7 @@ def _never_connected(trial: Trial) -> None:
 
 
 def _start_without_books(trial: Trial) -> None:
-    """Start a recorder whose books can never come, and wait until every token is subscribed."""
+    """Start a recorder whose books cannot come, and wait until every token is subscribed."""
     trial.start()
     trial.wait_until(
         lambda: any(len(seen.books) == len(trial.tokens) for seen in trial.observations),
@@ -182,7 +182,7 @@ def _unknown_host(_: Trial) -> dict[str, str]:
 
 
 def _unknown_certificate(trial: Trial) -> dict[str, str]:
-    """Serve TLS with a certificate that no authority has signed."""
+    """Serve TLS with a self-signed certificate."""
     openssl = shutil.which("openssl")
     if openssl is None:
         raise TrialError("openssl is not installed, so that no certificate can be made")
@@ -216,7 +216,7 @@ def _tls_port(certificate: Path, key: Path) -> int:
 
 
 def _refused_credentials(manner: str, trial: Trial) -> None:
-    """Subscribe to own orders with credentials that are refused: a typed error comes soon, after few dials."""
+    """Subscribe to own orders with refused credentials: an AuthError must come soon, after few dials."""
     trial.sim.fault("deny", channel="user", detail=manner)
     credentials = Credentials(
         api_key=trial.sim.credentials.api_key,
@@ -252,7 +252,7 @@ def _frozen(trial: Trial) -> None:
 
 
 def _frozen_without_rest(trial: Trial) -> None:
-    """Answer PINGs and send no data, while REST is down as well."""
+    """Answer PINGs and send no data, while REST is down, too."""
     trial.sim.fault("refuse", channel="clob", number=503)
     trial.sim.fault("stall", channel="market")
     trial.wait_for_refusals()
@@ -260,7 +260,7 @@ def _frozen_without_rest(trial: Trial) -> None:
 
 
 def _frozen_to_the_end(trial: Trial) -> None:
-    """Let the recording end while nothing comes and REST, which would show it, is down."""
+    """Let the recording end while no data comes and REST, which would show that, is down."""
     trial.sim.fault("refuse", channel="clob", number=503)
     trial.sim.fault("stall", channel="market")
     trial.sleep(_SILENT_SECONDS)
@@ -274,11 +274,11 @@ def _one_frozen(trial: Trial) -> None:
 
 
 def _market_forgotten(trial: Trial) -> None:
-    # The venue sends the changes of both outcomes to whoever asked for one.
+    # The venue sends the changes of both outcomes to subscribers of one.
     tokens = trial.sim.markets[0].token_ids
     for token in tokens:
         trial.sim.fault("forget", token_id=token)
-    # The books are asked for again, and may come before a refusal is observed.
+    # The books are requested again, and may come before a refusal is observed.
     trial.sleep(_SILENT_SECONDS)
 
 
@@ -288,7 +288,7 @@ def _all_forgotten(trial: Trial) -> None:
 
 
 def _no_first_book(trial: Trial) -> None:
-    """Reconnect without the book of one token, whose changes come all the same; REST has it."""
+    """Reconnect without the book of one token, whose changes come nevertheless; REST has it."""
     trial.sim.fault("no_opening", token_id=trial.tokens[0], times=2)
     trial.cut()
 
@@ -304,7 +304,7 @@ def _no_book_at_all(trial: Trial) -> None:
 
 
 def _quiet_then_cut(trial: Trial) -> None:
-    """Cut a connection that was quiet for a while, although PINGs were answered."""
+    """Cut a connection after a while without data in which PINGs were answered."""
     trial.sleep(_QUIET_SECONDS)
     trial.began_ns = time.time_ns()
     trial.cut()
@@ -327,13 +327,15 @@ def _is_resolved(trial: Trial, market: str) -> bool:
     return "market_resolved" in events.select("kind").collect()["kind"]
 
 
-def _spoilt(name: str, kind: FaultKind, detail: str, expected: Expected, *, seconds: float | None = None) -> FaultCase:
-    """Return a case that spoils one message, or every message for some seconds, as after a change at the venue."""
+def _corrupted(
+    name: str, kind: FaultKind, detail: str, expected: Expected, *, seconds: float | None = None
+) -> FaultCase:
+    """Return a case that corrupts one message, or every message for some seconds as after a change of the protocol."""
 
     def inject(trial: Trial) -> None:
         fault = trial.sim.fault(kind, channel="market", detail=detail, seconds=seconds)
-        trial.wait_until(lambda: fault.count, "a message to spoil")
-        trial.sleep(seconds or _SPOILT_SECONDS)
+        trial.wait_until(lambda: fault.count, "a message to corrupt")
+        trial.sleep(seconds or _CORRUPTED_SECONDS)
 
     return FaultCase(name=name, group="message", inject=inject, expected=expected)
 
@@ -346,13 +348,13 @@ def _stopped(trial: Trial) -> None:
 
 
 def _stderr_closed(trial: Trial) -> None:
-    """Close the standard error's other end, then cut the connection, which the recorder reports."""
+    """Close the other end of the standard error, then cut the connection, which the recorder reports."""
     trial.close_stderr()
     trial.cut()
 
 
 def _stderr_full(trial: Trial) -> None:
-    """Keep cutting the connection, which the recorder reports, while its standard error is full."""
+    """Cut the connection repeatedly, which the recorder reports, while its standard error is full."""
     for _ in range(8):
         trial.sim.fault("drop", channel="market")
         trial.sleep(1.0)
@@ -372,7 +374,7 @@ def _damaged(damage: Callable[[Path], None], trial: Trial) -> None:
 
 
 def _start_and_fill_log(trial: Trial) -> None:
-    """Record for long enough that the log has more than may still be on its way to it."""
+    """Record for so long that the first blocks of the log are on the disk."""
     trial.start()
     trial.wait_for_books()
     trial.ready_ns = time.time_ns()
@@ -380,7 +382,7 @@ def _start_and_fill_log(trial: Trial) -> None:
 
 
 def _flip(path: Path) -> None:
-    """Flip some bits of the first blocks, which hold the opening of the connection."""
+    """Flip some bits of the first blocks, which have the beginning of the connection."""
     data = bytearray(path.read_bytes())
     for at in range(100, min(len(data), _FIRST_BLOCKS), 200):
         data[at] ^= 0x10
@@ -402,7 +404,7 @@ def _empty(path: Path) -> None:
 
 
 def _full_disk(trial: Trial, meanwhile: Callable[[Trial], object] = lambda _: None) -> None:
-    """Let no file of the recorder grow for some seconds, as on a disk without room, while something else happens."""
+    """Prevent all files of the recorder from growing for some seconds, as on a full disk, while something happens."""
     _, most = resource.prlimit(trial.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(trial.pid, resource.RLIMIT_FSIZE, (0, most))
     meanwhile(trial)
@@ -412,7 +414,7 @@ def _full_disk(trial: Trial, meanwhile: Callable[[Trial], object] = lambda _: No
 
 
 def _second_recorder(trial: Trial) -> None:
-    """Start another recorder on the same folder: it is refused, and the first one goes on."""
+    """Start another recorder on the same folder: it must be refused, and the first one continue."""
     done = subprocess.run(  # noqa: S603  # our own program
         [sys.executable, "-m", "pmlive", *trial.arguments()],
         env={**os.environ, **trial.sim.environment()},
@@ -442,10 +444,10 @@ def _with_damage(name: str, damage: Callable[[Path], None]) -> FaultCase:
 
 
 _CONNECTIONS: tuple[FaultCase, ...] = (
-    *(_ended(f"close with {code}", "close", number=code) for code in (1000, 1001, 1008, 1012, 1013)),
-    _ended("end without a close frame", "drop", detail="fin"),
-    _ended("end within a frame", "drop", detail="half frame"),
-    _ended("reset of TCP", "drop", detail="reset"),
+    *(_connection_ended(f"close with {code}", "close", number=code) for code in (1000, 1001, 1008, 1012, 1013)),
+    _connection_ended("end without a close frame", "drop", detail="fin"),
+    _connection_ended("end within a frame", "drop", detail="half frame"),
+    _connection_ended("reset of TCP", "drop", detail="reset"),
     FaultCase(name="accepted, then closed", group="connection", inject=_accepted_and_closed, expected=_DISCONNECTED),
     FaultCase(
         name="network gone, nothing cut", group="connection", inject=_half_open, expected=_DISCONNECTED_OR_SILENT
@@ -454,12 +456,12 @@ _CONNECTIONS: tuple[FaultCase, ...] = (
     FaultCase(name="opening array of 17 MiB", group="connection", inject=_giant, expected=_DISCONNECTED),
     FaultCase(name="handshake answered 429", group="handshake", inject=_retry_after, expected=_DISCONNECTED),
     *(
-        _handshake(f"handshake answered {status}", "refuse", number=status, times=2)
+        _failing_handshake(f"handshake answered {status}", "refuse", number=status, times=2)
         for status in (503, 520, 401, 403, 404)
     ),
-    _handshake("handshake redirected", "refuse", number=302, detail="http://127.0.0.1:9/", times=2),
-    _handshake("handshake answered in no HTTP", "no_http", detail="SSH-2.0-venue\r\n"),
-    _handshake("handshake not answered", "no_http"),
+    _failing_handshake("handshake redirected", "refuse", number=302, detail="http://127.0.0.1:9/", times=2),
+    _failing_handshake("handshake answered in no HTTP", "no_http", detail="SSH-2.0-venue\r\n"),
+    _failing_handshake("handshake not answered", "no_http"),
     _unreachable("name that is not known", _unknown_host),
     _unreachable("port that is closed", _closed_port),
     _unreachable("certificate that nobody knows", _unknown_certificate),
@@ -522,33 +524,33 @@ _SILENCES: tuple[FaultCase, ...] = (
 
 
 _MESSAGES: tuple[FaultCase, ...] = (
-    _spoilt("half of a JSON text", "garbage", "json", _ONE_DOUBTED),
-    _spoilt("bytes that are no UTF-8", "garbage", "utf8", _ALL_DOUBTED),
-    _spoilt("50,000 brackets", "garbage", "deep", _ALL_DOUBTED),
-    _spoilt("NUL bytes", "garbage", "nul", _ALL_DOUBTED),
-    _spoilt("an empty text", "garbage", "empty", _ALL_DOUBTED),
-    _spoilt("a change in a binary frame", "garbage", "binary", _HARMLESS),
-    _spoilt("an element that is no message", "garbage", "element", _ALL_DOUBTED),
-    _spoilt("a kind that is not known, of a token", "garbage", "kind", _ONE_DOUBTED),
-    _spoilt("a kind that is not known, of nobody here", "garbage", "unknown", _COUNTED),
-    _spoilt("a key with another name", "garbage", "renamed", _ONE_DOUBTED),
-    _spoilt("a token under another name", "garbage", "unnamed", _ONE_DOUBTED),
-    _spoilt("keys with other names for good", "garbage", "renamed", _ONE_DOUBTED, seconds=_LASTING_SECONDS),
-    _spoilt("kinds that are not known for good", "garbage", "kind", _ONE_DOUBTED, seconds=_LASTING_SECONDS),
-    _spoilt("a field that is missing", "garbage", "missing", _ONE_DOUBTED),
-    _spoilt("a change that is torn", "garbage", "torn", _WRONG),
-    _spoilt("a price that is no number", "garbage", "nan", _ONE_DOUBTED),
-    _spoilt("a price below 0", "garbage", "negative", _ONE_DOUBTED),
-    _spoilt("a price above 1", "garbage", "above one", _ONE_DOUBTED),
-    _spoilt("a size below 0", "garbage", "negative size", _ONE_DOUBTED),
-    _spoilt("a change that is lost", "skip", "", _WRONG),
-    _spoilt("two changes in the wrong order", "reorder", "", _WRONG),
-    _spoilt("a change twice", "duplicate", "", _HARMLESS),
-    _spoilt("a change twice, turned around", "duplicate", "swapped", _HARMLESS),
-    _spoilt("a trade twice", "duplicate", "trade", _HARMLESS),
-    _spoilt("a hash that is wrong", "lie", "", _WRONG),
-    _spoilt("a best bid that is wrong", "lie_best", "", _WRONG),
-    _spoilt("a book that crosses itself", "cross", "", _WRONG),
+    _corrupted("half of a JSON text", "garbage", "json", _ONE_DISTRUSTED),
+    _corrupted("bytes that are no UTF-8", "garbage", "utf8", _ALL_DISTRUSTED),
+    _corrupted("50,000 brackets", "garbage", "deep", _ALL_DISTRUSTED),
+    _corrupted("NUL bytes", "garbage", "nul", _ALL_DISTRUSTED),
+    _corrupted("an empty text", "garbage", "empty", _ALL_DISTRUSTED),
+    _corrupted("a change in a binary frame", "garbage", "binary", _HARMLESS),
+    _corrupted("an element that is no message", "garbage", "element", _ALL_DISTRUSTED),
+    _corrupted("a kind that is not known, of a token", "garbage", "kind", _ONE_DISTRUSTED),
+    _corrupted("a kind that is not known, of nobody here", "garbage", "unknown", _COUNTED),
+    _corrupted("a key with another name", "garbage", "renamed", _ONE_DISTRUSTED),
+    _corrupted("a token under another name", "garbage", "unnamed", _ONE_DISTRUSTED),
+    _corrupted("keys with other names for good", "garbage", "renamed", _ONE_DISTRUSTED, seconds=_LASTING_SECONDS),
+    _corrupted("kinds that are not known for good", "garbage", "kind", _ONE_DISTRUSTED, seconds=_LASTING_SECONDS),
+    _corrupted("a field that is missing", "garbage", "missing", _ONE_DISTRUSTED),
+    _corrupted("a change that is torn", "garbage", "torn", _WRONG),
+    _corrupted("a price that is no number", "garbage", "nan", _ONE_DISTRUSTED),
+    _corrupted("a price below 0", "garbage", "negative", _ONE_DISTRUSTED),
+    _corrupted("a price above 1", "garbage", "above one", _ONE_DISTRUSTED),
+    _corrupted("a size below 0", "garbage", "negative size", _ONE_DISTRUSTED),
+    _corrupted("a change that is lost", "skip", "", _WRONG),
+    _corrupted("two changes in the wrong order", "reorder", "", _WRONG),
+    _corrupted("a change twice", "duplicate", "", _HARMLESS),
+    _corrupted("a change twice, turned around", "duplicate", "swapped", _HARMLESS),
+    _corrupted("a trade twice", "duplicate", "trade", _HARMLESS),
+    _corrupted("a hash that is wrong", "lie", "", _WRONG),
+    _corrupted("a best bid that is wrong", "lie_best", "", _WRONG),
+    _corrupted("a book that crosses itself", "cross", "", _WRONG),
 )
 
 
