@@ -50,8 +50,8 @@ __all__ = [
 _S = 1_000_000_000
 _NEVER_NS = 1 << 62
 _TURN_S = 0.05
-# Events that do not show that data flows. Every connection gets every new market, whatever it subscribed to; and a feed
-# that sends nothing but what cannot be read is as good as frozen.
+# Events that do not show that data flows: every connection gets every new market, whatever it subscribed to, and a feed
+# of which nothing can be read is as good as frozen.
 _NO_DATA = (Control, NewMarket, Malformed, Unknown)
 # The answers to a ping; that of the real-time socket is an empty frame.
 _PONGS = ("PONG", "pong", "")
@@ -94,7 +94,7 @@ class Timing(msgspec.Struct, frozen=True):
     verdict: int = 3_500_000_000
     opening: int = 10 * _S
     silence: int = 30 * _S
-    # The silence of a connection that carries nothing but one event's activity, which may be quiet for long.
+    # The same for a connection that carries only the activity of an event, which may be quiet for long.
     calm: int = 600 * _S
 
 
@@ -356,7 +356,7 @@ class Session:
     def patience(self) -> int:
         """How long the connection may carry no data before it counts as silent, in nanoseconds."""
         if self.streams is not None and not any(key.startswith("price.crypto") for key in self._served()):
-            # Markets of equities and currencies close, and nothing but answers to pings comes until they open.
+            # Markets of equities and currencies close; until they open only answers to pings come.
             return _NEVER_NS
         busy = self.channel == "market" or any(not key.startswith("activity|") for key in self.wanted)
         return self._timing.silence if busy else self._timing.calm

@@ -1,8 +1,8 @@
 """The terminal: what a command prints, numbers and tables written for people, and signals that ask it to stop.
 
-Results go to the standard output, everything else to the standard error. No control character reaches a terminal,
-whoever wrote the text. The standard error is written by the log's thread, so that a terminal that is not read blocks
-nothing, and a pipe without a reader or a full disk costs lines only.
+Results go to the standard output, everything else to the standard error. Control characters are removed from all texts.
+The log's thread writes the standard error, so that a terminal that is not read blocks nothing, and a pipe without a
+reader or a full disk loses nothing but lines.
 """
 
 import os

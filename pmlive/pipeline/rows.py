@@ -47,8 +47,8 @@ __all__ = [
     "user_trade",
 ]
 
-# Rows of level changes and books are in recordings only: "all" makes them, "rolling" does not, and "numbered" does not
-# either but gives the others the numbers that they would have among them.
+# Rows of level changes and books are for recordings: "all" makes them, "rolling" does not, and "numbered" does not, but
+# numbers the other rows as if they were there.
 Making: TypeAlias = Literal["all", "rolling", "numbered"]
 _SIDES = {"BUY": "buy", "SELL": "sell"}
 _LARGEST = 2**63 - 1
@@ -79,7 +79,7 @@ class RowBuffers:
         self.rows = {name: Rows(name) for name in SCHEMAS if name not in PACKED}
 
     def make(self, making: Making) -> None:
-        """Make rows of so much from now on."""
+        """Choose which rows are made from now on."""
         # Whether rows are made of level changes and books, and how many numbers each of these takes.
         self.storing = making == "all"
         self.numbers = int(making != "rolling")
@@ -90,7 +90,7 @@ class RowBuffers:
         self.seq += 1
 
     def take(self, unsettled: int | None) -> dict[str, pl.DataFrame]:
-        """Give up what is complete: of ``book_deltas``, the rows before the first whose check is still open."""
+        """Remove and return the complete rows: of ``book_deltas`` those before the first whose check is open."""
         taken = {name: rows.take() for name, rows in self.rows.items() if len(rows)}
         if len(self.prices):
             taken["prices"] = self.prices.take()
@@ -112,10 +112,10 @@ class BookRows:
     def delta(  # a row has many columns
         self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int, *, checked: bool = True
     ) -> int:
-        """Write a level change; give the place of its row, in which what its check found is set later.
+        """Write a level change, and return the place of its row, where the outcome of its check is set later.
 
-        The caller goes on to the next number of ``seq``, since level changes take numbers also where they make no rows.
-        One that is not ``checked``, or is on a doubtful book, has no check.
+        The caller increases ``seq``, since level changes take numbers even if no rows are made of them. A change that
+        is not ``checked``, or whose book is in a gap, has no check.
         """
         deltas, bid, ask = self._deltas, change.best_bid, change.best_ask
         place = deltas.taken + len(deltas.buffer)
@@ -140,7 +140,7 @@ class BookRows:
         """Write a whole book.
 
         Raises:
-            ProtocolError: one of its further numbers is none.
+            ProtocolError: the tick size or the last trade price is not a number.
         """
         tick = PRICES[event.tick_size] if event.tick_size else None
         last = PRICES[event.last_trade_price] if event.last_trade_price else None
@@ -151,7 +151,7 @@ class BookRows:
             self._buffers.seq += self._buffers.numbers
 
     def top(self, token: Token, timestamp: int, recv: int) -> None:
-        """Write the top of a book, unless it is as it was."""
+        """Write the top of a book if it changed."""
         bids, asks, buffers = token.book.bids, token.book.asks, self._buffers
         bid = bid_size = ask = ask_size = EMPTY
         if bids.keys:
@@ -170,13 +170,13 @@ class BookRows:
     def depth(self, token: Token, at: int, depth: int) -> None:
         """Write the best levels of a book.
 
-        Such a row takes no number of its own: it is in no recording, and what is must be numbered the same without it.
+        The row takes no number of its own, because recordings do not have it and must be numbered the same without it.
         """
         common = (self._buffers.seq, epoch_ns(token.timestamp), at, token.conn)
         self._buffers.rows["depth"].put((*common, token.id, token.market, *_ladders(token.book, depth)))
 
     def keyframe(self, token: Token, now: int, *, alone: bool) -> None:
-        """Write a book and what is thought of it, with all others or alone."""
+        """Write a book with its state, together with all others or alone."""
         gap = token.gap
         reason = (None, None, None) if gap is None else (gap.started, gap.cause, gap.detail)
         values = (token.id, token.market, *_ladders(token.book), token.state, *reason, alone)
@@ -329,7 +329,7 @@ def _ladders(book: Book, depth: int | None = None) -> tuple[bytes, ...]:
 
 
 def trade(event: Trade) -> tuple[object, ...]:
-    """Lay out a trade; its sign is the feed's own."""
+    """Return the values of a trade, whose sign is the feed's own."""
     return (
         event.token_id,
         event.market,
@@ -343,7 +343,7 @@ def trade(event: Trade) -> tuple[object, ...]:
 
 
 def market_event(event: TickSizeChange | NewMarket | MarketResolved) -> tuple[object, ...]:
-    """Lay out what happened to a market, the whole message as JSON in its last column."""
+    """Return the values of a market's event, with the whole message as JSON in the last column."""
     payload = msgspec.json.encode(event).decode()
     if isinstance(event, TickSizeChange):
         ticks = (_optional(event.old_tick_size), _optional(event.new_tick_size))
@@ -356,7 +356,7 @@ def market_event(event: TickSizeChange | NewMarket | MarketResolved) -> tuple[ob
 
 
 def user_order(event: UserOrder) -> tuple[object, ...]:
-    """Lay out an order of the user's."""
+    """Return the values of an order of the user's."""
     return (
         event.id,
         event.token_id,
@@ -377,7 +377,7 @@ def user_order(event: UserOrder) -> tuple[object, ...]:
 
 
 def user_trade(event: UserTrade) -> tuple[object, ...]:
-    """Lay out a trade of the user's."""
+    """Return the values of a trade of the user's."""
     return (
         event.id,
         event.token_id,
@@ -414,7 +414,7 @@ def _maker(order: MakerOrder) -> dict[str, object]:
 
 
 def activity(event: Activity) -> tuple[object, ...]:
-    """Lay out a trade seen on the venue-wide feed."""
+    """Return the values of a trade on the venue-wide feed."""
     return (
         event.type,
         event.token_id,
@@ -438,7 +438,7 @@ def activity(event: Activity) -> tuple[object, ...]:
 
 
 def reference_price(event: ReferencePrice) -> tuple[object, ...]:
-    """Lay out a price from outside the venue."""
+    """Return the values of a price from outside the venue."""
     return (
         event.topic,
         event.symbol,
@@ -460,14 +460,14 @@ def _side(text: str) -> str:
 
 
 def _whole(number: int | None) -> int | None:
-    """Take a whole number that a column can hold; JSON's may be of any length."""
+    """Return a whole number if a column can hold it, since JSON's may be of any length."""
     if number is not None and not -_LARGEST <= number <= _LARGEST:
         raise ProtocolError(f"a whole number of {number.bit_length()} bits is no index or number of seconds")
     return number
 
 
 def _optional(text: str | None) -> float | None:
-    """Read a number that the venue may leave empty."""
+    """Parse a number that the venue may leave empty."""
     return size(text) if text else None
 
 
