@@ -19,7 +19,7 @@ from pmlive.events import Channel, Gap, MarketResolved
 from pmlive.gaps import GapIndex
 from pmlive.manager import Manager
 from pmlive.manager.ingest import Ingest
-from pmlive.manager.live import CrossChecks, Live
+from pmlive.manager.live import CrossCheckPolicy, Live
 from pmlive.manager.snapshots import book_view
 from pmlive.pipeline import Token
 from pmlive.settings import Variables, Venue
@@ -63,7 +63,7 @@ def test_a_quiet_and_healthy_market_raises_no_gap() -> None:
     """A false alarm each half minute would teach everybody to look away."""
 
     async def watch() -> None:
-        async with living(sim, timing=DOUBTING, cross_checks=CrossChecks(quiet=0.5, grace=0.1)) as live:
+        async with living(sim, timing=DOUBTING, cross_check=CrossCheckPolicy(quiet=0.5, grace=0.1)) as live:
             subscribe(live, tokens_of(sim))
             await until_trusted(live, 4)
             asked = len(sim.dials)
@@ -107,7 +107,7 @@ def test_one_token_that_the_stream_forgot_is_a_gap_of_that_token() -> None:
     """Some assets never get another event while their siblings flow (nautilus_trader#4901)."""
 
     async def watch() -> None:
-        async with living(sim, timing=PATIENT, cross_checks=CrossChecks(quiet=0.4, grace=0.2)) as live:
+        async with living(sim, timing=PATIENT, cross_check=CrossCheckPolicy(quiet=0.4, grace=0.2)) as live:
             subscribe(live, tokens_of(sim))
             await until_trusted(live, 4)
             forgotten = tokens_of(sim)[0]
@@ -255,7 +255,7 @@ def test_a_frozen_stream_is_a_gap_though_rest_is_down_too() -> None:
     """Both are Cloudflare's, and fail together."""
 
     async def watch() -> None:
-        async with living(sim, timing=UNSURE, cross_checks=CrossChecks(answer=0.5)) as live:
+        async with living(sim, timing=UNSURE, cross_check=CrossCheckPolicy(answer=0.5)) as live:
             subscribe(live, tokens_of(sim))
             await until_trusted(live, 2)
             await until(lambda: live.ingest.frame("prices").height > 20)
@@ -276,8 +276,8 @@ def test_a_frozen_stream_is_a_gap_though_rest_is_down_too() -> None:
 
 def test_a_token_that_froze_while_its_siblings_flow_is_compared_soon() -> None:
     async def watch() -> None:
-        odd = CrossChecks(quiet=300, frozen=0.4, grace=0.1)
-        async with living(sim, timing=PATIENT, cross_checks=odd) as live:
+        odd = CrossCheckPolicy(quiet=300, frozen=0.4, grace=0.1)
+        async with living(sim, timing=PATIENT, cross_check=odd) as live:
             subscribe(live, tokens_of(sim))
             await until_trusted(live, 4)
             frozen = tokens_of(sim)[0]
@@ -372,8 +372,8 @@ def test_tokens_that_leave_and_come_back_begin_with_a_fresh_book() -> None:
 
 def test_what_was_sent_while_the_process_did_not_run_is_a_gap_until_all_of_it_is_read() -> None:
     async def watch() -> None:
-        cross_checks = CrossChecks(pause=1.0)
-        async with living(sim, timing=PATIENT, cross_checks=cross_checks) as live:
+        cross_check = CrossCheckPolicy(pause=1.0)
+        async with living(sim, timing=PATIENT, cross_check=cross_check) as live:
             subscribe(live, tokens_of(sim))
             await until_trusted(live, 4)
             began = time.time_ns()
@@ -404,7 +404,7 @@ def test_a_stop_within_a_turn_of_the_loop_is_a_gap() -> None:
             time.sleep(1.5)
 
     async def watch() -> None:
-        async with living(sim, timing=PATIENT, cross_checks=CrossChecks(pause=1.0)) as live:
+        async with living(sim, timing=PATIENT, cross_check=CrossCheckPolicy(pause=1.0)) as live:
             subscribe(live, tokens_of(sim))
             await until_trusted(live, 4)
             live.ingest.on_rows = stop
@@ -427,7 +427,7 @@ def test_the_gap_of_a_stop_ends_though_the_user_s_own_connection_is_quiet_for_lo
             **PATIENT,
             "user": times(ping=0.1, answer=30, opening=5, silence=0.3, calm=0.3)["user"],
         }
-        async with living(sim, timing=timing, cross_checks=CrossChecks(pause=1.0)) as live:
+        async with living(sim, timing=timing, cross_check=CrossCheckPolicy(pause=1.0)) as live:
             subscribe(live, tokens_of(sim))
             live.want("user", [market.condition_id for market in sim.markets])
             await until_trusted(live, 4)
@@ -452,7 +452,7 @@ def test_no_book_is_given_before_all_is_read_that_a_stopped_process_missed() -> 
 
 
 def test_by_default_a_token_is_doubted_after_five_minutes() -> None:
-    assert CrossChecks() == CrossChecks(quiet=300.0, grace=5.0, sample=5)
+    assert CrossCheckPolicy() == CrossCheckPolicy(quiet=300.0, grace=5.0, sample=5)
 
 
 def test_a_token_whose_connection_is_never_had_is_a_gap_of_the_recording(tmp_path: Path) -> None:
@@ -472,7 +472,7 @@ def test_a_market_that_was_resolved_is_let_go_and_nobody_dials_for_it() -> None:
     """The venue ends a connection whose markets are all settled, and knows no book of them."""
 
     async def watch() -> None:
-        async with living(sim, timing=PATIENT, cross_checks=CrossChecks(settled=0.3)) as live:
+        async with living(sim, timing=PATIENT, cross_check=CrossCheckPolicy(settled=0.3)) as live:
             first, second = sim.markets
             subscribe(live, tokens_of(sim))
             await until_trusted(live, 4)
@@ -496,7 +496,7 @@ def test_a_market_that_was_resolved_before_it_was_asked_for_is_let_go_too() -> N
     """No book of it ever comes, so that nothing but the outcome tells which tokens it had."""
 
     async def watch() -> None:
-        async with living(sim, timing=PATIENT, cross_checks=CrossChecks(settled=0.3)) as live:
+        async with living(sim, timing=PATIENT, cross_check=CrossCheckPolicy(settled=0.3)) as live:
             over, going = sim.markets
             subscribe(live, going.token_ids)
             await until_trusted(live, 2)

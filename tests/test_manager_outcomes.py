@@ -17,7 +17,7 @@ from support.waiting import wait_until
 from pmlive.errors import BookError
 from pmlive.events import Channel, Gap, MarketResolved
 from pmlive.manager import Manager
-from pmlive.manager.live import CrossChecks
+from pmlive.manager.live import CrossCheckPolicy
 from pmlive.manager.lookups import Followed, Plan, Waits, resolution
 from pmlive.markets import Market
 from pmlive.pipeline import Pipeline
@@ -41,7 +41,7 @@ Managing = Callable[[SimulatedVenue, Waits], AbstractContextManager[Manager]]
 def managing(monkeypatch: pytest.MonkeyPatch) -> Managing:
     """Make managers that are impatient with silence, and with outcomes as told."""
     monkeypatch.setattr("pmlive.feed.pool._TIMING", times(ping=5, answer=5, opening=0.2, silence=60))
-    monkeypatch.setattr("pmlive.manager.live.CrossChecks", lambda: CrossChecks(quiet=0.3, grace=0.1))
+    monkeypatch.setattr("pmlive.manager.live.CrossCheckPolicy", lambda: CrossCheckPolicy(quiet=0.3, grace=0.1))
 
     @contextmanager
     def make(sim: SimulatedVenue, waits: Waits) -> Generator[Manager]:

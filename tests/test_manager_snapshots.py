@@ -35,8 +35,8 @@ def test_the_rows_since_a_cursor_are_those_that_came_after_it() -> None:
     assert rolling.since(3)["seq"].to_list() == [3, 4]
     rolling.frame(10)
     assert rolling.since(1)["seq"].to_list() == [1, 2, 3, 4]
-    assert rolling.since(rolling.came).schema == SCHEMAS["trades"]
-    assert rolling.since(rolling.came).is_empty()
+    assert rolling.since(rolling.added).schema == SCHEMAS["trades"]
+    assert rolling.since(rolling.added).is_empty()
 
 
 def test_rows_that_are_gone_are_not_given_since_a_cursor() -> None:

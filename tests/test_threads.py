@@ -16,14 +16,13 @@ from support.live import living, subscribe, until_trusted
 from support.waiting import until, wait_until
 
 import pmlive as pm
-from pmlive.loop_thread import LoopThread
 from pmlive.manager.subscriptions import Consumer, Update
 from pmlive.pipeline.journal import rebuild as rebuild_tables
 from pmlive.sim import SimulatedVenue
 from pmlive.store import Recorder, RecorderOptions
 from pmlive.store.opening import open_folder
 from pmlive.store.sealing import Sealer, Segment
-from pmlive.threads import faults, repeating, single
+from pmlive.threads import LoopThread, faults, repeating, single
 from pmlive.widgets.controls import SerialExecutor
 
 _PACKAGE = Path(pm.__file__).parent

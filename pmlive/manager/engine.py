@@ -12,9 +12,8 @@ from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, FeedError, PmliveError, UnknownMarketError
 from pmlive.events import Channel
 from pmlive.logs import get_logger
-from pmlive.loop_thread import LoopThread
 from pmlive.manager.keys import MarketId, Wanted, resolve, whole_markets
-from pmlive.manager.live import CrossChecks, Live
+from pmlive.manager.live import CrossCheckPolicy, Live
 from pmlive.manager.lookups import Listing, Outcomes, Waits, followed
 from pmlive.manager.source import Source
 from pmlive.manager.status import Status, status_of
@@ -24,8 +23,9 @@ from pmlive.pipeline import Token
 from pmlive.retries import DialPolicy
 from pmlive.settings import AddressField, Venue
 from pmlive.store import Recorder
+from pmlive.threads import LoopThread
 
-__all__ = ["Engine", "Options", "live_feed"]
+__all__ = ["Engine", "Options"]
 
 logger = get_logger(__name__)
 
@@ -43,7 +43,7 @@ class Options(msgspec.Struct, frozen=True):
     depth: int
     policy: DialPolicy | None = None
     timing: dict[Channel, Timing] | None = None
-    cross_checks: CrossChecks | None = None
+    cross_check: CrossCheckPolicy | None = None
     waits: Waits | None = None
     # How often markets without tokens are looked up, in seconds.
     listing: float = 15.0
@@ -297,5 +297,5 @@ def live_feed(engine: Engine) -> Live:
         age=options.age,
         depth=options.depth,
         timing=options.timing,
-        cross_checks=options.cross_checks,
+        cross_check=options.cross_check,
     )

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import polars as pl
 
-from pmlive.digest import Digest
 from pmlive.events import Cause, Channel, Event, Gap
 from pmlive.feed import Clock, Connection
 from pmlive.gaps import GapIndex, GapInterval
@@ -15,7 +14,8 @@ from pmlive.pipeline import Making, Pipeline
 from pmlive.pipeline.journal import Journal
 from pmlive.records import Closed, Kind, Opened
 from pmlive.store import Earlier, Record, Recorder
-from pmlive.tables import ROLLING, STORED, Rolling
+from pmlive.tables import ROLLING, STORED, Digest, Rolling
+from pmlive.times import CLOCK_ERROR_NS, DAY_NS
 
 __all__ = ["Ingest"]
 
@@ -23,9 +23,6 @@ logger = get_logger(__name__)
 
 # Making frames of a few rows costs as much as of many: while nobody listens they are made once a second, or when read.
 _UNHEARD = 1_000_000_000
-# A clock is wrong, and a message not just long on its way, from so much on; by more than a day few are.
-_OFF = 1_000_000_000
-_DAY = 86_400_000_000_000
 # Between the last message and the end of a run; a clock that was set meanwhile is out by no more than this.
 _CALM = 60_000_000_000
 # So many batches of gaps are known again when the clock proves to have been behind.
@@ -272,8 +269,8 @@ def _shifted(gap: GapInterval, by: int) -> Gap:
     """Return a gap by the venue's time; that of a restart is a silence there, and begins no later than by our time."""
     is_restart = gap.cause == "restart"
     return Gap(
-        started=gap.started + (min(by, 0) if is_restart else by) - _OFF,
-        ended=(gap.until + by) + _OFF,
+        started=gap.started + (min(by, 0) if is_restart else by) - CLOCK_ERROR_NS,
+        ended=(gap.until + by) + CLOCK_ERROR_NS,
         cause="silence" if is_restart else gap.cause,
         token_id=gap.token_id,
         detail=f"{gap.detail}, by the venue's time" if gap.detail else "by the venue's time",
@@ -289,9 +286,9 @@ def _told(earlier: Earlier) -> int | None:
     if earlier.heard is None:
         return None
     last = earlier.last_recv if 0 <= earlier.last_recv - earlier.heard <= _CALM else earlier.heard
-    return last - (earlier.late if earlier.late >= _OFF else 0)
+    return last - (earlier.late if earlier.late >= CLOCK_ERROR_NS else 0)
 
 
 def _is_ahead(earlier: Earlier, now: int) -> bool:
     """Return whether the clock of an earlier run was ahead; by more than a day only if the clock explains it."""
-    return _OFF <= earlier.late <= max(_DAY, 2 * (earlier.last_recv - now))
+    return CLOCK_ERROR_NS <= earlier.late <= max(DAY_NS, 2 * (earlier.last_recv - now))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pmlive.manager.core import Manager
     from pmlive.sim import SimulatedVenue
 
-__all__ = ["Lifecycle", "before_the_end", "close_all", "in_thread", "make_way", "managers", "the_end"]
+__all__ = ["Lifecycle", "close_all", "managers", "the_end"]
 
 T = TypeVar("T")
 logger = get_logger(__name__)

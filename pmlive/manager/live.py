@@ -13,7 +13,6 @@ from pmlive.errors import FeedError, PmliveError, ProtocolError
 from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap, NewMarket
 from pmlive.feed import Clock, Connection, Pool, elapsed
 from pmlive.logs import get_logger
-from pmlive.loop_thread import Tasks
 from pmlive.manager.ingest import Ingest
 from pmlive.manager.lookups import follow
 from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus, Dialling, Visit
@@ -22,10 +21,10 @@ from pmlive.pipeline import Token
 from pmlive.proxies import Proxy, proxy_for
 from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
-from pmlive.threads import note_fault
-from pmlive.times import moment, utc
+from pmlive.threads import Tasks, note_fault
+from pmlive.times import CLOCK_ERROR_NS, DAY_NS, LONGEST_LATENCY_NS, moment, utc
 
-__all__ = ["CrossChecks", "Live"]
+__all__ = ["CrossCheckPolicy", "Live"]
 
 logger = get_logger(__name__)
 
@@ -34,14 +33,9 @@ _FRESH = 50_000_000
 _S = 1_000_000_000
 # So many checks that agreed tell that a token used to be heard.
 _OFTEN = 30
-# Gaps cover the venue's time where our clock is ahead or behind by no more than this.
-_AHEAD = 120 * _S
-_BEHIND = 1 * _S
-# What differs by more is another venue's time: a simulated one's.
-_DAY = 86_400 * _S
 
 
-class CrossChecks(msgspec.Struct, frozen=True):
+class CrossCheckPolicy(msgspec.Struct, frozen=True):
     """When silence is compared with REST, in seconds.
 
     A token that was not heard for ``quiet`` is, ``sample`` of them at a time, and one that used to be heard for
@@ -75,11 +69,11 @@ class Live:
         age: timedelta,
         depth: int,
         timing: dict[Channel, Timing] | None = None,
-        cross_checks: CrossChecks | None = None,
+        cross_check: CrossCheckPolicy | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.clock = clock or Clock()
-        self._cross_checks = cross_checks or CrossChecks()
+        self._cross_check = cross_check or CrossCheckPolicy()
         self.ingest = Ingest(clock=self.clock, rows=rows, age=age, depth=depth, fresh=_FRESH)
         self.catalogue = catalogue
         self.urls = _urls(venue)
@@ -161,7 +155,7 @@ class Live:
 
     def _note_stop(self, lasted: int) -> None:
         """Note that the process was stopped or the machine slept, up to when all that was sent meanwhile is read."""
-        if lasted >= self._cross_checks.pause * _S:
+        if lasted >= self._cross_check.pause * _S:
             now = self.clock()
             self._know_nothing(now - lasted, now, f"the process did not run for {lasted / _S:.0f} s")
         elif (gap := self.ingest.pipeline.stopped) is not None and self.pool.complete_until(self._ran) >= self._ran:
@@ -191,9 +185,9 @@ class Live:
         if not offsets:
             return
         offset = median_low(offsets)
-        if self.clock.ahead >= _BEHIND or -_BEHIND <= offset <= _AHEAD:
+        if self.clock.ahead >= CLOCK_ERROR_NS or -CLOCK_ERROR_NS <= offset <= LONGEST_LATENCY_NS:
             self.ingest.pass_gaps()
-        elif abs(offset) <= _DAY:
+        elif abs(offset) <= DAY_NS:  # what differs by more is another venue's time: a simulated one's
             self.ingest.shift_gaps(-offset)
 
     def _know_nothing(self, since: int, now: int, detail: str) -> None:
@@ -269,7 +263,7 @@ class Live:
     def _let_settled_go(self, now: int) -> None:
         """Drop what is over: the venue has no books of it, and ends a connection that carries nothing else."""
         for told, token_ids in self.ingest.pipeline.resolved.values():
-            if now - told >= self._cross_checks.settled * _S:
+            if now - told >= self._cross_check.settled * _S:
                 self.settled.update(token_ids)
         gone = sorted(self.settled & self.ingest.pipeline.books.tokens.keys())
         if gone:
@@ -336,7 +330,7 @@ class Live:
     # --- second opinions ---
 
     def _check_quiet_tokens(self, now: int) -> None:
-        for token, is_odd in self._quiet_tokens(now)[: self._cross_checks.sample]:
+        for token, is_odd in self._quiet_tokens(now)[: self._cross_check.sample]:
             self._compared[token.id] = now
             self.spawn(self._check_token(token, is_odd=is_odd))
 
@@ -350,16 +344,16 @@ class Live:
         found: list[tuple[Token, bool]] = []
         for token in trusted:
             silent = now - max(token.heard, self._compared.get(token.id, 0))
-            if silent < min(self._cross_checks.frozen, self._cross_checks.quiet) * _S:
+            if silent < min(self._cross_check.frozen, self._cross_check.quiet) * _S:
                 continue
             is_odd = self._is_odd(token, heard[token.market], heard[token.conn])
-            if silent >= (self._cross_checks.frozen if is_odd else self._cross_checks.quiet) * _S:
+            if silent >= (self._cross_check.frozen if is_odd else self._cross_check.quiet) * _S:
                 found.append((token, is_odd))
         return sorted(found, key=lambda one: (not one[1], one[0].heard))
 
     def _is_odd(self, token: Token, market: int, conn: int) -> bool:
         """Return whether a token is silent though its market goes on, or its connection if it used to be heard."""
-        frozen = self._cross_checks.frozen * _S
+        frozen = self._cross_check.frozen * _S
         used_to = sum(token.total.values()) >= _OFTEN
         return market - token.heard >= frozen or (used_to and conn - token.heard >= frozen)
 
@@ -395,7 +389,7 @@ class Live:
         sample.sort(key=lambda token: token.heard, reverse=True)
         asked = self.clock()
         found = await asyncio.gather(
-            *(self._is_ahead(token) for token in sample[: self._cross_checks.sample]), return_exceptions=True
+            *(self._is_ahead(token) for token in sample[: self._cross_check.sample]), return_exceptions=True
         )
         for fault in found:
             if isinstance(fault, BaseException) and not isinstance(fault, PmliveError):
@@ -436,15 +430,15 @@ class Live:
         book = await self._rest_book(token.id)
         if book is None or _has(token, book):
             return False
-        await asyncio.sleep(self._cross_checks.grace)
+        await asyncio.sleep(self._cross_check.grace)
         return token.trusted() and not _has(token, book)
 
     async def _rest_book(self, token_id: str) -> BookSnapshot | None:
         try:
-            async with asyncio.timeout(self._cross_checks.answer):
+            async with asyncio.timeout(self._cross_check.answer):
                 body = await self.catalogue.book(token_id)
         except TimeoutError as error:
-            raise FeedError(f"no answer within {self._cross_checks.answer:g} s") from error
+            raise FeedError(f"no answer within {self._cross_check.answer:g} s") from error
         if body is None:
             self._note_gone(token_id)
         return None if body is None else _wire.decode_book(body)

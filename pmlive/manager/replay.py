@@ -8,10 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from pmlive.digest import Digest
 from pmlive.errors import PmliveError
 from pmlive.events import Channel, NewMarket
-from pmlive.loop_thread import Tasks
 from pmlive.manager.core import Manager
 from pmlive.manager.engine import Engine, Options
 from pmlive.manager.ingest import Ingest
@@ -23,9 +21,11 @@ from pmlive.records import Kind, Opened, read_note
 from pmlive.replay import Player, RecordedCatalogue, Speed, Timeline, recorded_markets
 from pmlive.settings import Venue
 from pmlive.store import Record
+from pmlive.tables import Digest
+from pmlive.threads import Tasks
 from pmlive.times import Time, moment, nanoseconds
 
-__all__ = ["Played", "Replay"]
+__all__ = ["Replay"]
 
 # A recorder of what is played may have so many bytes to write; then playing waits.
 _ROOM = 16 << 20
@@ -300,7 +300,7 @@ class Replay(Manager):
             raise ValueError("what is played is being recorded, so it cannot jump; call stop_recording first")
         time = nanoseconds(at)
         self._engine.call(lambda: self._played.player.seek(time))
-        self._engine.wait(self._played.player.arrived())
+        self._engine.wait(self._played.player.wait_for_seek())
 
     def step(self, frames: int = 1) -> int:
         """Play the next frames that were received, and pause; return how many there were.
@@ -319,7 +319,7 @@ class Replay(Manager):
         Raises:
             PmliveError: the recording could not be played to its end.
         """
-        self._engine.wait(self._played.player.rested())
+        self._engine.wait(self._played.player.wait_until_idle())
 
     def digest(self) -> str:
         """Return the fingerprint of all tables, books among them, that were made so far.

@@ -162,10 +162,10 @@ def _rows(engine: Engine, table: str, since: Cursor | int | None) -> TableRows:
     ingest = engine.started().ingest
     rolling = ingest.frames[table]
     if isinstance(since, int):
-        return TableRows(rolling.since(rolling.came - since), Cursor(ingest.era, rolling.came), whole=True)
+        return TableRows(rolling.since(rolling.added - since), Cursor(ingest.era, rolling.added), whole=True)
     if since is None or since.era != ingest.era:
-        return TableRows(ingest.frame(table), Cursor(ingest.era, rolling.came), whole=True)
-    return TableRows(rolling.since(since.rows), Cursor(ingest.era, rolling.came), whole=False)
+        return TableRows(ingest.frame(table), Cursor(ingest.era, rolling.added), whole=True)
+    return TableRows(rolling.since(since.rows), Cursor(ingest.era, rolling.added), whole=False)
 
 
 def _labels(engine: Engine) -> dict[str, str]:

@@ -32,7 +32,6 @@ __all__ = [
     "SubscriptionType",
     "Update",
     "deliver",
-    "hand_out",
 ]
 
 logger = get_logger(__name__)

@@ -8,11 +8,11 @@ from html import escape
 import msgspec
 
 from pmlive.errors import UnknownMarketError
+from pmlive.markets.directory import label
 
 __all__ = ["FeeSchedule", "Found", "Market", "Unreadable", "described", "tradable"]
 
 _REPR_LENGTH = 60
-_LABEL_LENGTH = 80
 _DIGITS = 8
 # The fields that a recording's manifest has of a market.
 _DESCRIBED = (
@@ -120,14 +120,12 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
         raise UnknownMarketError(f"no outcome {outcome[:100]!r} in {self._name}; its outcomes: {list(self.tokens)}")
 
     def label(self, token_id: str) -> str:
-        """Return the name of a token for a chart or a table: the question, shortened where it must be, and the outcome.
+        """Return the name of a token for a chart or a table: the question, shortened if necessary, and the outcome.
 
         Raises:
             UnknownMarketError: the token is not of this market.
         """
-        outcome = _shortened(self.outcome_of(token_id), _LABEL_LENGTH // 2)
-        question = self.question or self.slug or self.condition_id
-        return f"{_shortened(question, _LABEL_LENGTH - len(outcome) - 3)} - {outcome}"
+        return label(self, self.outcome_of(token_id))
 
     @property
     def _name(self) -> str:

@@ -16,7 +16,7 @@ from pmlive.pipeline.rows import BookRows, RowBuffers
 from pmlive.pipeline.token import SIDES, Token
 from pmlive.records import TokenState
 
-__all__ = ["Books", "Refuse"]
+__all__ = ["Books"]
 
 # Told of a message that cannot be taken: the message, why, its token, its connection, when it came.
 Refuse: TypeAlias = Callable[[msgspec.Struct, str, str, int, int], None]

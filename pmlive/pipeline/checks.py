@@ -6,8 +6,9 @@ from typing import TypeAlias
 from pmlive.events import BookSnapshot, Cause, Check, Gap, LevelChange
 from pmlive.pipeline.rows import RowBuffers
 from pmlive.pipeline.token import Token
+from pmlive.times import CLOCK_ERROR_NS, LONGEST_LATENCY_NS
 
-__all__ = ["BookChecks", "Proven", "TokenGaps"]
+__all__ = ["BookChecks", "TokenGaps"]
 
 # A new connection begins with opening books, and asks again for those that stay away.
 _ASKED_FOR_ANYWAY: frozenset[Cause] = frozenset(("disconnect", "restart", "late opening book"))
@@ -15,8 +16,6 @@ _ASKED_FOR_ANYWAY: frozenset[Cause] = frozenset(("disconnect", "restart", "late 
 _ASK_EVERY = 60_000_000_000
 # Told of a token whose book was not trusted and is the venue's after all, and when that was found out.
 Proven: TypeAlias = Callable[[Token, int], None]
-# What takes so long from the venue to us is late, and what seems to take longer than the second tells of a wrong clock.
-_LATE, _WRONG = 1_000_000_000, 120_000_000_000
 # A hash that nothing explains is a mismatch if the next state fails as well, or if none comes within this time.
 _UNEXPLAINED_AFTER = 1_000_000_000
 
@@ -200,7 +199,7 @@ class BookChecks:
     def _note_proof(token: Token) -> None:
         """Note since when changes may be missing: where they come late, those that were lost were sent long before."""
         sent = token.timestamp * 1_000_000
-        token.proved = sent if _LATE < token.reached - sent <= _WRONG else token.reached
+        token.proved = sent if CLOCK_ERROR_NS < token.reached - sent <= LONGEST_LATENCY_NS else token.reached
 
     def _note_misfit(self, token: Token, row: int) -> None:
         if token.misfit is None:

@@ -36,13 +36,12 @@ from pmlive.pipeline.repeats import RecentChanges, Repeats, StreamNumbers
 from pmlive.pipeline.rows import Making, RowBuffers
 from pmlive.pipeline.token import Token
 from pmlive.records import LinkState
+from pmlive.times import LONGEST_LATENCY_NS
 
 __all__ = ["Link", "Pipeline"]
 
 _GRID = 100_000_000
 _MINUTE = 60_000_000_000
-# What comes later than this after the venue's time of it tells of a wrong clock and not of a long way.
-_LONGEST_WAY = 120_000_000_000
 # Channels whose connections present no credentials.
 _WITHOUT_CREDENTIALS: frozenset[Channel] = frozenset(("market", "realtime"))
 _MOST_STRANGE = 100
@@ -565,11 +564,11 @@ class Pipeline:
     def _complete_until(self, conn: int, recv: int) -> int:
         """Return since when a message that a connection just brought may have been on its way.
 
-        It was sent after the frame before it, whose own way took as long as that of the newest change.
+        It was sent after the frame before it, whose own latency was that of the newest change.
         """
         newest = max(self.books.carried(conn), key=attrgetter("timestamp"), default=None)
-        way = newest.heard - epoch_ns(newest.timestamp) if newest is not None and newest.timestamp else 0
-        return min(self.last_frame(conn) or recv, recv) - (way if 0 < way <= _LONGEST_WAY else 0)
+        latency = newest.heard - epoch_ns(newest.timestamp) if newest is not None and newest.timestamp else 0
+        return min(self.last_frame(conn) or recv, recv) - (latency if 0 < latency <= LONGEST_LATENCY_NS else 0)
 
     def last_frame(self, conn: int) -> int:
         """Return when the last frame of a connection came, whatever was in it; 0 if none did."""

@@ -29,7 +29,7 @@ from pmlive.records import (
 )
 from pmlive.tables import STORED
 
-__all__ = ["Journal", "apply", "apply_frames", "rebuild"]
+__all__ = ["Journal", "apply", "rebuild"]
 
 
 def apply(pipeline: Pipeline, record: Record) -> None:

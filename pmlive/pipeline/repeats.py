@@ -29,7 +29,7 @@ from pmlive import _wire
 from pmlive.book import PRICES, SIZES
 from pmlive.errors import ProtocolError
 from pmlive.events import Activity, Gap, LevelChange, MarketResolved, PriceChange, ReferencePrice, StreamNumber, Trade
-from pmlive.records import Change, Standing
+from pmlive.records import Change, LastNumber
 
 __all__ = ["RecentChanges", "Repeats", "StreamNumbers"]
 
@@ -276,7 +276,7 @@ class StreamNumbers:
     """How far each channel of each connection was numbered."""
 
     def __init__(self) -> None:
-        self._last: dict[int, dict[str, Standing]] = {}
+        self._last: dict[int, dict[str, LastNumber]] = {}
 
     def missing(self, event: StreamNumber, conn: int, recv: int, *, opened: int) -> Gap | None:
         """Note a number; return the gap before it, if messages were lost there.
@@ -306,11 +306,11 @@ class StreamNumbers:
         """Forget every connection."""
         self._last.clear()
 
-    def save(self, conn: int) -> dict[str, Standing]:
+    def save(self, conn: int) -> dict[str, LastNumber]:
         """Write down how far a connection was numbered."""
         return dict(self._last.get(conn, {}))
 
-    def load(self, conn: int, standings: Mapping[str, Standing]) -> None:
+    def load(self, conn: int, standings: Mapping[str, LastNumber]) -> None:
         """Go on from what was written down."""
         if standings:
             self._last[conn] = dict(standings)

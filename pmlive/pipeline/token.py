@@ -8,7 +8,7 @@ from pmlive.events import BookSide, Gap
 from pmlive.integrity import Counts, Proof
 from pmlive.records import Change, TokenState
 
-__all__ = ["EMPTY", "SIDES", "BookState", "Token", "TokenState", "Top"]
+__all__ = ["EMPTY", "SIDES", "Token", "TokenState"]
 
 BookState: TypeAlias = Literal["verified", "unverifiable", "stale", "none"]
 
@@ -132,8 +132,8 @@ class Token:
             timestamp=self.timestamp,
             heard=self.heard,
             proved=self.proved,
-            bids=self.book.bids.written_levels(),
-            asks=self.book.asks.written_levels(),
+            bids=self.book.bids.level_texts(),
+            asks=self.book.asks.level_texts(),
             proof=self.proof,
             stated=self.stated,
             held=list(self.held),

@@ -9,7 +9,6 @@ from typing import TypeAlias
 import msgspec
 import polars as pl
 
-from pmlive.digest import Digest
 from pmlive.errors import PmliveError, StoreError
 from pmlive.logs import get_logger
 from pmlive.markets import clean
@@ -17,7 +16,7 @@ from pmlive.pipeline.journal import rebuild
 from pmlive.store import Manifest, Record, SealedFile
 from pmlive.store.missing import MissingPart
 from pmlive.store.reader import Stamp, UnsealedSegment, is_missing, missing, read_tail, stamp, table_paths
-from pmlive.tables import SCHEMAS, STORED
+from pmlive.tables import SCHEMAS, STORED, Digest
 
 __all__ = ["Contents", "ContentsCache", "at", "check_table", "collect", "digest", "laid_out"]
 

@@ -306,7 +306,7 @@ def status_view(
         "trusted": books.trusted,
         "verified": checks.hash_verified,
         "unverifiable": checks.hash_unverifiable,
-        "mismatches": checks.hash_mismatch + checks.bbo_mismatch + checks.snapshot_mismatch,
+        "mismatches": checks.mismatches,
         "open_gaps": books.open_gaps,
         "gaps": gaps.height,
         "last_gap": _last_gap_text(gaps),

@@ -78,7 +78,7 @@ def an_hour():
         older = pl.concat(again).sort("ts_recv").cast(have.schema)
         rolling._chunks.insert(0, older)
         rolling._height += older.height
-        rolling.came += older.height
+        rolling.added += older.height
 live._engine.call(an_hour)
 """
 _SHOW = """

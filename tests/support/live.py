@@ -12,7 +12,7 @@ from support.waiting import until
 from pmlive._session import Timing
 from pmlive.events import Channel
 from pmlive.feed import Clock, Policy
-from pmlive.manager.live import CrossChecks, Live
+from pmlive.manager.live import CrossCheckPolicy, Live
 from pmlive.markets import Catalogue
 from pmlive.settings import Variables, Venue
 from pmlive.sim import SimulatedVenue
@@ -30,7 +30,7 @@ async def living(
     *,
     policy: Policy = QUICK,
     timing: dict[Channel, Timing] | None = None,
-    cross_checks: CrossChecks | None = None,
+    cross_check: CrossCheckPolicy | None = None,
     clock: Clock | None = None,
 ) -> AsyncGenerator[Live]:
     """Run the feed that a manager runs, and see that no task is left of it."""
@@ -46,7 +46,7 @@ async def living(
         age=timedelta(hours=1),
         depth=10,
         timing=timing,
-        cross_checks=cross_checks or CrossChecks(grace=0.3),
+        cross_check=cross_check or CrossCheckPolicy(grace=0.3),
         clock=clock,
     )
     live.spawn(live.run())

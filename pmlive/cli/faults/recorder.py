@@ -26,14 +26,14 @@ from pmlive.credentials import Credentials
 from pmlive.errors import BookError, FeedError, UnknownMarketError
 from pmlive.events import Channel
 from pmlive.manager.engine import Engine, Options
-from pmlive.manager.live import CrossChecks
+from pmlive.manager.live import CrossCheckPolicy
 from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
 from pmlive.threads import single
 
 __all__ = ["FastManager", "main"]
 
-Delays = TypeVar("Delays", DialPolicy, CrossChecks)
+Delays = TypeVar("Delays", DialPolicy, CrossCheckPolicy)
 
 _INTERVAL_S = 0.1
 _S = 1_000_000_000
@@ -55,7 +55,7 @@ class FastManager(Manager):
             depth=10,
             policy=_shortened(DialPolicy(), _POLICY),
             timing=dict.fromkeys(channels, _TIMING),
-            cross_checks=_shortened(CrossChecks(), _CROSS_CHECKS),
+            cross_check=_shortened(CrossCheckPolicy(), _CROSS_CHECKS),
         )
         self._begin(Engine(venue, credentials, options), {"notification": None, "log": None})
 
