@@ -14,7 +14,7 @@ from websockets.http11 import Response
 
 from pmlive.errors import FeedError
 from pmlive.feed import Backoff, Policy
-from pmlive.feed.backoff import fatal, is_refusal, retry_after
+from pmlive.feed.dialling import fatal, is_refusal, retry_after
 
 Draw = Callable[[float, float], float]
 URL = "wss://example.org/ws/market"

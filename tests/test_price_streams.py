@@ -30,7 +30,7 @@ from pmlive._session import Complaint, Redial, Refused, Session, State, Timing, 
 from pmlive.errors import AuthError, FeedError
 from pmlive.events import ReferencePrice, StreamReply
 from pmlive.feed import Backoff, Policy
-from pmlive.feed.backoff import fatal
+from pmlive.feed.dialling import fatal
 from pmlive.pipeline.journal import rebuild
 from pmlive.sim import SimulatedVenue
 

@@ -18,10 +18,10 @@ from pmlive.pipeline.journal import rebuild
 from pmlive.recording import info
 from pmlive.records import Kind
 from pmlive.store import Manifest, Recorder, compact, read_manifest, records, repair
+from pmlive.store.leftovers import unlisted_files
 from pmlive.store.log import encode_block, read_segment
 from pmlive.store.manifest import SealedSegment
 from pmlive.store.reader import missing
-from pmlive.store.unlisted import unlisted_files
 
 Damage: TypeAlias = Callable[[Path, dict[str, Any]], None]
 _TIMES = 6

@@ -5,9 +5,9 @@ received leaves through one narrow seam, ``Sink``, as bytes with their events an
 a socket.
 """
 
-from pmlive.feed.backoff import Backoff
 from pmlive.feed.clock import Clock, Step, elapsed
 from pmlive.feed.connection import Connection, Sink
+from pmlive.feed.dialling import Backoff
 from pmlive.feed.pool import Pool
 from pmlive.retries import DialPolicy as Policy
 

@@ -11,8 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidS
 from pmlive._session import UNANSWERED, Complaint, FetchBooks, Late, Redial, Refused, Session, Todo, Witness
 from pmlive.errors import AuthError, PmliveError
 from pmlive.events import Cause, Channel, Event
-from pmlive.feed.backoff import Backoff, close_code, fatal, is_refusal
-from pmlive.feed.dialling import Dial, Socket, dial
+from pmlive.feed.dialling import Backoff, Dial, Socket, close_code, dial, fatal, is_refusal
 from pmlive.logs import get_logger
 from pmlive.proxies import proxy_for
 from pmlive.retries import DialPolicy

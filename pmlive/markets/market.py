@@ -1,6 +1,7 @@
-"""A market: a question, its outcomes, and the token that each outcome trades as; and what was found of a text."""
+"""Markets: a question, its outcomes and the token of each; what a text was found to mean; and the cleaning of texts."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from html import escape
@@ -9,7 +10,7 @@ import msgspec
 
 from pmlive.errors import UnknownMarketError
 
-__all__ = ["FeeSchedule", "Found", "Market", "Unreadable", "described", "tradable"]
+__all__ = ["FeeSchedule", "Found", "Market", "Unreadable", "clean", "described", "tradable"]
 
 _REPR_LENGTH = 60
 _LABEL_LENGTH = 80
@@ -31,6 +32,12 @@ _DESCRIBED = (
     "fees",
 )
 _NAMED = 10
+# Controls, formats (bidirectional, zero-width, tags), surrogates, private use, line and paragraph separators.
+_REMOVED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Variation selectors and fillers, which carry or show nothing although their category says otherwise.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,21 +171,17 @@ class Unreadable(msgspec.Struct, frozen=True):
         return re.search(rb'"%s\\?"' % re.escape(market_id.encode()), self.text, re.IGNORECASE) is not None
 
 
-def described(market: Market) -> dict[str, object]:
-    """Describe a market as the manifest of a recording does, in values that JSON can hold."""
-    return msgspec.to_builtins({name: getattr(market, name) for name in _DESCRIBED})
-
-
-def _shortened(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
-
-
 class Found(msgspec.Struct, frozen=True):
     """The markets that a text means, and why others that it also means were left out."""
 
     text: str
     markets: list[Market]
     left_out: list[str] = []
+
+
+def described(market: Market) -> dict[str, object]:
+    """Describe a market as the manifest of a recording does, in values that JSON can hold."""
+    return msgspec.to_builtins({name: getattr(market, name) for name in _DESCRIBED})
 
 
 def tradable(markets: Sequence[Market]) -> tuple[list[Market], list[Market]]:
@@ -198,3 +201,24 @@ def tradable(markets: Sequence[Market]) -> tuple[list[Market], list[Market]]:
             "venue for yet; a market that was made just now has them within minutes, so try again then"
         )
     return whole, without
+
+
+def clean(text: str, limit: int = 200) -> str:
+    r"""Make a stranger's text one visible line of at most ``limit`` characters.
+
+    It is still untrusted: escape it in HTML, and never build a path from it.
+
+    >>> clean("Will\n\u202eX\u200b win?\x1b[2J")
+    'Will X win?[2J'
+    """
+    # Nothing beyond this can be in the result unless most of it is invisible; it keeps hostile lengths cheap.
+    visible = " ".join(text[: 50 * limit].split())
+    if not (visible.isascii() and visible.isprintable()):
+        line = " ".join(_INVISIBLE.sub("", visible).split())
+        visible = "".join(letter for letter in line if unicodedata.category(letter) not in _REMOVED)
+        visible = " ".join(visible.split())
+    return visible if len(visible) <= limit else f"{visible[: limit - 1].rstrip()}…"
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"

@@ -13,9 +13,8 @@ import msgspec
 
 from pmlive.errors import ProtocolError
 from pmlive.logs import get_logger
-from pmlive.markets.market import FeeSchedule, Market, Unreadable
+from pmlive.markets.market import FeeSchedule, Market, Unreadable, clean
 from pmlive.markets.references import is_hexadecimal, is_token_id
-from pmlive.markets.text import clean
 
 __all__ = [
     "clob_condition",

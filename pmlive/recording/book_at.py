@@ -11,8 +11,7 @@ import polars as pl
 from pmlive.errors import BookError
 from pmlive.levels import Levels
 from pmlive.recording.contents import Contents, collect
-from pmlive.recording.proof import ProofHistory, proof_history
-from pmlive.recording.trust import Event, Timeline
+from pmlive.recording.trust import Event, ProofHistory, Timeline, proof_history
 from pmlive.times import moment, utc
 
 __all__ = [

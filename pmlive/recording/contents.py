@@ -15,7 +15,7 @@ from pmlive.logs import get_logger
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
 from pmlive.store import Manifest, Record, SealedFile
-from pmlive.store.missing import MissingPart
+from pmlive.store.manifest import MissingPart
 from pmlive.store.reader import Stamp, UnsealedSegment, is_missing, missing, read_tail, stamp, table_paths
 from pmlive.tables import SCHEMAS, STORED
 

@@ -11,8 +11,7 @@ from pmlive.gaps import GapInterval
 from pmlive.recording.book_at import BaseRow, base_row, changes_of, put_on
 from pmlive.recording.contents import collect
 from pmlive.recording.index import RecordingIndex
-from pmlive.recording.proof import proof_history
-from pmlive.recording.trust import Event, Span, Timeline
+from pmlive.recording.trust import Event, Span, Timeline, proof_history
 
 __all__ = [
     "TIME",

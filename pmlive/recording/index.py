@@ -1,31 +1,35 @@
-"""What follows from a recording as it is at one moment, found out once and only when it is asked for."""
+"""The index of a recording at one moment: names of tokens, gaps, timelines and books, each found once when needed."""
 
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import cast
 
 import polars as pl
 
+from pmlive.errors import UnknownMarketError
 from pmlive.gaps import GapIndex
 from pmlive.markets import clean
+from pmlive.markets.directory import Directory
 from pmlive.recording.book_at import Made, RecordedBook, made, recorded, stale_why
 from pmlive.recording.contents import Contents, ContentsCache, collect
-from pmlive.recording.naming import Names
-from pmlive.recording.summary import markets_of
+from pmlive.recording.summary import RecordedMarket, markets_of
 from pmlive.recording.trust import Notes, Timeline, Window, keyframe_times, timelines
 from pmlive.store import SealedFile
 from pmlive.tables import SCHEMAS
 from pmlive.times import moment
 
-__all__ = ["IndexCache", "RecordingIndex"]
+__all__ = ["IndexCache", "Names", "RecordingIndex"]
 
 _WHOLE = Window(None, None)
 # What books at a time are made from, and what tells that they cannot be.
 _BOOKS = ("book_deltas", "book_snapshots", "keyframes", "gaps")
 # How many tokens' parts between keyframes are remembered.
 _WINDOWS = 10_000
+# Tokens that an error message names, and letters of a question in a label.
+_NAMED = 6
+_LABEL_LENGTH = 60
 
 
 class RecordingIndex:
@@ -124,6 +128,68 @@ class RecordingIndex:
         return cast("list[str]", pl.concat(frames)["token_id"].drop_nulls().unique().sort().to_list())
 
 
+class IndexCache:
+    """Keeps what is known of a folder until it has grown."""
+
+    def __init__(self, folder: Path) -> None:
+        self._shelf = ContentsCache(folder)
+        self._notes = Notes()
+        self._times: dict[str, list[int]] = {}
+        self._known: RecordingIndex | None = None
+
+    def now(self) -> RecordingIndex:
+        """Give what is known now.
+
+        Raises:
+            StoreError: the folder is no recording.
+        """
+        contents = self._shelf.contents()
+        if self._known is None or self._known.contents is not contents:
+            self._known = RecordingIndex(contents, self._notes, self._times)
+        return self._known
+
+
+class Names:
+    """The tokens of a recording; ``others`` lists those that no market of the manifest has."""
+
+    def __init__(self, markets: Sequence[RecordedMarket], others: Callable[[], Iterable[str]]) -> None:
+        self._directory = Directory(markets)
+        self._others = others
+        self.labels = {
+            token_id: f"{_shortened(market.question or market.slug or market.condition_id)} - {outcome}"
+            for token_id, (market, outcome) in self._directory.tokens.items()
+        }
+        self.market_of = {token_id: market for market in markets for token_id in market.token_ids}
+
+    def label(self, token_id: str) -> str:
+        """Name a token for people."""
+        return self.labels.get(token_id) or f"token {clean(token_id, 80)}"
+
+    def token(self, named: str, outcome: str | None = None) -> str:
+        """Find the token that is meant.
+
+        Args:
+            named: a token id, an outcome such as ``"Yes"`` if only one recorded market has it, or a market's slug or
+                condition id.
+            outcome: the outcome, where ``named`` is a market's slug or condition id.
+
+        Raises:
+            UnknownMarketError: none is meant, or several are; the message lists some.
+        """
+        if outcome is None and named in self.labels:
+            return named
+        meant = self._directory.meant(named, outcome)
+        if len(meant) == 1:
+            return meant[0]
+        if not meant and outcome is None and named in set(self._others()):
+            return named
+        known = [f"{label} = {token_id}" for token_id, label in self.labels.items()] or list(self._others())
+        problem = f"{len(meant)} recorded tokens are" if meant else "no recorded token is"
+        wanted = repr(named[:100]) if outcome is None else f"{named[:100]!r}, {outcome[:60]!r}"
+        listed = "; ".join(known[:_NAMED]) or "none yet"
+        raise UnknownMarketError(f"{problem} meant by {wanted}; name one by its id, such as {listed}")
+
+
 def _gaps(contents: Contents) -> pl.DataFrame:
     """Read the gaps, those in the log, the holes that only the manifest has, and what it does not list."""
     rows = collect(contents, "gaps", contents.scan("gaps"))
@@ -158,22 +224,5 @@ def _lost(contents: Contents, file: SealedFile) -> tuple[object, ...]:
     return (file.last_seq, None, ended, 0, None, started, ended, "disk", f"{file.path} is lost")
 
 
-class IndexCache:
-    """Keeps what is known of a folder until it has grown."""
-
-    def __init__(self, folder: Path) -> None:
-        self._shelf = ContentsCache(folder)
-        self._notes = Notes()
-        self._times: dict[str, list[int]] = {}
-        self._known: RecordingIndex | None = None
-
-    def now(self) -> RecordingIndex:
-        """Give what is known now.
-
-        Raises:
-            StoreError: the folder is no recording.
-        """
-        contents = self._shelf.contents()
-        if self._known is None or self._known.contents is not contents:
-            self._known = RecordingIndex(contents, self._notes, self._times)
-        return self._known
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LABEL_LENGTH else f"{text[: _LABEL_LENGTH - 1].rstrip()}…"

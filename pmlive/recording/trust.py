@@ -1,4 +1,4 @@
-"""Trust in the books of a recording: when each could be trusted, when it was followed, and what was let go."""
+"""Trust in the books of a recording: when each was followed and complete, and when the venue's hash last fitted it."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -7,6 +7,8 @@ from itertools import chain
 from typing import Literal, TypeAlias, cast
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from pmlive.errors import ProtocolError, StoreError
@@ -20,6 +22,7 @@ __all__ = [
     "Event",
     "LetGo",
     "Notes",
+    "ProofHistory",
     "Span",
     "Timeline",
     "Window",
@@ -28,6 +31,7 @@ __all__ = [
     "intervals",
     "keyframe_times",
     "let_go",
+    "proof_history",
     "timelines",
 ]
 
@@ -36,6 +40,26 @@ _MINUTE = 60_000_000_000
 _DAY = 1440 * _MINUTE
 _WEEK = 7 * _DAY
 _TIME = pl.Datetime("ns", "UTC")
+
+# ``keyframe``, ``lone`` (a keyframe of one token) and ``book`` are rows that a book can be made from; after the others
+# there is none.
+EventKind: TypeAlias = Literal["keyframe", "lone", "book", "untrusted", "absent", "restart", "let go"]
+# A state is checked within this time after its change.
+_JUDGED_WITHIN = 200_000_000
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """A moment at which a token's book begins to be trusted, or ceases to be."""
+
+    recv: int
+    seq: int
+    conn: int
+    kind: EventKind
+
+    @property
+    def begins(self) -> bool:
+        """Tell whether a book can be made from here."""
+        return self.kind in _BASES
 
 
 class LetGo(msgspec.Struct, frozen=True, gc=False):
@@ -51,18 +75,15 @@ class LetGo(msgspec.Struct, frozen=True, gc=False):
         return self.conn == conn if self.tokens is None else token_id in self.tokens
 
 
-_Found: TypeAlias = list[LetGo]
-
-
 class Notes:
     """Reads each sealed file of raw records once at most, and only when it is needed."""
 
     def __init__(self) -> None:
-        self._known: dict[str, _Found | None] = {}
+        self._known: dict[str, list[LetGo] | None] = {}
 
-    def between(self, contents: Contents, since: int, until: int) -> _Found | None:
+    def between(self, contents: Contents, since: int, until: int) -> list[LetGo] | None:
         """List what was let go between two times, or None where the raw records are not there any more."""
-        found: _Found = []
+        found: list[LetGo] = []
         files = contents.files("raw", since=since, until=until)
         for file in files:
             if file.path not in self._known:
@@ -79,40 +100,6 @@ class Notes:
             return None
         found += let_go(unsealed)
         return [each for each in found if since <= each.recv <= until]
-
-
-def let_go(records: Iterable[Record]) -> Iterator[LetGo]:
-    """List what was let go on purpose; notes that cannot be read are gaps, which the tables tell."""
-    for record in records:
-        if record.kind not in (Kind.UNSUBSCRIBE, Kind.CLOSE):
-            continue
-        with suppress(ProtocolError):
-            match read_note(record):
-                case list() as tokens:
-                    yield LetGo(record.recv, record.seq, record.conn, frozenset(tokens))
-                case Closed(cause=None):
-                    yield LetGo(record.recv, record.seq, record.conn, None)
-                case _:
-                    pass
-
-
-# ``keyframe``, ``lone`` (a keyframe of one token) and ``book`` are rows that a book can be made from; after the others
-# there is none.
-EventKind: TypeAlias = Literal["keyframe", "lone", "book", "untrusted", "absent", "restart", "let go"]
-
-
-class Event(msgspec.Struct, frozen=True, gc=False):
-    """A moment at which a token's book begins to be trusted, or ceases to be."""
-
-    recv: int
-    seq: int
-    conn: int
-    kind: EventKind
-
-    @property
-    def begins(self) -> bool:
-        """Tell whether a book can be made from here."""
-        return self.kind in _BASES
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
@@ -172,17 +159,35 @@ class Timeline(msgspec.Struct, frozen=True):
             yield Span(start, end)
 
 
-def _joined(spans: Iterable[Span]) -> Iterator[Span]:
-    last: Span | None = None
-    for span in spans:
-        if last is not None and span.start <= last.end:
-            last = Span(last.start, max(last.end, span.end))
+class ProofHistory(msgspec.Struct, frozen=True):
+    """The moments, in order, at which the book of a token was proved (``fits``) or could not be."""
+
+    times: npt.NDArray[np.int64]
+    fits: npt.NDArray[np.bool_]
+
+    def holds(self, times: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Tell at which times the state that was checked last had the venue's hash."""
+        return np.concatenate([[False], self.fits])[np.searchsorted(self.times, times, side="right")]
+
+    def last(self, time: int) -> int | None:
+        """Return when, up to a time, the venue's hash fitted last."""
+        proved = self.times[self.fits & (self.times <= time)]
+        return int(proved[-1]) if len(proved) else None
+
+
+def let_go(records: Iterable[Record]) -> Iterator[LetGo]:
+    """List what was let go on purpose; notes that cannot be read are gaps, which the tables tell."""
+    for record in records:
+        if record.kind not in (Kind.UNSUBSCRIBE, Kind.CLOSE):
             continue
-        if last is not None:
-            yield last
-        last = span
-    if last is not None:
-        yield last
+        with suppress(ProtocolError):
+            match read_note(record):
+                case list() as tokens:
+                    yield LetGo(record.recv, record.seq, record.conn, frozenset(tokens))
+                case Closed(cause=None):
+                    yield LetGo(record.recv, record.seq, record.conn, None)
+                case _:
+                    pass
 
 
 def keyframe_times(contents: Contents, known: dict[str, list[int]]) -> list[int]:
@@ -196,10 +201,6 @@ def keyframe_times(contents: Contents, known: dict[str, list[int]]) -> list[int]
     for rows in contents.rows("keyframes"):
         times += _times(rows)
     return sorted(set(times))
-
-
-def _times(frame: pl.DataFrame) -> list[int]:
-    return cast("list[int]", frame.filter(~pl.col("alone"))["ts_recv"].unique().dt.epoch("ns").to_list())
 
 
 def timelines(
@@ -228,6 +229,94 @@ def timelines(
         )
         for each, its in events.items()
     }
+
+
+def followed(timeline: Timeline) -> list[Span]:
+    """List when a book was wanted: from the first that is known of it until it was let go, pauses included."""
+    found: list[Span] = []
+    own = [gap.started for gap in timeline.gaps if gap.token_id is not None]
+    start: int | None = min([*own[:1], *(event.recv for event in timeline.events[:1])], default=None)
+    for event in timeline.events:
+        gone = event.kind in ("let go", "absent")
+        if gone and start is not None:
+            found.append(Span(start, max(start, event.recv)))
+            start = None
+        elif not gone and start is None:
+            start = event.recv
+    if start is not None:
+        found.append(Span(start, max(start, timeline.end)))
+    return found
+
+
+def intervals(timelines: Mapping[str, Timeline]) -> pl.DataFrame:
+    """Cut the time that each token was followed where trust in its book begins or ends."""
+    rows = [(token_id, span.start, span.end, trusted) for token_id, span, trusted in _cut(timelines)]
+    schema = {"token_id": pl.String, "start": pl.Int64, "end": pl.Int64, "trusted": pl.Boolean}
+    frame = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("start", "end").cast(_TIME))
+    return frame.sort("token_id", "start")
+
+
+def distrust(timelines: Mapping[str, Timeline], heard: Collection[int] = ()) -> pl.DataFrame:
+    """List the minutes, of the time that a token was followed, in which its book could not be trusted throughout.
+
+    Of more than a week at once, such as a clock skips that begins in 1970, those but for the first and the last day are
+    listed only where they are among the minutes in which anything was ``heard``, in nanoseconds since 1970.
+    """
+    known = sorted(heard)
+    rows = {
+        (token_id, minute)
+        for token_id, span, trusted in _cut(timelines)
+        if not trusted
+        for minute in _minutes(span, known)
+    }
+    frame = pl.DataFrame(sorted(rows), schema={"token_id": pl.String, "minute": pl.Int64}, orient="row")
+    return frame.with_columns(pl.col("minute").cast(_TIME))
+
+
+def proof_history(
+    contents: Contents, timeline: Timeline, changes: pl.DataFrame, *, since: int | None, until: int
+) -> ProofHistory:
+    """Find out what is known of the hashes of a token's books between two times, both included.
+
+    Rows of level changes tell it of single states, keyframes of the time at which they were written, and the counts of
+    a minute in which every hash fitted of whole books, too, of which no row tells.
+
+    Args:
+        contents: what the recording holds.
+        timeline: the token, and when it was let go: one that is followed anew has nothing proved.
+        changes: its rows of ``book_deltas`` between these times.
+        since: nanoseconds since 1970; None for the beginning.
+        until: nanoseconds since 1970.
+    """
+    keyframes = _keyframes(contents, timeline.token_id, since, until)
+    minutes = _proved_minutes(contents, timeline.token_id, since, until)
+    gone = [(event.recv, event.seq) for event in timeline.events if event.kind in ("absent", "restart", "let go")]
+    anew = pl.DataFrame(gone, schema={"time": pl.Int64, "seq": pl.UInt64}, orient="row").with_columns(
+        fits=pl.lit(value=False)
+    )
+    # Within its minute, a keyframe says more than the counts, and they are not of a token that was followed anew.
+    marks = np.sort(np.concatenate([keyframes["time"].to_numpy(), anew["time"].to_numpy()]))
+    before = np.searchsorted(marks, minutes["time"].to_numpy() - _MINUTE, side="right")
+    alone = minutes.filter(pl.Series(before == np.searchsorted(marks, minutes["time"].to_numpy(), side="right")))
+    whole = pl.concat([_states(changes), keyframes, alone, anew]).filter(pl.col("time") <= until).sort("time", "seq")
+    return ProofHistory(whole["time"].to_numpy(), whole["fits"].to_numpy())
+
+
+def _joined(spans: Iterable[Span]) -> Iterator[Span]:
+    last: Span | None = None
+    for span in spans:
+        if last is not None and span.start <= last.end:
+            last = Span(last.start, max(last.end, span.end))
+            continue
+        if last is not None:
+            yield last
+        last = span
+    if last is not None:
+        yield last
+
+
+def _times(frame: pl.DataFrame) -> list[int]:
+    return cast("list[int]", frame.filter(~pl.col("alone"))["ts_recv"].unique().dt.epoch("ns").to_list())
 
 
 def _right(events: Sequence[Event]) -> list[tuple[int, int]]:
@@ -308,48 +397,6 @@ def _last_row(contents: Contents, token_id: str, since: int, until: int) -> int:
     return newest
 
 
-def followed(timeline: Timeline) -> list[Span]:
-    """List when a book was wanted: from the first that is known of it until it was let go, pauses included."""
-    found: list[Span] = []
-    own = [gap.started for gap in timeline.gaps if gap.token_id is not None]
-    start: int | None = min([*own[:1], *(event.recv for event in timeline.events[:1])], default=None)
-    for event in timeline.events:
-        gone = event.kind in ("let go", "absent")
-        if gone and start is not None:
-            found.append(Span(start, max(start, event.recv)))
-            start = None
-        elif not gone and start is None:
-            start = event.recv
-    if start is not None:
-        found.append(Span(start, max(start, timeline.end)))
-    return found
-
-
-def intervals(timelines: Mapping[str, Timeline]) -> pl.DataFrame:
-    """Cut the time that each token was followed where trust in its book begins or ends."""
-    rows = [(token_id, span.start, span.end, trusted) for token_id, span, trusted in _cut(timelines)]
-    schema = {"token_id": pl.String, "start": pl.Int64, "end": pl.Int64, "trusted": pl.Boolean}
-    frame = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("start", "end").cast(_TIME))
-    return frame.sort("token_id", "start")
-
-
-def distrust(timelines: Mapping[str, Timeline], heard: Collection[int] = ()) -> pl.DataFrame:
-    """List the minutes, of the time that a token was followed, in which its book could not be trusted throughout.
-
-    Of more than a week at once, such as a clock skips that begins in 1970, those but for the first and the last day are
-    listed only where they are among the minutes in which anything was ``heard``, in nanoseconds since 1970.
-    """
-    known = sorted(heard)
-    rows = {
-        (token_id, minute)
-        for token_id, span, trusted in _cut(timelines)
-        if not trusted
-        for minute in _minutes(span, known)
-    }
-    frame = pl.DataFrame(sorted(rows), schema={"token_id": pl.String, "minute": pl.Int64}, orient="row")
-    return frame.with_columns(pl.col("minute").cast(_TIME))
-
-
 def _minutes(span: Span, heard: Sequence[int]) -> Iterable[int]:
     start = span.start // _MINUTE * _MINUTE
     if span.end - start <= _WEEK:
@@ -375,3 +422,38 @@ def _untrusted(wanted: Span, trusted: Sequence[Span]) -> Iterator[Span]:
         if end > start:
             yield Span(start, end)
         start = max(start, span.end)
+
+
+def _states(changes: pl.DataFrame) -> pl.DataFrame:
+    """List what came of the last state of each of the venue's milliseconds, which is the one that is checked."""
+    recv, check = pl.col("ts_recv").dt.epoch("ns"), pl.col("check").cast(pl.String)
+    judged = changes.filter(check != "skipped").sort("seq")
+    states = judged.group_by(pl.col("ts_event").rle_id(), maintain_order=True).agg(
+        pl.col("seq").last(), begins=recv.first(), ends=recv.last(), fits=check.last() == "verified"
+    )
+    unproved = pl.min_horizontal(pl.col("ends") + _JUDGED_WITHIN, pl.col("begins").shift(-1))
+    time = pl.when("fits").then("ends").otherwise(unproved)
+    return states.select(time.alias("time"), "seq", "fits")
+
+
+def _keyframes(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
+    rows = contents.scan("keyframes", since=since, until=until).filter(pl.col("token_id") == token_id)
+    moments = rows.select(
+        pl.col("ts_recv").dt.epoch("ns").alias("time"), "seq", fits=pl.col("state").cast(pl.String) == "verified"
+    )
+    return collect(contents, "keyframes", moments).sort("time", "seq")
+
+
+def _proved_minutes(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
+    """List the ends of minutes in which hashes fitted, and none did not."""
+    rows = contents.scan("checks", since=since, until=until - _MINUTE).filter(pl.col("token_id") == token_id)
+    # A minute in which a recording was begun or a token was let go has more than one row.
+    counts = rows.group_by("ts_recv").agg(pl.sum("hash_verified", "hash_unverifiable", "hash_mismatch"))
+    is_proved = (pl.col("hash_verified") > 0) & (pl.col("hash_unverifiable") == 0) & (pl.col("hash_mismatch") == 0)
+    ends = counts.filter(is_proved).select(
+        # Whatever else is known of that very moment says more.
+        (pl.col("ts_recv").dt.epoch("ns") + _MINUTE).alias("time"),
+        seq=pl.lit(0, pl.UInt64),
+        fits=pl.lit(value=True),
+    )
+    return collect(contents, "checks", ends).sort("time")

@@ -16,11 +16,10 @@ from pmlive.recording.index import RecordingIndex
 from pmlive.recording.quality import not_understood
 from pmlive.records import Kind, Loss, read_note
 from pmlive.store import Record, SealedFile, records, verify_files
+from pmlive.store.leftovers import unlisted_files
 from pmlive.store.maintenance import RebuiltRecording
-from pmlive.store.manifest import MANIFEST
-from pmlive.store.missing import contradictions
+from pmlive.store.manifest import MANIFEST, contradictions
 from pmlive.store.reader import log_files, read_raw
-from pmlive.store.unlisted import unlisted_files
 from pmlive.tables import SCHEMAS, STORED
 from pmlive.times import utc
 

@@ -27,9 +27,17 @@ from pmlive.events import Gap
 from pmlive.store import disk, raw
 from pmlive.store.leftovers import remove_leftovers
 from pmlive.store.log import WAL
-from pmlive.store.manifest import MANIFEST, MERGED, RAW, Manifest, SealedFile, SealedSegment, segment_number
-from pmlive.store.merging import MergeLimits, is_waiting, merge, plan_merges, replace_inputs
-from pmlive.store.missing import without_rows
+from pmlive.store.manifest import (
+    MANIFEST,
+    MERGED,
+    RAW,
+    Manifest,
+    SealedFile,
+    SealedSegment,
+    segment_number,
+    without_rows,
+)
+from pmlive.store.merging import GRACE, MergeLimits, is_waiting, merge, plan_merges, replace_inputs
 from pmlive.store.opening import locked_recording
 from pmlive.store.reader import problem_of
 from pmlive.store.sealing import (
@@ -44,7 +52,6 @@ from pmlive.store.sealing import (
     stage_table,
     tables_of,
 )
-from pmlive.store.status import GRACE
 
 __all__ = ["Compaction", "RebuiltRecording", "RepairReport", "Repaired", "compact", "repair"]
 

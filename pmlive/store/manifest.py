@@ -5,21 +5,30 @@ leftover of it is deleted and a later one is rebuilt. ``holes`` are the interval
 before anything that came after it. ``replaced`` are names that count no more and are not removed yet; raw frames before
 ``raw_from`` were given up. ``segments`` says a second time, segment by segment, what was sealed, so that an entry of
 ``files`` that is gone is missed.
+
+What was sealed and is not listed any more, as an older or a damaged manifest leaves it, is found in two ways.
+``segments`` has the tables of each segment, and how many rows; recordings that were begun by an earlier version do not
+have it, or not from their beginning. And segments are numbered: the names of raw files have their numbers, and records
+are numbered on from one segment to the next. Where both numbers are left out, and no gap that was recorded accounts for
+it (a run that was killed leaves some out), a segment is missing.
 """
 
 import importlib.metadata
 import re
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import accumulate, pairwise
 from pathlib import Path, PurePosixPath
 from threading import Lock
-from typing import Annotated, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
 
 from pmlive.errors import StoreError
 from pmlive.events import Gap
 from pmlive.store import disk
+from pmlive.times import utc
 
 __all__ = [
     "MANIFEST",
@@ -27,15 +36,20 @@ __all__ = [
     "OURS",
     "RAW",
     "SCHEMA",
+    "Interval",
     "Manifest",
     "ManifestFile",
+    "MissingPart",
     "Replaced",
     "SealedFile",
     "SealedSegment",
+    "contradictions",
     "is_ours",
+    "missing_parts",
     "new_manifest",
     "read_manifest",
     "segment_number",
+    "without_rows",
 ]
 
 MANIFEST = "manifest.json"
@@ -52,6 +66,8 @@ _OF_SEGMENT = re.compile(r"-(\d{6,20})\.[a-z.]+", re.ASCII)
 _PATH = re.compile(rf"(?:{MERGED}/)?(?P<table>[a-z_]+)/date=\d{{4}}-\d\d-\d\d/{OURS.pattern}", re.ASCII)
 
 Market: TypeAlias = dict[str, object]
+# Both in nanoseconds since 1970.
+Interval: TypeAlias = tuple[int, int]
 
 
 class SealedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,81 +189,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, markets=list(known.values()))
 
 
-class _Version(msgspec.Struct):
-    schema: Annotated[int, msgspec.Meta(ge=1)]
-
-
-def new_manifest(now: int) -> Manifest:
-    """Return the manifest of a recording that begins now."""
-    created = datetime.fromtimestamp(now / 1e9, UTC).isoformat(timespec="seconds")
-    return Manifest(pmlive=_version(), created=created)
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a recording.
-
-    Raises:
-        StoreError: there is none, it is damaged, or a newer pmlive wrote it.
-    """
-    path = folder / MANIFEST
-    try:
-        data = disk.read(path, folder, most=_LARGEST)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise StoreError(f"{str(folder)!r} is not a recording: it has no {MANIFEST}") from error
-    except OSError as error:
-        raise StoreError(f"{str(path)!r} cannot be read: {error.strerror}; check its permissions") from error
-    return _decode(path, data)
-
-
-def _decode(path: Path, data: bytes) -> Manifest:
-    try:
-        schema = msgspec.json.decode(data, type=_Version).schema
-        if not 1 <= schema <= SCHEMA:
-            message = f"{str(path)!r} has schema {schema}, this pmlive reads 1 to {SCHEMA}; install a newer pmlive"
-            raise StoreError(message)
-        manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        # No manifest is nested a thousand deep.
-        message = f"{str(path)!r} is not the manifest of a recording ({error}); choose another folder"
-        raise StoreError(message) from error
-    # A file that is listed twice is one file.
-    files = list({file.path: file for file in manifest.files}.values())
-    for file in files:
-        if _table_of(path, file.path) != file.table:
-            raise StoreError(f"{str(path)!r} lists {file.path!r} as {file.table!r}; do not trust its other files")
-    for old in manifest.replaced:
-        _check_inside(path, old.path)
-    return msgspec.structs.replace(manifest, files=files)
-
-
-def is_ours(path: str) -> bool:
-    """Return whether a path is one that sealing, merging or repairing writes."""
-    return _PATH.fullmatch(path) is not None
-
-
-def segment_number(path: str) -> int | None:
-    """Return the number of the segment that a sealed file was made of, None for one that was merged.
-
-    A file that was repaired has a number that is no segment's.
-    """
-    found = _OF_SEGMENT.search(path)
-    return None if found is None else int(found[1])
-
-
-def _table_of(path: Path, name: str) -> str:
-    _check_inside(path, name)
-    found = _PATH.fullmatch(name)
-    if found is None:
-        raise StoreError(f"{str(path)!r} names {name!r}, which no recorder writes; do not trust its other files")
-    return found["table"]
-
-
-def _check_inside(path: Path, name: str) -> None:
-    parts = PurePosixPath(name)
-    if parts.is_absolute() or ".." in parts.parts or "\\" in name or ":" in name or "\0" in name:
-        raise StoreError(f"{str(path)!r} names {name!r}, which is outside the recording; do not trust its other files")
-
-
 class ManifestFile:
     """The manifest of a recording that is being written; any thread may change it."""
 
@@ -288,8 +229,263 @@ class ManifestFile:
             self.change(lambda manifest: msgspec.structs.replace(manifest, holes=[*manifest.holes, hole]))
 
 
+def new_manifest(now: int) -> Manifest:
+    """Return the manifest of a recording that begins now."""
+    created = datetime.fromtimestamp(now / 1e9, UTC).isoformat(timespec="seconds")
+    return Manifest(pmlive=_version(), created=created)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a recording.
+
+    Raises:
+        StoreError: there is none, it is damaged, or a newer pmlive wrote it.
+    """
+    path = folder / MANIFEST
+    try:
+        data = disk.read(path, folder, most=_LARGEST)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreError(f"{str(folder)!r} is not a recording: it has no {MANIFEST}") from error
+    except OSError as error:
+        raise StoreError(f"{str(path)!r} cannot be read: {error.strerror}; check its permissions") from error
+    return _decode(path, data)
+
+
+def is_ours(path: str) -> bool:
+    """Return whether a path is one that sealing, merging or repairing writes."""
+    return _PATH.fullmatch(path) is not None
+
+
+def segment_number(path: str) -> int | None:
+    """Return the number of the segment that a sealed file was made of, None for one that was merged.
+
+    A file that was repaired has a number that is no segment's.
+    """
+    found = _OF_SEGMENT.search(path)
+    return None if found is None else int(found[1])
+
+
+class MissingPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A part that the manifest does not list: nobody knows what the books were meanwhile.
+
+    ``frames`` tells that raw records are missing, too; ``seq`` is a number that the part had. Times are nanoseconds
+    since 1970, ``ended`` excluded.
+    """
+
+    seq: int
+    started: int
+    ended: int
+    detail: str
+    frames: bool
+
+
+def contradictions(manifest: Manifest) -> Iterator[str]:
+    """Yield what a manifest says of its end that its files deny."""
+    frames = manifest.of(RAW)
+    last = max((segment_number(file.path) or 0 for file in frames), default=0)
+    if last > manifest.sealed:
+        yield f"it calls segment {manifest.sealed} the last that is sealed, and lists segment {last}"
+    last_seq = max((file.last_seq for file in manifest.files), default=-1)
+    if last_seq >= manifest.next_seq:
+        yield f"it calls {manifest.next_seq} the next number, and lists rows up to {last_seq}"
+    last_recv = manifest.last_recv
+    if frames and (last_recv is None or not frames[-1].first_time <= last_recv <= frames[-1].last_time):
+        when = "never" if last_recv is None else utc(last_recv)
+        yield f"it says that the last record came {when}, which is not in the last file of records that it lists"
+
+
+def missing_parts(manifest: Manifest, accounted: Callable[[], Iterable[Interval]]) -> list[MissingPart]:
+    """List what the manifest does not list though it was sealed, in order of arrival.
+
+    ``accounted`` is asked for the recorded gaps of everything, only where numbers are left out.
+    """
+    known = _known(manifest.segments)
+    skipped = list(_skipped(manifest, known))
+    if skipped:
+        gaps = sorted([*accounted(), *((hole.started, hole.ended or hole.started) for hole in manifest.holes)])
+        skipped = [part for part in skipped if not _covered(part, gaps)]
+    return sorted([*_unlisted(manifest, known), *skipped], key=lambda part: (part.seq, part.started))
+
+
+def without_rows(segments: Sequence[SealedSegment], lost: SealedFile) -> list[SealedSegment]:
+    """Return segments without the rows of a file that is lost, so that they are not missed."""
+    known = _known(segments)
+    for position in _within(lost, known)[-1] if known else ():
+        one = known[position]
+        rows = {table: rows for table, rows in one.rows.items() if table != lost.table}
+        known[position] = msgspec.structs.replace(one, rows=rows)
+    return known
+
+
+class _Version(msgspec.Struct):
+    schema: Annotated[int, msgspec.Meta(ge=1)]
+
+
+def _decode(path: Path, data: bytes) -> Manifest:
+    try:
+        schema = msgspec.json.decode(data, type=_Version).schema
+        if not 1 <= schema <= SCHEMA:
+            message = f"{str(path)!r} has schema {schema}, this pmlive reads 1 to {SCHEMA}; install a newer pmlive"
+            raise StoreError(message)
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        # No manifest is nested a thousand deep.
+        message = f"{str(path)!r} is not the manifest of a recording ({error}); choose another folder"
+        raise StoreError(message) from error
+    # A file that is listed twice is one file.
+    files = list({file.path: file for file in manifest.files}.values())
+    for file in files:
+        if _table_of(path, file.path) != file.table:
+            raise StoreError(f"{str(path)!r} lists {file.path!r} as {file.table!r}; do not trust its other files")
+    for old in manifest.replaced:
+        _check_inside(path, old.path)
+    return msgspec.structs.replace(manifest, files=files)
+
+
 def _version() -> str:
     try:
         return importlib.metadata.version("pmlive")
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
+
+
+def _table_of(path: Path, name: str) -> str:
+    _check_inside(path, name)
+    found = _PATH.fullmatch(name)
+    if found is None:
+        raise StoreError(f"{str(path)!r} names {name!r}, which no recorder writes; do not trust its other files")
+    return found["table"]
+
+
+def _check_inside(path: Path, name: str) -> None:
+    parts = PurePosixPath(name)
+    if parts.is_absolute() or ".." in parts.parts or "\\" in name or ":" in name or "\0" in name:
+        raise StoreError(f"{str(path)!r} names {name!r}, which is outside the recording; do not trust its other files")
+
+
+class _Part(NamedTuple):
+    """A segment of which something is known."""
+
+    number: int | None
+    run: str | None
+    first_seq: int
+    first_time: int
+    last_time: int
+
+
+def _unlisted(manifest: Manifest, known: Sequence[SealedSegment]) -> Iterator[MissingPart]:
+    """Yield the segments of which rows are in no listed file."""
+    tables = sorted({table for segment in known for table in segment.rows})
+    there = {table: _whole(table, manifest, known) for table in tables}
+    for position, segment in enumerate(known):
+        gone = [table for table in segment.rows if position not in there[table]]
+        if RAW in gone and manifest.raw_from is not None and segment.last_time < manifest.raw_from:
+            gone.remove(RAW)
+        if gone:
+            before = known[position - 1].last_time if position else segment.first_time
+            counts = ", ".join(f"{segment.rows[table]:,} of {table}" for table in gone)
+            yield MissingPart(
+                seq=segment.last_seq,
+                started=min(before, segment.first_time),
+                ended=segment.last_time + 1,
+                detail=f"rows of segment {segment.number} are not listed: {counts}",
+                frames=RAW in gone,
+            )
+
+
+def _whole(table: str, manifest: Manifest, known: Sequence[SealedSegment]) -> set[int]:
+    """Return the positions of the segments whose rows of a table are all in listed files."""
+    there: set[int] = set()
+    for file in manifest.of(table):
+        for within in _within(file, known):
+            if file.rows >= sum(known[position].rows.get(table, 0) for position in within):
+                there.update(within)
+    return there
+
+
+def _within(file: SealedFile, known: Sequence[SealedSegment]) -> list[range]:
+    """List the positions of the segments that a file has rows of: by where they end, and by where they begin.
+
+    The last record of a segment may have the number of the first row of the next, and what stands for lost records at
+    the beginning of one the number of the last row before.
+    """
+    ends = [min(bisect_left(known, seq, key=_last_seq), len(known) - 1) for seq in (file.first_seq, file.last_seq)]
+    begins = [max(bisect_right(known, seq, key=_first_seq) - 1, 0) for seq in (file.first_seq, file.last_seq)]
+    if file.table == RAW:
+        return [range(ends[1], ends[1] + 1)]
+    return [range(first, last + 1) for first, last in (ends, begins)]
+
+
+def _known(segments: Iterable[SealedSegment]) -> list[SealedSegment]:
+    once = {(segment.last_seq, segment.first_seq): segment for segment in segments}
+    return [once[key] for key in sorted(once)]
+
+
+def _skipped(manifest: Manifest, known: Sequence[SealedSegment]) -> Iterator[MissingPart]:
+    """Yield where numbers are left out between segments, before the first and after the last."""
+    frames = manifest.of(RAW)
+    parts = sorted(_parts(frames, known), key=lambda part: part.first_seq)
+    files = sorted(manifest.files, key=lambda file: file.first_seq)
+    reached = list(accumulate((file.last_seq for file in files), max))
+    firsts = [file.first_seq for file in files]
+    if parts and parts[0].run is not None and manifest.raw_from is None and parts[0].number not in (None, 1):
+        yield _between(manifest.began, parts[0].first_time, parts[0].first_seq)
+    for before, after in pairwise(parts):
+        position = bisect_left(firsts, after.first_seq)
+        last_seq = reached[position - 1] if position else 0
+        if _breaks_off(before, after, last_seq):
+            yield _between(before.last_time, after.first_time, after.first_seq)
+    if manifest.last_recv is None or (not parts and manifest.raw_from is not None):
+        return
+    last_time = parts[-1].last_time if parts else min([manifest.began, *(file.first_time for file in files)])
+    if not parts or last_time < manifest.last_recv:
+        yield _between(last_time, manifest.last_recv + 1, max(reached, default=0) + 1)
+
+
+def _parts(frames: Iterable[SealedFile], known: Sequence[SealedSegment]) -> Iterator[_Part]:
+    for segment in known:
+        yield _Part(segment.number, None, segment.first_seq, segment.first_time, segment.last_time)
+    for file in frames:
+        position = bisect_left(known, file.last_seq, key=_last_seq)
+        if position < len(known) and known[position].first_seq <= file.last_seq:
+            continue
+        run = file.path.rsplit("/", 1)[-1].split("-")[1]
+        yield _Part(segment_number(file.path), run, file.first_seq, file.first_time, file.last_time)
+
+
+def _breaks_off(before: _Part, after: _Part, last_seq: int) -> bool:
+    if before.number is not None and after.number is not None:
+        if after.number == before.number + 1:
+            return False
+        if after.number > before.number and before.run is not None and before.run == after.run:
+            return True
+    return after.first_seq > last_seq + 1
+
+
+def _between(started: int, ended: int, seq: int) -> MissingPart:
+    return MissingPart(
+        seq=max(seq - 1, 0),
+        started=min(started, ended),
+        ended=ended,
+        detail="segments that were recorded are not listed",
+        frames=True,
+    )
+
+
+def _covered(part: MissingPart, gaps: Iterable[Interval]) -> bool:
+    reached = part.started
+    for started, ended in gaps:
+        if started > reached:
+            break
+        reached = max(reached, ended)
+        if reached >= part.ended:
+            return True
+    return False
+
+
+def _first_seq(segment: SealedSegment) -> int:
+    return segment.first_seq
+
+
+def _last_seq(segment: SealedSegment) -> int:
+    return segment.last_seq

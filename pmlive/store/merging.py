@@ -29,9 +29,9 @@ from pmlive.logs import get_logger
 from pmlive.store import disk
 from pmlive.store.manifest import MERGED, RAW, Manifest, Replaced, SealedFile, is_ours
 from pmlive.store.sealing import WriteContext, discard, publish, stage_table
-from pmlive.store.status import RecorderOptions
 
 __all__ = [
+    "GRACE",
     "MergeLimits",
     "Upkeep",
     "finish_interrupted",
@@ -43,6 +43,9 @@ __all__ = [
 ]
 
 logger = get_logger(__name__)
+
+# Seconds for which a replaced file can still be read.
+GRACE = 600.0
 
 _SECOND = 1_000_000_000
 # The ``since`` of inputs that are being removed.
@@ -67,16 +70,19 @@ class Upkeep:
     Trouble is logged and never stops the recording. What an earlier run recorded is merged separately.
     """
 
-    def __init__(self, context: WriteContext, options: RecorderOptions, *, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        context: WriteContext,
+        limits: MergeLimits,
+        *,
+        grace: float,
+        keep_raw: float | None,
+        clock: Callable[[], int],
+    ) -> None:
         self._context = context
-        self._limits = MergeLimits(
-            files=options.merge_files,
-            seconds=options.merge_seconds,
-            rows=options.merge_rows,
-            bytes=options.merge_bytes,
-        )
-        self._grace = options.grace
-        self._keep_raw = options.keep_raw
+        self._limits = limits
+        self._grace = grace
+        self._keep_raw = keep_raw
         self._clock = clock
         self._boundary = context.manifest.current.next_seq
         self._unmergeable: set[str] = set()

@@ -12,12 +12,12 @@ import polars as pl
 from pmlive.errors import StoreError
 from pmlive.logs import get_logger
 from pmlive.store import disk
+from pmlive.store.leftovers import kept_segments, sealed_files, sweep
 from pmlive.store.log import WAL, SegmentReading, check_sizes, read_segments
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, ManifestFile, new_manifest, read_manifest
 from pmlive.store.merging import finish_interrupted
 from pmlive.store.reader import unsealed_segments
 from pmlive.store.sealing import Rebuild, SealContext, Segment, Step, WriteContext, seal
-from pmlive.store.unlisted import kept_segments, sealed_files, sweep
 
 __all__ = ["Earlier", "OpenedFolder", "Recovery", "locked_recording", "open_folder"]
 

@@ -25,8 +25,16 @@ from pmlive.store.log import (
     read_segments,
     segment_files,
 )
-from pmlive.store.manifest import MANIFEST, RAW, Manifest, SealedFile, read_manifest
-from pmlive.store.missing import Interval, MissingPart, missing_parts
+from pmlive.store.manifest import (
+    MANIFEST,
+    RAW,
+    Interval,
+    Manifest,
+    MissingPart,
+    SealedFile,
+    missing_parts,
+    read_manifest,
+)
 from pmlive.tables import SCHEMAS
 
 __all__ = [

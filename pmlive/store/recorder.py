@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from pmlive.events import Cause, Gap
@@ -29,10 +30,9 @@ from pmlive.store import disk
 from pmlive.store.bounds import OVERHEAD
 from pmlive.store.log import read_segment
 from pmlive.store.manifest import RAW
-from pmlive.store.merging import Upkeep
+from pmlive.store.merging import GRACE, MergeLimits, Upkeep
 from pmlive.store.opening import Earlier, Recovery, open_folder
 from pmlive.store.sealing import Rebuild, Sealer, Segment, Step
-from pmlive.store.status import RecorderOptions, RecorderStatus
 from pmlive.store.writer import Cut, Flush, InvalidRows, LogWriter, Packer, TableRows, WriterTiming
 from pmlive.tables import STORED
 from pmlive.threads import keep_fault
@@ -47,13 +47,53 @@ _HUNG_SECONDS = 2.0
 _UNWRITTEN = "what was received last could not be written before the recording was closed"
 
 
-class _Hole:
-    """An interval that is being dropped."""
+class RecorderOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of a recorder, in seconds and bytes; the defaults are what the documentation promises.
 
-    def __init__(self, *, started: int, first_seq: int, cause: Cause) -> None:
-        self.started = started
-        self.first_seq = first_seq
-        self.cause: Cause = cause
+    ``merge_files`` small neighbours of a table are merged, or fewer that are ``merge_seconds`` apart, into files of
+    ``merge_rows`` and ``merge_bytes`` at most; with 0 of them none are. Inputs stay readable for ``grace``. Raw frames
+    are given up after ``keep_raw``, by default never.
+    """
+
+    commit: float = 0.05
+    sync: float = 1.0
+    retry: float = 1.0
+    patience: float = 3.0
+    memory: int = 64 << 20
+    rows_memory: int = 256 << 20
+    segment_seconds: float = 300.0
+    segment_rows: int = 250_000
+    segment_bytes: int = 64 << 20
+    raw_level: int = 1
+    merge_files: int = 8
+    merge_seconds: float = 3600.0
+    merge_rows: int = 2_000_000
+    merge_bytes: int = 64 << 20
+    grace: float = GRACE
+    keep_raw: float | None = None
+
+    @property
+    def merge_limits(self) -> MergeLimits:
+        """The limits of merges."""
+        return MergeLimits(
+            files=self.merge_files, seconds=self.merge_seconds, rows=self.merge_rows, bytes=self.merge_bytes
+        )
+
+
+class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a recording: ``lag`` is the seconds for which the oldest unwritten data has waited."""
+
+    folder: str
+    rows: dict[str, int]
+    frames: int
+    bytes: int
+    files: int
+    segments: int
+    pending_bytes: int
+    lag: float
+    last_sync: int | None
+    dropped: int
+    trouble: str | None
 
 
 class Recorder:
@@ -83,7 +123,9 @@ class Recorder:
         self.next_seq: int = opened.next_seq
         self.earlier: Earlier | None = opened.earlier
         self.last_recv: int | None = None if opened.earlier is None else opened.earlier.last_recv
-        upkeep = Upkeep(opened.context, options, clock=clock)
+        upkeep = Upkeep(
+            opened.context, options.merge_limits, grace=options.grace, keep_raw=options.keep_raw, clock=clock
+        )
         self._sealer = Sealer(opened.context, retry=options.retry, lost=self._note_lost, upkeep=upkeep.run_once)
         self._packer = Packer(rows_memory=options.rows_memory)
         self._queue = self._packer.queue
@@ -316,3 +358,12 @@ class Recorder:
         except OSError as error:
             folder = str(self.folder)
             logger.error("recording %r: the manifest cannot name what is missing: %s", folder, error)  # noqa: TRY400
+
+
+class _Hole:
+    """An interval that is being dropped."""
+
+    def __init__(self, *, started: int, first_seq: int, cause: Cause) -> None:
+        self.started = started
+        self.first_seq = first_seq
+        self.cause: Cause = cause

@@ -30,7 +30,6 @@ from pmlive.records import Record
 from pmlive.store import disk, raw
 from pmlive.store.log import Block, SegmentReading, is_kept, read_segment
 from pmlive.store.manifest import RAW, Manifest, ManifestFile, SealedFile, SealedSegment
-from pmlive.store.status import RecorderTrouble
 from pmlive.tables import STORED
 from pmlive.threads import note_fault, repeating
 
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Rebuild",
+    "RecorderTrouble",
     "SealContext",
     "Sealer",
     "Segment",
@@ -111,6 +111,44 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     following: Sequence[Path] = ()
     first_recv: int = 0
     last_recv: int = 0
+
+
+class StagedFile(msgspec.Struct, frozen=True):
+    """A file under its temporary name, and how the manifest will list it."""
+
+    folder: Path
+    temporary: Path
+    file: SealedFile
+
+
+class RecorderTrouble:
+    """The trouble of one part of a recorder: ``message`` is None while it works, else the last failure.
+
+    It is logged once per episode.
+    """
+
+    def __init__(self, folder: str, part: str) -> None:
+        self._folder = folder
+        self._part = part
+        self.message: str | None = None
+        self._since = 0.0
+
+    def lasts(self, seconds: float, *, since: float) -> bool:
+        """Return whether it has lasted for so long, from ``since`` (``monotonic``) or from its beginning if later."""
+        return self.message is not None and time.monotonic() - max(since, self._since) > seconds
+
+    def note(self, error: BaseException) -> None:
+        """Note a failure, after which it is tried again; log the first one."""
+        first, self.message = self.message is None, f"{self._part}: {_described(error)}"
+        if first:
+            self._since = time.monotonic()
+            logger.error("recording %r: %s; trying again each second, nothing is lost yet", self._folder, self.message)
+
+    def clear(self) -> None:
+        """Note that it works again."""
+        if self.message is not None:
+            logger.warning("recording %r: resumed after: %s", self._folder, self.message)
+            self.message = None
 
 
 def seal(segment: Segment, context: SealContext) -> SegmentReading | None:
@@ -266,14 +304,6 @@ def tables_of(records: Iterable[Record], rebuild: Rebuild) -> dict[str, list[pl.
     return {table: [frame] for table, frame in rebuild(records).items() if table in STORED}
 
 
-class StagedFile(msgspec.Struct, frozen=True):
-    """A file under its temporary name, and how the manifest will list it."""
-
-    folder: Path
-    temporary: Path
-    file: SealedFile
-
-
 def dated_path(folder: str, time: int, name: str) -> str:
     """Return the path of a file in the folder of the day of a time (nanoseconds since 1970)."""
     return f"{folder}/date={datetime.fromtimestamp(time // 1_000_000_000, UTC):%Y-%m-%d}/{name}"
@@ -386,3 +416,8 @@ def _keep_damaged(files: Sequence[Path], context: SealContext) -> None:
             disk.link(path, path.with_name(f"{path.name}.damaged-{context.run}"), context.folder)
             context.step("kept a damaged part of the log")
     disk.sync_folder(files[0].parent, context.folder)
+
+
+def _described(error: BaseException) -> str:
+    # The message is enough where the disk or a file is the cause; of any other error the type matters.
+    return str(error) if isinstance(error, OSError | StoreError) else repr(error)
