@@ -28,10 +28,10 @@ __all__ = [
 ]
 
 Unit: TypeAlias = Literal["ns", "us", "ms", "s"]
-_BILLION = 1_000_000_000
-PER_SECOND: dict[Unit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": _BILLION}
+_SECOND_NS = 1_000_000_000
+PER_SECOND: dict[Unit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": _SECOND_NS}
 # From September 2001 on; what is smaller is no time, or in no unit that can be told from the others.
-_FIRST = 1_000_000_000
+_FIRST_S = 1_000_000_000
 # In the order in which they are preferred: what was received as it was comes before what was made of it.
 FRAME_KEYS = (
     *("raw", "raw_message", "raw_payload", "raw_msg", "raw_data", "raw_text", "raw_json"),
@@ -225,8 +225,8 @@ def _of_number(text: str, unit: Unit) -> int | None:
     except InvalidOperation:
         return None
     per_second = PER_SECOND[unit]
-    is_time = _FIRST * per_second <= number < SECONDS_BELOW * per_second
-    return int(number * (_BILLION // per_second)) if is_time else None
+    is_time = _FIRST_S * per_second <= number < SECONDS_BELOW * per_second
+    return int(number * (_SECOND_NS // per_second)) if is_time else None
 
 
 def _of_iso(text: str) -> int | None:
@@ -239,4 +239,4 @@ def _of_iso(text: str) -> int | None:
     except ValueError:
         return None
     seconds = int(moment.astimezone(UTC).timestamp())
-    return seconds * _BILLION + int((fraction or "")[:9].ljust(9, "0")) if seconds >= _FIRST else None
+    return seconds * _SECOND_NS + int((fraction or "")[:9].ljust(9, "0")) if seconds >= _FIRST_S else None

@@ -21,7 +21,7 @@ from pmlive.captures.reading import (
     Progress,
     ReadOptions,
     Survey,
-    Timed,
+    TimedLine,
     merged_lines,
     survey,
     tokens_of,
@@ -39,15 +39,15 @@ __all__ = ["ImportReport", "NotUnderstood", "import_capture"]
 
 _CHANNELS: tuple[Channel, ...] = ("market", "user", "realtime", "prices", "sports")
 # Captures are read faster than recordings are written: with so many bytes pending, reading waits.
-_MOST_PENDING = 16 << 20
-_MEMORY = 256 << 20
-_PATIENCE = 120.0
+_MOST_PENDING_BYTES = 16 << 20
+_MEMORY_BYTES = 256 << 20
+_PATIENCE_S = 120.0
 # Books, frames and rows of an hour go into one file each.
-_OPTIONS = RecorderOptions(memory=_MEMORY, segment_seconds=3_600.0)
+_OPTIONS = RecorderOptions(memory=_MEMORY_BYTES, segment_seconds=3_600.0)
 _ROWS_EVERY = 2_000
-_TOLD_EVERY = 5_000
+_PROGRESS_EVERY = 5_000
 # Receive times go back by less where several threads write; where they go back further, the order is not known.
-_STEP_BACK = 1_000_000_000
+_STEP_BACK_NS = 1_000_000_000
 # At most so many problems are listed one by one, each with the first bytes of its first line.
 _MOST_KINDS = 20
 _SHOWN = 60
@@ -159,7 +159,7 @@ def _import(
             for key in found.ended.get(index, ()):
                 run.end_connection(key)
             run.end_tokens(found.ended_tokens.get(index, ()))
-            if index % _TOLD_EVERY == 0:
+            if index % _PROGRESS_EVERY == 0:
                 progress(index, found.lines)
         run.end(markets)
     return run.report(folder, sources)
@@ -218,7 +218,7 @@ class _Import:
 
     # --- lines ---
 
-    def take_line(self, timed: Timed, source: str) -> None:
+    def take_line(self, timed: TimedLine, source: str) -> None:
         """Take one line of a file."""
         count, line = self._count, timed.line
         count.backwards += timed.time < self._now
@@ -288,7 +288,7 @@ class _Import:
 
     # --- signs of loss ---
 
-    def _look_for_losses(self, timed: Timed, line: Line, name: str) -> None:
+    def _look_for_losses(self, timed: TimedLine, line: Line, name: str) -> None:
         """Check for signs that lines before this one are missing, or not in the order in which they were received."""
         if line.frame and timed.source in self._restarted:
             self._restarted.discard(timed.source)
@@ -297,14 +297,14 @@ class _Import:
         self._check_dropped(timed, line, name)
         self._check_order(timed)
 
-    def _check_number(self, timed: Timed, line: Line, name: str) -> None:
+    def _check_number(self, timed: TimedLine, line: Line, name: str) -> None:
         numbers = self._numbers.get((timed.source, None)) or self._numbers.get((timed.source, line.connection))
         missing = 0 if numbers is None or line.counter is None else numbers.missing(line.counter)
         if missing:
             what = f"{name}, line {timed.number:,}: {missing:,} lines are missing by the recorder's own numbers"
             self._doubt_file(timed.source, "disk", what)
 
-    def _check_dropped(self, timed: Timed, line: Line, name: str) -> None:
+    def _check_dropped(self, timed: TimedLine, line: Line, name: str) -> None:
         if line.dropped is None:
             return
         if line.dropped > self._dropped.get(timed.source, 0):
@@ -317,12 +317,12 @@ class _Import:
         self._damaged.append(what)
         self._doubt(self._pipeline.books.tokens.values(), self._last.get(source, self._now), cause, what)
 
-    def _check_order(self, timed: Timed) -> None:
+    def _check_order(self, timed: TimedLine) -> None:
         """Doubt all books where the times of a file go back, and again where they pass the latest before that."""
         latest, earliest = self._behind.get(timed.source, (self._now, self._now))
         if timed.behind is None:
             return
-        if timed.behind >= _STEP_BACK and timed.time < earliest:
+        if timed.behind >= _STEP_BACK_NS and timed.time < earliest:
             self._behind[timed.source] = latest, timed.time
             self._doubt_order(latest, timed.time, since=timed.time)
         elif timed.source in self._behind and not timed.behind:
@@ -412,7 +412,7 @@ class _Import:
             self.recorder.cut(self._journal.keyframes(self._now))
         elif self._since_rows >= _ROWS_EVERY:
             self._write_rows()
-        if self._pending >= _MOST_PENDING:
+        if self._pending >= _MOST_PENDING_BYTES:
             self._wait_for_disk()
 
     def _write_rows(self) -> None:
@@ -423,7 +423,7 @@ class _Import:
 
     def _wait_for_disk(self) -> None:
         self._pending = 0
-        if self.recorder.status().pending_bytes >= _MOST_PENDING and not self.recorder.flush(_PATIENCE):
+        if self.recorder.status().pending_bytes >= _MOST_PENDING_BYTES and not self.recorder.flush(_PATIENCE_S):
             raise StoreError(f"the recording cannot be written: {self.recorder.status().trouble or 'the disk is slow'}")
 
     def end(self, markets: Sequence[Market]) -> None:
@@ -484,7 +484,7 @@ class _ProblemCounter:
     def __init__(self) -> None:
         self._kinds: dict[str, NotUnderstood] = {}
 
-    def add(self, timed: Timed, source: str) -> None:
+    def add(self, timed: TimedLine, source: str) -> None:
         """Add a line, if there is a problem with it."""
         problem = "" if timed.line is None else _problem_of(timed.line)
         if timed.line is None or not problem:

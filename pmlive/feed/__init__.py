@@ -5,10 +5,10 @@ received leaves through one narrow seam, ``Sink``, as bytes with their events an
 a socket.
 """
 
-from pmlive.feed.clock import Clock, Step, elapsed
+from pmlive.feed.clock import Clock, ClockStep, elapsed
 from pmlive.feed.connection import Connection, Sink
 from pmlive.feed.dialling import Backoff
 from pmlive.feed.pool import Pool
 from pmlive.retries import DialPolicy as Policy
 
-__all__ = ["Backoff", "Clock", "Connection", "Policy", "Pool", "Sink", "Step", "elapsed"]
+__all__ = ["Backoff", "Clock", "ClockStep", "Connection", "Policy", "Pool", "Sink", "elapsed"]

@@ -5,17 +5,17 @@ from collections.abc import Callable
 
 import msgspec
 
-__all__ = ["Clock", "Step", "elapsed"]
+__all__ = ["Clock", "ClockStep", "elapsed"]
 
-_S = 1_000_000_000
+_SECOND_NS = 1_000_000_000
 # The wall clock is read so often.
-_EVERY = 1 * _S
+_CHECK_EVERY_NS = 1 * _SECOND_NS
 # What differs by no more than this is drift, which is followed as it comes; more is a step of the wall clock.
-_DRIFT = _S // 10
+_MOST_DRIFT_NS = _SECOND_NS // 10
 # A step is believed once it has lasted this long.
-_LASTING = 10 * _S
+_BELIEVED_AFTER_NS = 10 * _SECOND_NS
 # While ours is ahead it goes at half speed: nobody may wait for pings and patience until an hour has passed.
-_SLOWER = 2
+_SLOWDOWN = 2
 
 
 # Goes on while the machine sleeps, where the system has such a clock.
@@ -27,7 +27,7 @@ def elapsed() -> int:
     return time.clock_gettime_ns(_BOOT)
 
 
-class Step(msgspec.Struct, frozen=True, gc=False):
+class ClockStep(msgspec.Struct, frozen=True, gc=False):
     """A step of the wall clock that was believed: by how many nanoseconds, and the receive time until which all agreed.
 
     A negative one leaves receive times ahead, until they have come right.
@@ -58,16 +58,16 @@ class Clock:
         self._claimed = 0
         # The wall clock is known to be wrong where it adds less than this.
         self._least: int | None = None
-        self._step: Step | None = None
+        self._step: ClockStep | None = None
 
     def __call__(self) -> int:
         """Return the time."""
         now = self._elapsed()
         passed = now - self._checked
-        if passed >= _EVERY:
+        if passed >= _CHECK_EVERY_NS:
             self._check(now, passed)
             passed = 0
-        return now + self._offset - min(passed // _SLOWER, self._ahead) if self._ahead else now + self._offset
+        return now + self._offset - min(passed // _SLOWDOWN, self._ahead) if self._ahead else now + self._offset
 
     @property
     def ahead(self) -> int:
@@ -82,28 +82,28 @@ class Clock:
             self._claim, self._agreed = None, time
             self._set(least)
 
-    def step(self) -> Step | None:
+    def step(self) -> ClockStep | None:
         """Hand over the last step that was believed, once."""
         step, self._step = self._step, None
         return step
 
     def _check(self, now: int, passed: int) -> None:
-        slowed = min(passed // _SLOWER, self._ahead)
+        slowed = min(passed // _SLOWDOWN, self._ahead)
         self._checked = now
         self._offset -= slowed
         self._ahead -= slowed
         adds, right = self._wall() - now, self._offset - self._ahead
         if self._least is not None:
             adds = max(adds, self._least)
-        if abs(adds - right) <= _DRIFT:
+        if abs(adds - right) <= _MOST_DRIFT_NS:
             self._claim, self._agreed = None, now + self._offset
             self._set(adds)
-        elif self._claim is None or abs(adds - self._claim) > _DRIFT:
+        elif self._claim is None or abs(adds - self._claim) > _MOST_DRIFT_NS:
             self._claim, self._claimed = adds, now
-        elif now - self._claimed < _LASTING:
+        elif now - self._claimed < _BELIEVED_AFTER_NS:
             self._claim = adds
         else:
-            self._step = Step(adds - right, self._agreed)
+            self._step = ClockStep(adds - right, self._agreed)
             self._claim, self._agreed = None, now + max(adds, self._offset)
             self._set(adds)
 

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidS
 from pmlive._session import UNANSWERED, Complaint, FetchBooks, Late, Redial, Refused, Session, Todo, Witness
 from pmlive.errors import AuthError, PmliveError
 from pmlive.events import Cause, Channel, Event
-from pmlive.feed.dialling import Backoff, Dial, Socket, close_code, dial, fatal, is_refusal
+from pmlive.feed.dialling import Backoff, Dial, Socket, close_code, dial, fatal_error, is_refusal
 from pmlive.logs import get_logger
 from pmlive.proxies import proxy_for
 from pmlive.retries import DialPolicy
@@ -22,14 +22,14 @@ logger = get_logger(__name__)
 
 _TOO_BIG = 1009
 # So many frames take some milliseconds.
-_AT_ONCE = 50
+_FRAMES_PER_TURN = 50
 # Credentials are refused when so many connections in a row ended in it: in words, or without one.
-_REFUSALS = 3
+_MOST_REFUSALS = 3
 # A refusal that takes as long as our own patience with silence is believed sooner.
-_SILENCES = 2
+_MOST_SILENCES = 2
 _SIGN_IN = 401
 # So many different complaints of the venue are told in the log.
-_MOST_KINDS = 20
+_MOST_COMPLAINTS = 20
 
 
 class Sink(Protocol):
@@ -114,7 +114,7 @@ class Connection:
         self._next_dial = 0.0
         self._complaints: set[str] = set()
         self._refusals = 0
-        self._given: _GivenUpError | None = None
+        self._give_up_error: _GivenUpError | None = None
 
     @property
     def channel(self) -> Channel:
@@ -140,7 +140,7 @@ class Connection:
 
     def give_up(self, reason: str, cause: Cause = "silence") -> None:
         """Leave this socket for another."""
-        self._given = _GivenUpError(reason, cause)
+        self._give_up_error = _GivenUpError(reason, cause)
         self._wake.set()
 
     async def _run(self) -> None:
@@ -148,29 +148,29 @@ class Connection:
         try:
             while True:
                 try:
-                    if not await self._once():
+                    if not await self._dial_and_serve():
                         return
                 except Exception as error:  # noqa: BLE001  # the top of this task
-                    self._stumbled(error)
+                    self._note_internal_error(error)
         finally:
             if self.conn is not None:
-                self._over(None, "closed by us")
+                self._note_closed(None, "closed by us")
 
-    def _stumbled(self, error: Exception) -> None:
+    def _note_internal_error(self, error: Exception) -> None:
         """Turn an internal error into a gap, and an error that is seen; never raise."""
         now = time.monotonic()
         self.errors += 1
         self.last_error = f"internal error: {_first_line(error)}"
         try:
             if self.conn is not None:
-                self._over("disconnect", f"internal error: {error!r}"[:200])
+                self._note_closed("disconnect", f"internal error: {error!r}"[:200])
         except Exception as again:  # noqa: BLE001  # what is told of it may fail as well
             self.last_error += f"; and it could not be noted as a gap: {_first_line(again)}"
         self._backoff.failed(error, now)
         self._next_dial = now + self._backoff.delay(now)
         logger.error("internal error on the connection to %s; it is dialled again", self.url, exc_info=error)
 
-    async def _once(self) -> bool:
+    async def _dial_and_serve(self) -> bool:
         """Dial and serve once; tell whether to go on."""
         await asyncio.sleep(max(0.0, self._next_dial - time.monotonic()))
         await self._pace()
@@ -190,7 +190,7 @@ class Connection:
     async def _serve(self, socket: Socket) -> None:
         now = self._clock()
         self.session.connected(now)
-        self.conn, self.connected, self._given, self.too_big = self._next_conn(), True, None, False
+        self.conn, self.connected, self._give_up_error, self.too_big = self._next_conn(), True, None, False
         self._sink.opened(self, self.conn, now)
         logger.info("connection %d to %s is open", self.conn, self.url)
         reader = asyncio.create_task(self._read(socket))
@@ -206,7 +206,7 @@ class Connection:
             reader.cancel()
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
-            if self._given is not None and self._given.cause == "silence":
+            if self._give_up_error is not None and self._give_up_error.cause == "silence":
                 # Nobody is there to say goodbye to, and waiting for it would delay what is to be told.
                 socket.transport.abort()
 
@@ -214,7 +214,7 @@ class Connection:
         """Hand on every frame; this is the hot path."""
         received, clock, session, sink = socket.recv, self._clock, self.session, self._sink
         while True:
-            for _ in range(_AT_ONCE):
+            for _ in range(_FRAMES_PER_TURN):
                 data = await received(decode=False)
                 now = clock()
                 sink.received(self, data, session.received(data, now), now)
@@ -223,19 +223,19 @@ class Connection:
 
     async def _write(self, socket: Socket) -> None:
         """Send what is to be sent and note the time, now and then and when poked."""
-        pieces = socket.pieces
+        chunks = socket.chunks
         while True:
             now = self._clock()
-            if socket.pieces != pieces:
-                pieces = socket.pieces
+            if socket.chunks != chunks:
+                chunks = socket.chunks
                 self.session.alive(now)
             self.session.tick(now)
             for frame in self.session.to_send():
                 await socket.send(frame)
             for todo in self.session.to_do():
                 self._do(todo)
-            if self._given is not None:
-                raise self._given
+            if self._give_up_error is not None:
+                raise self._give_up_error
             self._wake.clear()
             try:
                 async with asyncio.timeout(min(self._policy.tick, self.session.pause)):
@@ -246,9 +246,11 @@ class Connection:
     def _do(self, todo: Todo) -> None:
         match todo:
             case Redial(reason):
-                self._given = self._given or _GivenUpError(reason, "disconnect" if self.session.refusal else "silence")
+                self._give_up_error = self._give_up_error or _GivenUpError(
+                    reason, "disconnect" if self.session.refusal else "silence"
+                )
             case Refused(reason):
-                self._given = self._given or _GivenUpError(reason, "disconnect")
+                self._give_up_error = self._give_up_error or _GivenUpError(reason, "disconnect")
             case Complaint(words):
                 self._note_complaint(words)
             case Witness(since):
@@ -268,14 +270,14 @@ class Connection:
             self._backoff.failed(error, now, slowly=slowly)
         else:
             self._note_end(error, lasted, detail)
-        reason = self._final(error)
+        reason = self._final_error(error)
         if reason is not None:
             self.last_error = str(reason)
             self._sink.failed(self, reason)
             logger.error("%s", reason)
             return False
         self._next_dial = now + self._backoff.delay(now)
-        self.last_error = self._explained(detail) if slowly else detail
+        self.last_error = self._refusal_text(detail) if slowly else detail
         self._log_end(conn, slowly=slowly)
         return True
 
@@ -283,7 +285,7 @@ class Connection:
         self.too_big = isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == _TOO_BIG
         self._backoff.ended(lasted, useful=self.session.useful)
         self._backoff.closed(close_code(error), time.monotonic())
-        self._over(error.cause if isinstance(error, _GivenUpError) else "disconnect", detail)
+        self._note_closed(error.cause if isinstance(error, _GivenUpError) else "disconnect", detail)
         for todo in self.session.to_do():
             if isinstance(todo, Complaint):
                 self._note_complaint(todo.words)
@@ -298,7 +300,7 @@ class Connection:
                 "connection %s to %s ended (%s): data is missing until it is back", conn, self.url, self.last_error
             )
 
-    def _explained(self, answer: str) -> str:
+    def _refusal_text(self, answer: str) -> str:
         """Say what a server that refuses the handshake answered, what is done, and when."""
         wait = self._next_dial - time.monotonic()
         at = datetime.now(UTC) + timedelta(seconds=wait)
@@ -309,13 +311,13 @@ class Connection:
 
     # --- credentials ---
 
-    def _is_turned_away(self, error: Exception) -> bool:
+    def _is_unauthorized(self, error: Exception) -> bool:
         """Tell whether who has credentials was told to sign in, before any were accepted."""
         session = self.session
         return session.sends_credentials and not session.accepted and _status(error) == _SIGN_IN
 
     def _is_refused(self, error: Exception) -> bool:
-        return is_refusal(error) and not self._is_turned_away(error)
+        return is_refusal(error) and not self._is_unauthorized(error)
 
     def _note_refusal(self, error: Exception, lasted: float) -> None:
         """Count the connections in a row that credentials were refused on.
@@ -323,38 +325,38 @@ class Connection:
         Once they were accepted, a connection that ends or stays silent says nothing of them.
         """
         if self.conn is None:
-            self._refusals += self._is_turned_away(error)
-        elif self.session.refusal or self._is_ended_at_once(lasted):
+            self._refusals += self._is_unauthorized(error)
+        elif self.session.refusal or self._has_ended_at_once(lasted):
             self._refusals += 1
         else:
             self._refusals = 0
 
-    def _is_ended_at_once(self, lasted: float) -> bool:
+    def _has_ended_at_once(self, lasted: float) -> bool:
         session = self.session
         if session.channel != "user":
             return False
         unproved = session.sends_credentials and not (session.accepted or session.useful or session.excused)
         return unproved and lasted < self._policy.open_timeout
 
-    def _final(self, error: Exception) -> PmliveError | None:
+    def _final_error(self, error: Exception) -> PmliveError | None:
         """Give the error that ends the channel, if dialling again cannot help."""
         if isinstance(error, AuthError):
             return error
         silent = self.session.refusal == UNANSWERED
-        if self._refusals >= (_SILENCES if silent else _REFUSALS):
-            said = self.session.refusal or self._described(error)
+        if self._refusals >= (_MOST_SILENCES if silent else _MOST_REFUSALS):
+            shown = self.session.refusal or self._described(error)
             return AuthError(
-                f"{self.url} refused the credentials {self._refusals} times ({said}); check the API key, its secret "
+                f"{self.url} refused the credentials {self._refusals} times ({shown}); check the API key, its secret "
                 "and its passphrase"
             )
-        rejected = self._rejection()
+        rejected = self._rejected_credentials()
         if rejected is not None:
             return rejected
-        reason = fatal(error, self.url, said=self._described(error))
+        reason = fatal_error(error, self.url, shown=self._described(error))
         # Only who presented credentials to the price streams can have them refused by a close.
         return None if isinstance(reason, AuthError) and self.session.streams is None else reason
 
-    def _rejection(self) -> AuthError | None:
+    def _rejected_credentials(self) -> AuthError | None:
         """Give the error of credentials that the price streams refused in so many words."""
         streams = self.session.streams
         words = "" if streams is None else self.session.shown(streams.rejected)
@@ -375,11 +377,11 @@ class Connection:
     def _note_complaint(self, words: str) -> None:
         """Note what the venue says is wrong, and tell it once of each kind."""
         self.complaint = words
-        if words not in self._complaints and len(self._complaints) < _MOST_KINDS:
+        if words not in self._complaints and len(self._complaints) < _MOST_COMPLAINTS:
             self._complaints.add(words)
             logger.warning("%s says: %r", self.url, words)
 
-    def _over(self, cause: Cause | None, detail: str) -> None:
+    def _note_closed(self, cause: Cause | None, detail: str) -> None:
         """Tell the end of the socket; nothing is to come between it and what happens next, the log least of all."""
         self.session.disconnected()
         try:

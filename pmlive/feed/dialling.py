@@ -17,14 +17,14 @@ from pmlive.logs import get_logger
 from pmlive.proxies import Proxy, proxy_for, tls
 from pmlive.retries import DialPolicy, doubled
 
-__all__ = ["Backoff", "Dial", "Socket", "close_code", "dial", "fatal", "is_refusal", "probe", "retry_after"]
+__all__ = ["Backoff", "Dial", "Socket", "close_code", "dial", "fatal_error", "is_refusal", "probe", "retry_after"]
 
 _MAX_FRAME = 16 * 1024 * 1024
 _SIGN_IN = 401
 # Why the price streams close: wrong credentials, a reader that is slow, a server that goes, a client that misbehaves.
 _REJECTED, _SLOW, _DRAINING, _MISBEHAVED = 4001, 4002, 4003, 4008
 # A server that refuses is left alone for its time and up to a quarter more.
-_SPREAD = 1.25
+_JITTER = 1.25
 
 # The library logs whole frames at DEBUG, the one with credentials among them.
 _quiet = get_logger(f"{__name__}.socket")
@@ -34,11 +34,11 @@ _quiet.setLevel(logging.INFO)
 class Socket(ClientConnection):
     """A socket that counts what comes piece by piece, so that a long frame on a slow line is a sign of life."""
 
-    pieces = 0
+    chunks = 0
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
-        self.pieces += 1
+        self.chunks += 1
         super().data_received(data)
 
 
@@ -152,8 +152,8 @@ class Backoff:
         policy = self._policy
         wait = doubled(policy.refused, policy.refused_most, self._refusals)
         self._refusals += 1
-        longest = min(policy.refused_most, wait * _SPREAD)
-        return self._draw(min(wait, longest / _SPREAD), longest)
+        longest = min(policy.refused_most, wait * _JITTER)
+        return self._draw(min(wait, longest / _JITTER), longest)
 
 
 def close_code(error: BaseException) -> int | None:
@@ -177,10 +177,10 @@ def retry_after(error: BaseException, otherwise: float) -> float | None:
     return otherwise if stated is None and error.response.status_code in (429, 503) else stated
 
 
-def fatal(error: BaseException, url: str, *, said: str = "") -> PmliveError | None:
-    """Tell an error that dialling again cannot mend, as one of ours; ``said`` is what may be shown of it."""
+def fatal_error(error: BaseException, url: str, *, shown: str = "") -> PmliveError | None:
+    """Tell an error that dialling again cannot mend, as one of ours; ``shown`` is what may be shown of it."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return FeedError(f"{url} has no certificate that can be trusted ({error.verify_message}); not dialled again")
     if close_code(error) == _REJECTED:
-        return AuthError(f"{url} refused the credentials (closed with {said or error}); check the API key")
+        return AuthError(f"{url} refused the credentials (closed with {shown or error}); check the API key")
     return None

@@ -15,14 +15,14 @@ __all__ = ["Pool"]
 TOKENS_PER_CONNECTION = 200
 # More subscriptions on one connection are refused, and the connection is closed.
 _SYMBOLS_PER_CONNECTION = 64
-_S = 1_000_000_000
-_TENTH = _S // 10
+_SECOND_NS = 1_000_000_000
+_TENTH_NS = _SECOND_NS // 10
 _EPOCHS_BEGAN = 17_356_896_000  # 2025-01-01, in tenths of a second since 1970; 32 bits last for 13 years
 _TIMING: dict[Channel, Timing] = {
     "market": Timing(),
     "user": Timing(),
-    "realtime": Timing(ping=5 * _S),
-    "prices": Timing(ping=30 * _S),
+    "realtime": Timing(ping=5 * _SECOND_NS),
+    "prices": Timing(ping=30 * _SECOND_NS),
 }
 
 
@@ -89,12 +89,12 @@ class Pool:
         """Drop keys; give them by the epoch they were in last, 0 for none. A connection without keys ends."""
         left: dict[int, list[str]] = {}
         for connection in self.of(channel):
-            gone = [key for key in dict.fromkeys(keys) if key in connection.session.wanted]
-            if not gone:
+            dropped = [key for key in dict.fromkeys(keys) if key in connection.session.wanted]
+            if not dropped:
                 continue
-            connection.session.unwant(gone)
+            connection.session.unwant(dropped)
             connection.poke()
-            left.setdefault(connection.conn or connection.previous or 0, []).extend(gone)
+            left.setdefault(connection.conn or connection.previous or 0, []).extend(dropped)
             if not connection.session.wanted and not connection.session.everything:
                 self._end(connection)
         return left
@@ -180,5 +180,5 @@ class Pool:
 
     def _next_epoch(self) -> int:
         """Number a connection by the tenth of a second, so that another run repeats no number."""
-        self._epoch = max(self._epoch + 1, self._clock() // _TENTH - _EPOCHS_BEGAN)
+        self._epoch = max(self._epoch + 1, self._clock() // _TENTH_NS - _EPOCHS_BEGAN)
         return self._epoch

@@ -11,21 +11,21 @@ import polars as pl
 from pmlive.errors import BookError
 from pmlive.levels import Levels
 from pmlive.recording.contents import Contents, collect
-from pmlive.recording.trust import Event, ProofHistory, Timeline, proof_history
+from pmlive.recording.trust import HashHistory, Timeline, TrustEvent, hash_history
 from pmlive.times import moment, utc
 
 __all__ = [
-    "BaseRow",
-    "Made",
+    "BookRow",
     "RecordedBook",
     "RecordedQuality",
-    "base_row",
-    "changes_of",
-    "made",
-    "put_on",
-    "recorded",
-    "stale_why",
-    "told",
+    "TrustedBook",
+    "applied_changes",
+    "book_from_rows",
+    "quality_of",
+    "read_book_row",
+    "read_changes",
+    "recorded_book",
+    "stale_reason",
 ]
 
 _CHANGES = ("seq", "ts_event", "ts_recv", "conn", "side", "price", "size", "check")
@@ -135,7 +135,7 @@ def _iso(time: datetime | None) -> str | None:
     return None if time is None else time.isoformat()
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
+class TrustedBook(msgspec.Struct, frozen=True, kw_only=True):
     """A book that can be trusted, and where it comes from; times are nanoseconds since 1970."""
 
     levels: Levels
@@ -147,7 +147,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     ts_recv: int
 
 
-class BaseRow(msgspec.Struct, frozen=True):
+class BookRow(msgspec.Struct, frozen=True):
     """A whole book as a row has it."""
 
     market: str
@@ -158,39 +158,39 @@ class BaseRow(msgspec.Struct, frozen=True):
     ask_sizes: list[float]
 
 
-def changes_of(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
+def read_changes(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
     """Read the level changes of a token, received within two times, both included."""
     rows = contents.scan("book_deltas", since=since, until=until).filter(pl.col("token_id") == token_id)
     return collect(contents, "book_deltas", rows.select(_CHANGES)).sort("seq")
 
 
-def base_row(contents: Contents, event: Event) -> BaseRow:
+def read_book_row(contents: Contents, event: TrustEvent) -> BookRow:
     """Read the whole book that an event begins with."""
     table = "book_snapshots" if event.kind == "book" else "keyframes"
     rows = contents.scan(table, since=event.recv, until=event.recv).filter(pl.col("seq") == event.seq)
     ladders = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
     found = collect(contents, table, rows.select("market", pl.col("ts_event").dt.epoch("ns"), *ladders))
-    return msgspec.convert(found.row(0, named=True), type=BaseRow)
+    return msgspec.convert(found.row(0, named=True), type=BookRow)
 
 
-def put_on(changes: pl.DataFrame, event: Event) -> pl.DataFrame:
+def applied_changes(changes: pl.DataFrame, event: TrustEvent) -> pl.DataFrame:
     """List the changes that make a book of a whole one, in the order in which they are put on it."""
     return changes.filter(pl.col("seq") > event.seq, pl.col("check").cast(pl.String) != "skipped")
 
 
-def made(contents: Contents, timeline: Timeline, since: int | None, time: int) -> Made | str:
+def book_from_rows(contents: Contents, timeline: Timeline, since: int | None, time: int) -> TrustedBook | str:
     """Make the book of a token at a time, from the keyframes before it on, or say why there is none."""
     event, gap = timeline.last(time), timeline.gap(time)
     if gap is not None or event is None or not event.begins or time >= timeline.end:
-        return stale_why(timeline, time)
-    changes = changes_of(contents, timeline.token_id, since, time)
-    base = base_row(contents, event)
-    applied = put_on(changes, event)
-    proof = proof_history(contents, timeline, changes, since=since, until=time)
-    quality, why, proved = told(timeline, proof, time)
+        return stale_reason(timeline, time)
+    changes = read_changes(contents, timeline.token_id, since, time)
+    base = read_book_row(contents, event)
+    applied = applied_changes(changes, event)
+    hashes = hash_history(contents, timeline, changes, since=since, until=time)
+    quality, why, proved = quality_of(timeline, hashes, time)
     newest = cast("int | None", applied.select(pl.col("ts_event").max().dt.epoch("ns")).item())
     last = cast("int | None", applied.select(pl.col("ts_recv").max().dt.epoch("ns")).item())
-    return Made(
+    return TrustedBook(
         levels=_levels(base, applied),
         market=base.market,
         quality=quality,
@@ -201,7 +201,7 @@ def made(contents: Contents, timeline: Timeline, since: int | None, time: int) -
     )
 
 
-def stale_why(timeline: Timeline | None, time: int) -> str:
+def stale_reason(timeline: Timeline | None, time: int) -> str:
     """Say why there is no book to trust."""
     if timeline is None:
         return f"no book of this token was recorded around {utc(time)}"
@@ -217,9 +217,9 @@ def stale_why(timeline: Timeline | None, time: int) -> str:
     return f"it was not followed any more from {utc(event.recv)} on"
 
 
-def told(timeline: Timeline, proof: ProofHistory, time: int) -> tuple[RecordedQuality, str, int | None]:
+def quality_of(timeline: Timeline, hashes: HashHistory, time: int) -> tuple[RecordedQuality, str, int | None]:
     """Say how far a book is proved: by the venue's hashes, or by nothing but that the venue sent it whole."""
-    hashed = proof.last(time)
+    hashed = hashes.last_fit(time)
     book = next(
         (event.recv for event in reversed(timeline.events) if event.kind == "book" and event.recv <= time), None
     )
@@ -227,14 +227,14 @@ def told(timeline: Timeline, proof: ProofHistory, time: int) -> tuple[RecordedQu
     whole = "" if book is None else f"; the venue sent the book whole at {utc(book)}"
     if hashed is None:
         return "unverifiable", f"no hash of the venue is known to fit{whole}", proved
-    if not proof.holds([time])[0]:
+    if not hashes.fitted_at([time])[0]:
         return "unverifiable", f"no hash of the venue is known to fit after {utc(hashed)}{whole}", proved
     if book is not None and book > hashed:
         return "verified", f"the venue sent the book whole at {utc(book)}, and its hashes fitted until then", proved
     return "verified", f"the venue's hash fitted at {utc(hashed)}", proved
 
 
-def _levels(base: BaseRow, applied: pl.DataFrame) -> Levels:
+def _levels(base: BookRow, applied: pl.DataFrame) -> Levels:
     sides = {
         "bid": dict(zip(base.bid_prices, base.bid_sizes, strict=True)),
         "ask": dict(zip(base.ask_prices, base.ask_sizes, strict=True)),
@@ -243,16 +243,16 @@ def _levels(base: BaseRow, applied: pl.DataFrame) -> Levels:
     for side, price, size in newest.iter_rows():
         sides[side][price] = size
     return Levels(
-        bids=_ordered(sides["bid"].items(), sign=-1),
-        asks=_ordered(sides["ask"].items(), sign=1),
+        bids=_best_first(sides["bid"].items(), sign=-1),
+        asks=_best_first(sides["ask"].items(), sign=1),
     )
 
 
-def _ordered(levels: Iterable[tuple[float, float]], *, sign: int) -> list[tuple[float, float]]:
+def _best_first(levels: Iterable[tuple[float, float]], *, sign: int) -> list[tuple[float, float]]:
     return sorted((level for level in levels if level[1]), key=lambda level: sign * level[0])
 
 
-def recorded(found: Made | str, about: RecordedBook, last: RecordedBook | None) -> RecordedBook:
+def recorded_book(found: TrustedBook | str, about: RecordedBook, last: RecordedBook | None) -> RecordedBook:
     """Fill in what was made, or why nothing could be, with the last book that could be trusted."""
     if isinstance(found, str):
         return msgspec.structs.replace(about, quality="stale", why=found, last_known=last)

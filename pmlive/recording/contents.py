@@ -16,15 +16,15 @@ from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
 from pmlive.store import Manifest, Record, SealedFile
 from pmlive.store.manifest import MissingPart
-from pmlive.store.reader import Stamp, UnsealedSegment, is_missing, missing, read_tail, stamp, table_paths
+from pmlive.store.reader import Stamp, UnsealedSegment, find_missing, is_missing, read_tail, stamp, table_paths
 from pmlive.tables import SCHEMAS, STORED
 
-__all__ = ["Contents", "ContentsCache", "at", "check_table", "collect", "digest", "laid_out"]
+__all__ = ["Contents", "ContentsCache", "check_table", "collect", "conformed", "digest", "time_literal"]
 
 logger = get_logger(__name__)
 
 # So many numbers of a stamp are the manifest's.
-_OF_MANIFEST = 3
+_MANIFEST_NUMBERS = 3
 
 Rows: TypeAlias = Mapping[str, pl.DataFrame]
 
@@ -56,7 +56,7 @@ class Contents:
         manifest = msgspec.structs.replace(self.manifest, files=left)
         return Contents(self.folder, manifest, self.unsealed, self._unsealed_rows, left_out=left_out)
 
-    def lost(self, tables: Sequence[str]) -> list[SealedFile]:
+    def lost_files(self, tables: Sequence[str]) -> list[SealedFile]:
         """List the sealed files of some tables that are missing or were left out."""
         missing = [file for table in tables for file in self._files[table] if is_missing(self.folder, file)]
         return [*missing, *(file for file in self._left_out if file.table in tables)]
@@ -64,7 +64,7 @@ class Contents:
     @cached_property
     def missing(self) -> list[MissingPart]:
         """The parts that were sealed and that the manifest does not list."""
-        return missing(self.folder, self.manifest, left_out=self._left_out)
+        return find_missing(self.folder, self.manifest, left_out=self._left_out)
 
     def files(self, table: str, *, since: int | None = None, until: int | None = None) -> list[SealedFile]:
         """List the sealed files that may have rows received within two times, both included, in order of arrival."""
@@ -80,16 +80,16 @@ class Contents:
         parts += [rows.lazy() for rows in self._rows[table]]
         whole = pl.concat(parts) if len(parts) > 1 else parts[0]
         if since is not None:
-            whole = whole.filter(pl.col("ts_recv") >= at(since))
+            whole = whole.filter(pl.col("ts_recv") >= time_literal(since))
         if until is not None:
-            whole = whole.filter(pl.col("ts_recv") <= at(until))
+            whole = whole.filter(pl.col("ts_recv") <= time_literal(until))
         return whole
 
     def scan_sealed(self, table: str, first: int, stop: int | None) -> pl.LazyFrame:
         """Scan the sealed rows of a table with numbers from ``first`` on and below ``stop``."""
         files = self._files[table]
-        mine = [file for file in files if file.last_seq >= first and (stop is None or file.first_seq < stop)]
-        rows = self._sealed(table, mine).filter(pl.col("seq") >= first)
+        selected = [file for file in files if file.last_seq >= first and (stop is None or file.first_seq < stop)]
+        rows = self._sealed(table, selected).filter(pl.col("seq") >= first)
         return rows if stop is None else rows.filter(pl.col("seq") < stop)
 
     def rows(self, table: str) -> list[pl.DataFrame]:
@@ -108,7 +108,7 @@ class Contents:
             times.append(self.manifest.last_recv)
         return max(times, default=None)
 
-    def ended(self) -> int | None:
+    def recv_of_last(self) -> int | None:
         """Give the time of the record that came last; those of an earlier run are later where its clock was ahead."""
         for segment in reversed(self.unsealed):
             if segment.records:
@@ -144,9 +144,9 @@ class ContentsCache:
         self._stamp: Stamp | None = None
         self._contents: Contents | None = None
         self._rebuilt: dict[tuple[int, int], Rows] = {}
-        self._due = 0.0
+        self._refresh_at = 0.0
 
-    def contents(self) -> Contents:
+    def current(self) -> Contents:
         """Give what the recording holds now.
 
         Raises:
@@ -159,13 +159,13 @@ class ContentsCache:
             rows = {(one.number, one.size): self._rows(one) for one in tail.segments}
             self._contents = Contents(self.folder, tail.manifest, tail.segments, list(rows.values()))
             self._stamp, self._rebuilt = now, rows
-            self._due = 2 * time.monotonic() - began
+            self._refresh_at = 2 * time.monotonic() - began
         return self._contents
 
     def _is_old(self, now: Stamp) -> bool:
         """Tell whether something was sealed, or the log has grown and it is time to look at it again."""
-        sealed = self._stamp is None or now[:_OF_MANIFEST] != self._stamp[:_OF_MANIFEST]
-        return sealed or (now != self._stamp and time.monotonic() >= self._due)
+        sealed = self._stamp is None or now[:_MANIFEST_NUMBERS] != self._stamp[:_MANIFEST_NUMBERS]
+        return sealed or (now != self._stamp and time.monotonic() >= self._refresh_at)
 
     def _rows(self, segment: UnsealedSegment) -> Rows:
         known = self._rebuilt.get((segment.number, segment.size))
@@ -176,18 +176,18 @@ class ContentsCache:
         except (PmliveError, LookupError, ValueError, TypeError, OverflowError) as error:
             # Damage took what the rest depends on. The recorder that goes on will refuse it, and keeps it.
             logger.warning("segment %d of the log in %s cannot be decoded: %r", segment.number, self.folder, error)
-            frames = {"gaps": _lost(segment)}
-        return {table: laid_out(table, frame) for table, frame in frames.items()}
+            frames = {"gaps": _undecodable_gap(segment)}
+        return {table: conformed(table, frame) for table, frame in frames.items()}
 
 
-def _lost(segment: UnsealedSegment) -> pl.DataFrame:
+def _undecodable_gap(segment: UnsealedSegment) -> pl.DataFrame:
     first, last = segment.records[0], segment.records[-1]
     detail = f"segment {segment.number} of the log cannot be decoded"
     row = (first.seq, None, last.recv, 0, None, first.recv, last.recv, "disk", detail)
     return pl.DataFrame([row], schema=SCHEMAS["gaps"], orient="row")
 
 
-def laid_out(table: str, frame: pl.DataFrame) -> pl.DataFrame:
+def conformed(table: str, frame: pl.DataFrame) -> pl.DataFrame:
     """Give rows with exactly the columns and types of their table, in order of arrival."""
     return frame.select(pl.col(name).cast(dtype) for name, dtype in SCHEMAS[table].items()).sort("seq")
 
@@ -211,14 +211,14 @@ def collect(contents: Contents, table: str, frame: pl.LazyFrame) -> pl.DataFrame
     try:
         return frame.collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        said = clean(str(error))
+        reason = clean(str(error))
         message = (
-            f"table {table!r} of {str(contents.folder)!r} cannot be read ({said}); make them anew with: pmlive repair"
+            f"table {table!r} of {str(contents.folder)!r} cannot be read ({reason}); make them anew with: pmlive repair"
         )
         raise StoreError(message) from error
 
 
-def at(time: int) -> pl.Expr:
+def time_literal(time: int) -> pl.Expr:
     """Write a time (nanoseconds since 1970) into an expression."""
     return pl.lit(time).cast(pl.Datetime("ns", "UTC"))
 

@@ -12,11 +12,11 @@ from pmlive.gaps import GapIndex
 from pmlive.manager import Replay
 from pmlive.recording.book_at import RecordedBook
 from pmlive.recording.contents import check_table, digest
-from pmlive.recording.grids import Grid, bars, depth, prices, sampled
+from pmlive.recording.grids import Grid, bars, depth, prices, sampled_prices
 from pmlive.recording.index import IndexCache, RecordingIndex
 from pmlive.recording.quality import Quality, quality
 from pmlive.recording.summary import RecordedMarket, RecordingSummary, info
-from pmlive.recording.verify import Verification, rebuilt, rebuilt_into, verify
+from pmlive.recording.verify import Verification, rebuild_into, rebuild_tables, verify
 from pmlive.replay import Speed
 from pmlive.tables import STORED
 from pmlive.times import Interval, Time, interval, moment, nanoseconds
@@ -42,8 +42,8 @@ class Recording:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._knowing = IndexCache(folder)
-        self._knowing.now()
+        self._cache = IndexCache(folder)
+        self._cache.current()
 
     # --- what is there ---
 
@@ -66,45 +66,45 @@ class Recording:
             ValueError: there is no such table.
         """
         check_table(table)
-        known = self._knowing.now()
-        rows = known.contents.scan(
+        index = self._cache.current()
+        rows = index.contents.scan(
             table,
-            since=_optional(start),
+            since=_nanoseconds_or_none(start),
             until=None if end is None else nanoseconds(end) - 1,
         )
-        return rows if token is None else rows.filter(pl.col("token_id") == known.names.token(token))
+        return rows if token is None else rows.filter(pl.col("token_id") == index.names.token(token))
 
     @property
     def tables(self) -> list[str]:
         """List the tables that have rows."""
-        contents = self._knowing.now().contents
+        contents = self._cache.current().contents
         return [table for table in STORED if contents.files(table) or any(rows.height for rows in contents.rows(table))]
 
     @property
     def markets(self) -> list[RecordedMarket]:
         """List the recorded markets; texts are cleaned, and still untrusted."""
-        return list(self._knowing.now().markets)
+        return list(self._cache.current().markets)
 
     @property
     def gaps(self) -> pl.DataFrame:
         """Give the intervals that cannot be trusted, each once with the last that is known of its end."""
-        return self._knowing.now().gaps.frame
+        return self._cache.current().gaps.frame
 
     @property
     def gap_index(self) -> GapIndex:
         """Give what says which gaps concern a token at a time."""
-        return self._knowing.now().gaps
+        return self._cache.current().gaps
 
     @property
     def first_time(self) -> datetime | None:
         """Give the receive time of the first record."""
-        first = self._knowing.now().contents.first_recv()
+        first = self._cache.current().contents.first_recv()
         return None if first is None else moment(first)
 
     @property
     def last_time(self) -> datetime | None:
         """Give the receive time of the last record."""
-        last = self._knowing.now().contents.last_recv()
+        last = self._cache.current().contents.last_recv()
         return None if last is None else moment(last)
 
     def info(self) -> RecordingSummary:
@@ -117,7 +117,7 @@ class Recording:
         Raises:
             UnknownMarketError: no such token was recorded, or several are meant.
         """
-        return self._knowing.now().names.token(named, outcome)
+        return self._cache.current().names.token(named, outcome)
 
     # --- books ---
 
@@ -133,8 +133,8 @@ class Recording:
             UnknownMarketError: no such token was recorded, or several are meant.
             ValueError: the text is no time.
         """
-        known = self._knowing.now()
-        return known.book_at(known.names.token(token, outcome), nanoseconds(t))
+        index = self._cache.current()
+        return index.book_at(index.names.token(token, outcome), nanoseconds(t))
 
     def depth(
         self,
@@ -166,8 +166,8 @@ class Recording:
         """
         if levels < 1:
             raise ValueError(f"levels must be 1 or more; got {levels}")
-        known = self._knowing.now()
-        return depth(known, known.names.token(token, outcome), _grid(known, every, start, end), levels)
+        index = self._cache.current()
+        return depth(index, index.names.token(token, outcome), _grid(index, every, start, end), levels)
 
     def prices(
         self,
@@ -187,11 +187,11 @@ class Recording:
             UnknownMarketError: no such token was recorded, or several are meant.
             ValueError: the interval is none, or there are too many.
         """
-        known = self._knowing.now()
-        token_id = None if token is None else known.names.token(token, outcome)
+        index = self._cache.current()
+        token_id = None if token is None else index.names.token(token, outcome)
         if every is not None:
-            return sampled(known, token_id, _grid(known, every, start, end))
-        return prices(known, token_id, _optional(start), _optional(end))
+            return sampled_prices(index, token_id, _grid(index, every, start, end))
+        return prices(index, token_id, _nanoseconds_or_none(start), _nanoseconds_or_none(end))
 
     def bars(
         self,
@@ -212,19 +212,19 @@ class Recording:
             UnknownMarketError: no such token was recorded, or several are meant.
             ValueError: the interval is none, or there are too many.
         """
-        known = self._knowing.now()
-        token_id = None if token is None else known.names.token(token, outcome)
-        return bars(known, token_id, _grid(known, every, start, end))
+        index = self._cache.current()
+        token_id = None if token is None else index.names.token(token, outcome)
+        return bars(index, token_id, _grid(index, every, start, end))
 
     # --- how good it is ---
 
     def quality(self) -> Quality:
         """Tell what can be trusted and what is missing, was proved, or came late; its repr is a page."""
-        return quality(self._knowing.now())
+        return quality(self._cache.current())
 
     def verify(self) -> Verification:
         """Check every file against its checksum, and every table against what today's code makes of the raw records."""
-        return verify(self._knowing.now())
+        return verify(self._cache.current())
 
     @overload
     def rebuild(self, into: None = None) -> dict[str, pl.DataFrame]: ...
@@ -243,8 +243,8 @@ class Recording:
             StoreError: raw records are damaged or missing (a new recording only), or the folder holds something.
         """
         if into is None:
-            return rebuilt(self.folder)
-        rebuilt_into(self._knowing.now().contents, Path(into))
+            return rebuild_tables(self.folder)
+        rebuild_into(self._cache.current().contents, Path(into))
         return Recording(Path(into))
 
     # --- again ---
@@ -276,7 +276,7 @@ class Recording:
         Raises:
             StoreError: a table cannot be read.
         """
-        return digest(self._knowing.now().contents)
+        return digest(self._cache.current().contents)
 
     # --- what it looks like ---
 
@@ -309,16 +309,16 @@ class Recording:
         return f"<p>{escape(repr(self))}</p><table>{markets}</table><table>{tables}</table>"
 
     def _heights(self) -> dict[str, int]:
-        contents = self._knowing.now().contents
+        contents = self._cache.current().contents
         return {
             table: sum(file.rows for file in contents.files(table)) + sum(rows.height for rows in contents.rows(table))
             for table in self.tables
         }
 
 
-def _optional(time: Time | None) -> int | None:
+def _nanoseconds_or_none(time: Time | None) -> int | None:
     return None if time is None else nanoseconds(time)
 
 
-def _grid(known: RecordingIndex, every: Interval, start: Time | None, end: Time | None) -> Grid:
-    return Grid(known, interval(every), _optional(start), _optional(end))
+def _grid(index: RecordingIndex, every: Interval, start: Time | None, end: Time | None) -> Grid:
+    return Grid(index, interval(every), _nanoseconds_or_none(start), _nanoseconds_or_none(end))

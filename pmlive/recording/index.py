@@ -12,40 +12,40 @@ from pmlive.errors import UnknownMarketError
 from pmlive.gaps import GapIndex
 from pmlive.markets import clean
 from pmlive.markets.directory import Directory
-from pmlive.recording.book_at import Made, RecordedBook, made, recorded, stale_why
+from pmlive.recording.book_at import RecordedBook, TrustedBook, book_from_rows, recorded_book, stale_reason
 from pmlive.recording.contents import Contents, ContentsCache, collect
 from pmlive.recording.summary import RecordedMarket, markets_of
-from pmlive.recording.trust import Notes, Timeline, Window, keyframe_times, timelines
+from pmlive.recording.trust import Timeline, UnsubscriptionCache, Window, keyframe_times, timelines
 from pmlive.store import SealedFile
 from pmlive.tables import SCHEMAS
 from pmlive.times import moment
 
-__all__ = ["IndexCache", "Names", "RecordingIndex"]
+__all__ = ["IndexCache", "RecordingIndex", "TokenNames"]
 
 _WHOLE = Window(None, None)
 # What books at a time are made from, and what tells that they cannot be.
 _BOOKS = ("book_deltas", "book_snapshots", "keyframes", "gaps")
 # How many tokens' parts between keyframes are remembered.
-_WINDOWS = 10_000
+_MOST_WINDOWS = 10_000
 # Tokens that an error message names, and letters of a question in a label.
-_NAMED = 6
+_MOST_NAMED = 6
 _LABEL_LENGTH = 60
 
 
 class RecordingIndex:
     """A recording at one moment: its tokens and their names, its gaps, and when books could be trusted."""
 
-    def __init__(self, contents: Contents, notes: Notes, times: dict[str, list[int]]) -> None:
+    def __init__(self, contents: Contents, unsubscribed: UnsubscriptionCache, times: dict[str, list[int]]) -> None:
         self.contents = contents
-        self._notes = notes
-        self._known_times = times
+        self._unsubscribed = unsubscribed
+        self._times_by_file = times
         self._windows: dict[tuple[str, Window], Timeline | None] = {}
         self.markets = markets_of(contents.folder, contents.manifest)
-        self.names = Names(self.markets, lambda: self.tokens)
+        self.names = TokenNames(self.markets, lambda: self.tokens)
 
     def without(self, paths: Collection[str]) -> "RecordingIndex":
         """Leave out sealed files that cannot be read."""
-        return RecordingIndex(self.contents.without(paths), self._notes, {}) if paths else self
+        return RecordingIndex(self.contents.without(paths), self._unsubscribed, {}) if paths else self
 
     @cached_property
     def gaps(self) -> GapIndex:
@@ -53,38 +53,42 @@ class RecordingIndex:
         return GapIndex(_gaps(self.contents))
 
     @cached_property
-    def times(self) -> list[int]:
+    def keyframe_times(self) -> list[int]:
         """When keyframes were written."""
-        return keyframe_times(self.contents, self._known_times)
+        return keyframe_times(self.contents, self._times_by_file)
 
     @cached_property
     def timelines(self) -> dict[str, Timeline]:
         """When each book could be trusted, over the whole recording."""
-        return timelines(self.contents, self.gaps, self._notes, self.times, within=_WHOLE)
+        return timelines(self.contents, self.gaps, self._unsubscribed, self.keyframe_times, within=_WHOLE)
 
     def window(self, time: int) -> Window:
         """Give the keyframes around a time."""
-        after = bisect_right(self.times, time)
-        since = self.times[after - 1] if after else None
-        return Window(since, self.times[after] if after < len(self.times) else None)
+        after = bisect_right(self.keyframe_times, time)
+        since = self.keyframe_times[after - 1] if after else None
+        return Window(since, self.keyframe_times[after] if after < len(self.keyframe_times) else None)
 
     def timeline(self, token_id: str, window: Window) -> Timeline | None:
         """Give what is known of a token between two keyframes, None where it has no book there at all."""
         key = (token_id, window)
-        if len(self._windows) >= _WINDOWS:
+        if len(self._windows) >= _MOST_WINDOWS:
             self._windows.clear()
         if key not in self._windows:
-            found = timelines(self.contents, self.gaps, self._notes, self.times, within=window, token_id=token_id)
+            found = timelines(
+                self.contents, self.gaps, self._unsubscribed, self.keyframe_times, within=window, token_id=token_id
+            )
             self._windows[key] = found.get(token_id)
         return self._windows[key]
 
     def book_at(self, token_id: str, time: int) -> RecordedBook:
         """Make the book of a token at a time."""
-        found = self._made(token_id, time)
+        found = self._trusted_book(token_id, time)
         last = self._last_known(token_id, time) if isinstance(found, str) else None
-        return self._book(token_id, time, found, last)
+        return self._recorded_book(token_id, time, found, last)
 
-    def _book(self, token_id: str, time: int, found: Made | str, last: RecordedBook | None) -> RecordedBook:
+    def _recorded_book(
+        self, token_id: str, time: int, found: TrustedBook | str, last: RecordedBook | None
+    ) -> RecordedBook:
         market = self.names.market_of.get(token_id)
         about = RecordedBook(
             token_id=token_id,
@@ -94,15 +98,15 @@ class RecordingIndex:
             quality="stale",
             why="",
         )
-        return recorded(found, about, last)
+        return recorded_book(found, about, last)
 
-    def _made(self, token_id: str, time: int) -> Made | str:
+    def _trusted_book(self, token_id: str, time: int) -> TrustedBook | str:
         window = self.window(time)
         timeline = self.timeline(token_id, window)
         if timeline is None:
             gap = next((one for one in self.gaps.of(token_id, conns=()) if one.covers(time)), None)
-            return stale_why(None, time) if gap is None else f"not to be trusted {gap}"
-        return made(self.contents, timeline, window.since, time)
+            return stale_reason(None, time) if gap is None else f"not to be trusted {gap}"
+        return book_from_rows(self.contents, timeline, window.since, time)
 
     def _last_known(self, token_id: str, time: int) -> RecordedBook | None:
         """Look back, one stretch between keyframes after the other, for a time at which there was a book."""
@@ -112,7 +116,7 @@ class RecordingIndex:
             spans = [] if timeline is None else [span for span in timeline.spans() if span.start <= time]
             if spans:
                 then = min(time, spans[-1].end - 1)
-                return self._book(token_id, then, self._made(token_id, then), None)
+                return self._recorded_book(token_id, then, self._trusted_book(token_id, then), None)
             if window.since is None:
                 return None
             time = window.since - 1
@@ -120,9 +124,9 @@ class RecordingIndex:
     @cached_property
     def tokens(self) -> list[str]:
         """Every token that has rows, whether a market of the manifest names it or not."""
-        lone = pl.col("token_id").unique()
+        token_ids = pl.col("token_id").unique()
         frames = [
-            collect(self.contents, table, self.contents.scan(table).select(lone))
+            collect(self.contents, table, self.contents.scan(table).select(token_ids))
             for table in ("keyframes", "book_snapshots", "gaps")
         ]
         return cast("list[str]", pl.concat(frames)["token_id"].drop_nulls().unique().sort().to_list())
@@ -132,24 +136,24 @@ class IndexCache:
     """Keeps what is known of a folder until it has grown."""
 
     def __init__(self, folder: Path) -> None:
-        self._shelf = ContentsCache(folder)
-        self._notes = Notes()
+        self._contents = ContentsCache(folder)
+        self._unsubscribed = UnsubscriptionCache()
         self._times: dict[str, list[int]] = {}
-        self._known: RecordingIndex | None = None
+        self._index: RecordingIndex | None = None
 
-    def now(self) -> RecordingIndex:
+    def current(self) -> RecordingIndex:
         """Give what is known now.
 
         Raises:
             StoreError: the folder is no recording.
         """
-        contents = self._shelf.contents()
-        if self._known is None or self._known.contents is not contents:
-            self._known = RecordingIndex(contents, self._notes, self._times)
-        return self._known
+        contents = self._contents.current()
+        if self._index is None or self._index.contents is not contents:
+            self._index = RecordingIndex(contents, self._unsubscribed, self._times)
+        return self._index
 
 
-class Names:
+class TokenNames:
     """The tokens of a recording; ``others`` lists those that no market of the manifest has."""
 
     def __init__(self, markets: Sequence[RecordedMarket], others: Callable[[], Iterable[str]]) -> None:
@@ -186,7 +190,7 @@ class Names:
         known = [f"{label} = {token_id}" for token_id, label in self.labels.items()] or list(self._others())
         problem = f"{len(meant)} recorded tokens are" if meant else "no recorded token is"
         wanted = repr(named[:100]) if outcome is None else f"{named[:100]!r}, {outcome[:60]!r}"
-        listed = "; ".join(known[:_NAMED]) or "none yet"
+        listed = "; ".join(known[:_MOST_NAMED]) or "none yet"
         raise UnknownMarketError(f"{problem} meant by {wanted}; name one by its id, such as {listed}")
 
 
@@ -208,17 +212,17 @@ def _gaps(contents: Contents) -> pl.DataFrame:
         for hole in contents.manifest.holes
     ]
     # Most holes are rows, too.
-    lost = [_lost(contents, file) for file in contents.lost(_BOOKS)]
-    gone = [
+    lost = [_lost_file_gap(contents, file) for file in contents.lost_files(_BOOKS)]
+    unlisted = [
         (part.seq, None, part.ended, 0, None, part.started, part.ended, "disk", part.detail)
         for part in contents.missing
     ]
-    whole = pl.concat([pl.DataFrame([*holes, *lost, *gone], schema=SCHEMAS["gaps"], orient="row"), rows])
+    whole = pl.concat([pl.DataFrame([*holes, *lost, *unlisted], schema=SCHEMAS["gaps"], orient="row"), rows])
     cleaned = {text: clean(text, 500) for text in whole["detail"].drop_nulls().unique()}
     return whole.with_columns(pl.col("detail").replace(cleaned)) if cleaned else whole
 
 
-def _lost(contents: Contents, file: SealedFile) -> tuple[object, ...]:
+def _lost_file_gap(contents: Contents, file: SealedFile) -> tuple[object, ...]:
     """Return the row of ``gaps`` for a file without which nobody knows what the books of its time were."""
     started, ended = contents.manifest.unknown_since(file), file.last_time + 1
     return (file.last_seq, None, ended, 0, None, started, ended, "disk", f"{file.path} is lost")

@@ -13,7 +13,7 @@ from pmlive.gaps import ENDLESS, GapIndex, GapInterval
 from pmlive.integrity import Counts
 from pmlive.recording.contents import Contents, collect
 from pmlive.recording.index import RecordingIndex
-from pmlive.recording.trust import distrust, followed, intervals
+from pmlive.recording.trust import distrusted_minutes, followed, trust_intervals
 from pmlive.store import FileProblem, verify_files
 from pmlive.times import moment, utc
 
@@ -33,12 +33,12 @@ __all__ = [
 ]
 
 # What breaks a connection, or everything: all that it touches is one fault.
-_BROAD = ("disconnect", "silence", "restart", "disk", "overflow")
+_BROAD_CAUSES = ("disconnect", "silence", "restart", "disk", "overflow")
 # What makes books wrong: a frame that could not be read, and what is found out of it.
-_WRONG = ("malformed", "mismatch")
-_SAME = 1e-9
+_CONTENT_CAUSES = ("malformed", "mismatch")
+_TOLERANCE = 1e-9
 _COUNTED = ("book_deltas", "book_snapshots", "trades")
-_MOST = 20
+_MOST_LISTED = 20
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     token_ids: list[str]
 
 
-class _Group:
+class _FaultGroup:
     """Gaps that are one fault, while they are gathered."""
 
     def __init__(self, first: GapInterval) -> None:
@@ -79,16 +79,16 @@ class _Group:
             # What could not be read is why the books were wrong then.
             self.cause = gap
 
-    def takes(self, gap: GapInterval) -> bool:
+    def includes(self, gap: GapInterval) -> bool:
         """Tell whether a gap, which begins no earlier, is of this fault."""
         if gap.started > self.until:
             return False
-        if self.first.cause in _BROAD:
+        if self.first.cause in _BROAD_CAUSES:
             # Each try to dial again begins where the one before it failed.
-            again = gap.token_id is None and gap.cause in _BROAD and gap.started in self._dialled
+            again = gap.token_id is None and gap.cause in _BROAD_CAUSES and gap.started in self._dialled
             return again or gap.conn in self.conns
         alike = (gap.cause, self.first.cause)
-        return gap.conn in self.conns and (alike[0] == alike[1] or all(cause in _WRONG for cause in alike))
+        return gap.conn in self.conns and (alike[0] == alike[1] or all(cause in _CONTENT_CAUSES for cause in alike))
 
     def fault(self) -> Fault:
         return Fault(
@@ -102,17 +102,17 @@ class _Group:
 
 def faults(gaps: Iterable[GapInterval]) -> list[Fault]:
     """Gather the gaps that tell of the same fault, in order of their beginning."""
-    groups: list[_Group] = []
-    lasting: list[_Group] = []
+    groups: list[_FaultGroup] = []
+    lasting: list[_FaultGroup] = []
     for gap in sorted(gaps, key=lambda one: (one.started, one.token_id is not None)):
         lasting = [group for group in lasting if group.until >= gap.started]
-        mine = next((group for group in lasting if group.takes(gap)), None)
-        if mine is None:
-            mine = _Group(gap)
-            groups.append(mine)
-            lasting.append(mine)
+        matching = next((group for group in lasting if group.includes(gap)), None)
+        if matching is None:
+            matching = _FaultGroup(gap)
+            groups.append(matching)
+            lasting.append(matching)
         else:
-            mine.add(gap)
+            matching.add(gap)
     return [group.fault() for group in groups]
 
 
@@ -132,31 +132,31 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True):
         return self.mirrored / self.moments if self.moments else None
 
 
-def mirror(known: RecordingIndex) -> Mirror:
+def mirror(index: RecordingIndex) -> Mirror:
     """Compare the tops of each market's two books whenever one changed while both could be trusted."""
-    pairs = [market.token_ids for market in known.markets if len(market.token_ids) == len(("Yes", "No"))]
-    tops = known.contents.scan("prices").select("token_id", "ts_recv", "seq", "best_bid", "best_ask")
+    pairs = [market.token_ids for market in index.markets if len(market.token_ids) == len(("Yes", "No"))]
+    tops = index.contents.scan("prices").select("token_id", "ts_recv", "seq", "best_bid", "best_ask")
     rows = collect(
-        known.contents, "prices", tops.filter(pl.col("token_id").is_in([each for pair in pairs for each in pair]))
+        index.contents, "prices", tops.filter(pl.col("token_id").is_in([each for pair in pairs for each in pair]))
     )
     by_token = {str(token_id): part for (token_id,), part in rows.group_by("token_id", maintain_order=True)}
     moments = mirrored = 0
     worst = 0.0
     for one, other in pairs:
         if one in by_token and other in by_token:
-            deviation = _deviation(known, (one, other), (by_token[one], by_token[other]))
+            deviation = _deviation(index, (one, other), (by_token[one], by_token[other]))
             moments += deviation.len()
-            mirrored += int((deviation < _SAME).sum())
-            worst = max(worst, _most(deviation))
+            mirrored += int((deviation < _TOLERANCE).sum())
+            worst = max(worst, _largest(deviation))
     return Mirror(moments=moments, mirrored=mirrored, worst=round(worst, 9))
 
 
-def _most(deviation: pl.Series) -> float:
+def _largest(deviation: pl.Series) -> float:
     most = deviation.max()
     return most if isinstance(most, float) else 0.0
 
 
-def _deviation(known: RecordingIndex, pair: tuple[str, str], tops: tuple[pl.DataFrame, pl.DataFrame]) -> pl.Series:
+def _deviation(index: RecordingIndex, pair: tuple[str, str], tops: tuple[pl.DataFrame, pl.DataFrame]) -> pl.Series:
     """Give how far bid and ask are from mirroring each other, at each moment that has a change of either."""
     # A message changes both books; only what it leaves counts.
     sides = [top.group_by("ts_recv", maintain_order=True).last().sort("ts_recv") for top in tops]
@@ -166,14 +166,14 @@ def _deviation(known: RecordingIndex, pair: tuple[str, str], tops: tuple[pl.Data
         renamed = side.select("ts_recv", pl.col("best_bid", "best_ask").name.suffix(suffix))
         joined = joined.join_asof(renamed, on="ts_recv")
     for token_id in pair:
-        joined = _while_trusted(known, token_id, joined)
+        joined = _while_trusted(index, token_id, joined)
     bid = (pl.col("best_ask_other") - (1 - pl.col("best_bid"))).abs()
     ask = (pl.col("best_bid_other") - (1 - pl.col("best_ask"))).abs()
     return joined.select(deviation=pl.max_horizontal(bid, ask))["deviation"].drop_nulls()
 
 
-def _while_trusted(known: RecordingIndex, token_id: str, moments: pl.DataFrame) -> pl.DataFrame:
-    timeline = known.timelines.get(token_id)
+def _while_trusted(index: RecordingIndex, token_id: str, moments: pl.DataFrame) -> pl.DataFrame:
+    timeline = index.timelines.get(token_id)
     spans = [] if timeline is None else timeline.spans()
     frame = pl.DataFrame(
         {"start": [span.start for span in spans], "end": [span.end for span in spans]},
@@ -295,10 +295,10 @@ def not_understood(gaps: GapIndex) -> list[str]:
     for gap in gaps.all:
         if gap.cause == "malformed":
             kinds.setdefault(gap.detail, []).append(gap)
-    return [_said(detail, of_it) for detail, of_it in kinds.items()]
+    return [_malformed_line(detail, of_it) for detail, of_it in kinds.items()]
 
 
-def _said(detail: str, gaps: Sequence[GapInterval]) -> str:
+def _malformed_line(detail: str, gaps: Sequence[GapInterval]) -> str:
     times = sorted({gap.started for gap in gaps})
     tokens = {gap.token_id for gap in gaps if gap.token_id is not None}
     when = utc(times[0]) if len(times) == 1 else f"{len(times)} times from {utc(times[0])} to {utc(times[-1])}"
@@ -315,49 +315,49 @@ def _iso(time: int | None) -> str | None:
     return None if time is None else moment(time).isoformat()
 
 
-def quality(known: RecordingIndex) -> Quality:
+def quality(index: RecordingIndex) -> Quality:
     """Find out how good a recording is, as far as its files can be read."""
-    damaged = verify_files(known.contents.folder)
-    known = known.without({one.path for one in damaged})
-    contents = known.contents
-    tokens = list(_tokens(known))
+    damaged = verify_files(index.contents.folder)
+    index = index.without({one.path for one in damaged})
+    contents = index.contents
+    tokens = list(_tokens(index))
     long = sum(token.followed for token in tokens)
-    skipped, rates = _skipped(known), _rates(contents)
+    skipped, rates = _skipped(index), _rates(contents)
     return Quality(
         path=str(contents.folder),
         first_time=contents.first_recv(),
         last_time=contents.last_recv(),
         coverage=sum(token.trusted for token in tokens) / long if long else None,
         tokens=tokens,
-        faults=faults(known.gaps.all),
+        faults=faults(index.gaps.all),
         checks=Counts.total(token.checks for token in tokens),
         latency=_latency(contents),
         rates=rates,
         skipped=skipped[0],
         skipped_in_gaps=skipped[1],
-        mirror=mirror(known),
-        intervals=intervals(known.timelines),
-        distrust=distrust(known.timelines, rates["minute"].dt.epoch("ns").to_list()),
+        mirror=mirror(index),
+        intervals=trust_intervals(index.timelines),
+        distrust=distrusted_minutes(index.timelines, rates["minute"].dt.epoch("ns").to_list()),
         damaged=damaged,
         unsealed=len(contents.records()),
     )
 
 
-def _tokens(known: RecordingIndex) -> Iterator[TokenQuality]:
+def _tokens(index: RecordingIndex) -> Iterator[TokenQuality]:
     names = Counts.names()
-    sums = known.contents.scan("checks").group_by("token_id").agg(pl.col(*names).cast(pl.Int64).sum())
+    sums = index.contents.scan("checks").group_by("token_id").agg(pl.col(*names).cast(pl.Int64).sum())
     checks = {
         str(row.pop("token_id")): msgspec.convert(row, type=Counts)
-        for row in collect(known.contents, "checks", sums).iter_rows(named=True)
+        for row in collect(index.contents, "checks", sums).iter_rows(named=True)
     }
-    for token_id in sorted(known.timelines.keys() | checks.keys()):
-        timeline = known.timelines.get(token_id)
+    for token_id in sorted(index.timelines.keys() | checks.keys()):
+        timeline = index.timelines.get(token_id)
         wanted = [] if timeline is None else followed(timeline)
         long = sum(span.end - span.start for span in wanted)
         trusted = 0 if timeline is None else sum(span.end - span.start for span in timeline.spans())
         yield TokenQuality(
             token_id=token_id,
-            label=known.names.label(token_id),
+            label=index.names.label(token_id),
             coverage=trusted / long if long else 0.0,
             followed=long / 1e9,
             trusted=trusted / 1e9,
@@ -389,13 +389,13 @@ def _rates(contents: Contents) -> pl.DataFrame:
     return wide.with_columns(pl.col(_COUNTED).fill_null(0)).sort("minute")
 
 
-def _skipped(known: RecordingIndex) -> tuple[int, int]:
+def _skipped(index: RecordingIndex) -> tuple[int, int]:
     """Count the changes that were not applied, and those of them that came in gaps."""
-    rows = known.contents.scan("book_deltas").filter(pl.col("check").cast(pl.String) == "skipped")
-    found = collect(known.contents, "book_deltas", rows.select("token_id", pl.col("ts_recv").dt.epoch("ns")))
+    rows = index.contents.scan("book_deltas").filter(pl.col("check").cast(pl.String) == "skipped")
+    found = collect(index.contents, "book_deltas", rows.select("token_id", pl.col("ts_recv").dt.epoch("ns")))
     inside = 0
     for (token_id,), part in found.group_by("token_id"):
-        timeline = known.timelines.get(str(token_id))
+        timeline = index.timelines.get(str(token_id))
         if timeline is not None:
             inside += sum(timeline.gap(recv) is not None for recv in part["ts_recv"])
     return found.height, inside
@@ -444,15 +444,15 @@ def _trusted_lines(page: Quality) -> list[str]:
         return ["no book came"]
     worst = sorted(page.tokens, key=lambda token: token.coverage)
     lines = [f"{page.coverage:.3%} of the time, over {len(page.tokens)} tokens"]
-    lines += [f"{token.coverage:.3%}  {token.label}" for token in worst[:_MOST] if token.coverage < 1]
+    lines += [f"{token.coverage:.3%}  {token.label}" for token in worst[:_MOST_LISTED] if token.coverage < 1]
     return lines
 
 
 def _missed_lines(page: Quality) -> list[str]:
     if not page.faults:
         return ["nothing"]
-    lines = [_fault_line(fault) for fault in page.faults[:_MOST]]
-    return lines + ([f"and {len(page.faults) - _MOST} more"] if len(page.faults) > _MOST else [])
+    lines = [_fault_line(fault) for fault in page.faults[:_MOST_LISTED]]
+    return lines + ([f"and {len(page.faults) - _MOST_LISTED} more"] if len(page.faults) > _MOST_LISTED else [])
 
 
 def _fault_line(fault: Fault) -> str:

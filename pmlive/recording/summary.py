@@ -17,8 +17,8 @@ from pmlive.integrity import Counts
 from pmlive.markets import FeeSchedule, Market, clean
 from pmlive.settings import data_dir
 from pmlive.store import Manifest, RecordingInfo, SealedFile, read_manifest, scan
-from pmlive.store import recordings as listed
-from pmlive.store.reader import missing
+from pmlive.store import recordings as list_recordings
+from pmlive.store.reader import find_missing
 from pmlive.tables import STORED
 from pmlive.times import moment
 
@@ -148,7 +148,7 @@ class RecordingSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 def recordings(root: str | Path | None = None) -> list[RecordingInfo]:
     """List the recordings in a folder, by default the one that recordings go to when they are given no other."""
-    return listed(data_dir() if root is None else Path(root))
+    return list_recordings(data_dir() if root is None else Path(root))
 
 
 def sample(name: str = "") -> Path:
@@ -193,7 +193,7 @@ def info(folder: str | Path, *, first_seq: int = 0) -> RecordingSummary:
         tables=list(_tables(files)),
         gaps=_gaps(path, manifest, first_seq),
         checks=_checks(path, first_seq),
-        unsealed=sum(one.unsealed for one in listed(path) if one.path == str(path)),
+        unsealed=sum(one.unsealed for one in list_recordings(path) if one.path == str(path)),
     )
 
 
@@ -245,16 +245,18 @@ def _gaps(path: Path, manifest: Manifest, first_seq: int) -> list[RecordedGap]:
     rows = _read(path, "gaps", scan(path, "gaps").filter(pl.col("seq") >= first_seq))
     holes = [(hole.started, hole.ended, hole.cause, hole.detail) for hole in manifest.holes if first_seq == 0]
     holes += [
-        (part.started, part.ended, "disk", part.detail) for part in missing(path, manifest) if part.seq >= first_seq
+        (part.started, part.ended, "disk", part.detail)
+        for part in find_missing(path, manifest)
+        if part.seq >= first_seq
     ]
     schema = {"started": pl.Int64, "ended": pl.Int64, "cause": rows.schema["cause"], "detail": pl.String}
     frame = pl.DataFrame(holes, schema=schema, orient="row").with_columns(
         pl.col("started", "ended").cast(pl.Datetime("ns", "UTC")), conn=pl.lit(0, dtype=pl.UInt32)
     )
-    return [_recorded(gap) for gap in GapIndex(pl.concat([rows, frame], how="diagonal")).all]
+    return [_recorded_gap(gap) for gap in GapIndex(pl.concat([rows, frame], how="diagonal")).all]
 
 
-def _recorded(gap: GapInterval) -> RecordedGap:
+def _recorded_gap(gap: GapInterval) -> RecordedGap:
     return RecordedGap(
         started=moment(gap.started),
         ended=None if gap.ended is None else moment(gap.ended),

@@ -13,48 +13,50 @@ import polars as pl
 
 from pmlive.errors import ProtocolError, StoreError
 from pmlive.gaps import ENDLESS, GapIndex, GapInterval
-from pmlive.recording.contents import Contents, at, collect
+from pmlive.recording.contents import Contents, collect, time_literal
 from pmlive.records import Closed, Kind, read_note
 from pmlive.store import Record
 from pmlive.store.reader import read_raw
 
 __all__ = [
-    "Event",
-    "LetGo",
-    "Notes",
-    "ProofHistory",
+    "HashHistory",
     "Span",
     "Timeline",
+    "TrustEvent",
+    "Unsubscription",
+    "UnsubscriptionCache",
     "Window",
-    "distrust",
+    "distrusted_minutes",
     "followed",
-    "intervals",
+    "hash_history",
     "keyframe_times",
-    "let_go",
-    "proof_history",
     "timelines",
+    "trust_intervals",
+    "unsubscriptions",
 ]
 
-_BASES = ("keyframe", "lone", "book")
-_MINUTE = 60_000_000_000
-_DAY = 1440 * _MINUTE
-_WEEK = 7 * _DAY
+_BASES = ("keyframe", "token keyframe", "book")
+_MINUTE_NS = 60_000_000_000
+_DAY_NS = 1440 * _MINUTE_NS
+_WEEK_NS = 7 * _DAY_NS
 _TIME = pl.Datetime("ns", "UTC")
 
-# ``keyframe``, ``lone`` (a keyframe of one token) and ``book`` are rows that a book can be made from; after the others
-# there is none.
-EventKind: TypeAlias = Literal["keyframe", "lone", "book", "untrusted", "absent", "restart", "let go"]
+# A book can be rebuilt from the first three, which are rows; a ``token keyframe`` was written for one token alone.
+# After the others there is no book.
+TrustEventKind: TypeAlias = Literal[
+    "keyframe", "token keyframe", "book", "untrusted", "absent", "restart", "unsubscribed"
+]
 # A state is checked within this time after its change.
-_JUDGED_WITHIN = 200_000_000
+_CHECKED_WITHIN_NS = 200_000_000
 
 
-class Event(msgspec.Struct, frozen=True, gc=False):
+class TrustEvent(msgspec.Struct, frozen=True, gc=False):
     """A moment at which a token's book begins to be trusted, or ceases to be."""
 
     recv: int
     seq: int
     conn: int
-    kind: EventKind
+    kind: TrustEventKind
 
     @property
     def begins(self) -> bool:
@@ -62,7 +64,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         return self.kind in _BASES
 
 
-class LetGo(msgspec.Struct, frozen=True, gc=False):
+class Unsubscription(msgspec.Struct, frozen=True, gc=False):
     """Tokens that are no longer followed; without ``tokens`` all of a connection."""
 
     recv: int
@@ -75,20 +77,20 @@ class LetGo(msgspec.Struct, frozen=True, gc=False):
         return self.conn == conn if self.tokens is None else token_id in self.tokens
 
 
-class Notes:
+class UnsubscriptionCache:
     """Reads each sealed file of raw records once at most, and only when it is needed."""
 
     def __init__(self) -> None:
-        self._known: dict[str, list[LetGo] | None] = {}
+        self._known: dict[str, list[Unsubscription] | None] = {}
 
-    def between(self, contents: Contents, since: int, until: int) -> list[LetGo] | None:
+    def between(self, contents: Contents, since: int, until: int) -> list[Unsubscription] | None:
         """List what was let go between two times, or None where the raw records are not there any more."""
-        found: list[LetGo] = []
+        found: list[Unsubscription] = []
         files = contents.files("raw", since=since, until=until)
         for file in files:
             if file.path not in self._known:
                 try:
-                    self._known[file.path] = list(let_go(read_raw(contents.folder, file)))
+                    self._known[file.path] = list(unsubscriptions(read_raw(contents.folder, file)))
                 except StoreError:
                     self._known[file.path] = None
             known = self._known[file.path]
@@ -98,7 +100,7 @@ class Notes:
         unsealed = contents.records()
         if not files and not (unsealed and unsealed[-1].recv >= since):
             return None
-        found += let_go(unsealed)
+        found += unsubscriptions(unsealed)
         return [each for each in found if since <= each.recv <= until]
 
 
@@ -120,11 +122,11 @@ class Timeline(msgspec.Struct, frozen=True):
     """One token's events in order, and what follows from them and its gaps."""
 
     token_id: str
-    events: list[Event]
+    events: list[TrustEvent]
     gaps: list[GapInterval]
     end: int
 
-    def last(self, time: int) -> Event | None:
+    def last(self, time: int) -> TrustEvent | None:
         """Give the last event up to a time."""
         before = bisect_right(self.events, time, key=lambda event: event.recv)
         return self.events[before - 1] if before else None
@@ -137,15 +139,15 @@ class Timeline(msgspec.Struct, frozen=True):
 
     def spans(self) -> list[Span]:
         """List the intervals in which the book could be trusted."""
-        return list(_joined(span for held in self._held() for span in self._without_gaps(*held)))
+        return list(_merged(span for held in self._book_events() for span in self._without_gaps(*held)))
 
-    def _held(self) -> Iterator[tuple[Event, int]]:
+    def _book_events(self) -> Iterator[tuple[TrustEvent, int]]:
         for event, following in zip(self.events, [*self.events[1:], None], strict=True):
             end = self.end if following is None else following.recv
             if event.begins and end > event.recv:
                 yield event, end
 
-    def _without_gaps(self, event: Event, end: int) -> Iterator[Span]:
+    def _without_gaps(self, event: TrustEvent, end: int) -> Iterator[Span]:
         start = event.recv
         for gap in self.gaps:
             if gap.until <= start or gap.until == gap.started or not gap.concerns(self.token_id, event.conn):
@@ -159,23 +161,23 @@ class Timeline(msgspec.Struct, frozen=True):
             yield Span(start, end)
 
 
-class ProofHistory(msgspec.Struct, frozen=True):
+class HashHistory(msgspec.Struct, frozen=True):
     """The moments, in order, at which the book of a token was proved (``fits``) or could not be."""
 
     times: npt.NDArray[np.int64]
     fits: npt.NDArray[np.bool_]
 
-    def holds(self, times: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    def fitted_at(self, times: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Tell at which times the state that was checked last had the venue's hash."""
         return np.concatenate([[False], self.fits])[np.searchsorted(self.times, times, side="right")]
 
-    def last(self, time: int) -> int | None:
+    def last_fit(self, time: int) -> int | None:
         """Return when, up to a time, the venue's hash fitted last."""
         proved = self.times[self.fits & (self.times <= time)]
         return int(proved[-1]) if len(proved) else None
 
 
-def let_go(records: Iterable[Record]) -> Iterator[LetGo]:
+def unsubscriptions(records: Iterable[Record]) -> Iterator[Unsubscription]:
     """List what was let go on purpose; notes that cannot be read are gaps, which the tables tell."""
     for record in records:
         if record.kind not in (Kind.UNSUBSCRIBE, Kind.CLOSE):
@@ -183,9 +185,9 @@ def let_go(records: Iterable[Record]) -> Iterator[LetGo]:
         with suppress(ProtocolError):
             match read_note(record):
                 case list() as tokens:
-                    yield LetGo(record.recv, record.seq, record.conn, frozenset(tokens))
+                    yield Unsubscription(record.recv, record.seq, record.conn, frozenset(tokens))
                 case Closed(cause=None):
-                    yield LetGo(record.recv, record.seq, record.conn, None)
+                    yield Unsubscription(record.recv, record.seq, record.conn, None)
                 case _:
                     pass
 
@@ -206,7 +208,7 @@ def keyframe_times(contents: Contents, known: dict[str, list[int]]) -> list[int]
 def timelines(
     contents: Contents,
     gaps: GapIndex,
-    notes: Notes,
+    unsubscribed: UnsubscriptionCache,
     times: Sequence[int],
     *,
     within: Window,
@@ -219,15 +221,19 @@ def timelines(
         for time in times
         if (within.since is None or time >= within.since) and (within.until is None or time <= within.until)
     ]
-    last = contents.ended()
+    last = contents.recv_of_last()
     end = ENDLESS if last is None else last + 1
     if within.until is not None:
         end = min(end, within.until)
     return {
-        each: _timeline(
-            contents, notes, Timeline(each, _complete(its, inside, gaps), gaps.of(each, known=_right(its)), end)
+        each: _with_unsubscriptions(
+            contents,
+            unsubscribed,
+            Timeline(
+                each, _with_absences(token_events, inside, gaps), gaps.of(each, known=_trusted_rows(token_events)), end
+            ),
         )
-        for each, its in events.items()
+        for each, token_events in events.items()
     }
 
 
@@ -237,7 +243,7 @@ def followed(timeline: Timeline) -> list[Span]:
     own = [gap.started for gap in timeline.gaps if gap.token_id is not None]
     start: int | None = min([*own[:1], *(event.recv for event in timeline.events[:1])], default=None)
     for event in timeline.events:
-        gone = event.kind in ("let go", "absent")
+        gone = event.kind in ("unsubscribed", "absent")
         if gone and start is not None:
             found.append(Span(start, max(start, event.recv)))
             start = None
@@ -248,24 +254,24 @@ def followed(timeline: Timeline) -> list[Span]:
     return found
 
 
-def intervals(timelines: Mapping[str, Timeline]) -> pl.DataFrame:
+def trust_intervals(timelines: Mapping[str, Timeline]) -> pl.DataFrame:
     """Cut the time that each token was followed where trust in its book begins or ends."""
-    rows = [(token_id, span.start, span.end, trusted) for token_id, span, trusted in _cut(timelines)]
+    rows = [(token_id, span.start, span.end, trusted) for token_id, span, trusted in _trust_spans(timelines)]
     schema = {"token_id": pl.String, "start": pl.Int64, "end": pl.Int64, "trusted": pl.Boolean}
     frame = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("start", "end").cast(_TIME))
     return frame.sort("token_id", "start")
 
 
-def distrust(timelines: Mapping[str, Timeline], heard: Collection[int] = ()) -> pl.DataFrame:
+def distrusted_minutes(timelines: Mapping[str, Timeline], active: Collection[int] = ()) -> pl.DataFrame:
     """List the minutes, of the time that a token was followed, in which its book could not be trusted throughout.
 
     Of more than a week at once, such as a clock skips that begins in 1970, those but for the first and the last day are
-    listed only where they are among the minutes in which anything was ``heard``, in nanoseconds since 1970.
+    listed only where they are among the minutes in which anything was ``active``, in nanoseconds since 1970.
     """
-    known = sorted(heard)
+    known = sorted(active)
     rows = {
         (token_id, minute)
-        for token_id, span, trusted in _cut(timelines)
+        for token_id, span, trusted in _trust_spans(timelines)
         if not trusted
         for minute in _minutes(span, known)
     }
@@ -273,9 +279,9 @@ def distrust(timelines: Mapping[str, Timeline], heard: Collection[int] = ()) -> 
     return frame.with_columns(pl.col("minute").cast(_TIME))
 
 
-def proof_history(
+def hash_history(
     contents: Contents, timeline: Timeline, changes: pl.DataFrame, *, since: int | None, until: int
-) -> ProofHistory:
+) -> HashHistory:
     """Find out what is known of the hashes of a token's books between two times, both included.
 
     Rows of level changes tell it of single states, keyframes of the time at which they were written, and the counts of
@@ -288,21 +294,25 @@ def proof_history(
         since: nanoseconds since 1970; None for the beginning.
         until: nanoseconds since 1970.
     """
-    keyframes = _keyframes(contents, timeline.token_id, since, until)
+    keyframes = _keyframe_checks(contents, timeline.token_id, since, until)
     minutes = _proved_minutes(contents, timeline.token_id, since, until)
-    gone = [(event.recv, event.seq) for event in timeline.events if event.kind in ("absent", "restart", "let go")]
+    gone = [(event.recv, event.seq) for event in timeline.events if event.kind in ("absent", "restart", "unsubscribed")]
     anew = pl.DataFrame(gone, schema={"time": pl.Int64, "seq": pl.UInt64}, orient="row").with_columns(
         fits=pl.lit(value=False)
     )
     # Within its minute, a keyframe says more than the counts, and they are not of a token that was followed anew.
     marks = np.sort(np.concatenate([keyframes["time"].to_numpy(), anew["time"].to_numpy()]))
-    before = np.searchsorted(marks, minutes["time"].to_numpy() - _MINUTE, side="right")
+    before = np.searchsorted(marks, minutes["time"].to_numpy() - _MINUTE_NS, side="right")
     alone = minutes.filter(pl.Series(before == np.searchsorted(marks, minutes["time"].to_numpy(), side="right")))
-    whole = pl.concat([_states(changes), keyframes, alone, anew]).filter(pl.col("time") <= until).sort("time", "seq")
-    return ProofHistory(whole["time"].to_numpy(), whole["fits"].to_numpy())
+    whole = (
+        pl.concat([_checked_states(changes), keyframes, alone, anew])
+        .filter(pl.col("time") <= until)
+        .sort("time", "seq")
+    )
+    return HashHistory(whole["time"].to_numpy(), whole["fits"].to_numpy())
 
 
-def _joined(spans: Iterable[Span]) -> Iterator[Span]:
+def _merged(spans: Iterable[Span]) -> Iterator[Span]:
     last: Span | None = None
     for span in spans:
         if last is not None and span.start <= last.end:
@@ -319,12 +329,12 @@ def _times(frame: pl.DataFrame) -> list[int]:
     return cast("list[int]", frame.filter(~pl.col("alone"))["ts_recv"].unique().dt.epoch("ns").to_list())
 
 
-def _right(events: Sequence[Event]) -> list[tuple[int, int]]:
+def _trusted_rows(events: Sequence[TrustEvent]) -> list[tuple[int, int]]:
     """List the rows, by number and time, in which the recorder wrote down that it trusted a book."""
     return [(event.seq, event.recv) for event in events if event.kind == "keyframe"]
 
 
-def _events(contents: Contents, gaps: GapIndex, within: Window, token_id: str | None) -> dict[str, list[Event]]:
+def _events(contents: Contents, gaps: GapIndex, within: Window, token_id: str | None) -> dict[str, list[TrustEvent]]:
     columns = ("token_id", pl.col("ts_recv").dt.epoch("ns"), "seq", "conn")
     keyframes = contents.scan("keyframes", since=within.since, until=within.until)
     books = contents.scan("book_snapshots", since=within.since, until=within.until)
@@ -332,7 +342,7 @@ def _events(contents: Contents, gaps: GapIndex, within: Window, token_id: str | 
         keyframes, books = (frame.filter(pl.col("token_id") == token_id) for frame in (keyframes, books))
     trusted = pl.col("state").cast(pl.String).is_in(["verified", "unverifiable"])
     whole = pl.when(trusted).then(pl.lit("keyframe")).otherwise(pl.lit("untrusted"))
-    kind = pl.when(pl.col("alone") & trusted).then(pl.lit("lone")).otherwise(whole).alias("kind")
+    kind = pl.when(pl.col("alone") & trusted).then(pl.lit("token keyframe")).otherwise(whole).alias("kind")
     ends = gaps.frame.lazy().filter(pl.col("token_id").is_not_null()).select("token_id", ts_recv="ended", written="seq")
     opening = books.filter("opening").select(*columns, kind=pl.lit("book"))
     # Of several books of one moment, the one that ended a gap is the last before the gap's own row.
@@ -344,69 +354,73 @@ def _events(contents: Contents, gaps: GapIndex, within: Window, token_id: str | 
         collect(contents, "book_snapshots", opening),
         collect(contents, "book_snapshots", regained.select(*columns, kind=pl.lit("book"))),
     ]
-    events: dict[str, list[Event]] = {}
+    events: dict[str, list[TrustEvent]] = {}
     for token, recv, seq, conn, name in pl.concat(found).sort("ts_recv", "seq").iter_rows():
-        events.setdefault(token, []).append(Event(recv, seq, conn, name))
+        events.setdefault(token, []).append(TrustEvent(recv, seq, conn, name))
     return events
 
 
-def _complete(events: list[Event], times: Sequence[int], gaps: GapIndex) -> list[Event]:
+def _with_absences(events: list[TrustEvent], times: Sequence[int], gaps: GapIndex) -> list[TrustEvent]:
     """Add where the token was missing among the keyframes, and where another run began, knowing nothing of it."""
     there = {event.recv for event in events if event.kind in ("keyframe", "untrusted")}
     first = events[0].recv
-    missing = [Event(time, 0, 0, "absent") for time in times if time not in there and time > first]
-    restarts = [Event(time, 0, 0, "restart") for time in gaps.restarts if time > first]
+    missing = [TrustEvent(time, 0, 0, "absent") for time in times if time not in there and time > first]
+    restarts = [TrustEvent(time, 0, 0, "restart") for time in gaps.restarts if time > first]
     return sorted([*events, *missing, *restarts], key=lambda event: (event.recv, event.seq))
 
 
-def _timeline(contents: Contents, notes: Notes, draft: Timeline) -> Timeline:
+def _with_unsubscriptions(contents: Contents, unsubscribed: UnsubscriptionCache, draft: Timeline) -> Timeline:
     """Add where the token was let go on purpose, which the raw records alone tell."""
-    added: list[Event] = []
+    added: list[TrustEvent] = []
     for event, following in zip(draft.events, [*draft.events[1:], None], strict=True):
         until = draft.end if following is None else following.recv
-        if event.begins and event.recv < until - 1 and not _goes_on(event, following):
-            added += _let_go(contents, notes, draft, event, until)
+        if event.begins and event.recv < until - 1 and not _continues(event, following):
+            added += _unsubscribed_events(contents, unsubscribed, draft, event, until)
     if not added:
         return draft
     events = sorted([*draft.events, *added], key=lambda event: (event.recv, event.seq))
     return Timeline(draft.token_id, events, draft.gaps, draft.end)
 
 
-def _goes_on(event: Event, following: Event | None) -> bool:
+def _continues(event: TrustEvent, following: TrustEvent | None) -> bool:
     """Tell whether the next event shows for sure that the token was followed all the time."""
     return following is not None and following.kind in ("keyframe", "untrusted") and following.conn == event.conn
 
 
-def _let_go(contents: Contents, notes: Notes, draft: Timeline, event: Event, until: int) -> list[Event]:
-    found = notes.between(contents, event.recv, until)
+def _unsubscribed_events(
+    contents: Contents, unsubscribed: UnsubscriptionCache, draft: Timeline, event: TrustEvent, until: int
+) -> list[TrustEvent]:
+    found = unsubscribed.between(contents, event.recv, until)
     if found is not None:
         gone = (one for one in found if one.seq > event.seq and one.concerns(draft.token_id, event.conn))
-        return [Event(one.recv, one.seq, event.conn, "let go") for one in gone][:1]
+        return [TrustEvent(one.recv, one.seq, event.conn, "unsubscribed") for one in gone][:1]
     if any(event.recv <= gap.started <= until <= gap.until for gap in draft.gaps if gap.token_id is not None):
         return []
     # Nobody can tell any more when it was, so trust ends with the last that came.
-    return [Event(_last_row(contents, draft.token_id, event.recv, until) + 1, 0, event.conn, "let go")]
+    return [TrustEvent(_last_row(contents, draft.token_id, event.recv, until) + 1, 0, event.conn, "unsubscribed")]
 
 
 def _last_row(contents: Contents, token_id: str, since: int, until: int) -> int:
     newest = since
     for table in ("book_deltas", "book_snapshots", "trades"):
-        rows = contents.scan(table, since=since).filter(pl.col("token_id") == token_id, pl.col("ts_recv") < at(until))
+        rows = contents.scan(table, since=since).filter(
+            pl.col("token_id") == token_id, pl.col("ts_recv") < time_literal(until)
+        )
         found = collect(contents, table, rows.select(pl.col("ts_recv").max().dt.epoch("ns"))).item()
         newest = max(newest, found or 0)
     return newest
 
 
-def _minutes(span: Span, heard: Sequence[int]) -> Iterable[int]:
-    start = span.start // _MINUTE * _MINUTE
-    if span.end - start <= _WEEK:
-        return range(start, span.end, _MINUTE)
-    first, last = start + _DAY, (span.end - _DAY) // _MINUTE * _MINUTE
-    between = heard[bisect_left(heard, first) : bisect_left(heard, last)]
-    return chain(range(start, first, _MINUTE), between, range(last, span.end, _MINUTE))
+def _minutes(span: Span, active: Sequence[int]) -> Iterable[int]:
+    start = span.start // _MINUTE_NS * _MINUTE_NS
+    if span.end - start <= _WEEK_NS:
+        return range(start, span.end, _MINUTE_NS)
+    first, last = start + _DAY_NS, (span.end - _DAY_NS) // _MINUTE_NS * _MINUTE_NS
+    between = active[bisect_left(active, first) : bisect_left(active, last)]
+    return chain(range(start, first, _MINUTE_NS), between, range(last, span.end, _MINUTE_NS))
 
 
-def _cut(timelines: Mapping[str, Timeline]) -> Iterator[tuple[str, Span, bool]]:
+def _trust_spans(timelines: Mapping[str, Timeline]) -> Iterator[tuple[str, Span, bool]]:
     for token_id, timeline in timelines.items():
         trusted = timeline.spans()
         yield from ((token_id, span, True) for span in trusted)
@@ -424,19 +438,19 @@ def _untrusted(wanted: Span, trusted: Sequence[Span]) -> Iterator[Span]:
         start = max(start, span.end)
 
 
-def _states(changes: pl.DataFrame) -> pl.DataFrame:
+def _checked_states(changes: pl.DataFrame) -> pl.DataFrame:
     """List what came of the last state of each of the venue's milliseconds, which is the one that is checked."""
     recv, check = pl.col("ts_recv").dt.epoch("ns"), pl.col("check").cast(pl.String)
     judged = changes.filter(check != "skipped").sort("seq")
     states = judged.group_by(pl.col("ts_event").rle_id(), maintain_order=True).agg(
         pl.col("seq").last(), begins=recv.first(), ends=recv.last(), fits=check.last() == "verified"
     )
-    unproved = pl.min_horizontal(pl.col("ends") + _JUDGED_WITHIN, pl.col("begins").shift(-1))
+    unproved = pl.min_horizontal(pl.col("ends") + _CHECKED_WITHIN_NS, pl.col("begins").shift(-1))
     time = pl.when("fits").then("ends").otherwise(unproved)
     return states.select(time.alias("time"), "seq", "fits")
 
 
-def _keyframes(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
+def _keyframe_checks(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
     rows = contents.scan("keyframes", since=since, until=until).filter(pl.col("token_id") == token_id)
     moments = rows.select(
         pl.col("ts_recv").dt.epoch("ns").alias("time"), "seq", fits=pl.col("state").cast(pl.String) == "verified"
@@ -446,13 +460,13 @@ def _keyframes(contents: Contents, token_id: str, since: int | None, until: int)
 
 def _proved_minutes(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
     """List the ends of minutes in which hashes fitted, and none did not."""
-    rows = contents.scan("checks", since=since, until=until - _MINUTE).filter(pl.col("token_id") == token_id)
+    rows = contents.scan("checks", since=since, until=until - _MINUTE_NS).filter(pl.col("token_id") == token_id)
     # A minute in which a recording was begun or a token was let go has more than one row.
     counts = rows.group_by("ts_recv").agg(pl.sum("hash_verified", "hash_unverifiable", "hash_mismatch"))
     is_proved = (pl.col("hash_verified") > 0) & (pl.col("hash_unverifiable") == 0) & (pl.col("hash_mismatch") == 0)
     ends = counts.filter(is_proved).select(
         # Whatever else is known of that very moment says more.
-        (pl.col("ts_recv").dt.epoch("ns") + _MINUTE).alias("time"),
+        (pl.col("ts_recv").dt.epoch("ns") + _MINUTE_NS).alias("time"),
         seq=pl.lit(0, pl.UInt64),
         fits=pl.lit(value=True),
     )

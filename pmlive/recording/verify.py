@@ -11,7 +11,7 @@ from pmlive.errors import StoreError
 from pmlive.integrity import Counts
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
-from pmlive.recording.contents import Contents, collect, laid_out
+from pmlive.recording.contents import Contents, collect, conformed
 from pmlive.recording.index import RecordingIndex
 from pmlive.recording.quality import not_understood
 from pmlive.records import Kind, Loss, read_note
@@ -23,7 +23,7 @@ from pmlive.store.reader import log_files, read_raw
 from pmlive.tables import SCHEMAS, STORED
 from pmlive.times import utc
 
-__all__ = ["Finding", "Verification", "rebuilt", "rebuilt_into", "tables_of", "verify"]
+__all__ = ["Finding", "Verification", "rebuild_into", "rebuild_tables", "stored_tables", "verify"]
 
 _RESTORE = "restore the file from a copy, or run: pmlive repair"
 _LIST = f"restore {MANIFEST} and what it lists from a copy; until then that time is a gap"
@@ -31,17 +31,17 @@ _UNLISTED = f"it counts for nothing: restore the {MANIFEST} that lists it, or mo
 _REBUILD = "keep the folder, and make its tables anew with rebuild(into=...)"
 
 
-def rebuilt(folder: Path) -> dict[str, pl.DataFrame]:
+def rebuild_tables(folder: Path) -> dict[str, pl.DataFrame]:
     """Make every table of all records."""
-    return tables_of(rebuild(records(folder)))
+    return stored_tables(rebuild(records(folder)))
 
 
-def tables_of(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+def stored_tables(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Give every stored table, those without rows too, with its columns in order and its rows in order of arrival."""
-    return {table: laid_out(table, frames.get(table, SCHEMAS[table].to_frame())) for table in STORED}
+    return {table: conformed(table, frames.get(table, SCHEMAS[table].to_frame())) for table in STORED}
 
 
-def rebuilt_into(contents: Contents, into: Path) -> None:
+def rebuild_into(contents: Contents, into: Path) -> None:
     """Write a recording anew, one segment after the other.
 
     Raises:
@@ -49,7 +49,7 @@ def rebuilt_into(contents: Contents, into: Path) -> None:
     """
     fresh = RebuiltRecording(into)
     for file in contents.files("raw"):
-        fresh.add(contents.folder, file, tables_of(rebuild(read_raw(contents.folder, file))))
+        fresh.add(contents.folder, file, stored_tables(rebuild(read_raw(contents.folder, file))))
     fresh.copy_log(contents.folder, log_files(contents.folder, contents.manifest))
     fresh.finish(contents.manifest)
 
@@ -112,13 +112,13 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
             yield f"unchecked  {text}"
 
 
-def verify(known: RecordingIndex) -> Verification:
+def verify(index: RecordingIndex) -> Verification:
     """Check everything that can be checked, one segment after the other."""
-    contents = known.contents
+    contents = index.contents
     damaged = [Finding(where=one.path, what=one.problem, advice=_RESTORE) for one in verify_files(contents.folder)]
     bad = {finding.where for finding in damaged}
-    work = _Work(contents, bad)
-    readable = known.without(bad)
+    work = _SegmentChecks(contents, bad)
+    readable = index.without(bad)
     findings = [*damaged, *work.segments(), *_log(contents), *_holes(readable), *_listing(readable.contents)]
     return Verification(
         path=str(contents.folder),
@@ -134,7 +134,7 @@ def verify(known: RecordingIndex) -> Verification:
     )
 
 
-class _Work:
+class _SegmentChecks:
     """Goes through the sealed segments."""
 
     def __init__(self, contents: Contents, bad: set[str]) -> None:
@@ -156,7 +156,7 @@ class _Work:
 
     def _segment(self, file: SealedFile, stop: int | None) -> Iterator[Finding]:
         try:
-            made = tables_of(rebuild(self._counted(file)))
+            made = stored_tables(rebuild(self._counted(file)))
         except (StoreError, msgspec.MsgspecError, LookupError, ValueError) as error:
             yield Finding(where=file.path, what=f"its records cannot be decoded: {clean(str(error))}", advice=_RESTORE)
             return
@@ -207,9 +207,9 @@ def _log(contents: Contents) -> Iterator[Finding]:
             )
 
 
-def _holes(known: RecordingIndex) -> Iterator[Finding]:
-    told = {(gap.started, gap.cause) for gap in known.gaps.all if gap.token_id is None}
-    for hole in known.contents.manifest.holes:
+def _holes(index: RecordingIndex) -> Iterator[Finding]:
+    told = {(gap.started, gap.cause) for gap in index.gaps.all if gap.token_id is None}
+    for hole in index.contents.manifest.holes:
         if (hole.started, hole.cause) not in told:
             yield Finding(where="gaps", what=f"the hole since {utc(hole.started)} is not told", advice=_REBUILD)
 

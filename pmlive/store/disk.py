@@ -43,7 +43,7 @@ else:
 
 __all__ = [
     "LOCK",
-    "Fault",
+    "DiskFault",
     "FolderLock",
     "Forkable",
     "call_after_fork",
@@ -99,9 +99,9 @@ _is_lock_text = re.compile(rb"\d{0,20}\r?\n?").fullmatch
 
 # Called with "create", "write", "sync", "sync folder", "make folder", "rename", "link", "remove" or "cut off"; raises
 # what the disk would, or returns how many bytes a write takes at most.
-Fault: TypeAlias = Callable[[str], int | None]
+DiskFault: TypeAlias = Callable[[str], int | None]
 
-_faults: list[Fault] = []
+_faults: list[DiskFault] = []
 
 
 def sync(descriptor: int) -> None:
@@ -131,18 +131,18 @@ def make_folder(folder: Path, root: Path | None = None) -> list[Path]:
     """
     above = () if root is None else {root, *root.parents}
     missing = [path for path in (folder, *folder.parents) if path not in above and not _is_folder(path, root)]
-    made: list[Path] = []
+    created: list[Path] = []
     try:
         for path in reversed(missing):
             check_fault("make folder")
             _make(path, path.parent if root is None else root)
-            made.append(path)
+            created.append(path)
             sync_folder(path.parent, path.parent if root is None else root)
     except (OSError, StoreError):
-        for path in reversed(made):
+        for path in reversed(created):
             remove_empty(path, path.parent if root is None else root)
         raise
-    return made
+    return created
 
 
 def create(path: Path, root: Path) -> int:
@@ -384,7 +384,7 @@ def check_fault(change: str) -> int | None:
 
 
 @contextmanager
-def inject_faults(fault: Fault) -> Generator[None]:
+def inject_faults(fault: DiskFault) -> Generator[None]:
     """Call ``fault`` before every change of the disk by this process, in any thread."""
     _faults.append(fault)
     try:

@@ -23,28 +23,35 @@ from pmlive.errors import StoreError
 from pmlive.logs import get_logger
 from pmlive.store import disk
 from pmlive.store.log import LOST, Block, read_blocks, segment_files
-from pmlive.store.manifest import MANIFEST, MERGED, OURS, RAW, Manifest, read_manifest, segment_number
-from pmlive.store.reader import is_no_more_than, problem_of, unsealed_segments
+from pmlive.store.manifest import MANIFEST, MERGED, RAW, SEALED_NAME, Manifest, read_manifest, segment_number
+from pmlive.store.reader import has_no_other_rows, problem_of, unsealed_segments
 from pmlive.tables import STORED
 
-__all__ = ["claimed", "kept_segments", "remove_leftovers", "sealed_files", "sweep", "unlisted_files"]
+__all__ = [
+    "locked_folder",
+    "remove_leftovers",
+    "remove_unlisted",
+    "sealed_files",
+    "unlisted_files",
+    "unlisted_segments",
+]
 
 logger = get_logger(__name__)
 
-_TEMPORARY = re.compile(rf"\.{OURS.pattern}\.tmp")
-_SHOWN = 3
+_TEMPORARY = re.compile(rf"\.{SEALED_NAME.pattern}\.tmp")
+_MOST_SHOWN = 3
 
 
-def sweep(folder: Path, manifest: Manifest) -> None:
+def remove_unlisted(folder: Path, manifest: Manifest) -> None:
     """Remove what an interrupted run left: files that the manifest does not name, and segments that are sealed.
 
     What is nowhere else is kept, and logged.
     """
     disk.remove(folder / f".{MANIFEST}.tmp", folder)
     found = sealed_files(folder)
-    leftovers = _Leftovers(folder, manifest)
-    unlisted = leftovers.among(found)
-    kept = [path for path in unlisted if not leftovers.includes(path)]
+    leftovers = _LeftoverCheck(folder, manifest)
+    unlisted = leftovers.unlisted(found)
+    kept = [path for path in unlisted if not leftovers.is_leftover(path)]
     # Frames last: whether tables are left over is known by them.
     for path in sorted(set(unlisted) - set(kept), key=lambda path: (path.is_relative_to(folder / RAW), path)):
         disk.remove(path, folder)
@@ -53,7 +60,7 @@ def sweep(folder: Path, manifest: Manifest) -> None:
         for path in files if number not in left else ():
             disk.remove(path, folder)
     if kept:
-        shown = ", ".join(path.relative_to(folder).as_posix() for path in kept[:_SHOWN])
+        shown = ", ".join(path.relative_to(folder).as_posix() for path in kept[:_MOST_SHOWN])
         message = "recording %r: %d files are not listed in %s and are kept, such as %s; see pmlive verify"
         logger.warning(message, str(folder), len(kept), MANIFEST, shown)
 
@@ -68,16 +75,16 @@ def unlisted_files(folder: Path) -> list[str]:
     while True:
         found = sealed_files(folder)
         manifest = read_manifest(folder)
-        leftovers = _Leftovers(folder, manifest)
-        kept = [path for path in leftovers.among(found) if not leftovers.includes(path)]
+        leftovers = _LeftoverCheck(folder, manifest)
+        kept = [path for path in leftovers.unlisted(found) if not leftovers.is_leftover(path)]
         if read_manifest(folder) == manifest:
             there = (path for path in kept if disk.size(path, folder) is not None)
             return [path.relative_to(folder).as_posix() for path in there]
 
 
-def kept_segments(folder: Path, manifest: Manifest) -> list[int]:
+def unlisted_segments(folder: Path, manifest: Manifest) -> list[int]:
     """List the numbers of the segments that files were made of which are not listed: none is given again."""
-    paths = _Leftovers(folder, manifest).among(sealed_files(folder))
+    paths = _LeftoverCheck(folder, manifest).unlisted(sealed_files(folder))
     return [number for path in paths if (number := segment_number(path.name)) is not None]
 
 
@@ -86,11 +93,11 @@ def sealed_files(folder: Path) -> list[Path]:
     folders = (folder / RAW, *(above / table for table in STORED for above in (folder, folder / MERGED)))
     days = (day for above in folders for day in disk.paths(above, folder) if day.name.startswith("date="))
     found = (path for day in days for path in disk.paths(day, folder))
-    return [path for path in found if OURS.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name)]
+    return [path for path in found if SEALED_NAME.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name)]
 
 
 @contextmanager
-def claimed(folder: Path) -> Generator[None]:
+def locked_folder(folder: Path) -> Generator[None]:
     """Hold the lock of a new folder while this process fills it.
 
     Raises:
@@ -112,7 +119,7 @@ def remove_leftovers(place: Path) -> list[str]:
     return [path.name for path in _candidates(place.resolve()) if _removed(path, place.name)]
 
 
-class _Leftovers:
+class _LeftoverCheck:
     """Tells of files that are not listed whether everything in them is elsewhere."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
@@ -120,11 +127,11 @@ class _Leftovers:
         self._manifest = manifest
         self._names = {one.path for one in (*manifest.files, *manifest.replaced)}
 
-    def among(self, paths: Iterable[Path]) -> list[Path]:
+    def unlisted(self, paths: Iterable[Path]) -> list[Path]:
         """List those of some paths that the manifest does not name."""
         return [path for path in paths if path.relative_to(self._folder).as_posix() not in self._names]
 
-    def includes(self, path: Path) -> bool:
+    def is_leftover(self, path: Path) -> bool:
         """Return whether a file that is not listed is a leftover."""
         if _TEMPORARY.fullmatch(path.name):
             return True
@@ -156,7 +163,7 @@ class _Leftovers:
         if numbers != {"first_seq": int(first), "last_seq": int(last)}:
             return False
         whole = msgspec.structs.replace(within[0], path=name, rows=sum(file.rows for file in within), **numbers)
-        return is_no_more_than(self._folder, whole)
+        return has_no_other_rows(self._folder, whole)
 
     def _is_in_the_log(self, path: Path) -> bool:
         """Return whether a file was made of a segment that is still in the log, and of no more than is there."""
@@ -166,9 +173,9 @@ class _Leftovers:
         frames = self._folder / RAW / path.parent.name / f"{path.name.partition('.')[0]}.log.zst"
         if disk.size(frames, self._folder) is None:
             return False
-        made = _Span.of([disk.read(frames, self._folder)])
-        there = _Span.of([disk.read(one, self._folder) for one in log])
-        return made is not None and there is not None and made.is_within(there)
+        sealed = _BlockSpan.of([disk.read(frames, self._folder)])
+        there = _BlockSpan.of([disk.read(one, self._folder) for one in log])
+        return sealed is not None and there is not None and sealed.is_within(there)
 
     @cached_property
     def _logged(self) -> dict[int, list[Path]]:
@@ -192,7 +199,7 @@ class _Leftovers:
         return any(self._is_there(file.path) and problem_of(self._folder, file) for file in made_of)
 
 
-class _Span(NamedTuple):
+class _BlockSpan(NamedTuple):
     """The first and the last record of some blocks, each by number and receive time, and how many there are.
 
     Numbers of segments and records may be given anew after an older manifest was put back; times tell such apart.
@@ -200,22 +207,22 @@ class _Span(NamedTuple):
 
     first: tuple[int, int]
     last: tuple[int, int]
-    count: int
+    records: int
 
     @classmethod
-    def of(cls, contents: Sequence[bytes]) -> "_Span | None":
+    def of(cls, contents: Sequence[bytes]) -> "_BlockSpan | None":
         """Read files of blocks; None where there is no whole block but those that stand for lost records."""
         items = [item for content in contents for item in read_blocks(content)]
         blocks = [item for item in items if isinstance(item, Block) and item.number != LOST]
         if not blocks:
             return None
         first, last = blocks[0], blocks[-1]
-        count = sum(block.count for block in blocks)
-        return cls((first.first_seq, first.first_recv), (last.last_seq, last.last_recv), count)
+        records = sum(block.count for block in blocks)
+        return cls((first.first_seq, first.first_recv), (last.last_seq, last.last_recv), records)
 
-    def is_within(self, log: "_Span") -> bool:
+    def is_within(self, log: "_BlockSpan") -> bool:
         """Return whether all records are in a log, as far as that can be told without reading them."""
-        return self.first == log.first and self.count <= log.count and self.last[0] <= log.last[0]
+        return self.first == log.first and self.records <= log.records and self.last[0] <= log.last[0]
 
 
 def _table_of(name: str) -> str:
@@ -230,9 +237,9 @@ def _candidates(place: Path) -> Iterator[Path]:
 
 def _removed(path: Path, name: str) -> bool:
     try:
-        if not _is_ours(path, name):
+        if not _is_abandoned(path, name):
             return False
-        with claimed(path):
+        with locked_folder(path):
             shutil.rmtree(path)
     except (OSError, StoreError):
         # It is held, or it is not ours to remove; either way it does no harm where it is.
@@ -240,7 +247,7 @@ def _removed(path: Path, name: str) -> bool:
     return True
 
 
-def _is_ours(path: Path, name: str) -> bool:
+def _is_abandoned(path: Path, name: str) -> bool:
     if path.is_symlink() or not path.is_dir() or (path / disk.LOCK).is_symlink() or not (path / disk.LOCK).is_file():
         return False
     is_owner = not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()

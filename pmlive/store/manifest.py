@@ -33,9 +33,9 @@ from pmlive.times import utc
 __all__ = [
     "MANIFEST",
     "MERGED",
-    "OURS",
     "RAW",
     "SCHEMA",
+    "SEALED_NAME",
     "Interval",
     "Manifest",
     "ManifestFile",
@@ -44,7 +44,7 @@ __all__ = [
     "SealedFile",
     "SealedSegment",
     "contradictions",
-    "is_ours",
+    "is_sealed_path",
     "missing_parts",
     "new_manifest",
     "read_manifest",
@@ -58,14 +58,14 @@ RAW = "raw"
 MERGED = "merged"
 SCHEMA = 1
 # A million files take about 400 MB.
-_LARGEST = 512 << 20
+_LARGEST_BYTES = 512 << 20
 # Only files of this form are ever listed, renamed or removed.
-OURS = re.compile(r"\d{1,20}-[0-9a-f]{8}-(\d{6,20}|\d{1,20}to\d{1,20})(\.parquet|\.log\.zst)", re.ASCII)
+SEALED_NAME = re.compile(r"\d{1,20}-[0-9a-f]{8}-(\d{6,20}|\d{1,20}to\d{1,20})(\.parquet|\.log\.zst)", re.ASCII)
 # A file that one segment of the log became is named by its number.
-_OF_SEGMENT = re.compile(r"-(\d{6,20})\.[a-z.]+", re.ASCII)
-_PATH = re.compile(rf"(?:{MERGED}/)?(?P<table>[a-z_]+)/date=\d{{4}}-\d\d-\d\d/{OURS.pattern}", re.ASCII)
+_SEGMENT_NUMBER = re.compile(r"-(\d{6,20})\.[a-z.]+", re.ASCII)
+_SEALED_PATH = re.compile(rf"(?:{MERGED}/)?(?P<table>[a-z_]+)/date=\d{{4}}-\d\d-\d\d/{SEALED_NAME.pattern}", re.ASCII)
 
-Market: TypeAlias = dict[str, object]
+MarketEntry: TypeAlias = dict[str, object]
 # Both in nanoseconds since 1970.
 Interval: TypeAlias = tuple[int, int]
 
@@ -125,7 +125,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     pmlive: str
     created: str
-    markets: list[Market] = []
+    markets: list[MarketEntry] = []
     files: list[SealedFile] = []
     sealed: int = 0
     next_seq: int = 0
@@ -183,7 +183,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         paths = {file.path for file in given_up}
         return msgspec.structs.replace(self, files=[file for file in self.files if file.path not in paths])
 
-    def with_markets(self, markets: Sequence[Market]) -> "Manifest":
+    def with_markets(self, markets: Sequence[MarketEntry]) -> "Manifest":
         """Return the manifest with these markets, which replace what was known of the same ones."""
         known = {str(market.get("condition_id") or market): market for market in (*self.markets, *markets)}
         return msgspec.structs.replace(self, markets=list(known.values()))
@@ -243,7 +243,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        data = disk.read(path, folder, most=_LARGEST)
+        data = disk.read(path, folder, most=_LARGEST_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(f"{str(folder)!r} is not a recording: it has no {MANIFEST}") from error
     except OSError as error:
@@ -251,9 +251,9 @@ def read_manifest(folder: Path) -> Manifest:
     return _decode(path, data)
 
 
-def is_ours(path: str) -> bool:
+def is_sealed_path(path: str) -> bool:
     """Return whether a path is one that sealing, merging or repairing writes."""
-    return _PATH.fullmatch(path) is not None
+    return _SEALED_PATH.fullmatch(path) is not None
 
 
 def segment_number(path: str) -> int | None:
@@ -261,7 +261,7 @@ def segment_number(path: str) -> int | None:
 
     A file that was repaired has a number that is no segment's.
     """
-    found = _OF_SEGMENT.search(path)
+    found = _SEGMENT_NUMBER.search(path)
     return None if found is None else int(found[1])
 
 
@@ -299,18 +299,18 @@ def missing_parts(manifest: Manifest, accounted: Callable[[], Iterable[Interval]
 
     ``accounted`` is asked for the recorded gaps of everything, only where numbers are left out.
     """
-    known = _known(manifest.segments)
-    skipped = list(_skipped(manifest, known))
+    known = _sorted_segments(manifest.segments)
+    skipped = list(_skipped_numbers(manifest, known))
     if skipped:
         gaps = sorted([*accounted(), *((hole.started, hole.ended or hole.started) for hole in manifest.holes)])
-        skipped = [part for part in skipped if not _covered(part, gaps)]
-    return sorted([*_unlisted(manifest, known), *skipped], key=lambda part: (part.seq, part.started))
+        skipped = [part for part in skipped if not _is_covered(part, gaps)]
+    return sorted([*_unlisted_rows(manifest, known), *skipped], key=lambda part: (part.seq, part.started))
 
 
 def without_rows(segments: Sequence[SealedSegment], lost: SealedFile) -> list[SealedSegment]:
     """Return segments without the rows of a file that is lost, so that they are not missed."""
-    known = _known(segments)
-    for position in _within(lost, known)[-1] if known else ():
+    known = _sorted_segments(segments)
+    for position in _segment_ranges(lost, known)[-1] if known else ():
         one = known[position]
         rows = {table: rows for table, rows in one.rows.items() if table != lost.table}
         known[position] = msgspec.structs.replace(one, rows=rows)
@@ -351,7 +351,7 @@ def _version() -> str:
 
 def _table_of(path: Path, name: str) -> str:
     _check_inside(path, name)
-    found = _PATH.fullmatch(name)
+    found = _SEALED_PATH.fullmatch(name)
     if found is None:
         raise StoreError(f"{str(path)!r} names {name!r}, which no recorder writes; do not trust its other files")
     return found["table"]
@@ -363,7 +363,7 @@ def _check_inside(path: Path, name: str) -> None:
         raise StoreError(f"{str(path)!r} names {name!r}, which is outside the recording; do not trust its other files")
 
 
-class _Part(NamedTuple):
+class _KnownPart(NamedTuple):
     """A segment of which something is known."""
 
     number: int | None
@@ -373,37 +373,37 @@ class _Part(NamedTuple):
     last_time: int
 
 
-def _unlisted(manifest: Manifest, known: Sequence[SealedSegment]) -> Iterator[MissingPart]:
+def _unlisted_rows(manifest: Manifest, known: Sequence[SealedSegment]) -> Iterator[MissingPart]:
     """Yield the segments of which rows are in no listed file."""
     tables = sorted({table for segment in known for table in segment.rows})
-    there = {table: _whole(table, manifest, known) for table in tables}
+    there = {table: _complete(table, manifest, known) for table in tables}
     for position, segment in enumerate(known):
-        gone = [table for table in segment.rows if position not in there[table]]
-        if RAW in gone and manifest.raw_from is not None and segment.last_time < manifest.raw_from:
-            gone.remove(RAW)
-        if gone:
+        unlisted = [table for table in segment.rows if position not in there[table]]
+        if RAW in unlisted and manifest.raw_from is not None and segment.last_time < manifest.raw_from:
+            unlisted.remove(RAW)
+        if unlisted:
             before = known[position - 1].last_time if position else segment.first_time
-            counts = ", ".join(f"{segment.rows[table]:,} of {table}" for table in gone)
+            counts = ", ".join(f"{segment.rows[table]:,} of {table}" for table in unlisted)
             yield MissingPart(
                 seq=segment.last_seq,
                 started=min(before, segment.first_time),
                 ended=segment.last_time + 1,
                 detail=f"rows of segment {segment.number} are not listed: {counts}",
-                frames=RAW in gone,
+                frames=RAW in unlisted,
             )
 
 
-def _whole(table: str, manifest: Manifest, known: Sequence[SealedSegment]) -> set[int]:
+def _complete(table: str, manifest: Manifest, known: Sequence[SealedSegment]) -> set[int]:
     """Return the positions of the segments whose rows of a table are all in listed files."""
     there: set[int] = set()
     for file in manifest.of(table):
-        for within in _within(file, known):
+        for within in _segment_ranges(file, known):
             if file.rows >= sum(known[position].rows.get(table, 0) for position in within):
                 there.update(within)
     return there
 
 
-def _within(file: SealedFile, known: Sequence[SealedSegment]) -> list[range]:
+def _segment_ranges(file: SealedFile, known: Sequence[SealedSegment]) -> list[range]:
     """List the positions of the segments that a file has rows of: by where they end, and by where they begin.
 
     The last record of a segment may have the number of the first row of the next, and what stands for lost records at
@@ -416,12 +416,12 @@ def _within(file: SealedFile, known: Sequence[SealedSegment]) -> list[range]:
     return [range(first, last + 1) for first, last in (ends, begins)]
 
 
-def _known(segments: Iterable[SealedSegment]) -> list[SealedSegment]:
+def _sorted_segments(segments: Iterable[SealedSegment]) -> list[SealedSegment]:
     once = {(segment.last_seq, segment.first_seq): segment for segment in segments}
     return [once[key] for key in sorted(once)]
 
 
-def _skipped(manifest: Manifest, known: Sequence[SealedSegment]) -> Iterator[MissingPart]:
+def _skipped_numbers(manifest: Manifest, known: Sequence[SealedSegment]) -> Iterator[MissingPart]:
     """Yield where numbers are left out between segments, before the first and after the last."""
     frames = manifest.of(RAW)
     parts = sorted(_parts(frames, known), key=lambda part: part.first_seq)
@@ -429,31 +429,31 @@ def _skipped(manifest: Manifest, known: Sequence[SealedSegment]) -> Iterator[Mis
     reached = list(accumulate((file.last_seq for file in files), max))
     firsts = [file.first_seq for file in files]
     if parts and parts[0].run is not None and manifest.raw_from is None and parts[0].number not in (None, 1):
-        yield _between(manifest.began, parts[0].first_time, parts[0].first_seq)
+        yield _missing_between(manifest.began, parts[0].first_time, parts[0].first_seq)
     for before, after in pairwise(parts):
         position = bisect_left(firsts, after.first_seq)
         last_seq = reached[position - 1] if position else 0
-        if _breaks_off(before, after, last_seq):
-            yield _between(before.last_time, after.first_time, after.first_seq)
+        if _is_break(before, after, last_seq):
+            yield _missing_between(before.last_time, after.first_time, after.first_seq)
     if manifest.last_recv is None or (not parts and manifest.raw_from is not None):
         return
     last_time = parts[-1].last_time if parts else min([manifest.began, *(file.first_time for file in files)])
     if not parts or last_time < manifest.last_recv:
-        yield _between(last_time, manifest.last_recv + 1, max(reached, default=0) + 1)
+        yield _missing_between(last_time, manifest.last_recv + 1, max(reached, default=0) + 1)
 
 
-def _parts(frames: Iterable[SealedFile], known: Sequence[SealedSegment]) -> Iterator[_Part]:
+def _parts(frames: Iterable[SealedFile], known: Sequence[SealedSegment]) -> Iterator[_KnownPart]:
     for segment in known:
-        yield _Part(segment.number, None, segment.first_seq, segment.first_time, segment.last_time)
+        yield _KnownPart(segment.number, None, segment.first_seq, segment.first_time, segment.last_time)
     for file in frames:
         position = bisect_left(known, file.last_seq, key=_last_seq)
         if position < len(known) and known[position].first_seq <= file.last_seq:
             continue
         run = file.path.rsplit("/", 1)[-1].split("-")[1]
-        yield _Part(segment_number(file.path), run, file.first_seq, file.first_time, file.last_time)
+        yield _KnownPart(segment_number(file.path), run, file.first_seq, file.first_time, file.last_time)
 
 
-def _breaks_off(before: _Part, after: _Part, last_seq: int) -> bool:
+def _is_break(before: _KnownPart, after: _KnownPart, last_seq: int) -> bool:
     if before.number is not None and after.number is not None:
         if after.number == before.number + 1:
             return False
@@ -462,7 +462,7 @@ def _breaks_off(before: _Part, after: _Part, last_seq: int) -> bool:
     return after.first_seq > last_seq + 1
 
 
-def _between(started: int, ended: int, seq: int) -> MissingPart:
+def _missing_between(started: int, ended: int, seq: int) -> MissingPart:
     return MissingPart(
         seq=max(seq - 1, 0),
         started=min(started, ended),
@@ -472,7 +472,7 @@ def _between(started: int, ended: int, seq: int) -> MissingPart:
     )
 
 
-def _covered(part: MissingPart, gaps: Iterable[Interval]) -> bool:
+def _is_covered(part: MissingPart, gaps: Iterable[Interval]) -> bool:
     reached = part.started
     for started, ended in gaps:
         if started > reached:

@@ -30,9 +30,9 @@ from pmlive.store import disk
 from pmlive.store.bounds import OVERHEAD
 from pmlive.store.log import read_segment
 from pmlive.store.manifest import RAW
-from pmlive.store.merging import GRACE, MergeLimits, Upkeep
+from pmlive.store.merging import GRACE_S, MergeLimits, Upkeep
 from pmlive.store.opening import Earlier, Recovery, open_folder
-from pmlive.store.sealing import Rebuild, Sealer, Segment, Step
+from pmlive.store.sealing import Rebuild, Sealer, Segment, StepHook
 from pmlive.store.writer import Cut, Flush, InvalidRows, LogWriter, Packer, TableRows, WriterTiming
 from pmlive.tables import STORED
 from pmlive.threads import keep_fault
@@ -41,9 +41,9 @@ __all__ = ["Recorder", "RecorderOptions", "RecorderStatus"]
 
 logger = get_logger(__name__)
 
-_DAY = 86_400_000_000_000
+_DAY_NS = 86_400_000_000_000
 # A disk that takes nothing for this long is in trouble, though it reports no error.
-_HUNG_SECONDS = 2.0
+_HUNG_S = 2.0
 _UNWRITTEN = "what was received last could not be written before the recording was closed"
 
 
@@ -69,7 +69,7 @@ class RecorderOptions(msgspec.Struct, frozen=True, kw_only=True):
     merge_seconds: float = 3600.0
     merge_rows: int = 2_000_000
     merge_bytes: int = 64 << 20
-    grace: float = GRACE
+    grace: float = GRACE_S
     keep_raw: float | None = None
 
     @property
@@ -112,7 +112,7 @@ class Recorder:
         rebuild: Rebuild,
         options: RecorderOptions | None = None,
         clock: Callable[[], int] = time.time_ns,
-        step: Step = lambda _: None,
+        step: StepHook = lambda _: None,
     ) -> None:
         self._options = options = options or RecorderOptions()
         self._clock = clock
@@ -205,7 +205,7 @@ class Recorder:
         now, options = self._clock(), self._options
         return (
             abs(now - self._cut_at) >= options.segment_seconds * 1e9
-            or now // _DAY != self._cut_at // _DAY
+            or now // _DAY_NS != self._cut_at // _DAY_NS
             or max(self._rows_since_cut.values()) >= options.segment_rows
             or (
                 self._writer.cuts + self._packer.ignored_cuts == self._cuts
@@ -331,9 +331,9 @@ class Recorder:
 
     def _trouble(self) -> str | None:
         lag = self._writer.lag()
-        hung = f"writing the log: the disk has taken nothing for {lag:.0f} s" if lag > _HUNG_SECONDS else None
-        said = self._failure() or hung or self._sealer.upkeep_trouble.message
-        return said if self._hole is None or self._closed else f"{said or 'catching up'}; data is being lost"
+        hung = f"writing the log: the disk has taken nothing for {lag:.0f} s" if lag > _HUNG_S else None
+        trouble = self._failure() or hung or self._sealer.upkeep_trouble.message
+        return trouble if self._hole is None or self._closed else f"{trouble or 'catching up'}; data is being lost"
 
     def _finish(self) -> None:
         written = self._writer.close(self._options.patience)

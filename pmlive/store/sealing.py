@@ -28,7 +28,7 @@ from pmlive.errors import StoreError
 from pmlive.logs import get_logger
 from pmlive.records import Record
 from pmlive.store import disk, raw
-from pmlive.store.log import Block, SegmentReading, is_kept, read_segment
+from pmlive.store.log import Block, SegmentReading, has_second_name, read_segment
 from pmlive.store.manifest import RAW, Manifest, ManifestFile, SealedFile, SealedSegment
 from pmlive.tables import STORED
 from pmlive.threads import note_fault, repeating
@@ -44,24 +44,24 @@ __all__ = [
     "Segment",
     "SegmentRows",
     "StagedFile",
-    "Step",
+    "StepHook",
     "WriteContext",
     "dated_path",
     "discard",
     "publish",
+    "rebuilt_tables",
     "seal",
     "stage_raw",
     "stage_table",
-    "tables_of",
 ]
 
 logger = get_logger(__name__)
 
 Rebuild: TypeAlias = Callable[[Iterable[Record]], Mapping[str, pl.DataFrame]]
-Step: TypeAlias = Callable[[str], None]
+StepHook: TypeAlias = Callable[[str], None]
 
 # A log of a crashed run that is larger than this is kept as it was compressed: the next run waits for it.
-_LARGE = 16 << 20
+_LARGE_LOG_BYTES = 16 << 20
 
 
 class WriteContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ class WriteContext(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     manifest: ManifestFile
     run: str
-    step: Step
+    step: StepHook
 
 
 class SealContext(WriteContext, frozen=True, kw_only=True):
@@ -299,7 +299,7 @@ class Sealer:
         return disk.size(path, self._context.folder) is not None
 
 
-def tables_of(records: Iterable[Record], rebuild: Rebuild) -> dict[str, list[pl.DataFrame]]:
+def rebuilt_tables(records: Iterable[Record], rebuild: Rebuild) -> dict[str, list[pl.DataFrame]]:
     """Rebuild the stored tables of a segment from its records."""
     return {table: [frame] for table, frame in rebuild(records).items() if table in STORED}
 
@@ -371,7 +371,7 @@ def _commit(segment: Segment, context: SealContext, reading: SegmentReading) -> 
     if reading.damaged:
         _keep_damaged(segment.files, context)
     context.step("before the manifest")
-    context.manifest.change(lambda manifest: _with(manifest, segment, staged, reading))
+    context.manifest.change(lambda manifest: _with_files(manifest, segment, staged, reading))
     context.step("after the manifest")
 
 
@@ -382,13 +382,13 @@ def _stage(segment: Segment, context: SealContext, reading: SegmentReading) -> I
         return
     first = reading.blocks[0].first_recv
     name = f"{first}-{context.run}-{segment.number:06d}"
-    large = segment.rows is None and sum(len(block.payload) for block in reading.blocks) > _LARGE
+    large = segment.rows is None and sum(len(block.payload) for block in reading.blocks) > _LARGE_LOG_BYTES
     blocks = raw.renumber(reading.blocks) if large else raw.join_blocks(reading.blocks, level=context.level)
     yield stage_raw(context.folder, dated_path(RAW, first, f"{name}{raw.SUFFIX}"), blocks)
     frames = None if segment.rows is None else segment.rows.frames
     # Rows of records that the log lost must not outlive them, or a replay would not give what was stored.
     if frames is None or reading.lossy:
-        frames = tables_of(reading.records(), context.rebuild)
+        frames = rebuilt_tables(reading.records(), context.rebuild)
     for table, given in sorted(frames.items()):
         frame = parquet.join(table, given) if given else None
         if frame is not None and frame.height:
@@ -396,23 +396,25 @@ def _stage(segment: Segment, context: SealContext, reading: SegmentReading) -> I
             yield stage_table(context.folder, dated_path(table, first, f"{name}.parquet"), table, encoded)
 
 
-def _with(manifest: Manifest, segment: Segment, staged: Sequence[StagedFile], reading: SegmentReading) -> Manifest:
+def _with_files(
+    manifest: Manifest, segment: Segment, staged: Sequence[StagedFile], reading: SegmentReading
+) -> Manifest:
     files = [file.file for file in staged]
-    made = [SealedSegment.of(segment.number, files)] if files else []
+    new_segments = [SealedSegment.of(segment.number, files)] if files else []
     return msgspec.structs.replace(
         manifest,
         files=manifest.files + files,
         sealed=segment.number,
         next_seq=max([manifest.next_seq, *(file.last_seq + 1 for file in files)]),
         last_recv=reading.blocks[-1].last_recv if reading.blocks else manifest.last_recv,
-        segments=[*manifest.segments, *made],
+        segments=[*manifest.segments, *new_segments],
     )
 
 
 def _keep_damaged(files: Sequence[Path], context: SealContext) -> None:
     # Somebody may still recover something from them.
     for path in files:
-        if not is_kept(path, context.folder):
+        if not has_second_name(path, context.folder):
             disk.link(path, path.with_name(f"{path.name}.damaged-{context.run}"), context.folder)
             context.step("kept a damaged part of the log")
     disk.sync_folder(files[0].parent, context.folder)
