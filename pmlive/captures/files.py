@@ -21,7 +21,7 @@ __all__ = ["check_size", "read_pieces"]
 _CHUNK_BYTES = 256 << 10
 _HEAD_BYTES = 512
 _PARQUET = b"PAR1"
-# Real captures become five to fifty times as long; what becomes much more is made to fill a disk.
+# Real captures unpack to five to fifty times their size; one that unpacks to much more is made to fill a disk.
 _MOST_TIMES = 100
 _MOST_OF_A_SMALL_FILE = 64 << 20
 _KINDS = {
@@ -31,7 +31,7 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-# What is known and not read, by the first bytes.
+# Formats that are known and not read, by their first bytes.
 _OTHERS = (
     (b"PK\x03\x04", "a zip archive; unpack it first"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),

@@ -1,4 +1,4 @@
-"""The import of captures: recordings made of them by the pipeline and the recorder that record live, and a report.
+"""The import of captures: the pipeline and recorder of live data make a recording of them, with a report.
 
 Signs that something is missing become gaps: damage, an error of the venue or of the capture's recorder, frames that the
 recorder dropped, another run of it, a jump in numbers that count its lines, times that go back by a second or more, and
@@ -38,7 +38,7 @@ from pmlive.store import Recorder, RecorderOptions, recordings
 __all__ = ["ImportReport", "NotUnderstood", "import_capture"]
 
 _CHANNELS: tuple[Channel, ...] = ("market", "user", "realtime", "prices", "sports")
-# Captures are read faster than recordings are written: with so many bytes pending, reading waits.
+# Captures are read faster than recordings are written: reading waits while this many bytes are pending.
 _MOST_PENDING_BYTES = 16 << 20
 _MEMORY_BYTES = 256 << 20
 _PATIENCE_S = 120.0
@@ -46,9 +46,9 @@ _PATIENCE_S = 120.0
 _OPTIONS = RecorderOptions(memory=_MEMORY_BYTES, segment_seconds=3_600.0)
 _ROWS_EVERY = 2_000
 _PROGRESS_EVERY = 5_000
-# Receive times go back by less where several threads write; where they go back further, the order is not known.
+# Receive times go back by less where several threads write; where they go back further, the order is unknown.
 _STEP_BACK_NS = 1_000_000_000
-# At most so many problems are listed one by one, each with the first bytes of its first line.
+# The most problems that are listed one by one, each with the first bytes of its first line.
 _MOST_KINDS = 20
 _SHOWN = 60
 _OTHER = "of other kinds"
@@ -56,7 +56,7 @@ _numbers = re.compile(r"[0-9]+").sub
 
 
 class NotUnderstood(msgspec.Struct, frozen=True):
-    """Lines that were not understood for one reason: how many, and where the first is and how it begins."""
+    """Lines that were not understood for one reason: how many, and the place and beginning of the first."""
 
     problem: str
     lines: int
@@ -66,10 +66,10 @@ class NotUnderstood(msgspec.Struct, frozen=True):
 
 
 class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was made of a capture.
+    """The outcome of an import.
 
     Of ``lines``, ``frames`` were kept; among those are ``malformed`` ones, which could not be read as a whole, and ones
-    of an ``unknown`` kind; ``not_understood`` tells of both, by kind. ``sent`` lines are what the client said, and
+    of an ``unknown`` kind; ``not_understood`` lists both by kind. ``sent`` lines are what the client sent, and
     ``notes`` are the recorder's own; neither is a frame. Times are the capture's own (``own_times``), else the venue's
     (``venue_times``), else those of the line before (``guessed_times``); ``backwards`` were before the line before, and
     took its time. ``damaged`` are the places where something is missing from a file. First and last time are
@@ -97,7 +97,7 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def whole(self) -> bool:
-        """Return whether everything was there and understood."""
+        """Whether nothing was missing and everything was understood."""
         return not (self.malformed or self.unknown or self.damaged or self.not_understood)
 
 
@@ -119,13 +119,13 @@ def import_capture(  # noqa: PLR0913  # one for each thing that captures leave o
     A line is a frame as received, or an envelope around one: JSON with keys that recorders use, ``[time, frame]``, a
     time before a frame, a row of a CSV or Parquet file, or as Python prints it. Files may be packed (gzip, zstd, bzip2,
     xz) and are merged by their receive times. Books begin at each ``book``, as they do live. Everything is one
-    connection unless envelopes name several or tell of one that broke.
+    connection unless envelopes name several or note that one broke.
 
     Args:
         source: a file, or several.
         folder: where the recording is made.
-        channel: that of frames whose envelope names none.
-        markets: names of tokens and fees, which no capture has.
+        channel: the channel of frames whose envelope names none.
+        markets: markets with names of tokens and fees, which captures do not have.
         frame: the key of the frames, or a path such as ``payload.raw``, if it is not found by itself.
         received: the key of the receive times, likewise.
         time_unit: the unit of receive times (``ns``, ``us``, ``ms``, ``s``), if neither key nor magnitude tells it.
@@ -187,7 +187,7 @@ def _recording(folder: Path, found: Survey, options: RecorderOptions) -> Generat
 
 
 class _Import:
-    """A recording in the making: the lines of captures go into a journal, at the times that they tell."""
+    """An import in progress: the lines of captures go into a journal, at their own times."""
 
     def __init__(self, folder: Path, found: Survey, options: RecorderOptions) -> None:
         self._now = self._began = found.began
@@ -219,7 +219,7 @@ class _Import:
     # --- lines ---
 
     def take_line(self, timed: TimedLine, source: str) -> None:
-        """Take one line of a file."""
+        """Process one line of a file."""
         count, line = self._count, timed.line
         count.backwards += timed.time < self._now
         self._now = max(self._now, timed.time)
@@ -271,7 +271,7 @@ class _Import:
             self._journal.note("subscribe", conn, list(dict.fromkeys(new)), self._now)
 
     def _take_note(self, line: Line, source: int) -> None:
-        """Take a note; one of a connection without a name is of all connections of its channel."""
+        """Process a note; one that names no connection concerns all connections of its channel."""
         if line.note == "failed":
             self._note_gap(self._now, "malformed", "the capture tells of an error")
             return
@@ -361,7 +361,7 @@ class _Import:
     # --- connections ---
 
     def _connection(self, line: Line) -> int:
-        """Return the number of a line's connection; a line that names none is of the latest one."""
+        """Return the number of a line's connection; a line that names none belongs to the latest one."""
         key = (line.channel, line.connection)
         its = [each for each in self._open if each[0] == line.channel]
         if not line.connection and its:
@@ -378,7 +378,7 @@ class _Import:
         return conn
 
     def end_connection(self, key: ConnectionKey) -> None:
-        """Close a connection of which there are no more lines."""
+        """Close a connection that has no more lines."""
         if self._open.get(key) in self._owners.values():
             self._close(key, "disconnect", "the capture has no more of this connection")
 
@@ -427,7 +427,7 @@ class _Import:
             raise StoreError(f"the recording cannot be written: {self.recorder.status().trouble or 'the disk is slow'}")
 
     def end(self, markets: Sequence[Market]) -> None:
-        """Write what is open, and the names of the markets that are known."""
+        """End the journal, and write the last rows and the names of the markets."""
         for latest, earliest in self._behind.values():
             self._doubt_order(latest, earliest, since=latest)
         self._journal.end(self._now)
@@ -449,7 +449,7 @@ class _Import:
             raise StoreError(f"the recording could not be written: {status.trouble or 'the disk was too slow'}")
 
     def report(self, folder: Path, sources: Sequence[Path]) -> ImportReport:
-        """Return what was found."""
+        """Return the report of the import."""
         return ImportReport(
             folder=str(folder),
             sources=[str(path) for path in sources],
@@ -503,7 +503,7 @@ class _ProblemCounter:
 
 
 def _problem_of(line: Line) -> str:
-    """Return what is not understood of a line, or tells that something is missing; nothing if all is well."""
+    """Return the problem with a line: not understood, or a sign of loss; an empty text without one."""
     if line.repeated is not None:
         return f"with the key {line.repeated[:40]!r} twice in one object"
     if line.note == "failed":

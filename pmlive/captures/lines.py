@@ -1,6 +1,6 @@
 """One line of a capture: a frame as received, an envelope around one, or a note about the connection.
 
-Recorders write what they please: ``{"ts_recv": …, "raw": "…"}``, ``{"received_at": …, "msg": {…}}``, ``[time, frame]``,
+Recorders write in many forms: ``{"ts_recv": …, "raw": "…"}``, ``{"received_at": …, "msg": {…}}``, ``[time, frame]``,
 a time before the frame, Python's way of writing a dictionary. So an envelope is known by its keys, and by the frame in
 it being one; a message of the venue that has such keys itself is known by being one.
 
@@ -39,7 +39,7 @@ __all__ = ["Line", "Note", "is_understood", "read_line"]
 
 # "lost": the recorder did not keep everything; "failed": it, or the venue, says that something is wrong; "restarted":
 # it stopped or began, so frames before and after this are not of one run. "sent" is what the client sent, "note"
-# whatever does not matter.
+# anything that does not matter.
 Note: TypeAlias = Literal["", "opened", "closed", "lost", "failed", "restarted", "sent", "note"]
 
 _CHANNELS: dict[str, Channel] = {
@@ -91,7 +91,7 @@ _ALL_NOTE_WORDS: tuple[tuple[Note, set[str]], ...] = (
     ("restarted", _RESTARTED),
     ("note", _PERHAPS_OTHERS),
 )
-# Words of notes that tell what the connection is by a state. That it is open may be told again and again.
+# Words of notes that have a state of the connection. The state "open" may be repeated, so it has no meaning.
 _OF_A_STATE = {"lifecycle", "status", "connection"}
 _STATE_NOTES: tuple[tuple[Note, set[str]], ...] = (
     ("closed", _CLOSED),
@@ -111,7 +111,7 @@ _not_letters = re.compile(r"[^a-z]")
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """What a line says: a frame with the events in it, or a ``note`` about the connection or the recorder.
+    """A line that was read: a frame with its events, or a ``note`` about the connection or the recorder.
 
     The time of ``received`` (nanoseconds) is ambiguous under a key that the venue uses too. ``counter`` is the number
     that the recorder gave to the line, ``dropped`` that of frames that it says it dropped, and ``repeated`` a key that

@@ -1,4 +1,4 @@
-"""The lines of captures in the order of their times, and the first reading, which finds what they are."""
+"""The lines of captures in order of time, and the survey: a first reading that learns what they are."""
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,7 +45,7 @@ TimedBy: TypeAlias = Literal["capture", "venue", "before"]
 _LARGEST_DOCUMENT_BYTES = 64 << 20
 # A channel, and what the capture calls the connection.
 ConnectionKey: TypeAlias = tuple[Channel, str]
-# Told how many lines were taken, of how many; the first reading does not know that yet.
+# Called with how many lines were read, and of how many; the first reading does not know that yet.
 Progress: TypeAlias = Callable[[int, int | None], None]
 _PROGRESS_EVERY = 5_000
 # Numbers count lines if most steps are by one: a part of a capture that somebody picked out has others.
@@ -65,7 +65,7 @@ class TimedLine(msgspec.Struct, frozen=True):
     """A line at its time (nanoseconds), and whose time that is; without a line, the file is damaged there.
 
     ``number`` counts the lines of its file from 1, and ``behind`` is by how much a frame's time is before the latest of
-    its file, where times tell the order of lines.
+    its file, where times give the order of lines.
     """
 
     time: int
@@ -107,7 +107,7 @@ def merged_lines(sources: Sequence[Path], reading: ReadOptions) -> Iterator[Time
 
 
 def _timed(source: int, path: Path, reading: ReadOptions) -> Iterator[TimedLine]:
-    """Return each line its time; lines before the first that is known wait for it."""
+    """Yield each line with its time; lines before the first known time get that one."""
     waiting: list[_NumberedLine] = []
     now: int | None = None
     latest, has_own = _LatestTimes(), False
@@ -134,14 +134,14 @@ def _timed_line(time: int, timed_by: TimedBy, source: int, item: _NumberedLine, 
 class _LatestTimes:
     """The latest times of a file: by the recorder's clock, or of the changes of each market by the venue's.
 
-    The venue tells changes of one market in their order, and nothing else.
+    The venue sends the changes of one market in order, and nothing else.
     """
 
     def __init__(self) -> None:
         self._latest: dict[str, int] = {}
 
     def behind(self, line: Line, timed_by: TimedBy) -> int | None:
-        """Take a frame; return by how much it is before the latest, if its time says anything of the order."""
+        """Add a frame; return by how much its time is before the latest, or None if that says nothing of the order."""
         if timed_by == "capture":
             # What may be the venue's time is not the recorder's.
             is_own = line.frame and not (line.is_ambiguous and line.received == _venue_time(line.events))
@@ -175,7 +175,7 @@ def _venue_time(events: Iterable[Event]) -> int | None:
 
 
 def _read(path: Path, reading: ReadOptions) -> Iterator[_NumberedLine]:
-    """Yield the lines that are not empty, and what is wrong with the file where it is."""
+    """Yield the lines that are not empty, and the damage of the file in its place."""
     try:
         number = torn = 0
         for number, piece in _document(read_pieces(path, reading.naming, reading.max_bytes)):
@@ -291,7 +291,7 @@ class _ConnectionSpan(msgspec.Struct):
 class Survey(msgspec.Struct):
     """What the first reading found: the connections, and the tokens, that end with a line, by its number from 0.
 
-    A token ends with the last line of the files that tell of it, where other files go on. ``numbered`` are the files
+    A token ends with the last line of the files that name it, where other files continue. ``numbered`` are the files
     whose lines have numbers that count them, by their place among the files; with ``None`` all lines of the file
     together, else those of a connection. ``empty`` files have no line at all.
     """
@@ -425,9 +425,9 @@ def _is_frame(line: Line) -> bool:
 
 
 def _ended_connections(spans: dict[ConnectionKey, _ConnectionSpan]) -> set[ConnectionKey]:
-    """Return which connections ended: another that began after their last line went on with one of their tokens.
+    """Return the connections that ended: one that began after their last line continued with one of their tokens.
 
-    One that is only heard no more may be of a quiet market.
+    A connection without more lines alone may be of a quiet market.
     """
     ended: set[ConnectionKey] = set()
     before: dict[tuple[Channel, str], list[ConnectionKey]] = {}

@@ -1,4 +1,4 @@
-"""Receive times: the wall clock, but never backwards, and not misled by one that is wrong for a moment."""
+"""Receive times: the wall clock, but never backwards, and unaffected by a wall clock that is wrong for a moment."""
 
 import time
 from collections.abc import Callable
@@ -8,29 +8,27 @@ import msgspec
 __all__ = ["Clock", "ClockStep", "elapsed"]
 
 _SECOND_NS = 1_000_000_000
-# The wall clock is read so often.
+# How often the wall clock is read.
 _CHECK_EVERY_NS = 1 * _SECOND_NS
-# What differs by no more than this is drift, which is followed as it comes; more is a step of the wall clock.
+# A smaller difference is drift, which is followed at once; a larger one is a step of the wall clock.
 _MOST_DRIFT_NS = _SECOND_NS // 10
-# A step is believed once it has lasted this long.
+# A step is followed once it has lasted this long.
 _BELIEVED_AFTER_NS = 10 * _SECOND_NS
-# While ours is ahead it goes at half speed: nobody may wait for pings and patience until an hour has passed.
+# While ours is ahead, it runs at half speed and never stops, so that pings and deadlines still come.
 _SLOWDOWN = 2
-
-
-# Goes on while the machine sleeps, where the system has such a clock.
+# Runs on while the machine sleeps, where the system has such a clock.
 _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def elapsed() -> int:
-    """Count the nanoseconds that pass, also while the process is stopped or the machine sleeps."""
+    """Return nanoseconds of a clock that also runs while the process is stopped or the machine sleeps."""
     return time.clock_gettime_ns(_BOOT)
 
 
 class ClockStep(msgspec.Struct, frozen=True, gc=False):
-    """A step of the wall clock that was believed: by how many nanoseconds, and the receive time until which all agreed.
+    """A step of the wall clock that was followed: its nanoseconds, and the receive time until which both clocks agreed.
 
-    A negative one leaves receive times ahead, until they have come right.
+    After a negative one, receive times are ahead until the wall clock has caught up.
     """
 
     by: int
@@ -38,25 +36,24 @@ class ClockStep(msgspec.Struct, frozen=True, gc=False):
 
 
 class Clock:
-    """Nanoseconds since 1970, carried by a clock that counts what passes, sleep included.
+    """Nanoseconds since 1970, counted by a clock that runs on during sleep and compared with the wall clock.
 
-    The order of receiving must survive whatever is done to the wall clock, and a time that is wrong is never unsaid. So
-    a step of the wall clock is believed only when it has lasted; one ahead is then followed at once, and after one back
-    ours goes at half speed until both agree.
+    Receive times must never go back, and a wrong one cannot be taken back. So a step of the wall clock is followed only
+    when it has lasted: a step ahead then at once, and after a step back this clock runs at half speed until both agree.
     """
 
     def __init__(self, wall: Callable[[], int] = time.time_ns, elapsed: Callable[[], int] = elapsed) -> None:
         self._wall = wall
         self._elapsed = elapsed
-        # What is added to the time that has passed; by how much that is too much; when both were right last.
+        # The offset from the elapsed time; by how much it is too large; the time at which both clocks agreed last.
         self._checked = elapsed()
         self._offset = wall() - self._checked
         self._ahead = 0
         self._agreed = self._checked + self._offset
-        # What the wall clock adds to the time that has passed since it was set, and when that was first seen.
+        # The offset of the wall clock since it was set, and when that was first seen.
         self._claim: int | None = None
         self._claimed = 0
-        # The wall clock is known to be wrong where it adds less than this.
+        # A wall clock with a smaller offset than this is wrong.
         self._least: int | None = None
         self._step: ClockStep | None = None
 
@@ -71,11 +68,11 @@ class Clock:
 
     @property
     def ahead(self) -> int:
-        """By how many nanoseconds receive times are known to be too late, since the wall clock was set back."""
+        """By how many nanoseconds receive times are ahead of the wall clock, since it was set back."""
         return self._ahead
 
     def not_before(self, time: int) -> None:
-        """Note a time that is past for sure, whatever the wall clock says: the venue told it."""
+        """Note a time, stated by the venue, that is certainly past, even if the wall clock is before it."""
         least = time - self._elapsed()
         self._least = least if self._least is None else max(self._least, least)
         if least > self._offset - self._ahead:
@@ -83,7 +80,7 @@ class Clock:
             self._set(least)
 
     def step(self) -> ClockStep | None:
-        """Hand over the last step that was believed, once."""
+        """Return the last step that was followed, once."""
         step, self._step = self._step, None
         return step
 
@@ -108,6 +105,6 @@ class Clock:
             self._set(adds)
 
     def _set(self, right: int) -> None:
-        """Go on from what is right, or towards it if that is back."""
+        """Follow the right offset at once, or slowly if it is smaller."""
         self._offset = max(self._offset, right)
         self._ahead = self._offset - right

@@ -21,9 +21,9 @@ __all__ = ["Backoff", "Dial", "Socket", "close_code", "dial", "fatal_error", "is
 
 _MAX_FRAME = 16 * 1024 * 1024
 _SIGN_IN = 401
-# Why the price streams close: wrong credentials, a reader that is slow, a server that goes, a client that misbehaves.
+# Codes that the price streams close with: wrong credentials, a slow reader, a server that goes, a misbehaving client.
 _REJECTED, _SLOW, _DRAINING, _MISBEHAVED = 4001, 4002, 4003, 4008
-# A server that refuses is left alone for its time and up to a quarter more.
+# A server that refuses is left alone for up to a quarter longer, at random.
 _JITTER = 1.25
 
 # The library logs whole frames at DEBUG, the one with credentials among them.
@@ -32,25 +32,25 @@ _quiet.setLevel(logging.INFO)
 
 
 class Socket(ClientConnection):
-    """A socket that counts what comes piece by piece, so that a long frame on a slow line is a sign of life."""
+    """A socket that counts the chunks it receives, so that a long frame on a slow line is a sign of life."""
 
     chunks = 0
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes."""
+        """Count a chunk of bytes and pass it on."""
         self.chunks += 1
         super().data_received(data)
 
 
 class Dial(connect):
-    """A dial that follows no redirect: it would carry credentials to another origin."""
+    """A dial that follows no redirect, which would carry credentials to another origin."""
 
     async def __aenter__(self) -> Socket:
         """Open the socket."""
         return cast("Socket", await super().__aenter__())
 
     def process_redirect(self, exc: Exception) -> Exception | str:
-        """Give the redirect back as the error that it is to us."""
+        """Return the redirect as an error."""
         return exc
 
 
@@ -78,9 +78,9 @@ def dial(url: str, proxy: Proxy | None, *, open_timeout: float) -> Dial:
 
 
 async def probe(url: str, *, timeout: float) -> str | None:  # noqa: ASYNC109  # the handshake has its own deadline
-    """Dial once; give what went wrong, or None where the server answered as a socket does.
+    """Dial once and send nothing; return what went wrong, or None where the server answered as a socket does.
 
-    A refusal of who is not signed in is an answer too.
+    A refusal of a client that is not signed in is an answer, too.
     """
     try:
         async with dial(url, proxy_for(url), open_timeout=timeout):
@@ -97,7 +97,7 @@ async def probe(url: str, *, timeout: float) -> str | None:  # noqa: ASYNC109  #
 
 
 class Backoff:
-    """The dials of one connection: how long to wait before the next."""
+    """The delay before each dial of one connection; times are monotonic, in seconds."""
 
     def __init__(self, policy: DialPolicy, draw: Callable[[float, float], float] = random.uniform) -> None:  # noqa: S311  # jitter, no secret
         self._policy = policy
@@ -108,7 +108,7 @@ class Backoff:
         self._not_before = 0.0
 
     def delay(self, now: float) -> float:
-        """Say how many seconds to wait before dialling; times are monotonic."""
+        """Return how many seconds to wait before dialling."""
         policy = self._policy
         wait = self._draw(0, doubled(policy.first, policy.most, self._failures - 1)) if self._failures else 0.0
         if len(self._dialled) == policy.dials:
@@ -120,9 +120,9 @@ class Backoff:
         self._dialled.append(now)
 
     def failed(self, error: BaseException, now: float, *, slowly: bool = False) -> None:
-        """Note that no connection came of it; a server that says when to come back is believed.
+        """Note that a dial failed; a server that says when to come back is dialled no earlier.
 
-        One that refuses is to be asked ``slowly``.
+        One that refuses is dialled ``slowly``.
         """
         wait = retry_after(error, self._policy.refused)
         if slowly:
@@ -133,14 +133,14 @@ class Backoff:
             self._not_before = now + wait
 
     def ended(self, lasted: float, *, useful: bool) -> None:
-        """Note the end of a connection and whether it had been of use."""
+        """Note the end of a connection, how many seconds it lasted, and whether it was useful."""
         self._refusals = 0
         self._failures = 1 if useful and lasted >= self._policy.stable else self._failures + 1
 
     def closed(self, code: int | None, now: float) -> None:
-        """Note the code that the server closed with, after the end."""
+        """Note the code that the server closed the connection with, after ``ended``."""
         if code == _DRAINING:
-            # All clients of a server that goes are asked to come back at different times.
+            # All clients of a server that goes should come back at different times.
             self._failures = 0
             self._not_before = now + self._draw(0, self._policy.draining)
         elif code == _MISBEHAVED:
@@ -157,19 +157,19 @@ class Backoff:
 
 
 def close_code(error: BaseException) -> int | None:
-    """Read the code that the server closed a connection with; None where it said none."""
+    """Return the code that the server closed a connection with, or None without one."""
     return error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd is not None else None
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Tell whether a handshake was refused, by the venue or by a proxy, so that dialling again soon is of no use."""
+    """Return whether a handshake was refused, by the venue or a proxy, so that dialling again soon is of no use."""
     return isinstance(error, InvalidStatus | InvalidProxyStatus) and retries.is_refusal(error.response.status_code)
 
 
 def retry_after(error: BaseException, otherwise: float) -> float | None:
-    """Read how long a server wants to be left alone, in seconds; None if it did not say.
+    """Return the seconds for which a server wants to be left alone, or None if it did not say.
 
-    One that is busy (429, 503) and does not say when is given ``otherwise``.
+    For one that is busy (429, 503) and does not say, return ``otherwise``.
     """
     if not isinstance(error, InvalidStatus | InvalidProxyStatus):
         return None
@@ -178,9 +178,9 @@ def retry_after(error: BaseException, otherwise: float) -> float | None:
 
 
 def fatal_error(error: BaseException, url: str, *, shown: str = "") -> PmliveError | None:
-    """Tell an error that dialling again cannot mend, as one of ours; ``shown`` is what may be shown of it."""
+    """Return the error to raise where dialling again cannot help, else None; ``shown`` is what may be shown of it."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return FeedError(f"{url} has no certificate that can be trusted ({error.verify_message}); not dialled again")
+        return FeedError(f"{url} has no trusted certificate ({error.verify_message}); it is not dialled again")
     if close_code(error) == _REJECTED:
         return AuthError(f"{url} refused the credentials (closed with {shown or error}); check the API key")
     return None

@@ -1,4 +1,4 @@
-"""The venue's catalogue: which markets there are, and what a text that names one means."""
+"""The venue's catalogue of markets, and the ways to name one."""
 
 from pmlive.markets.catalogue import Catalogue, find
 from pmlive.markets.market import FeeSchedule, Found, Market, clean, described, tradable

@@ -1,4 +1,4 @@
-"""Markets: a question, its outcomes and the token of each; what a text was found to mean; and the cleaning of texts."""
+"""Markets: a question, its outcomes and the token of each; and the cleaning of texts that strangers wrote."""
 
 import re
 import unicodedata
@@ -15,7 +15,7 @@ __all__ = ["FeeSchedule", "Found", "Market", "Unreadable", "clean", "described",
 _REPR_LENGTH = 60
 _LABEL_LENGTH = 80
 _DIGITS = 8
-# The fields that a recording's manifest has of a market.
+# The fields of a market that the manifest of a recording has.
 _DESCRIBED = (
     "condition_id",
     "slug",
@@ -116,7 +116,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
         return named.get(token_id, f"token {token_id[:_DIGITS]}…")
 
     def token_of(self, outcome: str) -> str:
-        """Return the token of an outcome, whatever the case its name is written in.
+        """Return the token of an outcome, ignoring the case of its name.
 
         Raises:
             UnknownMarketError: the market has no such outcome, or no tokens yet.
@@ -159,7 +159,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """A market whose description in the catalogue is not understood: its slug, why, and the description."""
+    """A market whose description in the catalogue is not understood: its slug, the reason, and the description."""
 
     slug: str
     reason: str
@@ -204,14 +204,14 @@ def tradable(markets: Sequence[Market]) -> tuple[list[Market], list[Market]]:
 
 
 def clean(text: str, limit: int = 200) -> str:
-    r"""Make a stranger's text one visible line of at most ``limit`` characters.
+    r"""Return a stranger's text as one visible line of at most ``limit`` characters.
 
     It is still untrusted: escape it in HTML, and never build a path from it.
 
     >>> clean("Will\n\u202eX\u200b win?\x1b[2J")
     'Will X win?[2J'
     """
-    # Nothing beyond this can be in the result unless most of it is invisible; it keeps hostile lengths cheap.
+    # Text beyond this is in the result only if most of it is invisible; so a hostile length costs little.
     visible = " ".join(text[: 50 * limit].split())
     if not (visible.isascii() and visible.isprintable()):
         line = " ".join(_INVISIBLE.sub("", visible).split())

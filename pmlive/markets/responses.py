@@ -76,7 +76,7 @@ class GammaMarket(msgspec.Struct, rename="camel"):
     outcomes: Listed = None
     outcome_prices: Listed = None
     version: Number = None
-    # The version tells which of these two are the market's tokens; the other is ignored.
+    # The version decides which of these two are the market's tokens; the other is ignored.
     clob_token_ids: msgspec.Raw = _NULL
     position_ids: msgspec.Raw = _NULL
     events: list[EventName] | None = None

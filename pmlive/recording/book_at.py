@@ -1,4 +1,4 @@
-"""A book as a recording knew it at a time."""
+"""The book of a token at a time, rebuilt from the rows of a recording."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -37,10 +37,10 @@ RecordedQuality: TypeAlias = Literal["verified", "unverifiable", "stale"]
 class RecordedBook(msgspec.Struct, frozen=True, kw_only=True):
     """The book of a token after everything that was received up to a time.
 
-    ``quality`` is ``verified`` when the book had the venue's hash when it was checked last, ``unverifiable`` when that
-    could not be told, and ``stale`` when the book could not be trusted: it then refuses to be read, and ``last_known``
-    is the last one before that could be. ``proved`` is when the book was last known to be the venue's. ``ts_event``
-    and ``ts_recv`` are those of the last change. An empty side has no price.
+    ``quality`` is ``verified`` when the book had the venue's hash at the last check, ``unverifiable`` when that could
+    not be checked, and ``stale`` when the book could not be trusted: then reading it raises, and ``last_known`` is the
+    last trusted one before. ``proved`` is when the book was last known to be the venue's. ``ts_event`` and ``ts_recv``
+    are those of the last change. An empty side has no price.
     """
 
     token_id: str
@@ -57,16 +57,16 @@ class RecordedBook(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def bids(self) -> list[tuple[float, float]]:
-        """List the bids, best first.
+        """The bids, best first.
 
         Raises:
-            BookError: the book is stale; so for all that is read of it.
+            BookError: the book is stale; the other properties raise it, too.
         """
         return self._trusted().bids
 
     @property
     def asks(self) -> list[tuple[float, float]]:
-        """List the asks, best first."""
+        """The asks, best first."""
         return self._trusted().asks
 
     @property
@@ -94,7 +94,7 @@ class RecordedBook(msgspec.Struct, frozen=True, kw_only=True):
         return self._trusted().frame()
 
     def to_dict(self) -> dict[str, object]:
-        """Give everything as JSON can hold it; a stale book has null for its sides."""
+        """Return everything as values that JSON can hold; the sides of a stale book are null."""
         levels = self.levels
         return {
             "token_id": self.token_id,
@@ -116,7 +116,7 @@ class RecordedBook(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def __repr__(self) -> str:
-        """Show the top, or why there is none, in one line."""
+        """Return the best prices, or why there are none, in one line."""
         top = f"stale, {self.why}" if self.levels is None else f"{self.best_bid} bid, {self.best_ask} ask"
         quality = "" if self.levels is None else f", {self.quality}"
         return f"<Book of {self.label} at {self.at.isoformat()}: {top}{quality}>"
@@ -136,7 +136,7 @@ def _iso(time: datetime | None) -> str | None:
 
 
 class TrustedBook(msgspec.Struct, frozen=True, kw_only=True):
-    """A book that can be trusted, and where it comes from; times are nanoseconds since 1970."""
+    """A book that can be trusted, with its quality and the times of its last change, in nanoseconds since 1970."""
 
     levels: Levels
     market: str
@@ -148,7 +148,7 @@ class TrustedBook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BookRow(msgspec.Struct, frozen=True):
-    """A whole book as a row has it."""
+    """A complete book, as a row of ``keyframes`` or ``book_snapshots`` has it."""
 
     market: str
     ts_event: int | None
@@ -159,13 +159,13 @@ class BookRow(msgspec.Struct, frozen=True):
 
 
 def read_changes(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
-    """Read the level changes of a token, received within two times, both included."""
+    """Read the level changes of a token that were received between two times, both included."""
     rows = contents.scan("book_deltas", since=since, until=until).filter(pl.col("token_id") == token_id)
     return collect(contents, "book_deltas", rows.select(_CHANGES)).sort("seq")
 
 
 def read_book_row(contents: Contents, event: TrustEvent) -> BookRow:
-    """Read the whole book that an event begins with."""
+    """Read the complete book that an event begins with."""
     table = "book_snapshots" if event.kind == "book" else "keyframes"
     rows = contents.scan(table, since=event.recv, until=event.recv).filter(pl.col("seq") == event.seq)
     ladders = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
@@ -174,12 +174,12 @@ def read_book_row(contents: Contents, event: TrustEvent) -> BookRow:
 
 
 def applied_changes(changes: pl.DataFrame, event: TrustEvent) -> pl.DataFrame:
-    """List the changes that make a book of a whole one, in the order in which they are put on it."""
+    """Return the changes that were applied to the book of an event, in order."""
     return changes.filter(pl.col("seq") > event.seq, pl.col("check").cast(pl.String) != "skipped")
 
 
 def book_from_rows(contents: Contents, timeline: Timeline, since: int | None, time: int) -> TrustedBook | str:
-    """Make the book of a token at a time, from the keyframes before it on, or say why there is none."""
+    """Rebuild the book of a token at a time from the keyframes before it, or return why there is no book."""
     event, gap = timeline.last(time), timeline.gap(time)
     if gap is not None or event is None or not event.begins or time >= timeline.end:
         return stale_reason(timeline, time)
@@ -202,7 +202,7 @@ def book_from_rows(contents: Contents, timeline: Timeline, since: int | None, ti
 
 
 def stale_reason(timeline: Timeline | None, time: int) -> str:
-    """Say why there is no book to trust."""
+    """Return why no book can be trusted at a time."""
     if timeline is None:
         return f"no book of this token was recorded around {utc(time)}"
     gap, event = timeline.gap(time), timeline.last(time)
@@ -218,7 +218,7 @@ def stale_reason(timeline: Timeline | None, time: int) -> str:
 
 
 def quality_of(timeline: Timeline, hashes: HashHistory, time: int) -> tuple[RecordedQuality, str, int | None]:
-    """Say how far a book is proved: by the venue's hashes, or by nothing but that the venue sent it whole."""
+    """Return the quality of a book, the reason, and when it was proved last: by a hash, or by a complete book."""
     hashed = hashes.last_fit(time)
     book = next(
         (event.recv for event in reversed(timeline.events) if event.kind == "book" and event.recv <= time), None
@@ -253,7 +253,7 @@ def _best_first(levels: Iterable[tuple[float, float]], *, sign: int) -> list[tup
 
 
 def recorded_book(found: TrustedBook | str, about: RecordedBook, last: RecordedBook | None) -> RecordedBook:
-    """Fill in what was made, or why nothing could be, with the last book that could be trusted."""
+    """Fill in a rebuilt book, or why there is none and the last book that could be trusted."""
     if isinstance(found, str):
         return msgspec.structs.replace(about, quality="stale", why=found, last_known=last)
     return msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""What a recording holds at one moment: sealed files and the rows of the log, together and in order."""
+"""The contents of a recording at one moment: sealed files and the rows of the log, together and in order."""
 
 import time
 from collections.abc import Container, Mapping, Sequence
@@ -23,14 +23,14 @@ __all__ = ["Contents", "ContentsCache", "check_table", "collect", "conformed", "
 
 logger = get_logger(__name__)
 
-# So many numbers of a stamp are the manifest's.
+# The first numbers of a stamp are the manifest's.
 _MANIFEST_NUMBERS = 3
 
 Rows: TypeAlias = Mapping[str, pl.DataFrame]
 
 
 class Contents:
-    """A recording as it was at one moment; what came later is in a later one."""
+    """A recording as it was at one moment; what is added later is in a later object."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Contents:
         self._rows = {table: [each[table] for each in rows if table in each] for table in STORED}
 
     def without(self, paths: Container[str]) -> "Contents":
-        """Leave out sealed files that cannot be read."""
+        """Return the contents without sealed files that cannot be read."""
         left = [file for file in self.manifest.files if file.path not in paths]
         left_out = [file for file in self.manifest.files if file.path in paths]
         manifest = msgspec.structs.replace(self.manifest, files=left)
@@ -101,7 +101,7 @@ class Contents:
         return [record for segment in self.unsealed for record in segment.records]
 
     def last_recv(self) -> int | None:
-        """Give the time of the last record."""
+        """Return the latest receive time of a record."""
         times = [file.last_time for file in self._files["raw"]]
         times += [segment.records[-1].recv for segment in self.unsealed if segment.records]
         if self.manifest.last_recv is not None:
@@ -109,14 +109,14 @@ class Contents:
         return max(times, default=None)
 
     def recv_of_last(self) -> int | None:
-        """Give the time of the record that came last; those of an earlier run are later where its clock was ahead."""
+        """Return the receive time of the last record; an earlier run whose clock was ahead may have later ones."""
         for segment in reversed(self.unsealed):
             if segment.records:
                 return segment.records[-1].recv
         return self.last_recv() if self.manifest.last_recv is None else self.manifest.last_recv
 
     def first_recv(self) -> int | None:
-        """Give the time of the first record, or of the first row where raw was given up."""
+        """Return the receive time of the first record, or of the first row where raw records were given up."""
         times = [file.first_time for file in self.manifest.files if file.table != "checks"]
         times += [segment.records[0].recv for segment in self.unsealed if segment.records]
         return min(times, default=None)
@@ -133,10 +133,10 @@ class Contents:
 
 
 class ContentsCache:
-    """Keeps the last contents of a folder, and makes new ones once it has grown.
+    """The contents of a folder, read again once it has grown.
 
-    The rows of the log are made anew whenever it has grown, so a reader that asks all the time is given what there was
-    a moment ago: making them takes half of its time at most.
+    The rows of the log are rebuilt whenever it has grown. A reader that asks again and again gets contents that are a
+    moment old, so that rebuilding takes at most half of its time.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -147,7 +147,7 @@ class ContentsCache:
         self._refresh_at = 0.0
 
     def current(self) -> Contents:
-        """Give what the recording holds now.
+        """Return what the recording holds now.
 
         Raises:
             StoreError: the folder is not a recording.
@@ -163,7 +163,7 @@ class ContentsCache:
         return self._contents
 
     def _is_old(self, now: Stamp) -> bool:
-        """Tell whether something was sealed, or the log has grown and it is time to look at it again."""
+        """Return whether something was sealed, or the log has grown and may be read again."""
         sealed = self._stamp is None or now[:_MANIFEST_NUMBERS] != self._stamp[:_MANIFEST_NUMBERS]
         return sealed or (now != self._stamp and time.monotonic() >= self._refresh_at)
 
@@ -174,7 +174,7 @@ class ContentsCache:
         try:
             frames = rebuild(segment.records)
         except (PmliveError, LookupError, ValueError, TypeError, OverflowError) as error:
-            # Damage took what the rest depends on. The recorder that goes on will refuse it, and keeps it.
+            # What the rest depends on is damaged. The next recorder will refuse this log, and keep it.
             logger.warning("segment %d of the log in %s cannot be decoded: %r", segment.number, self.folder, error)
             frames = {"gaps": _undecodable_gap(segment)}
         return {table: conformed(table, frame) for table, frame in frames.items()}
@@ -188,12 +188,12 @@ def _undecodable_gap(segment: UnsealedSegment) -> pl.DataFrame:
 
 
 def conformed(table: str, frame: pl.DataFrame) -> pl.DataFrame:
-    """Give rows with exactly the columns and types of their table, in order of arrival."""
+    """Return rows with exactly the columns and types of their table, in order of arrival."""
     return frame.select(pl.col(name).cast(dtype) for name, dtype in SCHEMAS[table].items()).sort("seq")
 
 
 def check_table(table: str) -> None:
-    """Refuse a table that no recording has.
+    """Check that recordings have a table.
 
     Raises:
         ValueError: there is no such table.
@@ -203,7 +203,7 @@ def check_table(table: str) -> None:
 
 
 def collect(contents: Contents, table: str, frame: pl.LazyFrame) -> pl.DataFrame:
-    """Read what was asked for.
+    """Collect a frame of a table.
 
     Raises:
         StoreError: a file is damaged.
@@ -213,18 +213,18 @@ def collect(contents: Contents, table: str, frame: pl.LazyFrame) -> pl.DataFrame
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = clean(str(error))
         message = (
-            f"table {table!r} of {str(contents.folder)!r} cannot be read ({reason}); make them anew with: pmlive repair"
+            f"table {table!r} of {str(contents.folder)!r} cannot be read ({reason}); rebuild it with: pmlive repair"
         )
         raise StoreError(message) from error
 
 
 def time_literal(time: int) -> pl.Expr:
-    """Write a time (nanoseconds since 1970) into an expression."""
+    """Return a time (nanoseconds since 1970) as an expression."""
     return pl.lit(time).cast(pl.Datetime("ns", "UTC"))
 
 
 def digest(contents: Contents) -> str:
-    """Give the fingerprint of every table, file by file, so that a day fits into memory.
+    """Return the fingerprint of all tables, computed file by file, so that a day fits into memory.
 
     Raises:
         StoreError: a file is damaged.

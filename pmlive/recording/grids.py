@@ -1,4 +1,4 @@
-"""Tables on a grid of times: tops, bars and depth of books where they could be trusted."""
+"""Tables on a grid of times: best prices, bars and depth of books where they could be trusted."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
@@ -36,7 +36,7 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 
 TIME = pl.Datetime("ns", "UTC")
 _MOST_INTERVALS = 20_000_000
-# Nearly all prices are on this grid, where cells are found without sorting.
+# Ticks in a dollar: nearly all prices are multiples of one, and their cells are found without sorting.
 _TICKS = 10_000
 _QUALITY = pl.Enum(["verified", "unverifiable", "stale"])
 _LEVELS = pl.List(pl.Float64)
@@ -45,7 +45,7 @@ _TOP_COLUMNS = ("best_bid", "best_bid_size", "best_ask", "best_ask_size", "mid",
 
 
 class Grid:
-    """Intervals of equal length, each named by its start and without its end; the first and the last are whole ones.
+    """Left-closed intervals of equal length (nanoseconds), each named by its start; the first and last are complete.
 
     Raises:
         ValueError: there are too many.
@@ -58,20 +58,20 @@ class Grid:
         stop = (0 if last is None else last + 1) if end is None else end
         if (stop - begin) // every > _MOST_INTERVALS:
             raise ValueError(
-                f"{(stop - begin) // every:,} intervals are too many; make them longer, or give start and end"
+                f"{(stop - begin) // every:,} intervals are too many; make them longer, or set start and end"
             )
         self.starts: Ints = np.arange(begin // every * every, max(stop, begin), every, dtype=np.int64)
-        # The last time within each.
+        # The last nanosecond of each.
         self.lasts: Ints = self.starts + every - 1
 
     @property
     def times(self) -> pl.Series:
-        """Give the starts as times."""
+        """The starts as times."""
         return pl.Series("time", self.starts).cast(TIME)
 
 
 def in_spans(spans: Sequence[Span], times: Ints) -> Flags:
-    """Tell which times lie in intervals that are in order and do not overlap."""
+    """Return for each time whether it is in one of the intervals, which are in order and do not overlap."""
     if not spans:
         return np.zeros(len(times), dtype=np.bool_)
     starts, ends = np.array([span.start for span in spans]), np.array([span.end for span in spans])
@@ -80,7 +80,7 @@ def in_spans(spans: Sequence[Span], times: Ints) -> Flags:
 
 
 class Changes(NamedTuple):
-    """Level changes: a token's number, whether it is a bid, a price, and the new total there (0: none)."""
+    """Level changes: a token's number, whether it is a bid, a price, and the new total size there (0 for none)."""
 
     token: Ints
     bid: npt.NDArray[np.bool_]
@@ -89,32 +89,31 @@ class Changes(NamedTuple):
 
 
 class Resets(NamedTuple):
-    """Where books begin anew: before the change at each position (ascending) the token's book is empty."""
+    """Resets of books: just before the change at each position (ascending), the token's book is emptied."""
 
     position: Ints
     token: Ints
 
 
 class Ladders:
-    """The books of ``tokens`` tokens, from level changes at once, with arrays; after none of the changes at first.
+    """The books of ``tokens`` tokens as arrays, to which many level changes are applied at once; empty at first.
 
     Changes are in the order in which they apply. A *reset* at a position empties a token's book before the change
-    there: a whole book is a reset followed by its levels, of which there has to be one, if only of no size. Each price
-    of each side of each token is one cell of an array; many changes are then one assignment, of which the last to a
-    cell counts.
+    there: a complete book is a reset followed by its levels, at least one, if only of size 0. Each price on each side
+    of each token is one cell of an array; applying many changes is one assignment, and the last to a cell counts.
     """
 
     def __init__(self, changes: Changes, resets: Resets, *, tokens: int) -> None:
         self._token, self._size, self._resets, self._tokens = changes.token, changes.size, resets, tokens
         price, self._cell, bounds = _cells(changes, tokens)
         self._price = price
-        # Where the cells of each side of each token begin, best price first: the bids of token n are side 2n.
+        # Where the cells of each side of each token begin, best price first; the bids of token n are side 2n.
         self._bounds = bounds
         self._current: Floats = np.zeros(len(price))
         self._at = self._reset_at = 0
 
     def advance(self, position: int) -> None:
-        """Apply the changes before a position, which is not before the last one."""
+        """Apply the changes before a position; positions must not decrease."""
         start, self._at = self._at, max(self._at, position)
         first = self._reset_at
         self._reset_at = int(np.searchsorted(self._resets.position, self._at))
@@ -124,7 +123,7 @@ class Ladders:
         self._current[self._cell[start : self._at]] = self._size[start : self._at]
 
     def best(self, levels: int) -> tuple[Floats, Floats]:
-        """Give prices and sizes of the best levels, a row for each side of each token, filled up with NaN."""
+        """Return prices and sizes of the best levels, a row for each side of each token, padded with NaN."""
         alive = np.flatnonzero(self._current)
         bounds = np.searchsorted(alive, self._bounds)
         column = np.arange(levels)
@@ -136,11 +135,11 @@ class Ladders:
         return np.where(there, self._price[cells], np.nan), np.where(there, self._current[cells], np.nan)
 
     def levels(self) -> int:
-        """Count the levels of all books."""
+        """Return the number of levels in all books."""
         return int(np.count_nonzero(self._current))
 
     def _apply_resets(self, start: int, first: int) -> None:
-        """Apply changes among which books begin anew: what came before the last beginning does not matter."""
+        """Apply changes that include resets: what came before the last reset of a book does not matter."""
         last = np.zeros(self._tokens, dtype=np.int64)
         tokens = self._resets.token[first : self._reset_at]
         last[tokens] = self._resets.position[first : self._reset_at]
@@ -152,7 +151,7 @@ class Ladders:
 
 
 def _cells(changes: Changes, tokens: int) -> tuple[Floats, Ints, Ints]:
-    """Number the levels that occur, best first: give their prices, each change's level, and where sides begin."""
+    """Number the levels that occur, best first; return their prices, each change's level, and where sides begin."""
     tick = np.rint(changes.price * _TICKS).astype(np.int64)
     width = _TICKS + 1
     if not np.array_equal(tick / _TICKS, changes.price):
@@ -173,14 +172,14 @@ def _cells(changes: Changes, tokens: int) -> tuple[Floats, Ints, Ints]:
 
 
 def to_lists(values: Floats) -> pl.Series:
-    """Write rows that are filled up with NaN as lists without it."""
+    """Return rows that are padded with NaN as lists without the padding."""
     return (
         pl.Series(values, dtype=pl.Array(pl.Float64, values.shape[1])).arr.to_list().list.eval(pl.element().drop_nans())
     )
 
 
 def depth(index: RecordingIndex, token_id: str, grid: Grid, levels: int) -> pl.DataFrame:
-    """Make the best levels of a token's book at the end of each interval."""
+    """Return the best levels of a token's book at the end of each interval."""
     schema = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
     timeline = index.timelines.get(token_id)
     if timeline is None or not len(grid.starts):
@@ -199,13 +198,13 @@ def depth(index: RecordingIndex, token_id: str, grid: Grid, levels: int) -> pl.D
 
 
 class _BookHistory:
-    """What happened to one token's book, in the order in which it applies, with where each interval ends in it."""
+    """The changes of one token's book in order, on a grid of intervals."""
 
     def __init__(self, index: RecordingIndex, timeline: Timeline, grid: Grid) -> None:
         self._grid = grid
         first, last = int(grid.starts[0]), int(grid.lasts[-1])
         events = list(_book_starts(timeline.events, first, last))
-        # Keyframes say what was known of hashes until then; of what came since, every change has to be asked.
+        # Keyframes have what was known of hashes until then; after them, every change has to be read.
         keyframes = index.window(first).since
         times = [first, *(event.recv for event in events[:1])]
         since = None if keyframes is None else min(keyframes, *times)
@@ -216,7 +215,7 @@ class _BookHistory:
         self._rows = pl.concat(parts) if parts else _NO_ROWS
 
     def best(self, trusted: Flags, levels: int) -> list[pl.Series]:
-        """Give the best levels after each interval, of bids and asks, prices and sizes."""
+        """Return the best levels after each interval: prices and sizes of bids, then of asks."""
         rows = self._rows
         changes = Changes(
             np.zeros(rows.height, dtype=np.int64),
@@ -226,7 +225,7 @@ class _BookHistory:
         )
         books = Ladders(changes, self._resets, tokens=1)
         stops = np.searchsorted(rows["recv"].to_numpy(), self._grid.lasts, side="right")
-        # A book that did not change is not looked at again.
+        # A book that did not change is not read again.
         looked, which = np.unique(stops[trusted], return_inverse=True)
         found = np.full((4, len(looked), levels), np.nan)
         for number, stop in enumerate(looked):
@@ -239,7 +238,7 @@ class _BookHistory:
         return [side.gather(position) if len(looked) else _nulls(len(stops)) for side in shown]
 
     def verified(self) -> Flags:
-        """Tell at the end of which intervals the state that was checked last had the venue's hash."""
+        """Return for each interval whether the state that was checked last before its end had the venue's hash."""
         return self._hashes.fitted_at(self._grid.lasts)
 
 
@@ -248,7 +247,7 @@ def _nulls(height: int) -> pl.Series:
 
 
 def _book_starts(events: Sequence[TrustEvent], first: int, last: int) -> Iterator[TrustEvent]:
-    """List where books are made anew for a part of the time; a keyframe of a book that goes on says nothing new."""
+    """Yield the events that a book is rebuilt from in a span of time, without keyframes of a book that continues."""
     before: TrustEvent | None = None
     kept: list[TrustEvent] = []
     for event in events:
@@ -266,7 +265,7 @@ def _offsets(heights: Sequence[int]) -> Ints:
 
 
 def _book_parts(index: RecordingIndex, events: Sequence[TrustEvent], changes: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Lay out each whole book, and the changes that come on top of it until another whole one comes."""
+    """Yield the rows of each complete book, followed by the changes until the next complete one."""
     seq, recv = changes["seq"].to_numpy(), changes["ts_recv"].dt.epoch("ns").to_numpy()
     for event, following in zip(events, [*events[1:], None], strict=False):
         base = read_book_row(index.contents, event)
@@ -283,7 +282,7 @@ def _book_parts(index: RecordingIndex, events: Sequence[TrustEvent], changes: pl
 
 
 def _book_rows(base: BookRow, event: TrustEvent) -> pl.DataFrame:
-    # The first row is no level: a book may be empty, and has to begin all the same.
+    # The first row is not a level: an empty book has to begin with a row, too.
     bids, asks = 1 + len(base.bid_prices), len(base.ask_prices)
     return pl.DataFrame(
         {
@@ -297,13 +296,13 @@ def _book_rows(base: BookRow, event: TrustEvent) -> pl.DataFrame:
 
 
 def prices(index: RecordingIndex, token_id: str | None, start: int | None, end: int | None) -> pl.DataFrame:
-    """Read the changes of tops."""
+    """Read the changes of best prices."""
     rows = index.contents.scan("prices", since=start, until=None if end is None else end - 1)
     return collect(index.contents, "prices", rows if token_id is None else rows.filter(pl.col("token_id") == token_id))
 
 
 def sampled_prices(index: RecordingIndex, token_id: str | None, grid: Grid) -> pl.DataFrame:
-    """Give the top of each book at the end of each interval, null where the book could not be trusted then."""
+    """Return the best prices of each book at the end of each interval, null where it could not be trusted."""
     chosen = sorted(index.timelines) if token_id is None else [token_id]
     tops = _tops(index, token_id, int(grid.lasts[-1]) if len(grid.lasts) else 0)
     parts = [_sampled_token(index, each, tops.filter(pl.col("token_id") == each), grid) for each in chosen]
@@ -321,7 +320,7 @@ def _sampled_token(index: RecordingIndex, token_id: str, tops: pl.DataFrame, gri
 
 
 def _tops(index: RecordingIndex, token_id: str | None, until: int) -> pl.DataFrame:
-    """Read tops: those of keyframes too, for a part that has no change of them."""
+    """Read best prices, also those of keyframes, for intervals without any change."""
     changed = index.contents.scan("prices", until=until).select("seq", "ts_recv", "token_id", *_TOP_COLUMNS)
     bid, ask = pl.col("bid_prices").list.first(), pl.col("ask_prices").list.first()
     whole = index.contents.scan("keyframes", until=until).select(
@@ -341,7 +340,7 @@ def _tops(index: RecordingIndex, token_id: str | None, until: int) -> pl.DataFra
 
 
 def bars(index: RecordingIndex, token_id: str | None, grid: Grid) -> pl.DataFrame:
-    """Make bars of trades; an interval without any has a volume of 0 and no prices."""
+    """Return bars of trades; an interval without any has a volume of 0 and no prices."""
     chosen = sorted(index.timelines) if token_id is None else [token_id]
     if not len(grid.starts):
         chosen = []
@@ -388,7 +387,7 @@ def _bars(trades: pl.LazyFrame, every: int) -> pl.LazyFrame:
 
 
 def _touched(index: RecordingIndex, token_id: str, grid: Grid) -> Flags:
-    """Tell in which intervals something may be missing: not trusted throughout, or a frame was lost there."""
+    """Return for each interval whether trades may be missing: it was not trusted throughout, or a frame was lost."""
     timeline = index.timelines.get(token_id)
     if timeline is None or not timeline.spans():
         return np.ones(len(grid.starts), dtype=np.bool_)

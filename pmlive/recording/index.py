@@ -23,11 +23,11 @@ from pmlive.times import moment
 __all__ = ["IndexCache", "RecordingIndex", "TokenNames"]
 
 _WHOLE = Window(None, None)
-# What books at a time are made from, and what tells that they cannot be.
+# The tables that books are rebuilt from, and that of the gaps.
 _BOOKS = ("book_deltas", "book_snapshots", "keyframes", "gaps")
-# How many tokens' parts between keyframes are remembered.
+# The largest number of timelines, each of one token between two keyframes, that are cached.
 _MOST_WINDOWS = 10_000
-# Tokens that an error message names, and letters of a question in a label.
+# Tokens that an error message names, and the letters of a question in a label.
 _MOST_NAMED = 6
 _LABEL_LENGTH = 60
 
@@ -44,32 +44,32 @@ class RecordingIndex:
         self.names = TokenNames(self.markets, lambda: self.tokens)
 
     def without(self, paths: Collection[str]) -> "RecordingIndex":
-        """Leave out sealed files that cannot be read."""
+        """Return an index without sealed files that cannot be read."""
         return RecordingIndex(self.contents.without(paths), self._unsubscribed, {}) if paths else self
 
     @cached_property
     def gaps(self) -> GapIndex:
-        """The gaps, each once with the last that is known of its end; their texts are cleaned."""
+        """The gaps, each once, with its end as it was last recorded; texts are cleaned."""
         return GapIndex(_gaps(self.contents))
 
     @cached_property
     def keyframe_times(self) -> list[int]:
-        """When keyframes were written."""
+        """The times at which keyframes were written, in nanoseconds since 1970."""
         return keyframe_times(self.contents, self._times_by_file)
 
     @cached_property
     def timelines(self) -> dict[str, Timeline]:
-        """When each book could be trusted, over the whole recording."""
+        """The timeline of each token over the whole recording."""
         return timelines(self.contents, self.gaps, self._unsubscribed, self.keyframe_times, within=_WHOLE)
 
     def window(self, time: int) -> Window:
-        """Give the keyframes around a time."""
+        """Return the keyframes around a time."""
         after = bisect_right(self.keyframe_times, time)
         since = self.keyframe_times[after - 1] if after else None
         return Window(since, self.keyframe_times[after] if after < len(self.keyframe_times) else None)
 
     def timeline(self, token_id: str, window: Window) -> Timeline | None:
-        """Give what is known of a token between two keyframes, None where it has no book there at all."""
+        """Return the timeline of a token between two keyframes, or None where it has no book there."""
         key = (token_id, window)
         if len(self._windows) >= _MOST_WINDOWS:
             self._windows.clear()
@@ -81,7 +81,7 @@ class RecordingIndex:
         return self._windows[key]
 
     def book_at(self, token_id: str, time: int) -> RecordedBook:
-        """Make the book of a token at a time."""
+        """Return the book of a token at a time."""
         found = self._trusted_book(token_id, time)
         last = self._last_known(token_id, time) if isinstance(found, str) else None
         return self._recorded_book(token_id, time, found, last)
@@ -109,7 +109,7 @@ class RecordingIndex:
         return book_from_rows(self.contents, timeline, window.since, time)
 
     def _last_known(self, token_id: str, time: int) -> RecordedBook | None:
-        """Look back, one stretch between keyframes after the other, for a time at which there was a book."""
+        """Return the last book before a time, searched backwards from keyframes to keyframes."""
         while True:
             window = self.window(time)
             timeline = self.timeline(token_id, window)
@@ -123,7 +123,7 @@ class RecordingIndex:
 
     @cached_property
     def tokens(self) -> list[str]:
-        """Every token that has rows, whether a market of the manifest names it or not."""
+        """All tokens that have rows, also those that no market of the manifest has."""
         token_ids = pl.col("token_id").unique()
         frames = [
             collect(self.contents, table, self.contents.scan(table).select(token_ids))
@@ -133,7 +133,7 @@ class RecordingIndex:
 
 
 class IndexCache:
-    """Keeps what is known of a folder until it has grown."""
+    """The index of a folder, made again once the folder has grown."""
 
     def __init__(self, folder: Path) -> None:
         self._contents = ContentsCache(folder)
@@ -142,10 +142,10 @@ class IndexCache:
         self._index: RecordingIndex | None = None
 
     def current(self) -> RecordingIndex:
-        """Give what is known now.
+        """Return the index of the recording as it is now.
 
         Raises:
-            StoreError: the folder is no recording.
+            StoreError: the folder is not a recording.
         """
         contents = self._contents.current()
         if self._index is None or self._index.contents is not contents:
@@ -166,11 +166,11 @@ class TokenNames:
         self.market_of = {token_id: market for market in markets for token_id in market.token_ids}
 
     def label(self, token_id: str) -> str:
-        """Name a token for people."""
+        """Return a readable name of a token."""
         return self.labels.get(token_id) or f"token {clean(token_id, 80)}"
 
     def token(self, named: str, outcome: str | None = None) -> str:
-        """Find the token that is meant.
+        """Return the id of the token that a name means.
 
         Args:
             named: a token id, an outcome such as ``"Yes"`` if only one recorded market has it, or a market's slug or
@@ -178,7 +178,7 @@ class TokenNames:
             outcome: the outcome, where ``named`` is a market's slug or condition id.
 
         Raises:
-            UnknownMarketError: none is meant, or several are; the message lists some.
+            UnknownMarketError: no token matches, or several do; the message lists some.
         """
         if outcome is None and named in self.labels:
             return named
@@ -195,7 +195,7 @@ class TokenNames:
 
 
 def _gaps(contents: Contents) -> pl.DataFrame:
-    """Read the gaps, those in the log, the holes that only the manifest has, and what it does not list."""
+    """Read all gaps: sealed ones, those in the log, holes of the manifest, and lost or unlisted parts."""
     rows = collect(contents, "gaps", contents.scan("gaps"))
     holes = [
         (
@@ -211,7 +211,7 @@ def _gaps(contents: Contents) -> pl.DataFrame:
         )
         for hole in contents.manifest.holes
     ]
-    # Most holes are rows, too.
+    # Most holes are rows, too; a gap that is listed twice counts once.
     lost = [_lost_file_gap(contents, file) for file in contents.lost_files(_BOOKS)]
     unlisted = [
         (part.seq, None, part.ended, 0, None, part.started, part.ended, "disk", part.detail)
@@ -223,7 +223,7 @@ def _gaps(contents: Contents) -> pl.DataFrame:
 
 
 def _lost_file_gap(contents: Contents, file: SealedFile) -> tuple[object, ...]:
-    """Return the row of ``gaps`` for a file without which nobody knows what the books of its time were."""
+    """Return the row of ``gaps`` for a lost file, without which the books of its time are unknown."""
     started, ended = contents.manifest.unknown_since(file), file.last_time + 1
     return (file.last_seq, None, ended, 0, None, started, ended, "disk", f"{file.path} is lost")
 

@@ -1,4 +1,4 @@
-"""The quality of a recording: what can be trusted, what is missing, what was proved, and how late it came."""
+"""The quality of a recording: what can be trusted, what is missing, what was proved, and how late messages came."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
@@ -32,9 +32,9 @@ __all__ = [
     "quality",
 ]
 
-# What breaks a connection, or everything: all that it touches is one fault.
+# Causes that concern a connection or everything: all that one of them touches is one fault.
 _BROAD_CAUSES = ("disconnect", "silence", "restart", "disk", "overflow")
-# What makes books wrong: a frame that could not be read, and what is found out of it.
+# Causes of wrong books: a frame that could not be read, and the mismatch that it leads to.
 _CONTENT_CAUSES = ("malformed", "mismatch")
 _TOLERANCE = 1e-9
 _COUNTED = ("book_deltas", "book_snapshots", "trades")
@@ -42,9 +42,9 @@ _MOST_LISTED = 20
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """One fault: its interval in nanoseconds since 1970 (without an end it lasts), its cause, and the tokens touched.
+    """One fault: its interval in nanoseconds since 1970 (None: no known end), its cause, and the tokens it touched.
 
-    Without tokens it was a whole connection's, or everything's.
+    Without tokens it concerned a whole connection, or everything.
     """
 
     started: int
@@ -55,7 +55,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _FaultGroup:
-    """Gaps that are one fault, while they are gathered."""
+    """The gaps of one fault, while they are collected."""
 
     def __init__(self, first: GapInterval) -> None:
         self.first = self.cause = first
@@ -76,11 +76,11 @@ class _FaultGroup:
         else:
             self.tokens[gap.token_id] = None
         if gap.cause == "malformed":
-            # What could not be read is why the books were wrong then.
+            # A frame that could not be read is the reason why the books were wrong.
             self.cause = gap
 
     def includes(self, gap: GapInterval) -> bool:
-        """Tell whether a gap, which begins no earlier, is of this fault."""
+        """Return whether a gap, which begins no earlier, belongs to this fault."""
         if gap.started > self.until:
             return False
         if self.first.cause in _BROAD_CAUSES:
@@ -101,7 +101,7 @@ class _FaultGroup:
 
 
 def faults(gaps: Iterable[GapInterval]) -> list[Fault]:
-    """Gather the gaps that tell of the same fault, in order of their beginning."""
+    """Group gaps by the fault that they belong to, in order of their beginning."""
     groups: list[_FaultGroup] = []
     lasting: list[_FaultGroup] = []
     for gap in sorted(gaps, key=lambda one: (one.started, one.token_id is not None)):
@@ -128,12 +128,12 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def share(self) -> float | None:
-        """Give the share of moments at which they did, None where there was none."""
+        """The share of moments at which they did; None without any moment."""
         return self.mirrored / self.moments if self.moments else None
 
 
 def mirror(index: RecordingIndex) -> Mirror:
-    """Compare the tops of each market's two books whenever one changed while both could be trusted."""
+    """Compare the best prices of each market's two books whenever one changed while both could be trusted."""
     pairs = [market.token_ids for market in index.markets if len(market.token_ids) == len(("Yes", "No"))]
     tops = index.contents.scan("prices").select("token_id", "ts_recv", "seq", "best_bid", "best_ask")
     rows = collect(
@@ -157,8 +157,8 @@ def _largest(deviation: pl.Series) -> float:
 
 
 def _deviation(index: RecordingIndex, pair: tuple[str, str], tops: tuple[pl.DataFrame, pl.DataFrame]) -> pl.Series:
-    """Give how far bid and ask are from mirroring each other, at each moment that has a change of either."""
-    # A message changes both books; only what it leaves counts.
+    """Return how far the best prices of two books are from mirroring each other, at each change of either."""
+    # A message changes both books; only the state after it counts.
     sides = [top.group_by("ts_recv", maintain_order=True).last().sort("ts_recv") for top in tops]
     times = pl.concat([side.select("ts_recv") for side in sides]).unique().sort("ts_recv")
     joined = times
@@ -195,7 +195,7 @@ class TokenQuality(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds from the venue's time of a level change to its arrival; both clocks' offset is in them."""
+    """Milliseconds from the venue's time of a level change to its arrival, the offset of the two clocks included."""
 
     changes: int
     median: float | None
@@ -213,18 +213,18 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
         last_time: when the last one came.
         coverage: the share of the time that tokens were followed in which their books could be trusted.
         tokens: each token by itself.
-        faults: what befell the recording, each fault once.
+        faults: the faults of the recording, each once.
         checks: the outcomes of all checks of books.
         latency: how late level changes came.
         rates: rows of level changes, whole books and trades per ``minute``.
-        skipped: level changes that were not applied: they came early, late, or while there was no book to trust.
+        skipped: level changes that were not applied, because they came early, late, or without a trusted book.
         skipped_in_gaps: how many of those came in gaps.
         mirror: whether the two books of a market mirror each other, as they should.
         intervals: ``token_id``, ``start``, ``end`` and ``trusted``: the time that each token was followed, cut where
             trust in its book begins or ends.
         distrust: ``token_id`` and ``minute`` of each minute in which a book could not be trusted throughout.
-        damaged: sealed files that are not what they were.
-        unsealed: records that are in the log alone.
+        damaged: sealed files that do not have their checksum, or are missing.
+        unsealed: the number of records that are only in the log.
     """
 
     path: str
@@ -246,16 +246,16 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def mismatches(self) -> int:
-        """Count the checks that found a book wrong."""
+        """The number of checks that found a book wrong."""
         return self.checks.hash_mismatch + self.checks.bbo_mismatch + self.checks.snapshot_mismatch
 
     @property
     def ok(self) -> bool:
-        """Tell whether nothing was missed, found wrong or damaged."""
+        """Whether nothing was missed, found wrong or damaged."""
         return not (self.faults or self.mismatches or self.damaged)
 
     def to_dict(self) -> dict[str, object]:
-        """Give everything as JSON can hold it, times as ISO text."""
+        """Return everything as values that JSON can hold, times as ISO text."""
         plain = cast(
             "dict[str, object]",
             msgspec.to_builtins({name: getattr(self, name) for name in ("path", "coverage", "tokens", "checks")}),
@@ -274,7 +274,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def figure(self) -> "Figure":
-        """Draw when each token was followed and could be trusted, and what befell the recording.
+        """Draw when each token was followed and could be trusted, and the faults of the recording.
 
         Raises:
             ImportError: the extra ``pmlive[jupyter]`` is not installed.
@@ -282,7 +282,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
         return cast("Figure", import_module("pmlive.widgets").coverage_figure(self))
 
     def __repr__(self) -> str:
-        """Write a page."""
+        """Return a page of text."""
         return _text(self)
 
     def _repr_html_(self) -> str:
@@ -290,7 +290,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def not_understood(gaps: GapIndex) -> list[str]:
-    """Say, one line for each kind, what came and could not be read, and when."""
+    """Describe the messages that could not be read, a line for each kind, with their times."""
     kinds: dict[str, list[GapInterval]] = {}
     for gap in gaps.all:
         if gap.cause == "malformed":
@@ -302,13 +302,13 @@ def _malformed_line(detail: str, gaps: Sequence[GapInterval]) -> str:
     times = sorted({gap.started for gap in gaps})
     tokens = {gap.token_id for gap in gaps if gap.token_id is not None}
     when = utc(times[0]) if len(times) == 1 else f"{len(times)} times from {utc(times[0])} to {utc(times[-1])}"
-    whose = f"; {len(tokens)} books could not be trusted until they came anew or were proved" if tokens else ""
+    whose = f"; {len(tokens)} books could not be trusted until they were sent again or proved" if tokens else ""
     return f"{detail}: {when} UTC{whose}"
 
 
 def _fault(fault: Fault) -> dict[str, object]:
-    told = cast("dict[str, object]", msgspec.to_builtins(fault))
-    return told | {"started": _iso(fault.started), "ended": _iso(fault.ended)}
+    plain = cast("dict[str, object]", msgspec.to_builtins(fault))
+    return plain | {"started": _iso(fault.started), "ended": _iso(fault.ended)}
 
 
 def _iso(time: int | None) -> str | None:
@@ -316,18 +316,18 @@ def _iso(time: int | None) -> str | None:
 
 
 def quality(index: RecordingIndex) -> Quality:
-    """Find out how good a recording is, as far as its files can be read."""
+    """Assess the quality of a recording, as far as its files can be read."""
     damaged = verify_files(index.contents.folder)
     index = index.without({one.path for one in damaged})
     contents = index.contents
     tokens = list(_tokens(index))
-    long = sum(token.followed for token in tokens)
+    followed_s = sum(token.followed for token in tokens)
     skipped, rates = _skipped(index), _rates(contents)
     return Quality(
         path=str(contents.folder),
         first_time=contents.first_recv(),
         last_time=contents.last_recv(),
-        coverage=sum(token.trusted for token in tokens) / long if long else None,
+        coverage=sum(token.trusted for token in tokens) / followed_s if followed_s else None,
         tokens=tokens,
         faults=faults(index.gaps.all),
         checks=Counts.total(token.checks for token in tokens),
@@ -353,28 +353,28 @@ def _tokens(index: RecordingIndex) -> Iterator[TokenQuality]:
     for token_id in sorted(index.timelines.keys() | checks.keys()):
         timeline = index.timelines.get(token_id)
         wanted = [] if timeline is None else followed(timeline)
-        long = sum(span.end - span.start for span in wanted)
-        trusted = 0 if timeline is None else sum(span.end - span.start for span in timeline.spans())
+        followed_ns = sum(span.end - span.start for span in wanted)
+        trusted_ns = 0 if timeline is None else sum(span.end - span.start for span in timeline.spans())
         yield TokenQuality(
             token_id=token_id,
             label=index.names.label(token_id),
-            coverage=trusted / long if long else 0.0,
-            followed=long / 1e9,
-            trusted=trusted / 1e9,
+            coverage=trusted_ns / followed_ns if followed_ns else 0.0,
+            followed=followed_ns / 1e9,
+            trusted=trusted_ns / 1e9,
             checks=checks.get(token_id, Counts()),
         )
 
 
 def _latency(contents: Contents) -> Latency:
-    late = (pl.col("ts_recv") - pl.col("ts_event")).dt.total_nanoseconds() / 1e6
-    told = contents.scan("book_deltas").select(
+    delay_ms = (pl.col("ts_recv") - pl.col("ts_event")).dt.total_nanoseconds() / 1e6
+    figures = contents.scan("book_deltas").select(
         changes=pl.len(),
-        median=late.median(),
-        p95=late.quantile(0.95),
-        p99=late.quantile(0.99),
-        most=late.max(),
+        median=delay_ms.median(),
+        p95=delay_ms.quantile(0.95),
+        p99=delay_ms.quantile(0.99),
+        most=delay_ms.max(),
     )
-    return msgspec.convert(collect(contents, "book_deltas", told).row(0, named=True), type=Latency)
+    return msgspec.convert(collect(contents, "book_deltas", figures).row(0, named=True), type=Latency)
 
 
 def _rates(contents: Contents) -> pl.DataFrame:
@@ -390,7 +390,7 @@ def _rates(contents: Contents) -> pl.DataFrame:
 
 
 def _skipped(index: RecordingIndex) -> tuple[int, int]:
-    """Count the changes that were not applied, and those of them that came in gaps."""
+    """Return the number of changes that were not applied, and of those that came in gaps."""
     rows = index.contents.scan("book_deltas").filter(pl.col("check").cast(pl.String) == "skipped")
     found = collect(index.contents, "book_deltas", rows.select("token_id", pl.col("ts_recv").dt.epoch("ns")))
     inside = 0
@@ -402,7 +402,7 @@ def _skipped(index: RecordingIndex) -> tuple[int, int]:
 
 
 def _text(page: Quality) -> str:
-    """Write a page of _text."""
+    """Return a page of text."""
     return "\n".join(
         f"{name if number == 0 else '':<10} {line}".rstrip()
         for name, lines in _sections(page)
@@ -411,10 +411,10 @@ def _text(page: Quality) -> str:
 
 
 def _html(page: Quality) -> str:
-    """Write a page for a notebook; all that strangers wrote is escaped."""
+    """Return a page for a notebook; texts by strangers are escaped."""
     rows = "".join(
-        f"<tr><th style='_text-align:left;vertical-align:top'>{escape(name)}</th>"
-        f"<td style='_text-align:left'>{'<br>'.join(map(escape, lines))}</td></tr>"
+        f"<tr><th style='text-align:left;vertical-align:top'>{escape(name)}</th>"
+        f"<td style='text-align:left'>{'<br>'.join(map(escape, lines))}</td></tr>"
         for name, lines in _sections(page)
     )
     return f"<table>{rows}</table>"
@@ -483,7 +483,7 @@ def _latency_lines(latency: Latency) -> list[str]:
         )
         if value is not None
     )
-    return [figures, "from the venue's clock to ours: the offset between the two is in it"]
+    return [figures, "from the venue's clock to ours; the offset between the two is included"]
 
 
 def _rate_lines(page: Quality) -> list[str]:

@@ -1,4 +1,4 @@
-"""Trust in the books of a recording: when each was followed and complete, and when the venue's hash last fitted it."""
+"""Trust in the books of a recording: when each could be trusted, and when the venue's hash last fitted it."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -51,7 +51,7 @@ _CHECKED_WITHIN_NS = 200_000_000
 
 
 class TrustEvent(msgspec.Struct, frozen=True, gc=False):
-    """A moment at which a token's book begins to be trusted, or ceases to be."""
+    """A moment at which trust in a token's book begins or ends; ``recv`` is nanoseconds since 1970."""
 
     recv: int
     seq: int
@@ -60,12 +60,12 @@ class TrustEvent(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def begins(self) -> bool:
-        """Tell whether a book can be made from here."""
+        """Whether a book can be rebuilt from here on."""
         return self.kind in _BASES
 
 
 class Unsubscription(msgspec.Struct, frozen=True, gc=False):
-    """Tokens that are no longer followed; without ``tokens`` all of a connection."""
+    """The end of a subscription: to some tokens, or without ``tokens`` to all of a connection."""
 
     recv: int
     seq: int
@@ -73,18 +73,18 @@ class Unsubscription(msgspec.Struct, frozen=True, gc=False):
     tokens: frozenset[str] | None
 
     def concerns(self, token_id: str, conn: int) -> bool:
-        """Tell whether a token's book of a connection ends here."""
+        """Return whether this ends the subscription of a token on a connection."""
         return self.conn == conn if self.tokens is None else token_id in self.tokens
 
 
 class UnsubscriptionCache:
-    """Reads each sealed file of raw records once at most, and only when it is needed."""
+    """The unsubscriptions in raw records; each sealed file is read once at most, and only when needed."""
 
     def __init__(self) -> None:
         self._known: dict[str, list[Unsubscription] | None] = {}
 
     def between(self, contents: Contents, since: int, until: int) -> list[Unsubscription] | None:
-        """List what was let go between two times, or None where the raw records are not there any more."""
+        """List the unsubscriptions between two times; return None where the raw records are gone."""
         found: list[Unsubscription] = []
         files = contents.files("raw", since=since, until=until)
         for file in files:
@@ -112,14 +112,14 @@ class Span(msgspec.Struct, frozen=True, gc=False):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """The times of the last keyframes up to a time and of the first after it, None where there are none."""
+    """The times of the last keyframes up to a time and of the first after it; None where there are none."""
 
     since: int | None
     until: int | None
 
 
 class Timeline(msgspec.Struct, frozen=True):
-    """One token's events in order, and what follows from them and its gaps."""
+    """The events of one token in order and its gaps; times are nanoseconds since 1970."""
 
     token_id: str
     events: list[TrustEvent]
@@ -127,12 +127,12 @@ class Timeline(msgspec.Struct, frozen=True):
     end: int
 
     def last(self, time: int) -> TrustEvent | None:
-        """Give the last event up to a time."""
+        """Return the last event up to a time."""
         before = bisect_right(self.events, time, key=lambda event: event.recv)
         return self.events[before - 1] if before else None
 
     def gap(self, time: int) -> GapInterval | None:
-        """Find the gap that a time lies in, if any; of several the one that began first."""
+        """Return the gap that a time lies in, if any; of several, the one that began first."""
         event = self.last(time)
         conn = 0 if event is None else event.conn
         return next((gap for gap in self.gaps if gap.covers(time) and gap.concerns(self.token_id, conn)), None)
@@ -162,23 +162,23 @@ class Timeline(msgspec.Struct, frozen=True):
 
 
 class HashHistory(msgspec.Struct, frozen=True):
-    """The moments, in order, at which the book of a token was proved (``fits``) or could not be."""
+    """The times at which the venue's hash fitted the book of a token (``fits``) or did not, in order."""
 
     times: npt.NDArray[np.int64]
     fits: npt.NDArray[np.bool_]
 
     def fitted_at(self, times: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Tell at which times the state that was checked last had the venue's hash."""
+        """Return for each time whether the venue's hash fitted the state that was checked last."""
         return np.concatenate([[False], self.fits])[np.searchsorted(self.times, times, side="right")]
 
     def last_fit(self, time: int) -> int | None:
-        """Return when, up to a time, the venue's hash fitted last."""
+        """Return the last time, up to a time, at which the venue's hash fitted."""
         proved = self.times[self.fits & (self.times <= time)]
         return int(proved[-1]) if len(proved) else None
 
 
 def unsubscriptions(records: Iterable[Record]) -> Iterator[Unsubscription]:
-    """List what was let go on purpose; notes that cannot be read are gaps, which the tables tell."""
+    """Yield the intended ends of subscriptions; notes that cannot be read are gaps in the tables."""
     for record in records:
         if record.kind not in (Kind.UNSUBSCRIBE, Kind.CLOSE):
             continue
@@ -193,7 +193,7 @@ def unsubscriptions(records: Iterable[Record]) -> Iterator[Unsubscription]:
 
 
 def keyframe_times(contents: Contents, known: dict[str, list[int]]) -> list[int]:
-    """List when keyframes were written; ``known`` remembers what had to be read for it."""
+    """List when keyframes were written; ``known`` caches the times of each sealed file."""
     times: list[int] = []
     for file in contents.files("keyframes"):
         if file.path not in known:
@@ -214,7 +214,7 @@ def timelines(
     within: Window,
     token_id: str | None = None,
 ) -> dict[str, Timeline]:
-    """Find out, for one token or all, when books could be trusted in a part of the recording that keyframes delimit."""
+    """Return the timelines of one token or all, in the part of the recording between two keyframes."""
     events = _events(contents, gaps, within, token_id)
     inside = [
         time
@@ -238,16 +238,16 @@ def timelines(
 
 
 def followed(timeline: Timeline) -> list[Span]:
-    """List when a book was wanted: from the first that is known of it until it was let go, pauses included."""
+    """List the intervals in which a book was subscribed, from its first event on, outages included."""
     found: list[Span] = []
     own = [gap.started for gap in timeline.gaps if gap.token_id is not None]
     start: int | None = min([*own[:1], *(event.recv for event in timeline.events[:1])], default=None)
     for event in timeline.events:
-        gone = event.kind in ("unsubscribed", "absent")
-        if gone and start is not None:
+        ends = event.kind in ("unsubscribed", "absent")
+        if ends and start is not None:
             found.append(Span(start, max(start, event.recv)))
             start = None
-        elif not gone and start is None:
+        elif not ends and start is None:
             start = event.recv
     if start is not None:
         found.append(Span(start, max(start, timeline.end)))
@@ -255,7 +255,7 @@ def followed(timeline: Timeline) -> list[Span]:
 
 
 def trust_intervals(timelines: Mapping[str, Timeline]) -> pl.DataFrame:
-    """Cut the time that each token was followed where trust in its book begins or ends."""
+    """Return the time that each token was followed, cut where trust in its book begins or ends."""
     rows = [(token_id, span.start, span.end, trusted) for token_id, span, trusted in _trust_spans(timelines)]
     schema = {"token_id": pl.String, "start": pl.Int64, "end": pl.Int64, "trusted": pl.Boolean}
     frame = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("start", "end").cast(_TIME))
@@ -265,8 +265,8 @@ def trust_intervals(timelines: Mapping[str, Timeline]) -> pl.DataFrame:
 def distrusted_minutes(timelines: Mapping[str, Timeline], active: Collection[int] = ()) -> pl.DataFrame:
     """List the minutes, of the time that a token was followed, in which its book could not be trusted throughout.
 
-    Of more than a week at once, such as a clock skips that begins in 1970, those but for the first and the last day are
-    listed only where they are among the minutes in which anything was ``active``, in nanoseconds since 1970.
+    Of an interval longer than a week, as a clock that begins in 1970 makes one, the minutes between its first and its
+    last day are listed only where they are in ``active``: the minutes with any message, in nanoseconds since 1970.
     """
     known = sorted(active)
     rows = {
@@ -282,30 +282,30 @@ def distrusted_minutes(timelines: Mapping[str, Timeline], active: Collection[int
 def hash_history(
     contents: Contents, timeline: Timeline, changes: pl.DataFrame, *, since: int | None, until: int
 ) -> HashHistory:
-    """Find out what is known of the hashes of a token's books between two times, both included.
+    """Return when the venue's hash fitted the books of a token between two times, both included.
 
-    Rows of level changes tell it of single states, keyframes of the time at which they were written, and the counts of
-    a minute in which every hash fitted of whole books, too, of which no row tells.
+    A row of a level change has the outcome for one state, and a keyframe for the time at which it was written. The
+    counts of a minute in which every hash fitted cover complete books as well, which have no such row.
 
     Args:
-        contents: what the recording holds.
-        timeline: the token, and when it was let go: one that is followed anew has nothing proved.
+        contents: the contents of the recording.
+        timeline: the token and its unsubscriptions: after a new subscription, nothing is proved.
         changes: its rows of ``book_deltas`` between these times.
         since: nanoseconds since 1970; None for the beginning.
         until: nanoseconds since 1970.
     """
     keyframes = _keyframe_checks(contents, timeline.token_id, since, until)
     minutes = _proved_minutes(contents, timeline.token_id, since, until)
-    gone = [(event.recv, event.seq) for event in timeline.events if event.kind in ("absent", "restart", "unsubscribed")]
-    anew = pl.DataFrame(gone, schema={"time": pl.Int64, "seq": pl.UInt64}, orient="row").with_columns(
+    ends = [(event.recv, event.seq) for event in timeline.events if event.kind in ("absent", "restart", "unsubscribed")]
+    unproved = pl.DataFrame(ends, schema={"time": pl.Int64, "seq": pl.UInt64}, orient="row").with_columns(
         fits=pl.lit(value=False)
     )
-    # Within its minute, a keyframe says more than the counts, and they are not of a token that was followed anew.
-    marks = np.sort(np.concatenate([keyframes["time"].to_numpy(), anew["time"].to_numpy()]))
+    # A keyframe within a minute is more precise than its counts, and a new subscription voids them.
+    marks = np.sort(np.concatenate([keyframes["time"].to_numpy(), unproved["time"].to_numpy()]))
     before = np.searchsorted(marks, minutes["time"].to_numpy() - _MINUTE_NS, side="right")
     alone = minutes.filter(pl.Series(before == np.searchsorted(marks, minutes["time"].to_numpy(), side="right")))
     whole = (
-        pl.concat([_checked_states(changes), keyframes, alone, anew])
+        pl.concat([_checked_states(changes), keyframes, alone, unproved])
         .filter(pl.col("time") <= until)
         .sort("time", "seq")
     )
@@ -330,7 +330,7 @@ def _times(frame: pl.DataFrame) -> list[int]:
 
 
 def _trusted_rows(events: Sequence[TrustEvent]) -> list[tuple[int, int]]:
-    """List the rows, by number and time, in which the recorder wrote down that it trusted a book."""
+    """List the rows, by number and time, in which the recorder noted that it trusted a book."""
     return [(event.seq, event.recv) for event in events if event.kind == "keyframe"]
 
 
@@ -345,7 +345,7 @@ def _events(contents: Contents, gaps: GapIndex, within: Window, token_id: str | 
     kind = pl.when(pl.col("alone") & trusted).then(pl.lit("token keyframe")).otherwise(whole).alias("kind")
     ends = gaps.frame.lazy().filter(pl.col("token_id").is_not_null()).select("token_id", ts_recv="ended", written="seq")
     opening = books.filter("opening").select(*columns, kind=pl.lit("book"))
-    # Of several books of one moment, the one that ended a gap is the last before the gap's own row.
+    # Of several books at one time, the one that ended a gap is the last before the gap's own row.
     ending = books.join(ends, on=["token_id", "ts_recv"]).filter(pl.col("seq") < pl.col("written"))
     last = ending.filter(pl.col("seq") == pl.col("seq").max().over("token_id", "written"))
     regained = last.filter(~pl.col("opening")).unique(["token_id", "seq"])
@@ -361,7 +361,7 @@ def _events(contents: Contents, gaps: GapIndex, within: Window, token_id: str | 
 
 
 def _with_absences(events: list[TrustEvent], times: Sequence[int], gaps: GapIndex) -> list[TrustEvent]:
-    """Add where the token was missing among the keyframes, and where another run began, knowing nothing of it."""
+    """Add the keyframes that lack the token, and the restarts, after which nothing is known of it."""
     there = {event.recv for event in events if event.kind in ("keyframe", "untrusted")}
     first = events[0].recv
     missing = [TrustEvent(time, 0, 0, "absent") for time in times if time not in there and time > first]
@@ -370,7 +370,7 @@ def _with_absences(events: list[TrustEvent], times: Sequence[int], gaps: GapInde
 
 
 def _with_unsubscriptions(contents: Contents, unsubscribed: UnsubscriptionCache, draft: Timeline) -> Timeline:
-    """Add where the token was let go on purpose, which the raw records alone tell."""
+    """Add the unsubscriptions, which only the raw records have."""
     added: list[TrustEvent] = []
     for event, following in zip(draft.events, [*draft.events[1:], None], strict=True):
         until = draft.end if following is None else following.recv
@@ -383,7 +383,7 @@ def _with_unsubscriptions(contents: Contents, unsubscribed: UnsubscriptionCache,
 
 
 def _continues(event: TrustEvent, following: TrustEvent | None) -> bool:
-    """Tell whether the next event shows for sure that the token was followed all the time."""
+    """Return whether the next event proves that the token was followed all the time."""
     return following is not None and following.kind in ("keyframe", "untrusted") and following.conn == event.conn
 
 
@@ -392,11 +392,11 @@ def _unsubscribed_events(
 ) -> list[TrustEvent]:
     found = unsubscribed.between(contents, event.recv, until)
     if found is not None:
-        gone = (one for one in found if one.seq > event.seq and one.concerns(draft.token_id, event.conn))
-        return [TrustEvent(one.recv, one.seq, event.conn, "unsubscribed") for one in gone][:1]
+        ends = (one for one in found if one.seq > event.seq and one.concerns(draft.token_id, event.conn))
+        return [TrustEvent(one.recv, one.seq, event.conn, "unsubscribed") for one in ends][:1]
     if any(event.recv <= gap.started <= until <= gap.until for gap in draft.gaps if gap.token_id is not None):
         return []
-    # Nobody can tell any more when it was, so trust ends with the last that came.
+    # The time is not known any more, so trust ends with the last row that was received.
     return [TrustEvent(_last_row(contents, draft.token_id, event.recv, until) + 1, 0, event.conn, "unsubscribed")]
 
 
@@ -429,7 +429,7 @@ def _trust_spans(timelines: Mapping[str, Timeline]) -> Iterator[tuple[str, Span,
 
 
 def _untrusted(wanted: Span, trusted: Sequence[Span]) -> Iterator[Span]:
-    """Give what is left of an interval without those that could be trusted."""
+    """Yield the parts of an interval in which the book could not be trusted."""
     start = wanted.start
     for span in [*trusted, Span(wanted.end, wanted.end)]:
         end = min(span.start, wanted.end)
@@ -439,7 +439,7 @@ def _untrusted(wanted: Span, trusted: Sequence[Span]) -> Iterator[Span]:
 
 
 def _checked_states(changes: pl.DataFrame) -> pl.DataFrame:
-    """List what came of the last state of each of the venue's milliseconds, which is the one that is checked."""
+    """Return the outcome for the last state of each millisecond of the venue, which is the one that is checked."""
     recv, check = pl.col("ts_recv").dt.epoch("ns"), pl.col("check").cast(pl.String)
     judged = changes.filter(check != "skipped").sort("seq")
     states = judged.group_by(pl.col("ts_event").rle_id(), maintain_order=True).agg(
@@ -459,13 +459,13 @@ def _keyframe_checks(contents: Contents, token_id: str, since: int | None, until
 
 
 def _proved_minutes(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
-    """List the ends of minutes in which hashes fitted, and none did not."""
+    """List the ends of the minutes in which hashes were checked and all fitted."""
     rows = contents.scan("checks", since=since, until=until - _MINUTE_NS).filter(pl.col("token_id") == token_id)
-    # A minute in which a recording was begun or a token was let go has more than one row.
+    # A minute in which a recording or a subscription began or ended has more than one row.
     counts = rows.group_by("ts_recv").agg(pl.sum("hash_verified", "hash_unverifiable", "hash_mismatch"))
     is_proved = (pl.col("hash_verified") > 0) & (pl.col("hash_unverifiable") == 0) & (pl.col("hash_mismatch") == 0)
     ends = counts.filter(is_proved).select(
-        # Whatever else is known of that very moment says more.
+        # Anything else that is known of the same time comes after it and counts more.
         (pl.col("ts_recv").dt.epoch("ns") + _MINUTE_NS).alias("time"),
         seq=pl.lit(0, pl.UInt64),
         fits=pl.lit(value=True),

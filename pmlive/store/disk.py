@@ -1,4 +1,4 @@
-"""The files of a recording: reached through no link, written durably, locked, and let go of in a forked child.
+"""The files of a recording: reached through no link, written durably, locked, and released in a forked child.
 
 The folder of a recording itself may be reached through links, which is its owner's choice. Below it, each part of a
 name is opened by the descriptor of the folder that it is in, so that nothing can lead outside, not even a link that is
@@ -71,7 +71,7 @@ __all__ = [
 
 LOCK = ".lock"
 
-# Recordings may hold one's own orders: no other user reads them, whatever the umask.
+# Recordings may hold the user's own orders, so no other user may read them, whatever the umask.
 _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
 
 _BY_DESCRIPTOR = sys.platform != "win32"
@@ -352,10 +352,10 @@ class FolderLock:
 
 
 class Forkable(Protocol):
-    """An object whose files and locks a forked child has to let go of."""
+    """An object whose files and locks a forked child has to release."""
 
     def after_fork(self) -> None:
-        """Let go of files and locks, in the child of the process that owns them."""
+        """Release files and locks, in the child of the process that owns them."""
         ...
 
 
@@ -378,7 +378,7 @@ if _register is not None:
 
 
 def check_fault(change: str) -> int | None:
-    """Ask the injected faults about a change; return how many bytes of it the disk takes, None for all."""
+    """Call the injected faults before a change; return how many bytes of it the disk takes, or None for all."""
     sizes = [fault(change) for fault in _faults]
     return min((size for size in sizes if size is not None), default=None)
 

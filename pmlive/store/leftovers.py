@@ -1,8 +1,8 @@
 """Files that an interrupted run left: in a recording, without being listed, and in temporary folders beside it.
 
-A crash leaves files that did not count yet, or count no more. Such a leftover is removed when the recording is opened
+A crash leaves files that did not count yet, or no longer count. Such a leftover is removed when the recording is opened
 for writing, but only when everything in it is elsewhere, too: an older manifest beside newer files does not list them
-either, and then they are all that there is. Those are kept, and reported.
+either, and then they are the only copy. Those are kept, and reported.
 
 Imports and exports fill a temporary folder beside its final place. A process that fills one holds a lock in it, which
 the kernel releases when the process ends, however it ends; then it is removed by the next.
@@ -52,7 +52,7 @@ def remove_unlisted(folder: Path, manifest: Manifest) -> None:
     leftovers = _LeftoverCheck(folder, manifest)
     unlisted = leftovers.unlisted(found)
     kept = [path for path in unlisted if not leftovers.is_leftover(path)]
-    # Frames last: whether tables are left over is known by them.
+    # Frames last, since they show whether tables are leftovers.
     for path in sorted(set(unlisted) - set(kept), key=lambda path: (path.is_relative_to(folder / RAW), path)):
         disk.remove(path, folder)
     left = unsealed_segments(folder, manifest)
@@ -66,7 +66,7 @@ def remove_unlisted(folder: Path, manifest: Manifest) -> None:
 
 
 def unlisted_files(folder: Path) -> list[str]:
-    """List the files of ours that the manifest does not list and that are no leftover, as paths within the recording.
+    """List our files that the manifest does not list and that are not leftovers, as paths within the recording.
 
     Raises:
         StoreError: the folder is not a recording.
@@ -83,7 +83,7 @@ def unlisted_files(folder: Path) -> list[str]:
 
 
 def unlisted_segments(folder: Path, manifest: Manifest) -> list[int]:
-    """List the numbers of the segments that files were made of which are not listed: none is given again."""
+    """List the segments that unlisted files were made of, whose numbers must not be used again."""
     paths = _LeftoverCheck(folder, manifest).unlisted(sealed_files(folder))
     return [number for path in paths if (number := segment_number(path.name)) is not None]
 
@@ -120,7 +120,7 @@ def remove_leftovers(place: Path) -> list[str]:
 
 
 class _LeftoverCheck:
-    """Tells of files that are not listed whether everything in them is elsewhere."""
+    """Decides which files are not listed, and whether everything in such a file is elsewhere, too."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self._folder = folder
@@ -202,7 +202,7 @@ class _LeftoverCheck:
 class _BlockSpan(NamedTuple):
     """The first and the last record of some blocks, each by number and receive time, and how many there are.
 
-    Numbers of segments and records may be given anew after an older manifest was put back; times tell such apart.
+    Numbers of segments and records may be used again after an older manifest was restored; times distinguish them.
     """
 
     first: tuple[int, int]
@@ -211,7 +211,7 @@ class _BlockSpan(NamedTuple):
 
     @classmethod
     def of(cls, contents: Sequence[bytes]) -> "_BlockSpan | None":
-        """Read files of blocks; None where there is no whole block but those that stand for lost records."""
+        """Return the span of files of blocks; None where they have no whole block, those of lost records aside."""
         items = [item for content in contents for item in read_blocks(content)]
         blocks = [item for item in items if isinstance(item, Block) and item.number != LOST]
         if not blocks:
@@ -221,7 +221,7 @@ class _BlockSpan(NamedTuple):
         return cls((first.first_seq, first.first_recv), (last.last_seq, last.last_recv), records)
 
     def is_within(self, log: "_BlockSpan") -> bool:
-        """Return whether all records are in a log, as far as that can be told without reading them."""
+        """Return whether all records are in a log, as far as that shows without reading them."""
         return self.first == log.first and self.records <= log.records and self.last[0] <= log.last[0]
 
 
@@ -242,7 +242,7 @@ def _removed(path: Path, name: str) -> bool:
         with locked_folder(path):
             shutil.rmtree(path)
     except (OSError, StoreError):
-        # It is held, or it is not ours to remove; either way it does no harm where it is.
+        # Another process holds it, or it is not ours to remove; it does no harm where it is.
         return False
     return True
 

@@ -252,8 +252,8 @@ def read_segment(
     """Read a segment from the contents of its files.
 
     ``since`` is when the last record before it came, ``after`` its number, and ``follows`` whether that is in the
-    segment before this one. Records are numbered on, so a block of lower numbers is of another segment: somebody copied
-    it here, and it is as bad as damaged.
+    segment before this one. Records are numbered on, so a block of lower numbers is from another segment: it was copied
+    here, and counts as damaged.
     ``following`` are the contents of the next segment: if there is one, damage at the end is a loss too, and not a torn
     tail, for which the time between two runs accounts.
     """
@@ -317,7 +317,7 @@ def segment_files(folder: Path) -> dict[int, list[Path]]:
 
 
 def has_second_name(path: Path, folder: Path) -> bool:
-    """Return whether a damaged file of the log has a second name, which it keeps."""
+    """Return whether a damaged file of the log has a second name, under which it stays."""
     return any(kept.name.startswith(f"{path.name}.damaged-") for kept in disk.paths(path.parent, folder))
 
 

@@ -69,7 +69,7 @@ class Compaction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repaired(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that was damaged or missing, and what became of it.
+    """A file that was damaged or missing, and the outcome of its repair.
 
     ``rows`` counts those that there are now and ``lost`` those that are gone; of frames (``raw``), ``damaged`` counts
     the damaged bytes. ``path`` is None when nothing was left, ``kept`` is where the damaged file is now.

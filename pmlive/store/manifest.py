@@ -2,9 +2,9 @@
 
 Times are nanoseconds since 1970 by our clock. ``sealed`` is the last segment of the log whose files are listed, so a
 leftover of it is deleted and a later one is rebuilt. ``holes`` are the intervals that could not be kept; each is noted
-before anything that came after it. ``replaced`` are names that count no more and are not removed yet; raw frames before
-``raw_from`` were given up. ``segments`` says a second time, segment by segment, what was sealed, so that an entry of
-``files`` that is gone is missed.
+before anything that came after it. ``replaced`` are names that no longer count and are not removed yet; raw frames
+before ``raw_from`` were given up. ``segments`` says a second time, segment by segment, what was sealed, so that a
+missing entry of ``files`` is noticed.
 
 What was sealed and is not listed any more, as an older or a damaged manifest leaves it, is found in two ways.
 ``segments`` has the tables of each segment, and how many rows; recordings that were begun by an earlier version do not
@@ -99,7 +99,7 @@ class SealedSegment(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, number: int, files: Sequence[SealedFile]) -> "SealedSegment":
-        """Return what the files of a segment are, its raw file among them."""
+        """Describe a segment by its files, the raw file among them."""
         frames = next(file for file in files if file.table == RAW)
         return cls(
             number=number,
@@ -139,7 +139,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def known_until(self) -> int:
         """When the last sealed record came or, before there is one, when the recording was made.
 
-        In nanoseconds since 1970; nothing is missing before. The files know better than a note beside them.
+        In nanoseconds since 1970; nothing is missing before. The files are more reliable than ``last_recv``.
         """
         if self.last_recv is not None:
             frames = self.of(RAW)
@@ -171,9 +171,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return sorted((file for file in self.files if file.table == table), key=lambda file: file.first_seq)
 
     def unknown_since(self, lost: SealedFile) -> int:
-        """Return since when, in nanoseconds since 1970, nobody knows what a lost file told.
+        """Return since when, in nanoseconds since 1970, the books are unknown because a file is lost.
 
-        A gap is written when it is found out, and begins before that; at the earliest where the segment before ended.
+        A gap is written when it is found, and begins earlier: at the earliest where the segment before ended.
         """
         before = [file.last_time for file in self.files if file.last_seq < lost.first_seq]
         return min(lost.first_time, max(before, default=lost.first_time))
@@ -259,16 +259,16 @@ def is_sealed_path(path: str) -> bool:
 def segment_number(path: str) -> int | None:
     """Return the number of the segment that a sealed file was made of, None for one that was merged.
 
-    A file that was repaired has a number that is no segment's.
+    The number of a repaired file is not that of a segment.
     """
     found = _SEGMENT_NUMBER.search(path)
     return None if found is None else int(found[1])
 
 
 class MissingPart(msgspec.Struct, frozen=True, kw_only=True):
-    """A part that the manifest does not list: nobody knows what the books were meanwhile.
+    """A sealed part that the manifest does not list, so that the books are unknown meanwhile.
 
-    ``frames`` tells that raw records are missing, too; ``seq`` is a number that the part had. Times are nanoseconds
+    ``frames`` says whether raw records are missing, too; ``seq`` is a number that the part had. Times are nanoseconds
     since 1970, ``ended`` excluded.
     """
 
@@ -280,7 +280,7 @@ class MissingPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def contradictions(manifest: Manifest) -> Iterator[str]:
-    """Yield what a manifest says of its end that its files deny."""
+    """Yield statements of a manifest about its end that its files contradict."""
     frames = manifest.of(RAW)
     last = max((segment_number(file.path) or 0 for file in frames), default=0)
     if last > manifest.sealed:
@@ -295,9 +295,9 @@ def contradictions(manifest: Manifest) -> Iterator[str]:
 
 
 def missing_parts(manifest: Manifest, accounted: Callable[[], Iterable[Interval]]) -> list[MissingPart]:
-    """List what the manifest does not list though it was sealed, in order of arrival.
+    """List the parts that were sealed and that the manifest does not list, in order of arrival.
 
-    ``accounted`` is asked for the recorded gaps of everything, only where numbers are left out.
+    ``accounted`` returns the recorded gaps of everything; it is called only where numbers are left out.
     """
     known = _sorted_segments(manifest.segments)
     skipped = list(_skipped_numbers(manifest, known))
@@ -364,7 +364,7 @@ def _check_inside(path: Path, name: str) -> None:
 
 
 class _KnownPart(NamedTuple):
-    """A segment of which something is known."""
+    """A segment that is known by its entry or by its raw file."""
 
     number: int | None
     run: str | None
@@ -374,7 +374,7 @@ class _KnownPart(NamedTuple):
 
 
 def _unlisted_rows(manifest: Manifest, known: Sequence[SealedSegment]) -> Iterator[MissingPart]:
-    """Yield the segments of which rows are in no listed file."""
+    """Yield the segments with rows that are not in any listed file."""
     tables = sorted({table for segment in known for table in segment.rows})
     there = {table: _complete(table, manifest, known) for table in tables}
     for position, segment in enumerate(known):
@@ -406,8 +406,8 @@ def _complete(table: str, manifest: Manifest, known: Sequence[SealedSegment]) ->
 def _segment_ranges(file: SealedFile, known: Sequence[SealedSegment]) -> list[range]:
     """List the positions of the segments that a file has rows of: by where they end, and by where they begin.
 
-    The last record of a segment may have the number of the first row of the next, and what stands for lost records at
-    the beginning of one the number of the last row before.
+    The last record of a segment may have the number of the first row of the next, and the record of a loss at the
+    beginning of one may have the number of the last row before.
     """
     ends = [min(bisect_left(known, seq, key=_last_seq), len(known) - 1) for seq in (file.first_seq, file.last_seq)]
     begins = [max(bisect_right(known, seq, key=_first_seq) - 1, 0) for seq in (file.first_seq, file.last_seq)]

@@ -8,12 +8,12 @@ A merge goes in this order, and a crash between any two steps loses and doubles 
    the manifest remembers since when they are replaced;
 3. after a time of grace, in which frames that were scanned before 2 find their files, the manifest says that the
    inputs are going; the merged file gets its name under ``TABLE/``, the inputs are removed, and the manifest says so.
-   Who reads by names sees either the inputs or the merged file, save in the instant between; after a crash just then,
-   whoever opens the recording for writing next finishes it first;
+   A reader by names sees either the inputs or the merged file, save in the instant between; after a crash just then,
+   the next process that opens the recording for writing finishes it first;
 4. the name under ``merged/`` stays for another time of grace, for frames that were scanned between 2 and 3.
 
-So there are no two moments between which a path that a reader was given vanishes before the grace is over, and names
-alone never show a row twice. Raw frames are not merged.
+So no path that a reader was given vanishes before its grace is over, and names alone never show a row twice. Raw frames
+are not merged.
 """
 
 import hashlib
@@ -118,7 +118,7 @@ class Upkeep:
                 self._unmergeable |= paths
                 logger.warning("recording %r: %s", str(self._context.folder), error)
             except BaseException:
-                # Tried again by the next run; the other files are merged all the same.
+                # The next run tries again; the other files are merged nevertheless.
                 self._unmergeable |= paths
                 raise
             return True
@@ -164,7 +164,7 @@ def merge(inputs: list[SealedFile], context: WriteContext, *, now: int) -> None:
 
 
 def replace_inputs(context: WriteContext, *, now: int, grace: float) -> None:
-    """Put merged files in the place of inputs whose grace is over, and remove names that no reader has any more.
+    """Put merged files in the place of inputs whose grace is over, and remove names that no reader uses any more.
 
     Raises:
         OSError: the disk refused; this can be done again.

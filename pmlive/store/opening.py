@@ -25,13 +25,13 @@ logger = get_logger(__name__)
 
 # This many bytes of log are decoded within a second; a larger log is sealed while recording goes on.
 _SEALED_AT_ONCE_BYTES = 4 << 20
-# More than the rows that one record and the end of a run make, so that new numbers are free whatever the log holds.
+# More numbers than one record and the end of a run use, so that new ones are free whatever the log holds.
 _SPARE_NUMBERS = 1 << 20
 # Files that operating systems put into folders by themselves.
 _HARMLESS = ("Thumbs.db", "desktop.ini", "lost+found")
 # Foreign names in an error message.
 _MOST_SHOWN = 3
-# The tables with a row of each message of the venue's, and how many rows tell by how much its clock and ours differ.
+# The tables with a row for each message of the venue, and how many last rows show by how much the clocks differ.
 _EVENT_TABLES = ("book_deltas", "trades")
 _NEWEST_ROWS = 20
 # Its rows have the times of whole minutes.
@@ -48,7 +48,7 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Earlier(msgspec.Struct, frozen=True, kw_only=True):
-    """What earlier runs tell of time, in nanoseconds since 1970.
+    """The times of earlier runs, in nanoseconds since 1970.
 
     ``last_recv`` is the receive time of the last record, and ``heard`` that of the last row with a venue's time, if
     there is one, which came ``late`` after it: by seconds and more where the clock was ahead. ``spans`` are the first
@@ -61,7 +61,7 @@ class Earlier(msgspec.Struct, frozen=True, kw_only=True):
     spans: list[tuple[int, int]] = []
 
     def taken(self, now: int) -> tuple[int, int] | None:
-        """Return the interval of receive times from now on that are recorded already, by a clock that was ahead."""
+        """Return the interval of receive times after now that are recorded already, by a clock that was ahead."""
         later = [(max(first, now), last) for first, last in self.spans if last > now]
         return (min(first for first, _ in later), max(last for _, last in later)) if later else None
 
@@ -152,7 +152,7 @@ def _open_locked(
         opened = _recover(context, lock)
         if there is None or opened.earlier is not None:
             return opened
-        # Whatever an earlier run received, nothing of it is left.
+        # Nothing of what an earlier run received is left.
         return msgspec.structs.replace(opened, earlier=Earlier(last_recv=there.known_until))
     except BaseException:
         lock.release()
@@ -160,9 +160,9 @@ def _open_locked(
 
 
 def _corrected(folder: Path, manifest: Manifest) -> Manifest:
-    """Return a manifest that says of segments and numbers what its files and the log say.
+    """Return a manifest whose segment and number agree with its files and the log.
 
-    When the last record came is left as it is until another is sealed: it may be all that tells of what is not listed.
+    ``last_recv`` is left as it is until another record is sealed: it may be the only sign of what is not listed.
     """
     log = min(unsealed_segments(folder, manifest), default=manifest.sealed + 1)
     sealed = manifest.sealed if log > manifest.sealed else log - 1
@@ -171,7 +171,7 @@ def _corrected(folder: Path, manifest: Manifest) -> Manifest:
 
 
 def _last_recv(manifest: Manifest) -> int | None:
-    """Return when the last sealed record came, as the files say where the manifest denies it."""
+    """Return when the last sealed record came, by the files where the manifest contradicts them."""
     frames, last_recv = manifest.of(RAW), manifest.last_recv
     if frames and last_recv is not None and not frames[-1].first_time <= last_recv <= frames[-1].last_time:
         return frames[-1].last_time
@@ -263,7 +263,7 @@ def _earlier(folder: Path, manifest: Manifest, waiting: list[Segment], last_recv
 
 
 def _last_event_times(folder: Path, manifest: Manifest) -> tuple[int | None, int]:
-    """Find out when the last message came, and how late those before it came at least: a few may have waited."""
+    """Return the last receive time of a message, and the smallest delay of the last ones: a few may have waited."""
     files = sorted((file for table in _EVENT_TABLES for file in manifest.of(table)), key=lambda file: file.last_seq)
     if not files:
         return None, 0
@@ -272,7 +272,7 @@ def _last_event_times(folder: Path, manifest: Manifest) -> tuple[int | None, int
         rows = pl.scan_parquet(folder / files[-1].path, glob=False).select("seq", "ts_recv", late=late)
         last = rows.drop_nulls().sort("seq").tail(_NEWEST_ROWS).collect()
     except (OSError, pl.exceptions.PolarsError) as error:
-        # Whoever reads the recording is told that it is damaged.
+        # Reading the recording reports that it is damaged.
         logger.warning("recording %r: the last rows cannot be read: %s", str(folder), error)
         return None, 0
     if last.is_empty():

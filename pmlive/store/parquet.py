@@ -1,7 +1,7 @@
 """Typed tables as parquet: zstd, delta-coded times, page checksums, plain strings for every reader.
 
 pyarrow writes, because polars' own writer has no option to delta-code ``seq`` and the times, which costs half as much
-again. Its schema is not embedded: a reader then sees plain strings, lists and UTC nanoseconds, whatever it is.
+again. Its schema is not embedded: any reader then sees plain strings, lists and UTC nanoseconds.
 """
 
 # pyarrow comes without types.
@@ -30,7 +30,7 @@ _DELTA = {"seq": "DELTA_BINARY_PACKED", "ts_event": "DELTA_BINARY_PACKED", "ts_r
 _GROUP_ROWS = 131_072
 # Rows that are checked at a time, in memory that is reused.
 _CHECKED_ROWS = 16_384
-# While recording, and for merged files: a quarter more time than at level 3, and six of a hundred bytes less.
+# While recording, and for merged files, where a quarter more time saves 6 % of the bytes.
 _LEVEL, _MERGED_LEVEL = 3, 6
 
 
@@ -165,7 +165,7 @@ def check_footer(path: Path, root: Path, listed: SealedFile) -> None:
     if first < listed.first_seq or last > listed.last_seq:
         raise StoreError(
             f"{str(path)!r} is another file than the one that is listed: it has rows {first} to {last} where "
-            f"{listed.first_seq} to {listed.last_seq} are listed; make it anew with: pmlive repair"
+            f"{listed.first_seq} to {listed.last_seq} are listed; rebuild it with: pmlive repair"
         )
 
 
@@ -183,7 +183,7 @@ _MOST_FOOTERS = 100_000
 
 
 def _read_footer(file: BinaryIO, identity: tuple[int, ...]) -> _Footer | None:
-    """Read the footer of a file, once for each state of it; None where there is none, which the reader will find."""
+    """Return the footer of a file, read once for each state of it; None if it cannot be read, which readers report."""
     if identity not in _footers:
         try:
             end = pq.read_metadata(file)

@@ -1,4 +1,4 @@
-"""Reading a recording, also while it is being written: no lock is taken and nothing is changed."""
+"""Reading of a recording, also while it is being written: no lock is taken and nothing is changed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -122,7 +122,7 @@ def records(folder: Path, *, since: int | None = None) -> Iterator[Record]:
         StoreError: the folder is not a recording.
     """
     parts = _sources(folder)
-    # Times do not rise where a clock was set back between two runs: the last such segment is meant.
+    # Where a clock was set back between two runs, several segments may have begun by then: the last one counts.
     begun = [number for number, part in enumerate(parts) if since is not None and part.first_time <= since]
     for part in parts[begun[-1] if begun else 0 :]:
         yield from part.records()
@@ -316,7 +316,7 @@ def find_missing(folder: Path, manifest: Manifest, *, left_out: Sequence[SealedF
 
 
 def _recorded_gaps(folder: Path, manifest: Manifest) -> list[Interval]:
-    """Read the gaps of everything that have ended; where they cannot be read, nothing is accounted for."""
+    """Return the ended gaps of all tokens; none where they cannot be read, so that they account for nothing."""
     try:
         gaps = [
             pl.scan_parquet(path, glob=False).select("token_id", "conn", pl.col("started", "ended").dt.epoch("ns"))

@@ -1,4 +1,4 @@
-"""The recorder: what was received goes to the disk, and what could not be written is known.
+"""The recorder: it writes what is received to the disk, and knows what could not be written.
 
 The feed thread only appends to memory. One thread packs, writes and syncs the log (a write each 50 ms, a sync each
 second); another seals the segments that were cut. So SIGKILL costs what was received since the last write, a power
@@ -275,7 +275,7 @@ class Recorder:
                 atexit.unregister(self.close)
 
     def after_fork(self) -> None:
-        """Let go of the recording, in a forked child."""
+        """Release the recording, in a forked child."""
         self._closed = True
         self._hole = _Hole(started=0, first_seq=0, cause="disk")
         self._lock.release()
@@ -347,7 +347,7 @@ class Recorder:
             logger.error("recording %r: closed before it was sealed, the next start does it: %s", folder, trouble)
 
     def _note_unwritten(self) -> None:
-        """Note what the log lacks in the manifest; a disk that takes nothing does not even take that."""
+        """Note in the manifest what the log lacks, if the disk takes that."""
         block = self._writer.unwritten()
         queued = next((item.recv for item in self._queue if isinstance(item, Record)), self._clock())
         blocks = read_segment([block or b""], since=queued).blocks

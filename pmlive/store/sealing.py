@@ -102,7 +102,7 @@ class SegmentRows:
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """A complete part of the log; without ``rows`` in memory they are rebuilt from it.
 
-    ``following`` are the files of the next segment, which tell damage at the end from a torn write.
+    ``following`` are the files of the next segment, which distinguish damage at the end from a torn write.
     """
 
     number: int
@@ -134,7 +134,7 @@ class RecorderTrouble:
         self._since = 0.0
 
     def lasts(self, seconds: float, *, since: float) -> bool:
-        """Return whether it has lasted for so long, from ``since`` (``monotonic``) or from its beginning if later."""
+        """Return whether it has lasted for ``seconds`` since ``since`` (``monotonic``) or, if later, its beginning."""
         return self.message is not None and time.monotonic() - max(since, self._since) > seconds
 
     def note(self, error: BaseException) -> None:
@@ -412,7 +412,7 @@ def _with_files(
 
 
 def _keep_damaged(files: Sequence[Path], context: SealContext) -> None:
-    # Somebody may still recover something from them.
+    # Something in them may still be recovered by hand.
     for path in files:
         if not has_second_name(path, context.folder):
             disk.link(path, path.with_name(f"{path.name}.damaged-{context.run}"), context.folder)
