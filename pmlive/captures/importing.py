@@ -263,9 +263,9 @@ class _Import:
         for market, token_id in tokens_of(events):
             if self._owners.get(token_id) != conn and token_id not in self._pipeline.links[conn].tokens:
                 new.append(token_id)
-                its = self._markets.setdefault(market, [])
-                if token_id not in its:
-                    its.append(token_id)
+                token_ids = self._markets.setdefault(market, [])
+                if token_id not in token_ids:
+                    token_ids.append(token_id)
         if new:
             self._owners.update(dict.fromkeys(new, conn))
             self._journal.note("subscribe", conn, list(dict.fromkeys(new)), self._now)
@@ -363,9 +363,9 @@ class _Import:
     def _connection(self, line: Line) -> int:
         """Return the number of a line's connection; a line that names none belongs to the latest one."""
         key = (line.channel, line.connection)
-        its = [each for each in self._open if each[0] == line.channel]
-        if not line.connection and its:
-            key = its[-1]
+        open_keys = [each for each in self._open if each[0] == line.channel]
+        if not line.connection and open_keys:
+            key = open_keys[-1]
         if key in self._open:
             # In the order of their last lines.
             conn = self._open[key] = self._open.pop(key)

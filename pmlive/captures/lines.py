@@ -5,7 +5,7 @@ a time before the frame, Python's way of writing a dictionary. So an envelope is
 it being one; a message of the venue that has such keys itself is known by being one.
 
 What a client sends to subscribe to its own orders holds its keys, and the answers hold the owner: the first is never
-kept, and the second are of the user channel, whatever was said, and kept without it.
+kept, and the second are of the user channel, whatever their envelope says, and kept without it.
 """
 
 import re
@@ -50,7 +50,7 @@ _CHANNELS: dict[str, Channel] = {
     "prices": "prices",
     "sports": "sports",
 }
-# Envelopes are in envelopes when a capture was sent on by somebody.
+# A capture that was passed on may have envelopes in envelopes.
 _DEEPEST = 3
 _OF_THE_RECORDER: frozenset[Note] = frozenset(("note", "failed", "restarted"))
 _TIME = (
@@ -220,8 +220,8 @@ def _split_time(text: bytes, naming: NamedKeys) -> tuple[ReceiveTime | None, byt
     prefix = _prefixed(text)
     if prefix is None:
         return None, text
-    said = (prefix[1] or prefix[2]).decode()
-    time = nanoseconds(said) if naming.unit is None else nanoseconds_in(said, naming.unit)
+    stated = (prefix[1] or prefix[2]).decode()
+    time = nanoseconds(stated) if naming.unit is None else nanoseconds_in(stated, naming.unit)
     frame = _without_label(text[prefix.end() :].strip())
     return (None, text) if time is None or frame is None else (ReceiveTime(time, 1), frame)
 
@@ -303,8 +303,8 @@ def _array(text: bytes, context: _Context) -> Line:
 
 def _from_timed_array(items: list[bytes], context: _Context) -> Line | None:
     unit = context.naming.unit
-    said = [text_of(item) for item in items if item[:1] not in (b"{", b"[")]
-    times = [nanoseconds(text) if unit is None else nanoseconds_in(text, unit) for text in said]
+    stated = [text_of(item) for item in items if item[:1] not in (b"{", b"[")]
+    times = [nanoseconds(text) if unit is None else nanoseconds_in(text, unit) for text in stated]
     time = next((time for time in times if time is not None), None)
     contents = [inside for item in items if (inside := _content(item)) is not None]
     frame = next((inside for inside in contents if inside[:1] in (b"{", b"[")), None)
@@ -418,9 +418,9 @@ def _words_under(fields: Fields, keys: tuple[str, ...]) -> set[str]:
     return {_not_letters.sub("", text_of(bytes(fields[key])).lower()) for key in keys}
 
 
-def _meaning(said: set[str], table: tuple[tuple[Note, set[str]], ...]) -> Note:
+def _meaning(stated: set[str], table: tuple[tuple[Note, set[str]], ...]) -> Note:
     for note, words in table:
-        if said & words:
+        if stated & words:
             return note
     return ""
 

@@ -48,7 +48,7 @@ ConnectionKey: TypeAlias = tuple[Channel, str]
 # Called with how many lines were read, and of how many; the first reading does not know that yet.
 Progress: TypeAlias = Callable[[int, int | None], None]
 _PROGRESS_EVERY = 5_000
-# Numbers count lines if most steps are by one: a part of a capture that somebody picked out has others.
+# Numbers count lines if most steps are by one: a selected part of a capture has others.
 _ENOUGH, _MOSTLY = 3, 3
 _MOST_KEYS, _MOST_NAMED, _LONGEST = 40, 3, 600
 
@@ -323,13 +323,13 @@ def survey(sources: Sequence[Path], reading: ReadOptions, progress: Progress) ->
             _add_frame(spans, index, timed.line)
             files[timed.source].add_frame(index, timed.line)
     _check_found(sources, files, reading.naming)
-    found.empty = [path for path, its in zip(sources, files, strict=True) if not (its.lines or its.damaged)]
-    found.numbered = {(index, each) for index, its in enumerate(files) for each in its.numbered}
+    found.empty = [path for path, file in zip(sources, files, strict=True) if not (file.lines or file.damaged)]
+    found.numbered = {(index, each) for index, file in enumerate(files) for each in file.numbered}
     for key in _ended_connections(spans):
         found.ended.setdefault(spans[key].last, []).append(key)
-    for token_id in sorted({token_id for its in files for token_id in its.tokens}):
-        last = max(its.last for its in files if token_id in its.tokens)
-        if last < max(its.last for its in files):
+    for token_id in sorted({token_id for file in files for token_id in file.tokens}):
+        last = max(file.last for file in files if token_id in file.tokens)
+        if last < max(file.last for file in files):
             found.ended_tokens.setdefault(last, []).append(token_id)
     return found
 
@@ -377,12 +377,12 @@ class _FileSurvey:
 
 def _check_found(sources: Sequence[Path], files: Sequence[_FileSurvey], naming: NamedKeys) -> None:
     named = [repr(str(path)) for path in sources]
-    if not any(its.frames for its in files):
+    if not any(file.frames for file in files):
         raise StoreError(_nothing_found(", ".join(named[:_MOST_NAMED]) or "nothing", files))
-    for name, its in zip(named, files, strict=True):
-        if its.lines > its.notes and not its.frames and its.keys:
-            raise StoreError(_nothing_found(name, [its]))
-    if naming.received and not any(its.own_times for its in files):
+    for name, file in zip(named, files, strict=True):
+        if file.lines > file.notes and not file.frames and file.keys:
+            raise StoreError(_nothing_found(name, [file]))
+    if naming.received and not any(file.own_times for file in files):
         unit = "" if naming.unit is None else f" in {naming.unit}"
         raise StoreError(
             f"no line of {', '.join(named[:_MOST_NAMED])} has a time{unit} under the key {naming.received!r}; "
@@ -391,9 +391,9 @@ def _check_found(sources: Sequence[Path], files: Sequence[_FileSurvey], naming: 
 
 
 def _nothing_found(names: str, files: Sequence[_FileSurvey]) -> str:
-    keys = list(dict.fromkeys(key for its in files for key in its.keys))
-    damaged = next((its.damaged for its in files if its.damaged), "")
-    likely = next((f" ({clean(its.likely_key)!r} looks like frames)" for its in files if its.likely_key), "")
+    keys = list(dict.fromkeys(key for file in files for key in file.keys))
+    damaged = next((file.damaged for file in files if file.damaged), "")
+    likely = next((f" ({clean(file.likely_key)!r} looks like frames)" for file in files if file.likely_key), "")
     seen = f"seen were {clean(', '.join(keys[:_MOST_KEYS]), _LONGEST)}; " if keys else ""
     return (
         f"no line of {names} is a frame or an envelope around one; "
@@ -431,9 +431,9 @@ def _ended_connections(spans: dict[ConnectionKey, _ConnectionSpan]) -> set[Conne
     """
     ended: set[ConnectionKey] = set()
     before: dict[tuple[Channel, str], list[ConnectionKey]] = {}
-    for key, its in spans.items():
-        for token_id in its.tokens:
+    for key, span in spans.items():
+        for token_id in span.tokens:
             others = before.setdefault((key[0], token_id), [])
-            ended.update(other for other in others if spans[other].last < its.first)
+            ended.update(other for other in others if spans[other].last < span.first)
             others.append(key)
     return ended

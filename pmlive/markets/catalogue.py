@@ -336,10 +336,10 @@ class Catalogue:
         self._cache.keep_each(found)
         return found
 
-    async def _from_clob(self, given: str) -> list[Market]:
-        condition_id = given
-        if not given.startswith("0x"):
-            body = await self._clob.get(f"/markets-by-token/{quote(given, safe='')}")
+    async def _from_clob(self, market_id: str) -> list[Market]:
+        condition_id = market_id
+        if not market_id.startswith("0x"):
+            body = await self._clob.get(f"/markets-by-token/{quote(market_id, safe='')}")
             condition_id = clob_condition(body) if body else ""
         body = await self._clob.get(f"/markets/{quote(condition_id, safe='')}") if condition_id else None
         return [clob_market(body)] if body else []

@@ -2,7 +2,7 @@
 
 A merge goes in this order, and a crash between any two steps loses and doubles nothing:
 
-1. the merged file is written under ``merged/``, out of sight of whoever reads ``TABLE/*/*.parquet``: under a
+1. the merged file is written under ``merged/``, out of sight of readers of ``TABLE/*/*.parquet``: under a
    temporary name, synced, read back, renamed;
 2. one change of the manifest lists it in place of its inputs: *from here on it counts*. The inputs stay where they are;
    the manifest remembers since when they are replaced;
@@ -312,7 +312,7 @@ def _without_replaced(manifest: Manifest, removed: list[Replaced]) -> Manifest:
 
 
 def _remove(path: str, context: WriteContext) -> None:
-    # The manifest may come from somebody else.
+    # The manifest may come from a stranger.
     if is_sealed_path(path):
         disk.remove(context.folder / path, context.folder)
 
