@@ -17,7 +17,7 @@ from pmlive.feed import Clock, elapsed
 from pmlive.gaps import GapIndex, GapInterval
 from pmlive.manager.live import Live
 from pmlive.pipeline.journal import rebuild
-from pmlive.recording.trust import Event, Timeline, distrust
+from pmlive.recording.trust import Timeline, TrustEvent, distrusted_minutes
 from pmlive.sim import SimulatedVenue
 from pmlive.store import Recorder, records, scan
 
@@ -388,8 +388,8 @@ def test_minutes_of_decades_in_which_nothing_was_heard_are_not_listed_one_by_one
     gap = GapInterval(seq=1, started=began, ended=NOON, until=NOON, cause="silence", detail="", token_id="7", conn=0)
     heard = [NOON - 40 * 24 * HOUR, NOON - 20 * 24 * HOUR]
 
-    book = Event(NOON - MINUTE, 2, 1, "book")
-    found = distrust({"7": Timeline("7", [book], [gap], NOON)}, heard)
+    book = TrustEvent(NOON - MINUTE, 2, 1, "book")
+    found = distrusted_minutes({"7": Timeline("7", [book], [gap], NOON)}, heard)
 
     minutes = found["minute"].dt.epoch("ns").to_list()
     assert minutes[0] == began

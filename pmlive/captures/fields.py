@@ -85,7 +85,7 @@ def unquoted(value: bytes) -> str:
 
 
 def json_of(text: bytes) -> bytes:
-    """Write what Python printed as JSON, or leave what cannot be read."""
+    """Return what Python printed as JSON, or unchanged if it cannot be read."""
     try:
         return msgspec.json.encode(ast.literal_eval(text.decode()))
     except _NOT_PYTHON:
@@ -131,7 +131,7 @@ def counter_of(fields: Fields, *, is_message: bool = False) -> int | None:
 
 
 def dropped_of(fields: Fields) -> int | None:
-    """Return how many frames the recorder says that it dropped, if it says so."""
+    """Return how many frames the recorder says it dropped, if it says so."""
     return _number(fields, roles_of(tuple(fields)).dropped)
 
 

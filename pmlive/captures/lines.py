@@ -1,11 +1,11 @@
 """One line of a capture: a frame as received, an envelope around one, or a note about the connection.
 
-Recorders write what they please: ``{"ts_recv": …, "raw": "…"}``, ``{"received_at": …, "msg": {…}}``, ``[time, frame]``,
+Recorders write in many forms: ``{"ts_recv": …, "raw": "…"}``, ``{"received_at": …, "msg": {…}}``, ``[time, frame]``,
 a time before the frame, Python's way of writing a dictionary. So an envelope is known by its keys, and by the frame in
 it being one; a message of the venue that has such keys itself is known by being one.
 
 What a client sends to subscribe to its own orders holds its keys, and the answers hold the owner: the first is never
-kept, and the second are of the user channel, whatever was said, and kept without it.
+kept, and the second are of the user channel, whatever their envelope says, and kept without it.
 """
 
 import re
@@ -39,7 +39,7 @@ __all__ = ["Line", "Note", "is_understood", "read_line"]
 
 # "lost": the recorder did not keep everything; "failed": it, or the venue, says that something is wrong; "restarted":
 # it stopped or began, so frames before and after this are not of one run. "sent" is what the client sent, "note"
-# whatever does not matter.
+# anything that does not matter.
 Note: TypeAlias = Literal["", "opened", "closed", "lost", "failed", "restarted", "sent", "note"]
 
 _CHANNELS: dict[str, Channel] = {
@@ -50,7 +50,7 @@ _CHANNELS: dict[str, Channel] = {
     "prices": "prices",
     "sports": "sports",
 }
-# Envelopes are in envelopes when a capture was sent on by somebody.
+# A capture that was passed on may have envelopes in envelopes.
 _DEEPEST = 3
 _OF_THE_RECORDER: frozenset[Note] = frozenset(("note", "failed", "restarted"))
 _TIME = (
@@ -91,7 +91,7 @@ _ALL_NOTE_WORDS: tuple[tuple[Note, set[str]], ...] = (
     ("restarted", _RESTARTED),
     ("note", _PERHAPS_OTHERS),
 )
-# Words of notes that tell what the connection is by a state. That it is open may be told again and again.
+# Words of notes that have a state of the connection. The state "open" may be repeated, so it has no meaning.
 _OF_A_STATE = {"lifecycle", "status", "connection"}
 _STATE_NOTES: tuple[tuple[Note, set[str]], ...] = (
     ("closed", _CLOSED),
@@ -111,7 +111,7 @@ _not_letters = re.compile(r"[^a-z]")
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """What a line says: a frame with the events in it, or a ``note`` about the connection or the recorder.
+    """A line that was read: a frame with its events, or a ``note`` about the connection or the recorder.
 
     The time of ``received`` (nanoseconds) is ambiguous under a key that the venue uses too. ``counter`` is the number
     that the recorder gave to the line, ``dropped`` that of frames that it says it dropped, and ``repeated`` a key that
@@ -220,8 +220,8 @@ def _split_time(text: bytes, naming: NamedKeys) -> tuple[ReceiveTime | None, byt
     prefix = _prefixed(text)
     if prefix is None:
         return None, text
-    said = (prefix[1] or prefix[2]).decode()
-    time = nanoseconds(said) if naming.unit is None else nanoseconds_in(said, naming.unit)
+    stated = (prefix[1] or prefix[2]).decode()
+    time = nanoseconds(stated) if naming.unit is None else nanoseconds_in(stated, naming.unit)
     frame = _without_label(text[prefix.end() :].strip())
     return (None, text) if time is None or frame is None else (ReceiveTime(time, 1), frame)
 
@@ -303,8 +303,8 @@ def _array(text: bytes, context: _Context) -> Line:
 
 def _from_timed_array(items: list[bytes], context: _Context) -> Line | None:
     unit = context.naming.unit
-    said = [text_of(item) for item in items if item[:1] not in (b"{", b"[")]
-    times = [nanoseconds(text) if unit is None else nanoseconds_in(text, unit) for text in said]
+    stated = [text_of(item) for item in items if item[:1] not in (b"{", b"[")]
+    times = [nanoseconds(text) if unit is None else nanoseconds_in(text, unit) for text in stated]
     time = next((time for time in times if time is not None), None)
     contents = [inside for item in items if (inside := _content(item)) is not None]
     frame = next((inside for inside in contents if inside[:1] in (b"{", b"[")), None)
@@ -418,9 +418,9 @@ def _words_under(fields: Fields, keys: tuple[str, ...]) -> set[str]:
     return {_not_letters.sub("", text_of(bytes(fields[key])).lower()) for key in keys}
 
 
-def _meaning(said: set[str], table: tuple[tuple[Note, set[str]], ...]) -> Note:
+def _meaning(stated: set[str], table: tuple[tuple[Note, set[str]], ...]) -> Note:
     for note, words in table:
-        if said & words:
+        if stated & words:
             return note
     return ""
 

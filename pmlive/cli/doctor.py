@@ -26,7 +26,7 @@ from pmlive.cli.terminal import Output, Stop, format_count, format_size
 from pmlive.cli.venue import add_venue, venue
 from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, FeedError, ProtocolError
-from pmlive.feed.probe import probe
+from pmlive.feed.dialling import probe
 from pmlive.markets import Catalogue, Policy
 from pmlive.proxies import proxy_for, tls
 from pmlive.settings import SECRET_NAMES, AddressField, Origin, Variables, Venue, data_dir
