@@ -66,8 +66,7 @@ class Token:
         # The epoch whose snapshot the book began with, 0 while there is none, and the one that was asked for it.
         self.conn = 0
         self.link = 0
-        # The venue's time of the last change (ms), and ours of the last message and of the last proof (ns; the venue's
-        # where that change came late).
+        # The venue's time of the last change (ms); ours of the last message, and since when changes may be lost (ns).
         self.timestamp = 0
         self.heard = 0
         self.proved = 0
