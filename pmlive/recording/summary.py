@@ -136,7 +136,7 @@ class RecordingSummary(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def mismatches(self) -> int:
         """The number of checks that found a book wrong."""
-        return self.checks.hash_mismatch + self.checks.bbo_mismatch + self.checks.snapshot_mismatch
+        return self.checks.mismatches
 
     @property
     def first_time(self) -> datetime | None:

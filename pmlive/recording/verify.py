@@ -102,7 +102,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
         segments = f"{self.records:,} raw records in {self.segments} segments"
         yield f"checked    {self.files} files, {segments}, {self.rows:,} rows"
         passed = self.checks.hash_verified + self.checks.bbo_ok + self.checks.snapshot_ok
-        failed = self.checks.hash_mismatch + self.checks.bbo_mismatch + self.checks.snapshot_mismatch
+        failed = self.checks.mismatches
         yield f"books      {passed:,} checks passed, {failed:,} failed, {self.gaps} gaps, all in the tables"
         for finding in self.findings:
             yield f"wrong      {finding.where}: {finding.what}; {finding.advice}"

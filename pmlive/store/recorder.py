@@ -36,12 +36,12 @@ from pmlive.store.sealing import Rebuild, Sealer, Segment, StepHook
 from pmlive.store.writer import Cut, Flush, InvalidRows, LogWriter, Packer, TableRows, WriterTiming
 from pmlive.tables import STORED
 from pmlive.threads import keep_fault
+from pmlive.times import DAY_NS
 
 __all__ = ["Recorder", "RecorderOptions", "RecorderStatus"]
 
 logger = get_logger(__name__)
 
-_DAY_NS = 86_400_000_000_000
 # A disk that takes nothing for this long is in trouble, though it reports no error.
 _HUNG_S = 2.0
 _UNWRITTEN = "what was received last could not be written before the recording was closed"
@@ -205,7 +205,7 @@ class Recorder:
         now, options = self._clock(), self._options
         return (
             abs(now - self._cut_at) >= options.segment_seconds * 1e9
-            or now // _DAY_NS != self._cut_at // _DAY_NS
+            or now // DAY_NS != self._cut_at // DAY_NS
             or max(self._rows_since_cut.values()) >= options.segment_rows
             or (
                 self._writer.cuts + self._packer.ignored_cuts == self._cuts
