@@ -14,6 +14,7 @@ from pmlive._wire import decode
 from pmlive.book import Book
 from pmlive.events import BookSnapshot
 from pmlive.integrity import Counts, Facts
+from pmlive.pipeline.journal import rebuild
 
 
 def begun(*, tokens: tuple[str, ...] = ("1",)) -> tuple[Night, Venue]:
@@ -917,6 +918,33 @@ def test_words_are_nothing_heard_and_a_gap_only_where_something_is_wrong(text: s
 
     assert night.pipeline.counts["control"] == 2
     assert [gap.started for gap in night.pipeline.open_gaps()] == [night.token().heard] * 2
+
+
+@pytest.mark.parametrize(
+    "text", ['{{"event_type":"kind {}"}}', '{{"error":"trouble {}"}}', '{{"event_type":"k{:9999}"}}']
+)
+def test_the_kinds_of_what_is_unknown_are_bounded_and_the_last_row_says_that_more_follow(text: str) -> None:
+    night, _ = begun()
+
+    for number in range(150):
+        night.frame(100 + number, text.format(number))
+    night.note(300, "cut", b"", 0)
+    night.records.clear()
+    night.records += night.journal.keyframes(now(300))
+    for number in range(150, 300):
+        night.frame(300 + number, text.format(number))
+    night.end(900)
+
+    details = night.table("gaps")["detail"].to_list()
+    more = [detail for detail in details if "further kind" in detail]
+    assert len(more) <= 1
+    assert len(details) == (101 if more else 1)
+    assert details[-1:] == (more or details)
+    assert all(len(detail) < 500 for detail in details)
+    assert len(night.pipeline.unknown) <= 101
+    assert all(len(kind) < 100 for kind in night.pipeline.unknown)
+    assert sum(night.pipeline.unknown.values()) == (0 if "error" in text else 300)
+    assert rebuild(night.records).get("gaps", night.table("gaps")[:0]).height == 0
 
 
 def test_messages_of_an_unknown_kind_are_counted_and_their_siblings_applied() -> None:

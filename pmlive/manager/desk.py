@@ -168,7 +168,7 @@ class Desk:
         """Say once of each kind of message that we do not know it."""
         for kind in self.pipeline.unknown.keys() - self._reported:
             self._reported.add(kind)
-            logger.warning("messages of an unknown kind %r arrive; they are kept raw and counted", kind[:60])
+            logger.warning("messages of an unknown kind %r arrive; they are kept raw and counted", kind)
 
     # --- recording ---
 
