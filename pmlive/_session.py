@@ -53,6 +53,8 @@ _TURN_S = 0.05
 _NO_DATA = (Control, NewMarket)
 # Nor do those that cannot be read: a feed that sends nothing else is as good as frozen.
 _NO_SIGN = (*_NO_DATA, Malformed, Unknown)
+# What says when it was sent.
+_TIMED = (PriceChange, Trade)
 # How a ping is answered: on the real-time socket by an empty frame.
 _PONGS = ("PONG", "pong", "")
 # Events that may hold the venue's words that something is wrong.
@@ -256,6 +258,8 @@ class Session:
         elif self.channel != "market":
             self._useful = self._had_data = self._accepted = True
         if events and not isinstance(events[0], _NO_SIGN):
+            if not isinstance(events[0], _TIMED):
+                self._note_way()
             self._data, self._newest, self._suspect = now, events[0], False
             if self.state is State.SILENT:
                 self.state = State.LIVE
@@ -371,14 +375,14 @@ class Session:
     def complete(self, ahead: int) -> int:
         """Give ``complete_until`` where our clock is known to be ``ahead`` by so much.
 
-        TCP keeps the order: with data came what was sent before it, so its own way is taken off; with the answer to a
-        ping came what was sent before that ping, unless data stayed away for so long that it may be frozen. A way of
-        seconds may be a clock of ours that is ahead, by which times of pings are too late for the venue's.
+        TCP keeps the order: with data came what was sent before it, so its own way is taken off, or that of the last
+        before it that told: all may have waited for us to read it. With the answer to a ping came what was sent before
+        that ping, unless data stayed away for so long that it may be frozen. A way of seconds may be a clock of ours
+        that is ahead, by which times of pings are too late for the venue's.
         """
-        newest = self._newest_way
-        way = self._way if newest is None else newest
-        way = way if 0 < way <= _LONGEST_WAY_NS else 0
-        flowed = self._data - max(0 if newest is None else way, ahead)
+        self._note_way()
+        way = self._way if 0 < self._way <= _LONGEST_WAY_NS else 0
+        flowed = self._data - max(0 if self._newest is None else way, ahead)
         return flowed if self._suspect else max(flowed, self._complete - max(way if way > _LONG_WAY_NS else 0, ahead))
 
     @property
@@ -386,15 +390,10 @@ class Session:
         """Give by how much data comes after the venue's time of it, or before (nanoseconds); 0 until several told."""
         return median_low(self._ways) if len(self._ways) == _WAYS else 0
 
-    @property
-    def _newest_way(self) -> int | None:
-        newest = self._newest if isinstance(self._newest, PriceChange | Trade) else None
-        return self._data - epoch_ns(newest.timestamp) if newest is not None and newest.timestamp else None
-
     def _note_way(self) -> None:
         """Keep how long what came last was on its way, for when nothing tells."""
-        way = self._newest_way
-        if way is not None and way != self._way:
+        newest = self._newest if isinstance(self._newest, _TIMED) else None
+        if newest is not None and newest.timestamp and (way := self._data - epoch_ns(newest.timestamp)) != self._way:
             self._way = way
             self._ways.append(way)
 
