@@ -120,6 +120,51 @@ def test_a_rest_book_is_taken_with_the_newer_changes_that_waited_for_it() -> Non
     assert night.table("book_snapshots")["opening"].to_list() == [True]
 
 
+@pytest.mark.parametrize("others", [0, 200])
+def test_an_old_rest_book_does_not_bring_back_a_book_that_changes_are_missing_of(others: int) -> None:
+    """REST may answer with what it had long ago; what is forgotten, or was lost, cannot be put on that."""
+    night, venue = begun()
+    answer = venue.rest()
+    for at in range(100, 2000, 100):
+        night.frame(at, venue.change("bid", "0.43", str(at), at))
+    if not others:
+        venue.put("bid", "0.33", "7", 2000)
+    for at in range(2000, 2000 + others):
+        night.frame(at, venue.change("ask", "0.57", str(at), at))
+    if others:
+        # It is told and wrong, so that the book by REST is asked for.
+        venue.put("bid", "0.33", "7", 2300)
+    night.frame(2400, venue.change("bid", "0.43", "5", 2400))
+    night.frame(2500, venue.change("bid", "0.43", "6", 2500))
+    night.tick(4000)
+    assert night.token().gap is not None
+
+    night.note(4100, "book", answer)
+    night.tick(6000)
+
+    assert not same(night, venue)
+    assert night.token().gap is not None
+    night.note(7000, "book", venue.rest())
+    assert same(night, venue)
+    assert night.token().state == "verified"
+
+
+def test_an_old_rest_book_does_not_explain_a_hash_that_does_not_fit() -> None:
+    night, venue = begun()
+    answer = venue.rest()
+    night.frame(100, venue.change("bid", "0.43", "5", 100))
+    venue.put("bid", "0.33", "7", 150)
+    night.frame(300, venue.change("bid", "0.43", "0", 300))
+    night.tick(600)
+    assert night.token().state == "unverifiable"
+
+    night.note(700, "book", answer)
+
+    assert night.token().state != "verified"
+    night.tick(3000)
+    assert night.token().gap is not None
+
+
 def test_a_change_of_an_earlier_connection_is_never_applied() -> None:
     night, venue = begun()
     old = venue.change("bid", "0.45", "7", 20)
