@@ -50,9 +50,12 @@ __all__ = [
 _S = 1_000_000_000
 _NEVER_NS = 1 << 62
 _TURN_S = 0.05
-# Events that do not show that data flows: every connection gets every new market, whatever it subscribed to, and a feed
-# of which nothing can be read is as good as frozen.
-_NO_DATA = (Control, NewMarket, Malformed, Unknown)
+# Events that say nothing of the tokens that were asked for: every connection gets every new market.
+_NO_DATA = (Control, NewMarket)
+# Nor do those that cannot be read: a feed that sends nothing else is as good as frozen.
+_NO_SIGN = (*_NO_DATA, Malformed, Unknown)
+# Events that say when they were sent.
+_TIMED = (PriceChange, Trade)
 # The answers to a ping; that of the real-time socket is an empty frame.
 _PONGS = ("PONG", "pong", "")
 # Events that may be a complaint of the venue's.
@@ -253,7 +256,9 @@ class Session:
             self._note_words(data, events)
         elif self.channel != "market":
             self._useful = self._had_data = self._accepted = True
-        if events and not isinstance(events[0], _NO_DATA):
+        if events and not isinstance(events[0], _NO_SIGN):
+            if not isinstance(events[0], _TIMED):
+                self._note_latency()
             self._data, self._newest, self._suspect = now, events[0], False
             if self.state is State.SILENT:
                 self.state = State.LIVE
@@ -369,14 +374,14 @@ class Session:
     def complete(self, ahead: int) -> int:
         """Return ``complete_until`` for a clock that is known to be ``ahead`` by so many nanoseconds.
 
-        TCP keeps the order. When data came, everything sent before it had come, so its latency is subtracted. When the
-        answer to a ping came, everything sent before that ping had come, unless the feed may be frozen. A latency of
-        seconds may mean that our clock is ahead, and then the times of pings are too late by the venue's clock.
+        TCP keeps the order. When data came, everything sent before it had come, so its latency is subtracted, or that
+        of the last data with a timestamp, as all may have waited to be read. When the answer to a ping came, everything
+        sent before that ping had come, unless the feed may be frozen. A latency of seconds may mean that our clock is
+        ahead, and then the times of pings are too late by the venue's clock.
         """
-        newest = self._newest_latency
-        latency = self._latency if newest is None else newest
-        latency = latency if 0 < latency <= LONGEST_LATENCY_NS else 0
-        flowed = self._data - max(0 if newest is None else latency, ahead)
+        self._note_latency()
+        latency = self._latency if 0 < self._latency <= LONGEST_LATENCY_NS else 0
+        flowed = self._data - max(0 if self._newest is None else latency, ahead)
         if self._suspect:
             return flowed
         return max(flowed, self._complete - max(latency if latency > CLOCK_ERROR_NS else 0, ahead))
@@ -386,15 +391,11 @@ class Session:
         """By how many nanoseconds data comes after the venue's time of it, or before; None until several told."""
         return median_low(self._latencies) if len(self._latencies) == _LATENCIES else None
 
-    @property
-    def _newest_latency(self) -> int | None:
-        newest = self._newest if isinstance(self._newest, PriceChange | Trade) else None
-        return self._data - epoch_ns(newest.timestamp) if newest is not None and newest.timestamp else None
-
     def _note_latency(self) -> None:
         """Keep the latency of the newest event for when none has a timestamp."""
-        latency = self._newest_latency
-        if latency is not None and latency != self._latency:
+        newest = self._newest if isinstance(self._newest, _TIMED) else None
+        latency = self._data - epoch_ns(newest.timestamp) if newest is not None and newest.timestamp else self._latency
+        if latency != self._latency:
             self._latency = latency
             self._latencies.append(latency)
 

@@ -142,6 +142,11 @@ class BookSnapshot(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     neg_risk: bool | None = None
 
     @property
+    def by_rest(self) -> bool:
+        """Tell whether REST answered with it, which may be older than what came by the socket."""
+        return self.min_order_size is not None or self.neg_risk is not None
+
+    @property
     def bids(self) -> list[Level]:
         """The bids.
 

@@ -66,12 +66,41 @@ _COUNTERS = (
     *("line", "line_no", "line_number", "frame_no", "frame_number", "frame_index", "msg_no", "message_number"),
     *("record_no", "record_number", "row", "row_id", "row_number", "n", "index", "idx", "counter", "offset", "id"),
 )
-# How many frames a recorder dropped, so far or before a line.
+# How many frames a recorder dropped, so far or before a line, or that it did.
 _DROPPED = (
     *("dropped", "drops", "dropped_frames", "frames_dropped", "dropped_messages", "messages_dropped", "dropped_count"),
-    *("drop_count", "total_dropped", "missed", "missed_frames", "missed_messages", "lost", "lost_frames"),
+    *(
+        "drop_count",
+        "total_dropped",
+        "dropped_total",
+        "num_dropped",
+        "n_dropped",
+        "dropped_before",
+        "dropped_since_last",
+    ),
+    *(
+        "queue_dropped",
+        "dropped_lines",
+        "lines_dropped",
+        "dropped_events",
+        "events_dropped",
+        "is_dropped",
+        "has_dropped",
+    ),
+    *("missed", "missed_frames", "frames_missed", "missed_messages", "messages_missed", "missed_count", "num_missed"),
+    *("lost", "lost_frames", "frames_lost", "lost_messages", "messages_lost", "lost_count", "num_lost", "data_loss"),
+    *("overflow", "overflows", "overflowed", "queue_overflow", "queue_overflows", "overflow_count", "overruns"),
 )
-# Keys of a line that is about the capture, if there is nothing else in it.
+# What is a sign of loss if it is true; as a number it may be something else.
+_LOSS_FLAGS = (
+    *("gap", "gaps", "is_gap", "has_gap", "gap_before", "gap_detected", "after_gap", "sequence_gap", "missing"),
+    *("truncated", "is_truncated", "incomplete", "partial", "corrupt", "corrupted", "skipped", "loss", "lossy"),
+)
+# What says in a text what a note is about.
+_TEXTS = ("message", "msg", "text", "detail", "details", "reason", "comment", "note", "description")
+# What says that something is wrong, unless it is empty.
+_ERRORS = ("error", "errors", "exception", "err", "error_message", "error_msg", "exc_info", "traceback")
+# What says that a line is about the capture, if there is nothing else in it.
 _HEADERS = ("schema", "schema_version", "format", "format_version", "version", "recorder", "recorder_version")
 # Objects beside the frame with what the recorder adds to it.
 _META = ("ingress", "meta", "metadata", "header", "headers", "envelope", "context", "recorder", "capture", "timing")
@@ -131,6 +160,9 @@ class KeyRoles(msgspec.Struct, frozen=True):
     channels: tuple[str, ...]
     counters: tuple[str, ...]
     dropped: tuple[str, ...]
+    loss_flags: tuple[str, ...]
+    texts: tuple[str, ...]
+    errors: tuple[str, ...]
     headers: tuple[str, ...]
     metas: tuple[str, ...]
 
@@ -156,6 +188,9 @@ def roles_of(keys: tuple[str, ...]) -> KeyRoles:
         channels=_named(whole, _CHANNELS),
         counters=_named(whole, _COUNTERS),
         dropped=_named(whole, _DROPPED),
+        loss_flags=_named(whole, _LOSS_FLAGS),
+        texts=_named(whole, _TEXTS),
+        errors=_named(whole, _ERRORS),
         headers=_named(whole, _HEADERS),
         metas=_named(whole, _META),
     )

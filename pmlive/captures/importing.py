@@ -15,9 +15,9 @@ import msgspec
 from pmlive.captures.conventions import PER_SECOND, NamedKeys, Unit
 from pmlive.captures.fields import repeated_key
 from pmlive.captures.lines import Line
+from pmlive.captures.numbering import MissingLines
 from pmlive.captures.reading import (
     ConnectionKey,
-    LineNumbers,
     Progress,
     ReadOptions,
     Survey,
@@ -155,6 +155,7 @@ def _import(
     found = survey(sources, reading, progress)
     with new_folder(folder) as aside, _recording(aside, found, options) as run:
         for index, timed in enumerate(merged_lines(sources, reading)):
+            run.note_missing(found.missing.get(index), timed, sources[timed.source].name)
             run.take_line(timed, str(sources[timed.source]))
             for key in found.ended.get(index, ()):
                 run.end_connection(key)
@@ -204,11 +205,9 @@ class _Import:
         self._owners: dict[str, int] = {}
         self._markets: dict[str, list[str]] = {}
         self._damaged = [f"{path.name} is empty" for path in found.empty]
-        # The numbers of lines that count them, by file and connection.
-        self._numbers = {key: LineNumbers() for key in found.numbered}
-        # By file, when its last frame was received, and how many frames its recorder dropped so far.
+        # By file, when its last frame was received; by file and connection, how many frames were dropped so far.
         self._last: dict[int, int] = {}
-        self._dropped: dict[int, int] = {}
+        self._dropped: dict[tuple[int, str], int] = {}
         # Files whose recorder stopped or began again, and those whose times went back: from what, and how far.
         self._restarted: set[int] = set()
         self._behind: dict[int, tuple[int, int]] = {}
@@ -246,6 +245,15 @@ class _Import:
         if line.repeated is not None:
             self._doubt_repeated(line)
         self._write_if_due(len(line.frame))
+
+    def note_missing(self, missing: MissingLines | None, timed: TimedLine, name: str) -> None:
+        """Doubt all books where lines are missing before one."""
+        if missing is None:
+            return
+        what = f"{name}, line {timed.number:,}: {missing.count:,} lines are missing by the recorder's own numbers"
+        self._now = max(self._now, timed.time)
+        self._damaged.append(what)
+        self._doubt(self._pipeline.books.tokens.values(), min(missing.since, self._now), "disk", what)
 
     def _take_frame(self, line: Line) -> None:
         count = self._count
@@ -293,24 +301,22 @@ class _Import:
         if line.frame and timed.source in self._restarted:
             self._restarted.discard(timed.source)
             self._close_all("disconnect", "the capture tells of another run of its recorder")
-        self._check_number(timed, line, name)
-        self._check_dropped(timed, line, name)
+        self._check_losses(timed, line, name)
         self._check_order(timed)
 
-    def _check_number(self, timed: TimedLine, line: Line, name: str) -> None:
-        numbers = self._numbers.get((timed.source, None)) or self._numbers.get((timed.source, line.connection))
-        missing = 0 if numbers is None or line.counter is None else numbers.missing(line.counter)
-        if missing:
-            what = f"{name}, line {timed.number:,}: {missing:,} lines are missing by the recorder's own numbers"
-            self._doubt_file(timed.source, "disk", what)
-
-    def _check_dropped(self, timed: TimedLine, line: Line, name: str) -> None:
-        if line.dropped is None:
-            return
-        if line.dropped > self._dropped.get(timed.source, 0):
-            what = f"{name}, line {timed.number:,}: its recorder says that it dropped {line.dropped:,} frames"
+    def _check_losses(self, timed: TimedLine, line: Line, name: str) -> None:
+        """Check whether the recorder says beside a line that it dropped more than it said before."""
+        count, key = line.losses.count, (timed.source, line.connection)
+        is_more = False
+        if count is not None:
+            # The next file may go on with the numbers of the one before.
+            is_new = key not in self._dropped and count not in self._dropped.values()
+            is_more = count > (0 if is_new else self._dropped.get(key, count))
+            self._dropped[key] = count
+        if is_more or line.losses.flagged:
+            many = f"{count:,} frames" if is_more else "frames"
+            what = f"{name}, line {timed.number:,}: its recorder says that it dropped {many}"
             self._doubt_file(timed.source, "overflow", what)
-        self._dropped[timed.source] = line.dropped
 
     def _doubt_file(self, source: int, cause: Cause, what: str) -> None:
         """Doubt all books since the last frame of a file."""

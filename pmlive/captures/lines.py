@@ -10,7 +10,6 @@ kept, and the second are of the user channel, whatever their envelope says, and 
 
 import re
 from collections.abc import Iterator
-from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -18,29 +17,27 @@ from pmlive import _wire
 from pmlive.captures.conventions import KeyRoles, NamedKeys, nanoseconds, nanoseconds_in, roles_of
 from pmlive.captures.fields import (
     Fields,
+    Losses,
     ReceiveTime,
     at_path,
     connection_of,
     counter_of,
-    dropped_of,
     fields_of,
     items_of,
     json_of,
     keys_of,
+    losses_of,
     named_receive_time,
     receive_time_of,
     repeated_key,
+    says_some,
     text_of,
     unquoted,
 )
+from pmlive.captures.wording import Note, meaning_of_text
 from pmlive.events import Channel, Control, Event, Malformed, StreamReply, Unknown, UserOrder, UserTrade
 
 __all__ = ["Line", "Note", "is_understood", "read_line"]
-
-# "lost": the recorder did not keep everything; "failed": it, or the venue, says that something is wrong; "restarted":
-# it stopped or began, so frames before and after this are not of one run. "sent" is what the client sent, "note"
-# anything that does not matter.
-Note: TypeAlias = Literal["", "opened", "closed", "lost", "failed", "restarted", "sent", "note"]
 
 _CHANNELS: dict[str, Channel] = {
     "market": "market",
@@ -114,7 +111,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """A line that was read: a frame with its events, or a ``note`` about the connection or the recorder.
 
     The time of ``received`` (nanoseconds) is ambiguous under a key that the venue uses too. ``counter`` is the number
-    that the recorder gave to the line, ``dropped`` that of frames that it says it dropped, and ``repeated`` a key that
+    that the recorder gave to the line, ``losses`` what it says of frames that it dropped, and ``repeated`` a key that
     an object in the line has twice. Of a line that is not understood, ``keys`` are its keys and ``likely_key`` is the
     one of them that frames seem to be under.
     """
@@ -127,7 +124,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     connection: str = ""
     note: Note = ""
     counter: int | None = None
-    dropped: int | None = None
+    losses: Losses = Losses()
     repeated: str | None = None
     keys: tuple[str, ...] = ()
     likely_key: str = ""
@@ -137,7 +134,9 @@ def read_line(text: bytes, channel: Channel, naming: NamedKeys = NamedKeys()) ->
     """Read a line; what is neither a frame nor an envelope is a frame that is malformed."""
     text = _without_comma(text.strip())
     context = _Context(channel=channel, naming=naming)
-    if text.startswith((b"#", b"//")) or text in (b"[", b"]", b"],"):
+    if text.startswith((b"#", b"//")):
+        return context.note_line(meaning_of_text(text.decode("utf-8", "replace")))
+    if text in (b"[", b"]", b"],"):
         return context.note_line("note")
     received, text = _split_time(text, naming)
     context = msgspec.structs.replace(context, received=received)
@@ -161,7 +160,7 @@ class _Context(msgspec.Struct, frozen=True, kw_only=True):
     received: ReceiveTime | None = None
     connection: str = ""
     counter: int | None = None
-    dropped: int | None = None
+    losses: Losses = Losses()
     deepest: int = _DEEPEST
 
     def frame_line(self, frame: bytes, events: list[Event]) -> Line:
@@ -184,7 +183,7 @@ class _Context(msgspec.Struct, frozen=True, kw_only=True):
             is_ambiguous=received is not None and received.rank == 0,
             connection=self.connection,
             counter=self.counter,
-            dropped=self.dropped,
+            losses=self.losses,
         )
 
 
@@ -283,10 +282,11 @@ def _from_message(text: bytes, fields: Fields, context: _Context, events: list[E
     received = context.received if context.naming.received else context.received or receive_time_of(fields, weak=False)
     connection = context.connection or connection_of(fields)
     # The price streams number their messages themselves.
-    counter = context.counter
-    if counter is None and context.channel == "market":
-        counter = counter_of(fields, is_message=True)
-    context = msgspec.structs.replace(context, received=received, connection=connection, counter=counter)
+    counter, losses = context.counter, context.losses
+    if context.channel == "market":
+        counter = counter_of(fields, is_message=True) if counter is None else counter
+        losses = losses.with_those_of(losses_of(fields))
+    context = msgspec.structs.replace(context, received=received, connection=connection, counter=counter, losses=losses)
     return context.frame_line(text, events)
 
 
@@ -348,7 +348,7 @@ def _inner_context(fields: Fields, context: _Context) -> _Context:
         received=received,
         connection=connection_of(fields) or context.connection,
         counter=counter_of(fields) if context.counter is None else context.counter,
-        dropped=dropped_of(fields) if context.dropped is None else context.dropped,
+        losses=context.losses.with_those_of(losses_of(fields)),
         deepest=context.deepest - 1,
     )
 
@@ -403,6 +403,7 @@ def _note_of(fields: Fields, keys: KeyRoles) -> Note:
     note = _meaning(words, _ALL_NOTE_WORDS if is_ours else _NOTE_WORDS)
     if note in ("", "note") and is_ours:
         note = _detail_of(fields, keys, words) or note
+        note = _text_of_note(fields, keys) if note == "note" else note
     return "sent" if not note and _wire.is_subscription(fields) else note
 
 
@@ -412,6 +413,17 @@ def _detail_of(fields: Fields, keys: KeyRoles, words: set[str]) -> Note:
     if state and words & _OF_A_STATE:
         return state
     return "failed" if _words_under(fields, keys.levels) & _FAILED_LEVELS else ""
+
+
+def _text_of_note(fields: Fields, keys: KeyRoles) -> Note:
+    """Return what a note says in its texts, where nothing else of it says anything."""
+    if any(says_some(bytes(fields[key])) for key in keys.errors):
+        return "failed"
+    for key in keys.texts:
+        note = meaning_of_text(text_of(bytes(fields[key])))
+        if note != "note":
+            return note
+    return "note"
 
 
 def _words_under(fields: Fields, keys: tuple[str, ...]) -> set[str]:

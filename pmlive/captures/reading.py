@@ -12,6 +12,7 @@ from pmlive.captures.conventions import FRAME_KEYS, TIME_KEYS, NamedKeys
 from pmlive.captures.fields import items_of
 from pmlive.captures.files import check_size, read_pieces
 from pmlive.captures.lines import Line, is_understood, read_line
+from pmlive.captures.numbering import CaptureNumbers, MissingLines
 from pmlive.captures.unpacking import Defect, Fragment, Piece
 from pmlive.errors import StoreError
 from pmlive.events import (
@@ -30,7 +31,6 @@ from pmlive.markets import clean
 
 __all__ = [
     "ConnectionKey",
-    "LineNumbers",
     "Progress",
     "ReadOptions",
     "Survey",
@@ -48,8 +48,6 @@ ConnectionKey: TypeAlias = tuple[Channel, str]
 # Called with how many lines were read, and of how many; the first reading does not know that yet.
 Progress: TypeAlias = Callable[[int, int | None], None]
 _PROGRESS_EVERY = 5_000
-# Numbers count lines if most steps are by one: a selected part of a capture has others.
-_ENOUGH, _MOSTLY = 3, 3
 _MOST_KEYS, _MOST_NAMED, _LONGEST = 40, 3, 600
 
 
@@ -258,30 +256,6 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-class LineNumbers(msgspec.Struct):
-    """The numbers that a recorder gave to the lines of one file, or of one connection in it."""
-
-    last: int | None = None
-    ones: int = 0
-    jumps: int = 0
-    is_odd: bool = False
-
-    def missing(self, number: int) -> int:
-        """Add a number and return how many were skipped before it; they may begin again."""
-        step = 1 if self.last is None else number - self.last
-        self.last = number
-        self.ones += step == 1
-        # A line that was written twice is as rare as one that is missing.
-        self.jumps += step > 1 or (step == 0 and number > 1)
-        self.is_odd = self.is_odd or (step < 0 and number > 1)
-        return max(0, step - 1)
-
-    @property
-    def count_lines(self) -> bool:
-        """Return whether these seem to count the lines, and not something else."""
-        return not self.is_odd and self.ones > _ENOUGH and self.ones >= _MOSTLY * self.jumps
-
-
 class _ConnectionSpan(msgspec.Struct):
     first: int
     last: int
@@ -291,16 +265,15 @@ class _ConnectionSpan(msgspec.Struct):
 class Survey(msgspec.Struct):
     """What the first reading found: the connections, and the tokens, that end with a line, by its number from 0.
 
-    A token ends with the last line of the files that name it, where other files continue. ``numbered`` are the files
-    whose lines have numbers that count them, by their place among the files; with ``None`` all lines of the file
-    together, else those of a connection. ``empty`` files have no line at all.
+    A token ends with the last line of the files that name it, where other files continue. Lines are ``missing`` before
+    lines, by the recorder's own numbers. ``empty`` files have no line at all.
     """
 
     lines: int = 0
     began: int = 0
     ended: dict[int, list[ConnectionKey]] = {}
     ended_tokens: dict[int, list[str]] = {}
-    numbered: set[tuple[int, str | None]] = set()
+    missing: dict[int, MissingLines] = {}
     empty: list[Path] = []
 
 
@@ -314,17 +287,19 @@ def survey(sources: Sequence[Path], reading: ReadOptions, progress: Progress) ->
     found = Survey()
     spans: dict[ConnectionKey, _ConnectionSpan] = {}
     files = [_FileSurvey() for _ in sources]
+    numbers = CaptureNumbers()
     for index, timed in enumerate(merged_lines(sources, reading)):
         if index % _PROGRESS_EVERY == 0:
             progress(index, None)
         found.lines, found.began = index + 1, found.began or timed.time
         files[timed.source].add(timed)
+        _add_number(numbers, index, timed)
         if timed.line is not None and timed.line.frame:
             _add_frame(spans, index, timed.line)
             files[timed.source].add_frame(index, timed.line)
     _check_found(sources, files, reading.naming)
     found.empty = [path for path, file in zip(sources, files, strict=True) if not (file.lines or file.damaged)]
-    found.numbered = {(index, each) for index, file in enumerate(files) for each in file.numbered}
+    found.missing = numbers.missing()
     for key in _ended_connections(spans):
         found.ended.setdefault(spans[key].last, []).append(key)
     for token_id in sorted({token_id for file in files for token_id in file.tokens}):
@@ -332,6 +307,12 @@ def survey(sources: Sequence[Path], reading: ReadOptions, progress: Progress) ->
         if last < max(file.last for file in files):
             found.ended_tokens.setdefault(last, []).append(token_id)
     return found
+
+
+def _add_number(numbers: CaptureNumbers, index: int, timed: TimedLine) -> None:
+    if timed.line is not None and timed.line.counter is not None:
+        series = timed.source, timed.line.connection
+        numbers.add(timed.line.counter, series, index=index, time=timed.time)
 
 
 class _FileSurvey:
@@ -344,14 +325,6 @@ class _FileSurvey:
         # The last of its lines that is a frame, by its number among those of all files, and the tokens that it names.
         self.last = -1
         self.tokens: set[str] = set()
-        self._numbers: dict[str | None, LineNumbers] = {None: LineNumbers()}
-
-    @property
-    def numbered(self) -> list[str | None]:
-        """List what the numbers of lines count: all lines of the file, or those of connections."""
-        if self._numbers[None].count_lines:
-            return [None]
-        return [name for name, numbers in self._numbers.items() if numbers.count_lines]
 
     def add_frame(self, index: int, line: Line) -> None:
         """Add a frame."""
@@ -368,9 +341,6 @@ class _FileSurvey:
         self.frames += _is_frame(timed.line)
         self.notes += bool(timed.line.note)
         self.own_times += timed.timed_by == "capture"
-        if timed.line.counter is not None:
-            self._numbers[None].missing(timed.line.counter)
-            self._numbers.setdefault(timed.line.connection, LineNumbers()).missing(timed.line.counter)
         if len(self.keys) < _MOST_KEYS:
             self.keys.update(dict.fromkeys(timed.line.keys))
 

@@ -166,7 +166,7 @@ class Ingest:
         """Log each unknown kind of message once."""
         for kind in self.pipeline.unknown.keys() - self._reported:
             self._reported.add(kind)
-            logger.warning("messages of an unknown kind %r arrive; they are kept raw and counted", kind[:60])
+            logger.warning("messages of an unknown kind %r arrive; they are kept raw and counted", kind)
 
     # --- recording ---
 

@@ -14,7 +14,7 @@ from pmlive.pipeline.checks import BookChecks, TokenGaps
 from pmlive.pipeline.repeats import RecentChanges
 from pmlive.pipeline.rows import BookRows, RowBuffers
 from pmlive.pipeline.token import SIDES, Token
-from pmlive.records import TokenState
+from pmlive.records import Change, TokenState
 
 __all__ = ["Books"]
 
@@ -157,13 +157,30 @@ class Books:
         except ProtocolError as error:
             self._refuse(event, str(error), token.id, conn, recv)
             return
-        self.checks.settle(token, is_right=not differences)
+        is_older = token.conn == conn and event.timestamp < token.timestamp
+        self.checks.settle(token, is_right=not differences and not (is_older and event.by_rest))
+        if is_older and (token.gap is None or (event.by_rest and not self._leads_to_now(token, event))):
+            self.late += 1
+            return
         if token.conn == conn and token.gap is None:
-            if event.timestamp < token.timestamp:
-                self.late += 1
-                return
             self.checks.compare(token, differences, recv)
         self._adopt(token, event, fresh, conn, recv)
+
+    def _leads_to_now(self, token: Token, event: BookSnapshot) -> bool:
+        """Tell whether a book by REST, which may be old, becomes the present one with the changes that came since.
+
+        All of them must be remembered, and none lost: the last hash tells, where hashes are known to fit.
+        """
+        since = event.timestamp
+        if not (self.recent[token.conn].reaches(since) or token.holds_since(since)):
+            return False
+        if not (self._hashes and token.proof.established and token.stated):
+            return True
+        book = Book()
+        book.replace(event)
+        for _, side, price, size in self._newer(token, since):
+            book.put(SIDES[side], price, size)
+        return token.proof.fits(book, token.market, token.id, token.timestamp, token.stated)
 
     def _begin_anew(self, token: Token, conn: int) -> None:
         """Forget what came before: its times are those of another clock, so nothing of it is newer than what comes."""
@@ -173,6 +190,7 @@ class Books:
 
     def _adopt(self, token: Token, event: BookSnapshot, book: Book, conn: int, recv: int) -> None:
         is_newest = token.timestamp <= event.timestamp and not token.held
+        is_current = not event.by_rest or token.conn != conn or token.timestamp <= event.timestamp
         if token.market != event.market:
             self._place(token, event.market)
         token.book, token.conn = book, conn
@@ -189,7 +207,8 @@ class Books:
         was_proved = token.verified()
         self.checks.snapshot(token, event)
         is_ahead = not is_newest and self._catch_up(token)
-        token.proved = recv
+        # What REST had some time ago proves nothing of now.
+        token.proved = recv if is_current else token.proved
         self.gaps.regain(token, recv)
         self._rows.top(token, event.timestamp, recv)
         if is_ahead or (was_proved and not token.verified()):
@@ -214,14 +233,17 @@ class Books:
 
     def _catch_up(self, token: Token) -> bool:
         """Apply what came before the snapshot but is newer, if anything is: REST was asked while the stream went on."""
-        since = token.timestamp
-        newer = self.recent[token.conn].since(token.id, since) + [each for each in token.held if each[0] > since]
+        newer = self._newer(token, token.timestamp)
         token.held.clear()
-        # In order of the venue's time, and of arrival within one.
-        for timestamp, side, price, size in sorted(newer, key=itemgetter(0)):
+        for timestamp, side, price, size in newer:
             token.book.put(SIDES[side], price, size)
             token.timestamp = timestamp
         return bool(newer)
+
+    def _newer(self, token: Token, since: int) -> list[Change]:
+        """List the changes after a time, in order of the venue's time, and of arrival within one."""
+        newer = self.recent[token.conn].since(token.id, since) + [each for each in token.held if each[0] > since]
+        return sorted(newer, key=itemgetter(0))
 
     def tick_size(self, event: TickSizeChange) -> None:
         """Take a new price grid, which the next hashes cover."""

@@ -1,6 +1,5 @@
 """The pipeline: told what happened, it keeps the books and the rows."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -34,6 +33,7 @@ from pmlive.pipeline import rows
 from pmlive.pipeline.books import Books
 from pmlive.pipeline.repeats import RecentChanges, Repeats, StreamNumbers
 from pmlive.pipeline.rows import Making, RowBuffers
+from pmlive.pipeline.strangers import UnknownKinds, shortened
 from pmlive.pipeline.token import Token
 from pmlive.records import LinkState
 from pmlive.times import LONGEST_LATENCY_NS
@@ -44,7 +44,6 @@ _GRID = 100_000_000
 _MINUTE = 60_000_000_000
 # Channels whose connections present no credentials.
 _WITHOUT_CREDENTIALS: frozenset[Channel] = frozenset(("market", "realtime"))
-_MOST_STRANGE = 100
 
 # Takes an event, the connection that brought it, and when it came.
 _Take: TypeAlias = Callable[[Any, int, int], None]
@@ -119,11 +118,9 @@ class Pipeline:
         # When each connection last told something of what it was asked for, and when it last told nothing of that.
         self.heard: dict[int, int] = {}
         self.last_control: dict[int, int] = {}
-        self.unknown: dict[str, int] = {}
         # Markets whose outcome is known: when it was told, and of which tokens.
         self.resolved: dict[str, tuple[int, list[str]]] = {}
-        # What each connection brought that names nothing that is followed, by kind: one row of ``gaps`` tells of each.
-        self.strange: defaultdict[int, set[str]] = defaultdict(set)
+        self.strange = UnknownKinds()
         # Since records could not be read: what is unknown of connections and tokens is learnt from what they bring.
         # Without those that tell the whole state the books are unknown up to the next that do (``_blank``).
         self._loss: Gap | None = None
@@ -154,6 +151,11 @@ class Pipeline:
     def counts(self) -> dict[str, int]:
         """The number of messages by the name of their event."""
         return self._handlers.counts() | ({"malformed": self._malformed} if self._malformed else {})
+
+    @property
+    def unknown(self) -> dict[str, int]:
+        """Give the number of messages of each unknown kind."""
+        return self.strange.counts
 
     @property
     def duplicates(self) -> dict[str, int]:
@@ -216,7 +218,7 @@ class Pipeline:
         if since is not None:
             heard = min(since, now)
         self.last_control.pop(conn, None)
-        self.strange.pop(conn, None)
+        self.strange.drop(conn)
         self.books.recent.pop(conn, None)
         self.sequences.drop(conn)
         if cause is None:
@@ -257,7 +259,7 @@ class Pipeline:
         if state.frame:
             self.last_control[conn] = state.frame
         self.books.recent[conn] = RecentChanges(state.past)
-        self.strange[conn].update(state.strange)
+        self.strange.load(conn, state.strange)
         self.sequences.load(conn, state.numbers)
 
     def lost(self, gap: Gap, now: int, *, beginning: bool) -> None:
@@ -507,13 +509,14 @@ class Pipeline:
 
     def _unknown(self, event: Unknown, conn: int, recv: int) -> None:
         """Take a message of unknown kind, which may have changed the books that it names."""
-        self.unknown[event.kind] = self.unknown.get(event.kind, 0) + 1
-        reason = f"a message of the unknown kind {event.kind[:60]!r}"
+        kind = shortened(event.kind)
+        self.strange.count(kind)
+        reason = f"a message of the unknown kind {kind!r}"
         tokens = self._named(event.names, conn)
         if tokens:
             self._distrust(tokens, conn, recv, reason)
         else:
-            self._note_strange(event.kind, f"{reason}; it names nothing that is followed", conn, recv)
+            self._note_strange(kind, f"{reason}; it names nothing that is followed", conn, recv)
 
     def _control(self, event: Control, conn: int, recv: int) -> None:
         """Take a control message: after an error of the venue, not all that was asked for may come."""
@@ -527,10 +530,9 @@ class Pipeline:
 
     def _note_strange(self, kind: str, reason: str, conn: int, recv: int) -> None:
         """Write a row of ``gaps``, the first time that a connection brings something of a kind that names no book."""
-        known = self.strange[conn]
-        if kind not in known and len(known) < _MOST_STRANGE:
-            known.add(kind)
-            self.books.gaps.write(Gap(started=recv, cause="malformed", detail=reason, conn=conn), recv, ended=recv)
+        detail = self.strange.to_tell(conn, kind, reason)
+        if detail is not None:
+            self.books.gaps.write(Gap(started=recv, cause="malformed", detail=detail, conn=conn), recv, ended=recv)
 
     def _refuse(self, event: msgspec.Struct, reason: str, token_id: str | None, conn: int, recv: int) -> None:
         """Take a message that was read, but whose values cannot be."""

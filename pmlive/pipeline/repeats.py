@@ -226,12 +226,16 @@ class RecentChanges:
 
     def overtakes(self, event: PriceChange, change: LevelChange) -> bool:
         """Return whether a newer change of the same level came before, or may have so long ago that it is forgotten."""
-        if len(self._messages) == _REMEMBERED and event.timestamp < next(self._events()).timestamp:
+        if not self.reaches(event.timestamp):
             return True
         return any(
             past.timestamp > event.timestamp and _is_same_level(other, change)
             for past, other in self._before(event, change)
         )
+
+    def reaches(self, timestamp: int) -> bool:
+        """Tell whether everything is remembered that was said after a time."""
+        return len(self._messages) < _REMEMBERED or next(self._events()).timestamp <= timestamp
 
     def since(self, token_id: str, timestamp: int) -> list[Change]:
         """List the changes of a token that are newer than a time, but for those that were refused."""

@@ -121,6 +121,10 @@ class Token:
         if len(self.held) >= 2 * _HELD:
             del self.held[:-_HELD]
 
+    def holds_since(self, timestamp: int) -> bool:
+        """Tell whether every change after a time (ms) is held."""
+        return 0 < len(self.held) < _HELD and self.held[0][0] <= timestamp
+
     def save(self) -> TokenState:
         """Write down everything that later rows depend on."""
         return TokenState(
