@@ -394,6 +394,7 @@ def test_an_unreachable_venue_is_named_in_a_sentence() -> None:
         asked(server, lambda catalogue: catalogue.find("some-slug"))
 
 
+@pytest.mark.io
 def test_find_works_in_a_script_and_inside_a_running_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     async def in_a_cell() -> list[Market]:
         return find(OPEN["conditionId"])

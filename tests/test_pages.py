@@ -18,7 +18,13 @@ _PROTOCOL = (_ROOT / "PROTOCOL.md").read_text(encoding="utf-8")
 _COMPATIBILITY = (_ROOT / "COMPATIBILITY.md").read_text(encoding="utf-8")
 _CITATION = (_ROOT / "CITATION.cff").read_text(encoding="utf-8")
 _SECURITY = (_ROOT / "SECURITY.md").read_text(encoding="utf-8")
+_ARCHITECTURE = (_ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 _CONTRIBUTING = (_ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+_RELEASES = dict(
+    re.findall(r"^## \[([\d.]+)\] - (\d{4}-\d\d-\d\d)$", (_ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+)
+# Classes of other libraries that the page names.
+_OTHERS_CLASSES = {"DataFrame"}
 _CREDENTIALS = {"api_key": "KEY", "secret": "SECRET", "passphrase": "PASSPHRASE"}
 
 
@@ -87,6 +93,7 @@ def test_a_citation_names_what_the_project_says_of_itself() -> None:
 
     for field, key in (("title", "name"), ("version", "version"), ("license", "license"), ("abstract", "description")):
         assert f"{field}: {project[key]}" in lines
+    assert f"date-released: {_RELEASES[project['version']]}" in lines
     assert [f"  - name: {author['name']}" for author in project["authors"]] == [
         line for line in lines if line.startswith("  - name:")
     ]
@@ -94,11 +101,29 @@ def test_a_citation_names_what_the_project_says_of_itself() -> None:
 
 
 def test_the_files_that_the_pages_name_are_there() -> None:
-    pages = (_PROTOCOL, _SECURITY, _COMPATIBILITY, _CONTRIBUTING)
+    pages = (_PROTOCOL, _SECURITY, _COMPATIBILITY, _CONTRIBUTING, _ARCHITECTURE)
     named = {name for page in pages for name in re.findall(r"`((?:pmlive|tests|data)/[\w./-]+)`", page)}
 
     assert named
     assert sorted(name for name in named if not (_ROOT / name).exists()) == []
+
+
+def test_the_classes_that_the_architecture_names_are_there() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (_ROOT / "pmlive").rglob("*.py")]
+    defined = {name for source in sources for name in re.findall(r"^class (\w+)", source, re.MULTILINE)}
+    named = set(re.findall(r"`([A-Z][a-z]\w+)(?:\.\w+)?`", _ARCHITECTURE))
+
+    assert named
+    assert sorted(named - defined - _OTHERS_CLASSES) == []
+
+
+def test_the_parts_that_the_architecture_lists_are_those_of_the_package() -> None:
+    _, _, table = _ARCHITECTURE.partition("\n| layer |")
+    rows = table.split("\n\n")[0].splitlines()[2:]
+    listed = {part for row in rows for part in re.findall(r"`(\w+)`", row.split("|")[2])}
+
+    files = list((_ROOT / "pmlive").glob("*.py")) + [path.parent for path in (_ROOT / "pmlive").glob("*/__init__.py")]
+    assert listed == {path.stem for path in files} - {"__init__", "__main__"}
 
 
 def test_the_markers_that_are_told_of_are_those_of_the_tests() -> None:

@@ -58,6 +58,7 @@ def test_the_readme_shows_code_at_once_and_is_short() -> None:
     "document",
     [
         "README.md",
+        "ARCHITECTURE.md",
         "COMPATIBILITY.md",
         "CONTRIBUTING.md",
         "PROTOCOL.md",

@@ -189,7 +189,7 @@ class Replay(Manager):
         log_callback: the same for callback type ``log``.
         rows: the most rows a rolling frame keeps.
         age: the oldest rows it keeps, by receive time.
-        depth: levels a side in ``depth``.
+        depth: levels a side in the frame of ladders.
 
     Raises:
         StoreError: a folder is no recording, or has no raw frames.
