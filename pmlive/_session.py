@@ -1,9 +1,9 @@
 """One connection to the venue, as a state machine without a socket or a clock.
 
 Its methods are called with what happened and when; it returns what to send and what else needs doing. The venue
-acknowledges nothing, so the only proof that a subscription worked is its opening book: one that stays away is asked for
-again, then by REST. An answer to a ping proves that the server is there, not that data flows, so silence is judged by
-data alone.
+acknowledges nothing, so the only proof that a subscription worked is its opening book: one that does not come is
+requested again, then by REST. An answer to a ping proves that the server is there, not that data flows, so silence is
+judged by data alone.
 """
 
 import math
@@ -31,6 +31,7 @@ from pmlive.events import (
     Unknown,
     epoch_ns,
 )
+from pmlive.times import CLOCK_ERROR_NS, LONGEST_LATENCY_NS
 
 __all__ = [
     "UNANSWERED",
@@ -47,35 +48,35 @@ __all__ = [
 ]
 
 _S = 1_000_000_000
-_FOR_EVER_NS = 1 << 62
+_NEVER_NS = 1 << 62
 _TURN_S = 0.05
 # Events that say nothing of the tokens that were asked for: every connection gets every new market.
 _NO_DATA = (Control, NewMarket)
 # Nor do those that cannot be read: a feed that sends nothing else is as good as frozen.
 _NO_SIGN = (*_NO_DATA, Malformed, Unknown)
-# How a ping is answered: on the real-time socket by an empty frame.
+# Events that say when they were sent.
+_TIMED = (PriceChange, Trade)
+# The answers to a ping; that of the real-time socket is an empty frame.
 _PONGS = ("PONG", "pong", "")
-# Events that may hold the venue's words that something is wrong.
+# Events that may be a complaint of the venue's.
 _MAY_COMPLAIN = (Control, Malformed, Unknown)
-# How the venue refuses credentials without a word or an end of the connection.
+# The reason when the venue neither answers credentials nor ends the connection.
 UNANSWERED = "it answered them with silence"
-# A pause between two ticks that is longer than this is our own: the process was stopped, or the clock was set.
+# A longer pause between two ticks is our own: the process was stopped, or the clock was set.
 _PAUSE_NS = 5 * _S
-# Of text that the venue repeats, a word that may be a credential is not shown.
+# Words of the venue's that may repeat a credential are not shown; shorter ones are kept.
 _SHORTEST_SECRET = 4
 _WORD = re.compile(rf"[^\s'\",;:()]{{{_SHORTEST_SECRET},}}")
 _KEY = re.compile(r"(?=\S*\d)[A-Za-z0-9+/_=-]{20,}")
 _MOST_COMPLAINTS = 100
-# What comes later than this after the venue's time of it tells of a wrong clock and not of a long way.
-_LONGEST_WAY_NS = 120 * _S
-# What takes longer may have been sent just now, and our clock be ahead; several tell, since one may have a wrong time.
-_LONG_WAY_NS, _WAYS = 1 * _S, 5
+# Latencies whose median shows how far our clock is off; one alone may have a wrong timestamp.
+_LATENCIES = 5
 # The venue cuts a connection that names a few thousand ids in one frame.
 _IDS_PER_FRAME = 100
 
 
 class State(Enum):
-    """Where a connection stands."""
+    """The state of a connection."""
 
     CLOSED = "closed"
     OPENING = "opening"
@@ -86,35 +87,35 @@ class State(Enum):
 class Timing(msgspec.Struct, frozen=True):
     """The waits of a session, in nanoseconds."""
 
-    # The venue wants a ping at least so often; after a shorter quiet one is sent to see whether the server is there.
+    # The venue requires a ping at least this often; after ``quiet`` without a byte, one tests the connection.
     ping: int = 10 * _S
     quiet: int = 4 * _S
-    # After that ping, any byte is an answer; a busy socket's own answer may queue behind data for 9.5 s.
+    # Any byte after that ping is an answer; the answer itself may queue behind a busy socket's data for 9.5 s.
     answer: int = 9_500_000_000
-    # Credentials that are good are answered with a pong, to a ping that follows them.
+    # The answer within ``verdict`` to a ping ``greeting`` after the credentials shows that they are valid.
     greeting: int = 1 * _S
     verdict: int = 3_500_000_000
     opening: int = 10 * _S
     silence: int = 30 * _S
-    # A connection that carries nothing but one event's activity may be quiet for long.
+    # The same for a connection that carries only the activity of an event, which may be quiet for long.
     calm: int = 600 * _S
 
 
 class FetchBooks(msgspec.Struct, frozen=True):
-    """Fetch these books by REST: the socket sent none, twice."""
+    """Fetch these books by REST: two requests on the socket brought none."""
 
     token_ids: list[str]
 
 
 class Late(msgspec.Struct, frozen=True):
-    """These tokens were asked for at ``since`` and still have no book."""
+    """Report that these tokens were subscribed at ``since`` and still have no book."""
 
     token_ids: list[str]
     since: int
 
 
 class Witness(msgspec.Struct, frozen=True):
-    """Compare with REST: there has been no data since then, which is calm or a frozen feed."""
+    """Compare with REST: no data has come since then, so the market is calm or the feed is frozen."""
 
     since: int
 
@@ -126,13 +127,13 @@ class Redial(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """End this connection for good: the venue refuses the credentials, and says why."""
+    """End this connection for good: the venue refuses the credentials, for this reason."""
 
     reason: str
 
 
 class Complaint(msgspec.Struct, frozen=True):
-    """The venue says in these words that something is wrong, or is not as it was asked for."""
+    """Report the venue's own words that something is wrong, or differs from what was requested."""
 
     words: str
 
@@ -141,7 +142,7 @@ Todo: TypeAlias = FetchBooks | Late | Witness | Redial | Refused | Complaint
 
 
 class _Opening(msgspec.Struct):
-    """A token whose opening book has not come."""
+    """A token whose opening book has not come: when it was requested last and first, and how often."""
 
     asked: int
     since: int
@@ -149,7 +150,7 @@ class _Opening(msgspec.Struct):
 
 
 class Session:
-    """The state of one connection: what it wants, has, and waits for.
+    """The state of one connection: what is subscribed, what has come, and what is awaited.
 
     Keys are token ids on ``market``, condition ids on ``user`` (none at all for every market), ``topic|key`` on
     ``realtime``, and ``channel|symbol`` or ``channel|symbol|provider`` on ``prices``.
@@ -185,10 +186,10 @@ class Session:
         self._data = 0
         self._useful = self._answered = self._had_data = False
         self._newest: Event | None = None
-        # How long after the venue's time of it what told that last had come, and what did before.
-        self._way, self._ways = 0, deque[int](maxlen=_WAYS)
+        # The latency of the newest event that has a timestamp, by the venue's clock and ours, and some before it.
+        self._latency, self._latencies = 0, deque[int](maxlen=_LATENCIES)
         self._suspect = False
-        # When the oldest ping that has no answer was sent, and up to when everything had come that was sent before.
+        # When the oldest unanswered ping was sent; the time before which everything that was sent has come.
         self._ping_sent: int | None = None
         self._complete = self._witness_asked = 0
         self._accepted = self._excused = False
@@ -197,14 +198,14 @@ class Session:
     # --- what is wanted ---
 
     def want(self, keys: Iterable[str], now: int) -> None:
-        """Add keys, asking for those that are new."""
+        """Add keys and subscribe to the new ones."""
         fresh = [key for key in dict.fromkeys(keys) if key not in self.wanted]
         self.wanted.update(dict.fromkeys(fresh))
         if self.state is not State.CLOSED and fresh:
             self._ask(fresh, now)
 
     def unwant(self, keys: Iterable[str]) -> None:
-        """Drop keys, and unsubscribe at the venue, which otherwise goes on counting them."""
+        """Drop keys and unsubscribe from them, or the venue goes on counting them."""
         gone = [key for key in dict.fromkeys(keys) if key in self.wanted]
         for key in gone:
             del self.wanted[key]
@@ -214,7 +215,7 @@ class Session:
         self._settle()
 
     def resync(self, token_ids: Iterable[str], now: int) -> None:
-        """Ask again for the opening books of tokens that are already subscribed."""
+        """Request the opening books of subscribed tokens again."""
         again = [token_id for token_id in token_ids if token_id in self.wanted]
         if self.state is State.CLOSED or not again:
             return
@@ -227,13 +228,13 @@ class Session:
     # --- what happened ---
 
     def connected(self, now: int) -> None:
-        """Note an open socket: everything wanted is asked for."""
+        """Note an open socket, and subscribe to every key."""
         self.state = State.OPENING
         self._outbox, self._todo, self._opening = [], [], {}
         self._subscribed = self._useful = self._pinged = self._answered = self._had_data = False
         self._excused = self._suspect = False
         self._refusal = ""
-        self._note_way()
+        self._note_latency()
         self._data = self._alive = self._ticked = self._complete = self._witness_asked = now
         self._newest = self._ping_sent = None
         self._next_ping = now + self._timing.ping
@@ -256,6 +257,8 @@ class Session:
         elif self.channel != "market":
             self._useful = self._had_data = self._accepted = True
         if events and not isinstance(events[0], _NO_SIGN):
+            if not isinstance(events[0], _TIMED):
+                self._note_latency()
             self._data, self._newest, self._suspect = now, events[0], False
             if self.state is State.SILENT:
                 self.state = State.LIVE
@@ -266,35 +269,35 @@ class Session:
         return events
 
     def alive(self, now: int) -> None:
-        """Note that bytes came: the server is there, whether or not they are a whole frame."""
+        """Note that bytes came, a whole frame or not: the server is there."""
         self._alive, self._pinged = now, False
 
     def booked(self, token_id: str) -> None:
-        """Note a book that came by another way."""
+        """Note a book that came otherwise than on this connection."""
         self._opening.pop(token_id, None)
         self._settle()
 
     def witnessed(self, now: int) -> None:
-        """Note that REST, asked then, had nothing newer: the market is calm, the connection good."""
-        self._note_way()
+        """Note that REST had nothing newer at that time: the market is calm and the connection works."""
+        self._note_latency()
         self._data, self._newest, self._suspect = max(self._data, now), None, False
         self._complete = max(self._complete, now)
         if self.state is State.SILENT:
             self.state = State.LIVE
 
     def tick(self, now: int) -> None:
-        """Note the time: ping, ask again, or doubt the connection."""
+        """Note the time: ping, request books again, or report a silent connection."""
         if self.state is State.CLOSED:
             return
         if now - self._ticked >= _PAUSE_NS:
-            # What came in the meantime is not read yet: the server gets another chance to answer.
+            # What came during the pause is not read yet, so the server gets more time to answer.
             self._alive = max(self._alive, now - self._quiet)
             self._asked = max(self._asked, now - self._timing.greeting)
         self._ticked = now
-        self._note_way()
+        self._note_latency()
         self._heartbeat(now)
-        self._judge(now)
-        self._chase(now)
+        self._check_verdict(now)
+        self._ask_again(now)
         if self.streams is not None:
             self._advance(self.streams, now)
         is_open = self.state in (State.LIVE, State.SILENT)
@@ -309,26 +312,26 @@ class Session:
     # --- what to do ---
 
     def to_send(self) -> list[str]:
-        """Return the frames to send, once."""
+        """Return the frames to send, and forget them."""
         frames, self._outbox = self._outbox, []
         return frames
 
     def to_do(self) -> list[Todo]:
-        """Return what else needs doing, once."""
+        """Return what else needs doing, and forget it."""
         todo, self._todo = self._todo, []
         return todo
 
     @property
     def useful(self) -> bool:
-        """Whether this connection has proved itself: a book came, or data on a channel without books.
+        """Whether this connection has proved useful: a book came, or data on a channel without books.
 
-        A user may have no orders for hours, so there an answer to a ping is a proof: refused credentials get none.
+        A user may have no orders for hours, so there an answer to a ping counts, which refused credentials do not get.
         """
         return self._useful
 
     @property
     def refusal(self) -> str:
-        """The words in which the venue refused the credentials of this connection; empty if it did not."""
+        """The venue's words when it refused the credentials of this connection; empty if it did not."""
         return self._refusal
 
     @property
@@ -338,11 +341,11 @@ class Session:
 
     @property
     def excused(self) -> bool:
-        """Whether the venue said that it is in trouble, so that the end of this connection refuses nothing."""
+        """Whether the venue reported trouble of its own, so that the end of this connection is not a refusal."""
         return self._excused
 
     def shown(self, words: str) -> str:
-        """Return the venue's words in one line, without what may be a credential that it repeats."""
+        """Return the venue's words in one line, with everything masked that may repeat a credential."""
         words = _wire.readable([words])
         if not self.sends_credentials or self._credentials is None:
             return words
@@ -356,66 +359,64 @@ class Session:
 
     @property
     def patience(self) -> int:
-        """How long data may stay away before that is doubted, in nanoseconds."""
+        """How long the connection may carry no data before it counts as silent, in nanoseconds."""
         if self.streams is not None and not any(key.startswith("price.crypto") for key in self._served()):
-            # Markets of equities and currencies close; an answer to a ping is all that comes then.
-            return _FOR_EVER_NS
+            # Markets of equities and currencies close; until they open only answers to pings come.
+            return _NEVER_NS
         busy = self.channel == "market" or any(not key.startswith("activity|") for key in self.wanted)
         return self._timing.silence if busy else self._timing.calm
 
     @property
     def complete_until(self) -> int:
-        """Give the time (nanoseconds) before which everything that the venue sent has come, by its clock and ours."""
+        """The time (nanoseconds) before which everything that the venue sent has come, by its clock and ours."""
         return self.complete(0)
 
     def complete(self, ahead: int) -> int:
-        """Give ``complete_until`` where our clock is known to be ``ahead`` by so much.
+        """Return ``complete_until`` for a clock that is known to be ``ahead`` by so many nanoseconds.
 
-        TCP keeps the order: with data came what was sent before it, so its own way is taken off; with the answer to a
-        ping came what was sent before that ping, unless data stayed away for so long that it may be frozen. A way of
-        seconds may be a clock of ours that is ahead, by which times of pings are too late for the venue's.
+        TCP keeps the order. When data came, everything sent before it had come, so its latency is subtracted, or that
+        of the last data with a timestamp, as all may have waited to be read. When the answer to a ping came, everything
+        sent before that ping had come, unless the feed may be frozen. A latency of seconds may mean that our clock is
+        ahead, and then the times of pings are too late by the venue's clock.
         """
-        newest = self._newest_way
-        way = self._way if newest is None else newest
-        way = way if 0 < way <= _LONGEST_WAY_NS else 0
-        flowed = self._data - max(0 if newest is None else way, ahead)
-        return flowed if self._suspect else max(flowed, self._complete - max(way if way > _LONG_WAY_NS else 0, ahead))
+        self._note_latency()
+        latency = self._latency if 0 < self._latency <= LONGEST_LATENCY_NS else 0
+        flowed = self._data - max(0 if self._newest is None else latency, ahead)
+        if self._suspect:
+            return flowed
+        return max(flowed, self._complete - max(latency if latency > CLOCK_ERROR_NS else 0, ahead))
 
     @property
-    def offset(self) -> int:
-        """Give by how much data comes after the venue's time of it, or before (nanoseconds); 0 until several told."""
-        return median_low(self._ways) if len(self._ways) == _WAYS else 0
+    def offset(self) -> int | None:
+        """By how many nanoseconds data comes after the venue's time of it, or before; None until several told."""
+        return median_low(self._latencies) if len(self._latencies) == _LATENCIES else None
 
-    @property
-    def _newest_way(self) -> int | None:
-        newest = self._newest if isinstance(self._newest, PriceChange | Trade) else None
-        return self._data - epoch_ns(newest.timestamp) if newest is not None and newest.timestamp else None
-
-    def _note_way(self) -> None:
-        """Keep how long what came last was on its way, for when nothing tells."""
-        way = self._newest_way
-        if way is not None and way != self._way:
-            self._way = way
-            self._ways.append(way)
+    def _note_latency(self) -> None:
+        """Keep the latency of the newest event for when none has a timestamp."""
+        newest = self._newest if isinstance(self._newest, _TIMED) else None
+        latency = self._data - epoch_ns(newest.timestamp) if newest is not None and newest.timestamp else self._latency
+        if latency != self._latency:
+            self._latency = latency
+            self._latencies.append(latency)
 
     @property
     def refused(self) -> dict[str, str]:
-        """What the venue refuses, in its words, by key."""
+        """The keys that the venue refuses, each with its words."""
         return {} if self.streams is None else {key: self.shown(words) for key, words in self.streams.refused.items()}
 
     @property
     def providers(self) -> dict[str, str]:
-        """The provider of each key that has a choice of them."""
+        """The provider that serves each key."""
         return {} if self.streams is None else self.streams.providers
 
     @property
     def pause(self) -> float:
-        """The most seconds before the next ``tick``, since a frame waits for its turn."""
+        """The most seconds until the next ``tick``; fewer while a frame waits for its turn."""
         return _TURN_S if self.streams is not None and self.streams.is_waiting else math.inf
 
     @property
     def waiting(self) -> list[str]:
-        """List the tokens whose opening book has not come."""
+        """The tokens whose opening book has not come."""
         return list(self._opening)
 
     # --- inside ---
@@ -476,7 +477,7 @@ class Session:
                 self._settle()
 
     def _advance(self, streams: PriceStreams, now: int) -> None:
-        """Send the request whose turn it is, and report what became of those that were sent."""
+        """Send the request whose turn it is, and report the answers to earlier ones."""
         self._outbox.extend(streams.to_send(now))
         self._todo.extend(Complaint(self.shown(words)) for words in streams.news)
         streams.news.clear()
@@ -495,7 +496,7 @@ class Session:
         return min(self._timing.quiet, self._timing.ping)
 
     def _heartbeat(self, now: int) -> None:
-        """Ping when it is time, and early when nothing comes; the last byte decides, whenever the ping was."""
+        """Ping when it is time, or early when nothing comes; silence counts from the last byte, not from the ping."""
         if not self._subscribed:
             return
         silent = now - self._alive
@@ -508,8 +509,8 @@ class Session:
             self._pinged = True
             self._ping_sent = now if self._ping_sent is None else self._ping_sent
 
-    def _judge(self, now: int) -> None:
-        """Check whether credentials got any answer; the price streams wait for theirs themselves."""
+    def _check_verdict(self, now: int) -> None:
+        """Check whether credentials got any answer in time; the price streams check theirs themselves."""
         if self.streams is not None:
             return
         waiting = self.sends_credentials and self._subscribed and not (self._answered or self._accepted)
@@ -517,7 +518,7 @@ class Session:
             self._refuse(UNANSWERED)
 
     def _note_words(self, data: str | bytes, events: Sequence[Event]) -> None:
-        """Note what the venue says of the connection: that something is wrong, or that it is there."""
+        """Note what the venue says of the connection: a complaint, or an answer."""
         is_reply = bool(events) and isinstance(events[0], StreamReply)
         words = None if is_reply else _complaint_among(events) or _wire.complaint(data)
         if words is None:
@@ -534,7 +535,7 @@ class Session:
             self._excused = True
 
     def _note_greeting(self, events: Sequence[Event]) -> None:
-        """Note an answer that only accepted credentials get."""
+        """Note an answer to a ping or to credentials."""
         word = events[0].word if events and isinstance(events[0], Control) else None if events else ""
         if word in _PONGS and self._ping_sent is not None:
             self._complete, self._ping_sent = max(self._complete, self._ping_sent), None
@@ -547,8 +548,8 @@ class Session:
         self._refusal, self._useful = words, False
         self._todo.append(Redial(f"the credentials were refused: {words}"))
 
-    def _chase(self, now: int) -> None:
-        """Ask again for opening books that stay away: on the socket once, then by REST."""
+    def _ask_again(self, now: int) -> None:
+        """Request overdue opening books again: once on the socket, then by REST."""
         overdue = {
             key: opening for key, opening in self._opening.items() if now - opening.asked >= self._timing.opening
         }
@@ -581,7 +582,7 @@ class Session:
 
 
 def _complaint_among(events: Sequence[Event]) -> str | None:
-    """Return what the venue says is wrong in a message; answers of the price streams are another matter."""
+    """Return the venue's words of the first error among events; the price streams' answers are not errors here."""
     words = (event.detail for event in events if type(event) is Control and event.word == "error")
     return next(words, None)
 

@@ -1,8 +1,8 @@
-"""The requests of one connection to the price streams, each in its turn: credentials first, then the symbols.
+"""The requests of one connection to the price streams, sent one at a time: credentials first, then the symbols.
 
-The streams answer every request, and close a connection that asks too fast or presents too many credentials, so each
-frame waits for its turn, and nothing is asked before the credentials were accepted. A refusal that concerns one symbol
-is kept in ``refused``, one that concerns the credentials in ``rejected``.
+The streams answer every request, and close a connection that sends too fast or presents credentials too often. So each
+frame waits for its turn, and nothing is requested before the credentials are accepted. ``refused`` holds refusals of
+single symbols, ``rejected`` that of the credentials.
 """
 
 from collections import deque
@@ -18,12 +18,13 @@ __all__ = ["PriceStreams"]
 _S = 1_000_000_000
 # At most 20 frames a second are allowed.
 _SPACING_NS = 110_000_000
-# Credentials that cannot be checked now are presented again, later each time; the ninth attempt would end it all.
+# Credentials that cannot be checked now are presented again after longer and longer delays; the venue closes the
+# connection at the ninth attempt.
 _FIRST_RETRY_NS, _LONGEST_RETRY_NS = _S, 30 * _S
 _ATTEMPTS = 8
 _MOST_TIMES_ASKED = 2
 
-# What the codes of refusals say, in words.
+# The codes of refusals in words.
 _MEANING = {
     "bad_op": "the request could not be read",
     "bad_channel": "there is no such channel",
@@ -40,17 +41,17 @@ _REJECTIONS = frozenset(("auth_expired", "auth_invalid", "auth_attempts"))
 
 
 class _Pending(msgspec.Struct):
-    """A symbol that was asked for and has no answer."""
+    """A symbol that was requested and has no answer: when it was last, and how often."""
 
     at: int
     times: int = 1
 
 
 class PriceStreams:
-    """The requests of one connection, in its present epoch; keys are ``channel|symbol`` or ``channel|symbol|provider``.
+    """The requests of one connection since it was opened; keys are ``channel|symbol`` or ``channel|symbol|provider``.
 
     Args:
-        credentials: returns what to authenticate with.
+        credentials: returns the credentials to present.
         patience_ns: how long an answer may take.
     """
 
@@ -58,12 +59,12 @@ class PriceStreams:
         self._credentials = credentials
         self._patience_ns = patience_ns
         self.authenticated = False
-        # Why the credentials cannot be used, once that is known.
+        # Why the venue does not accept the credentials, once it said so.
         self.rejected = ""
-        # By key: why it is refused, and who serves it.
+        # By key: why it is refused; which provider serves it.
         self.refused: dict[str, str] = {}
         self.providers: dict[str, str] = {}
-        # What was not reported yet of the venue's answers, and why the connection is of no use.
+        # Answers that are not reported yet; and why the connection must be replaced.
         self.news: list[str] = []
         self.broken = ""
         self._queue: deque[tuple[str, str]] = deque()
@@ -76,11 +77,11 @@ class PriceStreams:
     # --- what is wanted ---
 
     def ask(self, keys: Iterable[str]) -> None:
-        """Subscribe to keys, each in its turn."""
+        """Queue subscriptions."""
         self._queue.extend((key, "subscribe") for key in keys)
 
     def withdraw(self, keys: Iterable[str]) -> None:
-        """Unsubscribe from keys; what was not asked for yet never is."""
+        """Queue unsubscriptions, and drop subscriptions that were not sent yet."""
         for key in keys:
             self._asked.pop(key, None)
             self.refused.pop(key, None)
@@ -93,7 +94,7 @@ class PriceStreams:
     # --- what happens ---
 
     def connected(self, now: int) -> None:
-        """Note an open socket, on which nothing was sent yet."""
+        """Note an open socket: nothing has been sent on it."""
         self.authenticated, self.broken = False, ""
         self._queue.clear()
         self._asked, self.refused = {}, {}
@@ -111,7 +112,7 @@ class PriceStreams:
             self._refuse(reply, key, now)
 
     def to_send(self, now: int) -> list[str]:
-        """Return the frame whose turn it is, if there is one."""
+        """Return the frame whose turn it is, if any."""
         if now < self._next_ns or self.broken or self.rejected:
             return []
         if self._authenticate_ns is not None and now >= self._authenticate_ns:
@@ -132,7 +133,7 @@ class PriceStreams:
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything that was asked for was answered."""
+        """Whether every request was answered."""
         return self.authenticated and not self._queue and not self._asked
 
     # --- inside ---
@@ -186,12 +187,12 @@ class PriceStreams:
             self.refused[key] = words
             self.news.append(f"{_name(key)} is refused by the price streams: {words}")
         else:
-            # What was asked too fast is asked again when its answer is overdue.
+            # A request that was sent too fast is sent again when its answer is overdue.
             self.news.append(f"the price streams refuse a request for {reply.channel or 'nothing'}: {words}")
 
 
 def _rid(key: str) -> str:
-    """Return the name of the request for a key on the wire."""
+    """Return the id that the request for a key has on the wire."""
     return key.replace("|", ":")
 
 

@@ -1,8 +1,8 @@
 """The order book of one token.
 
-A side is three parallel lists with the best level first: sort keys, sizes, and the levels' own text.
-Text is kept because the venue's hash covers it to the letter, all but what every level begins and ends with; a number
-is read from each distinct text once and never computed.
+A side is three parallel lists with the best level first: sort keys, sizes, and the levels' own text. The text is kept
+because the venue's hash covers it to the letter; the punctuation that all levels share is left out. Numbers are parsed
+once for each distinct text, and never computed.
 """
 
 import math
@@ -15,19 +15,19 @@ import msgspec
 from pmlive.errors import ProtocolError
 from pmlive.events import BookSide, BookSnapshot, Level
 
-__all__ = ["PRICES", "SIZES", "Book", "Side", "price", "size"]
+__all__ = ["PRICES", "SIZES", "Book", "price", "size"]
 
 _is_decimal = re.compile(r"[0-9]{0,40}\.?[0-9]{1,40}", re.ASCII).fullmatch
 
-# Distinct texts remembered per reader; a busy day has some ten thousand sizes and a thousand prices.
-_REMEMBERED = 20_000
+# Distinct texts cached per parser; a busy day has some ten thousand sizes and a thousand prices.
+_CACHE_SIZE = 20_000
 
 # A level on the wire is {"price":"0.48","size":"30"}; its text here is 0.48","size":"30, and these go around it.
-_OPENS, _BETWEEN, _ENDS = '[{"price":"', '"},{"price":"', '"}]'
+_OPENING, _SEPARATOR, _CLOSING = '[{"price":"', '"},{"price":"', '"}]'
 
 
 class _Numbers(dict[str, float]):
-    """Numbers by their text, read when first met."""
+    """Numbers by their text, parsed when first looked up."""
 
     def __init__(self, *, above: float = math.inf, sign: int = 1) -> None:
         self._above = above
@@ -39,13 +39,13 @@ class _Numbers(dict[str, float]):
         value = float(text)
         if value > self._above:
             raise ProtocolError(f"price {text!r} is above 1 dollar a share")
-        if len(self) >= _REMEMBERED:
+        if len(self) >= _CACHE_SIZE:
             self.clear()
         self[text] = value = self._sign * value
         return value
 
 
-# Numbers by their text: ``PRICES[text]`` reads a price, ``SIZES[text]`` a size, or raises a ProtocolError.
+# ``PRICES[text]`` parses a price and ``SIZES[text]`` a size, or raises a ProtocolError.
 PRICES: dict[str, float] = _Numbers(above=1)
 SIZES: dict[str, float] = _Numbers()
 
@@ -59,7 +59,7 @@ _BIDS: dict[str, float] = _Numbers(above=1, sign=-1)
 class Side:
     """One side of a book, best level first."""
 
-    __slots__ = ("_read", "_written", "keys", "sizes", "texts")
+    __slots__ = ("_json", "_read", "keys", "sizes", "texts")
 
     def __init__(self, read: dict[str, float]) -> None:
         # From the text of a price to its sort key.
@@ -67,8 +67,8 @@ class Side:
         self.keys: list[float] = []
         self.sizes: list[float] = []
         self.texts: list[str] = []
-        # Most changes are of one side, and the hash covers both.
-        self._written: bytes | None = None
+        # Most changes concern one side and the hash covers both, so each side caches its own JSON.
+        self._json: bytes | None = None
 
     def replace(self, levels: Sequence[Level]) -> None:
         """Replace the whole side by these levels, in any order but usually best last."""
@@ -82,7 +82,7 @@ class Side:
             return
         self.keys, self.sizes = keys, sizes
         self.texts = [f'{level.price}","size":"{level.size}' for level in ordered]
-        self._written = None
+        self._json = None
 
     def put(self, price_text: str, size_text: str) -> bool | None:
         """Set the total at one price, 0 removing it; return whether the best level changed, None if nothing did."""
@@ -103,12 +103,12 @@ class Side:
             self.texts.insert(at, text)
         else:
             return None
-        self._written = None
+        self._json = None
         return at == 0
 
     def clear(self) -> None:
         """Remove every level."""
-        self.keys, self.sizes, self.texts, self._written = [], [], [], None
+        self.keys, self.sizes, self.texts, self._json = [], [], [], None
 
     def best(self) -> float | None:
         """Return the best price, or None when the side is empty."""
@@ -122,15 +122,15 @@ class Side:
         """Return the sizes, best first, of at most ``depth`` levels."""
         return self.sizes[:depth]
 
-    def written(self) -> bytes:
-        """Write the side as the venue does, best level last."""
-        if self._written is None:
-            text = f"{_OPENS}{_BETWEEN.join(self.texts[::-1])}{_ENDS}" if self.texts else "[]"
-            self._written = text.encode()
-        return self._written
+    def to_json(self) -> bytes:
+        """Return the JSON of the side as the venue writes it, best level last."""
+        if self._json is None:
+            text = f"{_OPENING}{_SEPARATOR.join(self.texts[::-1])}{_CLOSING}" if self.texts else "[]"
+            self._json = text.encode()
+        return self._json
 
-    def written_levels(self) -> list[tuple[str, str]]:
-        """List price and size as the venue wrote them, best last."""
+    def level_texts(self) -> list[tuple[str, str]]:
+        """List price and size as the venue wrote them, best level last."""
         split = (text.partition('","size":"') for text in reversed(self.texts))
         return [(price_text, size_text) for price_text, _, size_text in split]
 
@@ -173,8 +173,8 @@ class Book:
         self.bids, self.asks = fresh.bids, fresh.asks
 
     def repeats(self, snapshot: BookSnapshot) -> bool:
-        """Check whether a snapshot is, to the letter, what this book holds; one written with other spaces is not."""
-        written = (self.bids.written(), self.asks.written())
+        """Check whether a snapshot is to the letter what this book holds; different spacing counts as different."""
+        written = (self.bids.to_json(), self.asks.to_json())
         return written == (bytes(snapshot.bids_json), bytes(snapshot.asks_json))
 
     def put(self, side: BookSide, price_text: str, size_text: str) -> bool | None:
@@ -186,7 +186,7 @@ class Book:
         return self.side(side).put(price_text, size_text)
 
     def side(self, side: BookSide) -> Side:
-        """Return one of the sides."""
+        """Return one side."""
         return self.bids if side == "bid" else self.asks
 
     @property

@@ -1,4 +1,4 @@
-"""The exceptions a caller may catch.
+"""The exceptions that a caller may catch.
 
 A wrong argument is a built-in ``TypeError`` or ``ValueError``. A disconnection is not an error but a row in ``gaps``.
 """
@@ -28,8 +28,8 @@ class BookError(PmliveError):
     """A book cannot be trusted.
 
     Attributes:
-        cause: the cause of the gap that the book is in, as in the table ``gaps``; None where it has not come yet.
-        since: when that gap began; None where it has not come yet.
+        cause: the cause of the gap that the book is in, as in the table ``gaps``; None if the book has not come yet.
+        since: when that gap began; None if the book has not come yet.
     """
 
     def __init__(self, message: str, *, cause: str | None = None, since: datetime | None = None) -> None:
@@ -39,7 +39,7 @@ class BookError(PmliveError):
 
 
 class FeedError(PmliveError):
-    """The venue cannot be reached or asked, and trying again does not help."""
+    """The venue cannot be reached or does not answer, and trying again does not help."""
 
 
 class StoreError(PmliveError):

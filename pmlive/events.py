@@ -1,7 +1,7 @@
 """Events: what the venue sends, as typed values.
 
-Prices and sizes are the venue's decimal text, untouched: the text is what its book hash covers. ``Book`` turns them
-into numbers once. Times are as sent, in ``timestamp``; ``epoch_ns`` reads them, in whatever unit.
+Prices and sizes are the venue's decimal text, unchanged, because its book hash covers the text; ``Book`` parses them.
+``timestamp`` is the time as sent; ``epoch_ns`` converts it from any of the venue's units.
 """
 
 from decimal import Decimal
@@ -50,11 +50,11 @@ Cause: TypeAlias = Literal[
 ]
 Check: TypeAlias = Literal["verified", "unverifiable", "mismatch", "skipped"]
 
-# Seconds until the year 2255 are below this number, milliseconds since April 1970 above it, and so on by thousands.
+# Seconds are below this number until the year 2255, milliseconds above it since April 1970, and so on by thousands.
 SECONDS_BELOW = 9_000_000_000
 
-# As the venue sends it, in seconds or milliseconds, or in micro- or nanoseconds, which it does not send yet: any such
-# number fits 64 bits when it is read as nanoseconds.
+# As the venue sends it, in seconds or milliseconds; micro- and nanoseconds are accepted, too. Converted to nanoseconds,
+# any such number fits 64 bits.
 Timestamp: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1_000_000_000 * SECONDS_BELOW)]
 
 # A price of which only the value matters.
@@ -62,7 +62,7 @@ Probability: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 def epoch_ns(timestamp: int) -> int:
-    """Read a venue timestamp, in the unit that its magnitude shows, as nanoseconds since 1970.
+    """Convert a venue timestamp, whose unit its magnitude shows, to nanoseconds since 1970.
 
     >>> epoch_ns(1672290701), epoch_ns(1672290701000), epoch_ns(1672290701000001)
     (1672290701000000000, 1672290701000000000, 1672290701000001000)
@@ -75,14 +75,14 @@ def epoch_ns(timestamp: int) -> int:
 
 
 class Control(msgspec.Struct, frozen=True, gc=False):
-    """A message about the connection itself: an answer to a ping, an acknowledgement, a refusal."""
+    """A message about the connection itself, such as an answer to a ping, an acknowledgement or a refusal."""
 
     word: str
     detail: str = ""
 
 
 class Unknown(msgspec.Struct, frozen=True, gc=False):
-    """A message of a kind this version does not know: its first 1 kB, and the ids of tokens and markets in it."""
+    """A message of a kind that this version does not know: its first 1 kB, and the ids of tokens and markets in it."""
 
     kind: str
     raw: str
@@ -90,9 +90,9 @@ class Unknown(msgspec.Struct, frozen=True, gc=False):
 
 
 class Malformed(msgspec.Struct, frozen=True, gc=False):
-    """A message that could not be read: its first 1 kB, why, and the ids of tokens and markets in it.
+    """A message that could not be parsed: its first 1 kB, why, and the ids of tokens and markets in it.
 
-    Without ``names`` it is unknown what it was about.
+    Empty ``names`` mean that it is unknown which tokens it concerned.
     """
 
     raw: str
@@ -103,8 +103,8 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """An interval that cannot be trusted, in nanoseconds since 1970 of our own clock.
 
-    ``token_id`` is None where the whole connection was affected; ``ended`` is None while it lasts. What is missing was
-    sent and would have come within it, by the venue's time of it and by ours.
+    ``token_id`` is None if the whole connection was affected; ``ended`` is None while it lasts. Whatever is missing has
+    a timestamp within the interval and would have been received within it.
     """
 
     started: int
@@ -123,12 +123,11 @@ class Level(msgspec.Struct, frozen=True, gc=False):
 
 
 class BookSnapshot(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The whole book of one token; it replaces whatever was known.
+    """The whole book of one token, which replaces what was known of it.
 
-    The sides are kept as the venue wrote them: most books repeat what is known already, which their text tells, and
-    levels that are not new need not be read. Levels come in the venue's order, best last, but only prices decide.
-    ``tick_size`` and ``last_trade_price`` are sent with the opening book only; ``min_order_size`` and ``neg_risk`` by
-    REST only.
+    The sides are kept as the venue's JSON: most books repeat what is known, which comparing the text shows without
+    parsing the levels. Levels usually come best last, but their order is not relied on. ``tick_size`` and
+    ``last_trade_price`` are sent with the opening book only, ``min_order_size`` and ``neg_risk`` by REST only.
     """
 
     token_id: str
@@ -143,8 +142,13 @@ class BookSnapshot(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     neg_risk: bool | None = None
 
     @property
+    def by_rest(self) -> bool:
+        """Tell whether REST answered with it, which may be older than what came by the socket."""
+        return self.min_order_size is not None or self.neg_risk is not None
+
+    @property
     def bids(self) -> list[Level]:
-        """Read the bids.
+        """The bids.
 
         Raises:
             msgspec.DecodeError: they are not levels.
@@ -153,7 +157,7 @@ class BookSnapshot(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     @property
     def asks(self) -> list[Level]:
-        """Read the asks.
+        """The asks.
 
         Raises:
             msgspec.DecodeError: they are not levels.
@@ -162,9 +166,9 @@ class BookSnapshot(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class LevelChange(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The new total at one level, and what the venue says of the book after it; an empty side's best is 0 or 1.
+    """The new total at one level, and the best prices and hash of the book after it; an empty side's best is 0 or 1.
 
-    Numbers that the venue's hash covers are text; the best prices are not.
+    Numbers that the venue's hash covers are text; the best prices are not covered.
     """
 
     token_id: str
@@ -177,7 +181,7 @@ class LevelChange(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class PriceChange(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Level changes of one market at one instant, nearly always a level and its mirror in the other token."""
+    """Level changes of one market at one instant: nearly always one level and its mirror in the other token."""
 
     market: str
     timestamp: Timestamp
@@ -198,7 +202,7 @@ class Trade(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class BestBidAsk(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The venue's own word on the top of a book; intermittent and out of order, so no book is kept from it."""
+    """The top of a book as the venue states it; too irregular and out of order to build a book from."""
 
     token_id: str
     timestamp: Timestamp
@@ -209,7 +213,7 @@ class BestBidAsk(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class TickSizeChange(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A finer or coarser price grid, sent when a price nears 0 or 1."""
+    """A change of the price grid, sent when a price nears 0 or 1."""
 
     token_id: str
     market: str
@@ -245,7 +249,7 @@ class NewMarket(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class MarketResolved(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The outcome that won."""
+    """The resolution of a market: the outcome that won."""
 
     market: str
     timestamp: Timestamp
@@ -262,7 +266,7 @@ class MarketResolved(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class UserOrder(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One of the user's orders was placed, matched in part, or ended; ``status`` is an open set of words."""
+    """A change of one of the user's orders: placed, partly matched or ended; ``status`` is an open set of words."""
 
     id: str
     market: str
@@ -283,7 +287,7 @@ class UserOrder(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class MakerOrder(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One resting order that a trade matched; its token may be the other one of the market."""
+    """One resting order that a trade matched, possibly of the market's other token."""
 
     order_id: str
     matched_amount: str
@@ -297,7 +301,7 @@ class MakerOrder(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class UserTrade(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A trade of the user's; the same ``id`` comes again with each new ``status``."""
+    """A trade of the user's; each new ``status`` is another message with the same ``id``."""
 
     id: str
     market: str
@@ -320,7 +324,7 @@ class UserTrade(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Activity(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A trade anywhere on the venue, with the wallet: ``trades`` has both sides, ``orders_matched`` the taker."""
+    """A trade anywhere on the venue, with the wallet; ``trades`` has both sides, ``orders_matched`` only the taker."""
 
     type: str
     token_id: str
@@ -344,7 +348,7 @@ class Activity(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class ReferencePrice(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A price from outside the venue (dollars): ``topic`` says whose and of what kind."""
+    """A price from outside the venue, in dollars; ``topic`` says whose it is and of what kind."""
 
     topic: str
     symbol: str
@@ -359,7 +363,7 @@ class ReferencePrice(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class StreamReply(Control, frozen=True, gc=False):
-    """An answer of the price streams: ``rid`` says to which request, ``code`` why not, ``provider`` who serves it."""
+    """An answer of the price streams: ``rid`` is the request's id, ``code`` the reason of a refusal."""
 
     rid: str = ""
     channel: str = ""
@@ -368,9 +372,9 @@ class StreamReply(Control, frozen=True, gc=False):
 
 
 class StreamNumber(Control, frozen=True, gc=False):
-    """The number of a message of the price streams, whose channel is the word.
+    """The number of a message of the price streams; ``word`` is its channel.
 
-    Numbers are consecutive by connection and channel; ``dropped`` messages before this one were not sent.
+    Numbers are consecutive within a connection and channel; ``dropped`` messages before this one were not sent.
     """
 
     number: int | None = None
@@ -425,15 +429,13 @@ Event: TypeAlias = (
 
 
 class _LooseLevel(msgspec.Struct, frozen=True, gc=False):
-    """A level whose numbers may be numbers."""
+    """A level whose price and size may be JSON numbers instead of text."""
 
     price: str | float
     size: str | float
 
 
 _LEVELS = msgspec.json.Decoder(list[Level])
-
-
 _LOOSE_LEVELS = msgspec.json.Decoder(list[_LooseLevel])
 
 

@@ -1,8 +1,8 @@
-"""Gaps by token and time: the one rule of which gaps concern a token, for all that shows or measures.
+"""Gaps by token and time, with the one rule that decides which gaps concern a token.
 
-A gap with a token concerns that token. One without concerns everything if it is the recorder's own (connection 0), and
-otherwise the tokens that its connection carried. A gap that lasts is written more than once: its rows are one gap, with
-the end that was written last.
+A gap with a token concerns that token. One without a token concerns everything if it is the recorder's own (connection
+0), and otherwise the tokens that its connection carried. A long gap is written several times: its rows are one gap, and
+the last row written has its end.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -30,7 +30,7 @@ def concerning(gaps: pl.DataFrame, token_id: str, conns: Collection[int] | None)
     Args:
         gaps: rows of the table ``gaps``.
         token_id: the token.
-        conns: the connections that carried it; None where that is not known, and then any may have.
+        conns: the connections that carried it; None if that is not known: then any of them may have.
     """
     own, general = gaps["token_id"] == token_id, gaps["token_id"].is_null()
     if conns is not None:
@@ -39,9 +39,9 @@ def concerning(gaps: pl.DataFrame, token_id: str, conns: Collection[int] | None)
 
 
 class GapInterval(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A gap, in nanoseconds since 1970; ``until`` is where trust can begin again at the earliest.
+    """A gap, in nanoseconds since 1970; ``until`` is the earliest time at which a book can be trusted again.
 
-    ``seq`` is the number of the row that was written of it last.
+    ``seq`` is the number of the last row that was written of it.
     """
 
     seq: int
@@ -54,15 +54,15 @@ class GapInterval(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     conn: int
 
     def covers(self, time: int) -> bool:
-        """Check whether a time lies in it; at its end a book is right again."""
+        """Check whether a time lies in it; the end does not."""
         return self.started <= time < self.until
 
     def concerns(self, token_id: str, conn: int) -> bool:
-        """Check whether it is about a token's books of a connection."""
+        """Check whether it concerns a token that a connection carries."""
         return self.token_id == token_id or (self.token_id is None and self.conn in (_EVERYTHING, conn))
 
     def __str__(self) -> str:
-        """Write when it was, and why."""
+        """Write when it was, and its cause."""
         until = "without a known end" if self.ended is None else f"until {utc(self.ended)}"
         because = f"{self.cause}: {self.detail}" if self.detail else self.cause
         return f"since {utc(self.started)} {until} ({because})"
@@ -83,7 +83,7 @@ class GapIndex:
             .sort([name for name in ("started", "seq", "token_id") if name in gaps.columns])
         )
         found = list(_intervals(self.frame))
-        # When runs began that write again whatever is still open.
+        # When later runs began, which write every gap again that is still open.
         self.restarts = sorted(
             gap.until for gap in found if gap.cause == "restart" and gap.token_id is None and gap.ended is not None
         )
@@ -99,9 +99,9 @@ class GapIndex:
 
         Args:
             token_id: the token.
-            conns: the connections that carried it; None where that is asked of each gap later.
-            known: rows, by number and time, in which its book was known to be right; a gap of its own without an end
-                that was written before was over by then.
+            conns: the connections that carried it; None includes the gaps of every connection.
+            known: rows, by number and time, in which its book was known to be right. An open gap of the token that was
+                written before such a row had ended by then.
         """
         own = [_bounded(gap, (time for seq, time in known if seq > gap.seq)) for gap in self._own.get(token_id, ())]
         general = (gap for gap in self._general if conns is None or gap.conn == _EVERYTHING or gap.conn in conns)
@@ -110,18 +110,18 @@ class GapIndex:
     def between(
         self, token_id: str | None, start: int, end: int, *, conns: Collection[int] | None = None
     ) -> list[GapInterval]:
-        """List the gaps of a token, or all, by which something in ``[start, end)`` may be missing."""
+        """List the gaps, of one token or all, that overlap ``[start, end)``."""
         gaps = self.all if token_id is None else self.of(token_id, conns=conns)
         return [gap for gap in gaps if gap.started < end and (gap.until > start or gap.started >= start)]
 
     @cached_property
     def all(self) -> list[GapInterval]:
-        """List all gaps in order of their beginning."""
+        """All gaps, in order of their beginning."""
         return sorted([*self._general, *(gap for own in self._own.values() for gap in own)], key=_order)
 
 
 def _bounded(gap: GapInterval, known: Iterable[int]) -> GapInterval:
-    """Bound a gap without an end by the first time at which it is known to be over."""
+    """Bound an open gap by the first time at which it is known to be over."""
     if gap.ended is not None:
         return gap
     until = min((time for time in known if time > gap.started), default=ENDLESS)

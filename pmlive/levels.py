@@ -1,4 +1,4 @@
-"""Both sides of a book to look at, whoever made it: a live one and one of a recording have the same."""
+"""The two sides of a book, as live and recorded books show them."""
 
 from html import escape
 
@@ -41,13 +41,13 @@ class Levels(msgspec.Struct, frozen=True):
         return round(self.best_ask - self.best_bid, 6)
 
     def frame(self) -> pl.DataFrame:
-        """Return the levels as rows of side, price and size, best first."""
+        """Return the levels as a frame with side, price and size, best first."""
         rows = [("bid", *level) for level in self.bids] + [("ask", *level) for level in self.asks]
         schema = {"side": pl.Enum(["bid", "ask"]), "price": pl.Float64, "size": pl.Float64}
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def html(self, caption: str) -> str:
-        """Return the best levels as a table of HTML, under a caption that may be any text."""
+        """Return the best levels as an HTML table; the caption is escaped."""
         bids, asks = ([f"{price:g} x {size:,.2f}" for price, size in side[:_SHOWN]] for side in (self.bids, self.asks))
         lines = max(len(bids), len(asks))
         padded = zip(*(side + [""] * (lines - len(side)) for side in (bids, asks)), strict=True)

@@ -1,9 +1,9 @@
-"""Log lines, which never hold up or fail the thread that writes them.
+"""Logging that never blocks the caller or raises in it.
 
-A line that is written where a feed is read or a disk is synced must not wait for a terminal that is not read, and must
-not raise because a pipe is closed or a disk is full. So the loggers of this package put each line into a bounded queue;
-one daemon thread hands them to Python's ``logging`` as usual: the program's handlers, filters and levels decide. A line
-for which there is no room, or that cannot be written, is lost and counted.
+A line that is logged where a feed is read or a disk is synced must not wait for a terminal that nobody reads, nor raise
+because a pipe is closed or a disk is full. So the loggers of this package put each line into a bounded queue, and one
+daemon thread passes them to Python's ``logging``, where the program's handlers, filters and levels apply as usual. A
+line that finds the queue full or cannot be written is lost, and counted.
 """
 
 import atexit
@@ -18,24 +18,24 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TextIO, TypeAlias
 
-__all__ = ["claim_thread", "flush", "get_logger", "hand_over", "in_log_thread", "lose", "lost", "write"]
+__all__ = ["claim_thread", "flush", "get_logger", "hand_over", "lose", "lost", "write"]
 
 Work: TypeAlias = Callable[[], object]
 
 # More than any burst that a person would read.
 _MOST_WAITING = 1_000
-# A loaded computer may take so long to write a line; who waits for one that hangs has other things to do.
+# A loaded computer may take this long to write a line; waiting longer for one that hangs holds up its caller.
 _PATIENCE_S = 2.0
-# Libraries that log in our threads. Elsewhere they log as they always did.
+# Libraries that log in our threads; in others they log as usual.
 _LIBRARIES = ("asyncio", "httpx", "websockets.client", "websockets.server")
 
 
 class _LogThread:
-    """A thread that does the work it is handed, in order; it starts with the first."""
+    """A thread that does queued work in order; it starts with the first."""
 
     def __init__(self) -> None:
         self.lost = 0
-        # Unlike a bounded queue's lock, this one is safe where a finalizer or a signal handler logs meanwhile.
+        # A bounded queue has a lock, on which a finalizer or a signal handler that logs could deadlock.
         self._waiting: SimpleQueue[Work | threading.Event] = SimpleQueue()
         self._counting = threading.RLock()
         self._starting = threading.Lock()
@@ -47,11 +47,11 @@ class _LogThread:
 
     @property
     def here(self) -> bool:
-        """Whether this is the thread."""
+        """Whether the caller is in this thread."""
         return self._thread is not None and self._thread.ident == threading.get_ident()
 
     def put(self, work: Work) -> None:
-        """Queue work; count it as lost where there is no room."""
+        """Queue work; if the queue is full, count it as lost."""
         try:
             if self._waiting.qsize() >= _MOST_WAITING:
                 self.lose()
@@ -70,7 +70,7 @@ class _LogThread:
             self._unreported += 1
 
     def flush(self, seconds: float) -> bool:
-        """Wait until all queued work is done; False when it is not, or still hangs as the last time."""
+        """Wait until all queued work is done; return False if it takes longer, or still hangs since the last call."""
         if self.here or (self._thread is None and self._waiting.empty()):
             return True
         if self._stuck_at == self._done:
@@ -84,11 +84,11 @@ class _LogThread:
         return False
 
     def unwritten(self) -> int:
-        """Count the lines that are lost and those that still wait."""
+        """Count the lines that are lost and those that are still queued."""
         return self.lost + self._taken - self._done
 
     def _start(self) -> None:
-        # Where another thread starts it already, there is nothing to wait for.
+        # If another thread is starting it already, there is nothing to do.
         if self._thread is not None or not self._starting.acquire(blocking=False):
             return
         try:
@@ -97,7 +97,7 @@ class _LogThread:
                 thread.start()
                 self._thread = thread
         except (RuntimeError, MemoryError):
-            # No thread can be started now; the next line tries again.
+            # No thread can be started now; the next line will try again.
             return
         finally:
             self._starting.release()
@@ -136,23 +136,23 @@ _here = threading.local()
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return the logger of this name, whose lines are handed over and neither wait nor raise."""
+    """Return the logger of this name, which passes its lines to the log's thread and neither blocks nor raises."""
     named = logging.getLogger(name)
     named.addFilter(_hand_over)
     return named
 
 
 def claim_thread() -> None:
-    """Mark this thread as one of ours: what libraries log in it is handed over as well."""
+    """Mark the current thread as one of ours, so that what libraries log in it goes to the log's thread, too."""
     _here.ours = True
     for name in _LIBRARIES:
         logging.getLogger(name).addFilter(_hand_over_in_our_threads)
 
 
 def hand_over(work: Work) -> None:
-    """Do some work after what was logged before, in the log's thread; at once when this is that thread.
+    """Run a function in the log's thread after what was logged before, or at once if this is that thread.
 
-    What raises there is counted as a line that could not be written.
+    If it raises, that counts as a line that could not be written.
     """
     if _log_thread.here:
         work()
@@ -160,33 +160,28 @@ def hand_over(work: Work) -> None:
         _log_thread.put(work)
 
 
-def in_log_thread() -> bool:
-    """Check whether this is the thread that writes log lines."""
-    return _log_thread.here
-
-
 def lose() -> None:
-    """Count a line that could not even be made."""
+    """Count a line that could not even be formatted."""
     _log_thread.lose()
 
 
 def flush(seconds: float = _PATIENCE_S) -> bool:
-    """Wait until every line so far is written, at most ``seconds``; return whether that is so."""
+    """Wait until every line so far is written, at most ``seconds``; return whether it is."""
     return _log_thread.flush(seconds)
 
 
 def lost(*, waiting: bool = False) -> int:
-    """Count the lines that could not be written since the process began, with those that still wait if asked to."""
+    """Count the lines that could not be written since the process began; ``waiting`` adds those still queued."""
     return _log_thread.unwritten() if waiting else _log_thread.lost
 
 
 def write(stream: TextIO | None, text: str, *, encoding: str | None = None) -> None:
-    """Write to a standard stream, all of it and past its buffer.
+    """Write a text to a standard stream, bypassing its buffer.
 
-    A buffer that cannot be emptied would be tried again at the end of the program, hang there or spoil its exit code.
+    Python flushes such buffers at exit; one that cannot be written would hang there or change the exit code.
 
     Raises:
-        OSError: there is no such stream, its reader is gone, or its disk is full.
+        OSError: the stream is closed, its reader is gone, or its disk is full.
     """
     if stream is None:
         raise OSError(errno.EBADF, "the stream is closed")
@@ -203,16 +198,16 @@ def _write_all(descriptor: int, data: bytes) -> None:
         try:
             view = view[os.write(descriptor, view) :]
         except BlockingIOError:
-            # Another process that shares it made it non-blocking.
+            # Another process that shares the descriptor made it non-blocking.
             select.select([], [descriptor], [])
 
 
 def _hand_over(record: logging.LogRecord) -> bool:
-    """Pass a record on in the log's own thread, and hand it over in all others."""
+    """Filter that lets records pass in the log's thread, and queues them for it in all others."""
     if _log_thread.here:
         return True
     try:
-        # What the arguments are may change until it is written.
+        # Formatted now, since the arguments may change before it is written.
         record.msg, record.args = record.getMessage(), None
     except Exception as error:  # noqa: BLE001  # it is logged as it is
         record.msg, record.args = f"{record.msg!r} cannot be formatted: {error!r}", None
@@ -230,12 +225,12 @@ def _emit(record: logging.LogRecord) -> None:
     if resort is None or named.hasHandlers():
         named.handle(record)
     elif record.levelno >= resort.level and not named.disabled:
-        # As `logging` does it, but what fails is known.
+        # As `logging` does, except that a failure raises.
         write(sys.stderr, f"{resort.format(record)}\n")
 
 
 def _restart_in_child() -> None:
-    """Start over in a forked child, which has no such thread; what waited is the parent's."""
+    """Start over in a forked child, where the thread does not exist; queued lines stay with the parent."""
     global _log_thread  # noqa: PLW0603  # the one of this process
     _log_thread = _LogThread()
 
@@ -244,5 +239,5 @@ logger = get_logger(__name__)
 _register: Callable[..., object] | None = getattr(os, "register_at_fork", None)
 if _register is not None:
     _register(after_in_child=_restart_in_child)
-# Before what `logging` does at the end, and after what was registered later, such as sealing.
+# Runs before `logging` shuts down, and after what was registered later, such as sealing.
 atexit.register(flush)

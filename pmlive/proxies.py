@@ -1,9 +1,8 @@
-"""Proxies and certificates: the way to an address from this computer, for sockets and HTTPS alike.
+"""Proxies and certificates for sockets and HTTPS, as the environment sets them.
 
-The variables are the usual ones: ``HTTPS_PROXY`` (for sockets
-``WSS_PROXY`` before it), ``HTTP_PROXY`` for what is not encrypted, then ``ALL_PROXY``; ``NO_PROXY`` names what is
-reached directly; lower case wins. Loopback is never reached through a proxy. ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``
-replace the certificates that are trusted.
+The variables are the usual ones: ``HTTPS_PROXY`` (for sockets ``WSS_PROXY`` before it), ``HTTP_PROXY`` for what is not
+encrypted, then ``ALL_PROXY``. ``NO_PROXY`` lists what is reached directly. Of a name in both cases the lower one wins.
+Loopback is never reached through a proxy. ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` replace the trusted certificates.
 """
 
 import functools
@@ -36,7 +35,7 @@ _VARIABLES = {
 }
 _PORTS = {"wss": 443, "https": 443, "ws": 80, "http": 80}
 _PROXY_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
-# What desktops write for a SOCKS proxy; names are looked up by the proxy, for sockets and HTTPS alike.
+# Schemes of SOCKS proxies, mapped to the one with which the proxy resolves names.
 _ALIASES = {"socks": "socks5h", "socks5": "socks5h"}
 _SOCKS = ("python_socks", "socksio")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,19}://")
@@ -46,7 +45,7 @@ _Host: TypeAlias = str | ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Proxy(msgspec.Struct, frozen=True):
-    """A proxy, its address with the user and password in it, and the variable that names it."""
+    """A proxy: its address, with user and password, and the variable that sets it."""
 
     address: Secret
     variable: str
@@ -62,7 +61,7 @@ class Proxy(msgspec.Struct, frozen=True):
 
 
 def proxy_for(url: str, environment: Mapping[str, str] | None = None) -> Proxy | None:
-    """Find the proxy through which an address is reached; None where it is reached directly.
+    """Return the proxy for an address; None if it is reached directly.
 
     Raises:
         FeedError: a variable has a value that cannot be used; the message names it.
@@ -82,7 +81,7 @@ def proxy_for(url: str, environment: Mapping[str, str] | None = None) -> Proxy |
 
 
 def _proxy_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables by their upper-case names, or those of the system's settings where none is set."""
+    """Return the variables by their upper-case names, or the system's settings if none is set."""
     names = {name for each in _VARIABLES.values() for name in each} | {"NO_PROXY"}
     given = {name: environment[name].strip() for name in names if name in environment}
     given |= {name: environment[name.lower()].strip() for name in names if name.lower() in environment}
@@ -126,7 +125,7 @@ def _split(value: str) -> SplitResult | None:
 
 
 def _masked(value: str) -> str:
-    """Return an address without user and password, and little of what is not an address."""
+    """Return an address without user and password, and at most a host and a port of what is not an address."""
     before, at, place = value.rpartition("@")
     scheme = _SCHEME.match(value)
     if scheme is not None and not before:
@@ -141,7 +140,7 @@ def _masked(value: str) -> str:
     return f"{scheme[0] if scheme else ''}{'***@' if at else ''}{host}{colon}{port}" or "nothing"
 
 
-# --- what is reached directly ---
+# --- NO_PROXY ---
 
 
 def _is_excepted(parts: SplitResult, exceptions: str) -> bool:
@@ -152,7 +151,7 @@ def _is_excepted(parts: SplitResult, exceptions: str) -> bool:
 
 
 def _matches(entry: str, host: _Host, port: int) -> bool:
-    """Check whether an entry of ``NO_PROXY`` names a host: by name, suffix, address or network, with a port or not."""
+    """Check whether an entry of ``NO_PROXY``, a name, suffix, address or network with or without a port, matches."""
     name, only_port = _entry(entry.rpartition("://")[2])
     if only_port is not None and only_port != port:
         return False
@@ -165,7 +164,7 @@ def _matches(entry: str, host: _Host, port: int) -> bool:
 
 
 def _entry(entry: str) -> tuple[str, int | None]:
-    """Split an entry into a name, an address or a network, and a port."""
+    """Split an entry into what it names and a port."""
     found = re.fullmatch(r"\[([^\[\]]+)\](/\d+)?(?::(\d+))?", entry)
     if found:
         return found[1] + (found[2] or ""), int(found[3]) if found[3] else None
@@ -207,7 +206,7 @@ class _Https(TypedDict):
 
 
 def for_https(url: str) -> _Https:
-    """Return the arguments for an httpx client, so that it reads no variable by itself.
+    """Return the arguments that make an httpx client use these proxies and certificates, and read no variables.
 
     Raises:
         FeedError: a variable has a value that cannot be used; the message names it.
@@ -220,7 +219,7 @@ def for_https(url: str) -> _Https:
     if found is not None:
         address = found.address.reveal()
         proxy = httpx.Proxy(address, ssl_context=tls() if address.startswith("https:") else None)
-    # What is not encrypted needs no certificates, and reading them takes a while: none is trusted then.
+    # Plain HTTP needs no certificates, and reading them takes a while.
     return {"proxy": proxy, "verify": tls() if encrypted else _context_without_certificates(), "trust_env": False}
 
 
@@ -228,12 +227,12 @@ def for_https(url: str) -> _Https:
 
 
 def tls() -> ssl.SSLContext:
-    """Return the context that checks certificates, on sockets and over HTTPS alike.
+    """Return the TLS context for sockets and HTTPS.
 
-    Without a variable, the system's certificates are trusted and those that httpx brings.
+    Unless a variable is set, it trusts the system's certificates and those of certifi.
 
     Raises:
-        FeedError: ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names what is not there or cannot be used.
+        FeedError: what ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names does not exist or cannot be used.
     """
     return _context(os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", ""))
 

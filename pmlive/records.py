@@ -1,7 +1,7 @@
 """The records of the log: their kinds, and the notes that they hold.
 
-A record is a frame as received or a note of what happened besides. The kinds are on the disk: their values never
-change, and a reader reports one that it does not know, or a note that it cannot read.
+A record is a frame as received, or a note of something else that happened. The kinds are on the disk: their values
+never change, and a reader reports a kind that it does not know and a note that it cannot read.
 """
 
 from enum import StrEnum
@@ -19,12 +19,12 @@ __all__ = [
     "Change",
     "Closed",
     "Kind",
+    "LastNumber",
     "LinkState",
     "Loss",
     "Note",
     "Opened",
     "Record",
-    "Standing",
     "Taken",
     "TokenState",
     "read_note",
@@ -32,50 +32,50 @@ __all__ = [
 
 
 class Kind(StrEnum):
-    """The kind of a record. The first four are frames of a channel as received, the owner of user frames withheld."""
+    """The kind of a record. The first four are frames of a channel, as received except for the owner in user frames."""
 
     MARKET = "market"
     USER = "user"
     REALTIME = "realtime"
     PRICES = "prices"
-    # A run begins to write here: it knows nothing of an earlier one.
+    # A run begins to write here; it has no state of an earlier run.
     BEGIN = "begin"
     OPEN = "open"
     CLOSE = "close"
-    # Tokens that are wanted while no connection can ask for them; asked for on one; no longer wanted.
+    # Tokens that are wanted while no connection is open; that are subscribed on one; that are wanted no longer.
     WANT = "want"
     SUBSCRIBE = "subscribe"
     UNSUBSCRIBE = "unsubscribe"
-    # A book that REST sent; a resolution that REST reported.
+    # A book, and a resolution, that REST sent.
     BOOK = "book"
     RESOLVED = "resolved"
-    # An interval that another writer knows to be missing, and records of this log that cannot be read.
+    # An interval that another writer reports as missing; records of this log that cannot be read.
     GAP = "gap"
     LOSS = "loss"
-    # The segment or the run ends here.
+    # The end of a segment; the end of a run.
     CUT = "cut"
     END = "end"
-    # The whole state of a token and of a connection, where a segment begins and where a run ends.
+    # The whole state of a token, and of a connection, at the beginning of a segment and at the end of a run.
     STATE = "state"
     LINK = "link"
-    # The messages that came lately, so that one that comes again is recognized.
+    # The recent messages, by which repeated ones are recognized.
     TAKEN = "taken"
 
 
 FRAMES: frozenset[str] = frozenset((Kind.MARKET, Kind.USER, Kind.REALTIME, Kind.PRICES))
 
-# A level change as it is written down: the venue's time of it (ms), its side, price and size.
+# A level change as it is stored: the venue's timestamp (ms), side, price and size.
 Change: TypeAlias = tuple[int, str, str, str]
-# The last number of a channel of the price streams, and when it came.
-Standing: TypeAlias = tuple[int, int]
+# The last number of a channel of the price streams, and when it was received.
+LastNumber: TypeAlias = tuple[int, int]
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """One thing that happened, as it happened.
+    """One frame or note.
 
     ``seq`` is the arrival number: rows made of the record are numbered ``seq``, ``seq + 1`` and so on. ``recv`` is
-    nanoseconds since 1970 by our clock, ``conn`` the connection epoch (0: none), ``kind`` the value of a ``Kind`` or of
-    one that only a later version knows, ``data`` the exact bytes.
+    nanoseconds since 1970 by our clock, ``conn`` the connection epoch (0: none), ``kind`` the value of a ``Kind``, or
+    one that only a later version knows, and ``data`` the exact bytes.
     """
 
     seq: int
@@ -86,7 +86,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """A connection, its subscriptions, and the broken one that it replaces."""
+    """The beginning of a connection: its subscriptions, and the broken connection that it replaces."""
 
     channel: Channel
     url: str
@@ -95,9 +95,9 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """The end of a connection; without a cause it was meant.
+    """The end of a connection; without a cause it was intended.
 
-    Everything that the venue sent before ``since`` (nanoseconds since 1970) had come; None if that is not known.
+    Everything that the venue sent before ``since`` (nanoseconds since 1970) had come; None if that time is not known.
     """
 
     cause: Cause | None
@@ -106,7 +106,7 @@ class Closed(msgspec.Struct, frozen=True):
 
 
 class Loss(msgspec.Struct, frozen=True):
-    """Records that cannot be read any more; ``beginning`` when those with the whole state are among them."""
+    """Records that cannot be read any more; ``beginning`` says that those with the whole state are among them."""
 
     gap: Gap
     beginning: bool = False
@@ -121,22 +121,22 @@ class LinkState(msgspec.Struct, frozen=True):
     heard: int
     gap: Gap | None = None
     past: list[bytes] = []
-    # When its last frame of any kind came; 0 where that was not written down.
+    # When its last frame of any kind came; 0 if an earlier version did not write it.
     frame: int = 0
-    # The unknown kinds of message that came on it.
+    # The unknown kinds of messages that came on it.
     strange: list[str] = []
-    # How far each of its channels was numbered.
-    numbers: dict[str, Standing] = {}
+    # The last number of each of its channels.
+    numbers: dict[str, LastNumber] = {}
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """The messages that came lately, by table, as marks that identify them."""
+    """The recent messages, by table, as hashes that identify them."""
 
     marks: dict[str, bytes]
 
 
 class TokenState(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a token's future rows depend on, to go on from in another process."""
+    """Everything that a token's future rows depend on, so that another process can continue."""
 
     token_id: str
     market: str
@@ -156,11 +156,11 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     gap: Gap | None
     awaited: int = 0
     over: bool = False
-    # Tokens that are not followed and that messages of its market name, too.
+    # Other tokens of its market that its messages name and that are not subscribed.
     beside: list[str] = []
 
 
-# A list is token ids; None is the note of a kind that needs none.
+# A list holds token ids; None stands for a kind without a note.
 Note: TypeAlias = (
     Opened | Closed | Loss | Gap | MarketResolved | BookSnapshot | TokenState | LinkState | Taken | list[str] | None
 )

@@ -1,4 +1,4 @@
-"""Retry policies: how long to wait before trying again, and how often, for sockets, requests and lookups alike."""
+"""Retry policies: how long to wait before trying again, and how often."""
 
 import random
 from collections.abc import Callable
@@ -7,19 +7,19 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
-__all__ = ["DialPolicy", "RequestPolicy", "doubled", "is_refusal", "jittered", "retry_after"]
+__all__ = ["DialPolicy", "RequestPolicy", "doubled", "is_refusal", "retry_after"]
 
-# Trying again soon cannot mend these: a sign-in, a block by Cloudflare or a country, an address that is not there.
+# Trying again soon does not help: credentials are needed, Cloudflare or a country blocks, or the address is wrong.
 _REFUSALS = frozenset({401, 403, 404, 407, 451})
 _REDIRECTION = 3
-# A server that asks to be left alone for longer is asked again after this all the same.
+# The upper bound on Retry-After.
 _LONGEST_RETRY_AFTER_S = 3600.0
-# Doubling further would leave the numbers that a float can hold.
+# Further doubling would overflow a float.
 _MOST_DOUBLINGS = 60
 
 
 def doubled(first_s: float, most_s: float, times: int) -> float:
-    """Return a delay that doubles with each failure, up to a limit.
+    """Return the delay after a number of failures: it doubles with each of them, up to a limit.
 
     >>> doubled(1.0, 60.0, 0), doubled(1.0, 60.0, 3), doubled(1.0, 60.0, 9)
     (1.0, 8.0, 60.0)
@@ -28,18 +28,18 @@ def doubled(first_s: float, most_s: float, times: int) -> float:
 
 
 def jittered(attempt: int) -> float:
-    """Draw a delay in seconds before another request, anywhere up to a limit that doubles."""
+    """Draw a delay before another request, in seconds, evenly from 0 to a limit that doubles with each attempt."""
     return random.uniform(0.0, doubled(0.5, 4.0, attempt))  # noqa: S311 - spreads load, hides nothing
 
 
 class DialPolicy(msgspec.Struct, frozen=True):
-    """How patiently to dial a socket, in seconds.
+    """The delays of dialling a socket, in seconds.
 
-    The delay before a dial is drawn evenly from nothing to ``first``, doubled with each failure up to ``most``. Only
-    a connection that proved useful and lasted ``stable`` makes the next delay short again. A server that refuses the
-    handshake (403, say) is left alone for ``refused``, doubled with each refusal in a row up to ``refused_most``; one
-    that was offended for ``refused``, and one that goes for up to ``draining``. In any ``window``, one connection is
-    dialled at most ``dials`` times, whatever happens; all connections together keep ``spacing`` between two dials.
+    The delay before a dial is drawn evenly from 0 to ``first``, doubled with each failure up to ``most``. Only a
+    connection that proved useful and lasted ``stable`` resets it. After a refused handshake (403, say) the delay is
+    ``refused``, doubled with each refusal in a row up to ``refused_most``; after a close for a policy violation it is
+    ``refused``, after one by a server that shuts down up to ``draining``. In any ``window``, one connection is dialled
+    at most ``dials`` times; all connections together keep ``spacing`` between two dials.
     """
 
     first: float = 1.0
@@ -56,10 +56,10 @@ class DialPolicy(msgspec.Struct, frozen=True):
 
 
 class RequestPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How patiently to request something over HTTPS: seconds for each wait, and how often to ask.
+    """The timeouts and attempts of requests over HTTPS; all waits are in seconds.
 
-    ``delays`` returns the seconds to wait after an attempt, the first of which is 0. A server that asks to be left
-    alone for more than ``longest_pause`` is not asked again.
+    ``delays`` returns how long to wait after an attempt; attempts count from 0. If Retry-After is longer than
+    ``longest_pause``, there is no further attempt.
     """
 
     timeout: float = 10.0
@@ -69,7 +69,7 @@ class RequestPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_refusal(status: int) -> bool:
-    """Check whether an HTTP status says that the server does not want to answer, and not that it cannot now.
+    """Check whether an HTTP status means that the server will not answer, rather than that it cannot now.
 
     >>> is_refusal(403), is_refusal(302), is_refusal(429), is_refusal(503)
     (True, True, False, False)
@@ -78,9 +78,9 @@ def is_refusal(status: int) -> bool:
 
 
 def retry_after(text: str | None) -> float | None:
-    """Read the header ``Retry-After``, seconds or a date, as seconds from now, an hour at most.
+    """Convert the header ``Retry-After``, seconds or a date, to seconds from now, at most an hour.
 
-    What is neither is ignored.
+    A value that is neither gives None.
 
     >>> retry_after("7"), retry_after("86400"), retry_after("soon"), retry_after(None)
     (7.0, 3600.0, None, None)

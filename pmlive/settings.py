@@ -1,10 +1,10 @@
 """Settings from the environment and the working directory's ``.env``: the venue's addresses, and where recordings go.
 
-An explicit argument wins over a variable, a variable over ``.env``. Settings are read when they are asked for and not
-again by the objects made from them. Only the variables named here are read, and none of their values is ever shown.
+An explicit argument wins over a variable, a variable over ``.env``. Settings are read when an object is made from them,
+and not again. Only the variables named here are read, and none of their values is ever shown.
 
-A ``.env`` may be a stranger's, in a folder that was cloned or unpacked. So an address that it sets is warned of, and
-credentials are sent to that address only if the same file sets them, too.
+A ``.env`` may come from a stranger, in a folder that was cloned or unpacked. So an address that it sets causes a
+warning, and credentials are sent to that address only if the same file sets them, too.
 """
 
 import errno
@@ -16,7 +16,7 @@ import stat
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias
+from typing import Literal, NoReturn, Self, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -24,14 +24,11 @@ import platformdirs
 
 from pmlive.errors import AuthError
 
-if TYPE_CHECKING:
-    from typing import Self  # only annotations use it
-
 __all__ = ["NAMES", "SECRET_NAMES", "AddressField", "Origin", "Secret", "Variables", "Venue", "data_dir", "is_loopback"]
 
 AddressField: TypeAlias = Literal["clob_ws", "live_data", "prices_ws", "clob", "gamma"]
 
-# Field of Venue, the variable that sets it, and the schemes it may have.
+# The fields of Venue, each with the variable that sets it and the scheme it must have.
 _ADDRESSES: dict[AddressField, tuple[str, str]] = {
     "clob_ws": ("PMLIVE_CLOB_WS_URL", "wss"),
     "live_data": ("PMLIVE_LIVE_DATA_URL", "wss"),
@@ -39,7 +36,7 @@ _ADDRESSES: dict[AddressField, tuple[str, str]] = {
     "clob": ("PMLIVE_CLOB_URL", "https"),
     "gamma": ("PMLIVE_GAMMA_URL", "https"),
 }
-_IN_CLEAR = {"wss": "ws", "https": "http"}
+_UNENCRYPTED = {"wss": "ws", "https": "http"}
 
 SECRET_NAMES = (
     "POLYGON_PRIVATE_KEY",
@@ -56,21 +53,21 @@ _COMMENT_AFTER = re.compile(r"\s+#.*")
 _READABLE_BY_OTHERS = 0o077
 _LARGEST_FILE = 1 << 20
 
-# The warnings of addresses that a ``.env`` sets; each is given once in a program.
+# Warnings about addresses that a ``.env`` sets, each of which is issued once per process.
 _warned: set[str] = set()
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where something was read: the names of the variables, and the ``.env`` that set them all, if one did."""
+    """Where a setting was read: the variables, and the ``.env`` that set them all, if one did."""
 
     names: tuple[str, ...]
     file: str | None = None
 
 
 class Secret:
-    """A text that only ``reveal`` shows.
+    """A text that only ``reveal`` returns.
 
-    It cannot be printed, formatted, pickled, copied or turned into JSON, and compares in constant time.
+    Printing and formatting show asterisks; pickling, copying and encoding raise; comparing takes constant time.
 
     >>> Secret("hunter2"), f"{Secret('hunter2')}"
     (Secret('***'), '***')
@@ -80,23 +77,23 @@ class Secret:
     __hash__ = None  # pyright: ignore[reportAssignmentType] - a hash would tell equal secrets apart from others
 
     def __init__(self, text: "str | Secret") -> None:
-        """Keep the text, or that of another secret."""
+        """Keep a text, or that of another secret."""
         self.__text = text.reveal() if isinstance(text, Secret) else text
 
     def reveal(self) -> str:
-        """Return the text itself: call it where the text is sent, and keep no name for the result."""
+        """Return the text: call it where the text is sent, and assign the result to no variable."""
         return self.__text
 
     def __repr__(self) -> str:
-        """Show that there is a secret."""
+        """Return asterisks in place of the text."""
         return "Secret('***')"
 
     def __str__(self) -> str:
-        """Show that there is something."""
+        """Return asterisks."""
         return "***"
 
     def __format__(self, spec: str) -> str:
-        """Show that there is something, whatever the format."""
+        """Return asterisks, whatever the format."""
         return "***"
 
     def __eq__(self, other: object) -> bool:
@@ -123,24 +120,24 @@ class Secret:
 
 
 class Variables(Mapping[str, str]):
-    """The settings that are set, showing only their names; an empty one counts as not set."""
+    """The variables that are set, an empty one not counting; the representation shows their names only."""
 
     __slots__ = ("_files", "_values")
 
     def __init__(self, values: Mapping[str, str], files: Mapping[str, str] | None = None) -> None:
-        """Keep the variables that pmlive knows and leave the others; ``files`` names those that a file set."""
+        """Keep the variables that pmlive knows; ``files`` maps those that a file set to its path."""
         self._values = {name: values[name].strip() for name in NAMES if values.get(name, "").strip()}
         self._files = dict(files or {})
 
     @classmethod
-    def read(cls, folder: Path | None = None) -> "Self":
-        """Read the environment, and ``.env`` in a folder (the working directory by default) for what it lacks."""
+    def read(cls, folder: Path | None = None) -> Self:
+        """Read the environment and, for what it lacks, ``.env`` in a folder (by default the working directory)."""
         path = (folder or Path.cwd()).absolute() / ".env"
         in_file = _dotenv(path)
         return cls({**in_file, **os.environ}, {name: str(path) for name in in_file if name not in os.environ})
 
     def origin(self, *names: str) -> Origin:
-        """Return where variables were read; a file that set only some of them does not count."""
+        """Return where variables were read; a file counts only if it set all of them."""
         files = {self._files.get(name) for name in names}
         return Origin(names, files.pop() if len(files) == 1 else None)
 
@@ -157,7 +154,7 @@ class Variables(Mapping[str, str]):
         return len(self._values)
 
     def __repr__(self) -> str:
-        """Name the variables, withholding the values."""
+        """Return the names without the values."""
         return f"Variables({', '.join(self._values)})"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
@@ -172,7 +169,7 @@ class Variables(Mapping[str, str]):
 class Venue(msgspec.Struct, frozen=True, kw_only=True):
     """The addresses of a venue, by default Polymarket's.
 
-    Addresses are encrypted ones; plain ``ws://`` and ``http://`` are taken for loopback addresses only.
+    Addresses must be encrypted; plain ``ws://`` and ``http://`` are accepted for loopback addresses only.
 
     >>> Venue(clob="http://127.0.0.1:8080/").clob
     'http://127.0.0.1:8080'
@@ -183,26 +180,26 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     prices_ws: str = "wss://ws-live-v2.polymarket.com/ws"
     clob: str = "https://clob.polymarket.com"
     gamma: str = "https://gamma-api.polymarket.com"
-    # Which of them a ``.env`` set, and which file.
+    # The addresses that a ``.env`` set, each with its path.
     files: tuple[tuple[AddressField, str], ...] = ()
 
     def __post_init__(self) -> None:
         """Check each address.
 
         Raises:
-            ValueError: an address that is not encrypted, not loopback, or not an address.
+            ValueError: an address is neither encrypted nor loopback, or malformed.
         """
         for field in _ADDRESSES:
             msgspec.structs.force_setattr(self, field, _checked(field, getattr(self, field)))
 
     @classmethod
-    def from_environment(cls, variables: Variables | None = None, **addresses: str) -> "Self":
+    def from_environment(cls, variables: Variables | None = None, **addresses: str) -> Self:
         """Return the addresses passed here, else those of the environment, else Polymarket's.
 
-        Addresses that a ``.env`` sets are warned of, once.
+        An address that a ``.env`` sets causes a warning, once per process.
 
         Raises:
-            ValueError: an address that cannot be used; the message names the variable.
+            ValueError: an address cannot be used; the message names the variable.
         """
         given = Variables.read() if variables is None else variables
         named: dict[AddressField, str] = {
@@ -217,23 +214,23 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
         return venue
 
     def check_recipient(self, field: AddressField, origin: Origin) -> None:
-        """Check that credentials may be sent to an address: one that a ``.env`` sets gets only those of that file.
+        """Check that credentials may be sent to an address: if a ``.env`` set it, they must come from the same file.
 
         Raises:
-            AuthError: they may not; the message names both and what to do.
+            AuthError: they may not; the message says where both come from and what to do.
         """
         file = self._redirecting().get(field)
         if file is None or file == origin.file:
             return
         name, whose = _ADDRESSES[field][0], ", ".join(origin.names) or "the credentials"
         raise AuthError(
-            f"{name} comes from {file}, and {whose} from elsewhere; nothing was sent, for credentials go to no address "
-            f"that a .env gives unless the same file gives them; if the address is yours, set {name} in the "
-            "environment or give venue=, otherwise remove it from that file"
+            f"{name} comes from {file}, and {whose} from elsewhere; nothing was sent, since an address of a .env gets "
+            f"credentials of the same file only; if the address is yours, set {name} in the environment or pass "
+            "venue=, otherwise remove it from that file"
         )
 
     def _redirecting(self) -> dict[AddressField, str]:
-        """Return the addresses that a file sets and that are not Polymarket's."""
+        """Return the addresses other than Polymarket's that a file set."""
         return {field: file for field, file in self.files if getattr(self, field) != getattr(Venue(), field)}
 
     def _warn_of_files(self) -> None:
@@ -246,7 +243,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def data_dir(variables: Variables | None = None) -> Path:
-    """Return the folder that recordings go to by default; it need not exist yet."""
+    """Return the default folder of recordings, which may not exist yet."""
     given = Variables.read() if variables is None else variables
     if "PMLIVE_DATA_DIR" in given:
         return Path(given["PMLIVE_DATA_DIR"]).expanduser()
@@ -276,7 +273,7 @@ def _checked(field: AddressField, url: object) -> str:
     if parts is None or not _acceptable(parts, scheme):
         raise ValueError(
             f"{field} ({name}) must have the form {scheme}://host[:port][/path], without user, password or query; "
-            f"{_IN_CLEAR[scheme]}:// is accepted for loopback addresses only; given: {_displayable(parts)}"
+            f"{_UNENCRYPTED[scheme]}:// is accepted for loopback addresses only; given: {_displayable(parts)}"
         )
     return url.strip().rstrip("/")
 
@@ -284,7 +281,7 @@ def _checked(field: AddressField, url: object) -> str:
 def _acceptable(parts: SplitResult, scheme: str) -> bool:
     if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
         return False
-    in_clear = parts.scheme == _IN_CLEAR[scheme] and is_loopback(parts.geturl())
+    in_clear = parts.scheme == _UNENCRYPTED[scheme] and is_loopback(parts.geturl())
     return parts.scheme == scheme or in_clear
 
 
@@ -306,7 +303,7 @@ def _displayable(parts: SplitResult | None) -> str:
 
 def _dotenv(path: Path) -> Variables:
     try:
-        # A folder of this name is a virtual environment.
+        # A folder of this name may be a virtual environment.
         entries, left_out = _parsed(path) if path.exists() and not path.is_dir() else (Variables({}), [])
     except OSError as error:
         warnings.warn(f"{path} was not read: {error.strerror}", stacklevel=3)
@@ -317,7 +314,7 @@ def _dotenv(path: Path) -> Variables:
     return entries
 
 
-# Apart from the warnings, which may be errors: no traceback is to show these lines.
+# Separate from the warnings, which may be turned into errors: no traceback may show these lines.
 def _parsed(path: Path) -> tuple[Variables, list[int]]:
     lines = _contents(path).decode("utf-8-sig", errors="replace").splitlines()
     matches = {number: _ENTRY.fullmatch(line) for number, line in enumerate(lines, 1) if not _IGNORED.match(line)}
@@ -326,7 +323,7 @@ def _parsed(path: Path) -> tuple[Variables, list[int]]:
 
 
 def _contents(path: Path) -> bytes:
-    # A pipe of this name is not waited for, nor is a device or an endless file read to its end.
+    # Does not block on a pipe of this name, nor read a device or an endless file to its end.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(descriptor, "rb") as file:  # noqa: PTH123  # a path cannot be opened so
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -1,16 +1,19 @@
-"""The tables: the one place where columns are named and typed.
+"""The tables: their columns and types, named here alone, the rolling frames, and the digest of their rows.
 
 Every table begins with ``seq`` (arrival order), ``ts_event`` (the venue's clock), ``ts_recv`` (ours) and ``conn`` (the
 connection epoch). Prices are dollars per share, sizes are shares. Times are nanoseconds, UTC. ``ts_event`` is null
 where the venue said nothing (``gaps``, ``checks``); the ``ts_recv`` of a row of ``checks`` is the start of its minute.
 """
 
+import hashlib
 from datetime import timedelta
 from typing import cast
 
 import polars as pl
 
-__all__ = ["LEVELS", "ROLLING", "SCHEMAS", "STORED", "Rolling"]
+from pmlive.errors import ProtocolError
+
+__all__ = ["LEVELS", "ROLLING", "SCHEMAS", "STORED", "Digest", "Rolling"]
 
 _TIME = pl.Datetime("ns", "UTC")
 _SIDE = pl.Enum(["buy", "sell"])
@@ -67,10 +70,10 @@ SCHEMAS: dict[str, pl.Schema] = {
         | _LADDERS
         | {"hash": pl.String, "opening": pl.Boolean, "tick_size": pl.Float64, "last_trade_price": pl.Float64}
     ),
-    # Every book as the recorder had it where a part of the recording begins and where a run ends: a reader can begin at
-    # any of them. A ``stale`` book is not to be trusted, ``none`` had not come or is gone. One that stands ``alone``
-    # tells what no other row does: what became of a book that came whole but was older than changes before it, that the
-    # hash of one did not fit, that a hash fitted in a gap, or that a market was resolved in one.
+    # Every book as the recorder had it at the beginning of a part of the recording and at the end of a run, so that a
+    # reader can begin at any of them. A ``stale`` book cannot be trusted; ``none`` is one that had not come or is gone.
+    # A row that stands ``alone`` says what no other row does: that a whole book was older than changes before it, that
+    # the hash of one did not fit, that a hash fitted in a gap, or that a market was resolved in one.
     "keyframes": pl.Schema(
         _COMMON
         | _TOKEN
@@ -214,7 +217,7 @@ SCHEMAS: dict[str, pl.Schema] = {
     ),
 }
 
-# ``depth`` is a view of the rolling books; a recording has the books themselves.
+# ``depth`` is a view of live books; a recording has the books themselves.
 STORED: tuple[str, ...] = tuple(name for name in SCHEMAS if name != "depth")
 ROLLING: tuple[str, ...] = (
     "prices",
@@ -228,12 +231,12 @@ ROLLING: tuple[str, ...] = (
     "reference_prices",
 )
 
-# This many of the last chunks are joined into one, so that reading a rolling frame stays cheap.
+# After this many chunks the last ones are joined into one, so that reading a rolling frame stays cheap.
 _JOINED = 64
 
 
 class Rolling:
-    """The last rows of one table, bounded by number and by age of ``ts_recv``."""
+    """The last rows of one table, bounded by their number and by the age of ``ts_recv``."""
 
     def __init__(self, table: str, *, rows: int, age: timedelta) -> None:
         self._empty = SCHEMAS[table].to_frame()
@@ -241,16 +244,16 @@ class Rolling:
         self._age_ns = age // timedelta(microseconds=1) * 1_000
         self._chunks: list[pl.DataFrame] = []
         self._height = 0
-        # How many of the last chunks are not joined yet.
+        # How many of the last chunks are not joined.
         self._loose = 0
-        # How many rows came in all.
-        self.came = 0
+        # How many rows were added in all.
+        self.added = 0
 
     def extend(self, frame: pl.DataFrame) -> None:
-        """Add newer rows."""
+        """Add rows that are newer than all others."""
         self._chunks.append(frame)
         self._height += frame.height
-        self.came += frame.height
+        self.added += frame.height
         self._loose += 1
         if self._loose == _JOINED:
             self._chunks[-_JOINED:] = [pl.concat(self._chunks[-_JOINED:], rechunk=True)]
@@ -260,7 +263,7 @@ class Rolling:
             self._loose = min(self._loose, len(self._chunks))
 
     def frame(self, now: int) -> pl.DataFrame:
-        """Return the rows that are within the bounds at a time (nanoseconds since 1970)."""
+        """Return the rows within the bounds at a time (nanoseconds since 1970)."""
         if not self._chunks:
             return self._empty
         whole = _joined(self._chunks).tail(self._rows)
@@ -270,9 +273,9 @@ class Rolling:
         self._chunks, self._height, self._loose = [whole], whole.height, 0
         return whole
 
-    def since(self, came: int) -> pl.DataFrame:
-        """Return the rows that came after the first ``came``, at the cost of these alone; fewer if some are gone."""
-        missing, found = self.came - came, 0
+    def since(self, added: int) -> pl.DataFrame:
+        """Return the rows added after the first ``added`` as far as they are kept, without joining the others."""
+        missing, found = self.added - added, 0
         chunks: list[pl.DataFrame] = []
         for chunk in reversed(self._chunks):
             if found >= missing:
@@ -280,6 +283,44 @@ class Rolling:
             chunks.append(chunk)
             found += chunk.height
         return _joined(chunks[::-1]).tail(missing) if chunks else self._empty
+
+
+class Digest:
+    """The digest of the rows of all tables: equal for the same rows, however they were batched, compressed or filed.
+
+    Each table's rows are added in order of ``seq``.
+    """
+
+    def __init__(self) -> None:
+        self._hashes = {table: hashlib.sha256() for table in STORED}
+        self._last = dict.fromkeys(STORED, -1)
+        self.rows = dict.fromkeys(STORED, 0)
+
+    def add(self, table: str, frame: pl.DataFrame) -> None:
+        """Add rows of a table.
+
+        Raises:
+            ProtocolError: a row belongs before one that was added earlier.
+        """
+        if not frame.height:
+            return
+        ordered = frame.select(SCHEMAS[table].names()).sort("seq", maintain_order=True)
+        first, last = ordered["seq"][0], ordered["seq"][-1]
+        if first <= self._last[table]:
+            raise ProtocolError(
+                f"row {first} of {table!r} comes after row {self._last[table]}; its digest is not defined"
+            )
+        self._last[table] = last
+        self.rows[table] += ordered.height
+        # One line of JSON per row: a number's text is exact, and nothing depends on how rows are batched.
+        self._hashes[table].update(ordered.write_ndjson().encode())
+
+    def hexdigest(self) -> str:
+        """Return the digest of everything that was added: 64 hexadecimal digits."""
+        whole = hashlib.sha256()
+        for table in STORED:
+            whole.update(f"{table} {self.rows[table]} {self._hashes[table].hexdigest()}\n".encode())
+        return whole.hexdigest()
 
 
 def _joined(chunks: list[pl.DataFrame]) -> pl.DataFrame:

@@ -1,24 +1,41 @@
-"""Times and intervals as people write them, read into nanoseconds."""
+"""Times and intervals: read into nanoseconds as people write them, and how far those of two clocks may differ."""
 
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-__all__ = ["Interval", "Time", "interval", "moment", "nanoseconds", "utc"]
+__all__ = [
+    "CLOCK_ERROR_NS",
+    "DAY_NS",
+    "LONGEST_LATENCY_NS",
+    "Interval",
+    "Time",
+    "interval",
+    "moment",
+    "nanoseconds",
+    "utc",
+]
 
-# ISO text (UTC where it names no zone), a datetime (UTC where it has no zone), or nanoseconds since 1970.
+# ISO 8601 text or a datetime, both UTC unless they have a zone, or nanoseconds since 1970.
 Time: TypeAlias = str | datetime | int
 # Such as "500ms", "1s", "5m", "1h", "1d", or a timedelta.
 Interval: TypeAlias = str | timedelta
 
+DAY_NS = 86_400 * 10**9
+# A message that takes longer than this, by the venue's time of it, shows that a clock is wrong, not that the network is
+# slow.
+LONGEST_LATENCY_NS = 120 * 10**9
+# From this difference between our clock and the venue's on, it is no longer taken for latency alone.
+CLOCK_ERROR_NS = 10**9
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FRACTION = re.compile(r"\.(\d{1,9})\d*")
 _INTERVAL = re.compile(r"(\d+)(ms|s|m|h|d)")
-_UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
+_UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": DAY_NS}
 
 
 def nanoseconds(time: Time) -> int:
-    """Read a time as nanoseconds since 1970.
+    """Convert a time to nanoseconds since 1970.
 
     Raises:
         TypeError: it is neither text, nor a datetime, nor a whole number.
@@ -32,7 +49,7 @@ def nanoseconds(time: Time) -> int:
     if isinstance(time, datetime):
         return _from_datetime(time)
     if not isinstance(time, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"a time is ISO text, a datetime or nanoseconds since 1970; got {type(time).__name__}")
+        raise TypeError(f"a time is ISO 8601 text, a datetime or nanoseconds since 1970; got {type(time).__name__}")
     fraction = _FRACTION.search(time)
     try:
         whole = datetime.fromisoformat(_FRACTION.sub("", time).strip())
@@ -47,12 +64,12 @@ def _from_datetime(time: datetime) -> int:
 
 
 def moment(time_ns: int) -> datetime:
-    """Return a time as a datetime, which is exact to the microsecond."""
+    """Convert nanoseconds since 1970 to a datetime, which is exact to the microsecond."""
     return _EPOCH + timedelta(microseconds=time_ns // 1_000)
 
 
 def utc(time: Time) -> str:
-    """Write a time for people, in UTC and to the millisecond.
+    """Format a time in UTC, to the millisecond.
 
     >>> utc(1_500_000_000), utc("1970-01-01T01:00:01+01:00")
     ('1970-01-01 00:00:01.500', '1970-01-01 00:00:01.000')
@@ -61,7 +78,7 @@ def utc(time: Time) -> str:
 
 
 def interval(every: Interval) -> int:
-    """Read an interval as nanoseconds.
+    """Convert an interval to nanoseconds.
 
     Raises:
         TypeError: it is neither text nor a timedelta.

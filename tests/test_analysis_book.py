@@ -111,16 +111,16 @@ def test_levels_come_from_a_book_as_they_are() -> None:
 
 @pytest.mark.parametrize("amount", [0, -1, float("nan")])
 def test_an_amount_that_is_not_above_0_is_refused(amount: float) -> None:
-    with pytest.raises(ValueError, match="shares is above 0"):
+    with pytest.raises(ValueError, match=r"invalid shares .* expected a number above 0"):
         fill_shares(_BIDS, _ASKS, side="buy", shares=amount)
-    with pytest.raises(ValueError, match="dollars is above 0"):
+    with pytest.raises(ValueError, match=r"invalid dollars .* expected a number above 0"):
         fill_dollars(_BIDS, _ASKS, side="buy", dollars=amount)
 
 
 def test_wrong_words_and_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="'buy' or 'sell', not 'BUY'"):
+    with pytest.raises(ValueError, match="invalid side 'BUY'; expected 'buy' or 'sell'"):
         fill_shares(_BIDS, _ASKS, side="BUY", shares=1)  # pyright: ignore[reportArgumentType]  # what is tested
-    with pytest.raises(ValueError, match="levels is at least 1"):
+    with pytest.raises(ValueError, match="expected 1 or more, or None for all"):
         imbalance(_BIDS, _ASKS, levels=0)
 
 

@@ -120,9 +120,9 @@ def test_what_is_no_forecast_or_outcome_is_refused(forecast: list[float], outcom
 def test_missing_forecasts_wrong_bins_and_events_are_refused() -> None:
     with pytest.raises(ValueError, match="1 of 2 forecasts are missing"):
         log_loss(pl.Series([0.5, None]), [1, 0])
-    with pytest.raises(ValueError, match="bins is at least 1"):
+    with pytest.raises(ValueError, match="invalid bins 0; expected 1 or more"):
         calibration([0.5], [1], bins=0)
-    with pytest.raises(ValueError, match="1 forecasts have 2 events"):
+    with pytest.raises(ValueError, match="1 forecasts and 2 events"):
         reliability_table([0.5], [1], events=["a", "b"])
 
 

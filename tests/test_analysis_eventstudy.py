@@ -69,7 +69,7 @@ def test_random_times_leave_room_for_the_window_and_repeat_with_the_seed() -> No
 
 
 def test_too_little_to_draw_from_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"too little of these tokens .*\['yes'\]"):
+    with pytest.raises(ValueError, match=r"less time in the frame than the window takes: .*\['yes'\]"):
         placebos(mids([(0, 0.1), (3000, 0.2)]), events(1000), draws=1, window=_WINDOW)
     with pytest.raises(ValueError, match=r"\['other'\]"):
         placebos(jumps(), events(1000, token_id="other"), draws=1, window=_WINDOW)

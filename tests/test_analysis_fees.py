@@ -42,9 +42,9 @@ def test_yes_and_no_pay_alike_and_a_frame_as_one_trade(price: float, shares: flo
 
 
 def test_fees_without_a_formula_and_wrong_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="no formula for them"):
+    with pytest.raises(ValueError, match="enabled and has no formula"):
         taker_fee(FeeSchedule(enabled=True), shares=1, price=0.5)
-    with pytest.raises(ValueError, match=r"price is between 0 and 1 .* not 50"):
+    with pytest.raises(ValueError, match="invalid price 50"):
         taker_fee(_CRYPTO, shares=1, price=50)
-    with pytest.raises(ValueError, match="shares at least 0"):
+    with pytest.raises(ValueError, match="shares of 0 or more"):
         taker_fee(_CRYPTO, shares=-1, price=0.5)

@@ -60,7 +60,7 @@ def test_a_lambda_is_of_one_token_and_needs_three_trades() -> None:
     rows = golden_trades()
 
     assert kyle_lambda(rows.head(2), sign_source="feed") is None
-    with pytest.raises(ValueError, match="one token at a time, not 2"):
+    with pytest.raises(ValueError, match="the trades are of 2 tokens; expected one"):
         kyle_lambda(pl.concat([rows, rows.with_columns(token_id=pl.lit("no"))]), sign_source="feed")
     with pytest.raises(ValueError, match="'chain' but"):
         kyle_lambda(rows, sign_source="chain")
@@ -121,7 +121,7 @@ def test_trades_before_the_first_quote_have_no_mid() -> None:
     assert found["mid_before"].to_list() == [None]
 
 
-@pytest.mark.parametrize(("after", "message"), [(0, "at least 1 trade"), ("0s", "above 0"), ("soon", "length of time")])
+@pytest.mark.parametrize(("after", "message"), [(0, "1 trade or more"), ("0s", "above 0"), ("soon", "length of time")])
 def test_a_horizon_is_ahead(after: int | str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         with_mids(golden_trades(), golden_mids(), after=after)

@@ -142,9 +142,9 @@ def test_a_frame_without_rows_stays_one() -> None:
 
 
 def test_wrong_words_and_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="levels is at least 1"):
+    with pytest.raises(ValueError, match="expected 1 or more, or None for all"):
         ladder_measures(golden_ladders(), levels=0)
-    with pytest.raises(ValueError, match="the amount is above 0"):
+    with pytest.raises(ValueError, match="expected a number above 0"):
         slippage_by_shares(golden_ladders(), side="buy", shares=0)
-    with pytest.raises(ValueError, match="'buy' or 'sell', not 'bid'"):
+    with pytest.raises(ValueError, match="invalid side 'bid'; expected 'buy' or 'sell'"):
         slippage_by_dollars(golden_ladders(), side="bid", dollars=1)  # pyright: ignore[reportArgumentType]  # what is tested

@@ -83,7 +83,7 @@ def test_a_price_of_0_is_a_price_of_a_tick() -> None:
 
 
 def test_wrong_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 forecasts have 2 events"):
+    with pytest.raises(ValueError, match="3 forecasts and 2 events"):
         calibration_slope([0.1, 0.2, 0.3], [0, 1, 0], events=["a", "b"])
     with pytest.raises(ValueError, match="not between 0 and 1"):
         calibration_slope([0.1, 1.2], [0, 1])

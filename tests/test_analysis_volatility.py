@@ -56,9 +56,9 @@ def test_the_logit_is_clipped_to_a_tick_from_the_ends() -> None:
 
 
 def test_wrong_words_and_ticks_are_refused() -> None:
-    with pytest.raises(ValueError, match="'probability' or 'logit'"):
+    with pytest.raises(ValueError, match="expected 'probability' or 'logit'"):
         realised_variance([0.5], scale="log")  # pyright: ignore[reportArgumentType]  # what is tested
-    with pytest.raises(ValueError, match=r"tick is between 0 and 0\.5"):
+    with pytest.raises(ValueError, match=r"expected a number between 0 and 0\.5"):
         bipower_variation([0.5], scale="logit", tick=0.0)
 
 

@@ -86,9 +86,9 @@ def test_an_empty_table_has_no_buckets() -> None:
 
 
 def test_wrong_numbers_and_sources_are_refused() -> None:
-    with pytest.raises(ValueError, match="above 0, not 0 and 5"):
+    with pytest.raises(ValueError, match="invalid bucket 0 or window 5"):
         vpin(golden_trades(), bucket=0, window=5, sign_source="feed")
-    with pytest.raises(ValueError, match="above 0, not 10 and 0"):
+    with pytest.raises(ValueError, match="invalid bucket 10 or window 0"):
         vpin(golden_trades(), bucket=10, window=0, sign_source="feed")
     with pytest.raises(ValueError, match="'chain' but"):
         vpin(golden_trades(), bucket=10, window=5, sign_source="chain")

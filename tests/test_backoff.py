@@ -14,7 +14,7 @@ from websockets.http11 import Response
 
 from pmlive.errors import FeedError
 from pmlive.feed import Backoff, Policy
-from pmlive.feed.backoff import fatal, is_refusal, retry_after
+from pmlive.feed.dialling import fatal_error, is_refusal, retry_after
 
 Draw = Callable[[float, float], float]
 URL = "wss://example.org/ws/market"
@@ -210,7 +210,7 @@ def waits(draw: Draw, error: BaseException, times: int) -> list[float]:
 def test_each_answer_to_a_handshake_has_its_patience_and_none_ends_a_channel(status: int, by_proxy: bool) -> None:  # noqa: FBT001
     error, expected = refusal(status, by_proxy=by_proxy), ANSWERED[status]
 
-    assert fatal(error, URL) is None
+    assert fatal_error(error, URL) is None
     assert list(zip(waits(shortest, error, 6), waits(longest, error, 6), strict=True)) == expected
 
 
@@ -236,7 +236,7 @@ def test_a_certificate_that_cannot_be_trusted_stops_a_channel() -> None:
     untrusted = ssl.SSLCertVerificationError(1, "certificate verify failed")
     untrusted.verify_message = "self-signed certificate"
 
-    error = fatal(untrusted, URL)
+    error = fatal_error(untrusted, URL)
 
     assert isinstance(error, FeedError)
     assert "self-signed" in str(error)
@@ -256,4 +256,4 @@ def test_a_certificate_that_cannot_be_trusted_stops_a_channel() -> None:
     ],
 )
 def test_everything_else_is_dialled_again(error: BaseException) -> None:
-    assert fatal(error, URL) is None
+    assert fatal_error(error, URL) is None

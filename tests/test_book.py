@@ -134,7 +134,7 @@ def test_the_text_of_a_level_is_the_text_that_set_it(history: list[Change]) -> N
         book.put("bid", price_text, size_text)
         last[float(price_text)] = f'{{"price":"{price_text}","size":"{size_text}"}}'
 
-        assert book.bids.written().decode() == f"[{','.join(last[at] for at in sorted(book.bids.prices()))}]"
+        assert book.bids.to_json().decode() == f"[{','.join(last[at] for at in sorted(book.bids.prices()))}]"
 
 
 @pytest.mark.parametrize("text", _NO_NUMBERS)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pmlive.buffers import PackedRows, Rows, StringTable, ladder
+from pmlive.pipeline.rows import PackedRows, Rows, StringTable, ladder
 from pmlive.tables import SCHEMAS
 
 _NOON = 1_795_262_400_000_000_000

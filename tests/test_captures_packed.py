@@ -22,7 +22,7 @@ from recorded import frames
 
 from pmlive import StoreError
 from pmlive.captures import import_capture
-from pmlive.captures.reading import ReadOptions, Timed, merged_lines
+from pmlive.captures.reading import ReadOptions, TimedLine, merged_lines
 from pmlive.captures.unpacking import LONGEST, PACKINGS, Defect, Fragment, as_utf8, split_lines, unpack
 from pmlive.cli import main
 from pmlive.recording import info
@@ -50,12 +50,12 @@ def lines(*numbers: int) -> bytes:
     return b"".join(json.dumps(each).encode() + b"\n" for each in told)
 
 
-def read(path: Path, data: bytes, max_bytes: int | None = None) -> list[Timed]:
+def read(path: Path, data: bytes, max_bytes: int | None = None) -> list[TimedLine]:
     path.write_bytes(data)
     return list(merged_lines([path], ReadOptions(max_bytes=max_bytes)))
 
 
-def numbers(timed: list[Timed]) -> list[int | str]:
+def numbers(timed: list[TimedLine]) -> list[int | str]:
     """Give the number of each line, and a word where something is missing."""
     return ["broken" if each.line is None else each.time // 1_000_000 - _START for each in timed]
 

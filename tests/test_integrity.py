@@ -18,8 +18,8 @@ from pmlive.integrity import (
     Proof,
     book_digest,
     book_hash,
+    candidate_facts,
     facts_text,
-    guesses,
     prove,
     trade_price_text,
 )
@@ -65,10 +65,10 @@ def test_changes_of_december_2025_are_proved_with_a_trade_price_not_yet_announce
         book.put("bid" if level.side == "BUY" else "ask", level.price, level.size)
         digest = book_digest(book, change.market, level.token_id, change.timestamp)
 
-        assert prove(digest, level.hash, guesses(_DEC_2025, search=False)) is None
+        assert prove(digest, level.hash, candidate_facts(_DEC_2025, search=False)) is None
         facts = msgspec.structs.replace(_DEC_2025, last_trade_price="0.490")
-        assert prove(digest, level.hash, guesses(_DEC_2025, trade_price="0.490", search=False)) == facts
-        assert prove(digest, level.hash, guesses(_DEC_2025)) == facts
+        assert prove(digest, level.hash, candidate_facts(_DEC_2025, trade_price="0.490", search=False)) == facts
+        assert prove(digest, level.hash, candidate_facts(_DEC_2025)) == facts
         assert (book.best_bid, book.best_ask) == (level.best_bid, level.best_ask)
 
 
@@ -144,7 +144,7 @@ def test_an_opening_book_is_proved_when_nothing_was_told(source: str, name: str,
     for snapshot in snapshots(source, name):
         digest = book_digest(book_of(snapshot), snapshot.market, snapshot.token_id, snapshot.timestamp)
 
-        facts = prove(digest, snapshot.hash, guesses(Facts()))
+        facts = prove(digest, snapshot.hash, candidate_facts(Facts()))
 
         assert facts is not None
         assert facts.era == era
@@ -157,18 +157,18 @@ def test_every_trade_price_of_three_decimals_is_found(neg_risk: bool, tick: str,
     [snapshot] = snapshots("netqo-2026-08-14", "book")
     digest = book_digest(book_of(snapshot), snapshot.market, snapshot.token_id, snapshot.timestamp)
 
-    assert prove(digest, hash_of(snapshot, moved), guesses(known)) == moved
+    assert prove(digest, hash_of(snapshot, moved), candidate_facts(known)) == moved
 
 
 def test_the_known_facts_are_tried_first() -> None:
-    assert next(guesses(_DEC_2025)) == _DEC_2025
-    assert next(guesses(_OCT_2025)) == _OCT_2025
+    assert next(candidate_facts(_DEC_2025)) == _DEC_2025
+    assert next(candidate_facts(_OCT_2025)) == _OCT_2025
 
 
 def test_the_search_has_an_end() -> None:
     bound = 10_000
 
-    assert sum(1 for _ in islice(guesses(Facts()), bound)) < bound
+    assert sum(1 for _ in islice(candidate_facts(Facts()), bound)) < bound
 
 
 @pytest.mark.parametrize("name", ["book", "REST book"])
@@ -177,7 +177,7 @@ def test_a_book_whose_levels_were_cut_is_not_proved(name: str) -> None:
     digest = book_digest(book_of(snapshot), snapshot.market, snapshot.token_id, snapshot.timestamp)
     known = Facts(snapshot.min_order_size, snapshot.tick_size, snapshot.neg_risk, snapshot.last_trade_price)
 
-    assert prove(digest, snapshot.hash, guesses(known)) is None
+    assert prove(digest, snapshot.hash, candidate_facts(known)) is None
 
 
 def test_any_change_to_a_level_changes_the_hash() -> None:

@@ -14,15 +14,15 @@ _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 _LAYERS = (
     ("errors", "events", "_wire", "book", "integrity", "records", "times", "_streams", "_session"),
-    ("logs", "threads", "loop_thread", "tables", "buffers", "levels", "digest", "gaps", "pipeline", "store"),
-    ("feed", "replay", "markets", "settings", "credentials", "_wallet", "proxies", "retries"),
+    ("logs", "threads", "tables", "levels", "gaps", "pipeline", "store"),
+    ("feed", "replay", "markets", "settings", "credentials", "proxies", "retries"),
     ("manager", "recording", "export", "captures"),
     ("widgets", "mcp", "cli"),
 )
 _CORE = _LAYERS[0]
 _LAYER = {part: depth for depth, layer in enumerate(_LAYERS) for part in layer}
 # These stand beside the layers: what each of them may import of ours, and who may import it.
-_APART = {"sim": {*_CORE, "logs", "threads", "loop_thread"}, "analysis": set(_CORE) | {"tables", "gaps"}}
+_APART = {"sim": {*_CORE, "logs", "threads"}, "analysis": set(_CORE) | {"tables", "gaps"}}
 _USES_APART = {
     "sim": {"manager", "widgets", "mcp", "cli"},
     "analysis": {"manager", "recording", "widgets", "mcp", "cli"},
@@ -34,10 +34,10 @@ _ENTRY = {"__init__", "__main__"}
 
 # Which parts may import what is heavy, or what the core must not have.
 _ONLY_IN = {
-    "numpy": {"buffers", "analysis", "export", "recording", "widgets"},
+    "numpy": {"pipeline", "analysis", "export", "recording", "widgets"},
     "duckdb": {"export"},
     "websockets": {"feed", "sim"},
-    "httpx": {"markets", "credentials", "_wallet", "proxies"},
+    "httpx": {"markets", "credentials", "proxies"},
     "anywidget": {"widgets"},
     "ipywidgets": {"widgets"},
     "IPython": {"widgets"},
@@ -45,7 +45,7 @@ _ONLY_IN = {
     # A quality's `figure()` names what it gives, for type checkers only.
     "matplotlib": {"widgets", "recording"},
     "mcp": {"mcp"},
-    "eth_account": {"credentials", "_wallet"},
+    "eth_account": {"credentials"},
 }
 _NOT_IN_CORE = {
     "numpy",

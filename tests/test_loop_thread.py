@@ -8,8 +8,7 @@ import pytest
 from support.waiting import wait_until
 
 from pmlive.errors import FeedError
-from pmlive.loop_thread import LoopThread, Service
-from pmlive.threads import faults
+from pmlive.threads import LoopThread, Service, faults
 
 
 async def serve(stopping: asyncio.Event, ready: Callable[[], None]) -> None:

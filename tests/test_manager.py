@@ -23,7 +23,7 @@ import pmlive as pm
 from pmlive.errors import BookError
 from pmlive.feed import Policy
 from pmlive.manager import BookView, Manager, Subscription
-from pmlive.manager.live import Doubts
+from pmlive.manager.live import CrossCheckPolicy
 from pmlive.manager.subscriptions import Handler, Mailbox, Update
 from pmlive.sim import Limits, SimulatedVenue
 
@@ -809,7 +809,7 @@ def test_secrets_are_in_no_repr_no_status_and_no_log(caplog: pytest.LogCaptureFi
 
 def test_the_book_of_a_resolved_market_is_refused_and_its_namesake_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Found by review: one resolved market made ``book("Yes")`` fail for all others."""
-    monkeypatch.setattr("pmlive.manager.live.Doubts", lambda: Doubts(settled=0.3))
+    monkeypatch.setattr("pmlive.manager.live.CrossCheckPolicy", lambda: CrossCheckPolicy(settled=0.3))
     with SimulatedVenue(markets=2, rate=0) as sim, Manager(address(sim), policy=QUICK) as manager:
         over, going = sim.markets
         manager.watch([over.slug, going.slug])

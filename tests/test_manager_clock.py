@@ -17,7 +17,7 @@ from pmlive.feed import Clock, elapsed
 from pmlive.gaps import GapIndex, GapInterval
 from pmlive.manager.live import Live
 from pmlive.pipeline.journal import rebuild
-from pmlive.recording.trust import Event, Timeline, distrust
+from pmlive.recording.trust import Timeline, TrustEvent, distrusted_minutes
 from pmlive.sim import SimulatedVenue
 from pmlive.store import Recorder, records, scan
 
@@ -65,21 +65,21 @@ class Scene:
     async def run(self) -> AsyncGenerator[Live]:
         """Record with a new clock, as a program that is started does, until the books are there and were changed."""
         async with living(self.sim, timing=CALM, clock=self.hands.clock()) as live:
-            live.desk.record(Recorder(self.folder, rebuild=rebuild, clock=self.hands.wall))
+            live.ingest.record(Recorder(self.folder, rebuild=rebuild, clock=self.hands.wall))
             subscribe(live, self.tokens)
             await until_trusted(live, len(self.tokens))
             await self.hear(live)
             yield live
-            recorder = live.desk.end_recording()
+            recorder = live.ingest.end_recording()
             assert recorder is not None
             recorder.close()
 
     async def hear(self, live: Live, times: int = 5) -> None:
         """Let things happen, each of which is heard."""
         for _ in range(times):
-            before = live.desk.pipeline.seq
+            before = live.ingest.pipeline.seq
             self.sim.step(10)
-            await until(lambda before=before: live.desk.pipeline.seq > before + 10, what="that changes are heard")
+            await until(lambda before=before: live.ingest.pipeline.seq > before + 10, what="that changes are heard")
 
     async def cut(self, live: Live) -> None:
         """Break the connection while things happen, a second long."""
@@ -87,7 +87,7 @@ class Scene:
         self.sim.fault("drop", channel="market")
         self.sim.fault("refuse", channel="market", number=503, times=2)
         self.sim.step(10)
-        await until(lambda: not live.desk.pipeline.books.tokens[token].conn, what="that the connection is gone")
+        await until(lambda: not live.ingest.pipeline.books.tokens[token].conn, what="that the connection is gone")
         for _ in range(4):
             self.sim.step(10)
             self.hands.pass_(0.25)
@@ -233,7 +233,7 @@ def test_a_clock_that_is_far_off_all_the_time_has_gaps_by_both_times(tmp_path: P
 
     async def until_known(it: Scene, live: Live) -> None:
         (connection,) = live.pool.of("market")
-        while not connection.session.offset:
+        while connection.session.offset is None:
             await it.hear(live, 1)
 
     it = play(tmp_path, act, off=off)
@@ -388,8 +388,8 @@ def test_minutes_of_decades_in_which_nothing_was_heard_are_not_listed_one_by_one
     gap = GapInterval(seq=1, started=began, ended=NOON, until=NOON, cause="silence", detail="", token_id="7", conn=0)
     heard = [NOON - 40 * 24 * HOUR, NOON - 20 * 24 * HOUR]
 
-    book = Event(NOON - MINUTE, 2, 1, "book")
-    found = distrust({"7": Timeline("7", [book], [gap], NOON)}, heard)
+    book = TrustEvent(NOON - MINUTE, 2, 1, "book")
+    found = distrusted_minutes({"7": Timeline("7", [book], [gap], NOON)}, heard)
 
     minutes = found["minute"].dt.epoch("ns").to_list()
     assert minutes[0] == began

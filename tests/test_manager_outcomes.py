@@ -17,7 +17,7 @@ from support.waiting import wait_until
 from pmlive.errors import BookError
 from pmlive.events import Channel, Gap, MarketResolved
 from pmlive.manager import Manager
-from pmlive.manager.live import Doubts
+from pmlive.manager.live import CrossCheckPolicy
 from pmlive.manager.lookups import Followed, Plan, Waits, resolution
 from pmlive.markets import Market
 from pmlive.pipeline import Pipeline
@@ -41,7 +41,7 @@ Managing = Callable[[SimulatedVenue, Waits], AbstractContextManager[Manager]]
 def managing(monkeypatch: pytest.MonkeyPatch) -> Managing:
     """Make managers that are impatient with silence, and with outcomes as told."""
     monkeypatch.setattr("pmlive.feed.pool._TIMING", times(ping=5, answer=5, opening=0.2, silence=60))
-    monkeypatch.setattr("pmlive.manager.live.Doubts", lambda: Doubts(quiet=0.3, grace=0.1))
+    monkeypatch.setattr("pmlive.manager.live.CrossCheckPolicy", lambda: CrossCheckPolicy(quiet=0.3, grace=0.1))
 
     @contextmanager
     def make(sim: SimulatedVenue, waits: Waits) -> Generator[Manager]:
@@ -336,6 +336,16 @@ def test_nothing_can_be_missed_of_a_market_after_its_resolution() -> None:
     gaps = rows["gaps"].select("token_id", pl.col("ended").dt.epoch("ns")).rows()
     assert gaps == [("1", NOW + 10), ("3", None)]
     assert rows["market_events"].height == 1
+
+
+@pytest.mark.parametrize(("started", "is_over"), [(NOW, True), (NOW + 5, False), (NOW - 5, False)])
+def test_the_gap_of_a_stop_is_over_when_the_end_of_that_gap_is_told(*, started: int, is_over: bool) -> None:
+    pipeline = Pipeline()
+    pipeline.missed(Gap(started=NOW, cause="silence", detail="it did not run"), NOW + 10)
+
+    pipeline.missed(Gap(started=started, ended=NOW + 20, cause="silence", detail="the clock was set"), NOW + 20)
+
+    assert (pipeline.stopped is None) == is_over
 
 
 def test_a_connection_that_carried_only_what_was_resolved_misses_nothing() -> None:

@@ -154,7 +154,7 @@ def test_one_market_is_asked_for_by_a_name_that_means_one() -> None:
         assert asked(server, lambda catalogue: catalogue.market(OPEN["slug"])).slug == OPEN["slug"]
         with pytest.raises(ValueError, match=rf"an event of 2 markets; name one of {EVENT['markets'][0]['slug']}"):
             asked(server, lambda catalogue: catalogue.market(EVENT_SLUG))
-        with pytest.raises(ValueError, match="names no market for sure"):
+        with pytest.raises(ValueError, match="is not the name of one market"):
             asked(server, lambda catalogue: catalogue.market("bitcoin above"))
 
 

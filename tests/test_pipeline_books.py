@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded import frames
-from support.night import Night, now
+from support.night import MS, NOON, Night, now
 from support.venue import FACTS, START, Venue, price_change
 
 from pmlive._wire import decode
 from pmlive.book import Book
 from pmlive.events import BookSnapshot
 from pmlive.integrity import Counts, Facts
+from pmlive.pipeline.journal import rebuild
 
 
 def begun(*, tokens: tuple[str, ...] = ("1",)) -> tuple[Night, Venue]:
@@ -117,6 +118,51 @@ def test_a_rest_book_is_taken_with_the_newer_changes_that_waited_for_it() -> Non
     assert same(night, venue)
     assert night.checks(1000) == ["skipped", "skipped", "skipped", "verified"]
     assert night.table("book_snapshots")["opening"].to_list() == [True]
+
+
+@pytest.mark.parametrize("others", [0, 200])
+def test_an_old_rest_book_does_not_bring_back_a_book_that_changes_are_missing_of(others: int) -> None:
+    """REST may answer with what it had long ago; what is forgotten, or was lost, cannot be put on that."""
+    night, venue = begun()
+    answer = venue.rest()
+    for at in range(100, 2000, 100):
+        night.frame(at, venue.change("bid", "0.43", str(at), at))
+    if not others:
+        venue.put("bid", "0.33", "7", 2000)
+    for at in range(2000, 2000 + others):
+        night.frame(at, venue.change("ask", "0.57", str(at), at))
+    if others:
+        # It is told and wrong, so that the book by REST is asked for.
+        venue.put("bid", "0.33", "7", 2300)
+    night.frame(2400, venue.change("bid", "0.43", "5", 2400))
+    night.frame(2500, venue.change("bid", "0.43", "6", 2500))
+    night.tick(4000)
+    assert night.token().gap is not None
+
+    night.note(4100, "book", answer)
+    night.tick(6000)
+
+    assert not same(night, venue)
+    assert night.token().gap is not None
+    night.note(7000, "book", venue.rest())
+    assert same(night, venue)
+    assert night.token().state == "verified"
+
+
+def test_an_old_rest_book_does_not_explain_a_hash_that_does_not_fit() -> None:
+    night, venue = begun()
+    answer = venue.rest()
+    night.frame(100, venue.change("bid", "0.43", "5", 100))
+    venue.put("bid", "0.33", "7", 150)
+    night.frame(300, venue.change("bid", "0.43", "0", 300))
+    night.tick(600)
+    assert night.token().state == "unverifiable"
+
+    night.note(700, "book", answer)
+
+    assert night.token().state != "verified"
+    night.tick(3000)
+    assert night.token().gap is not None
 
 
 def test_a_change_of_an_earlier_connection_is_never_applied() -> None:
@@ -710,6 +756,32 @@ def test_two_wrong_hashes_are_a_mismatch_that_a_snapshot_ends() -> None:
     assert counts(night).hash_mismatch == 2
 
 
+@pytest.mark.parametrize(
+    ("way", "since"),
+    [(0, 200_000), (900, 200_000), (1100, 198_900), (100_000, 100_000), (130_000, 200_000), (-5000, 200_000)],
+)
+@pytest.mark.parametrize("wrong", ["hash", "top", "book"])
+def test_what_a_late_stream_may_have_lost_is_missing_since_the_venue_s_time_of_the_last_proof(
+    wrong: str, way: int, since: float
+) -> None:
+    """``way`` is how much later than the venue's time of them changes come, in milliseconds."""
+    noon = NOON // MS - START
+    night, venue = Night(), Venue()
+    night.open(0, 1, ["1"])
+    night.frame(10, venue.opening())
+    night.frame(200_000, venue.change("bid", "0.43", "5", noon + 200_000 - way))
+    sent = noon + 200_200 - way
+    lies = {"hash": {"hash": "00" * 20}, "top": {"best_bid": "0.44"}, "book": {}}[wrong]
+    night.frame(200_200, venue.change("bid", "0.43", "6", sent, **lies))
+    if wrong == "book":
+        venue.put("bid", "0.42", "3", sent + 10)
+        night.frame(200_300, venue.later())
+    night.tick(203_000)
+    night.end(204_000)
+
+    assert [gap[:3] for gap in night.gaps()] == [("1", "mismatch", since if wrong != "book" else since + 200)]
+
+
 def test_best_prices_that_are_not_the_book_s_are_a_mismatch() -> None:
     night, venue = begun()
 
@@ -917,6 +989,33 @@ def test_words_are_nothing_heard_and_a_gap_only_where_something_is_wrong(text: s
 
     assert night.pipeline.counts["control"] == 2
     assert [gap.started for gap in night.pipeline.open_gaps()] == [night.token().heard] * 2
+
+
+@pytest.mark.parametrize(
+    "text", ['{{"event_type":"kind {}"}}', '{{"error":"trouble {}"}}', '{{"event_type":"k{:9999}"}}']
+)
+def test_the_kinds_of_what_is_unknown_are_bounded_and_the_last_row_says_that_more_follow(text: str) -> None:
+    night, _ = begun()
+
+    for number in range(150):
+        night.frame(100 + number, text.format(number))
+    night.note(300, "cut", b"", 0)
+    night.records.clear()
+    night.records += night.journal.keyframes(now(300))
+    for number in range(150, 300):
+        night.frame(300 + number, text.format(number))
+    night.end(900)
+
+    details = night.table("gaps")["detail"].to_list()
+    more = [detail for detail in details if "further kind" in detail]
+    assert len(more) <= 1
+    assert len(details) == (101 if more else 1)
+    assert details[-1:] == (more or details)
+    assert all(len(detail) < 500 for detail in details)
+    assert len(night.pipeline.unknown) <= 101
+    assert all(len(kind) < 100 for kind in night.pipeline.unknown)
+    assert sum(night.pipeline.unknown.values()) == (0 if "error" in text else 300)
+    assert rebuild(night.records).get("gaps", night.table("gaps")[:0]).height == 0
 
 
 def test_messages_of_an_unknown_kind_are_counted_and_their_siblings_applied() -> None:

@@ -30,7 +30,7 @@ from pmlive._session import Complaint, Redial, Refused, Session, State, Timing, 
 from pmlive.errors import AuthError, FeedError
 from pmlive.events import ReferencePrice, StreamReply
 from pmlive.feed import Backoff, Policy
-from pmlive.feed.backoff import fatal
+from pmlive.feed.dialling import fatal_error
 from pmlive.pipeline.journal import rebuild
 from pmlive.sim import SimulatedVenue
 
@@ -233,7 +233,7 @@ def test_each_close_code_has_its_patience(code: int, least: float, most: float) 
 def test_a_close_for_wrong_credentials_is_an_error_for_good() -> None:
     error = ConnectionClosed(Close(4001, "authentication failed"), None, rcvd_then_sent=None)
 
-    reason = fatal(error, "wss://prices")
+    reason = fatal_error(error, "wss://prices")
 
     assert isinstance(reason, AuthError)
     assert "authentication failed" in str(reason)

@@ -17,7 +17,7 @@ from support.waiting import until
 from support.ws import Peer, serving_sockets
 
 from pmlive import Manager, PmliveError
-from pmlive.feed.probe import probe
+from pmlive.feed.dialling import probe
 from pmlive.markets import Policy
 from pmlive.markets.http import HttpClient
 from pmlive.proxies import proxy_for, tls

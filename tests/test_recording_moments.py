@@ -19,7 +19,7 @@ import pmlive as pm
 from pmlive.pipeline.journal import rebuild
 from pmlive.recording.contents import Contents
 from pmlive.recording.index import RecordingIndex
-from pmlive.recording.trust import Notes
+from pmlive.recording.trust import UnsubscriptionCache
 from pmlive.sim import FaultKind, SimulatedVenue
 from pmlive.store import Manifest, Record, records
 from pmlive.store.maintenance import compact
@@ -33,7 +33,7 @@ def known(segments: Sequence[list[Record]], folder: Path = Path("nowhere")) -> R
     """Open segments of a log that no folder has."""
     unsealed = [UnsealedSegment(number=number, size=0, records=records) for number, records in enumerate(segments)]
     rows = [rebuild(records) for records in segments]
-    return RecordingIndex(Contents(folder, Manifest(pmlive="", created=""), unsealed, rows), Notes(), {})
+    return RecordingIndex(Contents(folder, Manifest(pmlive="", created=""), unsealed, rows), UnsubscriptionCache(), {})
 
 
 def cut_night(random: Random, *, steps: int, cuts: int) -> list[list[Record]]:

@@ -162,7 +162,9 @@ def test_quality_is_a_page_for_people_and_an_object_for_programs() -> None:
         "mirror",
         "distrust",
     ]
-    assert found._repr_html_().startswith("<table>")  # pyright: ignore[reportPrivateUsage]
+    html = found._repr_html_()  # pyright: ignore[reportPrivateUsage]
+    assert html.startswith("<table>")
+    assert "<td style='text-align:left'>" in html
 
 
 def gapped(*causes: tuple[Cause, int, int, str | None]) -> Quality:

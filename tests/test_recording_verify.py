@@ -161,7 +161,7 @@ def test_a_log_that_is_not_sealed_is_no_fault(tmp_path: Path) -> None:
     found = pm.open_recording(tmp_path / "killed").verify()
 
     assert found.ok
-    assert "in the log alone" in found.unchecked[0]
+    assert "only in the log" in found.unchecked[0]
 
 
 def test_tables_made_anew_are_those_that_were_stored(folder: Path) -> None:

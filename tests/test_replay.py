@@ -104,7 +104,7 @@ def test_a_manager_and_its_replay_have_one_digest(tmp_path: Path) -> None:
 
 
 def test_a_digest_tells_any_change_of_a_row_and_none_of_how_rows_are_filed(tmp_path: Path) -> None:
-    from pmlive.digest import Digest
+    from pmlive.tables import Digest
 
     rows = scan(SAMPLE, "trades").collect()
     whole, parts, changed = Digest(), Digest(), Digest()

@@ -778,6 +778,25 @@ def test_a_connection_is_complete_up_to_its_last_data_answered_ping_or_witness()
     assert session.complete_until == began + 41 * S
 
 
+@pytest.mark.parametrize("between", [0, 1, 40])
+def test_a_book_tells_no_more_of_what_has_come_than_the_change_before_it(between: int) -> None:
+    """Both waited to be read while the process did not run; what was sent after the change is still to come."""
+    began = 1_790_000_000 * S
+    session = live(now=began)
+    entry = {"asset_id": "1", "price": "0.5", "size": "1", "side": "BUY"}
+    woke = began + 9 * S
+
+    for late in range(between + 1):
+        sent_at = str((began + 2 * S + late) // 1_000_000)
+        change = {"event_type": "price_change", "market": "m", "timestamp": sent_at, "price_changes": [entry]}
+        session.received(json.dumps(change), woke + late)
+    session.received(books(["1"]), woke + between + 1)
+
+    assert session.complete_until < began + 3 * S
+    session.tick(woke + S)
+    assert session.complete_until < began + 3 * S
+
+
 def test_what_nobody_can_read_is_no_sign_that_data_flows() -> None:
     session = live()
 

@@ -14,7 +14,7 @@ from pmlive.captures import import_capture
 from pmlive.cli import main
 from pmlive.pipeline.journal import rebuild
 from pmlive.store import repair
-from pmlive.store.leftovers import claimed, remove_leftovers
+from pmlive.store.leftovers import locked_folder, remove_leftovers
 
 _KILLED = """
 import os, signal, sys
@@ -109,7 +109,7 @@ def test_what_a_running_process_holds_stays(tmp_path: Path) -> None:
     aside = tmp_path / ".tape.0123abcd.tmp"
     aside.mkdir()
 
-    with claimed(aside):
+    with locked_folder(aside):
         assert remove_leftovers(tmp_path / "tape") == []
         assert aside.exists()
 

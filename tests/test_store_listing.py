@@ -18,10 +18,10 @@ from pmlive.pipeline.journal import rebuild
 from pmlive.recording import info
 from pmlive.records import Kind
 from pmlive.store import Manifest, Recorder, compact, read_manifest, records, repair
+from pmlive.store.leftovers import unlisted_files
 from pmlive.store.log import encode_block, read_segment
 from pmlive.store.manifest import SealedSegment
-from pmlive.store.reader import missing
-from pmlive.store.unlisted import unlisted_files
+from pmlive.store.reader import find_missing
 
 Damage: TypeAlias = Callable[[Path, dict[str, Any]], None]
 _TIMES = 6
@@ -259,7 +259,7 @@ def test_a_repair_that_loses_rows_notes_a_hole_and_leaves_nothing_to_miss(folder
 
     repair(folder, rebuild=rebuild)
 
-    assert missing(folder, read_manifest(folder)) == []
+    assert find_missing(folder, read_manifest(folder)) == []
 
 
 # --- the log ---

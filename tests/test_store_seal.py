@@ -201,7 +201,7 @@ def test_a_log_that_cannot_be_decoded_is_kept(tmp_path: Path) -> None:
 def test_a_log_too_large_to_wait_for_is_sealed_while_recording_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pmlive.store.opening._SEALED_AT_ONCE", 0)
+    monkeypatch.setattr("pmlive.store.opening._SEALED_AT_ONCE_BYTES", 0)
     _leave_log(tmp_path)
     may_decode = threading.Event()
 
@@ -227,7 +227,7 @@ def test_a_log_too_large_to_wait_for_is_sealed_while_recording_goes_on(
 def test_a_large_log_that_cannot_be_decoded_is_set_aside_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("pmlive.store.opening._SEALED_AT_ONCE", 0)
+    monkeypatch.setattr("pmlive.store.opening._SEALED_AT_ONCE_BYTES", 0)
     _leave_log(tmp_path)
     before = sorted(path.read_bytes() for path in (tmp_path / "wal").iterdir())
 

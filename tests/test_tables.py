@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmlive.buffers import PACKED, PackedRows, Rows, StringTable
 from pmlive.events import Activity, MakerOrder, ReferencePrice, UserOrder, UserTrade
 from pmlive.integrity import Counts
+from pmlive.pipeline.rows import PACKED, PackedRows, Rows, StringTable
 from pmlive.tables import ROLLING, SCHEMAS, STORED, Rolling
 
 _TIME = pl.Datetime("ns", "UTC")

@@ -16,14 +16,13 @@ from support.live import living, subscribe, until_trusted
 from support.waiting import until, wait_until
 
 import pmlive as pm
-from pmlive.loop_thread import LoopThread
 from pmlive.manager.subscriptions import Consumer, Update
 from pmlive.pipeline.journal import rebuild as rebuild_tables
 from pmlive.sim import SimulatedVenue
 from pmlive.store import Recorder, RecorderOptions
 from pmlive.store.opening import open_folder
 from pmlive.store.sealing import Sealer, Segment
-from pmlive.threads import faults, repeating, single
+from pmlive.threads import LoopThread, faults, repeating, single
 from pmlive.widgets.controls import SerialExecutor
 
 _PACKAGE = Path(pm.__file__).parent
@@ -217,13 +216,13 @@ def test_a_clockwork_that_fails_loses_no_rows_of_the_recording(tmp_path: Path) -
 
     async def watch() -> None:
         async with living(sim) as live:
-            live.desk.record(Recorder(tmp_path / "night", rebuild=rebuild_tables))
+            live.ingest.record(Recorder(tmp_path / "night", rebuild=rebuild_tables))
             subscribe(live, sim.markets[0].token_ids)
             await until_trusted(live, 2)
-            live.desk.on_rows = in_turn
-            live.desk.listened = lambda: True
+            live.ingest.on_rows = in_turn
+            live.ingest.listened = lambda: True
             await until(lambda: len(calls) > 5, _PATIENCE)
-            recorder = live.desk.end_recording()
+            recorder = live.ingest.end_recording()
         assert recorder is not None
         recorder.close()
 

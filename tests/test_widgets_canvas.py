@@ -19,7 +19,7 @@ from support.waiting import wait_until
 
 import pmlive as pm
 from pmlive.manager import Manager, Replay
-from pmlive.manager.glance import Asked, Glance, Mark
+from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.sim import SimulatedVenue
 from pmlive.widgets import DepthChart, HeatMap, Ladder, PriceChart, RecordingPanel, StatusPanel, Tape
 from pmlive.widgets.base import ManagerWidget
@@ -79,8 +79,8 @@ def until_drawn(comm: PageComm, times: int) -> None:
 def draw(widget: ManagerWidget) -> None:
     """Draw a widget once, as the render loop does."""
     now = time.monotonic()
-    (glance,) = widget.manager.glance([widget.request(now)])
-    widget.render(glance, now)
+    (snapshot,) = widget.manager.snapshots([widget.request(now)])
+    widget.render(snapshot, now)
 
 
 # --- what a browser gets ---
@@ -313,8 +313,8 @@ class Broken(CanvasTable):
 
     drawn = 0
 
-    def _html(self, glance: Glance) -> str:
-        del glance
+    def _html(self, snapshot: Snapshot) -> str:
+        del snapshot
         self.drawn += 1
         if self.drawn > 1:
             raise ValueError("<b>no</b>")
@@ -332,12 +332,12 @@ class Astray(CanvasTable):
     def __init__(self, manager: Manager) -> None:
         super().__init__(manager, rate=30)
 
-    def _request_since(self, marks: Mapping[str, Mark | None]) -> Asked:
+    def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:
         self.asked += 1
-        return Asked(tables=marks if self.asked == 1 else {"nothing": None})
+        return Query(tables=cursors if self.asked == 1 else {"nothing": None})
 
-    def _html(self, glance: Glance) -> str:
-        return str(glance.now)
+    def _html(self, snapshot: Snapshot) -> str:
+        return str(snapshot.now)
 
 
 def test_who_asks_for_what_there_is_not_is_told_alone(page: Page, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,7 @@ from support.waiting import wait_until
 
 import pmlive as pm
 from pmlive.manager import Manager, Replay
-from pmlive.manager.glance import Asked
+from pmlive.manager.snapshots import Query
 from pmlive.sim import SimulatedVenue
 from pmlive.widgets import Dashboard, MarketSearch, ReplayControls, TokenPicker
 
@@ -177,7 +177,7 @@ def test_a_replay_goes_where_the_slider_is_put(page: Page) -> None:
 def test_the_slider_stays_where_it_was_put_while_the_replay_goes_there(page: Page) -> None:
     with sample() as replay:
         controls, _, slider, _ = controls_of(replay)
-        (before,) = replay.glance([Asked()])
+        (before,) = replay.snapshots([Query()])
         moved: list[object] = []
 
         def draw_meanwhile(_change: object) -> None:

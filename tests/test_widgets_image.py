@@ -16,7 +16,7 @@ from support.waiting import wait_until
 from test_widgets_canvas import draw, sample, watching
 
 from pmlive.manager import Manager
-from pmlive.manager.glance import Glance
+from pmlive.manager.snapshots import Snapshot
 from pmlive.widgets import image
 from pmlive.widgets.figures import PricePlot, new_figure
 from pmlive.widgets.image import ImageRenderer
@@ -152,8 +152,8 @@ class Broken(image.HtmlTable):
 
     drawn = 0
 
-    def _html(self, glance: Glance) -> str:
-        del glance
+    def _html(self, snapshot: Snapshot) -> str:
+        del snapshot
         self.drawn += 1
         if self.drawn > 1:
             raise ValueError("<b>no</b>")
@@ -165,11 +165,11 @@ class BrokenPicture(image.DepthChart):
 
     drawn = 0
 
-    def _view(self, glance: Glance) -> View:
+    def _view(self, snapshot: Snapshot) -> View:
         self.drawn += 1
         if self.drawn > 1:
             raise ValueError("no")
-        return super()._view(glance)
+        return super()._view(snapshot)
 
 
 def test_an_error_is_shown_under_a_table_and_on_a_picture(page: Page, caplog: pytest.LogCaptureFixture) -> None:
@@ -202,9 +202,9 @@ class Noting(image.StatusPanel):
         self.makers: list[str] = []
         super().__init__(manager, rate=30)
 
-    def _html(self, glance: Glance) -> str:
+    def _html(self, snapshot: Snapshot) -> str:
         self.makers.append(threading.current_thread().name)
-        return super()._html(glance)
+        return super()._html(snapshot)
 
 
 def makers_within(noting: Noting, work: Callable[[], object]) -> set[str]:

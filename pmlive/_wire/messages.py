@@ -14,7 +14,6 @@ __all__ = [
     "MARKET",
     "Book",
     "MarketMessage",
-    "UserMessage",
     "has_own_keys",
     "is_subscription",
 ]

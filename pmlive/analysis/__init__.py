@@ -1,14 +1,24 @@
 """Analyses as pure functions: of one book, of frames of the tables, of forecasts and outcomes.
 
-Times are our own clock's (``ts_recv``), prices dollars a share, sizes shares. A function over time takes frames of any
-number of tokens, and the rows of the table ``gaps``: what a gap touches is flagged with nulls or dropped, and never
-averaged over. What needs the sign of trades asks who signed them and carries the answer. Where a side of a book is
-empty there is no mid, and nothing is made up.
+Times are our own clock's (``ts_recv``), prices are dollars a share, sizes are shares. A function over time takes frames
+of any number of tokens, and the rows of the table ``gaps``: what a gap touches is flagged with nulls or dropped, never
+averaged over. A function that needs the sign of trades asks for its source, which the result names. While a side of a
+book is empty there is no mid, and none is made up.
 """
 
-from pmlive.analysis._fit import Fit
-from pmlive.analysis._time import Every
-from pmlive.analysis.arbitrage import Edge, FeesByToken, arbitrages, episodes, mirror, neg_risk_sums, set_sums
+from pmlive.analysis._intervals import Every, Touched, broken, drop_touched, mark, touched_by
+from pmlive.analysis.arbitrage import (
+    Edge,
+    Fees,
+    FeesByToken,
+    arbitrages,
+    episodes,
+    fee_per_share,
+    mirror,
+    neg_risk_sums,
+    set_sums,
+    taker_fee,
+)
 from pmlive.analysis.bars import quote_bars, trade_bars
 from pmlive.analysis.book import (
     Depth,
@@ -19,7 +29,11 @@ from pmlive.analysis.book import (
     fill_dollars,
     fill_shares,
     imbalance,
+    ladder_measures,
     mid,
+    quote_measures,
+    slippage_by_dollars,
+    slippage_by_shares,
     spread_bps,
     spread_cents,
     top_share,
@@ -37,21 +51,24 @@ from pmlive.analysis.calibration import (
     reliability_table,
 )
 from pmlive.analysis.eventstudy import EventWindow, Measure, align, event_study, placebos
-from pmlive.analysis.fees import Fees, fee_per_share, taker_fee
-from pmlive.analysis.flow import ofi_slope, order_flow_events, order_flow_imbalance, signed, trade_flow, vpin
-from pmlive.analysis.gaps import Touched, broken, drop_touched, mark, touched_by
-from pmlive.analysis.impact import (
+from pmlive.analysis.flow import (
+    Fit,
     Horizon,
     KyleLambda,
     amihud,
     kyle_lambda,
     kyle_windows,
+    ofi_slope,
+    order_flow_events,
+    order_flow_imbalance,
     roll_spread,
     roll_windows,
+    signed,
     trade_costs,
+    trade_flow,
+    vpin,
     with_mids,
 )
-from pmlive.analysis.ladders import ladder_measures, quote_measures, slippage_by_dollars, slippage_by_shares
 from pmlive.analysis.leadlag import HayashiYoshida, cross_correlation, hayashi_yoshida, lead_lag
 from pmlive.analysis.volatility import (
     Scale,

@@ -1,39 +1,70 @@
 """Sets of outcomes of which exactly one pays: what a whole set costs, and whether Yes and No mirror each other.
 
-Quotes are steps in time: each stands until the next of its token. A sum needs every leg, so it is null while a leg has
-no quote on that side, and while a gap of the leg lasts. The books of Yes and No are one book on the venue, so a sum
-that is out of line is a late or broken book until proven otherwise.
+A quote stands until the next one of its token. A sum needs every leg, so it is null while a leg has no quote on that
+side and while a gap of the leg lasts. The books of Yes and No are one book on the venue, so presume that a sum that is
+out of line comes from a late or wrong book. Every market has its own schedule of fees, which may change, so none is
+assumed here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import add
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import polars as pl
 
-from pmlive.analysis._time import TIME, as_of, first_time, last_time, ordered
-from pmlive.analysis.fees import Fees, fee_per_share
-from pmlive.analysis.gaps import touched_by
+from pmlive.analysis._intervals import TIME, as_of, by_token_and_time, first_time, last_time, touched_by
 
-__all__ = ["Edge", "FeesByToken", "arbitrages", "episodes", "mirror", "neg_risk_sums", "set_sums"]
+__all__ = [
+    "Edge",
+    "Fees",
+    "FeesByToken",
+    "arbitrages",
+    "episodes",
+    "fee_per_share",
+    "mirror",
+    "neg_risk_sums",
+    "set_sums",
+    "taker_fee",
+]
 
-FeesByToken: TypeAlias = Mapping[str, Fees]
-# What is left of a set before fees, or after them.
+# The profit of a set before fees, or after them.
 Edge: TypeAlias = Literal["gross", "net"]
 
-# Prices have at most four decimals; what sums of floats have beyond these is dust.
+# Prices have at most four decimals; further ones in a sum of floats are rounding errors.
 _DECIMALS = 12
 _QUOTE = {"bid": "best_bid", "bid_size": "best_bid_size", "ask": "best_ask", "ask_size": "best_ask_size"}
+
+
+FeesByToken: TypeAlias = Mapping[str, "Fees"]
+
+
+class Fees(Protocol):
+    """A market's schedule of fees, such as ``Market.fees``."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the market has fees."""
+        ...
+
+    @property
+    def rate(self) -> float | None:
+        """The factor of the formula."""
+        ...
+
+    @property
+    def exponent(self) -> float | None:
+        """The power of the formula."""
+        ...
 
 
 def mirror(prices: pl.DataFrame, *, yes: str, no: str, gaps: pl.DataFrame | None = None) -> pl.DataFrame:
     """Measure how far the quotes of No are from the mirror image of those of Yes.
 
-    ``deviation = max(|ask_no - (1 - bid_yes)|, |bid_no - (1 - ask_yes)|)``, of the pairs that are both known.
+    ``deviation = max(|ask_no - (1 - bid_yes)|, |bid_no - (1 - ask_yes)|)``, of the pairs of which both are known.
 
     Returns, for every step in time, ``start``, ``end``, ``bid_yes``, ``ask_yes``, ``bid_no``, ``ask_no`` and
-    ``deviation`` (dollars a share, null where neither pair is known). ``episodes(…, "deviation")`` gives the durations.
+    ``deviation`` (dollars a share, null where no pair is known). ``episodes(…, "deviation")`` returns the durations.
 
     Raises:
         ValueError: both tokens are the same.
@@ -52,7 +83,7 @@ def set_sums(
     pays: float = 1.0,
     gaps: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Price one share of each token, which together pay ``pays`` dollars: Yes and No, or every Yes of a neg-risk event.
+    """Price sets of one share of each token that pay ``pays`` dollars: Yes and No, or every Yes of a neg-risk event.
 
     ``buy_net = pays - sum(ask) - sum(fee(ask))`` and ``sell_net = sum(bid) - pays - sum(fee(bid))``.
 
@@ -60,8 +91,8 @@ def set_sums(
     ``…_size`` (sets: the smallest size of the legs), ``…_gross`` and ``…_net`` (dollars a set, before and after fees).
 
     Raises:
-        ValueError: a token is named twice, there are fewer than two, one has no fees named, or its market has fees and
-            no formula for them.
+        ValueError: a token is named twice, there are fewer than two, ``fees`` lacks one, or a schedule is enabled and
+            has no formula.
 
     >>> from pmlive.markets import FeeSchedule
     >>> time = pl.Series([0], dtype=pl.Int64).cast(pl.Datetime("ns", "UTC"))
@@ -88,7 +119,7 @@ def neg_risk_sums(
     """Price the set of every Yes and the set of every No of an event with ``n`` outcomes, exactly one of which wins.
 
     A set of Yes pays 1 and one of No pays ``n - 1``: an arbitrage buys Yes where ``sum(ask) < 1``, sells it where
-    ``sum(bid) > 1``, or buys No where ``sum(ask) < n - 1``. Outcomes that may yet be added make a set incomplete, so
+    ``sum(bid) > 1``, or buys No where ``sum(ask) < n - 1``. A set is incomplete if outcomes may be added later, so
     leave out events that the venue calls augmented.
 
     Returns ``start``, ``end`` and the columns of ``set_sums``, once with the prefix ``yes_`` and once with ``no_``.
@@ -97,7 +128,7 @@ def neg_risk_sums(
         ValueError: as ``set_sums``; or ``yes`` and ``no`` differ in number.
     """
     if len(yes) != len(no):
-        raise ValueError(f"every outcome has a Yes and a No, but there are {len(yes)} and {len(no)}")
+        raise ValueError(f"every outcome has a Yes and a No; got {len(yes)} and {len(no)} tokens")
     n, tokens = len(yes), [*yes, *no]
     return _steps(prices, tokens, gaps).select(
         "start",
@@ -110,9 +141,9 @@ def neg_risk_sums(
 def episodes(steps: pl.DataFrame, value: str, *, above: float = 0.0, size: str | None = None) -> pl.DataFrame:
     """List the times during which a column of steps stayed above a bound.
 
-    Returns ``start``, ``end``, ``peak`` (the largest value), ``size`` (of the named column, when the peak began; null
-    without), ``duration_ms``, and ``cut``: the value was unknown right before or after, or the steps end there, so that
-    the true duration may be longer.
+    Returns ``start``, ``end``, ``peak`` (the largest value), ``size`` (the named column when the peak began; null if
+    none is named), ``duration_ms``, and ``cut``: the value was unknown right before or after, or the steps end there,
+    so the true duration may be longer.
 
     >>> ms = pl.Series([0, 40, 100, 250], dtype=pl.Int64).cast(pl.Datetime("ms")).cast(pl.Datetime("ns", "UTC"))
     >>> steps = pl.DataFrame({"start": ms[:-1], "end": ms[1:], "buy_net": [-0.01, 0.02, -0.01]})
@@ -140,26 +171,56 @@ def episodes(steps: pl.DataFrame, value: str, *, above: float = 0.0, size: str |
 
 
 def arbitrages(sums: pl.DataFrame, edge: Edge = "net") -> pl.DataFrame:
-    """List the times at which a whole set could be bought for less than it pays, in what ``set_sums`` made.
+    """List the times at which a whole set could be bought for less than it pays, in a frame of ``set_sums``.
 
-    What ``neg_risk_sums`` made is taken, too, and then there are two trades. Sales are not listed: to sell every Yes is
-    to buy every No, on the venue's one book of both.
+    A frame of ``neg_risk_sums`` is accepted, too, and has two trades. Sales are not listed: selling every Yes is buying
+    every No, since both have one book on the venue.
 
     Returns ``trade`` (``buy``; ``yes_buy`` or ``no_buy``) and the columns of ``episodes``, with ``peak`` in dollars a
-    set and ``size`` in sets, and ``dollars``, which is ``peak * size``: all that could be made at that moment, at the
-    best prices.
+    set and ``size`` in sets, and ``dollars``, which is ``peak * size``: the profit at that moment at the best prices.
 
     Raises:
         ValueError: ``edge`` is not one of its two words.
     """
     if edge not in {"gross", "net"}:
-        raise ValueError(f"edge is 'gross' or 'net', not {edge!r}")
+        raise ValueError(f"invalid edge {edge!r}; expected 'gross' or 'net'")
     trades = [name.removesuffix("_gross") for name in sums.columns if name.endswith("buy_gross")]
     found = [
         episodes(sums, f"{trade}_{edge}", size=f"{trade}_size").select(pl.lit(trade).alias("trade"), pl.all())
         for trade in trades
     ]
     return pl.concat(found).with_columns(dollars=pl.col("peak") * pl.col("size"))
+
+
+def taker_fee(schedule: Fees, *, shares: float, price: float) -> float:
+    """Return a fee in dollars: ``shares * rate * (price * (1 - price)) ** exponent``, 0 where the market has none.
+
+    The formula is the venue's (``feeSchedule`` of its catalogue, and its official client); makers pay nothing.
+
+    Raises:
+        ValueError: the price is not between 0 and 1, ``shares`` is below 0, or the schedule is enabled and has no
+            formula.
+
+    >>> from pmlive.markets import FeeSchedule
+    >>> round(taker_fee(FeeSchedule(enabled=True, rate=0.07, exponent=1), shares=100, price=0.5), 6)
+    1.75
+    """
+    if not 0 <= price <= 1 or not shares >= 0:
+        raise ValueError(
+            f"invalid price {price!r} or shares {shares!r}; expected a price from 0 to 1, and shares of 0 or more"
+        )
+    rate, exponent = _terms(schedule)
+    return shares * rate * (price * (1 - price)) ** exponent
+
+
+def fee_per_share(schedule: Fees, price: pl.Expr) -> pl.Expr:
+    """Return ``taker_fee`` of one share as an expression, in dollars a share; null where the price is null.
+
+    Raises:
+        ValueError: the schedule is enabled and has no formula.
+    """
+    rate, exponent = _terms(schedule)
+    return rate * (price * (1 - price)) ** exponent
 
 
 def _sums(
@@ -185,16 +246,14 @@ def _sums(
 
 def _schedule(fees: FeesByToken, token_id: str) -> Fees:
     if token_id not in fees:
-        raise ValueError(
-            f"no fees are named for token {token_id!r}; name a schedule that is not enabled if it has none"
-        )
+        raise ValueError(f"no fees for token {token_id!r}; if its market has none, pass a schedule that is not enabled")
     return fees[token_id]
 
 
 def _steps(prices: pl.DataFrame, tokens: Sequence[str], gaps: pl.DataFrame | None) -> pl.DataFrame:
     if len(set(tokens)) != len(tokens) or len(tokens) < 2:  # noqa: PLR2004  # a set
-        raise ValueError(f"at least two different tokens are needed, not {list(tokens)!r}")
-    rows = ordered(prices.filter(pl.col("token_id").is_in(list(tokens))))
+        raise ValueError(f"invalid tokens {list(tokens)!r}; expected two or more different ones")
+    rows = by_token_and_time(prices.filter(pl.col("token_id").is_in(list(tokens))))
     last = last_time(prices)
     times = [rows.select(start="ts_recv")]
     if gaps is not None:
@@ -214,3 +273,11 @@ def _leg(steps: pl.DataFrame, rows: pl.DataFrame, place: int, token_id: str, gap
         return found
     touched = pl.lit(touched_by(found, gaps, conns=rows))
     return found.with_columns(pl.when(~touched).then(pl.col(name)).alias(name) for name in columns)
+
+
+def _terms(schedule: Fees) -> tuple[float, float]:
+    if not schedule.enabled:
+        return 0.0, 1.0
+    if schedule.rate is None or schedule.exponent is None:
+        raise ValueError(f"the schedule is enabled and has no formula: {schedule!r}")
+    return schedule.rate, schedule.exponent

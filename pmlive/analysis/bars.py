@@ -1,9 +1,18 @@
-"""Bars of trades and of quotes: closed on the left, open on the right, UTC, by our own clock (``ts_recv``)."""
+"""Bars of trades and of quotes: closed on the left, open on the right, in UTC by our own clock (``ts_recv``)."""
 
 import polars as pl
 
-from pmlive.analysis._time import Every, as_of, last_time, ordered, positive, window_start, windows
-from pmlive.analysis.gaps import Touched, mark
+from pmlive.analysis._intervals import (
+    Every,
+    Touched,
+    as_of,
+    by_token_and_time,
+    last_time,
+    mark,
+    positive_ns,
+    window_start,
+    windows,
+)
 
 __all__ = ["quote_bars", "trade_bars"]
 
@@ -14,11 +23,11 @@ _QUOTED = ("mid", "spread", "quoted", "quotes")
 def trade_bars(
     trades: pl.DataFrame, every: Every, *, gaps: pl.DataFrame | None = None, touched: Touched = "flag"
 ) -> pl.DataFrame:
-    """Draw bars from trades, from each token's first trade to the frame's last.
+    """Return bars of trades, from each token's first trade to the frame's last.
 
     Returns ``token_id``, ``start``, ``end``, ``open``, ``high``, ``low``, ``close``, ``vwap`` (dollars a share),
     ``volume`` (shares), ``trades`` and ``touched``. A bar without a trade has volume 0 and null prices: no price is
-    carried on. One that a gap touches has nulls throughout, or is left out with ``touched="drop"``.
+    carried forward. One that a gap touches has only nulls, or is left out with ``touched="drop"``.
 
     Raises:
         ValueError: ``every`` is not a length of time above 0.
@@ -30,7 +39,7 @@ def trade_bars(
     """
     price, size = pl.col("price"), pl.col("size")
     made = (
-        ordered(trades)
+        by_token_and_time(trades)
         .group_by("token_id", window_start(every).alias("start"))
         .agg(
             open=price.first(),
@@ -50,11 +59,12 @@ def trade_bars(
 def quote_bars(
     prices: pl.DataFrame, every: Every, *, gaps: pl.DataFrame | None = None, touched: Touched = "flag"
 ) -> pl.DataFrame:
-    """Draw bars from quotes, each of which stands until the next, from each token's first to the frame's last.
+    """Return bars of quotes, each of which stands until the next, from each token's first to the frame's last.
 
-    Returns ``token_id``, ``start``, ``end``, ``mid`` (at the close, null when a side is empty then), ``spread``
-    (averaged over the time that both sides stood), ``quoted`` (that time as a part of the bar, 0 to 1), ``quotes``
-    (rows in the bar) and ``touched``. The last bar is known to the frame's last row only, and ``quoted`` says so.
+    Returns ``token_id``, ``start``, ``end``, ``mid`` (at the close, null if a side is empty then), ``spread`` (the
+    average over the time during which both sides had quotes), ``quoted`` (that time as a fraction of the bar),
+    ``quotes`` (rows in the bar) and ``touched``. The last bar is known up to the frame's last row only, as ``quoted``
+    shows.
 
     Raises:
         ValueError: ``every`` is not a length of time above 0.
@@ -66,7 +76,7 @@ def quote_bars(
     made = pieces.group_by("token_id", window_start(every).alias("start")).agg(
         mid=pl.col("mid").last(),
         spread=pl.when(length.sum() > 0).then((length * pl.col("spread")).sum() / length.sum()),
-        quoted=length.sum() / positive(every),
+        quoted=length.sum() / positive_ns(every),
         quotes=pl.col("_is_quote").sum(),
     )
     bars = windows(prices, every).join(made, on=["token_id", "start"], how="left").sort("token_id", "start")
@@ -76,8 +86,8 @@ def quote_bars(
 def _pieces(prices: pl.DataFrame, every: Every) -> pl.DataFrame:
     edges = windows(prices, every).select("token_id", ts_recv="start")
     carried = as_of(edges, prices, {"mid": "mid", "spread": "spread"}, when="before")
-    quotes = ordered(prices).select("token_id", "ts_recv", "mid", "spread")
-    cut = ordered(
+    quotes = by_token_and_time(prices).select("token_id", "ts_recv", "mid", "spread")
+    cut = by_token_and_time(
         pl.concat(
             [carried.with_columns(_is_quote=pl.lit(value=False)), quotes.with_columns(_is_quote=pl.lit(value=True))]
         )

@@ -1,12 +1,15 @@
-"""Measures of one book, given as its levels: pairs of price (dollars a share) and size (shares), best first.
+"""Measures of one book, and of frames with many books.
 
-Where a side is empty a measure that needs both is None: 0.5 would be a price that nobody quoted.
+One book is given as its levels: pairs of price (dollars a share) and size (shares), best first. Frames are of quotes
+(``prices``) and of ladders (``depth``, ``book_snapshots``), list columns with the best level first. The definitions are
+the same. Where a side is empty a measure that needs both is None or null: 0.5 would be a price that nobody quoted.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
+import polars as pl
 
 __all__ = [
     "Depth",
@@ -17,7 +20,11 @@ __all__ = [
     "fill_dollars",
     "fill_shares",
     "imbalance",
+    "ladder_measures",
     "mid",
+    "quote_measures",
+    "slippage_by_dollars",
+    "slippage_by_shares",
     "spread_bps",
     "spread_cents",
     "top_share",
@@ -27,23 +34,24 @@ __all__ = [
 Levels: TypeAlias = Sequence[tuple[float, float]]
 TakerSide: TypeAlias = Literal["buy", "sell"]
 
-# Prices have at most four decimals: what is nearer than this is the same price, and the rest is the dust of floats.
-_DUST = 1e-9
+# Prices have at most four decimals: a smaller difference is a rounding error.
+_EPSILON = 1e-9
+_LADDERS = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
 
 
 class Depth(msgspec.Struct, frozen=True):
-    """The shares that rest near the mid, on each side."""
+    """The shares near the mid, on each side."""
 
     bid: float
     ask: float
 
 
 class Fill(msgspec.Struct, frozen=True, kw_only=True):
-    """What an order that takes at once would get, before fees.
+    """The fill of a taker's order, before fees.
 
-    ``slippage`` is dollars a share against the mid, above 0 where it costs, and ``slippage_bps`` the same in 1/10000 of
-    the mid. Both are None without a mid; so is ``vwap``, the average price, where nothing is filled. ``partial`` tells
-    that the book holds less than was asked for: the numbers are then of the part that it holds.
+    ``slippage`` is dollars a share relative to the mid, above 0 if it costs, and ``slippage_bps`` the same in 1/10000
+    of the mid. Both are None without a mid; ``vwap``, the average price, is None if nothing is filled. ``partial`` says
+    that the book holds less than the order: the numbers are then those of the part that it holds.
     """
 
     side: TakerSide
@@ -56,7 +64,7 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def mid(bids: Levels, asks: Levels) -> float | None:
-    """Average the best bid and the best ask: ``(b + a) / 2``, dollars a share."""
+    """Return the mean of the best bid and ask, ``(b + a) / 2``, in dollars a share."""
     return (bids[0][0] + asks[0][0]) / 2 if bids and asks else None
 
 
@@ -66,16 +74,16 @@ def spread_cents(bids: Levels, asks: Levels) -> float | None:
 
 
 def spread_bps(bids: Levels, asks: Levels) -> float | None:
-    """Return the full spread in 1/10000 of the mid, ``10000 * (a - b) / mid``; the half-spread is half of it."""
+    """Return the full spread in 1/10000 of the mid, ``10000 * (a - b) / mid``."""
     middle = mid(bids, asks)
     return 10_000 * (asks[0][0] - bids[0][0]) / middle if middle else None
 
 
 def weighted_mid(bids: Levels, asks: Levels) -> float | None:
-    """Weight each best price by the size on the other side: ``(a * Qb + b * Qa) / (Qb + Qa)``.
+    """Return the best prices weighted by the sizes of the other side: ``(a * Qb + b * Qa) / (Qb + Qa)``.
 
-    It equals ``mid + spread / 2 * imbalance``. Often called the microprice; Stoikov's micro-price (SSRN 2970694) is
-    another number, ``mid + G(imbalance, spread)``, with a ``G`` that has to be fitted.
+    It equals ``mid + spread / 2 * imbalance``. It is often called the microprice; Stoikov's micro-price (SSRN 2970694)
+    is another number, ``mid + G(imbalance, spread)``, with a ``G`` that has to be fitted.
     """
     if not bids or not asks:
         return None
@@ -84,13 +92,13 @@ def weighted_mid(bids: Levels, asks: Levels) -> float | None:
 
 
 def imbalance(bids: Levels, asks: Levels, *, levels: int | None = 1) -> float | None:
-    """Compare the sizes of the best levels, or of all (None): ``(Qb - Qa) / (Qb + Qa)``, from -1 to 1.
+    """Return the imbalance of the best levels' sizes, or of all (None): ``(Qb - Qa) / (Qb + Qa)``, from -1 to 1.
 
     Raises:
         ValueError: ``levels`` is below 1.
     """
     if levels is not None and levels < 1:
-        raise ValueError(f"levels is at least 1, or None for all, not {levels!r}")
+        raise ValueError(f"invalid levels {levels!r}; expected 1 or more, or None for all")
     if not bids or not asks:
         return None
     bid, ask = _total(bids[:levels]), _total(asks[:levels])
@@ -98,22 +106,22 @@ def imbalance(bids: Levels, asks: Levels, *, levels: int | None = 1) -> float | 
 
 
 def depth_within(bids: Levels, asks: Levels, *, cents: float = 2.0) -> Depth | None:
-    """Add up the shares at prices no further from the mid than some cents, the edge included."""
+    """Return the shares at prices at most ``cents`` from the mid."""
     middle = mid(bids, asks)
     if middle is None:
         return None
-    far = cents / 100 + _DUST
+    far = cents / 100 + _EPSILON
     bid, ask = ([level for level in side if abs(level[0] - middle) <= far] for side in (bids, asks))
     return Depth(_total(bid), _total(ask))
 
 
 def top_share(levels: Levels, *, depth: int = 10) -> float | None:
-    """Return the best level's part of the shares in the best levels, from 0 to 1; None for an empty side."""
+    """Return the best level's fraction of the shares in the best ``depth`` levels; None for an empty side."""
     return levels[0][1] / _total(levels[:depth]) if levels else None
 
 
 def fill_shares(bids: Levels, asks: Levels, *, side: TakerSide, shares: float) -> Fill:
-    """Walk the book until a number of shares is bought or sold.
+    """Return the fill of an order to buy or sell a number of shares at once.
 
     Raises:
         ValueError: ``shares`` is not above 0, or ``side`` is neither ``"buy"`` nor ``"sell"``.
@@ -126,7 +134,7 @@ def fill_shares(bids: Levels, asks: Levels, *, side: TakerSide, shares: float) -
 
 
 def fill_dollars(bids: Levels, asks: Levels, *, side: TakerSide, dollars: float) -> Fill:
-    """Walk the book until an amount of dollars is spent or received.
+    """Return the fill of an order to spend or receive an amount of dollars at once.
 
     Raises:
         ValueError: ``dollars`` is not above 0, or ``side`` is neither ``"buy"`` nor ``"sell"``.
@@ -134,15 +142,77 @@ def fill_dollars(bids: Levels, asks: Levels, *, side: TakerSide, dollars: float)
     return _fill(bids, asks, side, _wanted("dollars", dollars), lambda price: price)
 
 
+def quote_measures(prices: pl.DataFrame) -> pl.DataFrame:
+    """Add ``spread_cents``, ``spread_bps``, ``weighted_mid`` and ``imbalance`` to quotes.
+
+    ``spread_cents = 100 * (a - b)``; ``spread_bps = 10000 * (a - b) / mid``;
+    ``weighted_mid = (a * Qb + b * Qa) / (Qb + Qa)``; ``imbalance = (Qb - Qa) / (Qb + Qa)``, with the best prices ``b``
+    and ``a`` (dollars a share) and their sizes ``Qb`` and ``Qa`` (shares).
+
+    >>> quote = {"best_bid": 0.62, "best_bid_size": 1250.0, "best_ask": 0.63, "best_ask_size": 980.0}
+    >>> empty = {"best_bid": None, "best_bid_size": None, "best_ask": 0.63, "best_ask_size": 980.0}
+    >>> quote_measures(pl.DataFrame([quote, empty])).select("weighted_mid", "imbalance").rows()
+    [(0.6256053811659192, 0.1210762331838565), (None, None)]
+    """
+    return prices.with_columns(
+        **_quote(pl.col("best_bid"), pl.col("best_bid_size"), pl.col("best_ask"), pl.col("best_ask_size"))
+    )
+
+
+def ladder_measures(ladders: pl.DataFrame, *, levels: int | None = 1, cents: float = 2.0) -> pl.DataFrame:
+    """Return the measures of every book of a frame of ladders.
+
+    Replaces the list columns with ``mid`` and ``spread`` (dollars a share), ``spread_cents``, ``spread_bps``,
+    ``weighted_mid``, ``imbalance`` (of the best ``levels``, None: of all), ``depth_bid`` and ``depth_ask`` (shares at
+    most ``cents`` from the mid).
+
+    Raises:
+        ValueError: ``levels`` is below 1.
+    """
+    if levels is not None and levels < 1:
+        raise ValueError(f"invalid levels {levels!r}; expected 1 or more, or None for all")
+    bid, ask = (pl.col(f"{side}_prices").list.first() for side in ("bid", "ask"))
+    bid_size, ask_size = (pl.col(f"{side}_sizes").list.first() for side in ("bid", "ask"))
+    bids, asks = (_head(pl.col(f"{side}_sizes"), levels).list.sum() for side in ("bid", "ask"))
+    best = _quote(bid, bid_size, ask, ask_size)
+    best["imbalance"] = pl.when(bid.is_not_null() & ask.is_not_null()).then((bids - asks) / (bids + asks))
+    rows = ladders.with_columns(mid=(bid + ask) / 2, spread=ask - bid, **best).with_row_index("_row")
+    for side in ("bid", "ask"):
+        rows = rows.join(_near(rows, side, cents), on="_row", how="left")
+    return rows.sort("_row").drop("_row", *_LADDERS)
+
+
+def slippage_by_shares(ladders: pl.DataFrame, *, side: TakerSide, shares: float) -> pl.DataFrame:
+    """Return the fills of an order to buy or sell a number of shares in every book of a frame, before fees.
+
+    Replaces the list columns with ``filled_shares``, ``filled_dollars``, ``vwap`` (null if nothing is filled),
+    ``slippage`` (dollars a share relative to the mid, above 0 if it costs), ``slippage_bps`` (1/10000 of the mid) and
+    ``partial``: the book holds less than the order, and the numbers are those of the part that it holds.
+
+    Raises:
+        ValueError: ``shares`` is not above 0, or ``side`` is neither ``"buy"`` nor ``"sell"``.
+    """
+    return _walk(ladders, side, shares, pl.lit(1.0))
+
+
+def slippage_by_dollars(ladders: pl.DataFrame, *, side: TakerSide, dollars: float) -> pl.DataFrame:
+    """Return the fills of an order to spend or receive an amount of dollars; the columns of ``slippage_by_shares``.
+
+    Raises:
+        ValueError: ``dollars`` is not above 0, or ``side`` is neither ``"buy"`` nor ``"sell"``.
+    """
+    return _walk(ladders, side, dollars, pl.col("_price"))
+
+
 def _wanted(name: str, amount: float) -> float:
     if not amount > 0:
-        raise ValueError(f"{name} is above 0, not {amount!r}")
+        raise ValueError(f"invalid {name} {amount!r}; expected a number above 0")
     return amount
 
 
 def _fill(bids: Levels, asks: Levels, side: TakerSide, wanted: float, counts: Callable[[float], float]) -> Fill:
     if side not in {"buy", "sell"}:
-        raise ValueError(f"side is 'buy' or 'sell', not {side!r}")
+        raise ValueError(f"invalid side {side!r}; expected 'buy' or 'sell'")
     left, shares, dollars = wanted, 0.0, 0.0
     for price, size in asks if side == "buy" else bids:
         whole = size * counts(price)
@@ -159,9 +229,66 @@ def _fill(bids: Levels, asks: Levels, side: TakerSide, wanted: float, counts: Ca
         vwap=vwap,
         slippage=slippage,
         slippage_bps=None if slippage is None or not middle else 10_000 * slippage / middle,
-        partial=left > _DUST * wanted,
+        partial=left > _EPSILON * wanted,
     )
 
 
 def _total(levels: Levels) -> float:
     return sum(size for _, size in levels)
+
+
+def _quote(bid: pl.Expr, bid_size: pl.Expr, ask: pl.Expr, ask_size: pl.Expr) -> dict[str, pl.Expr]:
+    return {
+        "spread_cents": 100 * (ask - bid),
+        "spread_bps": 10_000 * (ask - bid) / ((bid + ask) / 2),
+        "weighted_mid": (ask * bid_size + bid * ask_size) / (bid_size + ask_size),
+        "imbalance": (bid_size - ask_size) / (bid_size + ask_size),
+    }
+
+
+def _head(sizes: pl.Expr, levels: int | None) -> pl.Expr:
+    return sizes if levels is None else sizes.list.head(levels)
+
+
+def _near(rows: pl.DataFrame, side: str, cents: float) -> pl.DataFrame:
+    distance = (pl.col("_price") - pl.col("mid")).abs()
+    near = pl.col("_size").filter(distance <= cents / 100 + _EPSILON).sum()
+    known = pl.col("mid").first().is_not_null()
+    return _levels(rows, side, "mid").group_by("_row").agg(pl.when(known).then(near).alias(f"depth_{side}"))
+
+
+def _levels(rows: pl.DataFrame, side: str, *others: str) -> pl.DataFrame:
+    listed = rows.select("_row", *others, _price=f"{side}_prices", _size=f"{side}_sizes")
+    return listed.explode("_price", "_size")
+
+
+def _walk(ladders: pl.DataFrame, side: TakerSide, wanted: float, counts: pl.Expr) -> pl.DataFrame:
+    if side not in {"buy", "sell"}:
+        raise ValueError(f"invalid side {side!r}; expected 'buy' or 'sell'")
+    if not wanted > 0:
+        raise ValueError(f"invalid amount {wanted!r}; expected a number above 0")
+    rows = ladders.with_row_index("_row")
+    whole = pl.col("_size") * counts
+    before = whole.cum_sum().over("_row") - whole
+    taken = (wanted - before).clip(0.0, whole) / counts
+    filled = (
+        _levels(rows, "ask" if side == "buy" else "bid")
+        .with_columns(_taken=taken, _whole=whole)
+        .group_by("_row")
+        .agg(
+            filled_shares=pl.col("_taken").sum(),
+            filled_dollars=(pl.col("_taken") * pl.col("_price")).sum(),
+            partial=pl.col("_whole").sum() < wanted * (1 - _EPSILON),
+        )
+    )
+    whole = rows.join(filled, on="_row", how="left").sort("_row")
+    nothing = (pl.col("filled_shares", "filled_dollars").fill_null(0.0), pl.col("partial").fill_null(value=True))
+    return _with_slippage(whole.with_columns(nothing), side).drop("_row", *_LADDERS)
+
+
+def _with_slippage(rows: pl.DataFrame, side: TakerSide) -> pl.DataFrame:
+    mid = (pl.col("bid_prices").list.first() + pl.col("ask_prices").list.first()) / 2
+    vwap = pl.when(pl.col("filled_shares") > 0).then(pl.col("filled_dollars") / pl.col("filled_shares"))
+    slippage = (vwap - mid) * (1 if side == "buy" else -1)
+    added = rows.with_columns(vwap=vwap, slippage=slippage, slippage_bps=10_000 * slippage / mid)
+    return added.select(pl.exclude("partial"), "partial")

@@ -1,6 +1,6 @@
 """Calibration of forecasts: whether what was priced at 30 cents came true three times in ten.
 
-Brier scores depend on which markets were taken and how long before their end, so print both with every score.
+Brier scores depend on which markets are included and how long before their end, so report both with every score.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pmlive.analysis._time import TIME, Every, as_of, positive
-from pmlive.analysis.gaps import mark
+from pmlive.analysis._intervals import TIME, Every, as_of, mark, positive_ns
 
 __all__ = [
     "Calibration",
@@ -26,26 +25,25 @@ __all__ = [
     "reliability_table",
 ]
 
-# Numbers between 0 and 1, and what came of them: 0 or 1.
+# Forecasts are numbers from 0 to 1, outcomes 0 or 1.
 _Forecasts: TypeAlias = pl.Series | Sequence[float]
 _Outcomes: TypeAlias = pl.Series | Sequence[float] | Sequence[int]
 _Floats: TypeAlias = npt.NDArray[np.float64]
 # The 97.5 % point of the normal distribution.
-_Z = 1.959963984540054
-# As far from 0 and 1 as a float can tell, so that one certain error is not an infinite loss.
-_NEAREST = float(np.finfo(np.float64).eps)
-# The finest common tick: beyond it a log-odds would say more than a price can.
+_Z_975 = 1.959963984540054
+# The least distance from 0 and 1 of a float, so that one certain error is not an infinite loss.
+_FLOAT_EPSILON = float(np.finfo(np.float64).eps)
+# The finest common tick: prices cannot show log-odds beyond it.
 _TICK = 0.001
-# Newton's method takes under ten steps unless there is no best line, which then runs away.
-_STEPS, _NEAR, _AWAY = 50, 1e-10, 100.0
+# Newton's method takes fewer than ten steps, unless there is no best line and it diverges.
+_MOST_STEPS, _CONVERGED, _DIVERGED = 50, 1e-10, 100.0
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """Scores of ``n`` forecasts, and where the Brier score comes from.
+    """Scores of ``n`` forecasts, and the parts of the Brier score.
 
-    ``brier = reliability - resolution + uncertainty + within_bin``. ``skill`` is ``1 - brier / uncertainty``, None
-    where every outcome is the same; ``ece`` the expected calibration error, ``sum(n_k / n * |forecast_k -
-    outcome_k|)``.
+    ``brier = reliability - resolution + uncertainty + within_bin``. ``skill`` is ``1 - brier / uncertainty``, None if
+    all outcomes are the same. ``ece`` is the expected calibration error, ``sum(n_k / n * |forecast_k - outcome_k|)``.
     """
 
     n: int
@@ -63,9 +61,9 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 class CalibrationSlope(msgspec.Struct, frozen=True, kw_only=True):
     """``log-odds of coming true = intercept + slope * log-odds of the forecast``.
 
-    1 and 0 are calibrated; a slope above 1 says that forecasts are too timid, below 1 that they are too bold. ``low``
-    and ``high`` are the 2.5 and 97.5 % points of the slope over draws of whole events; they are None where fewer than
-    half of the draws have a line. ``n`` counts forecasts and ``events`` what was drawn from.
+    Calibrated forecasts have slope 1 and intercept 0; those with a slope above 1 are too timid, below 1 too bold.
+    ``low`` and ``high`` are the 2.5 and 97.5 % points of the slope over draws of whole events, None if fewer than half
+    of the draws have a line. ``n`` is the number of forecasts, ``events`` that of events.
     """
 
     slope: float
@@ -77,33 +75,33 @@ class CalibrationSlope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def brier(forecast: _Forecasts, outcome: _Outcomes) -> float:
-    """Average the squared error, ``mean((p - y)**2)`` (Brier 1950); 0 is perfect, 0.25 what always saying 0.5 gets.
+    """Return the mean squared error, ``mean((p - y)**2)`` (Brier 1950): 0 is perfect, always saying 0.5 scores 0.25.
 
     Raises:
-        ValueError: there are none, they differ in number, a forecast is not in [0, 1] or an outcome neither 0 nor 1. A
-            market that was settled half and half, or had no mid, has to be left out knowingly.
+        ValueError: there are none, they differ in number, a forecast is not in [0, 1] or an outcome neither 0 nor 1.
+            Markets that were settled half and half, or had no mid, have to be left out by the caller.
     """
     p, y = _pairs(forecast, outcome)
     return float(np.mean((p - y) ** 2))
 
 
 def log_loss(forecast: _Forecasts, outcome: _Outcomes) -> float:
-    """Average ``-log`` of the probability that was given to what came true, in nats.
+    """Return the mean of ``-log`` of the probability forecast for what came true, in nats.
 
-    Forecasts are clipped to what a float can tell from 0 and 1, so that no single one costs infinitely much.
+    Forecasts are clipped to the nearest floats to 0 and 1, so that a single one cannot cost infinitely much.
 
     Raises:
         ValueError: as ``brier``.
     """
     p, y = _pairs(forecast, outcome)
-    clipped = np.clip(p, _NEAREST, 1 - _NEAREST)
+    clipped = np.clip(p, _FLOAT_EPSILON, 1 - _FLOAT_EPSILON)
     return float(-np.mean(y * np.log(clipped) + (1 - y) * np.log(1 - clipped)))
 
 
 def brier_skill(forecast: _Forecasts, outcome: _Outcomes) -> float | None:
-    """Compare with always forecasting the mean outcome: ``1 - brier / (ym * (1 - ym))``; above 0 is better than that.
+    """Return the skill over always forecasting the mean outcome ``ym``: ``1 - brier / (ym * (1 - ym))``.
 
-    None where every outcome is the same.
+    None if all outcomes are the same.
 
     Raises:
         ValueError: as ``brier``.
@@ -114,12 +112,12 @@ def brier_skill(forecast: _Forecasts, outcome: _Outcomes) -> float | None:
 
 
 def calibration(forecast: _Forecasts, outcome: _Outcomes, *, bins: int = 10) -> Calibration:
-    """Score forecasts, and split the Brier score into its parts.
+    """Return scores of forecasts, with the parts of the Brier score.
 
     With ``n_k`` forecasts in bin ``k``, their means ``p_k`` and ``y_k`` and the mean outcome ``ym``: reliability
     ``sum(n_k * (p_k - y_k)**2) / n``, resolution ``sum(n_k * (y_k - ym)**2) / n``, uncertainty ``ym * (1 - ym)``
     (Murphy 1973), and within the bins ``mean((p - p_k)**2) - 2 * mean((p - p_k) * (y - y_k))``, which is 0 only if all
-    forecasts of a bin are alike (Stephenson, Coelho and Jolliffe 2008). Bins are those of ``reliability_table``.
+    forecasts of a bin are equal (Stephenson, Coelho and Jolliffe 2008). Bins are those of ``reliability_table``.
 
     Raises:
         ValueError: as ``brier``; or ``bins`` is below 1.
@@ -148,12 +146,12 @@ def calibration(forecast: _Forecasts, outcome: _Outcomes, *, bins: int = 10) -> 
 def reliability_table(
     forecast: _Forecasts, outcome: _Outcomes, *, bins: int = 10, events: Sequence[str] | pl.Series | None = None
 ) -> pl.DataFrame:
-    """Tabulate what was forecast and what came true, in bins of equal width; a forecast on an edge is in the lower bin.
+    """Return mean forecasts and outcomes in bins of equal width; a forecast on an edge is in the lower bin.
 
     Returns ``bin``, ``lower``, ``upper``, ``n``, ``events``, ``forecast`` and ``outcome`` (means, null for an empty
-    bin), and ``low`` and ``high``, the 95 % interval of the outcome (Wilson 1927). Outcomes of one event depend on each
-    other, as all but one of many lose together; given the event of each forecast, the interval counts every event once,
-    which is on the wide side. Without, every forecast is an event.
+    bin), and ``low`` and ``high``, the 95 % interval of the outcome (Wilson 1927). The outcomes of one event depend on
+    each other, since only one of them wins. If ``events`` names the event of each forecast, the interval counts every
+    event once, which makes it rather too wide than too narrow. Otherwise every forecast is its own event.
 
     Raises:
         ValueError: as ``brier``; or ``bins`` is below 1; or ``events`` differ in number.
@@ -165,7 +163,7 @@ def reliability_table(
     p, y = _pairs(forecast, outcome)
     names = pl.Series(range(len(p))) if events is None else pl.Series(events)
     if len(names) != len(p):
-        raise ValueError(f"{len(p)} forecasts have {len(names)} events; one each is needed")
+        raise ValueError(f"{len(p)} forecasts and {len(names)} events; expected as many of both")
     rows = pl.DataFrame({"bin": _bins(p, bins), "forecast": p, "outcome": y, "events": names})
     means = rows.group_by("bin").agg(
         pl.len().alias("n"), pl.col("events").n_unique(), pl.col("forecast").mean(), pl.col("outcome").mean()
@@ -184,16 +182,16 @@ def forecasts(
     *,
     gaps: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Read off the mids at fixed times before markets ended.
+    """Return the mids at fixed times before markets ended.
 
     ``outcomes`` has ``token_id``, ``ts_recv`` (when it ended) and ``outcome``. Returns ``token_id``, ``horizon``
-    (Duration), ``ts_recv`` (the instant), ``forecast`` (the mid then, null before the first quote, while a side is
-    empty and while a gap lasts), ``outcome`` and ``touched``.
+    (Duration), ``ts_recv`` (the instant), ``forecast`` (the mid then; null before the first quote, while a side is
+    empty, and while a gap lasts), ``outcome`` and ``touched``.
 
     Raises:
         ValueError: a horizon is not a length of time above 0.
     """
-    lengths = pl.DataFrame({"horizon": [positive(each) for each in horizons]}).cast(pl.Duration("ns"))
+    lengths = pl.DataFrame({"horizon": [positive_ns(each) for each in horizons]}).cast(pl.Duration("ns"))
     asked = outcomes.select("token_id", "outcome", _end=pl.col("ts_recv").cast(TIME)).join(lengths, how="cross")
     instants = asked.with_columns(ts_recv=pl.col("_end") - pl.col("horizon"))
     read = as_of(instants, prices, {"forecast": "mid"}).with_columns(start=pl.col("ts_recv"), end=pl.col("ts_recv"))
@@ -211,9 +209,9 @@ def calibration_slope(
 ) -> CalibrationSlope | None:
     """Fit ``log-odds of y = intercept + slope * log(p / (1 - p))`` by maximum likelihood (Cox 1958, Biometrika 45:562).
 
-    Forecasts are clipped to 0.001 and 0.999. Outcomes of one event depend on each other, so the interval is that of
-    drawing whole events with replacement; without ``events`` every forecast is one. None where no line is best: all
-    outcomes or all forecasts are alike, or one price separates what came true from what did not.
+    Forecasts are clipped to 0.001 and 0.999. The outcomes of one event depend on each other, so the interval comes from
+    draws of whole events with replacement; without ``events`` every forecast is its own event. None if there is no best
+    line: all outcomes or all forecasts are equal, or one price separates what came true from what did not.
 
     Raises:
         ValueError: as ``brier``; or ``events`` differ in number.
@@ -227,7 +225,7 @@ def calibration_slope(
     x = np.log(clipped / (1 - clipped))
     names = pl.Series(range(len(p))) if events is None else pl.Series(events)
     if len(names) != len(p):
-        raise ValueError(f"{len(p)} forecasts have {len(names)} events; one each is needed")
+        raise ValueError(f"{len(p)} forecasts and {len(names)} events; expected as many of both")
     numbers = names.rank("dense").to_numpy().astype(np.int64) - 1
     count = int(numbers.max()) + 1
     line = _line(x, y, np.ones(len(p)))
@@ -245,7 +243,7 @@ def _pairs(forecast: _Forecasts, outcome: _Outcomes) -> tuple[_Floats, _Floats]:
     """
     p, y = (pl.Series(each, dtype=pl.Float64, strict=False).to_numpy() for each in (forecast, outcome))
     if len(p) != len(y) or not len(p):
-        raise ValueError(f"{len(p)} forecasts and {len(y)} outcomes; as many of both are needed, and at least one")
+        raise ValueError(f"{len(p)} forecasts and {len(y)} outcomes; expected as many of both, and at least one")
     if wrong := int(np.sum(~((p >= 0) & (p <= 1)))):
         raise ValueError(f"{wrong} of {len(p)} forecasts are missing or not between 0 and 1; leave them out first")
     if wrong := int(np.sum(~((y == 0) | (y == 1)))):
@@ -255,16 +253,16 @@ def _pairs(forecast: _Forecasts, outcome: _Outcomes) -> tuple[_Floats, _Floats]:
 
 def _bins(p: _Floats, bins: int) -> npt.NDArray[np.int64]:
     if bins < 1:
-        raise ValueError(f"bins is at least 1, not {bins!r}")
-    # Each edge is the float nearest to k / bins, which is what a price of that value is, too.
+        raise ValueError(f"invalid bins {bins!r}; expected 1 or more")
+    # Each edge is the float nearest to k / bins, as is a price of that value.
     return np.maximum(np.digitize(p, np.arange(bins + 1) / bins, right=True) - 1, 0)
 
 
 def _wilson() -> dict[str, pl.Expr]:
     n, y = pl.col("events"), pl.col("outcome")
-    scale = 1 + _Z**2 / n
-    centre = (y + _Z**2 / (2 * n)) / scale
-    half = _Z / scale * (y * (1 - y) / n + _Z**2 / (4 * n**2)).sqrt()
+    scale = 1 + _Z_975**2 / n
+    centre = (y + _Z_975**2 / (2 * n)) / scale
+    half = _Z_975 / scale * (y * (1 - y) / n + _Z_975**2 / (4 * n**2)).sqrt()
     return {"low": (centre - half).clip(0.0, 1.0), "high": (centre + half).clip(0.0, 1.0)}
 
 
@@ -280,20 +278,21 @@ def _interval(
 
 
 def _line(x: _Floats, y: _Floats, weight: _Floats) -> tuple[float, float] | None:
-    """Return intercept and slope of the likeliest line, by Newton's method; None where there is none."""
+    """Return intercept and slope of the likeliest line, by Newton's method; None if there is none."""
     intercept = slope = 0.0
-    for _ in range(_STEPS):
-        chance = 1 / (1 + np.exp(-(intercept + slope * x)))
-        rest, curve = weight * (y - chance), weight * chance * (1 - chance)
-        flat, tilt, bend = float(curve.sum()), float((curve * x).sum()), float((curve * x * x).sum())
-        size = flat * bend - tilt * tilt
-        if not size > _NEAR * flat * bend:
+    for _ in range(_MOST_STEPS):
+        p = 1 / (1 + np.exp(-(intercept + slope * x)))
+        residual, curvature = weight * (y - p), weight * p * (1 - p)
+        # The gradient of the log-likelihood (g) and its negated second derivatives (h), by intercept and slope.
+        g0, g1 = float(residual.sum()), float((residual * x).sum())
+        h00, h01, h11 = float(curvature.sum()), float((curvature * x).sum()), float((curvature * x * x).sum())
+        determinant = h00 * h11 - h01 * h01
+        if not determinant > _CONVERGED * h00 * h11:
             return None
-        up, along = float(rest.sum()), float((rest * x).sum())
-        by = ((bend * up - tilt * along) / size, (flat * along - tilt * up) / size)
-        intercept, slope = intercept + by[0], slope + by[1]
-        if max(abs(intercept), abs(slope)) > _AWAY:
+        step = ((h11 * g0 - h01 * g1) / determinant, (h00 * g1 - h01 * g0) / determinant)
+        intercept, slope = intercept + step[0], slope + step[1]
+        if max(abs(intercept), abs(slope)) > _DIVERGED:
             return None
-        if max(map(abs, by)) < _NEAR:
+        if max(map(abs, step)) < _CONVERGED:
             return intercept, slope
     return None

@@ -1,4 +1,4 @@
-"""Event studies: what happens around events, against what happens around random times of the same tokens."""
+"""Event studies: measures around events, compared with those around random times of the same tokens."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -7,30 +7,29 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from pmlive.analysis._time import TIME, Every, as_of, last_time, ordered, positive
-from pmlive.analysis.gaps import Touched, mark
+from pmlive.analysis._intervals import TIME, Every, Touched, as_of, by_token_and_time, last_time, mark, positive_ns
 
 __all__ = ["EventWindow", "Measure", "align", "event_study", "placebos"]
 
-# "level" takes values as they are, "change" less what they were at the last step before the event.
+# "level" takes values as they are, "change" subtracts those at the last step before the event.
 Measure: TypeAlias = Literal["level", "change"]
 
 
 class EventWindow(msgspec.Struct, frozen=True, kw_only=True):
-    """The time around an event, and how often it is looked at."""
+    """The time around an event, and the step at which it is sampled."""
 
     before: Every = "1m"
     after: Every = "2m"
     step: Every = "1s"
 
     def offsets(self) -> list[int]:
-        """List the instants, in nanoseconds from the event: whole steps, 0 among them.
+        """List the instants in nanoseconds from the event, which are whole multiples of the step, including 0.
 
         Raises:
             ValueError: a length is not above 0.
         """
-        step = positive(self.step)
-        return [step * k for k in range(-(positive(self.before) // step), positive(self.after) // step + 1)]
+        step = positive_ns(self.step)
+        return [step * k for k in range(-(positive_ns(self.before) // step), positive_ns(self.after) // step + 1)]
 
 
 def align(
@@ -42,13 +41,13 @@ def align(
     gaps: pl.DataFrame | None = None,
     touched: Touched = "flag",
 ) -> pl.DataFrame:
-    """Read off values around events, each of which is a row with ``token_id`` and ``ts_recv``.
+    """Return values around events, each of which is a row with ``token_id`` and ``ts_recv``.
 
-    ``values`` are numeric columns of the frame, whose rows stand until the token's next: quotes, or what
-    ``ladder_measures`` made of ladders. The window is by default a minute before to two minutes after, every second. An
-    event is flagged or dropped if a gap touches any of its window.
+    ``values`` are numeric columns of the frame, whose rows stand until the token's next one: quotes, or the result of
+    ``ladder_measures``. The window is by default from a minute before to two minutes after, in steps of a second. An
+    event is flagged or dropped if a gap touches its window.
 
-    Returns ``event`` (number of its row), ``token_id``, ``offset`` (Duration), the values, ``updates`` (rows since
+    Returns ``event`` (the number of its row), ``token_id``, ``offset`` (Duration), the values, ``updates`` (rows since
     the offset before, null at the first) and ``touched``. Values are null before the token's first row and after the
     frame's last.
 
@@ -59,7 +58,9 @@ def align(
     numbered = events.select("token_id", _zero=pl.col("ts_recv").cast(TIME)).with_row_index("event")
     steps = pl.DataFrame({"offset": offsets}, schema={"offset": pl.Int64}).cast(pl.Duration("ns"))
     grid = numbered.join(steps, how="cross").with_columns(_at=pl.col("_zero") + pl.col("offset"))
-    counted = ordered(frame).with_columns(_count=pl.col("ts_recv").cum_count().over("token_id").cast(pl.Int64))
+    counted = by_token_and_time(frame).with_columns(
+        _count=pl.col("ts_recv").cum_count().over("token_id").cast(pl.Int64)
+    )
     read = as_of(grid, counted, {"_count": "_count", **{name: name for name in values}}, at="_at")
     known = pl.col("_at") <= last_time(frame)
     rows = read.with_columns(updates=pl.col("_count").fill_null(0).diff().over("event")).with_columns(
@@ -74,13 +75,13 @@ def align(
 def placebos(
     frame: pl.DataFrame, events: pl.DataFrame, *, draws: int, window: EventWindow | None = None, seed: int = 0
 ) -> pl.DataFrame:
-    """Draw for each event as many random times, at which the window around them lies within the token's time.
+    """Draw a number of random times for each event, so that their windows lie within the token's time.
 
     A token's time is from its first row to the frame's last. Returns ``draw``, ``token_id`` and ``ts_recv``; equal
     seeds give equal times.
 
     Raises:
-        ValueError: a token of an event is not in the frame, or not for as long as the window is.
+        ValueError: a token of an event is not in the frame, or its time is shorter than the window.
     """
     offsets = (window or EventWindow()).offsets()
     first = frame.group_by("token_id").agg(_first=pl.col("ts_recv").min().cast(TIME).cast(pl.Int64))
@@ -89,7 +90,7 @@ def placebos(
     room = room.with_columns(_low=pl.col("_first") - offsets[0]).with_columns(_room=last - offsets[-1] - pl.col("_low"))
     short = room.filter(~(pl.col("_room") >= 0).fill_null(value=False))["token_id"].unique().to_list()
     if short:
-        raise ValueError(f"too little of these tokens to draw from, with a window as long: {short!r}")
+        raise ValueError(f"these tokens have less time in the frame than the window takes: {short!r}")
     chances = np.random.default_rng(seed).random((draws, room.height)).ravel()
     many = pl.DataFrame({"draw": range(draws)}, schema={"draw": pl.Int64}).join(room, how="cross")
     at = pl.col("_low") + (pl.col("_room") * pl.lit(pl.Series(chances))).cast(pl.Int64)
@@ -107,7 +108,7 @@ def event_study(
     draws: int = 100,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Take the median over events at each offset, beside medians over as many random times of the same tokens.
+    """Return medians over events at each offset, with those over as many random times of the same tokens.
 
     Returns, per ``offset`` (Duration) and ``value`` (its name; ``updates`` too), ``median``, ``n`` (events with a
     value), and of the medians of the draws ``null_low``, ``null_median`` and ``null_high`` (2.5, 50 and 97.5 %).
@@ -117,7 +118,7 @@ def event_study(
         ValueError: as ``align`` and ``placebos``; or ``measure`` is not one of its two words.
     """
     if measure not in {"level", "change"}:
-        raise ValueError(f"measure is 'level' or 'change', not {measure!r}")
+        raise ValueError(f"invalid measure {measure!r}; expected 'level' or 'change'")
     real = _long(align(frame, events, values, window=window, gaps=gaps, touched="drop"), values, measure)
     drawn = placebos(frame, events, draws=draws, window=window, seed=seed)
     random = align(frame, drawn, values, window=window, gaps=gaps, touched="drop")

@@ -1,21 +1,55 @@
-"""Order flow: what changed at the top of the book, and what was traded, signed by who took, also by volume (VPIN).
+"""Order flow and price impact: changes at the top of the book, signed trades, and how far they move the price.
 
-The sign of a trade is a claim, so what is made of it names its source and carries the name along.
+The sign of a trade is a claim of its source, so results that depend on signs name the source. Costs are in dollars a
+share.
 """
 
+from typing import TypeAlias
+
+import msgspec
 import numpy as np
 import polars as pl
 
-from pmlive.analysis._fit import Fit, fit
-from pmlive.analysis._time import TIME, Every, ordered, placed, windows
-from pmlive.analysis.gaps import Touched, broken, mark
+from pmlive.analysis._intervals import (
+    TIME,
+    Every,
+    Touched,
+    as_of,
+    broken,
+    by_token_and_time,
+    last_time,
+    mark,
+    positive_ns,
+    windows,
+    with_window,
+)
 
-__all__ = ["ofi_slope", "order_flow_events", "order_flow_imbalance", "signed", "trade_flow", "vpin"]
+__all__ = [
+    "Fit",
+    "Horizon",
+    "KyleLambda",
+    "amihud",
+    "kyle_lambda",
+    "kyle_windows",
+    "ofi_slope",
+    "order_flow_events",
+    "order_flow_imbalance",
+    "roll_spread",
+    "roll_windows",
+    "signed",
+    "trade_costs",
+    "trade_flow",
+    "vpin",
+    "with_mids",
+]
+
+# A number of trades of the token, or a length of time.
+Horizon: TypeAlias = int | Every
 
 _FLOW = ("volume", "buy_volume", "sell_volume", "signed_volume", "vwap", "trades")
 _TOP = ("best_bid", "best_bid_size", "best_ask", "best_ask_size")
-# A bucket that floats leave short by less than this part is full.
-_DUST = 1e-9
+# A bucket is full if it lacks less than this fraction, which is rounding.
+_EPSILON = 1e-9
 _VPIN_SCHEMA = {
     "token_id": pl.String,
     "bucket": pl.Int64,
@@ -26,19 +60,57 @@ _VPIN_SCHEMA = {
     "touched": pl.Boolean,
 }
 
+_LINE = ("slope", "intercept", "stderr", "tstat", "r2", "n")
+_LEAST_CHANGES = 3
+# Prices move by 0.0001 at least, so a covariance nearer to 0 is a rounding error.
+_LEAST_COVARIANCE = 1e-15
+
+# With fewer points a line has no residuals to estimate its error from.
+_LEAST = 3
+
+
+class Fit(msgspec.Struct, frozen=True, kw_only=True):
+    """``y = intercept + slope * x``, by ordinary least squares over ``n`` points.
+
+    ``stderr`` is the standard error of the slope if errors are independent and alike; ``tstat = slope / stderr``.
+    """
+
+    slope: float
+    intercept: float
+    stderr: float
+    tstat: float
+    r2: float
+    n: int
+
+
+class KyleLambda(msgspec.Struct, frozen=True, kw_only=True):
+    """``mid_after - mid_before = intercept + slope * signed volume``: ``slope`` is lambda, dollars a share per share.
+
+    ``stderr``, ``tstat`` and ``r2`` are those of ordinary least squares over ``n`` trades, whose signs are from
+    ``sign_source``.
+    """
+
+    slope: float
+    intercept: float
+    stderr: float
+    tstat: float
+    r2: float
+    n: int
+    sign_source: str
+
 
 def order_flow_events(prices: pl.DataFrame, *, gaps: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Measure each change of the top of the book as order flow.
+    """Return the order flow of each change of the top of the book.
 
     ``e = [b >= b'] Qb - [b <= b'] Qb' - [a <= a'] Qa + [a >= a'] Qa'``, with the best prices ``b`` and ``a``, their
     sizes ``Qb`` and ``Qa``, and primes for the quote before (Cont, Kukanov and Stoikov 2014, J. Financial Econometrics
-    12(1):47-88). It uses no trade signs.
+    12(1):47-88). No signs of trades are needed.
 
     Returns ``token_id``, ``ts_recv``, ``conn``, ``ofi`` (shares), ``mid_change`` (dollars a share) and ``touched`` for
-    every quote but each token's first. Both numbers are null where a side is or was empty, and where a gap lies between
-    the two quotes.
+    every quote but each token's first. Both numbers are null if a side is or was empty, or a gap lies between the two
+    quotes.
     """
-    rows = ordered(prices)
+    rows = by_token_and_time(prices)
     rows = rows.with_columns(touched=broken(rows, gaps))
     was = {name: pl.col(name).shift(1).over("token_id") for name in _TOP}
     bid, bid_size, ask, ask_size = (pl.col(name) for name in _TOP)
@@ -70,17 +142,16 @@ def order_flow_imbalance(
     gaps: pl.DataFrame | None = None,
     touched: Touched = "flag",
 ) -> pl.DataFrame:
-    """Add up the order flow of windows of time (without a length: of one window per token).
+    """Return the order flow of windows of time, by default of one window per token.
 
     Returns ``token_id``, ``start``, ``end``, ``ofi`` (shares), ``mid_change`` (dollars a share), ``changes`` (of the
-    quote) and ``touched``. A window with a change that cannot be measured, since a side was empty, has null ``ofi`` and
-    ``mid_change``.
+    quote) and ``touched``. ``ofi`` and ``mid_change`` are null if a side was empty at any of the changes.
 
     Raises:
         ValueError: ``every`` is not a length of time above 0.
     """
     spans = windows(prices, every)
-    events = placed(order_flow_events(prices, gaps=gaps), spans)
+    events = with_window(order_flow_events(prices, gaps=gaps), spans)
     known = pl.col("ofi").is_not_null().all()
     made = events.group_by("token_id", "start").agg(
         ofi=pl.when(known).then(pl.col("ofi").sum()),
@@ -100,23 +171,23 @@ def order_flow_imbalance(
 
 
 def ofi_slope(windows: pl.DataFrame) -> Fit | None:
-    """Regress the change of the mid on the order flow of windows: dollars a share, per share of flow.
+    """Return the regression of the mid's change on the order flow over windows: dollars a share, per share of flow.
 
     Cont, Kukanov and Stoikov expect a slope near ``1 / (2 * depth)``. Windows with nulls are left out. None for fewer
-    than 3, or where the flow never differs.
+    than 3 windows, or if the flow is the same in all.
     """
-    return fit(windows, "ofi", "mid_change")
+    return _fit(windows, "ofi", "mid_change")
 
 
 def signed(trades: pl.DataFrame, *, sign_source: str) -> pl.DataFrame:
-    """Add ``sign`` (1 where the taker bought, -1 where it sold) to trades that were signed by the named source.
+    """Add ``sign`` (1 if the taker bought, -1 if it sold) to trades that were signed by the named source.
 
     Raises:
         ValueError: a trade was signed by another source or by none, or has no side.
     """
     if "sign_source" not in trades.columns:
         raise ValueError(
-            f"the frame has no column 'sign_source', so nothing shows that {sign_source!r} signed its trades"
+            f"the frame has no column 'sign_source', which must show that {sign_source!r} signed its trades"
         )
     others = trades.select(pl.col("sign_source").cast(pl.String).unique().sort()).to_series().to_list()
     if trades.height and others != [sign_source]:
@@ -138,7 +209,7 @@ def trade_flow(
     gaps: pl.DataFrame | None = None,
     touched: Touched = "flag",
 ) -> pl.DataFrame:
-    """Add up what takers bought and sold in windows of time (without a length: in one window per token).
+    """Return what takers bought and sold in windows of time, by default in one window per token.
 
     Returns ``token_id``, ``start``, ``end``, ``volume``, ``buy_volume``, ``sell_volume``, ``signed_volume`` (bought
     less sold, shares), ``vwap`` (dollars a share, null without a trade), ``trades``, ``sign_source`` and ``touched``.
@@ -149,7 +220,7 @@ def trade_flow(
     size, is_buy = pl.col("size"), pl.col("sign") > 0
     spans = windows(trades, every)
     made = (
-        placed(signed(ordered(trades), sign_source=sign_source), spans)
+        with_window(signed(by_token_and_time(trades), sign_source=sign_source), spans)
         .group_by("token_id", "start")
         .agg(
             volume=size.sum(),
@@ -178,22 +249,21 @@ def vpin(
     gaps: pl.DataFrame | None = None,
     touched: Touched = "flag",
 ) -> pl.DataFrame:
-    """Measure the imbalance of buckets of equal volume: ``sum(|Vb - Vs|) / (window * bucket)`` over the last buckets.
+    """Return VPIN, the imbalance over the last buckets of equal volume: ``sum(|Vb - Vs|) / (window * bucket)``.
 
-    A trade that fills a bucket is split, its rest goes into the next, and a last bucket that is not full is left out
-    (Easley, López de Prado and O'Hara 2012, Rev. Financial Studies 25(5):1457-1493, with signs instead of bulk
-    classification).
+    A trade that is larger than the rest of a bucket is split, and an incomplete last bucket is left out (Easley, López
+    de Prado and O'Hara 2012, Rev. Financial Studies 25(5):1457-1493, with signs instead of bulk classification).
 
     Returns, per token and bucket (shares), ``token_id``, ``bucket`` (0, 1, …), ``start`` and ``end`` (its first and
     last trade), ``buy_volume``, ``sell_volume``, ``vpin`` (0 to 1, null for the first ``window - 1`` buckets),
-    ``sign_source`` and ``touched``. A bucket that a gap touches, and the ``window - 1`` after it, have no ``vpin``.
+    ``sign_source`` and ``touched``. ``vpin`` is null for a bucket that a gap touches and the ``window - 1`` after it.
 
     Raises:
         ValueError: ``bucket`` or ``window`` is not above 0, or the trades were not all signed by ``sign_source``.
     """
     if not bucket > 0 or window < 1:
-        raise ValueError(f"bucket and window are above 0, not {bucket!r} and {window!r}")
-    rows = signed(ordered(trades), sign_source=sign_source)
+        raise ValueError(f"invalid bucket {bucket!r} or window {window!r}; expected numbers above 0")
+    rows = signed(by_token_and_time(trades), sign_source=sign_source)
     rows = rows.with_columns(_broken=broken(rows, gaps))
     tokens = [_buckets(token, bucket) for token in rows.partition_by("token_id", maintain_order=True)]
     made = pl.concat([pl.DataFrame(schema=_VPIN_SCHEMA), *tokens])
@@ -205,16 +275,171 @@ def vpin(
     return (whole.filter(~pl.col("touched").fill_null(value=False)) if touched == "drop" else whole).select(columns)
 
 
+def with_mids(
+    trades: pl.DataFrame, prices: pl.DataFrame, *, after: Horizon = 1, gaps: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Add the mid before and after each trade, by our own clock.
+
+    ``mid_before`` is the mid of the last quote received before the trade; note that the venue may send a change of the
+    book before the trade that caused it. ``mid_after`` is the ``mid_before`` of the trade that is ``after`` trades
+    later, or the mid of the last quote that time later. Both are null if there is no such quote or trade, a side is
+    empty, ``prices`` end before, or a gap lasts. ``touched`` says that a gap touches the time between them (null
+    without ``gaps``); ``mid_after`` is then null, too.
+
+    Raises:
+        ValueError: ``after`` is not above 0, or not a length of time.
+    """
+    rows = as_of(by_token_and_time(trades), prices, {"mid_before": "mid"}, when="before")
+    if isinstance(after, int):
+        if after < 1:
+            raise ValueError(f"invalid after {after!r}; expected 1 trade or more, or a length of time")
+        until = pl.col("ts_recv").shift(-after).over("token_id")
+        rows = rows.with_columns(_until=until, mid_after=pl.col("mid_before").shift(-after).over("token_id"))
+    else:
+        rows = rows.with_columns(_until=pl.col("ts_recv") + pl.duration(nanoseconds=positive_ns(after)))
+        known = pl.col("_until") <= last_time(prices)
+        rows = as_of(rows, prices, {"mid_after": "mid"}, at="_until")
+        rows = rows.with_columns(mid_after=pl.when(known).then(pl.col("mid_after")))
+    return _known(rows, prices if "conn" in prices.columns else trades, gaps)
+
+
+def trade_costs(trades: pl.DataFrame, *, sign_source: str) -> pl.DataFrame:
+    """Add the costs of takers to trades that have ``mid_before`` and ``mid_after`` (see ``with_mids``).
+
+    ``effective_spread = 2 * q * (p - mid_before)``, ``realised_spread = 2 * q * (p - mid_after)`` and
+    ``price_impact``, which is the first less the second; ``p`` is the price and ``q`` 1 for a buy, -1 for a sell. Null
+    where a mid is null.
+
+    Raises:
+        ValueError: the trades were not all signed by ``sign_source``.
+    """
+    rows = signed(trades, sign_source=sign_source)
+    sign, price, before, after = (pl.col(name) for name in ("sign", "price", "mid_before", "mid_after"))
+    return rows.with_columns(
+        effective_spread=2 * sign * (price - before),
+        realised_spread=2 * sign * (price - after),
+        price_impact=2 * sign * (after - before),
+    )
+
+
+def kyle_lambda(trades: pl.DataFrame, *, sign_source: str) -> KyleLambda | None:
+    """Return the regression of the mid's change on the signed size (Kyle 1985), over one token's trades.
+
+    The trades need mids (see ``with_mids``). None for fewer than 3 trades with both mids, or if all signed sizes are
+    equal.
+
+    Raises:
+        ValueError: the trades are of several tokens, or were not all signed by ``sign_source``.
+    """
+    tokens = trades["token_id"].n_unique()
+    if tokens > 1:
+        raise ValueError(f"the trades are of {tokens} tokens; expected one (kyle_windows takes several)")
+    line = _fit(_moves(trades, sign_source), "_signed", "_moved")
+    return None if line is None else KyleLambda(**msgspec.structs.asdict(line), sign_source=sign_source)
+
+
+def kyle_windows(
+    trades: pl.DataFrame,
+    every: Every,
+    *,
+    sign_source: str,
+    gaps: pl.DataFrame | None = None,
+    touched: Touched = "flag",
+) -> pl.DataFrame:
+    """Return the regression of ``kyle_lambda`` for windows of time; the trades need mids (see ``with_mids``).
+
+    Returns ``token_id``, ``start``, ``end``, the fields of ``KyleLambda`` (the line is null for fewer than 3 trades)
+    and ``touched``.
+
+    Raises:
+        ValueError: the trades were not all signed by ``sign_source``, or ``every`` is not a length of time above 0.
+    """
+    spans = windows(trades, every)
+    made = (
+        with_window(_moves(trades, sign_source).drop("touched", strict=False), spans)
+        .group_by("token_id", "start")
+        .agg(**_fit_exprs("_signed", "_moved"))
+    )
+    found = spans.join(made, on=["token_id", "start"], how="left").sort("token_id", "start")
+    whole = found.with_columns(pl.col("n").fill_null(0), sign_source=pl.lit(sign_source))
+    return mark(whole, gaps, conns=trades, measured=_LINE, touched=touched)
+
+
+def amihud(
+    trades: pl.DataFrame,
+    every: Every | None = None,
+    *,
+    gaps: pl.DataFrame | None = None,
+    touched: Touched = "flag",
+) -> pl.DataFrame:
+    """Return how far a dollar moves the mid, ``mean(|mid_after - mid_before| / (price * size))`` (Amihud 2002).
+
+    The trades need mids (see ``with_mids``). Returns, per window of time, by default per token, ``token_id``,
+    ``start``, ``end``, ``amihud`` (1/share), ``trades`` (with both mids) and ``touched``.
+
+    Raises:
+        ValueError: ``every`` is not a length of time above 0.
+    """
+    spans = windows(trades, every)
+    moved = (pl.col("mid_after") - pl.col("mid_before")).abs() / (pl.col("price") * pl.col("size"))
+    made = with_window(trades, spans).group_by("token_id", "start").agg(amihud=moved.mean(), trades=moved.count())
+    found = spans.join(made, on=["token_id", "start"], how="left").sort("token_id", "start")
+    whole = found.with_columns(pl.col("trades").fill_null(0))
+    return mark(whole, gaps, conns=trades, measured=("amihud", "trades"), touched=touched)
+
+
+def roll_spread(prices: pl.Series) -> float | None:
+    """Return the spread implied by the bounce of trade prices: ``2 * sqrt(-cov(dp_t, dp_(t-1)))`` (Roll 1984).
+
+    In dollars a share. The covariance is the sample's (``n - 1``). None if it is not below 0, and for fewer than 4
+    prices.
+    """
+    steps = np.diff(prices.to_numpy())
+    if len(steps) < _LEAST_CHANGES:
+        return None
+    covariance = float(np.cov(steps[1:], steps[:-1])[0, 1])
+    return 2 * float(np.sqrt(-covariance)) if covariance < -_LEAST_COVARIANCE else None
+
+
+def roll_windows(
+    trades: pl.DataFrame,
+    every: Every | None = None,
+    *,
+    gaps: pl.DataFrame | None = None,
+    touched: Touched = "flag",
+) -> pl.DataFrame:
+    """Return the spread of ``roll_spread`` for windows of time, by default for one window per token.
+
+    Returns ``token_id``, ``start``, ``end``, ``roll`` (dollars a share), ``trades`` and ``touched``. Changes of price
+    from one window to the next do not count.
+
+    Raises:
+        ValueError: ``every`` is not a length of time above 0.
+    """
+    spans = windows(trades, every)
+    rows = with_window(by_token_and_time(trades), spans)
+    step = pl.col("price").diff().over("token_id", "start")
+    rows = rows.with_columns(_step=step).with_columns(_last=pl.col("_step").shift(1).over("token_id", "start"))
+    both = pl.col("_last").is_not_null()
+    cov = pl.cov(pl.col("_step").filter(both), pl.col("_last").filter(both))
+    made = rows.group_by("token_id", "start").agg(
+        roll=pl.when((both.sum() > 1) & (cov < -_LEAST_COVARIANCE)).then(2 * (-cov).sqrt()), trades=pl.len()
+    )
+    found = spans.join(made, on=["token_id", "start"], how="left").sort("token_id", "start")
+    whole = found.with_columns(pl.col("trades").fill_null(0))
+    return mark(whole, gaps, conns=trades, measured=("roll", "trades"), touched=touched)
+
+
 def _buckets(trades: pl.DataFrame, bucket: float) -> pl.DataFrame:
-    # What was bought by each edge lies on the line between the trades around it, so drawing it splits the trades.
+    # The volume bought up to each edge, interpolated between the trades around it, which splits trades at edges.
     size = trades["size"].to_numpy()
     total = np.concatenate([[0.0], np.cumsum(size)])
     bought = np.concatenate([[0.0], np.cumsum(np.where(trades["sign"].to_numpy() > 0, size, 0.0))])
-    count = int(total[-1] / bucket + _DUST)
+    count = int(total[-1] / bucket + _EPSILON)
     edges = bucket * np.arange(count + 1)
     buys = np.diff(np.interp(edges, total, bought))
-    # A trade is the first of a bucket if it goes beyond its lower edge, and the last if it reaches the upper one.
-    near = _DUST * bucket
+    # A bucket's first trade is the first to exceed its lower edge, its last the first to reach its upper edge.
+    near = _EPSILON * bucket
     firsts = np.searchsorted(total[1:], edges[:-1] + near, side="right")
     lasts = np.searchsorted(total[1:], edges[1:] - near, side="left")
     breaks = np.cumsum(trades["_broken"].to_numpy())
@@ -230,3 +455,40 @@ def _buckets(trades: pl.DataFrame, bucket: float) -> pl.DataFrame:
         },
         schema=_VPIN_SCHEMA,
     )
+
+
+def _known(rows: pl.DataFrame, conns: pl.DataFrame, gaps: pl.DataFrame | None) -> pl.DataFrame:
+    # Begins an instant earlier: after a gap that ends with the trade, a quote from before it may no longer stand.
+    before = rows.with_columns(start=pl.col("ts_recv") - pl.duration(nanoseconds=1), end=pl.col("ts_recv"))
+    known = mark(before, gaps, conns=conns, measured=("mid_before",), touched="flag")
+    spans = known.with_columns(end=pl.col("_until").fill_null(pl.col("ts_recv")))
+    return mark(spans, gaps, conns=conns, measured=("mid_after",), touched="flag").drop("_until", "start", "end")
+
+
+def _moves(trades: pl.DataFrame, sign_source: str) -> pl.DataFrame:
+    rows = signed(trades, sign_source=sign_source)
+    return rows.with_columns(_signed=pl.col("sign") * pl.col("size"), _moved=pl.col("mid_after") - pl.col("mid_before"))
+
+
+def _fit(points: pl.DataFrame, x: str, y: str) -> Fit | None:
+    """Return the line through the points that have both numbers; None for fewer than 3, or if x is constant."""
+    found = points.select(**_fit_exprs(x, y)).row(0, named=True)
+    return None if found["slope"] is None else Fit(**found)
+
+
+def _fit_exprs(x: str, y: str) -> dict[str, pl.Expr]:
+    """Return the fields of a ``Fit`` as aggregations; all but ``n`` are null for fewer than 3 points or constant x."""
+    both = pl.col(x).is_not_null() & pl.col(y).is_not_null()
+    xs, ys = pl.col(x).filter(both), pl.col(y).filter(both)
+    n, cov, var_x, var_y = both.sum(), pl.cov(xs, ys), xs.var(), ys.var()
+    slope = cov / var_x
+    stderr = ((var_y - slope * cov).clip(0.0) / (n - 2).cast(pl.Float64) / var_x).sqrt()
+    parts = {
+        "slope": slope,
+        "intercept": ys.mean() - slope * xs.mean(),
+        "stderr": stderr,
+        "tstat": slope / stderr,
+        "r2": cov * slope / var_y,
+    }
+    known = (n >= _LEAST) & (var_x > 0)
+    return {name: pl.when(known).then(part) for name, part in parts.items()} | {"n": n}

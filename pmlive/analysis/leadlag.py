@@ -1,7 +1,7 @@
-"""Covariance of two series that tick at their own times, and which of them moves first.
+"""Covariance of two series that tick at different times, and which of them moves first.
 
-Take the times of both by one clock, ours. A feed that republishes once a second is late by up to that, whatever it
-says.
+Use times of the same clock for both, ours. A feed that republishes once a second is up to a second late, whatever its
+timestamps say.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pmlive.analysis._time import TIME, Every, nanoseconds, positive
-from pmlive.analysis.gaps import touched_by
+from pmlive.analysis._intervals import TIME, Every, positive_ns, to_ns, touched_by
 
 __all__ = ["HayashiYoshida", "cross_correlation", "hayashi_yoshida", "lead_lag"]
 
@@ -23,7 +22,7 @@ _WIDTH = 2
 
 
 class HayashiYoshida(msgspec.Struct, frozen=True, kw_only=True):
-    """Covariance over the whole time, correlation (None if a series never moves), and how many changes were known."""
+    """Covariance over the whole time, correlation (None if a series never moves), and the numbers of known changes."""
 
     cov: float
     corr: float | None
@@ -31,7 +30,7 @@ class HayashiYoshida(msgspec.Struct, frozen=True, kw_only=True):
     changes_y: int
 
 
-# Intervals of a series in order of time, and the change in each: 0 where it is not known.
+# The intervals between ticks of a series in order of time, and the change in each, 0 if it is not known.
 class _Changes(msgspec.Struct, frozen=True):
     start: npt.NDArray[np.int64] | _Floats
     end: npt.NDArray[np.int64] | _Floats
@@ -40,19 +39,19 @@ class _Changes(msgspec.Struct, frozen=True):
 
 
 def hayashi_yoshida(x: pl.DataFrame, y: pl.DataFrame, *, gaps: pl.DataFrame | None = None) -> HayashiYoshida:
-    """Add up products of all changes of the two series whose intervals overlap: ``sum_ij dx_i * dy_j``.
+    """Return the sum of products of all changes whose intervals overlap, ``sum_ij dx_i * dy_j``.
 
-    No grid and no filling in, so ticks at different times do not pull the covariance to 0 (Hayashi and Yoshida 2005,
-    Bernoulli 11(2):359-379). ``corr = cov / sqrt(sum(dx**2) * sum(dy**2))``.
+    There is no grid and no filling, so ticks at different times do not pull the covariance to 0 (Hayashi and Yoshida
+    2005, Bernoulli 11(2):359-379). ``corr = cov / sqrt(sum(dx**2) * sum(dy**2))``.
 
     Args:
-        x: two columns, time (Datetime, or a number) and value; a null value has no change on either side.
+        x: two columns, time (Datetime, or a number) and value; there is no change to or from a null value.
         y: as ``x``.
-        gaps: rows of ``gaps`` that concern either series, whatever their token: changes that they touch are left out.
+        gaps: rows of ``gaps`` that concern either series, of any token: changes that they touch are left out.
 
     Raises:
-        ValueError: a frame has not two columns.
-        TypeError: ``gaps`` are given and the times are not Datetime.
+        ValueError: a frame does not have two columns.
+        TypeError: there are ``gaps``, and the times are not Datetime.
 
     >>> x = pl.DataFrame({"time": [0.0, 1.0, 3.0], "value": [0.0, 1.0, 0.5]})
     >>> y = pl.DataFrame({"time": [0.0, 2.0, 4.0], "value": [0.0, 0.8, 0.6]})
@@ -65,17 +64,16 @@ def hayashi_yoshida(x: pl.DataFrame, y: pl.DataFrame, *, gaps: pl.DataFrame | No
 def lead_lag(
     x: pl.DataFrame, y: pl.DataFrame, lags: Sequence[Every], *, gaps: pl.DataFrame | None = None
 ) -> pl.DataFrame:
-    """Compare the series with ``y`` moved back by several lags; the one of the largest contrast is the lead of ``x``.
+    """Return the covariance with ``y`` shifted back by several lags; that of the largest contrast is the lead of ``x``.
 
-    A lag above 0 supposes that ``x`` moves first (Hoffmann, Rosenbaum and Yoshida 2013, Bernoulli 19(2):426-461).
-    Arguments and errors are those of ``hayashi_yoshida``; the times are Datetime, and a lag may be written ``"-2s"``.
+    A positive lag means that ``x`` moves first (Hoffmann, Rosenbaum and Yoshida 2013, Bernoulli 19(2):426-461).
+    Arguments and errors are those of ``hayashi_yoshida``; times must be Datetime, and a lag may be negative: ``"-2s"``.
 
-    Returns ``lag`` (Duration), ``cov``, ``corr`` and ``contrast`` (the covariance without its sign), in the order
-    given.
+    Returns ``lag`` (Duration), ``cov``, ``corr`` and ``contrast`` (the absolute covariance), in the order of ``lags``.
     """
     _refuse_other_times(x, y)
     left, right = _changes(x, gaps), _changes(y, gaps)
-    lengths = [nanoseconds(lag) for lag in lags]
+    lengths = [to_ns(lag) for lag in lags]
     found = [_estimate(left, right, length) for length in lengths]
     return pl.DataFrame(
         {
@@ -90,25 +88,25 @@ def lead_lag(
 def cross_correlation(
     x: pl.DataFrame, y: pl.DataFrame, lags: Sequence[Every], *, step: Every = "1s", gaps: pl.DataFrame | None = None
 ) -> pl.DataFrame:
-    """Correlate changes of ``x`` over each ``step`` with those of ``y`` a lag later: ``sum dx_t dy_(t+lag)``.
+    """Return the correlation of changes of ``x`` over each ``step`` with those of ``y`` a lag later.
 
-    Both are read off every ``step``, as they stood, over the time that both are known, and ``corr`` is the sum over
-    ``sqrt(sum(dx**2) * sum(dy**2))`` of the pairs that are known; no mean is taken off, as prices have no drift to
-    speak of at such steps. A lag above 0 supposes that ``x`` moves first. Where both series tick at the same rhythm,
-    ``lead_lag`` is flat for as long as a tick lasts, and this is not; but it sees nothing that is quicker than a step,
+    Both series are sampled every ``step`` over their common time, and ``corr`` is ``sum(dx_t * dy_(t+lag))`` divided by
+    ``sqrt(sum(dx**2) * sum(dy**2))``, over the pairs of which both are known. The mean is not subtracted, since the
+    drift of prices is negligible at such steps. A positive lag means that ``x`` moves first. If both series tick at the
+    same rate, ``lead_lag`` is flat for the length of a tick and this is not; but it does not resolve lags below a step,
     and ticks at different times pull it to 0 (Epps 1979, JASA 74(366):291-298).
 
-    Arguments and errors are those of ``lead_lag``. Returns ``lag`` (Duration), ``corr`` (null where nothing moves) and
-    ``n`` (pairs of changes), in the order given.
+    Arguments and errors are those of ``lead_lag``. Returns ``lag`` (Duration), ``corr`` (null if nothing moves) and
+    ``n`` (pairs of changes), in the order of ``lags``.
 
     Raises:
-        ValueError: a lag is no whole number of steps.
+        ValueError: a lag is not a whole number of steps.
     """
     _refuse_other_times(x, y)
-    length = positive(step)
-    lengths = [nanoseconds(lag) for lag in lags]
+    length = positive_ns(step)
+    lengths = [to_ns(lag) for lag in lags]
     if any(lag % length for lag in lengths):
-        raise ValueError(f"every lag is a whole number of steps of {step!r}; got {list(lags)!r}")
+        raise ValueError(f"invalid lags {list(lags)!r}; expected whole numbers of steps of {step!r}")
     series = [_rows(each) for each in (x, y)]
     first = max(_numbers(rows["time"])[0] for rows in series)
     last = min(_numbers(rows["time"])[-1] for rows in series)
@@ -125,7 +123,7 @@ def cross_correlation(
 
 
 def _stepped(rows: pl.DataFrame, grid: npt.NDArray[np.int64], gaps: pl.DataFrame | None) -> _Floats:
-    """Read a series off at the times of a grid, and give the changes; NaN where one is not known."""
+    """Return the changes of a series sampled at the times of a grid; NaN where one is not known."""
     at = np.searchsorted(_numbers(rows["time"]), grid, side="right") - 1
     change = np.diff(rows["value"].cast(pl.Float64).to_numpy()[at])
     if gaps is not None and len(change):
@@ -154,20 +152,20 @@ def _changes(ticks: pl.DataFrame, gaps: pl.DataFrame | None) -> _Changes:
 
 def _rows(ticks: pl.DataFrame) -> pl.DataFrame:
     if ticks.width != _WIDTH:
-        raise ValueError(f"two columns are needed, time and value, not {ticks.columns!r}")
-    # Of several ticks at one instant the last is what stood.
+        raise ValueError(f"invalid columns {ticks.columns!r}; expected two, time and value")
+    # Of several ticks at one instant only the last one stood.
     rows = ticks.rename(dict(zip(ticks.columns, ("time", "value"), strict=True)))
     return rows.unique("time", keep="last", maintain_order=True).sort("time")
 
 
 def _refuse_other_times(x: pl.DataFrame, y: pl.DataFrame) -> None:
     if not all(isinstance(each.dtypes[0], pl.Datetime) for each in (x, y)):
-        raise TypeError(f"the first column of both is a Datetime, not {x.dtypes[0]!r} and {y.dtypes[0]!r}")
+        raise TypeError(f"the first columns are {x.dtypes[0]!r} and {y.dtypes[0]!r}; expected Datetime for both")
 
 
 def _touched_steps(steps: pl.DataFrame, gaps: pl.DataFrame) -> pl.Series:
     if not isinstance(steps["start"].dtype, pl.Datetime):
-        raise TypeError(f"gaps need times that are Datetime, not {steps['start'].dtype!r}")
+        raise TypeError(f"the times are {steps['start'].dtype!r}; with gaps, expected Datetime")
     spans = steps.select(pl.col("start", "end").cast(TIME), token_id=pl.lit("either"))
     return touched_by(spans, gaps.with_columns(token_id=pl.lit(None, dtype=pl.String)))
 
@@ -177,7 +175,7 @@ def _numbers(times: pl.Series) -> npt.NDArray[np.int64] | _Floats:
 
 
 def _estimate(x: _Changes, y: _Changes, lag: int) -> HayashiYoshida:
-    # The intervals of y that overlap one of x lie next to each other, so their changes are a difference of sums.
+    # The intervals of y that overlap one of x are adjacent, so their total change is a difference of two sums.
     first = np.searchsorted(y.end - lag, x.start, side="right")
     beyond = np.searchsorted(y.start - lag, x.end, side="left")
     sums = np.concatenate([[0.0], np.cumsum(y.change)])

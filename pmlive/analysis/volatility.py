@@ -1,4 +1,4 @@
-"""Volatility of a probability, as it is and as its logit."""
+"""Volatility of probabilities and of their logits."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pmlive.analysis._time import Every, as_of, placed, positive, windows
-from pmlive.analysis.gaps import Touched, mark
+from pmlive.analysis._intervals import Every, Touched, as_of, mark, positive_ns, windows, with_window
 
 __all__ = [
     "Scale",
@@ -24,7 +23,7 @@ Scale: TypeAlias = Literal["probability", "logit"]
 
 _Floats: TypeAlias = npt.NDArray[np.float64]
 
-# The finest common tick: a mid nearer to 0 or 1 is of a book whose other side is all but empty.
+# The finest common tick: a mid nearer to 0 or 1 comes from a book whose other side is nearly empty.
 _TICK = 0.001
 _SUMS = ("rv", "bipower", "rv_logit", "bipower_logit", "changes")
 
@@ -32,10 +31,10 @@ _SUMS = ("rv", "bipower", "rv_logit", "bipower_logit", "changes")
 def realised_variance(
     mids: pl.Series | Sequence[float | None], *, scale: Scale = "probability", tick: float = _TICK
 ) -> float | None:
-    """Add up squared changes, ``sum((x_t - x_(t-1))**2)``, of the mids ``p`` or of their logit ``log(p / (1 - p))``.
+    """Return the sum of squared changes of mids ``p``, or of their logits ``log(p / (1 - p))``.
 
-    For the logit, mids are clipped to ``[tick, 1 - tick]``: near 0 and 1 the bounce of a tick is a large change. A null
-    has no changes on either side; None where there is no change at all.
+    For logits, mids are clipped to ``[tick, 1 - tick]``, because a bounce of one tick near 0 or 1 is a large change.
+    There is no change to or from a null. None if there is no change at all.
 
     Raises:
         ValueError: ``scale`` is not one of its two words, or ``tick`` is not between 0 and 0.5.
@@ -51,10 +50,10 @@ def realised_variance(
 def bipower_variation(
     mids: pl.Series | Sequence[float | None], *, scale: Scale = "probability", tick: float = _TICK
 ) -> float | None:
-    """Add up products of neighbouring changes, ``pi / 2 * sum(|r_t| * |r_(t-1)|)``, which a single jump hardly moves.
+    """Return the sum of products of adjacent changes, ``pi / 2 * sum(|r_t| * |r_(t-1)|)``, robust to single jumps.
 
-    The realised variance less this is what jumped (Barndorff-Nielsen and Shephard 2004). Arguments and errors are those
-    of ``realised_variance``; None where no two changes are neighbours.
+    The realised variance less this is the part of jumps (Barndorff-Nielsen and Shephard 2004). Arguments and errors are
+    those of ``realised_variance``; None if no two changes are adjacent.
     """
     steps = np.abs(np.diff(_scaled(mids, scale, tick)))
     products = steps[1:] * steps[:-1]
@@ -65,9 +64,9 @@ def bipower_variation(
 def sample_mids(
     prices: pl.DataFrame, step: Every = "1s", *, gaps: pl.DataFrame | None = None, touched: Touched = "flag"
 ) -> pl.DataFrame:
-    """Read the mid off at every whole ``step``, from each token's first quote to the frame's last.
+    """Return the mid at every whole ``step``, from each token's first quote to the frame's last.
 
-    Returns ``token_id``, ``ts_recv`` (the instant), ``mid`` (of the last quote at or before it; null where a side is
+    Returns ``token_id``, ``ts_recv`` (the instant), ``mid`` (of the last quote at or before it; null while a side is
     empty or a gap lasts) and ``touched``.
 
     Raises:
@@ -88,18 +87,18 @@ def variance_windows(
     gaps: pl.DataFrame | None = None,
     touched: Touched = "flag",
 ) -> pl.DataFrame:
-    """Measure the movement of mids that are read off every ``step``, in windows of time (None: one per token).
+    """Return the variances of mids sampled every ``step``, in windows of time, by default in one window per token.
 
     Returns ``token_id``, ``start``, ``end``, ``rv``, ``bipower``, ``rv_logit``, ``bipower_logit`` (see
-    ``realised_variance`` and ``bipower_variation``; null without a change), ``changes`` (those that were measured;
-    there is none to an instant at which a side was empty) and ``touched``. A change belongs to the window that it ends
-    in.
+    ``realised_variance`` and ``bipower_variation``; null without a change), ``changes`` (how many were measured: there
+    is none to or from an instant at which a side was empty) and ``touched``. A change belongs to the window in which it
+    ends.
 
     Raises:
         ValueError: ``every`` or ``step`` is not a length of time above 0, or ``tick`` is not between 0 and 0.5.
     """
     spans = windows(prices, every)
-    steps = placed(_steps(prices, step, tick, gaps), spans)
+    steps = with_window(_steps(prices, step, tick, gaps), spans)
     made = steps.group_by("token_id", "start").agg(
         rv=_squares("_p"),
         bipower=_products("_p"),
@@ -120,10 +119,10 @@ def signature(
     tick: float = _TICK,
     gaps: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Measure the movement at several steps: where it falls with the step, the bounce of ticks is in it.
+    """Return the variances at several steps; if they fall with longer steps, they contain the bounce of ticks.
 
-    Returns ``token_id``, ``step`` (Duration), ``rv``, ``rv_logit``, ``changes`` and ``broken``, how many changes were
-    left out because a gap lies within them.
+    Returns ``token_id``, ``step`` (Duration), ``rv``, ``rv_logit``, ``changes`` and ``broken`` (the changes that were
+    left out because a gap touches them).
 
     Raises:
         ValueError: a step is not a length of time above 0, or ``tick`` is not between 0 and 0.5.
@@ -132,7 +131,7 @@ def signature(
         _steps(prices, step, tick, gaps)
         .group_by("token_id")
         .agg(
-            step=pl.duration(nanoseconds=positive(step)),
+            step=pl.duration(nanoseconds=positive_ns(step)),
             rv=_squares("_p"),
             rv_logit=_squares("_logit"),
             changes=pl.col("_p").count(),
@@ -143,16 +142,16 @@ def signature(
 
 
 def martingale_check(prices: pl.DataFrame, *, step: Every = "1s", gaps: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Compare how much each token moved with how much less uncertain it became.
+    """Return how much each token moved and how much less uncertain it became.
 
-    If prices are a martingale, ``E[sum(dp**2)] = p0 * (1 - p0) - pT * (1 - pT)``, and ``p0 * (1 - p0)`` for one that
-    ended at 0 or 1 (Augenblick and Rabin 2021, QJE 136(2):933-985): over many tokens ``excess`` should average 0 and
-    ``ratio`` 1. A single token says little.
+    If prices are a martingale, ``E[sum(dp**2)] = p0 * (1 - p0) - pT * (1 - pT)``, which is ``p0 * (1 - p0)`` for a
+    token that ended at 0 or 1 (Augenblick and Rabin 2021, QJE 136(2):933-985). Over many tokens ``excess`` should
+    average 0 and ``ratio`` 1; a single token shows little.
 
     Returns ``token_id``, ``start``, ``end`` (of the first and last mid), ``first``, ``last`` (those mids),
-    ``movement``, ``reduction`` (the right side), ``excess`` (movement less reduction), ``ratio`` (movement over ``p0 *
-    (1 - p0)``) and ``touched``: where a gap lies in between, the four before it are null. While a side is empty there
-    is no mid; the change over such a time counts as one.
+    ``movement`` (the left side), ``reduction`` (the right side), ``excess`` (movement less reduction), ``ratio``
+    (movement over ``p0 * (1 - p0)``) and ``touched``: if a gap lies in between, those four are null. While a side is
+    empty there is no mid, and the change over that time counts as one.
 
     Raises:
         ValueError: ``step`` is not a length of time above 0.
@@ -174,14 +173,14 @@ def martingale_check(prices: pl.DataFrame, *, step: Every = "1s", gaps: pl.DataF
 
 def _scaled(mids: pl.Series | Sequence[float | None], scale: Scale, tick: float) -> _Floats:
     if scale not in {"probability", "logit"}:
-        raise ValueError(f"scale is 'probability' or 'logit', not {scale!r}")
+        raise ValueError(f"invalid scale {scale!r}; expected 'probability' or 'logit'")
     values = pl.Series(mids, dtype=pl.Float64, strict=False)
     return (values if scale == "probability" else pl.select(_logit(pl.lit(values), tick)).to_series()).to_numpy()
 
 
 def _logit(mid: pl.Expr, tick: float) -> pl.Expr:
     if not 0 < tick < 0.5:  # noqa: PLR2004  # beyond the middle
-        raise ValueError(f"tick is between 0 and 0.5, not {tick!r}")
+        raise ValueError(f"invalid tick {tick!r}; expected a number between 0 and 0.5")
     clipped = mid.clip(tick, 1 - tick)
     return (clipped / (1 - clipped)).log()
 

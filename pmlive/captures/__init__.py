@@ -1,4 +1,4 @@
-"""Other people's captures of raw frames, made into recordings: decoded again, checked, and replayed as our own."""
+"""Captures of raw frames by other recorders, imported as recordings: decoded, checked and replayed like our own."""
 
 from pmlive.captures.importing import ImportReport, NotUnderstood, import_capture
 

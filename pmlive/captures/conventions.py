@@ -1,4 +1,4 @@
-"""How recorders write: what they call frames, receive times, connections and notes, and how times are written.
+"""Conventions of recorders: their keys for frames, receive times, connections and notes, and the forms of times.
 
 Keys are compared without their spelling (``receivedAt`` is ``received_at``) and without the unit at their end
 (``recv_ts_ns``), which is kept.
@@ -28,16 +28,16 @@ __all__ = [
 ]
 
 Unit: TypeAlias = Literal["ns", "us", "ms", "s"]
-_BILLION = 1_000_000_000
-PER_SECOND: dict[Unit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": _BILLION}
-# From September 2001 on; what is smaller is no time, or in no unit that can be told from the others.
-_FIRST = 1_000_000_000
+_SECOND_NS = 1_000_000_000
+PER_SECOND: dict[Unit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": _SECOND_NS}
+# From September 2001 on; a smaller number is not a time, or in a unit that cannot be told from the others.
+_FIRST_S = 1_000_000_000
 # In the order in which they are preferred: what was received as it was comes before what was made of it.
 FRAME_KEYS = (
     *("raw", "raw_message", "raw_payload", "raw_msg", "raw_data", "raw_text", "raw_json"),
     *("frame", "msg", "message", "text", "payload", "data", "body", "content"),
 )
-# The verbatim text beside one of those, which is then somebody's reading of it.
+# The verbatim text beside one of those, which is then only a decoded form of it.
 _VERBATIM = "rawframe"
 TIME_KEYS = (
     *("recv", "received", "receive", "ts_recv", "recv_ts", "recv_time", "recv_at", "recv_timestamp"),
@@ -55,7 +55,7 @@ _CONNECTIONS = ("conn", "connection", "conn_id", "connection_id", "connection_nu
 _EPOCHS = ("connection_epoch", "conn_epoch", "epoch_id")
 _SESSIONS = ("session_id", "session", "observer_session_id", "run_id")
 _WORDS = ("type", "event", "kind", "record", "record_type", "eventType", "entry_type", "op", "action", "lifecycle", "t")
-# What says how a note is meant whose word does not.
+# Keys with the meaning of a note whose word does not have it.
 _STATES = ("state", "status", "phase", "new_state", "connection_state", "conn_state", "ws_state")
 _LEVELS = ("level", "severity", "log_level", "levelname")
 _DIRECTIONS = ("direction", "dir", "flow")
@@ -66,11 +66,40 @@ _COUNTERS = (
     *("line", "line_no", "line_number", "frame_no", "frame_number", "frame_index", "msg_no", "message_number"),
     *("record_no", "record_number", "row", "row_id", "row_number", "n", "index", "idx", "counter", "offset", "id"),
 )
-# How many frames a recorder dropped, so far or before a line.
+# How many frames a recorder dropped, so far or before a line, or that it did.
 _DROPPED = (
     *("dropped", "drops", "dropped_frames", "frames_dropped", "dropped_messages", "messages_dropped", "dropped_count"),
-    *("drop_count", "total_dropped", "missed", "missed_frames", "missed_messages", "lost", "lost_frames"),
+    *(
+        "drop_count",
+        "total_dropped",
+        "dropped_total",
+        "num_dropped",
+        "n_dropped",
+        "dropped_before",
+        "dropped_since_last",
+    ),
+    *(
+        "queue_dropped",
+        "dropped_lines",
+        "lines_dropped",
+        "dropped_events",
+        "events_dropped",
+        "is_dropped",
+        "has_dropped",
+    ),
+    *("missed", "missed_frames", "frames_missed", "missed_messages", "messages_missed", "missed_count", "num_missed"),
+    *("lost", "lost_frames", "frames_lost", "lost_messages", "messages_lost", "lost_count", "num_lost", "data_loss"),
+    *("overflow", "overflows", "overflowed", "queue_overflow", "queue_overflows", "overflow_count", "overruns"),
 )
+# What is a sign of loss if it is true; as a number it may be something else.
+_LOSS_FLAGS = (
+    *("gap", "gaps", "is_gap", "has_gap", "gap_before", "gap_detected", "after_gap", "sequence_gap", "missing"),
+    *("truncated", "is_truncated", "incomplete", "partial", "corrupt", "corrupted", "skipped", "loss", "lossy"),
+)
+# What says in a text what a note is about.
+_TEXTS = ("message", "msg", "text", "detail", "details", "reason", "comment", "note", "description")
+# What says that something is wrong, unless it is empty.
+_ERRORS = ("error", "errors", "exception", "err", "error_message", "error_msg", "exc_info", "traceback")
 # What says that a line is about the capture, if there is nothing else in it.
 _HEADERS = ("schema", "schema_version", "format", "format_version", "version", "recorder", "recorder_version")
 # Objects beside the frame with what the recorder adds to it.
@@ -106,7 +135,7 @@ _words = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+").findall
 
 
 class NamedKeys(msgspec.Struct, frozen=True):
-    """What the user names of a capture: the keys (or paths such as ``a.b``) of frame and receive time, and its unit."""
+    """The keys (or paths such as ``a.b``) of frame and receive time that the user names, and the unit of the time."""
 
     frame: str = ""
     received: str = ""
@@ -114,7 +143,7 @@ class NamedKeys(msgspec.Struct, frozen=True):
 
 
 class KeyRoles(msgspec.Struct, frozen=True):
-    """What the keys of an object are for, each role's in order of preference; times with the unit in their name."""
+    """The keys of an object by role, each in order of preference; times with the unit in their name."""
 
     frames: tuple[str, ...]
     times: tuple[tuple[str, Unit | None], ...]
@@ -131,13 +160,16 @@ class KeyRoles(msgspec.Struct, frozen=True):
     channels: tuple[str, ...]
     counters: tuple[str, ...]
     dropped: tuple[str, ...]
+    loss_flags: tuple[str, ...]
+    texts: tuple[str, ...]
+    errors: tuple[str, ...]
     headers: tuple[str, ...]
     metas: tuple[str, ...]
 
 
 @lru_cache(maxsize=1024)
 def roles_of(keys: tuple[str, ...]) -> KeyRoles:
-    """Return what each of the keys of an object is for."""
+    """Return the keys of an object by role."""
     stems = {key: _stem(key) for key in keys}
     whole = {key: _whole(key) for key in keys}
     return KeyRoles(
@@ -156,6 +188,9 @@ def roles_of(keys: tuple[str, ...]) -> KeyRoles:
         channels=_named(whole, _CHANNELS),
         counters=_named(whole, _COUNTERS),
         dropped=_named(whole, _DROPPED),
+        loss_flags=_named(whole, _LOSS_FLAGS),
+        texts=_named(whole, _TEXTS),
+        errors=_named(whole, _ERRORS),
         headers=_named(whole, _HEADERS),
         metas=_named(whole, _META),
     )
@@ -225,8 +260,8 @@ def _of_number(text: str, unit: Unit) -> int | None:
     except InvalidOperation:
         return None
     per_second = PER_SECOND[unit]
-    is_time = _FIRST * per_second <= number < SECONDS_BELOW * per_second
-    return int(number * (_BILLION // per_second)) if is_time else None
+    is_time = _FIRST_S * per_second <= number < SECONDS_BELOW * per_second
+    return int(number * (_SECOND_NS // per_second)) if is_time else None
 
 
 def _of_iso(text: str) -> int | None:
@@ -239,4 +274,4 @@ def _of_iso(text: str) -> int | None:
     except ValueError:
         return None
     seconds = int(moment.astimezone(UTC).timestamp())
-    return seconds * _BILLION + int((fraction or "")[:9].ljust(9, "0")) if seconds >= _FIRST else None
+    return seconds * _SECOND_NS + int((fraction or "")[:9].ljust(9, "0")) if seconds >= _FIRST_S else None

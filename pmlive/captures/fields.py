@@ -2,7 +2,9 @@
 
 import ast
 import json
+import re
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from itertools import islice
 from typing import TypeAlias
 
@@ -12,18 +14,20 @@ from pmlive.captures.conventions import NamedKeys, Unit, nanoseconds, nanosecond
 
 __all__ = [
     "Fields",
+    "Losses",
     "ReceiveTime",
     "at_path",
     "connection_of",
     "counter_of",
-    "dropped_of",
     "fields_of",
     "items_of",
     "json_of",
     "keys_of",
+    "losses_of",
     "named_receive_time",
     "receive_time_of",
     "repeated_key",
+    "says_some",
     "text_of",
     "unquoted",
 ]
@@ -36,6 +40,9 @@ _MOST_KEYS = 24
 # What a recorder adds to a frame is short; a longer object beside it is a frame.
 _LONGEST_META = 4096
 _MOST_DIGITS = 18
+_YES = {"true", "yes", "y"}
+_numbers = re.compile(r"[0-9]+").findall
+_NO = {"", "false", "no", "n", "none", "null", "nan", "nil", "off"}
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeError)
@@ -85,7 +92,7 @@ def unquoted(value: bytes) -> str:
 
 
 def json_of(text: bytes) -> bytes:
-    """Write what Python printed as JSON, or leave what cannot be read."""
+    """Return what Python printed as JSON, or unchanged if it cannot be read."""
     try:
         return msgspec.json.encode(ast.literal_eval(text.decode()))
     except _NOT_PYTHON:
@@ -130,9 +137,50 @@ def counter_of(fields: Fields, *, is_message: bool = False) -> int | None:
     return _number(fields, tuple(key for key in keys if key != "id") if is_message else keys)
 
 
-def dropped_of(fields: Fields) -> int | None:
-    """Return how many frames the recorder says that it dropped, if it says so."""
-    return _number(fields, roles_of(tuple(fields)).dropped)
+class Losses(msgspec.Struct, frozen=True):
+    """What a recorder says beside a frame of those that it dropped: how many, so far or before it, or that it did."""
+
+    count: int | None = None
+    flagged: bool = False
+
+    def with_those_of(self, others: "Losses") -> "Losses":
+        """Add what an object says around or inside of this one, whose own number counts first."""
+        count = others.count if self.count is None else self.count
+        return Losses(count, flagged=self.flagged or others.flagged)
+
+
+def losses_of(fields: Fields) -> Losses:
+    """Return what an object says of dropped frames, itself or in an object beside the frame."""
+    keys = roles_of(tuple(fields))
+    if not (keys.dropped or keys.loss_flags or keys.metas):
+        return _NO_LOSSES
+    found = [_loss(bytes(fields[key])) for key in keys.dropped]
+    found += [Losses(flagged=text_of(bytes(fields[key])).lower() in _YES) for key in keys.loss_flags]
+    inner = (fields_of(text) for key in keys.metas if (text := bytes(fields[key]))[:1] == b"{")
+    found += [losses_of(each) for each in inner if each is not None and not roles_of(tuple(each)).frames]
+    return reduce(Losses.with_those_of, found, _NO_LOSSES)
+
+
+def _loss(value: bytes) -> Losses:
+    text = text_of(value)
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return Losses(int(text)) if is_number else Losses(flagged=says_some(value))
+
+
+def says_some(value: bytes) -> bool:
+    """Return whether a value says that there is some of what its key names: it is not empty, zero, or a denial.
+
+    >>> says_some(b"true"), says_some(b'"5 frames"'), says_some(b"0.0"), says_some(b'{"queue": 0}'), says_some(b"null")
+    (True, True, False, False, False)
+    """
+    if value[:1] in (b"[", b"{"):
+        held = [*items_of(value), *map(bytes, (fields_of(value) or {}).values())]
+        return any(each[:1] in (b"[", b"{") or says_some(each) for each in held)
+    text = text_of(value)
+    if text.startswith("-") or text.lower() in _NO:
+        return False
+    numbers = _numbers(text)
+    return any(each.strip("0") for each in numbers) if numbers else True
 
 
 def _number(fields: Fields, keys: tuple[str, ...]) -> int | None:
@@ -141,6 +189,9 @@ def _number(fields: Fields, keys: tuple[str, ...]) -> int | None:
         if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS:
             return int(text)
     return None
+
+
+_NO_LOSSES = Losses()
 
 
 class _RepeatedKeyError(Exception):

@@ -18,10 +18,10 @@ from pmlive.errors import StoreError
 
 __all__ = ["check_size", "read_pieces"]
 
-_CHUNK = 256 << 10
-_HEAD = 512
+_CHUNK_BYTES = 256 << 10
+_HEAD_BYTES = 512
 _PARQUET = b"PAR1"
-# Real captures become five to fifty times as long; what becomes much more is made to fill a disk.
+# Real captures unpack to five to fifty times their size; one that unpacks to much more is made to fill a disk.
 _MOST_TIMES = 100
 _MOST_OF_A_SMALL_FILE = 64 << 20
 _KINDS = {
@@ -31,7 +31,7 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-# What is known and not read, by the first bytes.
+# Formats that are known and not read, by their first bytes.
 _OTHERS = (
     (b"PK\x03\x04", "a zip archive; unpack it first"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
@@ -48,7 +48,7 @@ _OTHERS = (
 )
 _TAR_AT, _TAR = 257, b"ustar"
 _DELIMITERS = (b",", b"\t", b";", b"|")
-_BATCH = 2_000
+_BATCH_ROWS = 2_000
 _MOST_NAMED = 24
 
 
@@ -59,8 +59,8 @@ def check_size(path: Path, max_bytes: int | None) -> None:
         StoreError: it is not a file, of a kind that is not read, or unpacks to too much.
         OSError: it cannot be read.
     """
-    with _opened(path) as file:
-        head = file.read(_HEAD)
+    with _open(path) as file:
+        head = file.read(_HEAD_BYTES)
         file.seek(0)
         if any(packing.begins.match(head) for packing in PACKINGS):
             deque(_chunks(file, path, head, max_bytes), maxlen=0)
@@ -73,8 +73,8 @@ def read_pieces(path: Path, naming: NamedKeys, max_bytes: int | None) -> Iterato
         StoreError: it is not a file, of a kind that is not read, or unpacks to too much.
         OSError: it cannot be read.
     """
-    with _opened(path) as file:
-        head = file.read(_HEAD)
+    with _open(path) as file:
+        head = file.read(_HEAD_BYTES)
         file.seek(0)
         if head.startswith(_PARQUET):
             rows = _parquet_rows(path, naming)
@@ -84,7 +84,7 @@ def read_pieces(path: Path, naming: NamedKeys, max_bytes: int | None) -> Iterato
 
 
 @contextmanager
-def _opened(path: Path) -> Generator[BinaryIO]:
+def _open(path: Path) -> Generator[BinaryIO]:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         raise StoreError(f"{str(path)!r} cannot be read: it is {_KINDS.get(stat.S_IFMT(mode), 'not a file')}")
@@ -96,7 +96,7 @@ def _chunks(file: BinaryIO, path: Path, head: bytes, max_bytes: int | None) -> I
     packing = next((each for each in PACKINGS if each.begins.match(head)), None)
     if packing is None:
         _refuse_others(path, head, "is")
-        yield from _bounded(iter(lambda: file.read(_CHUNK), b""), path, max_bytes, packed=None)
+        yield from _bounded(iter(lambda: file.read(_CHUNK_BYTES), b""), path, max_bytes, packed=None)
         return
     texts = unpack(file, packing)
     first = next(texts, b"")
@@ -144,8 +144,8 @@ def _parquet_rows(path: Path, naming: NamedKeys) -> Iterator[bytes]:
         frame = column_of_frames(tuple(schema), naming)
         if frame is None:
             raise StoreError(_no_column(path, list(schema), naming))
-        wanted = rows.select(_written(name, kind) for name, kind in schema.items() if name == frame or _is_flat(kind))
-        for batch in wanted.collect_batches(chunk_size=_BATCH, maintain_order=True):
+        wanted = rows.select(_as_text(name, kind) for name, kind in schema.items() if name == frame or _is_flat(kind))
+        for batch in wanted.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True):
             yield from map(_row, batch.iter_rows(named=True))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise StoreError(f"{str(path)!r} cannot be read as Parquet: {str(error).splitlines()[0][:200]}") from error
@@ -242,7 +242,7 @@ def _is_flat(kind: pl.DataType) -> bool:
     return not kind.is_nested()
 
 
-def _written(name: str, kind: pl.DataType) -> pl.Expr:
+def _as_text(name: str, kind: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     if isinstance(kind, pl.Datetime):
         in_utc = column if kind.time_zone is None else column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)

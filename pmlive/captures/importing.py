@@ -1,4 +1,4 @@
-"""The import of captures: recordings made of them by the pipeline and the recorder that record live, and a report.
+"""The import of captures: the pipeline and recorder of live data make a recording of them, with a report.
 
 Signs that something is missing become gaps: damage, an error of the venue or of the capture's recorder, frames that the
 recorder dropped, another run of it, a jump in numbers that count its lines, times that go back by a second or more, and
@@ -15,13 +15,13 @@ import msgspec
 from pmlive.captures.conventions import PER_SECOND, NamedKeys, Unit
 from pmlive.captures.fields import repeated_key
 from pmlive.captures.lines import Line
+from pmlive.captures.numbering import MissingLines
 from pmlive.captures.reading import (
     ConnectionKey,
-    LineNumbers,
     Progress,
     ReadOptions,
     Survey,
-    Timed,
+    TimedLine,
     merged_lines,
     survey,
     tokens_of,
@@ -38,17 +38,17 @@ from pmlive.store import Recorder, RecorderOptions, recordings
 __all__ = ["ImportReport", "NotUnderstood", "import_capture"]
 
 _CHANNELS: tuple[Channel, ...] = ("market", "user", "realtime", "prices", "sports")
-# Captures are read faster than recordings are written: with so many bytes pending, reading waits.
-_MOST_PENDING = 16 << 20
-_MEMORY = 256 << 20
-_PATIENCE = 120.0
+# Captures are read faster than recordings are written: reading waits while this many bytes are pending.
+_MOST_PENDING_BYTES = 16 << 20
+_MEMORY_BYTES = 256 << 20
+_PATIENCE_S = 120.0
 # Books, frames and rows of an hour go into one file each.
-_OPTIONS = RecorderOptions(memory=_MEMORY, segment_seconds=3_600.0)
+_OPTIONS = RecorderOptions(memory=_MEMORY_BYTES, segment_seconds=3_600.0)
 _ROWS_EVERY = 2_000
-_TOLD_EVERY = 5_000
-# Receive times go back by less where several threads write; where they go back further, the order is not known.
-_STEP_BACK = 1_000_000_000
-# At most so many problems are listed one by one, each with the first bytes of its first line.
+_PROGRESS_EVERY = 5_000
+# Receive times go back by less where several threads write; where they go back further, the order is unknown.
+_STEP_BACK_NS = 1_000_000_000
+# The most problems that are listed one by one, each with the first bytes of its first line.
 _MOST_KINDS = 20
 _SHOWN = 60
 _OTHER = "of other kinds"
@@ -56,7 +56,7 @@ _numbers = re.compile(r"[0-9]+").sub
 
 
 class NotUnderstood(msgspec.Struct, frozen=True):
-    """Lines that were not understood for one reason: how many, and where the first is and how it begins."""
+    """Lines that were not understood for one reason: how many, and the place and beginning of the first."""
 
     problem: str
     lines: int
@@ -66,10 +66,10 @@ class NotUnderstood(msgspec.Struct, frozen=True):
 
 
 class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was made of a capture.
+    """The outcome of an import.
 
     Of ``lines``, ``frames`` were kept; among those are ``malformed`` ones, which could not be read as a whole, and ones
-    of an ``unknown`` kind; ``not_understood`` tells of both, by kind. ``sent`` lines are what the client said, and
+    of an ``unknown`` kind; ``not_understood`` lists both by kind. ``sent`` lines are what the client sent, and
     ``notes`` are the recorder's own; neither is a frame. Times are the capture's own (``own_times``), else the venue's
     (``venue_times``), else those of the line before (``guessed_times``); ``backwards`` were before the line before, and
     took its time. ``damaged`` are the places where something is missing from a file. First and last time are
@@ -97,7 +97,7 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def whole(self) -> bool:
-        """Return whether everything was there and understood."""
+        """Whether nothing was missing and everything was understood."""
         return not (self.malformed or self.unknown or self.damaged or self.not_understood)
 
 
@@ -119,13 +119,13 @@ def import_capture(  # noqa: PLR0913  # one for each thing that captures leave o
     A line is a frame as received, or an envelope around one: JSON with keys that recorders use, ``[time, frame]``, a
     time before a frame, a row of a CSV or Parquet file, or as Python prints it. Files may be packed (gzip, zstd, bzip2,
     xz) and are merged by their receive times. Books begin at each ``book``, as they do live. Everything is one
-    connection unless envelopes name several or tell of one that broke.
+    connection unless envelopes name several or note that one broke.
 
     Args:
         source: a file, or several.
         folder: where the recording is made.
-        channel: that of frames whose envelope names none.
-        markets: names of tokens and fees, which no capture has.
+        channel: the channel of frames whose envelope names none.
+        markets: markets with names of tokens and fees, which captures do not have.
         frame: the key of the frames, or a path such as ``payload.raw``, if it is not found by itself.
         received: the key of the receive times, likewise.
         time_unit: the unit of receive times (``ns``, ``us``, ``ms``, ``s``), if neither key nor magnitude tells it.
@@ -155,11 +155,12 @@ def _import(
     found = survey(sources, reading, progress)
     with new_folder(folder) as aside, _recording(aside, found, options) as run:
         for index, timed in enumerate(merged_lines(sources, reading)):
+            run.note_missing(found.missing.get(index), timed, sources[timed.source].name)
             run.take_line(timed, str(sources[timed.source]))
             for key in found.ended.get(index, ()):
                 run.end_connection(key)
             run.end_tokens(found.ended_tokens.get(index, ()))
-            if index % _TOLD_EVERY == 0:
+            if index % _PROGRESS_EVERY == 0:
                 progress(index, found.lines)
         run.end(markets)
     return run.report(folder, sources)
@@ -187,7 +188,7 @@ def _recording(folder: Path, found: Survey, options: RecorderOptions) -> Generat
 
 
 class _Import:
-    """A recording in the making: the lines of captures go into a journal, at the times that they tell."""
+    """An import in progress: the lines of captures go into a journal, at their own times."""
 
     def __init__(self, folder: Path, found: Survey, options: RecorderOptions) -> None:
         self._now = self._began = found.began
@@ -204,11 +205,9 @@ class _Import:
         self._owners: dict[str, int] = {}
         self._markets: dict[str, list[str]] = {}
         self._damaged = [f"{path.name} is empty" for path in found.empty]
-        # The numbers of lines that count them, by file and connection.
-        self._numbers = {key: LineNumbers() for key in found.numbered}
-        # By file, when its last frame was received, and how many frames its recorder dropped so far.
+        # By file, when its last frame was received; by file and connection, how many frames were dropped so far.
         self._last: dict[int, int] = {}
-        self._dropped: dict[int, int] = {}
+        self._dropped: dict[tuple[int, str], int] = {}
         # Files whose recorder stopped or began again, and those whose times went back: from what, and how far.
         self._restarted: set[int] = set()
         self._behind: dict[int, tuple[int, int]] = {}
@@ -218,8 +217,8 @@ class _Import:
 
     # --- lines ---
 
-    def take_line(self, timed: Timed, source: str) -> None:
-        """Take one line of a file."""
+    def take_line(self, timed: TimedLine, source: str) -> None:
+        """Process one line of a file."""
         count, line = self._count, timed.line
         count.backwards += timed.time < self._now
         self._now = max(self._now, timed.time)
@@ -247,6 +246,15 @@ class _Import:
             self._doubt_repeated(line)
         self._write_if_due(len(line.frame))
 
+    def note_missing(self, missing: MissingLines | None, timed: TimedLine, name: str) -> None:
+        """Doubt all books where lines are missing before one."""
+        if missing is None:
+            return
+        what = f"{name}, line {timed.number:,}: {missing.count:,} lines are missing by the recorder's own numbers"
+        self._now = max(self._now, timed.time)
+        self._damaged.append(what)
+        self._doubt(self._pipeline.books.tokens.values(), min(missing.since, self._now), "disk", what)
+
     def _take_frame(self, line: Line) -> None:
         count = self._count
         count.frames += 1
@@ -263,15 +271,15 @@ class _Import:
         for market, token_id in tokens_of(events):
             if self._owners.get(token_id) != conn and token_id not in self._pipeline.links[conn].tokens:
                 new.append(token_id)
-                its = self._markets.setdefault(market, [])
-                if token_id not in its:
-                    its.append(token_id)
+                token_ids = self._markets.setdefault(market, [])
+                if token_id not in token_ids:
+                    token_ids.append(token_id)
         if new:
             self._owners.update(dict.fromkeys(new, conn))
             self._journal.note("subscribe", conn, list(dict.fromkeys(new)), self._now)
 
     def _take_note(self, line: Line, source: int) -> None:
-        """Take a note; one of a connection without a name is of all connections of its channel."""
+        """Process a note; one that names no connection concerns all connections of its channel."""
         if line.note == "failed":
             self._note_gap(self._now, "malformed", "the capture tells of an error")
             return
@@ -288,41 +296,39 @@ class _Import:
 
     # --- signs of loss ---
 
-    def _look_for_losses(self, timed: Timed, line: Line, name: str) -> None:
+    def _look_for_losses(self, timed: TimedLine, line: Line, name: str) -> None:
         """Check for signs that lines before this one are missing, or not in the order in which they were received."""
         if line.frame and timed.source in self._restarted:
             self._restarted.discard(timed.source)
             self._close_all("disconnect", "the capture tells of another run of its recorder")
-        self._check_number(timed, line, name)
-        self._check_dropped(timed, line, name)
+        self._check_losses(timed, line, name)
         self._check_order(timed)
 
-    def _check_number(self, timed: Timed, line: Line, name: str) -> None:
-        numbers = self._numbers.get((timed.source, None)) or self._numbers.get((timed.source, line.connection))
-        missing = 0 if numbers is None or line.counter is None else numbers.missing(line.counter)
-        if missing:
-            what = f"{name}, line {timed.number:,}: {missing:,} lines are missing by the recorder's own numbers"
-            self._doubt_file(timed.source, "disk", what)
-
-    def _check_dropped(self, timed: Timed, line: Line, name: str) -> None:
-        if line.dropped is None:
-            return
-        if line.dropped > self._dropped.get(timed.source, 0):
-            what = f"{name}, line {timed.number:,}: its recorder says that it dropped {line.dropped:,} frames"
+    def _check_losses(self, timed: TimedLine, line: Line, name: str) -> None:
+        """Check whether the recorder says beside a line that it dropped more than it said before."""
+        count, key = line.losses.count, (timed.source, line.connection)
+        is_more = False
+        if count is not None:
+            # The next file may go on with the numbers of the one before.
+            is_new = key not in self._dropped and count not in self._dropped.values()
+            is_more = count > (0 if is_new else self._dropped.get(key, count))
+            self._dropped[key] = count
+        if is_more or line.losses.flagged:
+            many = f"{count:,} frames" if is_more else "frames"
+            what = f"{name}, line {timed.number:,}: its recorder says that it dropped {many}"
             self._doubt_file(timed.source, "overflow", what)
-        self._dropped[timed.source] = line.dropped
 
     def _doubt_file(self, source: int, cause: Cause, what: str) -> None:
         """Doubt all books since the last frame of a file."""
         self._damaged.append(what)
         self._doubt(self._pipeline.books.tokens.values(), self._last.get(source, self._now), cause, what)
 
-    def _check_order(self, timed: Timed) -> None:
+    def _check_order(self, timed: TimedLine) -> None:
         """Doubt all books where the times of a file go back, and again where they pass the latest before that."""
         latest, earliest = self._behind.get(timed.source, (self._now, self._now))
         if timed.behind is None:
             return
-        if timed.behind >= _STEP_BACK and timed.time < earliest:
+        if timed.behind >= _STEP_BACK_NS and timed.time < earliest:
             self._behind[timed.source] = latest, timed.time
             self._doubt_order(latest, timed.time, since=timed.time)
         elif timed.source in self._behind and not timed.behind:
@@ -361,11 +367,11 @@ class _Import:
     # --- connections ---
 
     def _connection(self, line: Line) -> int:
-        """Return the number of a line's connection; a line that names none is of the latest one."""
+        """Return the number of a line's connection; a line that names none belongs to the latest one."""
         key = (line.channel, line.connection)
-        its = [each for each in self._open if each[0] == line.channel]
-        if not line.connection and its:
-            key = its[-1]
+        open_keys = [each for each in self._open if each[0] == line.channel]
+        if not line.connection and open_keys:
+            key = open_keys[-1]
         if key in self._open:
             # In the order of their last lines.
             conn = self._open[key] = self._open.pop(key)
@@ -378,7 +384,7 @@ class _Import:
         return conn
 
     def end_connection(self, key: ConnectionKey) -> None:
-        """Close a connection of which there are no more lines."""
+        """Close a connection that has no more lines."""
         if self._open.get(key) in self._owners.values():
             self._close(key, "disconnect", "the capture has no more of this connection")
 
@@ -412,7 +418,7 @@ class _Import:
             self.recorder.cut(self._journal.keyframes(self._now))
         elif self._since_rows >= _ROWS_EVERY:
             self._write_rows()
-        if self._pending >= _MOST_PENDING:
+        if self._pending >= _MOST_PENDING_BYTES:
             self._wait_for_disk()
 
     def _write_rows(self) -> None:
@@ -423,11 +429,11 @@ class _Import:
 
     def _wait_for_disk(self) -> None:
         self._pending = 0
-        if self.recorder.status().pending_bytes >= _MOST_PENDING and not self.recorder.flush(_PATIENCE):
+        if self.recorder.status().pending_bytes >= _MOST_PENDING_BYTES and not self.recorder.flush(_PATIENCE_S):
             raise StoreError(f"the recording cannot be written: {self.recorder.status().trouble or 'the disk is slow'}")
 
     def end(self, markets: Sequence[Market]) -> None:
-        """Write what is open, and the names of the markets that are known."""
+        """End the journal, and write the last rows and the names of the markets."""
         for latest, earliest in self._behind.values():
             self._doubt_order(latest, earliest, since=latest)
         self._journal.end(self._now)
@@ -449,7 +455,7 @@ class _Import:
             raise StoreError(f"the recording could not be written: {status.trouble or 'the disk was too slow'}")
 
     def report(self, folder: Path, sources: Sequence[Path]) -> ImportReport:
-        """Return what was found."""
+        """Return the report of the import."""
         return ImportReport(
             folder=str(folder),
             sources=[str(path) for path in sources],
@@ -484,7 +490,7 @@ class _ProblemCounter:
     def __init__(self) -> None:
         self._kinds: dict[str, NotUnderstood] = {}
 
-    def add(self, timed: Timed, source: str) -> None:
+    def add(self, timed: TimedLine, source: str) -> None:
         """Add a line, if there is a problem with it."""
         problem = "" if timed.line is None else _problem_of(timed.line)
         if timed.line is None or not problem:
@@ -503,7 +509,7 @@ class _ProblemCounter:
 
 
 def _problem_of(line: Line) -> str:
-    """Return what is not understood of a line, or tells that something is missing; nothing if all is well."""
+    """Return the problem with a line: not understood, or a sign of loss; an empty text without one."""
     if line.repeated is not None:
         return f"with the key {line.repeated[:40]!r} twice in one object"
     if line.note == "failed":

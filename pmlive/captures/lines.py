@@ -1,16 +1,15 @@
 """One line of a capture: a frame as received, an envelope around one, or a note about the connection.
 
-Recorders write what they please: ``{"ts_recv": …, "raw": "…"}``, ``{"received_at": …, "msg": {…}}``, ``[time, frame]``,
+Recorders write in many forms: ``{"ts_recv": …, "raw": "…"}``, ``{"received_at": …, "msg": {…}}``, ``[time, frame]``,
 a time before the frame, Python's way of writing a dictionary. So an envelope is known by its keys, and by the frame in
 it being one; a message of the venue that has such keys itself is known by being one.
 
 What a client sends to subscribe to its own orders holds its keys, and the answers hold the owner: the first is never
-kept, and the second are of the user channel, whatever was said, and kept without it.
+kept, and the second are of the user channel, whatever their envelope says, and kept without it.
 """
 
 import re
 from collections.abc import Iterator
-from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -18,29 +17,27 @@ from pmlive import _wire
 from pmlive.captures.conventions import KeyRoles, NamedKeys, nanoseconds, nanoseconds_in, roles_of
 from pmlive.captures.fields import (
     Fields,
+    Losses,
     ReceiveTime,
     at_path,
     connection_of,
     counter_of,
-    dropped_of,
     fields_of,
     items_of,
     json_of,
     keys_of,
+    losses_of,
     named_receive_time,
     receive_time_of,
     repeated_key,
+    says_some,
     text_of,
     unquoted,
 )
+from pmlive.captures.wording import Note, meaning_of_text
 from pmlive.events import Channel, Control, Event, Malformed, StreamReply, Unknown, UserOrder, UserTrade
 
 __all__ = ["Line", "Note", "is_understood", "read_line"]
-
-# "lost": the recorder did not keep everything; "failed": it, or the venue, says that something is wrong; "restarted":
-# it stopped or began, so frames before and after this are not of one run. "sent" is what the client sent, "note"
-# whatever does not matter.
-Note: TypeAlias = Literal["", "opened", "closed", "lost", "failed", "restarted", "sent", "note"]
 
 _CHANNELS: dict[str, Channel] = {
     "market": "market",
@@ -50,7 +47,7 @@ _CHANNELS: dict[str, Channel] = {
     "prices": "prices",
     "sports": "sports",
 }
-# Envelopes are in envelopes when a capture was sent on by somebody.
+# A capture that was passed on may have envelopes in envelopes.
 _DEEPEST = 3
 _OF_THE_RECORDER: frozenset[Note] = frozenset(("note", "failed", "restarted"))
 _TIME = (
@@ -91,7 +88,7 @@ _ALL_NOTE_WORDS: tuple[tuple[Note, set[str]], ...] = (
     ("restarted", _RESTARTED),
     ("note", _PERHAPS_OTHERS),
 )
-# Words of notes that tell what the connection is by a state. That it is open may be told again and again.
+# Words of notes that have a state of the connection. The state "open" may be repeated, so it has no meaning.
 _OF_A_STATE = {"lifecycle", "status", "connection"}
 _STATE_NOTES: tuple[tuple[Note, set[str]], ...] = (
     ("closed", _CLOSED),
@@ -111,10 +108,10 @@ _not_letters = re.compile(r"[^a-z]")
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """What a line says: a frame with the events in it, or a ``note`` about the connection or the recorder.
+    """A line that was read: a frame with its events, or a ``note`` about the connection or the recorder.
 
     The time of ``received`` (nanoseconds) is ambiguous under a key that the venue uses too. ``counter`` is the number
-    that the recorder gave to the line, ``dropped`` that of frames that it says it dropped, and ``repeated`` a key that
+    that the recorder gave to the line, ``losses`` what it says of frames that it dropped, and ``repeated`` a key that
     an object in the line has twice. Of a line that is not understood, ``keys`` are its keys and ``likely_key`` is the
     one of them that frames seem to be under.
     """
@@ -127,7 +124,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     connection: str = ""
     note: Note = ""
     counter: int | None = None
-    dropped: int | None = None
+    losses: Losses = Losses()
     repeated: str | None = None
     keys: tuple[str, ...] = ()
     likely_key: str = ""
@@ -137,7 +134,9 @@ def read_line(text: bytes, channel: Channel, naming: NamedKeys = NamedKeys()) ->
     """Read a line; what is neither a frame nor an envelope is a frame that is malformed."""
     text = _without_comma(text.strip())
     context = _Context(channel=channel, naming=naming)
-    if text.startswith((b"#", b"//")) or text in (b"[", b"]", b"],"):
+    if text.startswith((b"#", b"//")):
+        return context.note_line(meaning_of_text(text.decode("utf-8", "replace")))
+    if text in (b"[", b"]", b"],"):
         return context.note_line("note")
     received, text = _split_time(text, naming)
     context = msgspec.structs.replace(context, received=received)
@@ -161,7 +160,7 @@ class _Context(msgspec.Struct, frozen=True, kw_only=True):
     received: ReceiveTime | None = None
     connection: str = ""
     counter: int | None = None
-    dropped: int | None = None
+    losses: Losses = Losses()
     deepest: int = _DEEPEST
 
     def frame_line(self, frame: bytes, events: list[Event]) -> Line:
@@ -184,7 +183,7 @@ class _Context(msgspec.Struct, frozen=True, kw_only=True):
             is_ambiguous=received is not None and received.rank == 0,
             connection=self.connection,
             counter=self.counter,
-            dropped=self.dropped,
+            losses=self.losses,
         )
 
 
@@ -220,8 +219,8 @@ def _split_time(text: bytes, naming: NamedKeys) -> tuple[ReceiveTime | None, byt
     prefix = _prefixed(text)
     if prefix is None:
         return None, text
-    said = (prefix[1] or prefix[2]).decode()
-    time = nanoseconds(said) if naming.unit is None else nanoseconds_in(said, naming.unit)
+    stated = (prefix[1] or prefix[2]).decode()
+    time = nanoseconds(stated) if naming.unit is None else nanoseconds_in(stated, naming.unit)
     frame = _without_label(text[prefix.end() :].strip())
     return (None, text) if time is None or frame is None else (ReceiveTime(time, 1), frame)
 
@@ -283,10 +282,11 @@ def _from_message(text: bytes, fields: Fields, context: _Context, events: list[E
     received = context.received if context.naming.received else context.received or receive_time_of(fields, weak=False)
     connection = context.connection or connection_of(fields)
     # The price streams number their messages themselves.
-    counter = context.counter
-    if counter is None and context.channel == "market":
-        counter = counter_of(fields, is_message=True)
-    context = msgspec.structs.replace(context, received=received, connection=connection, counter=counter)
+    counter, losses = context.counter, context.losses
+    if context.channel == "market":
+        counter = counter_of(fields, is_message=True) if counter is None else counter
+        losses = losses.with_those_of(losses_of(fields))
+    context = msgspec.structs.replace(context, received=received, connection=connection, counter=counter, losses=losses)
     return context.frame_line(text, events)
 
 
@@ -303,8 +303,8 @@ def _array(text: bytes, context: _Context) -> Line:
 
 def _from_timed_array(items: list[bytes], context: _Context) -> Line | None:
     unit = context.naming.unit
-    said = [text_of(item) for item in items if item[:1] not in (b"{", b"[")]
-    times = [nanoseconds(text) if unit is None else nanoseconds_in(text, unit) for text in said]
+    stated = [text_of(item) for item in items if item[:1] not in (b"{", b"[")]
+    times = [nanoseconds(text) if unit is None else nanoseconds_in(text, unit) for text in stated]
     time = next((time for time in times if time is not None), None)
     contents = [inside for item in items if (inside := _content(item)) is not None]
     frame = next((inside for inside in contents if inside[:1] in (b"{", b"[")), None)
@@ -348,7 +348,7 @@ def _inner_context(fields: Fields, context: _Context) -> _Context:
         received=received,
         connection=connection_of(fields) or context.connection,
         counter=counter_of(fields) if context.counter is None else context.counter,
-        dropped=dropped_of(fields) if context.dropped is None else context.dropped,
+        losses=context.losses.with_those_of(losses_of(fields)),
         deepest=context.deepest - 1,
     )
 
@@ -403,6 +403,7 @@ def _note_of(fields: Fields, keys: KeyRoles) -> Note:
     note = _meaning(words, _ALL_NOTE_WORDS if is_ours else _NOTE_WORDS)
     if note in ("", "note") and is_ours:
         note = _detail_of(fields, keys, words) or note
+        note = _text_of_note(fields, keys) if note == "note" else note
     return "sent" if not note and _wire.is_subscription(fields) else note
 
 
@@ -414,13 +415,24 @@ def _detail_of(fields: Fields, keys: KeyRoles, words: set[str]) -> Note:
     return "failed" if _words_under(fields, keys.levels) & _FAILED_LEVELS else ""
 
 
+def _text_of_note(fields: Fields, keys: KeyRoles) -> Note:
+    """Return what a note says in its texts, where nothing else of it says anything."""
+    if any(says_some(bytes(fields[key])) for key in keys.errors):
+        return "failed"
+    for key in keys.texts:
+        note = meaning_of_text(text_of(bytes(fields[key])))
+        if note != "note":
+            return note
+    return "note"
+
+
 def _words_under(fields: Fields, keys: tuple[str, ...]) -> set[str]:
     return {_not_letters.sub("", text_of(bytes(fields[key])).lower()) for key in keys}
 
 
-def _meaning(said: set[str], table: tuple[tuple[Note, set[str]], ...]) -> Note:
+def _meaning(stated: set[str], table: tuple[tuple[Note, set[str]], ...]) -> Note:
     for note, words in table:
-        if said & words:
+        if stated & words:
             return note
     return ""
 

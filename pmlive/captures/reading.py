@@ -1,4 +1,4 @@
-"""The lines of captures in the order of their times, and the first reading, which finds what they are."""
+"""The lines of captures in order of time, and the survey: a first reading that learns what they are."""
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +12,7 @@ from pmlive.captures.conventions import FRAME_KEYS, TIME_KEYS, NamedKeys
 from pmlive.captures.fields import items_of
 from pmlive.captures.files import check_size, read_pieces
 from pmlive.captures.lines import Line, is_understood, read_line
+from pmlive.captures.numbering import CaptureNumbers, MissingLines
 from pmlive.captures.unpacking import Defect, Fragment, Piece
 from pmlive.errors import StoreError
 from pmlive.events import (
@@ -30,11 +31,10 @@ from pmlive.markets import clean
 
 __all__ = [
     "ConnectionKey",
-    "LineNumbers",
     "Progress",
     "ReadOptions",
     "Survey",
-    "Timed",
+    "TimedLine",
     "merged_lines",
     "survey",
     "tokens_of",
@@ -42,14 +42,12 @@ __all__ = [
 
 TimedBy: TypeAlias = Literal["capture", "venue", "before"]
 # A file that is one JSON document is read at once if it is no larger.
-_LARGEST_DOCUMENT = 64 << 20
+_LARGEST_DOCUMENT_BYTES = 64 << 20
 # A channel, and what the capture calls the connection.
 ConnectionKey: TypeAlias = tuple[Channel, str]
-# Told how many lines were taken, of how many; the first reading does not know that yet.
+# Called with how many lines were read, and of how many; the first reading does not know that yet.
 Progress: TypeAlias = Callable[[int, int | None], None]
-_TOLD_EVERY = 5_000
-# Numbers count lines if most steps are by one: a part of a capture that somebody picked out has others.
-_ENOUGH, _MOSTLY = 3, 3
+_PROGRESS_EVERY = 5_000
 _MOST_KEYS, _MOST_NAMED, _LONGEST = 40, 3, 600
 
 
@@ -61,11 +59,11 @@ class ReadOptions(msgspec.Struct, frozen=True):
     max_bytes: int | None = None
 
 
-class Timed(msgspec.Struct, frozen=True):
+class TimedLine(msgspec.Struct, frozen=True):
     """A line at its time (nanoseconds), and whose time that is; without a line, the file is damaged there.
 
     ``number`` counts the lines of its file from 1, and ``behind`` is by how much a frame's time is before the latest of
-    its file, where times tell the order of lines.
+    its file, where times give the order of lines.
     """
 
     time: int
@@ -77,7 +75,7 @@ class Timed(msgspec.Struct, frozen=True):
     behind: int | None = None
 
 
-class _Numbered(msgspec.Struct, frozen=True):
+class _NumberedLine(msgspec.Struct, frozen=True):
     number: int
     line: Line | None = None
     damaged: str = ""
@@ -96,7 +94,7 @@ def _check_sizes(sources: Sequence[Path], reading: ReadOptions) -> None:
             raise _unreadable(path, error) from error
 
 
-def merged_lines(sources: Sequence[Path], reading: ReadOptions) -> Iterator[Timed]:
+def merged_lines(sources: Sequence[Path], reading: ReadOptions) -> Iterator[TimedLine]:
     """Yield the lines of all files in order of time, and those of one file in its order.
 
     Raises:
@@ -106,9 +104,9 @@ def merged_lines(sources: Sequence[Path], reading: ReadOptions) -> Iterator[Time
     return heapq.merge(*files, key=attrgetter("time"))
 
 
-def _timed(source: int, path: Path, reading: ReadOptions) -> Iterator[Timed]:
-    """Return each line its time; lines before the first that is known wait for it."""
-    waiting: list[_Numbered] = []
+def _timed(source: int, path: Path, reading: ReadOptions) -> Iterator[TimedLine]:
+    """Yield each line with its time; lines before the first known time get that one."""
+    waiting: list[_NumberedLine] = []
     now: int | None = None
     latest, has_own = _LatestTimes(), False
     for item in _read(path, reading):
@@ -118,30 +116,30 @@ def _timed(source: int, path: Path, reading: ReadOptions) -> Iterator[Timed]:
             waiting.append(item)
             continue
         now = now if time is None else time
-        yield from (_at(cast("int", now), "before", source, each) for each in waiting)
+        yield from (_timed_line(cast("int", now), "before", source, each) for each in waiting)
         waiting.clear()
         behind = None if item.line is None else latest.behind(item.line, timed_by)
-        yield _at(cast("int", now), timed_by, source, item, behind)
+        yield _timed_line(cast("int", now), timed_by, source, item, behind)
     if waiting:
         written = path.stat().st_mtime_ns
-        yield from (_at(written, "before", source, each) for each in waiting)
+        yield from (_timed_line(written, "before", source, each) for each in waiting)
 
 
-def _at(time: int, timed_by: TimedBy, source: int, item: _Numbered, behind: int | None = None) -> Timed:
-    return Timed(time, timed_by, item.line, item.damaged, source, item.number, behind)
+def _timed_line(time: int, timed_by: TimedBy, source: int, item: _NumberedLine, behind: int | None = None) -> TimedLine:
+    return TimedLine(time, timed_by, item.line, item.damaged, source, item.number, behind)
 
 
 class _LatestTimes:
     """The latest times of a file: by the recorder's clock, or of the changes of each market by the venue's.
 
-    The venue tells changes of one market in their order, and nothing else.
+    The venue sends the changes of one market in order, and nothing else.
     """
 
     def __init__(self) -> None:
         self._latest: dict[str, int] = {}
 
     def behind(self, line: Line, timed_by: TimedBy) -> int | None:
-        """Take a frame; return by how much it is before the latest, if its time says anything of the order."""
+        """Add a frame; return by how much its time is before the latest, or None if that says nothing of the order."""
         if timed_by == "capture":
             # What may be the venue's time is not the recorder's.
             is_own = line.frame and not (line.is_ambiguous and line.received == _venue_time(line.events))
@@ -174,24 +172,24 @@ def _venue_time(events: Iterable[Event]) -> int | None:
     return max((epoch_ns(stamp) for stamp in stamps if isinstance(stamp, int) and stamp > 0), default=None)
 
 
-def _read(path: Path, reading: ReadOptions) -> Iterator[_Numbered]:
-    """Yield the lines that are not empty, and what is wrong with the file where it is."""
+def _read(path: Path, reading: ReadOptions) -> Iterator[_NumberedLine]:
+    """Yield the lines that are not empty, and the damage of the file in its place."""
     try:
         number = torn = 0
         for number, piece in _document(read_pieces(path, reading.naming, reading.max_bytes)):
             if isinstance(piece, Defect):
                 more = f"; {torn:,} bytes of a line that was torn off are not used" if torn else ""
-                yield _Numbered(number, damaged=f"{path.name}, line {number:,}: {piece.why}{more}")
+                yield _NumberedLine(number, damaged=f"{path.name}, line {number:,}: {piece.why}{more}")
                 torn = 0
             elif isinstance(piece, Fragment):
                 line = read_line(piece.text, reading.channel, reading.naming)
                 torn = 0 if is_understood(line) else len(piece.text)
-                yield from [] if torn else [_Numbered(number, line)]
+                yield from [] if torn else [_NumberedLine(number, line)]
             elif piece.strip():
-                yield from (_Numbered(number, line) for line in _lines(piece, reading))
+                yield from (_NumberedLine(number, line) for line in _lines(piece, reading))
         if torn:
             damaged = f"{path.name}, line {number:,}: it ends within a row; {torn:,} bytes are not used"
-            yield _Numbered(number, damaged=damaged)
+            yield _NumberedLine(number, damaged=damaged)
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -221,11 +219,11 @@ def _document(texts: Iterator[Piece]) -> Iterator[tuple[int, Piece]]:
         size = 0
         for each in numbered:
             held.append(each)
-            size += len(each[1]) if isinstance(each[1], bytes) else _LARGEST_DOCUMENT
-            if size >= _LARGEST_DOCUMENT:
+            size += len(each[1]) if isinstance(each[1], bytes) else _LARGEST_DOCUMENT_BYTES
+            if size >= _LARGEST_DOCUMENT_BYTES:
                 break
         else:
-            held = _whole(held) or held
+            held = _messages(held) or held
     yield from held
     yield from numbered
 
@@ -242,7 +240,7 @@ def _may_begin(piece: Piece) -> bool:
     return isinstance(piece, bytes) and piece.lstrip()[:1] in (b"{", b"[") and not _is_json(piece)
 
 
-def _whole(held: list[tuple[int, Piece]]) -> list[tuple[int, Piece]]:
+def _messages(held: list[tuple[int, Piece]]) -> list[tuple[int, Piece]]:
     text = b"\n".join(piece for _, piece in held if isinstance(piece, bytes))
     if len(held) < 2 or not _is_json(text):  # noqa: PLR2004  # lines
         return []
@@ -258,30 +256,6 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-class LineNumbers(msgspec.Struct):
-    """The numbers that a recorder gave to the lines of one file, or of one connection in it."""
-
-    last: int | None = None
-    ones: int = 0
-    jumps: int = 0
-    is_odd: bool = False
-
-    def missing(self, number: int) -> int:
-        """Add a number and return how many were skipped before it; they may begin again."""
-        step = 1 if self.last is None else number - self.last
-        self.last = number
-        self.ones += step == 1
-        # A line that was written twice is as rare as one that is missing.
-        self.jumps += step > 1 or (step == 0 and number > 1)
-        self.is_odd = self.is_odd or (step < 0 and number > 1)
-        return max(0, step - 1)
-
-    @property
-    def count_lines(self) -> bool:
-        """Return whether these seem to count the lines, and not something else."""
-        return not self.is_odd and self.ones > _ENOUGH and self.ones >= _MOSTLY * self.jumps
-
-
 class _ConnectionSpan(msgspec.Struct):
     first: int
     last: int
@@ -291,16 +265,15 @@ class _ConnectionSpan(msgspec.Struct):
 class Survey(msgspec.Struct):
     """What the first reading found: the connections, and the tokens, that end with a line, by its number from 0.
 
-    A token ends with the last line of the files that tell of it, where other files go on. ``numbered`` are the files
-    whose lines have numbers that count them, by their place among the files; with ``None`` all lines of the file
-    together, else those of a connection. ``empty`` files have no line at all.
+    A token ends with the last line of the files that name it, where other files continue. Lines are ``missing`` before
+    lines, by the recorder's own numbers. ``empty`` files have no line at all.
     """
 
     lines: int = 0
     began: int = 0
     ended: dict[int, list[ConnectionKey]] = {}
     ended_tokens: dict[int, list[str]] = {}
-    numbered: set[tuple[int, str | None]] = set()
+    missing: dict[int, MissingLines] = {}
     empty: list[Path] = []
 
 
@@ -313,28 +286,36 @@ def survey(sources: Sequence[Path], reading: ReadOptions, progress: Progress) ->
     _check_sizes(sources, reading)
     found = Survey()
     spans: dict[ConnectionKey, _ConnectionSpan] = {}
-    files = [_File() for _ in sources]
+    files = [_FileSurvey() for _ in sources]
+    numbers = CaptureNumbers()
     for index, timed in enumerate(merged_lines(sources, reading)):
-        if index % _TOLD_EVERY == 0:
+        if index % _PROGRESS_EVERY == 0:
             progress(index, None)
         found.lines, found.began = index + 1, found.began or timed.time
         files[timed.source].add(timed)
+        _add_number(numbers, index, timed)
         if timed.line is not None and timed.line.frame:
             _add_frame(spans, index, timed.line)
             files[timed.source].add_frame(index, timed.line)
-    _refuse(sources, files, reading.naming)
-    found.empty = [path for path, its in zip(sources, files, strict=True) if not (its.lines or its.damaged)]
-    found.numbered = {(index, each) for index, its in enumerate(files) for each in its.numbered}
+    _check_found(sources, files, reading.naming)
+    found.empty = [path for path, file in zip(sources, files, strict=True) if not (file.lines or file.damaged)]
+    found.missing = numbers.missing()
     for key in _ended_connections(spans):
         found.ended.setdefault(spans[key].last, []).append(key)
-    for token_id in sorted({token_id for its in files for token_id in its.tokens}):
-        last = max(its.last for its in files if token_id in its.tokens)
-        if last < max(its.last for its in files):
+    for token_id in sorted({token_id for file in files for token_id in file.tokens}):
+        last = max(file.last for file in files if token_id in file.tokens)
+        if last < max(file.last for file in files):
             found.ended_tokens.setdefault(last, []).append(token_id)
     return found
 
 
-class _File:
+def _add_number(numbers: CaptureNumbers, index: int, timed: TimedLine) -> None:
+    if timed.line is not None and timed.line.counter is not None:
+        series = timed.source, timed.line.connection
+        numbers.add(timed.line.counter, series, index=index, time=timed.time)
+
+
+class _FileSurvey:
     """The lines of one file, counted."""
 
     def __init__(self) -> None:
@@ -344,21 +325,13 @@ class _File:
         # The last of its lines that is a frame, by its number among those of all files, and the tokens that it names.
         self.last = -1
         self.tokens: set[str] = set()
-        self._numbers: dict[str | None, LineNumbers] = {None: LineNumbers()}
-
-    @property
-    def numbered(self) -> list[str | None]:
-        """List what the numbers of lines count: all lines of the file, or those of connections."""
-        if self._numbers[None].count_lines:
-            return [None]
-        return [name for name, numbers in self._numbers.items() if numbers.count_lines]
 
     def add_frame(self, index: int, line: Line) -> None:
         """Add a frame."""
         self.last = index
         self.tokens.update(token_id for _, token_id in tokens_of(line.events))
 
-    def add(self, timed: Timed) -> None:
+    def add(self, timed: TimedLine) -> None:
         """Add a line."""
         self.damaged = self.damaged or timed.damaged
         if timed.line is None:
@@ -368,21 +341,18 @@ class _File:
         self.frames += _is_frame(timed.line)
         self.notes += bool(timed.line.note)
         self.own_times += timed.timed_by == "capture"
-        if timed.line.counter is not None:
-            self._numbers[None].missing(timed.line.counter)
-            self._numbers.setdefault(timed.line.connection, LineNumbers()).missing(timed.line.counter)
         if len(self.keys) < _MOST_KEYS:
             self.keys.update(dict.fromkeys(timed.line.keys))
 
 
-def _refuse(sources: Sequence[Path], files: Sequence[_File], naming: NamedKeys) -> None:
+def _check_found(sources: Sequence[Path], files: Sequence[_FileSurvey], naming: NamedKeys) -> None:
     named = [repr(str(path)) for path in sources]
-    if not any(its.frames for its in files):
+    if not any(file.frames for file in files):
         raise StoreError(_nothing_found(", ".join(named[:_MOST_NAMED]) or "nothing", files))
-    for name, its in zip(named, files, strict=True):
-        if its.lines > its.notes and not its.frames and its.keys:
-            raise StoreError(_nothing_found(name, [its]))
-    if naming.received and not any(its.own_times for its in files):
+    for name, file in zip(named, files, strict=True):
+        if file.lines > file.notes and not file.frames and file.keys:
+            raise StoreError(_nothing_found(name, [file]))
+    if naming.received and not any(file.own_times for file in files):
         unit = "" if naming.unit is None else f" in {naming.unit}"
         raise StoreError(
             f"no line of {', '.join(named[:_MOST_NAMED])} has a time{unit} under the key {naming.received!r}; "
@@ -390,10 +360,10 @@ def _refuse(sources: Sequence[Path], files: Sequence[_File], naming: NamedKeys) 
         )
 
 
-def _nothing_found(names: str, files: Sequence[_File]) -> str:
-    keys = list(dict.fromkeys(key for its in files for key in its.keys))
-    damaged = next((its.damaged for its in files if its.damaged), "")
-    likely = next((f" ({clean(its.likely_key)!r} looks like frames)" for its in files if its.likely_key), "")
+def _nothing_found(names: str, files: Sequence[_FileSurvey]) -> str:
+    keys = list(dict.fromkeys(key for file in files for key in file.keys))
+    damaged = next((file.damaged for file in files if file.damaged), "")
+    likely = next((f" ({clean(file.likely_key)!r} looks like frames)" for file in files if file.likely_key), "")
     seen = f"seen were {clean(', '.join(keys[:_MOST_KEYS]), _LONGEST)}; " if keys else ""
     return (
         f"no line of {names} is a frame or an envelope around one; "
@@ -425,15 +395,15 @@ def _is_frame(line: Line) -> bool:
 
 
 def _ended_connections(spans: dict[ConnectionKey, _ConnectionSpan]) -> set[ConnectionKey]:
-    """Return which connections ended: another that began after their last line went on with one of their tokens.
+    """Return the connections that ended: one that began after their last line continued with one of their tokens.
 
-    One that is only heard no more may be of a quiet market.
+    A connection without more lines alone may be of a quiet market.
     """
     ended: set[ConnectionKey] = set()
     before: dict[tuple[Channel, str], list[ConnectionKey]] = {}
-    for key, its in spans.items():
-        for token_id in its.tokens:
+    for key, span in spans.items():
+        for token_id in span.tokens:
             others = before.setdefault((key[0], token_id), [])
-            ended.update(other for other in others if spans[other].last < its.first)
+            ended.update(other for other in others if spans[other].last < span.first)
             others.append(key)
     return ended

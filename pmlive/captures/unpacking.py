@@ -1,8 +1,8 @@
-"""From packed bytes to lines: gzip, zstd, bzip2 and xz by their members, any Unicode, and lines of bounded size.
+"""Unpacking of captures into lines: gzip, zstd, bzip2 and xz by their members, any Unicode, lines of bounded size.
 
 A recorder that was killed leaves a member that ends in the middle, and one that is started again may append to it. So
-where a new member begins is looked for before the bytes are unpacked: the broken one would go on with them, and
-return text that nobody wrote.
+the beginnings of members are searched before the bytes are unpacked: the broken one would go on with those of the
+next, and yield text that was never written.
 """
 
 import bz2
@@ -25,7 +25,7 @@ _BLOCK = 1 << 20
 _AHEAD = 256 << 10
 _SHOWN = 256
 _LONGEST_MARK = 6
-# What zstd unpacks at once cannot be limited, only what it is given: a block of 128 KiB may come of four bytes.
+# The output of a step of zstd cannot be limited, only its input: four bytes may unpack to a block of 128 KiB.
 _ZSTD_STEP = 1 << 10
 _XZ_MEMORY = 256 << 20
 _DAMAGED = (EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
@@ -73,7 +73,7 @@ class _Member(Protocol):
 class Packing(msgspec.Struct, frozen=True):
     """One way to pack: how a member begins, how one is found among other bytes, and what unpacks it.
 
-    ``is_sure`` says that so many bytes are not found by chance.
+    ``is_sure`` says that these bytes are too many to be found by chance.
     """
 
     name: str
@@ -175,7 +175,7 @@ def unpack(file: BinaryIO, packing: Packing) -> Iterator[bytes | Defect]:
 
 
 def as_utf8(chunks: Iterable[bytes | Defect]) -> Iterator[bytes | Defect]:
-    """Yield text as UTF-8, whatever Unicode it is in."""
+    """Yield text as UTF-8, from any encoding of Unicode."""
     decoder: codecs.IncrementalDecoder | None = None
     is_first = True
     for chunk in chunks:

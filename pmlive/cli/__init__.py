@@ -1,14 +1,13 @@
 """The command line: ``pmlive record``, ``demo``, ``search`` and the others.
 
-Exit codes: 0 for success, also after Ctrl-C and SIGTERM, which seal what is open; 1 for a finding, such as a gap,
+Exit codes: 0 for success, also after Ctrl-C and SIGTERM, which seal what is open; 1 for a finding such as a gap,
 however the command ended; 2 for bad usage or a recording that cannot be used. Results go to the standard output,
 everything else to the standard error.
 """
 
 from collections.abc import Sequence
 
-from pmlive.cli.output import fill_closed_streams, flush_streams
-from pmlive.cli.signals import Stop
+from pmlive.cli.terminal import Stop, fill_closed_streams, flush_streams
 from pmlive.logs import flush
 
 __all__ = ["main"]
@@ -19,11 +18,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fill_closed_streams()
     with Stop() as stop:
         try:
-            # Loaded once signals are handled: a program that is ended while it loads shows no traceback either.
+            # Loaded after signals are handled, so that a program ended while it loads shows no traceback.
             from pmlive.cli.commands import run
 
             return run(arguments, stop)
-        except KeyboardInterrupt:  # nothing is open where a signal comes as an exception
+        except KeyboardInterrupt:  # signals raise it only while nothing is open
             return 0
         finally:
             flush()

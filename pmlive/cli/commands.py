@@ -1,6 +1,8 @@
-"""The run of one command: its options, the library's log while it runs, and the exit codes of its errors."""
+"""The commands: their parser, the run of one, the library's log while it runs, and the exit codes of its errors."""
 
+import argparse
 import logging
+import math
 import sys
 import threading
 import traceback
@@ -8,22 +10,35 @@ import warnings
 from argparse import Namespace
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from pathlib import Path
+from typing import NoReturn, TypeAlias
 
-from pmlive import logs
-from pmlive.cli.options import Parser, Subparsers, parser
-from pmlive.cli.output import Output, discard_output
-from pmlive.cli.signals import Stop
+from pmlive import __version__, logs
+from pmlive.cli.terminal import Output, Stop, discard_output
 from pmlive.errors import PmliveError
 from pmlive.settings import SECRET_NAMES, Variables
 
-__all__ = ["run", "run_one_of"]
+__all__ = [
+    "Parser",
+    "Subparsers",
+    "add_command",
+    "add_recording_command",
+    "positive_number",
+    "run",
+    "run_one_of",
+    "whole_number",
+]
 
-# Adds one command or several to the program's.
-Adder: TypeAlias = Callable[[Subparsers], None]
+# What commands are added to; argparse has no public name for it.
+Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+# Runs with the parsed options, and returns the exit code.
+Command: TypeAlias = Callable[[argparse.Namespace, Output, Stop], int]
 
-# A simulated venue in this process logs each connection's beginning and end, which is the demo's own business.
-# Updates of the MCP server appear where a client asked for the log.
+# Adds one or several commands.
+AddCommands: TypeAlias = Callable[[Subparsers], None]
+
+# A simulated venue in this process logs each connection's beginning and end, which is noise in a demo. A client of the
+# MCP server may ask for its updates in the log.
 _LEVELS = {
     "pmlive": logging.WARNING,
     "pmlive.mcp.updates": logging.INFO,
@@ -31,8 +46,17 @@ _LEVELS = {
     "websockets.server": logging.WARNING,
     "asyncio": logging.ERROR,
 }
-# Shorter values are words that a message may hold for other reasons.
+# Shorter values may occur in a message as ordinary words.
 _SHORTEST_SECRET = 6
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports bad usage in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit with code 2."""
+        Output("text").problem(f"{message}; see: {self.prog} --help")
+        raise SystemExit(2)
 
 
 def run(arguments: Sequence[str] | None, stop: Stop) -> int:
@@ -40,12 +64,12 @@ def run(arguments: Sequence[str] | None, stop: Stop) -> int:
     return run_one_of(_adders(sys.argv[1:] if arguments is None else arguments), arguments, stop)
 
 
-def run_one_of(adders: Iterable[Adder], arguments: Sequence[str] | None, stop: Stop) -> int:
-    """Run the command that the arguments name, of those that these functions add, and return its exit code."""
+def run_one_of(adders: Iterable[AddCommands], arguments: Sequence[str] | None, stop: Stop) -> int:
+    """Run the command that the arguments name, one of those that ``adders`` add, and return its exit code."""
     commands = _parser(adders)
     try:
         options = commands.parse_args(arguments)
-    except SystemExit as end:  # --help, --version and bad usage were answered already
+    except SystemExit as end:  # --help, --version and bad usage have printed their answer
         return end.code if isinstance(end.code, int) else 2
     if not hasattr(options, "run"):
         commands.print_help(sys.stderr)
@@ -53,19 +77,82 @@ def run_one_of(adders: Iterable[Adder], arguments: Sequence[str] | None, stop: S
     return _run(options, stop)
 
 
-def _adders(arguments: Sequence[str]) -> list[Adder]:
-    """Load all commands, or only the MCP server, for whose first words a client waits."""
+def add_command(subparsers: Subparsers, name: str, run: Command, *, summary: str, more: str = "") -> Parser:
+    """Add a command with the options that all commands have."""
+    command = subparsers.add_parser(
+        name,
+        help=summary[0].lower() + summary[1:],
+        description=f"{summary}. {more}".strip(),
+        allow_abbrev=False,
+    )
+    command.add_argument(
+        "-o",
+        "--output",
+        choices=("text", "json"),
+        default="text",
+        help="what to print; json is one object for programs",
+    )
+    command.add_argument(
+        "-v", "--verbose", action="store_true", help="show more of what happens, on the standard error"
+    )
+    command.set_defaults(run=run, tracebacks="asked")
+    return command
+
+
+def add_recording_command(subparsers: Subparsers, name: str, run: Command, *, summary: str, more: str) -> Parser:
+    """Add a command whose first argument is the folder of a recording."""
+    command = add_command(subparsers, name, run, summary=summary, more=more)
+    command.add_argument("folder", type=Path, metavar="DIR", help="the recording")
+    return command
+
+
+def positive_number(text: str) -> float:
+    """Parse a number above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not a number above 0.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from ``least`` to ``most``."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= most):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def _adders(arguments: Sequence[str]) -> list[AddCommands]:
+    """Load all commands, or the MCP server's alone, because a client waits for its first answer."""
     if list(arguments[:1]) == ["mcp"]:
         from pmlive.cli import mcp
 
         return [mcp.add]
-    from pmlive.cli import browse, doctor, export, mcp, record, repair, replay, sim
+    from pmlive.cli import doctor, export, mcp, record, recordings, replay, venue
 
-    return [group.add for group in (record, browse, replay, export, repair, mcp, sim, doctor)]
+    # In the order of the help.
+    recording = (record.add, venue.add_search, recordings.add, replay.add, export.add, recordings.add_repair)
+    return [*recording, mcp.add, venue.add, doctor.add]
 
 
-def _parser(adders: Iterable[Adder]) -> Parser:
-    commands = parser()
+def _parser(adders: Iterable[AddCommands]) -> Parser:
+    commands = Parser(
+        prog="pmlive",
+        description="Record Polymarket's live order books, with every gap marked.",
+        epilog="Exit codes: 0 success, 1 a finding such as a gap, 2 bad usage or a recording that cannot be used.",
+        allow_abbrev=False,
+    )
+    commands.add_argument("--version", action="version", version=f"pmlive {__version__}")
     subparsers = commands.add_subparsers(title="commands", metavar="COMMAND")
     for add in adders:
         add(subparsers)
@@ -83,7 +170,7 @@ def _run(options: Namespace, stop: Stop) -> int:
         return 0
     except (PmliveError, ValueError, OSError) as error:
         out.problem(str(error))
-    except Exception as error:  # noqa: BLE001  # a user gets one sentence, and the traceback with -v
+    except Exception as error:  # noqa: BLE001  # one sentence for the user, and the traceback with -v
         out.problem(f"internal error: {type(error).__name__}: {error}; -v shows where")
         if tracebacks:
             out.note(traceback.format_exc())
@@ -94,7 +181,7 @@ def _run(options: Namespace, stop: Stop) -> int:
 
 @contextmanager
 def _log_shown(out: Output, *, verbose: bool, tracebacks: bool) -> Generator[None]:
-    """Show the library's log and Python's warnings in this block, one plain line each; with ``verbose`` info, too."""
+    """Print the library's log and Python's warnings in this block, one plain line each; ``verbose`` adds info."""
     handler = _LogHandler(out, tracebacks=tracebacks)
     levels = _LEVELS | ({"pmlive": logging.INFO} if verbose else {})
     before = {name: (logging.getLogger(name).level, logging.getLogger(name).propagate) for name in levels}
@@ -130,7 +217,7 @@ class _LogHandler(logging.Handler):
         self._tracebacks = tracebacks
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Show a record without a handler's lock, which the log's thread would hold while it writes."""
+        """Print a record without the handler's lock, which the log's thread would hold while it writes."""
         self.emit(record)
         return True
 
@@ -143,15 +230,15 @@ class _LogHandler(logging.Handler):
         self._show(record.levelname.lower(), text)
 
     def show_warning(self, message: Warning | str, *_: object) -> None:
-        """Show one of Python's own warnings."""
+        """Print one of Python's warnings."""
         self._show("warning", str(message))
 
     def show_unraisable(self, failed: "sys.UnraisableHookArgs") -> None:
-        """Show an error that no caller can receive, such as one in a finalizer."""
+        """Print an error that no caller can receive, such as one in a finalizer."""
         self._show("warning", f"{failed.err_msg or 'ignored'}: {failed.exc_value!r}")
 
     def show_ended_thread(self, failed: threading.ExceptHookArgs) -> None:
-        """Show the error that ended a thread that is not ours."""
+        """Print the error that ended a thread of another library."""
         name = "?" if failed.thread is None else failed.thread.name
         self._show("error", f"the thread {name!r} ended: {failed.exc_value!r}")
 
@@ -162,6 +249,6 @@ class _LogHandler(logging.Handler):
 
 
 def _secrets() -> list[str]:
-    """List what must never be shown; the library keeps it out of its log, and this keeps it out of the terminal."""
+    """List the secrets, which the library keeps out of its log; this keeps them out of the terminal, too."""
     variables = Variables.read()
     return [variables[name] for name in SECRET_NAMES if name in variables and len(variables[name]) >= _SHORTEST_SECRET]

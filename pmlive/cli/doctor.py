@@ -1,4 +1,4 @@
-"""``pmlive doctor``: checks of this computer and its network for what could stand in the way of recording.
+"""``pmlive doctor``: checks of whether this computer and its network can record.
 
 With ``--faults`` it tries the catalogue of faults instead.
 """
@@ -21,20 +21,18 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from pmlive import __version__
-from pmlive.cli.options import Subparsers, add_command
-from pmlive.cli.output import Output
-from pmlive.cli.signals import Stop
-from pmlive.cli.sim import add_venue, venue
-from pmlive.cli.text import counted, size
+from pmlive.cli.commands import Subparsers, add_command
+from pmlive.cli.terminal import Output, Stop, format_count, format_size
+from pmlive.cli.venue import add_venue, venue
 from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, FeedError, ProtocolError
-from pmlive.feed.probe import probe
+from pmlive.feed.dialling import probe
 from pmlive.markets import Catalogue, Policy
 from pmlive.proxies import proxy_for, tls
 from pmlive.settings import SECRET_NAMES, AddressField, Origin, Variables, Venue, data_dir
 from pmlive.widgets.magic import FIRST_KERNEL_LOSING_CELLS, FIRST_NEST_WITHOUT_LOSS, installed, version_numbers
 
-__all__ = ["DoctorCheck", "add", "check_credentials"]
+__all__ = ["add", "check_credentials"]
 
 CheckState: TypeAlias = Literal["ok", "warning", "problem"]
 
@@ -45,14 +43,14 @@ _WITH_CREDENTIALS: tuple[AddressField, ...] = ("clob", "clob_ws", "prices_ws")
 # Free bytes on the disk; a day of twenty busy markets is about one gigabyte.
 _LITTLE_SPACE = 2_000_000_000
 _TOO_LITTLE_SPACE = 200_000_000
-# How long an address may take to answer, and how much the clock may differ from the venue's.
+# How long an address may take to answer, and how far the clock may be off.
 _TIMEOUT_S = 5.0
 _MOST_SKEW_S = 2.0
 _NETWORK_ADVICE = "check the network and a proxy; a firewall or a country may be in between"
 
 
 class DoctorCheck(msgspec.Struct, frozen=True):
-    """One check and its finding; ``advice`` says what to do about a warning or a problem."""
+    """One check and its finding, with advice on a warning or a problem."""
 
     name: str
     state: CheckState
@@ -81,7 +79,7 @@ def add(subparsers: Subparsers) -> None:
 
 
 def check_credentials(variables: Variables) -> DoctorCheck:
-    """Check that the credentials are complete or absent; they are neither shown nor tried."""
+    """Check that the credentials are complete or absent, without showing or trying them."""
     if not any(name in variables for name in SECRET_NAMES):
         return DoctorCheck("credentials", "ok", "none; public data needs none")
     if set(SECRET_NAMES) & set(variables) == {_WALLET}:
@@ -105,7 +103,7 @@ def _doctor(options: Namespace, out: Output, _: Stop) -> int:
         checks += asyncio.run(_check_network(where))
     number = Counter(check.state for check in checks)
     lines = [line for check in checks for line in _lines(check)]
-    ending = f"{counted(number['problem'], 'problem')}, {counted(number['warning'], 'warning')}"
+    ending = f"{format_count(number['problem'], 'problem')}, {format_count(number['warning'], 'warning')}"
     out.result({"ok": not number["problem"], "checks": checks}, "\n".join([*lines, "", ending]))
     return 1 if number["problem"] else 0
 
@@ -116,7 +114,7 @@ def _lines(check: DoctorCheck) -> list[str]:
 
 
 def _try_faults(words: Sequence[str], out: Output) -> int:
-    """Try the faults that the words select, and print the table of their outcomes."""
+    """Try the faults that the words select, and print a table of their outcomes."""
     # The catalogue needs what only a POSIX system has; the other checks do not.
     from pmlive.cli.faults import CATALOGUE, Outcome, attempt_all, report
 
@@ -130,9 +128,9 @@ def _try_faults(words: Sequence[str], out: Output) -> int:
         done.append(outcome)
         if not outcome.held:
             out.note(f"pmlive: {outcome.name} does not hold: {'; '.join(outcome.complaints)}")
-        out.progress(f"{len(done)} of {counted(len(cases), 'fault')} tried; {outcome.name}")
+        out.progress(f"{len(done)} of {format_count(len(cases), 'fault')} tried; {outcome.name}")
 
-    out.progress(f"trying {counted(len(cases), 'fault')}")
+    out.progress(f"trying {format_count(len(cases), 'fault')}")
     outcomes = attempt_all(cases, show)
     held = all(outcome.held for outcome in outcomes)
     out.result({"ok": held, "faults": [outcome.to_dict() for outcome in outcomes]}, report(outcomes))
@@ -179,7 +177,7 @@ def _check_nested_loops() -> Iterator[DoctorCheck]:
 
 
 def _check_disk(folder: Path) -> Iterator[DoctorCheck]:
-    """Check that recordings can be written where they go by default; nothing is left there."""
+    """Check that recordings can be written to their default folder, without leaving anything there."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
@@ -190,11 +188,11 @@ def _check_disk(folder: Path) -> Iterator[DoctorCheck]:
         return
     state = "problem" if free < _TOO_LITTLE_SPACE else "warning" if free < _LITTLE_SPACE else "ok"
     advice = "" if state == "ok" else "make room, or record onto another disk with --out"
-    yield DoctorCheck("disk", state, f"{folder} can be written, {size(free)} free", advice)
+    yield DoctorCheck("disk", state, f"{folder} can be written, {format_size(free)} free", advice)
 
 
 def _check_recipients(variables: Variables, origin: Origin) -> DoctorCheck | None:
-    """Return a problem if a ``.env`` that did not set the credentials sets an address that they are sent to."""
+    """Return a problem if an address that gets the credentials is from a ``.env`` that did not set them."""
     addresses = Venue.from_environment(variables)
     try:
         for field in _WITH_CREDENTIALS:
@@ -206,13 +204,13 @@ def _check_recipients(variables: Variables, origin: Origin) -> DoctorCheck | Non
 
 def _check_wallet() -> DoctorCheck:
     if importlib.util.find_spec("eth_account") is None:
-        found = f"{_WALLET} is set, and what reads it is not installed"
+        found = f"{_WALLET} is set, but eth-account, which reads it, is not installed"
         return DoctorCheck("credentials", "problem", found, "install it with: pip install 'pmlive[auth]'")
     return DoctorCheck("credentials", "ok", f"{_WALLET} is set; the others are derived from it when needed")
 
 
 async def _check_network(where: Venue) -> list[DoctorCheck]:
-    """Ask every address of the venue once, and compare the clocks."""
+    """Send one request to every address of the venue, and compare the clocks."""
     proxy = _check_proxy(where)
     if proxy.state == "problem":
         return [proxy]
@@ -229,7 +227,7 @@ async def _check_network(where: Venue) -> list[DoctorCheck]:
 
 
 def _check_proxy(where: Venue) -> DoctorCheck:
-    """Check which proxies lead to the venue, and that the certificates can be read."""
+    """Find the proxies to the venue, and check that the certificates can be read."""
     addresses = (where.clob, where.gamma, where.clob_ws, where.live_data, where.prices_ws)
     try:
         proxies = [proxy_for(address) for address in addresses]
@@ -260,7 +258,7 @@ async def _check_exchange(catalogue: Catalogue, url: str) -> list[DoctorCheck]:
 
 
 def _check_clock(venue_time: float, before: float, after: float) -> DoctorCheck:
-    # The venue answers with whole seconds, so its time is half a second later on average.
+    # The venue answers in whole seconds, so its time is half a second later on average.
     skew = (before + after) / 2 - (venue_time + 0.5)
     if abs(skew) <= _MOST_SKEW_S:
         return DoctorCheck("clock", "ok", f"within {_MOST_SKEW_S:g} s of the venue's")

@@ -1,4 +1,4 @@
-"""``pmlive export`` and ``import``: recordings for other tools, and recordings made of captures."""
+"""``pmlive export`` and ``import``: recordings written for other tools, and made of captures."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -6,11 +6,9 @@ from pathlib import Path
 import msgspec
 
 from pmlive.captures import ImportReport, import_capture
-from pmlive.cli.options import Subparsers, add_command, add_recording_command, number
-from pmlive.cli.output import Output
-from pmlive.cli.signals import Stop
+from pmlive.cli.commands import Subparsers, add_command, add_recording_command, whole_number
 from pmlive.cli.summary import missed_in, missed_lines, proved_lines
-from pmlive.cli.text import counted, lines_of, size
+from pmlive.cli.terminal import Output, Stop, format_count, format_size, section
 from pmlive.export import Exported, to_csv, to_duckdb, to_hftbacktest
 from pmlive.markets import clean
 from pmlive.recording import RecordingSummary, info
@@ -60,14 +58,14 @@ def _add_import(subparsers: Subparsers) -> None:
         "--channel",
         choices=("market", "user", "realtime", "prices", "sports"),
         default="market",
-        help="of frames whose envelope names none (default: %(default)s)",
+        help="the channel of frames whose envelope names none (default: %(default)s)",
     )
     command.add_argument("--frame", metavar="KEY", help="the key of the frames, or a path such as payload.raw")
     command.add_argument("--received", metavar="KEY", help="the key of the receive times, or a path to them")
     command.add_argument("--time-unit", choices=("ns", "us", "ms", "s"), help="the unit of receive times")
     command.add_argument(
         "--max-bytes",
-        type=number(1, 1 << 60),
+        type=whole_number(1, 1 << 60),
         metavar="N",
         help="the most bytes that one file may unpack to (default: 100 times its size, at least 64 MiB)",
     )
@@ -90,17 +88,19 @@ def _export(options: Namespace, out: Output, _: Stop) -> int:
 
 def _export_lines(done: Exported) -> list[str]:
     what = "event" if done.format == "hftbacktest" else "row"
-    totals = f"{counted(done.rows, what)} in {counted(len(done.files), 'file')}, {size(done.bytes)}"
+    totals = f"{format_count(done.rows, what)} in {format_count(len(done.files), 'file')}, {format_size(done.bytes)}"
     left_out = _first_lines([f"token {clean(one.token_id, 24)}: {one.reason}" for one in done.skipped])
     left_out += [f"{path} is missing" for path in done.missing]
     if done.unsealed:
-        left_out.append(f"{size(done.unsealed)} of log, not sealed yet; recording into the folder again seals it")
-    shift = [f"receive times are {done.shift / 1e6:,.3f} ms later, or some were before the venue's"]
+        left_out.append(
+            f"{format_size(done.unsealed)} of log, not sealed yet; recording into the folder again seals it"
+        )
+    shift = [f"receive times are {done.shift / 1e6:,.3f} ms later, so that none is before the venue's time"]
     return [
-        *lines_of("wrote", [totals]),
-        *lines_of("into", [done.out]),
-        *(lines_of("moved", shift) if done.shift else []),
-        *(lines_of("left out", left_out) if left_out else []),
+        *section("wrote", [totals]),
+        *section("into", [done.out]),
+        *(section("moved", shift) if done.shift else []),
+        *(section("left out", left_out) if left_out else []),
     ]
 
 
@@ -131,21 +131,23 @@ def _import(options: Namespace, out: Output, _: Stop) -> int:
 
 def _import_lines(report: ImportReport, summary: RecordingSummary) -> list[str]:
     frames = [
-        f"{counted(report.frames, 'frame')} in {counted(report.lines, 'line')}",
+        f"{format_count(report.frames, 'frame')} in {format_count(report.lines, 'line')}",
         *([f"{report.malformed:,} of them malformed, kept as they are"] if report.malformed else []),
         *([f"{report.unknown:,} of them of an unknown kind, kept as they are"] if report.unknown else []),
-        *([f"{counted(report.sent, 'line')} of what the client sent, left out"] if report.sent else []),
-        *([f"{counted(report.notes, 'note')} of the recorder"] if report.notes else []),
+        *([f"{format_count(report.sent, 'line')} of what the client sent, left out"] if report.sent else []),
+        *([f"{format_count(report.notes, 'note')} of the recorder"] if report.notes else []),
     ]
-    made = f"{counted(summary.rows, 'row')} of {counted(report.tokens, 'token')}, {size(summary.bytes)}"
+    made = (
+        f"{format_count(summary.rows, 'row')} of {format_count(report.tokens, 'token')}, {format_size(summary.bytes)}"
+    )
     return [
-        *lines_of("read", frames),
-        *lines_of("times", _time_lines(report)),
-        *(lines_of("not read", _not_understood_lines(report)) if report.not_understood else []),
-        *(lines_of("damaged", _first_lines([clean(each, 240) for each in report.damaged])) if report.damaged else []),
-        *lines_of("made", [made, report.folder]),
-        *lines_of("proved", proved_lines(summary.checks)),
-        *lines_of("missed", _missed_lines(report, summary)),
+        *section("read", frames),
+        *section("times", _time_lines(report)),
+        *(section("not read", _not_understood_lines(report)) if report.not_understood else []),
+        *(section("damaged", _first_lines([clean(each, 240) for each in report.damaged])) if report.damaged else []),
+        *section("made", [made, report.folder]),
+        *section("proved", proved_lines(summary.checks)),
+        *section("missed", _missed_lines(report, summary)),
     ]
 
 
@@ -158,7 +160,7 @@ def _missed_lines(report: ImportReport, summary: RecordingSummary) -> list[str]:
 
 def _not_understood_lines(report: ImportReport) -> list[str]:
     return [
-        f"{counted(one.lines, 'line')} {clean(one.problem, 160)}; the first is line {one.number:,} of "
+        f"{format_count(one.lines, 'line')} {clean(one.problem, 160)}; the first is line {one.number:,} of "
         f"{clean(Path(one.source).name, 60)}: {clean(one.begins, 60)!r}"
         for one in report.not_understood
     ]
@@ -171,5 +173,5 @@ def _time_lines(report: ImportReport) -> list[str]:
         (report.guessed_times, "without any time: that of the line before was taken"),
         (report.backwards, "before the line before them: its time was taken"),
     ]
-    listed = [f"{counted(count, 'line')} {text}" for count, text in lines if count]
+    listed = [f"{format_count(count, 'line')} {text}" for count, text in lines if count]
     return listed if report.own_times else [*listed, "no receive time was found, so latency is unknown"]

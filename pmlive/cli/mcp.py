@@ -1,6 +1,6 @@
-"""``pmlive mcp``: the MCP server on standard input and output, and the configurations that make hosts start it.
+"""``pmlive mcp``: the MCP server on standard input and output, and the configurations with which hosts start it.
 
-Only what answers a client's first messages is loaded before they are answered.
+Only the modules that answer a client's first messages are loaded before them.
 """
 
 import json
@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from pmlive import logs
-from pmlive.cli.options import Subparsers, add_command
-from pmlive.cli.output import Output
-from pmlive.cli.signals import Stop
+from pmlive.cli.commands import Subparsers, add_command
+from pmlive.cli.terminal import Output, Stop
 from pmlive.mcp.stdio import claim_pipes, run_stdio
 from pmlive.settings import NAMES, SECRET_NAMES
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
-# Clients may ask for this many levels of a book, and rows of these take a kilobyte or three.
+# Clients may ask for this many levels of a book; a row of that many takes one to three kilobytes.
 _DEPTH, _ROWS = 100, 20_000
 _CONFIGURATIONS = ("all", "desktop", "code", "json")
 # The folder of Claude Desktop's configuration, by platform.
@@ -50,7 +49,7 @@ class _ServerEntry(msgspec.Struct, omit_defaults=True):
 
 
 class _HostConfig(msgspec.Struct, rename={"servers": "mcpServers"}):
-    """A configuration, as hosts read it."""
+    """A host's configuration."""
 
     servers: dict[str, _ServerEntry]
 
@@ -71,7 +70,7 @@ def add(subparsers: Subparsers) -> None:
         nargs="?",
         const=Path(),
         metavar="DIR",
-        help="record everything that is subscribed (default: into a new folder with the others)",
+        help="record everything that is subscribed (default: into a new folder beside the other recordings)",
     )
     command.add_argument("--venue", choices=("sim",), help="a simulated venue, which needs no network")
     command.add_argument(
@@ -81,7 +80,7 @@ def add(subparsers: Subparsers) -> None:
         const="all",
         help="print what makes Claude Desktop or Claude Code start this server, and end",
     )
-    # A host shows the log as it comes, if it reads it at all; it cannot run this again with -v.
+    # A host shows the log as it is, if at all, and cannot run the command again with -v.
     command.set_defaults(tracebacks="always")
 
 
@@ -92,7 +91,7 @@ def _mcp(options: Namespace, out: Output, stop: Stop) -> int:
         _print_config(options, out)
         return 0
     pipes = claim_pipes()
-    with stop.held():
+    with stop.deferred():
         run_stdio(pipes, partial(_toolkit, options), lambda: stop.requested)
     return _exit()
 
@@ -113,9 +112,9 @@ def _toolkit(options: Namespace) -> "Generator[Toolkit]":
 
 
 def _exit() -> NoReturn:
-    """End the program; everything is closed.
+    """End the process, once everything is closed.
 
-    What is left are threads at work for a client that is gone, or held up by a host that does not read the log; the
+    Threads may still work for a client that is gone, or be blocked by a host that does not read the log, and the
     interpreter would wait for them.
     """
     logs.flush()
@@ -123,7 +122,7 @@ def _exit() -> NoReturn:
 
 
 def _print_config(options: Namespace, out: Output) -> None:
-    """Print the configuration that was asked for; as JSON alone for programs, and for files."""
+    """Print the requested configuration: as JSON only, or with where it belongs."""
     server = _ServerEntry(*_command_line(options), _environment())
     config = _HostConfig({"pmlive": server})
     texts = {"desktop": _desktop_text(config), "code": _code_text(server), "json": _json_text(config)}
@@ -144,7 +143,7 @@ def _command_line(options: Namespace) -> tuple[str, list[str]]:
 
 
 def _program() -> list[str]:
-    """Return the program that runs now by its absolute path: hosts start it elsewhere, with another search path."""
+    """Return the absolute path of this program, because hosts start it with another search path."""
     started = Path(sys.argv[0])
     if started.stem == "pmlive" and started.is_file():
         return [str(started.absolute())]
@@ -152,7 +151,7 @@ def _program() -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Return the settings of this environment, which hosts do not inherit; secrets are left out."""
+    """Return the settings of this environment without secrets, because hosts do not inherit it."""
     settings = {name: os.environ[name] for name in NAMES if name not in SECRET_NAMES and os.environ.get(name)}
     if "PMLIVE_DATA_DIR" in settings:
         settings["PMLIVE_DATA_DIR"] = str(Path(settings["PMLIVE_DATA_DIR"]).expanduser().absolute())

@@ -4,6 +4,7 @@ import asyncio
 import shlex
 import time
 from argparse import Namespace
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
@@ -11,28 +12,31 @@ from functools import partial
 from pathlib import Path
 
 from pmlive import Manager, logs, threads
-from pmlive.cli.options import Parser, Subparsers, add_command, amount
-from pmlive.cli.output import Output
-from pmlive.cli.progress import Trouble, trouble_of, watch
-from pmlive.cli.signals import Stop
-from pmlive.cli.sim import add_venue, venue_of
-from pmlive.cli.summary import Run, run_of, run_text
-from pmlive.cli.text import counted, duration, lines_of
+from pmlive.cli.commands import Parser, Subparsers, add_command, positive_number
+from pmlive.cli.summary import Run, Trouble, run_of, run_text
+from pmlive.cli.terminal import Output, Stop, format_count, format_duration, format_size, section
+from pmlive.cli.venue import add_venue, venue_of
 from pmlive.errors import UnknownMarketError
+from pmlive.manager.status import Books, Status
 from pmlive.markets import Catalogue, Market, reference, tradable
 from pmlive.recording import info
 from pmlive.settings import Venue, data_dir
 from pmlive.sim import SimulatedVenue
 from pmlive.store import read_manifest
+from pmlive.times import utc
 
 __all__ = ["add", "add_record"]
 
 _DEMO_SECONDS = 20.0
 _DEMO_MARKETS = 3
 _DEMO_RATE = 100.0
-# How long a reader of the standard output may take for the summary after a signal.
+# How long the reader of the standard output may take for the summary after a signal.
 _SUMMARY_PATIENCE_S = 5.0
 _POLL_S = 0.05
+
+_INTERVAL_S = 0.5
+# How many samples the rate of messages is computed from.
+_RATE_WINDOW = 10
 
 
 def add(subparsers: Subparsers) -> None:
@@ -45,14 +49,14 @@ def add(subparsers: Subparsers) -> None:
         more="Everything stays on this computer: no network and no account are needed.",
     )
     command.add_argument(
-        "--seconds", type=amount, default=_DEMO_SECONDS, help="how long to record (default: %(default)g)"
+        "--seconds", type=positive_number, default=_DEMO_SECONDS, help="how long to record (default: %(default)g)"
     )
     _add_out(command)
     add_record(subparsers)
 
 
 def add_record(subparsers: Subparsers, make: Callable[[Venue], Manager] = Manager) -> None:
-    """Add the command that records; ``make`` makes the manager that does it."""
+    """Add the command ``record``; ``make`` creates its manager."""
     command = add_command(
         subparsers,
         "record",
@@ -68,10 +72,12 @@ def add_record(subparsers: Subparsers, make: Callable[[Venue], Manager] = Manage
         "such as btc-updown-5m; with --venue sim none means all",
     )
     _add_out(command)
-    command.add_argument("--seconds", type=amount, metavar="N", help="how long to record (default: until Ctrl-C)")
+    command.add_argument(
+        "--seconds", type=positive_number, metavar="N", help="how long to record (default: until Ctrl-C)"
+    )
     command.add_argument(
         "--keep-raw",
-        type=amount,
+        type=positive_number,
         metavar="HOURS",
         help="keep raw frames for this long; tables stay (default: for ever)",
     )
@@ -80,12 +86,14 @@ def add_record(subparsers: Subparsers, make: Callable[[Venue], Manager] = Manage
 
 
 def _add_out(command: Parser) -> None:
-    command.add_argument("--out", type=Path, metavar="DIR", help="where to (default: a new folder with the others)")
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help="the folder (default: a new one beside the other recordings)"
+    )
 
 
 def _demo(options: Namespace, out: Output, stop: Stop) -> int:
     folder: Path = options.out or data_dir() / f"demo-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    with stop.held(), SimulatedVenue(markets=_DEMO_MARKETS, rate=_DEMO_RATE) as sim:
+    with stop.deferred(), SimulatedVenue(markets=_DEMO_MARKETS, rate=_DEMO_RATE) as sim:
         slugs = [market.slug for market in sim.markets]
 
         def subscribe(live: Manager) -> None:
@@ -93,7 +101,7 @@ def _demo(options: Namespace, out: Output, stop: Stop) -> int:
             live.subscribe_reference_prices("btc/usd")
 
         run = _record_until_stopped(venue_of(sim), folder, subscribe, out, stop, seconds=options.seconds)
-        title = f"recorded {len(slugs)} simulated markets over real sockets for {duration(run.seconds)}"
+        title = f"recorded {len(slugs)} simulated markets over real sockets for {format_duration(run.seconds)}"
         following = [f"pmlive info {shlex.quote(run.folder)}", "pmlive search fed decision", "pmlive record MARKET"]
         return _print_run(run, title, following, out, stop)
 
@@ -114,17 +122,17 @@ def _record_venue(venue: Venue, named: Sequence[str], options: Namespace, out: O
     def subscribe(live: Manager) -> None:
         live.watch(wanted)
 
-    with stop.held():
+    with stop.deferred():
         keep = None if options.keep_raw is None else timedelta(hours=options.keep_raw)
         run = _record_until_stopped(
             venue, options.out, subscribe, out, stop, seconds=options.seconds, keep_raw=keep, make=options.make
         )
-        title = f"recorded {counted(len(run.markets), 'market')} for {duration(run.seconds)}"
+        title = f"recorded {format_count(len(run.markets), 'market')} for {format_duration(run.seconds)}"
         return _print_run(run, title, [f"pmlive info {shlex.quote(run.folder)}"], out, stop)
 
 
 async def _find_markets(venue: Venue, named: Sequence[str], out: Output) -> list[str | Market]:
-    """Find the markets that are meant before anything is written, so that a wrong id leaves nothing behind."""
+    """Look the markets up before anything is written, so that a wrong id leaves no folder behind."""
     wanted: list[str | Market] = []
     async with Catalogue(venue) as catalogue:
         for text in dict.fromkeys(named):
@@ -144,13 +152,13 @@ async def _find_markets(venue: Venue, named: Sequence[str], out: Output) -> list
             wanted += [meant.value] if meant.value in tokens else open_
     if not wanted:
         raise UnknownMarketError(
-            "every market that is named is closed, so nothing would come; pmlive search finds others"
+            "all these markets are closed, so nothing would come; find others with: pmlive search WORDS"
         )
     return wanted
 
 
 def _still_open(markets: Sequence[Market], out: Output) -> list[Market]:
-    """Return the markets that are open, and report those that are closed or have no tokens yet.
+    """Return the markets that are open; report those that are closed or have no tokens yet.
 
     Raises:
         UnknownMarketError: none of them has tokens.
@@ -179,7 +187,7 @@ def _record_until_stopped(
     keep_raw: timedelta | None = None,
     make: Callable[[Venue], Manager] = Manager,
 ) -> Run:
-    """Record until it is time or a signal comes, and return what was recorded; call it while signals are held.
+    """Record until the time is over or a signal comes, and return what was recorded; call it with signals deferred.
 
     Recording begins before anything is subscribed, so that it has the opening books.
     """
@@ -190,8 +198,8 @@ def _record_until_stopped(
         subscribe(live)
         out.note(f"recording into {where}" + ("" if seconds else "; Ctrl-C ends it"))
         gaps_before = sum(file.rows for file in before.of("gaps"))
-        watch(live, out, stop, seconds=seconds, gaps_before=gaps_before)
-        trouble = trouble_of(live)
+        _watch(live, out, stop, seconds=seconds, gaps_before=gaps_before)
+        trouble = _trouble_of(live)
         elapsed, ended = time.monotonic() - began, datetime.now(UTC)
         markets = [_name(market) for market in live.markets]
         tokens = {key for one in live.subscriptions if one.channel == "market" for key in one.keys}
@@ -209,6 +217,58 @@ def _record_until_stopped(
     )
 
 
+def _watch(live: Manager, out: Output, stop: Stop, *, seconds: float | None, gaps_before: int = 0) -> None:
+    """Show the progress of a recording until its time is over or a signal comes."""
+    began = time.monotonic()
+    seen: deque[tuple[float, int]] = deque(maxlen=_RATE_WINDOW)
+    while not stop.requested:
+        elapsed = time.monotonic() - began
+        left = _INTERVAL_S if seconds is None else seconds - elapsed
+        if left <= 0:
+            break
+        status = live.report()
+        seen.append((elapsed, status.statistics.total_events))
+        out.progress(f"{format_duration(elapsed)}  {_line(status, _rate(seen), gaps_before)}")
+        if stop.wait(min(left, _INTERVAL_S)):
+            break
+    out.end_progress()
+
+
+def _rate(seen: deque[tuple[float, int]]) -> float:
+    (first, before), (last, now) = seen[0], seen[-1]
+    return (now - before) / (last - first) if last > first else 0.0
+
+
+def _line(status: Status, rate: float, gaps_before: int) -> str:
+    clob, books, recording = status.connections.clob, status.books or Books(), status.recording
+    rows = {} if recording is None else recording.rows
+    gaps = max(0, rows.get("gaps", 0) - gaps_before) + books.open_gaps
+    checks = books.checks
+    parts = [
+        "connected" if clob.connected else f"not connected ({clob.error or 'dialling'})",
+        f"{rate:,.0f} messages/s",
+        format_count(sum(rows.values()), "row"),
+        f"{checks.hash_verified + checks.bbo_ok + checks.snapshot_ok:,} checks passed",
+        format_count(gaps, "gap"),
+        format_size(0 if recording is None else recording.bytes),
+    ]
+    trouble = None if recording is None else recording.trouble
+    return "  ".join([f"disk: {trouble}", *parts] if trouble else parts)
+
+
+def _trouble_of(live: Manager) -> Trouble:
+    """Return the present problems."""
+    status = live.report()
+    clob, recording = status.connections.clob, status.recording
+    ours = None
+    if recording is not None and recording.trouble is not None:
+        synced = recording.last_sync
+        since = "the beginning" if synced is None else f"{utc(synced)} UTC"
+        ours = f"what was received since {since} may be lost: {recording.trouble}"
+    venue = None if clob.connected else f"not connected to the venue at the end: {clob.error or 'still dialling'}"
+    return Trouble(ours, venue)
+
+
 def _with_thread_faults(trouble: Trouble) -> Trouble:
     faults = [f"something failed in the thread {fault.thread!r}: {fault.error}" for fault in threads.faults()]
     ours = faults if trouble.ours is None else [trouble.ours, *faults]
@@ -216,12 +276,12 @@ def _with_thread_faults(trouble: Trouble) -> Trouble:
 
 
 def _print_run(run: Run, title: str, following: Sequence[str], out: Output, stop: Stop) -> int:
-    """Print what a run recorded and return its exit code, which is the same where it cannot be printed.
+    """Print the summary of a run and return the exit code, whether or not it can be printed.
 
-    A slow reader is waited for until a signal comes; after one that ended the recording, for a few seconds.
+    Waits for a slow reader until a signal comes, or for a few seconds if one has ended the recording.
     """
     printed: Future[None] = Future()
-    text = run_text(run, title, ["", *lines_of("next", following)])
+    text = run_text(run, title, ["", *section("next", following)])
     threads.single("pmlive summary", partial(_settle, printed, partial(out.result, run, text))).start()
     try:
         while not stop.requested and not printed.done():
@@ -237,5 +297,5 @@ def _print_run(run: Run, title: str, following: Sequence[str], out: Output, stop
 def _settle(future: "Future[None]", work: Callable[[], None]) -> None:
     try:
         future.set_result(work())
-    except BaseException as error:  # noqa: BLE001  # it is raised where the future is waited for
+    except BaseException as error:  # noqa: BLE001  # whoever waits for the future gets it
         future.set_exception(error)

@@ -1,4 +1,4 @@
-"""``pmlive replay``: a recording, played in the terminal."""
+"""``pmlive replay``: recordings played in the terminal."""
 
 import time
 from argparse import ArgumentTypeError, Namespace
@@ -8,10 +8,8 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from pmlive.cli.options import Subparsers, add_command, amount
-from pmlive.cli.output import Output
-from pmlive.cli.signals import Stop
-from pmlive.cli.text import counted, duration, lines_of, moment
+from pmlive.cli.commands import Subparsers, add_command, positive_number
+from pmlive.cli.terminal import Output, Stop, format_count, format_duration, format_time, section
 from pmlive.manager import Replay
 from pmlive.manager.status import Books
 from pmlive.replay import Speed
@@ -22,7 +20,7 @@ _INTERVAL_S = 0.2
 
 
 class ReplaySummary(msgspec.Struct, kw_only=True):
-    """What was played: ``seconds`` are of the wall, ``messages`` by kind, ``gaps`` rows of that table."""
+    """What was played: ``seconds`` of wall time, ``messages`` by kind, and ``gaps``, the rows of that table."""
 
     folders: list[str]
     first_time: datetime
@@ -47,14 +45,16 @@ def add(subparsers: Subparsers) -> None:
     )
     command.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a recording; several are merged by time")
     command.add_argument(
-        "--speed", type=_speed, default=1.0, metavar="X", help="times as fast as it was, or max (default: 1)"
+        "--speed", type=_speed, default=1.0, metavar="X", help="how many times as fast as recorded, or max (default: 1)"
     )
-    command.add_argument("--from", dest="start", metavar="TIME", help="begin there, such as 2026-11-23T02:14:07Z")
+    command.add_argument(
+        "--from", dest="start", metavar="TIME", help="begin at this time, such as 2026-11-23T02:14:07Z"
+    )
 
 
 def _speed(text: str) -> Speed:
     try:
-        return "max" if text == "max" else amount(text)
+        return "max" if text == "max" else positive_number(text)
     except ArgumentTypeError:
         raise ArgumentTypeError(f"{text!r} is neither max nor a number above 0") from None
 
@@ -75,11 +75,11 @@ def _replay(options: Namespace, out: Output, stop: Stop) -> int:
         summary = _summary(replay, time.monotonic() - began)
     out.end_progress()
     out.result(summary, "\n".join(_lines(summary)))
-    return int(summary.gaps > 0 or _mismatches(summary) > 0)
+    return int(summary.gaps > 0 or summary.books.checks.mismatches > 0)
 
 
 class _Tape:
-    """The trades and gaps that were not shown yet, as lines."""
+    """The trades and gaps of a replay as lines, each of which is returned once."""
 
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
@@ -87,7 +87,7 @@ class _Tape:
         self._shown = {"trades": 0, "gaps": 0}
 
     def lines(self) -> list[str]:
-        """Return new lines in order of arrival."""
+        """Return the new lines in order of arrival."""
         found: list[tuple[int, str]] = []
         for table, write in (("trades", self._trade), ("gaps", self._gap)):
             frame = getattr(self._replay, table).filter(pl.col("seq") > self._shown[table])
@@ -112,11 +112,11 @@ def _show(replay: Replay, out: Output, tape: _Tape | None) -> None:
         out.line(line)
     summary = _summary(replay, 0)
     parts = [
-        moment(summary.position),
+        format_time(summary.position),
         f"{_share(summary):.0%}",
-        counted(sum(summary.messages.values()), "message"),
-        f"{summary.books.trusted} of {counted(summary.books.tokens, 'book')} trusted",
-        counted(summary.gaps, "gap"),
+        format_count(sum(summary.messages.values()), "message"),
+        f"{summary.books.trusted} of {format_count(summary.books.tokens, 'book')} trusted",
+        format_count(summary.gaps, "gap"),
     ]
     out.progress("  ".join(parts))
 
@@ -142,32 +142,29 @@ def _share(summary: ReplaySummary) -> float:
     return (summary.position - summary.first_time).total_seconds() / whole if whole else 1.0
 
 
-def _mismatches(summary: ReplaySummary) -> int:
-    checks = summary.books.checks
-    return checks.hash_mismatch + checks.bbo_mismatch + checks.snapshot_mismatch
-
-
 def _lines(summary: ReplaySummary) -> list[str]:
     checks, length = summary.books.checks, (summary.position - summary.first_time).total_seconds()
+    took = format_duration(summary.seconds)
     whole = "all of it" if summary.finished else f"{_share(summary):.0%} of it"
     total = sum(summary.messages.values())
     kinds = [f"{number:,} {name}" for name, number in sorted(summary.messages.items())]
     return [
-        *lines_of(
-            "played", [f"{whole}: {duration(length)} in {duration(summary.seconds)}, up to {moment(summary.position)}"]
+        *section(
+            "played",
+            [f"{whole}: {format_duration(length)} in {took}, up to {format_time(summary.position)}"],
         ),
-        *lines_of("messages", [f"{total:,}: {', '.join(kinds)}"]),
-        *lines_of(
+        *section("messages", [f"{total:,}: {', '.join(kinds)}"]),
+        *section(
             "proved",
             [
                 f"{checks.hash_verified:,} book hashes verified, {checks.hash_unverifiable:,} could not be",
                 f"{checks.bbo_ok:,} best prices and {checks.snapshot_ok:,} whole books as stated",
-                f"{_mismatches(summary):,} mismatches",
+                f"{checks.mismatches:,} mismatches",
             ],
         ),
-        *lines_of("missed", [counted(summary.gaps, "gap")]),
+        *section("missed", [format_count(summary.gaps, "gap")]),
     ]
 
 
 def _clock(time_: object) -> str:
-    return moment(time_)[11:] if isinstance(time_, datetime) else str(time_)
+    return format_time(time_)[11:] if isinstance(time_, datetime) else str(time_)

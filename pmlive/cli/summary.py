@@ -9,18 +9,24 @@ from typing import Literal
 import msgspec
 
 from pmlive._session import Timing
-from pmlive.cli.progress import Trouble
-from pmlive.cli.text import counted, duration, lines_of, moment, size
+from pmlive.cli.terminal import format_count, format_duration, format_size, format_time, section
 from pmlive.integrity import Counts
 from pmlive.recording import RecordedGap, RecordingSummary
 
-__all__ = ["Kept", "Missed", "Run", "missed_in", "missed_lines", "proved_lines", "run_of", "run_text"]
+__all__ = ["Run", "Trouble", "missed_in", "missed_lines", "proved_lines", "run_of", "run_text"]
 
 _MOST_GAPS = 12
 
 
+class Trouble(msgspec.Struct, frozen=True):
+    """The problems at the end of a run: of the disk or a thread (``ours``) and of the connection (``venue``)."""
+
+    ours: str | None
+    venue: str | None
+
+
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of what is on the disk; ``unsealed`` is bytes of log that the tables do not have yet."""
+    """The contents of a recording; ``unsealed`` is the bytes of the log that are not in the tables yet."""
 
     rows: dict[str, int]
     frames: int
@@ -30,7 +36,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Missed(msgspec.Struct, frozen=True, kw_only=True):
-    """One gap; if it has no end, its seconds are those up to the last frame."""
+    """One gap; without an end, its seconds are those until the last frame."""
 
     started: datetime
     ended: datetime | None
@@ -53,7 +59,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     without_book: list[str]
     trouble: str | None
     log_lines_lost: int
-    # Whether any of this is a finding, which exit code 1 stands for: a run that was ended at once waited for nothing.
+    # Whether the exit code is 1. What a run that was stopped early did not wait for is not a finding.
     found: bool
 
 
@@ -70,9 +76,9 @@ def run_of(
 ) -> Run:
     """Return the summary of a run."""
     missed = missed_in(summary)
-    # The summary does not know which tokens unsealed records have.
+    # The summary does not have the tokens of unsealed records.
     without_book = [] if summary.unsealed else sorted(set(wanted) - set(summary.tokens))
-    # A signal may end a run before a book is late, or a venue that is away is a gap.
+    # A signal may stop a run before a missing book is late, or before a venue out of reach is a gap.
     lacking = ended_by == "time" and bool(without_book or trouble.venue)
     lost = [gap for gap in missed if ended_by == "time" or not _was_awaited(gap, ended)]
     return Run(
@@ -92,12 +98,12 @@ def run_of(
         without_book=without_book,
         trouble=trouble.ours or trouble.venue,
         log_lines_lost=log_lines_lost,
-        found=lacking or bool(lost or trouble.ours or summary.unsealed) or _wrong(summary.checks) > 0,
+        found=lacking or bool(lost or trouble.ours or summary.unsealed) or summary.checks.mismatches > 0,
     )
 
 
 def missed_in(summary: RecordingSummary) -> list[Missed]:
-    """List the gaps of a recording with their lengths."""
+    """List the gaps of a recording, with their lengths."""
     return [
         Missed(
             started=gap.started,
@@ -112,21 +118,21 @@ def missed_in(summary: RecordingSummary) -> list[Missed]:
 
 
 def run_text(run: Run, title: str, after: Sequence[str]) -> str:
-    """Write the summary of a run for people."""
+    """Return the summary of a run as text."""
     lines = [
         title,
         "",
-        *lines_of("kept", _kept_lines(run.kept)),
-        *lines_of("proved", proved_lines(run.proved)),
-        *lines_of("missed", _run_missed_lines(run)),
-        *lines_of("folder", [run.folder]),
+        *section("kept", _kept_lines(run.kept)),
+        *section("proved", proved_lines(run.proved)),
+        *section("missed", _run_missed_lines(run)),
+        *section("folder", [run.folder]),
         *after,
     ]
     return "\n".join(lines)
 
 
 def proved_lines(checks: Counts) -> list[str]:
-    """Write the counts of the three checks."""
+    """Return lines with the counts of the three checks."""
     hashes = f"{checks.hash_verified:,} verified, {checks.hash_unverifiable:,} unverifiable"
     return [
         f"hash of the venue   {hashes}, {_mismatches(checks.hash_mismatch)}",
@@ -136,17 +142,17 @@ def proved_lines(checks: Counts) -> list[str]:
 
 
 def _was_awaited(gap: Missed, ended: datetime) -> bool:
-    """Return whether a run ended while an opening book was awaited that was not late yet."""
+    """Check whether a gap is an opening book that was not late yet when the run ended."""
     is_open = gap.cause == "late opening book" and gap.ended is None
     return is_open and ended - gap.started < timedelta(microseconds=Timing().opening // 1000)
 
 
 def missed_lines(missed: Sequence[Missed], *, unsealed: int) -> list[str]:
-    """Write the gaps: how many by cause, and the first of them one by one."""
+    """Return lines with the number of gaps by cause, and the first of them one by one."""
     if not missed:
         return ["no gap in what is sealed; the log was not checked" if unsealed else "nothing was missed"]
     causes = Counter(gap.cause for gap in missed)
-    lines = [", ".join(f"{counted(number, 'gap')} by {cause}" for cause, number in causes.most_common())]
+    lines = [", ".join(f"{format_count(number, 'gap')} by {cause}" for cause, number in causes.most_common())]
     alike: dict[tuple[object, ...], list[Missed]] = {}
     for gap in missed:
         alike.setdefault((gap.token_id is None, gap.started, gap.ended, gap.cause, gap.detail), []).append(gap)
@@ -159,9 +165,11 @@ def missed_lines(missed: Sequence[Missed], *, unsealed: int) -> list[str]:
 def _run_missed_lines(run: Run) -> list[str]:
     lines = [] if run.trouble is None else [run.trouble]
     if run.log_lines_lost:
-        lines.append(f"{counted(run.log_lines_lost, 'line')} of the log could not be written; no data depends on them")
+        lines.append(
+            f"{format_count(run.log_lines_lost, 'line')} of the log could not be written; no data depends on them"
+        )
     if run.without_book:
-        lines.append(f"no book came for {counted(len(run.without_book), 'token')} of those that were subscribed")
+        lines.append(f"no book came for {format_count(len(run.without_book), 'token')} of those that were subscribed")
     if lines and not run.missed:
         return lines
     return lines + missed_lines(run.missed, unsealed=run.kept.unsealed)
@@ -169,35 +177,33 @@ def _run_missed_lines(run: Run) -> list[str]:
 
 def _gap_line(alike: Sequence[Missed]) -> str:
     gap = alike[0]
-    length = duration(gap.seconds) + (" until the end" if gap.ended is None else "")
-    return f"{moment(gap.started)}  {gap.cause}, {length}, {_whose(alike)}{f': {gap.detail}' if gap.detail else ''}"
+    length = format_duration(gap.seconds) + (" until the end" if gap.ended is None else "")
+    return (
+        f"{format_time(gap.started)}  {gap.cause}, {length}, {_whose(alike)}{f': {gap.detail}' if gap.detail else ''}"
+    )
 
 
 def _whose(alike: Sequence[Missed]) -> str:
     token_id = alike[0].token_id
     if token_id is None:
         return "a whole connection"
-    return f"token {token_id[:12]}…" if len(alike) == 1 else counted(len(alike), "token")
+    return f"token {token_id[:12]}…" if len(alike) == 1 else format_count(len(alike), "token")
 
 
 def _kept_lines(kept: Kept) -> list[str]:
-    what = f"{counted(kept.frames, 'frame')}, {counted(sum(kept.rows.values()), 'row')}"
+    what = f"{format_count(kept.frames, 'frame')}, {format_count(sum(kept.rows.values()), 'row')}"
     lines = [
-        f"{what}, {size(kept.bytes)} in {counted(kept.files, 'file')}",
+        f"{what}, {format_size(kept.bytes)} in {format_count(kept.files, 'file')}",
         ", ".join(f"{name} {rows:,}" for name, rows in kept.rows.items()) or "no rows",
     ]
     if kept.unsealed:
-        lines.append(f"{size(kept.unsealed)} are in the log alone; recording into the folder again seals them")
+        lines.append(f"{format_size(kept.unsealed)} are in the log alone; recording into the folder again seals them")
     return lines
 
 
 def _length(gap: RecordedGap, last: datetime | None) -> timedelta:
     until = gap.ended or last or gap.started
     return max(timedelta(), until - gap.started)
-
-
-def _wrong(checks: Counts) -> int:
-    return checks.hash_mismatch + checks.bbo_mismatch + checks.snapshot_mismatch
 
 
 def _mismatches(number: int) -> str:

@@ -33,7 +33,7 @@ from pmlive.export.output import (
 )
 from pmlive.gaps import GapIndex
 from pmlive.recording.index import IndexCache
-from pmlive.recording.trust import let_go
+from pmlive.recording.trust import unsubscriptions
 from pmlive.records import FRAMES, Kind
 from pmlive.store import records, scan
 
@@ -154,7 +154,7 @@ def to_hftbacktest(folder: str | Path, out: str | Path, *, token_id: str | None 
 
 
 def _convert_all(source: Path, tokens: Iterable[str], *, into: Path, shift: int) -> list[ExportedToken | SkippedToken]:
-    ends, gaps = _ends(source), IndexCache(source).now().gaps
+    ends, gaps = _ends(source), IndexCache(source).current().gaps
     return [_convert(source, token, ends, gaps, into=into, shift=shift) for token in tokens]
 
 
@@ -176,7 +176,7 @@ def _no_book(source: Path, skipped: Sequence[SkippedToken]) -> str:
 def _ends(source: Path) -> _Ends:
     kept = [record for record in records(source) if record.kind not in FRAMES]
     ends = _Ends([End(record.recv, record.seq, 0) for record in kept if record.kind == Kind.BEGIN], [], {})
-    for gone in let_go(kept):
+    for gone in unsubscriptions(kept):
         if gone.tokens is None:
             ends.closed.append(End(gone.recv, gone.seq, gone.conn))
         for token in gone.tokens or ():

@@ -17,7 +17,7 @@ import polars as pl
 
 from pmlive.errors import StoreError
 from pmlive.store import read_manifest, recordings
-from pmlive.store.leftovers import claimed, remove_leftovers
+from pmlive.store.leftovers import locked_folder, remove_leftovers
 from pmlive.store.reader import is_missing
 from pmlive.tables import STORED
 
@@ -174,7 +174,7 @@ def _temporary_folder(place: Path) -> Generator[Path]:
         for path in reversed(parents):
             path.mkdir(mode=_FOLDER, exist_ok=True)
         temporary.mkdir(mode=_FOLDER)
-        with claimed(temporary):
+        with locked_folder(temporary):
             yield temporary
         shutil.rmtree(temporary)
     except BaseException as error:

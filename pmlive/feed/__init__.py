@@ -1,14 +1,13 @@
-"""The venue's sockets: the only module that dials, with the time to do it in.
+"""The venue's sockets: connections, the pool that spreads subscriptions over them, and the clock of receive times.
 
-Every connection runs by itself: the market, user and real-time sockets fail independently of each other. What is
-received leaves through one narrow seam, ``Sink``, as bytes with their events and the time; nothing behind it can slow
-a socket.
+Connections fail independently of each other. What they receive goes to a ``Sink``, as bytes with the events in them
+and the receive time; each call of it returns at once, so that nothing behind it slows a socket.
 """
 
-from pmlive.feed.backoff import Backoff
-from pmlive.feed.clock import Clock, Step, elapsed
+from pmlive.feed.clock import Clock, ClockStep, elapsed
 from pmlive.feed.connection import Connection, Sink
+from pmlive.feed.dialling import Backoff
 from pmlive.feed.pool import Pool
 from pmlive.retries import DialPolicy as Policy
 
-__all__ = ["Backoff", "Clock", "Connection", "Policy", "Pool", "Sink", "Step", "elapsed"]
+__all__ = ["Backoff", "Clock", "ClockStep", "Connection", "Policy", "Pool", "Sink", "elapsed"]

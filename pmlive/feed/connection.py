@@ -1,4 +1,4 @@
-"""One socket, dialled again whenever it ends."""
+"""A connection: one socket that is dialled again whenever it ends."""
 
 import asyncio
 import time
@@ -11,8 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidS
 from pmlive._session import UNANSWERED, Complaint, FetchBooks, Late, Redial, Refused, Session, Todo, Witness
 from pmlive.errors import AuthError, PmliveError
 from pmlive.events import Cause, Channel, Event
-from pmlive.feed.backoff import Backoff, close_code, fatal, is_refusal
-from pmlive.feed.dialling import Dial, Socket, dial
+from pmlive.feed.dialling import Backoff, Dial, Socket, close_code, dial, fatal_error, is_refusal
 from pmlive.logs import get_logger
 from pmlive.proxies import proxy_for
 from pmlive.retries import DialPolicy
@@ -22,34 +21,34 @@ __all__ = ["Connection", "Sink"]
 logger = get_logger(__name__)
 
 _TOO_BIG = 1009
-# So many frames take some milliseconds.
-_AT_ONCE = 50
-# Credentials are refused when so many connections in a row ended in it: in words, or without one.
-_REFUSALS = 3
-# A refusal that takes as long as our own patience with silence is believed sooner.
-_SILENCES = 2
+# Frames that are read before other tasks run; they take some milliseconds.
+_FRAMES_PER_TURN = 50
+# Credentials count as refused after this many refusals in a row, stated by the server or by closing at once.
+_MOST_REFUSALS = 3
+# One that shows as silence takes as long as our patience with silence, so fewer are enough.
+_MOST_SILENCES = 2
 _SIGN_IN = 401
-# So many different complaints of the venue are told in the log.
-_MOST_KINDS = 20
+# Different complaints of the venue that are logged.
+_MOST_COMPLAINTS = 20
 
 
 class Sink(Protocol):
-    """Where connections report, in the order of events; each call returns at once."""
+    """The receiver of what connections report, in the order of events; each call returns at once."""
 
     def opened(self, connection: "Connection", conn: int, now: int) -> None:
-        """Note a connection, its epoch and what it was asked for."""
+        """Note that a connection is open, with its epoch (``conn``)."""
 
     def received(self, connection: "Connection", data: bytes, events: Sequence[Event], now: int) -> None:
-        """Take a frame and the events in it."""
+        """Note a frame and the events in it."""
 
     def closed(self, connection: "Connection", cause: Cause | None, detail: str, now: int) -> None:
-        """Note the end of a connection; without a cause it was meant."""
+        """Note the end of a connection; without a cause it was intended."""
 
     def late(self, connection: "Connection", token_ids: Sequence[str], since: int) -> None:
         """Note tokens whose opening book has not come since a time."""
 
     def fetch(self, connection: "Connection", token_ids: Sequence[str]) -> None:
-        """Get books by REST that the socket did not send."""
+        """Fetch books by REST that the socket did not send."""
 
     def witness(self, connection: "Connection", since: int) -> None:
         """Ask REST whether a connection without data since a time is calm or frozen."""
@@ -59,7 +58,7 @@ class Sink(Protocol):
 
 
 class _GivenUpError(Exception):
-    """We gave the connection up; the reason is its text."""
+    """We gave up the connection, for the reason in its text."""
 
     def __init__(self, reason: str, cause: Cause = "silence") -> None:
         super().__init__(reason)
@@ -70,15 +69,15 @@ class Connection:
     """A session and its socket, from the first dial until ``stop``.
 
     Args:
-        session: what is wanted.
-        url: where to dial.
-        sink: where to report.
+        session: the subscriptions and the state of the protocol.
+        url: the address to dial.
+        sink: the receiver of what happens.
         clock: receive times, in nanoseconds.
         pace: waits for this connection's turn to dial.
-        next_conn: gives the number of the next connection epoch.
+        next_conn: returns the number of the next connection epoch.
 
     Raises:
-        FeedError: a proxy is named that cannot be used.
+        FeedError: the proxy that is configured cannot be used.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class Connection:
         self.dials = 0
         self.errors = 0
         self.last_error = ""
-        # What the venue said was wrong, last.
+        # The last complaint of the venue.
         self.complaint = ""
         self.too_big = False
         self._sink = sink
@@ -115,19 +114,19 @@ class Connection:
         self._next_dial = 0.0
         self._complaints: set[str] = set()
         self._refusals = 0
-        self._given: _GivenUpError | None = None
+        self._give_up_error: _GivenUpError | None = None
 
     @property
     def channel(self) -> Channel:
-        """Name what the connection carries."""
+        """The channel that the connection carries."""
         return self.session.channel
 
     def start(self) -> None:
-        """Begin to dial; call it from the running loop."""
+        """Start dialling; call it from the running loop."""
         self._task = asyncio.create_task(self._run(), name=f"pmlive {self.channel}")
 
     async def stop(self) -> None:
-        """End for good; the end is meant, so it is no gap."""
+        """End for good; an intended end is not a gap."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -140,39 +139,39 @@ class Connection:
         self._wake.set()
 
     def give_up(self, reason: str, cause: Cause = "silence") -> None:
-        """Leave this socket for another."""
-        self._given = _GivenUpError(reason, cause)
+        """Close this socket and dial again."""
+        self._give_up_error = _GivenUpError(reason, cause)
         self._wake.set()
 
     async def _run(self) -> None:
-        """Dial for as long as it makes sense; an internal error costs a socket and not the night."""
+        """Dial until an error is final; an internal error costs only the socket."""
         try:
             while True:
                 try:
-                    if not await self._once():
+                    if not await self._dial_and_serve():
                         return
                 except Exception as error:  # noqa: BLE001  # the top of this task
-                    self._stumbled(error)
+                    self._note_internal_error(error)
         finally:
             if self.conn is not None:
-                self._over(None, "closed by us")
+                self._note_closed(None, "closed by us")
 
-    def _stumbled(self, error: Exception) -> None:
-        """Turn an internal error into a gap, and an error that is seen; never raise."""
+    def _note_internal_error(self, error: Exception) -> None:
+        """Turn an internal error into a gap and into ``last_error``; never raise."""
         now = time.monotonic()
         self.errors += 1
         self.last_error = f"internal error: {_first_line(error)}"
         try:
             if self.conn is not None:
-                self._over("disconnect", f"internal error: {error!r}"[:200])
-        except Exception as again:  # noqa: BLE001  # what is told of it may fail as well
+                self._note_closed("disconnect", f"internal error: {error!r}"[:200])
+        except Exception as again:  # noqa: BLE001  # noting it may fail as well
             self.last_error += f"; and it could not be noted as a gap: {_first_line(again)}"
         self._backoff.failed(error, now)
         self._next_dial = now + self._backoff.delay(now)
         logger.error("internal error on the connection to %s; it is dialled again", self.url, exc_info=error)
 
-    async def _once(self) -> bool:
-        """Dial and serve once; tell whether to go on."""
+    async def _dial_and_serve(self) -> bool:
+        """Dial and serve once; return whether to dial again."""
         await asyncio.sleep(max(0.0, self._next_dial - time.monotonic()))
         await self._pace()
         self._backoff.dialled(time.monotonic())
@@ -191,7 +190,7 @@ class Connection:
     async def _serve(self, socket: Socket) -> None:
         now = self._clock()
         self.session.connected(now)
-        self.conn, self.connected, self._given, self.too_big = self._next_conn(), True, None, False
+        self.conn, self.connected, self._give_up_error, self.too_big = self._next_conn(), True, None, False
         self._sink.opened(self, self.conn, now)
         logger.info("connection %d to %s is open", self.conn, self.url)
         reader = asyncio.create_task(self._read(socket))
@@ -199,7 +198,7 @@ class Connection:
         try:
             done, _ = await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
             if reader not in done and isinstance(writer.exception(), ConnectionClosed):
-                # Nothing can be sent any more; what has come already is taken, and then the reader ends by itself.
+                # Nothing can be sent any more; the reader takes what has come already, and then ends by itself.
                 await asyncio.wait((reader,))
             for task in done:
                 task.result()
@@ -207,36 +206,36 @@ class Connection:
             reader.cancel()
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
-            if self._given is not None and self._given.cause == "silence":
-                # Nobody is there to say goodbye to, and waiting for it would delay what is to be told.
+            if self._give_up_error is not None and self._give_up_error.cause == "silence":
+                # A silent server does not answer a closing handshake, and waiting for it would delay the gap.
                 socket.transport.abort()
 
     async def _read(self, socket: Socket) -> None:
-        """Hand on every frame; this is the hot path."""
+        """Pass on every frame; this is the hot path."""
         received, clock, session, sink = socket.recv, self._clock, self.session, self._sink
         while True:
-            for _ in range(_AT_ONCE):
+            for _ in range(_FRAMES_PER_TURN):
                 data = await received(decode=False)
                 now = clock()
                 sink.received(self, data, session.received(data, now), now)
-            # Frames that are there already are given without a pause; others of this thread want to go on, too.
+            # Frames that have come already are returned without a pause, so let the other tasks run.
             await asyncio.sleep(0)
 
     async def _write(self, socket: Socket) -> None:
-        """Send what is to be sent and note the time, now and then and when poked."""
-        pieces = socket.pieces
+        """Send what the session has to send and note the time, at intervals and when poked."""
+        chunks = socket.chunks
         while True:
             now = self._clock()
-            if socket.pieces != pieces:
-                pieces = socket.pieces
+            if socket.chunks != chunks:
+                chunks = socket.chunks
                 self.session.alive(now)
             self.session.tick(now)
             for frame in self.session.to_send():
                 await socket.send(frame)
             for todo in self.session.to_do():
                 self._do(todo)
-            if self._given is not None:
-                raise self._given
+            if self._give_up_error is not None:
+                raise self._give_up_error
             self._wake.clear()
             try:
                 async with asyncio.timeout(min(self._policy.tick, self.session.pause)):
@@ -247,9 +246,11 @@ class Connection:
     def _do(self, todo: Todo) -> None:
         match todo:
             case Redial(reason):
-                self._given = self._given or _GivenUpError(reason, "disconnect" if self.session.refusal else "silence")
+                self._give_up_error = self._give_up_error or _GivenUpError(
+                    reason, "disconnect" if self.session.refusal else "silence"
+                )
             case Refused(reason):
-                self._given = self._given or _GivenUpError(reason, "disconnect")
+                self._give_up_error = self._give_up_error or _GivenUpError(reason, "disconnect")
             case Complaint(words):
                 self._note_complaint(words)
             case Witness(since):
@@ -260,7 +261,7 @@ class Connection:
                 self._sink.fetch(self, token_ids)
 
     def _failed(self, error: Exception, lasted: float) -> bool:
-        """Note how it ended; tell whether dialling again makes sense. What must be kept is told before the log."""
+        """Note how a dial or a connection ended; return whether to dial again. The sink is called before the log."""
         now = time.monotonic()
         self.errors += 1
         conn, detail, slowly = self.conn, self._described(error), self._is_refused(error)
@@ -269,14 +270,14 @@ class Connection:
             self._backoff.failed(error, now, slowly=slowly)
         else:
             self._note_end(error, lasted, detail)
-        reason = self._final(error)
+        reason = self._final_error(error)
         if reason is not None:
             self.last_error = str(reason)
             self._sink.failed(self, reason)
             logger.error("%s", reason)
             return False
         self._next_dial = now + self._backoff.delay(now)
-        self.last_error = self._explained(detail) if slowly else detail
+        self.last_error = self._refusal_text(detail) if slowly else detail
         self._log_end(conn, slowly=slowly)
         return True
 
@@ -284,7 +285,7 @@ class Connection:
         self.too_big = isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == _TOO_BIG
         self._backoff.ended(lasted, useful=self.session.useful)
         self._backoff.closed(close_code(error), time.monotonic())
-        self._over(error.cause if isinstance(error, _GivenUpError) else "disconnect", detail)
+        self._note_closed(error.cause if isinstance(error, _GivenUpError) else "disconnect", detail)
         for todo in self.session.to_do():
             if isinstance(todo, Complaint):
                 self._note_complaint(todo.words)
@@ -299,8 +300,8 @@ class Connection:
                 "connection %s to %s ended (%s): data is missing until it is back", conn, self.url, self.last_error
             )
 
-    def _explained(self, answer: str) -> str:
-        """Say what a server that refuses the handshake answered, what is done, and when."""
+    def _refusal_text(self, answer: str) -> str:
+        """Return what a server that refuses the handshake answered, and when it is dialled again."""
         wait = self._next_dial - time.monotonic()
         at = datetime.now(UTC) + timedelta(seconds=wait)
         return (
@@ -310,61 +311,61 @@ class Connection:
 
     # --- credentials ---
 
-    def _is_turned_away(self, error: Exception) -> bool:
-        """Tell whether who has credentials was told to sign in, before any were accepted."""
+    def _is_unauthorized(self, error: Exception) -> bool:
+        """Return whether a client that sends credentials got HTTP 401 before any were accepted."""
         session = self.session
         return session.sends_credentials and not session.accepted and _status(error) == _SIGN_IN
 
     def _is_refused(self, error: Exception) -> bool:
-        return is_refusal(error) and not self._is_turned_away(error)
+        return is_refusal(error) and not self._is_unauthorized(error)
 
     def _note_refusal(self, error: Exception, lasted: float) -> None:
-        """Count the connections in a row that credentials were refused on.
+        """Count the connections in a row on which credentials were refused.
 
-        Once they were accepted, a connection that ends or stays silent says nothing of them.
+        Once they were accepted, a connection that ends or stays silent does not count.
         """
         if self.conn is None:
-            self._refusals += self._is_turned_away(error)
-        elif self.session.refusal or self._is_ended_at_once(lasted):
+            self._refusals += self._is_unauthorized(error)
+        elif self.session.refusal or self._has_ended_at_once(lasted):
             self._refusals += 1
         else:
             self._refusals = 0
 
-    def _is_ended_at_once(self, lasted: float) -> bool:
+    def _has_ended_at_once(self, lasted: float) -> bool:
         session = self.session
         if session.channel != "user":
             return False
         unproved = session.sends_credentials and not (session.accepted or session.useful or session.excused)
         return unproved and lasted < self._policy.open_timeout
 
-    def _final(self, error: Exception) -> PmliveError | None:
-        """Give the error that ends the channel, if dialling again cannot help."""
+    def _final_error(self, error: Exception) -> PmliveError | None:
+        """Return the error that ends the channel, if dialling again cannot help."""
         if isinstance(error, AuthError):
             return error
         silent = self.session.refusal == UNANSWERED
-        if self._refusals >= (_SILENCES if silent else _REFUSALS):
-            said = self.session.refusal or self._described(error)
+        if self._refusals >= (_MOST_SILENCES if silent else _MOST_REFUSALS):
+            shown = self.session.refusal or self._described(error)
             return AuthError(
-                f"{self.url} refused the credentials {self._refusals} times ({said}); check the API key, its secret "
+                f"{self.url} refused the credentials {self._refusals} times ({shown}); check the API key, its secret "
                 "and its passphrase"
             )
-        rejected = self._rejection()
+        rejected = self._rejected_credentials()
         if rejected is not None:
             return rejected
-        reason = fatal(error, self.url, said=self._described(error))
-        # Only who presented credentials to the price streams can have them refused by a close.
+        reason = fatal_error(error, self.url, shown=self._described(error))
+        # Only the price streams refuse credentials by closing.
         return None if isinstance(reason, AuthError) and self.session.streams is None else reason
 
-    def _rejection(self) -> AuthError | None:
-        """Give the error of credentials that the price streams refused in so many words."""
+    def _rejected_credentials(self) -> AuthError | None:
+        """Return the error of credentials that the price streams refused with a message."""
         streams = self.session.streams
         words = "" if streams is None else self.session.shown(streams.rejected)
         return AuthError(f"{self.url} refused the credentials: {words}; check the API key") if words else None
 
-    # --- what is told ---
+    # --- descriptions and notes ---
 
     def _described(self, error: BaseException) -> str:
-        """Say what was answered, or how it ended; a page's text, which may hold the user's address, is left out."""
+        """Describe an answer or an end; the text of a page, which may hold the user's address, is left out."""
         if not isinstance(error, InvalidStatus | InvalidProxyStatus):
             return self.session.shown(_first_line(error))
         response = error.response
@@ -374,14 +375,14 @@ class Connection:
         return self.session.shown(f"{status}, cf-ray {trace[:40]}" if trace else status)
 
     def _note_complaint(self, words: str) -> None:
-        """Note what the venue says is wrong, and tell it once of each kind."""
+        """Note a complaint of the venue, and log each kind once."""
         self.complaint = words
-        if words not in self._complaints and len(self._complaints) < _MOST_KINDS:
+        if words not in self._complaints and len(self._complaints) < _MOST_COMPLAINTS:
             self._complaints.add(words)
             logger.warning("%s says: %r", self.url, words)
 
-    def _over(self, cause: Cause | None, detail: str) -> None:
-        """Tell the end of the socket; nothing is to come between it and what happens next, the log least of all."""
+    def _note_closed(self, cause: Cause | None, detail: str) -> None:
+        """Note the end of the socket in session and sink, at once, before anything is logged."""
         self.session.disconnected()
         try:
             self._sink.closed(self, cause, detail, self._clock())

@@ -1,4 +1,4 @@
-"""All connections: tokens spread over sockets, dials paced, each channel by itself."""
+"""The pool of connections: each channel has its own, tokens are spread over several, and dials are paced."""
 
 import asyncio
 import time
@@ -11,23 +11,23 @@ from pmlive.retries import DialPolicy
 
 __all__ = ["Pool"]
 
-# Beyond some hundreds of tokens on one connection the venue sends changes but no opening books.
+# With more than some hundreds of tokens on one connection, the venue sends changes but no opening books.
 TOKENS_PER_CONNECTION = 200
-# More subscriptions on one connection are refused, and the connection is closed.
+# The venue closes a connection with more subscriptions than this.
 _SYMBOLS_PER_CONNECTION = 64
-_S = 1_000_000_000
-_TENTH = _S // 10
+_SECOND_NS = 1_000_000_000
+_TENTH_NS = _SECOND_NS // 10
 _EPOCHS_BEGAN = 17_356_896_000  # 2025-01-01, in tenths of a second since 1970; 32 bits last for 13 years
 _TIMING: dict[Channel, Timing] = {
     "market": Timing(),
     "user": Timing(),
-    "realtime": Timing(ping=5 * _S),
-    "prices": Timing(ping=30 * _S),
+    "realtime": Timing(ping=5 * _SECOND_NS),
+    "prices": Timing(ping=30 * _SECOND_NS),
 }
 
 
 class Pool:
-    """Keeps every wanted key on one connection of its channel.
+    """Keeps each subscribed key (a token, market or symbol) on one connection of its channel.
 
     Every method is called from the loop that the connections run on.
     """
@@ -44,7 +44,7 @@ class Pool:
         tokens_per_connection: int = TOKENS_PER_CONNECTION,
     ) -> None:
         self.connections: list[Connection] = []
-        # Of connections that are no longer here.
+        # Those of connections that were ended.
         self.past_dials = 0
         self.past_errors = 0
         self._urls = urls
@@ -61,7 +61,7 @@ class Pool:
         self._ending: set[asyncio.Task[None]] = set()
 
     def want(self, channel: Channel, keys: Iterable[str]) -> dict[int, list[str]]:
-        """Add keys; give those that went to connections already open, by epoch."""
+        """Subscribe to keys; return those that went to connections already open, by epoch."""
         placed: dict[int, list[str]] = {}
         fresh = [key for key in dict.fromkeys(keys) if self.find(channel, key) is None]
         while fresh:
@@ -75,9 +75,9 @@ class Pool:
         return placed
 
     def want_everything(self, channel: Channel) -> None:
-        """Subscribe a channel without naming keys: every market of the user's.
+        """Subscribe to every market of the user on a channel, without naming keys.
 
-        A connection that named some cannot be widened, so it is given up for one that names none.
+        A connection that named some cannot be widened, so it is replaced by one that names none.
         """
         connection = self._with_room(channel)
         named = connection.conn is not None and not connection.session.everything
@@ -86,15 +86,15 @@ class Pool:
             connection.give_up("dialled again to ask for every market", "disconnect")
 
     def unwant(self, channel: Channel, keys: Sequence[str]) -> dict[int, list[str]]:
-        """Drop keys; give them by the epoch they were in last, 0 for none. A connection without keys ends."""
+        """Unsubscribe from keys; return them by their last epoch, 0 for none. A connection without keys ends."""
         left: dict[int, list[str]] = {}
         for connection in self.of(channel):
-            gone = [key for key in dict.fromkeys(keys) if key in connection.session.wanted]
-            if not gone:
+            dropped = [key for key in dict.fromkeys(keys) if key in connection.session.wanted]
+            if not dropped:
                 continue
-            connection.session.unwant(gone)
+            connection.session.unwant(dropped)
             connection.poke()
-            left.setdefault(connection.conn or connection.previous or 0, []).extend(gone)
+            left.setdefault(connection.conn or connection.previous or 0, []).extend(dropped)
             if not connection.session.wanted and not connection.session.everything:
                 self._end(connection)
         return left
@@ -105,7 +105,7 @@ class Pool:
             self._end(connection)
 
     def resync(self, token_ids: Iterable[str]) -> None:
-        """Ask for fresh opening books."""
+        """Request new opening books."""
         for token_id in token_ids:
             connection = self.find("market", token_id)
             if connection is not None:
@@ -113,7 +113,7 @@ class Pool:
                 connection.poke()
 
     def find(self, channel: Channel, key: str) -> Connection | None:
-        """Find the connection that carries a key."""
+        """Return the connection that carries a key, if any."""
         return next((one for one in self.of(channel) if key in one.session.wanted), None)
 
     def of(self, channel: Channel) -> list[Connection]:
@@ -131,7 +131,7 @@ class Pool:
     def complete_until(self, now: int) -> int:
         """Return the time (nanoseconds) before which everything that open connections of markets were sent has come.
 
-        A user's connection may be quiet for days, and nobody can witness that.
+        The user's connections do not count: one may be quiet for days, and REST cannot confirm that.
         """
         return min((one.session.complete_until for one in self.of("market") if one.connected), default=now)
 
@@ -179,6 +179,6 @@ class Pool:
             self._last_dial = time.monotonic()
 
     def _next_epoch(self) -> int:
-        """Number a connection by the tenth of a second, so that another run repeats no number."""
-        self._epoch = max(self._epoch + 1, self._clock() // _TENTH - _EPOCHS_BEGAN)
+        """Return a number for a connection, the tenth of a second by the clock, so that no run repeats one."""
+        self._epoch = max(self._epoch + 1, self._clock() // _TENTH_NS - _EPOCHS_BEGAN)
         return self._epoch

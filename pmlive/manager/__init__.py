@@ -3,7 +3,7 @@
 from pmlive.manager.core import Manager
 from pmlive.manager.lifecycle import close_all, managers
 from pmlive.manager.replay import Replay
+from pmlive.manager.snapshots import BookView
 from pmlive.manager.subscriptions import CallbackType, Subscription, SubscriptionType
-from pmlive.manager.views import BookView
 
 __all__ = ["BookView", "CallbackType", "Manager", "Replay", "Subscription", "SubscriptionType", "close_all", "managers"]

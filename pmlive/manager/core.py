@@ -15,14 +15,13 @@ from pmlive.credentials import Credentials
 from pmlive.errors import BookError, PmliveError, UnknownMarketError
 from pmlive.logs import get_logger
 from pmlive.manager.engine import Engine, Options
-from pmlive.manager.glance import Asked, Glance, glance
 from pmlive.manager.keys import MarketId, Provider, market_list, price_keys, rows_of, series_of
 from pmlive.manager.lifecycle import Lifecycle
+from pmlive.manager.snapshots import AwaitedError, BookView, Query, Snapshot, book_view, snapshots
 from pmlive.manager.source import VenueName, venue_meant
 from pmlive.manager.status import Status
 from pmlive.manager.subscribing import Subscribing, streamed, words
 from pmlive.manager.subscriptions import CallbackType, Handler, Subscription
-from pmlive.manager.views import AwaitedError, BookView, view
 from pmlive.markets import Market, find
 from pmlive.markets.directory import Directory
 from pmlive.pipeline import Token
@@ -160,7 +159,7 @@ class Manager:
         *,
         on_event: Handler | None = None,
     ) -> Subscription:
-        """Be told which outcome won, by the socket or, where that stays silent, by the catalogue."""
+        """Report which outcome won, as the socket says or, where it says nothing, the catalogue."""
         wanted = self._engine.followable(market_list(market_ids))
         return self._subscribing.follow("market_resolution", wanted, callback_type, on_event)
 
@@ -245,11 +244,11 @@ class Manager:
         self._engine.call(partial(self._engine.remove, named))
 
     def trouble(self, subscription: Subscription) -> PmliveError | None:
-        """Tell why nothing comes for a subscription any more, such as refused credentials; None while it may."""
+        """Return why nothing comes for a subscription any more, such as refused credentials; None while it may."""
         return self._engine.call(partial(self._subscribing.trouble, subscription))
 
     def listen(self, handler: Handler) -> Callable[[], None]:
-        """Give a function every update of every subscription, and each gap when it begins and when it ends.
+        """Call a function with every update of every subscription, and with each gap when it begins and when it ends.
 
         It is called away from the feed, as ``on_event`` is: when it is slow, newer prices replace older ones. Of prices
         and books the newest of each token is given, once a second where tokens are many. Call what is returned to hear
@@ -263,47 +262,47 @@ class Manager:
 
     @property
     def prices(self) -> pl.DataFrame:
-        """Give the changes of the top of every book."""
+        """Return the changes of the best prices of every book."""
         return self._frame("prices")
 
     @property
     def depth(self) -> pl.DataFrame:
-        """Give the best levels of every book, at most ten times a second each."""
+        """Return the best levels of every book, at most ten times a second each."""
         return self._frame("depth")
 
     @property
     def trades(self) -> pl.DataFrame:
-        """Give the trades, with the taker's side."""
+        """Return the trades, with the taker's side."""
         return self._frame("trades")
 
     @property
     def gaps(self) -> pl.DataFrame:
-        """Give the intervals that cannot be trusted; those that last have no end."""
+        """Return the intervals that cannot be trusted; those that are open have no end."""
         return self._frame("gaps")
 
     @property
     def user_orders(self) -> pl.DataFrame:
-        """Give the messages on the user's own orders."""
+        """Return the messages on the user's own orders."""
         return self._frame("user_orders")
 
     @property
     def user_trades(self) -> pl.DataFrame:
-        """Give the messages on the user's own trades."""
+        """Return the messages on the user's own trades."""
         return self._frame("user_trades")
 
     @property
     def market_events(self) -> pl.DataFrame:
-        """Give tick size changes, new markets and resolutions."""
+        """Return tick size changes, new markets and resolutions."""
         return self._frame("market_events")
 
     @property
     def activity(self) -> pl.DataFrame:
-        """Give the trades of subscribed events, with wallets."""
+        """Return the trades of subscribed events, with wallets."""
         return self._frame("activity")
 
     @property
     def reference_prices(self) -> pl.DataFrame:
-        """Give prices from outside the venue."""
+        """Return prices from outside the venue."""
         return self._frame("reference_prices")
 
     @property
@@ -370,7 +369,7 @@ class Manager:
         return kind.of(self, token_id, rate=rate, charts=charts)
 
     def serve_mcp(self, port: int = 0, *, recordings: str | Path | None = None, private: bool = False) -> "McpEndpoint":
-        """Let Claude and other MCP clients of this computer use this manager; the same again if they may already.
+        """Serve this manager to Claude and other MCP clients of this computer; return the endpoint, new or open.
 
         Every request must bear the ``token`` of what this gives, whose ``config()`` is what to tell clients.
 
@@ -400,12 +399,12 @@ class Manager:
         words = text.casefold().split()
         return [market for market in self._engine.markets.values() if all(word in _said(market) for word in words)]
 
-    def glance(self, asked: Sequence[Asked]) -> list[Glance]:
-        """See what several ask for, all at one moment and in one visit to the feed thread."""
-        return self._engine.call(partial(glance, self._engine, asked))
+    def snapshots(self, queries: Sequence[Query]) -> list[Snapshot]:
+        """Answer the queries of several charts, all as of one moment, in one call to the feed thread."""
+        return self._engine.call(partial(snapshots, self._engine, queries))
 
     def at_close(self, ending: Callable[[], object]) -> Callable[[], None]:
-        """Do something before everything ends; charts take their last picture then. Give what calls it off."""
+        """Call a function before everything ends, when charts take their last picture; return what cancels this."""
         self._endings.append(ending)
 
         def call_off() -> None:
@@ -417,9 +416,9 @@ class Manager:
     # --- recording ---
 
     def record(self, folder: str | Path | None = None, *, keep_raw: timedelta | None = None) -> Path:
-        """Write everything from now on into a folder, going on with what it holds; give the folder.
+        """Record everything from now on into a folder, continuing what it holds; return the folder.
 
-        Asked again for what it does already, it goes on. What is recorded is sealed at the end of the program, too.
+        Query again for what it does already, it goes on. What is recorded is sealed at the end of the program, too.
         SIGTERM by default ends a program without that, as a kill does: what was received is in the log, and the next
         ``record`` into the folder seals it. A script that wants it sealed at once ends itself:
         ``signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))``.
@@ -448,7 +447,7 @@ class Manager:
     # --- the end ---
 
     def close(self) -> None:
-        """Seal the recording and end every connection; again does nothing."""
+        """Seal the recording and end every connection; closing again does nothing."""
         self._end_viewing()
         self._lifecycle.close()
 
@@ -469,7 +468,7 @@ class Manager:
         await asyncio.to_thread(self.close)
 
     def __repr__(self) -> str:
-        """Say how much is subscribed, in one line."""
+        """Return how much is subscribed, in one line."""
         return f"<Manager of {self._engine.venue.clob_ws}, {len(self._engine.registry.active)} subscriptions>"
 
     # --- inside ---
@@ -483,12 +482,12 @@ class Manager:
                 logger.exception("what was to be done before a manager closes failed")
 
     def _frame(self, table: str) -> pl.DataFrame:
-        return self._engine.call(lambda: self._engine.started().desk.frame(table))
+        return self._engine.call(lambda: self._engine.started().ingest.frame(table))
 
     def _view(self, named: str, outcome: str | None, depth: int | None) -> BookView:
         token = self._token(named, outcome)
         label = self._engine.labels.get(token.id, f"token {token.id}")
-        return view(token, label, depth, stopped=self._engine.started().desk.pipeline.stopped)
+        return book_view(token, label, depth, stopped=self._engine.started().ingest.pipeline.stopped)
 
     def _token(self, named: str, outcome: str | None) -> Token:
         if (token := self._engine.token(named)) is not None:
@@ -499,7 +498,7 @@ class Manager:
             return meant[0]
         if not meant and self._engine.started().settled & set(candidates):
             raise BookError(f"the market of {named!r} was resolved; it has no book any more")
-        tokens = list(self._engine.started().desk.pipeline.books.tokens)[:6]
+        tokens = list(self._engine.started().ingest.pipeline.books.tokens)[:6]
         known = "; ".join(f"{self._engine.labels.get(token_id, '?')} = {token_id}" for token_id in tokens)
         problem = f"{len(meant)} subscribed tokens are" if meant else "no subscribed token is"
         raise UnknownMarketError(f"{problem} meant by {named!r}; name one by its id, such as {known or 'none yet'}")

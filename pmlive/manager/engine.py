@@ -12,9 +12,8 @@ from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, FeedError, PmliveError, UnknownMarketError
 from pmlive.events import Channel
 from pmlive.logs import get_logger
-from pmlive.loop_thread import LoopThread
 from pmlive.manager.keys import MarketId, Wanted, resolve, whole_markets
-from pmlive.manager.live import Doubts, Live
+from pmlive.manager.live import CrossCheckPolicy, Live
 from pmlive.manager.lookups import Listing, Outcomes, Waits, followed
 from pmlive.manager.source import Source
 from pmlive.manager.status import Status, status_of
@@ -24,8 +23,9 @@ from pmlive.pipeline import Token
 from pmlive.retries import DialPolicy
 from pmlive.settings import AddressField, Venue
 from pmlive.store import Recorder
+from pmlive.threads import LoopThread
 
-__all__ = ["Engine", "Options", "live_feed"]
+__all__ = ["Engine", "Options"]
 
 logger = get_logger(__name__)
 
@@ -43,7 +43,7 @@ class Options(msgspec.Struct, frozen=True):
     depth: int
     policy: DialPolicy | None = None
     timing: dict[Channel, Timing] | None = None
-    doubts: Doubts | None = None
+    cross_check: CrossCheckPolicy | None = None
     waits: Waits | None = None
     # How often markets without tokens are looked up, in seconds.
     listing: float = 15.0
@@ -83,7 +83,7 @@ class Engine:
     def token(self, token_id: str) -> Token | None:
         """Find a token that somebody wants; one whose connection was never open has nothing yet."""
         source = self.started()
-        known = source.desk.pipeline.books.tokens
+        known = source.ingest.pipeline.books.tokens
         if token_id not in known and token_id not in source.settled and self.registry.wants("market", token_id):
             return Token(token_id)
         return known.get(token_id)
@@ -143,7 +143,7 @@ class Engine:
             await self.source.stop()
 
     def refuse_closed(self) -> None:
-        """Say so if nothing more can be done.
+        """Raise an error if the manager is closed.
 
         Raises:
             FeedError: the manager was closed.
@@ -154,12 +154,12 @@ class Engine:
     # --- in the feed thread ---
 
     def started(self) -> Source:
-        """Give what the rows come from, made on first use and never after the end."""
+        """Return the source of the rows, made on first use and never after the end."""
         self.refuse_closed()
         if self.source is None:
             self.source = source = self._make(self)
-            source.desk.on_rows = self._hand_out
-            source.desk.listened = lambda: (
+            source.ingest.on_rows = self._hand_out
+            source.ingest.listened = lambda: (
                 self.news.listened() or any(one.mailboxes for one in self.registry.active.values())
             )
             source.spawn(source.run())
@@ -214,14 +214,14 @@ class Engine:
         subscription.tasks.append(source.follow(series, add, drop))
 
     def begin(self, subscription: Subscription, market: Market) -> None:
-        """Let a subscription have one more market."""
+        """Add a market to a subscription."""
         self.learn(Wanted([], [market]))
         subscription.select([market.condition_id] if subscription.by_market else market.token_ids)
         self.registry.extend(subscription, market.token_ids)
         self.started().want(subscription.channel, market.token_ids)
 
     def expect(self, subscription: Subscription, wanted: Wanted) -> None:
-        """Let a subscription wait for the markets that have no tokens yet, and tell what it goes without."""
+        """Make a subscription wait for the markets that have no tokens yet, and log those that it lacks."""
         subscription.left_out = wanted.left_out
         self.started()
         if self._listing is not None:
@@ -234,8 +234,8 @@ class Engine:
             self.markets[market.condition_id] = market
             self.labels.update({token_id: market.label(token_id) for token_id in market.token_ids})
             self._market_of.update(dict.fromkeys(market.token_ids, market.condition_id))
-        if wanted.markets and source.desk.recorder is not None:
-            source.desk.recorder.markets(self.described())
+        if wanted.markets and source.ingest.recorder is not None:
+            source.ingest.recorder.markets(self.described())
         nameless = [token_id for token_id in wanted.token_ids if token_id not in self.labels]
         if nameless:
             source.spawn(self._look_up(nameless))
@@ -244,12 +244,12 @@ class Engine:
         """Keep everything from now on; open books are asked for anew, so that the recording has them."""
         source = self.started()
         recorder.markets(self.described())
-        source.desk.record(recorder)
+        source.ingest.record(recorder)
         source.refresh()
 
     def end_recording(self) -> None:
         """Write what is open, and keep nothing from now on."""
-        self.started().desk.end_recording()
+        self.started().ingest.end_recording()
 
     def described(self) -> list[dict[str, object]]:
         """Describe the markets for a recording's manifest."""
@@ -259,7 +259,7 @@ class Engine:
         # Also while the manager is closing, when nothing is started any more.
         if self.source is None:
             return
-        pipeline = self.source.desk.pipeline
+        pipeline = self.source.ingest.pipeline
         subscriptions = self.registry.active.values()
         deliver(subscriptions, frames, self.labels, pipeline.books.take_heard())
         if self.news.listened():
@@ -297,5 +297,5 @@ def live_feed(engine: Engine) -> Live:
         age=options.age,
         depth=options.depth,
         timing=options.timing,
-        doubts=options.doubts,
+        cross_check=options.cross_check,
     )

@@ -88,7 +88,7 @@ def market_list(market_ids: object) -> list[MarketId]:
 
 
 def series_of(market_id: MarketId) -> Series | None:
-    """Give the rolling series that a text names, if it does."""
+    """Return the rolling series that a text names, if it names one."""
     if isinstance(market_id, Market) or reference(market_id).kind != "series":
         return None
     return Series.parse(reference(market_id).value)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pmlive.manager.core import Manager
     from pmlive.sim import SimulatedVenue
 
-__all__ = ["Lifecycle", "before_the_end", "close_all", "in_thread", "make_way", "managers", "the_end"]
+__all__ = ["Lifecycle", "close_all", "managers", "the_end"]
 
 T = TypeVar("T")
 logger = get_logger(__name__)
@@ -48,7 +48,7 @@ _last_work: list[Callable[[], object]] = []
 
 
 def in_thread(work: Callable[[], T]) -> "Future[T]":
-    """Do something that no Ctrl-C interrupts, and that the end of the program waits for."""
+    """Run a function that no Ctrl-C interrupts, and that the end of the program waits for."""
     done: Future[T] = Future()
 
     def run() -> None:
@@ -104,7 +104,7 @@ class Lifecycle:
 
     @property
     def ending(self) -> bool:
-        """Whether they are being given back."""
+        """Whether they are being closed."""
         return self._ended is not None
 
     @property
@@ -113,11 +113,11 @@ class Lifecycle:
         return self._pid == os.getpid()
 
     def records_into(self, folder: Path) -> bool:
-        """Tell whether this is where is recorded, or sealed."""
+        """Return whether a recording is made, or sealed, in this folder."""
         return self._folder == folder.resolve()
 
     def record(self, folder: Path | None, options: RecorderOptions) -> Path:
-        """Record from now on, into a new folder by default; asked for what it does already, go on.
+        """Record from now on, into a new folder by default; do nothing where it is recorded into already.
 
         Raises:
             FeedError: it was closed meanwhile.
@@ -152,7 +152,7 @@ class Lifecycle:
         return recorder
 
     def stop_recording(self) -> None:
-        """Seal the recording; where somebody else does already, wait for that."""
+        """Seal the recording; where another thread does already, wait for that."""
         with self._lock:
             recorder, self.recorder = self.recorder, None
             if recorder is not None:
@@ -164,11 +164,11 @@ class Lifecycle:
             sealed.result()
 
     def close(self) -> None:
-        """Give everything back; again waits until that is done."""
+        """Close everything; a second call waits until that is done."""
         self._give_back().result()
 
     def wait(self) -> None:
-        """Wait until everything was given back."""
+        """Wait until everything is closed."""
         wait([self._give_back()])
 
     def _give_back(self) -> "Future[None]":

@@ -1,4 +1,4 @@
-"""The live feed: sockets, the desk they report to, and the second opinions that REST gives on silence."""
+"""The live feed: sockets, the ingest they report to, and the second opinions that REST gives on silence."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -13,8 +13,7 @@ from pmlive.errors import FeedError, PmliveError, ProtocolError
 from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap, NewMarket
 from pmlive.feed import Clock, Connection, Pool, elapsed
 from pmlive.logs import get_logger
-from pmlive.loop_thread import Tasks
-from pmlive.manager.desk import Desk
+from pmlive.manager.ingest import Ingest
 from pmlive.manager.lookups import follow
 from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus, Dialling, Visit
 from pmlive.markets import Catalogue, Series
@@ -22,10 +21,10 @@ from pmlive.pipeline import Token
 from pmlive.proxies import Proxy, proxy_for
 from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
-from pmlive.threads import note_fault
-from pmlive.times import moment, utc
+from pmlive.threads import Tasks, note_fault
+from pmlive.times import CLOCK_ERROR_NS, DAY_NS, LONGEST_LATENCY_NS, moment, utc
 
-__all__ = ["Doubts", "Live"]
+__all__ = ["CrossCheckPolicy", "Live"]
 
 logger = get_logger(__name__)
 
@@ -34,14 +33,9 @@ _FRESH = 50_000_000
 _S = 1_000_000_000
 # So many checks that agreed tell that a token used to be heard.
 _OFTEN = 30
-# Gaps cover the venue's time where our clock is ahead or behind by no more than this.
-_AHEAD = 120 * _S
-_BEHIND = 1 * _S
-# What differs by more is another venue's time: a simulated one's.
-_DAY = 86_400 * _S
 
 
-class Doubts(msgspec.Struct, frozen=True):
+class CrossCheckPolicy(msgspec.Struct, frozen=True):
     """When silence is compared with REST, in seconds.
 
     A token that was not heard for ``quiet`` is, ``sample`` of them at a time, and one that used to be heard for
@@ -75,12 +69,12 @@ class Live:
         age: timedelta,
         depth: int,
         timing: dict[Channel, Timing] | None = None,
-        doubts: Doubts | None = None,
+        cross_check: CrossCheckPolicy | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.clock = clock or Clock()
-        self._doubts = doubts or Doubts()
-        self.desk = Desk(clock=self.clock, rows=rows, age=age, depth=depth, fresh=_FRESH)
+        self._cross_check = cross_check or CrossCheckPolicy()
+        self.ingest = Ingest(clock=self.clock, rows=rows, age=age, depth=depth, fresh=_FRESH)
         self.catalogue = catalogue
         self.urls = _urls(venue)
         # Asked for now, so that whoever begins is told of a proxy that cannot be used.
@@ -109,11 +103,11 @@ class Live:
         """Note a connection."""
         if connection.previous is not None:
             self.reconnects, self.last_reconnect = self.reconnects + 1, now
-        self.desk.opened(connection, conn, now)
+        self.ingest.opened(connection, conn, now)
 
     def received(self, connection: Connection, data: bytes, events: Sequence[Event], now: int) -> None:
         """Take a frame."""
-        self.desk.received(connection, data, events, now)
+        self.ingest.received(connection, data, events, now)
         if self.on_new_market is not None:
             for event in events:
                 if isinstance(event, NewMarket):
@@ -121,18 +115,18 @@ class Live:
 
     def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int) -> None:
         """Note the end of a connection."""
-        self.desk.closed(connection, cause, detail, now, ahead=self.clock.ahead)
+        self.ingest.closed(connection, cause, detail, now, ahead=self.clock.ahead)
         if cause is not None and connection.too_big:
-            self.desk.keys("subscribe", connection.channel, self.pool.halve(connection))
+            self.ingest.keys("subscribe", connection.channel, self.pool.halve(connection))
 
     def late(self, connection: Connection, token_ids: Sequence[str], since: int) -> None:
         """Note tokens without an opening book; their markets may be over."""
-        self.desk.late(connection, token_ids, since)
+        self.ingest.late(connection, token_ids, since)
         for token_id in token_ids:
             self._note_gone(token_id)
 
     def failed(self, connection: Connection, error: PmliveError) -> None:
-        """Stop a channel that cannot be had."""
+        """Stop a channel that the venue refuses."""
         self.errors[connection.channel] = error
 
     def fetch(self, connection: Connection, token_ids: Sequence[str]) -> None:
@@ -147,24 +141,25 @@ class Live:
 
     async def run(self) -> None:
         """Keep time, until cancelled."""
+        ran = elapsed()
         while True:
-            ran = elapsed()
             await asyncio.sleep(_TICK)
+            before, ran = ran, elapsed()
             try:
-                self._note_stop(elapsed() - ran)
+                self._note_stop(ran - before)
                 self._note_step()
                 self._turn()
             except BaseException as error:  # noqa: BLE001  # it stops for nobody: rows and snapshots wait for it
-                self.desk.doubt_rows()
+                self.ingest.doubt_rows()
                 note_fault("pmlive", error)
 
     def _note_stop(self, lasted: int) -> None:
         """Note that the process was stopped or the machine slept, up to when all that was sent meanwhile is read."""
-        if lasted >= self._doubts.pause * _S:
+        if lasted >= self._cross_check.pause * _S:
             now = self.clock()
             self._know_nothing(now - lasted, now, f"the process did not run for {lasted / _S:.0f} s")
-        elif (gap := self.desk.pipeline.stopped) is not None and self.pool.complete_until(self._ran) >= self._ran:
-            self.desk.gap(msgspec.structs.replace(gap, ended=self.clock()))
+        elif (gap := self.ingest.pipeline.stopped) is not None and self.pool.complete_until(self._ran) >= self._ran:
+            self.ingest.gap(msgspec.structs.replace(gap, ended=self.clock()))
 
     def _note_step(self) -> None:
         """Note that the wall clock was set: receive times leave an interval out, or are too late for some time."""
@@ -172,38 +167,39 @@ class Live:
         if step is None:
             return
         if step.by > 0:
-            if self.desk.pipeline.stopped is None:
-                self.desk.shift_gaps(step.by, until=step.since)
+            self.ingest.shift_gaps(step.by, until=step.since)
             detail = f"the clock was set ahead by {step.by / _S:.1f} s; receive times before it are too early"
             self._know_nothing(step.since, self.clock(), detail)
             return
         now, took = self.clock(), self.clock.ahead / _S
         detail = f"the clock was set back by {-step.by / _S:.1f} s; receive times come right within {2 * took:.0f} s"
-        if self.desk.pipeline.stopped is None:
-            self.desk.gap(Gap(started=now, cause="silence", ended=now, detail=detail))
+        self.ingest.gap(Gap(started=now, cause="silence", ended=now, detail=detail))
         logger.warning("%s", detail)
 
     def _note_offset(self) -> None:
-        """Tell gaps by the venue's time, too, where our clock is so far from it that they lie beside it.
+        """Note gaps by the venue's time, too, where our clock is so far from it that they lie beside it.
 
-        What is less is in the gaps already, as is what is known since the clock was set back.
+        A smaller distance is within the gaps, as is what is known since the clock was set back.
         """
-        offset = median_low([one.session.offset for one in self.pool.of("market")] or [0])
-        if self.clock.ahead >= _BEHIND:
-            self.desk.pass_gaps()
-        elif self.desk.pipeline.stopped is None and (_BEHIND < -offset <= _DAY or _AHEAD < offset <= _DAY):
-            self.desk.shift_gaps(-offset)
+        offsets = [one.session.offset for one in self.pool.of("market") if one.session.offset is not None]
+        if not offsets:
+            return
+        offset = median_low(offsets)
+        if self.clock.ahead >= CLOCK_ERROR_NS or -CLOCK_ERROR_NS <= offset <= LONGEST_LATENCY_NS:
+            self.ingest.pass_gaps()
+        elif abs(offset) <= DAY_NS:  # what differs by more is another venue's time: a simulated one's
+            self.ingest.shift_gaps(-offset)
 
     def _know_nothing(self, since: int, now: int, detail: str) -> None:
         """Begin a gap of everything, which ends when all that was sent until now has been read."""
         self._ran = now
-        if self.desk.pipeline.stopped is None:
-            self.desk.gap(Gap(started=since, cause="silence", detail=detail))
+        if self.ingest.pipeline.stopped is None:
+            self.ingest.gap(Gap(started=since, cause="silence", detail=detail))
         logger.warning("%s: of that time nothing is known", detail)
 
     def _turn(self) -> None:
-        self.desk.turn()
-        self.desk.tend()
+        self.ingest.turn()
+        self.ingest.tend()
         self._ask_for_snapshots()
         now = self.clock()
         if now - self._checked >= _S:
@@ -214,8 +210,8 @@ class Live:
             self._check_quiet_tokens(now)
 
     def told_resolution(self, condition_id: str) -> bool:
-        """Tell whether a market's outcome is known already."""
-        return condition_id in self.desk.pipeline.resolved
+        """Return whether a market's outcome is known already."""
+        return condition_id in self.ingest.pipeline.resolved
 
     # --- what is wanted ---
 
@@ -224,8 +220,8 @@ class Live:
         keys = [key for key in keys if key not in self.settled]
         placed = self.pool.want(channel, keys)
         asked = {key for placed_keys in placed.values() for key in placed_keys}
-        self.desk.keys("want", channel, {0: [key for key in keys if key not in asked]})
-        self.desk.keys("subscribe", channel, placed)
+        self.ingest.keys("want", channel, {0: [key for key in keys if key not in asked]})
+        self.ingest.keys("subscribe", channel, placed)
 
     def want_everything(self, channel: Channel) -> None:
         """Ask for all there is."""
@@ -233,7 +229,7 @@ class Live:
 
     def unwant(self, channel: Channel, keys: Sequence[str]) -> None:
         """Ask no more for keys."""
-        self.desk.keys("unsubscribe", channel, self.pool.unwant(channel, keys))
+        self.ingest.keys("unsubscribe", channel, self.pool.unwant(channel, keys))
 
     def drop_channel(self, channel: Channel) -> None:
         """Ask for nothing of a channel any more."""
@@ -241,10 +237,10 @@ class Live:
 
     def refresh(self) -> None:
         """Ask for every open book anew."""
-        self.pool.resync([token.id for token in self.desk.pipeline.books.tokens.values() if token.conn])
+        self.pool.resync([token.id for token in self.ingest.pipeline.books.tokens.values() if token.conn])
 
     def follow(self, series: Series, add: Visit, drop: Visit) -> asyncio.Task[None]:
-        """Tell of the present and next market of a series, and of those that ended."""
+        """Add the present and next market of a series, and drop those that ended."""
         return self.spawn(follow(series, self.catalogue, add, drop))
 
     async def stop(self) -> None:
@@ -256,28 +252,28 @@ class Live:
     def _ask_for_snapshots(self) -> None:
         """Ask for the books that a check found wrong, each at most once a minute."""
         now = self.clock()
-        wanted = self.desk.pipeline.books.gaps.wanted
+        wanted = self.ingest.pipeline.books.gaps.wanted
         due = [token_id for token_id, at in wanted.items() if now >= at]
         for token_id in due:
             wanted[token_id] = now + 60 * _S
-            self.desk.pipeline.books.tokens[token_id].asked = now
+            self.ingest.pipeline.books.tokens[token_id].asked = now
         if due:
             self.pool.resync(due)
 
     def _let_settled_go(self, now: int) -> None:
         """Drop what is over: the venue has no books of it, and ends a connection that carries nothing else."""
-        for told, token_ids in self.desk.pipeline.resolved.values():
-            if now - told >= self._doubts.settled * _S:
+        for told, token_ids in self.ingest.pipeline.resolved.values():
+            if now - told >= self._cross_check.settled * _S:
                 self.settled.update(token_ids)
-        gone = sorted(self.settled & self.desk.pipeline.books.tokens.keys())
+        gone = sorted(self.settled & self.ingest.pipeline.books.tokens.keys())
         if gone:
             self.unwant("market", gone)
-        for token_id in self.gone.keys() - self.desk.pipeline.books.tokens.keys():
+        for token_id in self.gone.keys() - self.ingest.pipeline.books.tokens.keys():
             del self.gone[token_id]
 
     @property
     def refused(self) -> dict[str, str]:
-        """Say in the venue's words why it does not give some keys."""
+        """Why the venue refuses some keys, in its words."""
         found: dict[str, str] = {}
         for connection in self.pool.connections:
             found |= connection.session.refused
@@ -329,18 +325,18 @@ class Live:
         )
 
     def playing(self) -> None:
-        """Tell that no recording is played."""
+        """Return None: no recording is played."""
 
     # --- second opinions ---
 
     def _check_quiet_tokens(self, now: int) -> None:
-        for token, is_odd in self._quiet_tokens(now)[: self._doubts.sample]:
+        for token, is_odd in self._quiet_tokens(now)[: self._cross_check.sample]:
             self._compared[token.id] = now
             self.spawn(self._check_token(token, is_odd=is_odd))
 
     def _quiet_tokens(self, now: int) -> list[tuple[Token, bool]]:
         """List the tokens whose silence is to be compared with REST, those first whose silence is odd."""
-        trusted = [token for token in self.desk.pipeline.books.tokens.values() if token.trusted()]
+        trusted = [token for token in self.ingest.pipeline.books.tokens.values() if token.trusted()]
         heard: dict[object, int] = {}
         for token in trusted:
             for group in (token.market, token.conn):
@@ -348,24 +344,24 @@ class Live:
         found: list[tuple[Token, bool]] = []
         for token in trusted:
             silent = now - max(token.heard, self._compared.get(token.id, 0))
-            if silent < min(self._doubts.frozen, self._doubts.quiet) * _S:
+            if silent < min(self._cross_check.frozen, self._cross_check.quiet) * _S:
                 continue
             is_odd = self._is_odd(token, heard[token.market], heard[token.conn])
-            if silent >= (self._doubts.frozen if is_odd else self._doubts.quiet) * _S:
+            if silent >= (self._cross_check.frozen if is_odd else self._cross_check.quiet) * _S:
                 found.append((token, is_odd))
         return sorted(found, key=lambda one: (not one[1], one[0].heard))
 
     def _is_odd(self, token: Token, market: int, conn: int) -> bool:
-        """Tell whether a token is silent whose market, or connection if it used to be heard, goes on."""
-        frozen = self._doubts.frozen * _S
+        """Return whether a token is silent though its market goes on, or its connection if it used to be heard."""
+        frozen = self._cross_check.frozen * _S
         used_to = sum(token.total.values()) >= _OFTEN
         return market - token.heard >= frozen or (used_to and conn - token.heard >= frozen)
 
     def _note_unmet(self, now: int) -> None:
-        """Note tokens whose connection was not had in time; one that is open tells by itself."""
-        for gap in self.desk.pipeline.books.unmet(now - self._unmet_after):
+        """Note tokens for which no connection was opened in time; an open one reports late books itself."""
+        for gap in self.ingest.pipeline.books.unmet(now - self._unmet_after):
             if not gap.conn:
-                self.desk.gap(msgspec.structs.replace(gap, detail="no connection was had to ask for it"))
+                self.ingest.gap(msgspec.structs.replace(gap, detail="no connection was had to ask for it"))
 
     async def _check_token(self, token: Token, *, is_odd: bool) -> None:
         """Compare one token with REST; one that the stream forgot has a gap since it was last known to be right."""
@@ -385,15 +381,15 @@ class Live:
 
     def _lose(self, token: Token, since: int, detail: str) -> None:
         started = since - self.clock.ahead
-        self.desk.gap(Gap(started=started, cause="silence", token_id=token.id, detail=detail, conn=token.conn))
+        self.ingest.gap(Gap(started=started, cause="silence", token_id=token.id, detail=detail, conn=token.conn))
 
     async def _witness(self, connection: Connection, conn: int | None, since: int) -> None:
-        tokens = self.desk.pipeline.books.tokens
+        tokens = self.ingest.pipeline.books.tokens
         sample = [tokens[key] for key in connection.session.wanted if key in tokens and tokens[key].trusted()]
         sample.sort(key=lambda token: token.heard, reverse=True)
         asked = self.clock()
         found = await asyncio.gather(
-            *(self._is_ahead(token) for token in sample[: self._doubts.sample]), return_exceptions=True
+            *(self._is_ahead(token) for token in sample[: self._cross_check.sample]), return_exceptions=True
         )
         for fault in found:
             if isinstance(fault, BaseException) and not isinstance(fault, PmliveError):
@@ -409,14 +405,14 @@ class Live:
 
     async def _unwitnessed(self, connection: Connection, conn: int, since: int, detail: str) -> None:
         """Find out whether a connection is calm or frozen when REST cannot tell; try another when it stays silent."""
-        tokens = [token for token in self.desk.pipeline.books.carried(conn) if token.conn == conn]
+        tokens = [token for token in self.ingest.pipeline.books.carried(conn) if token.conn == conn]
         is_silent = await self._ask_anew(tokens, since, detail)
         logger.warning("connection %d to %s: %s", conn, connection.url, detail)
         if is_silent and connection.conn == conn and self.clock() - since >= 2 * connection.session.patience:
             connection.give_up(detail)
 
     async def _ask_anew(self, tokens: Sequence[Token], since: int, detail: str) -> bool:
-        """Ask the socket for books that nothing vouches for since a time; tell whether it sent none.
+        """Ask the socket for books that nothing has confirmed since a time; return whether it sent none.
 
         A book that comes is compared with ours. One that stays away is not trusted any more.
         """
@@ -430,26 +426,26 @@ class Live:
         return len(silent) == len(tokens)
 
     async def _is_ahead(self, token: Token) -> bool:
-        """Tell whether REST has a state that the stream does not bring in time."""
+        """Return whether REST has a state that the stream does not bring in time."""
         book = await self._rest_book(token.id)
         if book is None or _has(token, book):
             return False
-        await asyncio.sleep(self._doubts.grace)
+        await asyncio.sleep(self._cross_check.grace)
         return token.trusted() and not _has(token, book)
 
     async def _rest_book(self, token_id: str) -> BookSnapshot | None:
         try:
-            async with asyncio.timeout(self._doubts.answer):
+            async with asyncio.timeout(self._cross_check.answer):
                 body = await self.catalogue.book(token_id)
         except TimeoutError as error:
-            raise FeedError(f"no answer within {self._doubts.answer:g} s") from error
+            raise FeedError(f"no answer within {self._cross_check.answer:g} s") from error
         if body is None:
             self._note_gone(token_id)
         return None if body is None else _wire.decode_book(body)
 
     def _note_gone(self, token_id: str) -> None:
-        """Note that there is no book of a token: whoever looks outcomes up asks for that of its market at once."""
-        if (token := self.desk.pipeline.books.tokens.get(token_id)) is not None:
+        """Note that there is no book of a token, so that the outcome of its market is looked up at once."""
+        if (token := self.ingest.pipeline.books.tokens.get(token_id)) is not None:
             self.gone[token_id] = token.heard
 
     async def _fetch(self, connection: Connection, conn: int | None, token_ids: Sequence[str]) -> None:
@@ -473,7 +469,7 @@ class Live:
             except ProtocolError as error:
                 logger.warning("the book of token %s by REST cannot be read: %s", token_id, error)
                 return
-            self.desk.journal.note("book", conn, body, self.clock())
+            self.ingest.journal.note("book", conn, body, self.clock())
         connection.session.booked(token_id)
 
 
@@ -491,5 +487,5 @@ def _told(key: str, words: str) -> str:
 
 
 def _has(token: Token, book: BookSnapshot) -> bool:
-    """Tell whether the stream already brought the state that a book shows, or a later one."""
+    """Return whether the stream already brought the state that a book shows, or a later one."""
     return book.timestamp <= token.timestamp or book.hash == token.stated

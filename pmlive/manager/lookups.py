@@ -49,7 +49,7 @@ async def follow(
     add: Callable[[Market], Awaitable[None]],
     drop: Callable[[Market], Awaitable[None]],
 ) -> None:
-    """Subscribe the market of a series that runs now, each next one before its time, and drop those long ended."""
+    """Subscribe the market of a series that runs now, and each next one before its time; drop ended ones later."""
     kept: dict[str, Market] = {}
     slug = series.slug_at(time.time())
     lead = min(_LEAD_MOST, series.step * _LEAD_SHARE)
@@ -86,7 +86,7 @@ async def _when_listed(catalogue: Catalogue, slug: str, *, until: float) -> Mark
 
 
 def resolution(market: Market, now: int) -> MarketResolved | None:
-    """Tell a market's resolution, at our time in nanoseconds, from its catalogue entry; None while there is none.
+    """Return a market's resolution, at our time in nanoseconds, from its catalogue entry; None while there is none.
 
     One that was settled by a split has no winner.
     """
@@ -111,7 +111,7 @@ Begin = Callable[[Subscription, Market], None]
 
 
 class Listing:
-    """Gives markets to the subscriptions that wait for them, as soon as the venue says which tokens they have.
+    """Adds markets to the subscriptions that wait for them, as soon as the venue says which tokens they have.
 
     Everything happens in the loop of the feed. The catalogue is asked each ``every`` seconds while anybody waits.
     """
@@ -123,7 +123,7 @@ class Listing:
         self._waiting: dict[str, tuple[Market, list[Subscription]]] = {}
 
     def add(self, subscription: Subscription, markets: Sequence[Market]) -> None:
-        """Let a subscription wait for markets."""
+        """Make a subscription wait for markets."""
         if not markets:
             return
         for market in markets:
@@ -272,7 +272,7 @@ async def followed(source: Source, markets: Mapping[str, Market], market_of: Map
     """List the markets that a source has tokens of and whose outcome is not known; others go on meanwhile."""
     now = source.clock() / _S
     tokens: dict[str, list[Token]] = {}
-    for number, token in enumerate(list(source.desk.pipeline.books.tokens.values())):
+    for number, token in enumerate(list(source.ingest.pipeline.books.tokens.values())):
         if condition_id := token.market or market_of.get(token.id, ""):
             tokens.setdefault(condition_id, []).append(token)
         if number % _AT_ONCE == 0:
@@ -288,7 +288,7 @@ async def followed(source: Source, markets: Mapping[str, Market], market_of: Map
 
 
 def _is_doubtful(gone: Mapping[str, int], tokens: Sequence[Token]) -> bool:
-    """Tell whether REST has no book of one of these tokens, or all books are empty."""
+    """Return whether REST has no book of one of these tokens, or all books are empty."""
     if gone and any(token.heard <= gone[token.id] for token in tokens if token.id in gone):
         return True
     return all(token.conn and not token.book.bids.keys and not token.book.asks.keys for token in tokens)
@@ -346,7 +346,7 @@ class Outcomes:
         told = resolution(market, source.clock())
         if told is not None and not source.told_resolution(market.condition_id):
             logger.info("market %s was resolved, as the catalogue says", market.slug or market.condition_id)
-            source.desk.journal.note("resolved", 0, told, source.clock())
+            source.ingest.journal.note("resolved", 0, told, source.clock())
 
 
 def _seconds(seconds: float) -> int:

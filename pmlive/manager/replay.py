@@ -8,13 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from pmlive.digest import Digest
 from pmlive.errors import PmliveError
 from pmlive.events import Channel, NewMarket
-from pmlive.loop_thread import Tasks
 from pmlive.manager.core import Manager
-from pmlive.manager.desk import Desk
 from pmlive.manager.engine import Engine, Options
+from pmlive.manager.ingest import Ingest
 from pmlive.manager.keys import Wanted
 from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus, Dialling, ReplayStatus, Visit
 from pmlive.manager.subscriptions import Handler
@@ -23,16 +21,18 @@ from pmlive.records import Kind, Opened, read_note
 from pmlive.replay import Player, RecordedCatalogue, Speed, Timeline, recorded_markets
 from pmlive.settings import Venue
 from pmlive.store import Record
+from pmlive.tables import Digest
+from pmlive.threads import Tasks
 from pmlive.times import Time, moment, nanoseconds
 
-__all__ = ["Played", "Replay"]
+__all__ = ["Replay"]
 
 # A recorder of what is played may have so many bytes to write; then playing waits.
 _ROOM = 16 << 20
 
 
 class Played:
-    """Plays recordings to a desk, in the loop of the manager that holds it."""
+    """Plays recordings to a ingest, in the loop of the manager that holds it."""
 
     recorded = True
 
@@ -41,7 +41,9 @@ class Played:
     ) -> None:
         self.player = Player(timeline, self, speed=speed, paused=paused)
         # Rows have the numbers that they have in the recording.
-        self.desk = Desk(clock=self.clock, rows=options.rows, age=options.age, depth=options.depth, making="numbered")
+        self.ingest = Ingest(
+            clock=self.clock, rows=options.rows, age=options.age, depth=options.depth, making="numbered"
+        )
         self.catalogue = RecordedCatalogue(markets)
         self.errors: dict[Channel, PmliveError] = {}
         self.settled: set[str] = set()
@@ -53,37 +55,37 @@ class Played:
         self.spawn = self._tasks.spawn
 
     def clock(self) -> int:
-        """Give the time of the recording."""
+        """Return the time of the recording."""
         return self.player.position
 
     # --- what the player tells ---
 
     def take(self, frames: Sequence[Record]) -> None:
         """Take frames, as they were taken live."""
-        self.desk.journal.replay_frames(frames)
+        self.ingest.journal.replay_frames(frames)
 
     def note(self, record: Record) -> None:
         """Take a note of what happened besides, as it was taken live."""
         if record.kind == Kind.OPEN and isinstance(note := read_note(record), Opened):
             self._urls[note.channel] = note.url
             self._reconnects += note.replaces is not None
-        self.desk.replay(record)
+        self.ingest.replay(record)
 
     def restart(self) -> None:
         """Forget what was played."""
-        self.desk.forget()
+        self.ingest.forget()
 
     def finish(self, now: int) -> None:
         """Note the end of the recording."""
-        self.desk.replayed(now)
+        self.ingest.replayed(now)
 
     def turn(self) -> None:
         """Hand complete rows on."""
-        self.desk.turn()
+        self.ingest.turn()
 
     def has_room(self) -> bool:
-        """Tell whether a recorder of what is played keeps up."""
-        recorder = self.desk.recorder
+        """Return whether a recorder of what is played keeps up."""
+        recorder = self.ingest.recorder
         return recorder is None or recorder.status().pending_bytes < _ROOM
 
     # --- what is wanted is what was recorded ---
@@ -104,7 +106,7 @@ class Played:
         """Ask nobody: the recording tells what the books are."""
 
     def follow(self, series: Series, add: Visit, _drop: Visit) -> asyncio.Task[None]:
-        """Tell of the markets of a series that were recorded."""
+        """Add the markets of a series that were recorded."""
 
         async def tell() -> None:
             for market in self.catalogue.of_series(series.name):
@@ -113,7 +115,7 @@ class Played:
         return self.spawn(tell())
 
     def told_resolution(self, _condition_id: str) -> bool:
-        """Say that nothing more is to be asked."""
+        """Return True: nothing is to be looked up."""
         return True
 
     # --- the clockwork ---
@@ -128,14 +130,14 @@ class Played:
 
     @property
     def refused(self) -> dict[str, str]:
-        """Say that nothing was refused: nobody was asked."""
+        """Nothing: nobody was asked."""
         return {}
 
     # --- what is told of it ---
 
     def connections(self) -> Connections:
         """Describe the connections as they were at this time of the recording."""
-        has_user = any(link.channel == "user" and link.gap is None for link in self.desk.pipeline.links.values())
+        has_user = any(link.channel == "user" and link.gap is None for link in self.ingest.pipeline.links.values())
         clob = ClobConnection(
             **msgspec.structs.asdict(self._described(("market", "user"))),
             user_connected=has_user,
@@ -144,7 +146,7 @@ class Played:
         return Connections(clob=clob, realtime=self._described(("realtime", "prices")))
 
     def _described(self, channels: tuple[Channel, ...]) -> ConnectionStatus:
-        links = [link for link in self.desk.pipeline.links.values() if link.channel in channels]
+        links = [link for link in self.ingest.pipeline.links.values() if link.channel in channels]
         unbroken = sum(link.gap is None for link in links)
         return ConnectionStatus(
             connected=unbroken > 0,
@@ -158,7 +160,7 @@ class Played:
         return Dialling(reconnect_count=self._reconnects)
 
     def playing(self) -> ReplayStatus:
-        """Tell how far the recording was played."""
+        """Return how far the recording was played."""
         player = self.player
         return ReplayStatus(
             position=moment(player.position).isoformat(),
@@ -225,7 +227,7 @@ class Replay(Manager):
 
     def _start(self, *, paused: bool, prove: bool) -> None:
         if prove:
-            self._engine.call(self._played.desk.prove)
+            self._engine.call(self._played.ingest.prove)
         if not paused:
             self.resume()
             if self._played.player.speed == "max":
@@ -250,7 +252,7 @@ class Replay(Manager):
 
     @property
     def paused(self) -> bool:
-        """Whether it stands still until ``resume``."""
+        """Whether it is paused."""
         return self._played.player.paused
 
     @property
@@ -275,7 +277,7 @@ class Replay(Manager):
     # --- moving ---
 
     def pause(self) -> None:
-        """Stand still."""
+        """Pause."""
         self._engine.call(self._played.player.pause)
 
     def resume(self) -> None:
@@ -298,10 +300,10 @@ class Replay(Manager):
             raise ValueError("what is played is being recorded, so it cannot jump; call stop_recording first")
         time = nanoseconds(at)
         self._engine.call(lambda: self._played.player.seek(time))
-        self._engine.wait(self._played.player.arrived())
+        self._engine.wait(self._played.player.wait_for_seek())
 
     def step(self, frames: int = 1) -> int:
-        """Take the next frames that were received, and stand still; tell how many there were.
+        """Play the next frames that were received, and pause; return how many there were.
 
         Raises:
             ValueError: fewer than one.
@@ -312,15 +314,15 @@ class Replay(Manager):
         return self._engine.call(lambda: self._played.player.step(frames))
 
     def wait(self) -> None:
-        """Wait until it stands still: everything was played, or somebody paused it.
+        """Wait until it stops: everything was played, or it was paused.
 
         Raises:
             PmliveError: the recording could not be played to its end.
         """
-        self._engine.wait(self._played.player.rested())
+        self._engine.wait(self._played.player.wait_until_idle())
 
     def digest(self) -> str:
-        """Give the fingerprint of all tables, books among them, that were made so far.
+        """Return the fingerprint of all tables, books among them, that were made so far.
 
         After a whole replay it is that of the recording (``Recording.digest``), and of a recording made of the replay.
 
@@ -330,14 +332,14 @@ class Replay(Manager):
         return self._engine.call(self._digested)
 
     def _digested(self) -> str:
-        self._played.desk.flush()
-        digest: Digest | None = self._played.desk.digest
+        self._played.ingest.flush()
+        digest: Digest | None = self._played.ingest.digest
         if digest is None:
             raise ValueError("there is no digest: make the replay with prove=True, and play it from the beginning")
         return digest.hexdigest()
 
     def __repr__(self) -> str:
-        """Say what is played and how far, in one line."""
+        """Return what is played and how far, in one line."""
         timeline, names = (
             self._played.player.timeline,
             ", ".join(str(folder) for folder in self._played.player.timeline.folders),

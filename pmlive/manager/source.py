@@ -8,7 +8,7 @@ import msgspec
 
 from pmlive.errors import PmliveError
 from pmlive.events import Channel, NewMarket
-from pmlive.manager.desk import Desk
+from pmlive.manager.ingest import Ingest
 from pmlive.markets import Found, Market, Series
 from pmlive.replay import Speed
 from pmlive.settings import Variables, Venue
@@ -110,10 +110,10 @@ class Names(Protocol):
 
 
 class Source(Protocol):
-    """Fills a desk; every method is called in the manager's thread."""
+    """Fills a ingest; every method is called in the manager's thread."""
 
     clock: Callable[[], int]
-    desk: Desk
+    ingest: Ingest
     # What cannot be had any more, by channel, and the tokens whose markets are over.
     errors: dict[Channel, PmliveError]
     settled: set[str]
@@ -126,7 +126,7 @@ class Source(Protocol):
 
     @property
     def refused(self) -> dict[str, str]:
-        """Say in the venue's words why it does not give some keys."""
+        """Why the venue refuses some keys, in its words."""
         ...
 
     @property
@@ -155,11 +155,11 @@ class Source(Protocol):
         ...
 
     def follow(self, series: Series, add: Visit, drop: Visit, /) -> "asyncio.Task[None]":
-        """Tell of each market of a series in its time."""
+        """Add each market of a series when its time comes, and drop it after."""
         ...
 
     def told_resolution(self, condition_id: str, /) -> bool:
-        """Tell whether a market's outcome is known already."""
+        """Return whether a market's outcome is known already."""
         ...
 
     def spawn(self, coroutine: Coroutine[object, object, None]) -> "asyncio.Task[None]":
@@ -183,12 +183,12 @@ class Source(Protocol):
         ...
 
     def playing(self) -> ReplayStatus | None:
-        """Tell how far a recording was played, for ``status()``; None where none is."""
+        """Return how far a recording was played, for ``status()``; None where none is."""
         ...
 
 
 def venue_meant(venue: object) -> "tuple[SimulatedVenue | None, Venue]":
-    """Give the addresses that are meant, and the simulated venue, started, if it is that.
+    """Return the addresses that are meant, and the simulated venue, started, if that is meant.
 
     Raises:
         TypeError: it is neither a name nor addresses.

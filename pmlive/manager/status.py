@@ -72,7 +72,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 def status_of(source: Source | None, subscriptions: Sequence[Subscription], *, running: bool) -> Status:
     """Describe a source, None before anything was subscribed, and the subscriptions to it."""
     if source is not None:
-        source.desk.freshen()
+        source.ingest.freshen()
     return Status(
         connections=Connections() if source is None else source.connections(),
         subscriptions=Subscriptions(
@@ -83,7 +83,7 @@ def status_of(source: Source | None, subscriptions: Sequence[Subscription], *, r
         statistics=Statistics() if source is None else _statistics(source),
         background_task=BackgroundTask(running=running, task_exists=source is not None),
         books=None if source is None else _books(source),
-        recording=None if source is None or source.desk.recorder is None else source.desk.recorder.status(),
+        recording=None if source is None or source.ingest.recorder is None else source.ingest.recorder.status(),
         replay=None if source is None else source.playing(),
         trouble=faults(),
         log_lines_lost=lost(),
@@ -91,7 +91,7 @@ def status_of(source: Source | None, subscriptions: Sequence[Subscription], *, r
 
 
 def _statistics(source: Source) -> Statistics:
-    pipeline = source.desk.pipeline
+    pipeline = source.ingest.pipeline
     counts = dict(pipeline.counts)
     return Statistics(
         total_events=sum(number for name, number in counts.items() if name != "control"),
@@ -103,7 +103,7 @@ def _statistics(source: Source) -> Statistics:
 
 
 def _books(source: Source) -> Books:
-    pipeline = source.desk.pipeline
+    pipeline = source.ingest.pipeline
     books, tokens = pipeline.books, pipeline.books.tokens.values()
     return Books(
         tokens=len(tokens),

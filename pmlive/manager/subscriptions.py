@@ -32,7 +32,6 @@ __all__ = [
     "SubscriptionType",
     "Update",
     "deliver",
-    "hand_out",
 ]
 
 logger = get_logger(__name__)
@@ -122,7 +121,7 @@ class Mailbox:
             self._waker = None
 
     def close(self) -> None:
-        """Let nobody wait any longer."""
+        """Close the mailbox, and let whoever waits go on."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()
@@ -162,7 +161,7 @@ class Consumer:
         self._thread.start()
 
     def _turn(self) -> bool:
-        """Hand the next update on; what the handler raises is told by the thread's guard."""
+        """Call the handler with the next update; the thread's guard reports what it raises."""
         update = self.mailbox.get()
         if update is not None:
             self._call(update)
@@ -238,16 +237,16 @@ class Subscription:
 
     @property
     def by_market(self) -> bool:
-        """Tell whether rows belong to this by their market, and not by their token."""
+        """Whether rows belong to this by their market, and not by their token."""
         return TABLES[self.type][1] == "market"
 
     @property
     def everything(self) -> bool:
-        """Tell whether all there is was asked for, and not what some keys name."""
+        """Whether everything was asked for, and not what some keys name."""
         return self.selects is None and not self.keys
 
     def channel_of(self, key: str) -> Channel:
-        """Say by which socket a key comes; symbols of prices are spread over two."""
+        """Return the channel that a key comes by; symbols of prices are spread over two."""
         if self.type != "reference_prices":
             return self.channel
         return "prices" if key.startswith("price.") else "realtime"
@@ -260,18 +259,18 @@ class Subscription:
         return split
 
     def select(self, values: Iterable[str]) -> None:
-        """Let further rows belong to this, unless all do."""
+        """Add rows that belong to this, unless all do."""
         if self.selects is not None:
             self.selects.update(values)
 
     def __repr__(self) -> str:
-        """Say what it is and how many keys it has."""
+        """Return what it is and how many keys it has."""
         number = "all" if self.everything else str(len(self.keys))
         awaited = f", {len(self.awaited)} markets awaited" if self.awaited else ""
         return f"<Subscription {self.type} of {number}{awaited}, id {self.id}>"
 
     async def __aiter__(self) -> AsyncIterator[Update]:
-        """Give updates as they come."""
+        """Yield updates as they come."""
         mailbox = Mailbox()
         self.mailboxes.append(mailbox)
         if self.closed:
@@ -309,12 +308,12 @@ class Subscription:
             self.last_event = datetime.now(UTC)
 
     def consume(self, consumer: Consumer) -> None:
-        """Give updates to one more consumer."""
+        """Hand updates to one more consumer."""
         self.consumers.append(consumer)
         self.mailboxes.append(consumer.mailbox)
 
     def close(self) -> None:
-        """Let readers come to an end."""
+        """End the readers."""
         self.closed = True
         for mailbox in tuple(self.mailboxes):
             mailbox.close()
@@ -340,7 +339,7 @@ class Registry:
                 subscription.keys.append(key)
 
     def shrink(self, subscription: Subscription, keys: Iterable[str]) -> list[str]:
-        """Count keys of a subscription off; give those that nobody wants any more."""
+        """Count keys of a subscription off; return those that nobody wants any more."""
         unwanted: list[str] = []
         for key in keys:
             subscription.keys.remove(key)
@@ -352,7 +351,7 @@ class Registry:
         return unwanted
 
     def remove(self, subscription_id: str) -> tuple[Subscription, list[str]]:
-        """Forget a subscription; give it, and the keys that nobody wants any more.
+        """Forget a subscription; return it, and the keys that nobody wants any more.
 
         Raises:
             ValueError: there is none with this id.
@@ -364,11 +363,11 @@ class Registry:
         return subscription, self.shrink(subscription, list(subscription.keys))
 
     def wants(self, channel: Channel, key: str) -> bool:
-        """Tell whether a subscription wants a key."""
+        """Return whether a subscription wants a key."""
         return (channel, key) in self._wanted
 
     def uses(self, channel: Channel) -> bool:
-        """Tell whether a subscription is left on a channel."""
+        """Return whether a subscription is left on a channel."""
         return any(one.channel == channel for one in self.active.values())
 
 
@@ -378,7 +377,7 @@ def deliver(
     labels: Mapping[str, str],
     heard: Mapping[str, int],
 ) -> None:
-    """Give each subscription its share of new rows; ``heard`` counts the new messages of each token."""
+    """Hand each subscription its share of new rows; ``heard`` counts the new messages of each token."""
     for subscription in subscriptions:
         if subscription.type in _BY_MESSAGE:
             subscription.count(sum(heard.get(token_id, 0) for token_id in subscription.keys))
@@ -413,7 +412,7 @@ def hand_out(
     labels: Mapping[str, str],
     mailboxes: Sequence[Mailbox],
 ) -> int:
-    """Leave a subscription's share of new rows in mailboxes; tell how many updates it was."""
+    """Leave a subscription's share of new rows in mailboxes; return the number of updates."""
     given = 0
     tables, column = TABLES[subscription.type]
     for table in tables:
@@ -464,7 +463,7 @@ class News:
             self._waiting = {}
 
     def listened(self) -> bool:
-        """Tell whether anybody hears."""
+        """Return whether there is a listener."""
         return bool(self._consumers)
 
     def mailboxes(self) -> list[Mailbox]:
@@ -487,7 +486,7 @@ class News:
             self._due = now + min(given * _PUT_OFF, _LONGEST)
 
     def gaps(self, still_open: Iterable[Gap], written: pl.DataFrame | None, labels: Mapping[str, str]) -> None:
-        """Tell of gaps that began since the last call, and of those that ended."""
+        """Hand on the gaps that began since the last call, and those that ended."""
         now_open = set(still_open)
         for gap in sorted(now_open - self._open, key=lambda gap: gap.started):
             self._tell(_began(gap), labels)
@@ -497,7 +496,7 @@ class News:
                 self._tell(_ended(row), labels)
 
     def close(self) -> None:
-        """Let nobody hear any more."""
+        """Remove every listener."""
         for consumer in self._consumers:
             self.remove(consumer)
 

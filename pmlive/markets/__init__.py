@@ -1,10 +1,9 @@
-"""The venue's catalogue: which markets there are, and what a text that names one means."""
+"""The venue's catalogue of markets, and the ways to name one."""
 
 from pmlive.markets.catalogue import Catalogue, find
-from pmlive.markets.market import FeeSchedule, Found, Market, described, tradable
+from pmlive.markets.market import FeeSchedule, Found, Market, clean, described, tradable
 from pmlive.markets.references import Reference, Series, is_long_token_id, is_token_id, reference
 from pmlive.markets.responses import clob_market, gamma_event, gamma_market, gamma_markets, gamma_search
-from pmlive.markets.text import clean
 from pmlive.retries import RequestPolicy as Policy
 
 __all__ = [

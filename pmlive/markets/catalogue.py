@@ -1,4 +1,4 @@
-"""The venue's catalogue: which markets there are, asked for by whatever a user has at hand."""
+"""The venue's catalogue: markets found by an address, an id, a slug, a series or words."""
 
 import asyncio
 import re
@@ -58,7 +58,7 @@ class Catalogue:
         policy: RequestPolicy | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Make no connection yet; ``venue`` is by default the environment's."""
+        """Prepare the clients; they connect when first used. ``venue`` is by default the environment's."""
         venue = venue or Venue.from_environment()
         self._gamma = HttpClient(venue.gamma, policy or RequestPolicy())
         self._clob = HttpClient(venue.clob, policy or RequestPolicy())
@@ -95,7 +95,7 @@ class Catalogue:
         if meant.kind == "words":
             return await self.search(meant.value)
         found = await self._resolve(meant)
-        # A single word may be a slug, but is likelier to be a word.
+        # A single word may be a slug, but is more likely a word to search for.
         if not found and meant.kind == "slug" and "-" not in meant.value:
             return await self.search(meant.value)
         return found or await self._raise_unknown(meant)
@@ -214,7 +214,7 @@ class Catalogue:
         return await self._clob.get("/book", {"token_id": token_id})
 
     async def time(self) -> float:
-        """Ask the venue for its clock, in seconds since 1970.
+        """Request the venue's time, in seconds since 1970.
 
         Raises:
             FeedError: the venue cannot be asked.
@@ -236,7 +236,7 @@ class Catalogue:
 
     async def _one_or_more(self, meant: Reference) -> list[Market]:
         if meant.kind == "words":
-            raise ValueError(f"{meant.value[:100]!r} names no market for sure; search for it with pmlive.find")
+            raise ValueError(f"{meant.value[:100]!r} is not the name of one market; search for it with pmlive.find")
         return await self._resolve(meant) or await self._raise_unknown(meant)
 
     def _refuse_unreadable(self, meant: Reference) -> None:
@@ -310,7 +310,7 @@ class Catalogue:
     async def _batches(self, parameters: Sequence[str], wanted: Sequence[str]) -> dict[str, Market]:
         unique = list(dict.fromkeys(wanted))
         for start in range(0, len(unique), _BATCH):
-            async with self._batching:  # who waits here finds that its ids are known
+            async with self._batching:  # after waiting here, the ids may be known
                 await self._batch(parameters, unique[start : start + _BATCH])
         known = {each: self._cache.get(each) for each in unique}
         return {each: markets[0] for each, markets in known.items() if markets}
@@ -323,7 +323,7 @@ class Catalogue:
                 if missing := self._missing(wanted):
                     await self._query(parameter, missing, state)
         for each in self._missing(wanted):
-            # What Gamma knows, but in a way that is not understood here, is not guessed from elsewhere.
+            # A market that Gamma describes in a way that is not understood is not guessed from the CLOB.
             if not any(market.names(each) for market in self._unreadable.values()):
                 self._cache.keep_each(await self._from_clob(each))
 
@@ -336,10 +336,10 @@ class Catalogue:
         self._cache.keep_each(found)
         return found
 
-    async def _from_clob(self, given: str) -> list[Market]:
-        condition_id = given
-        if not given.startswith("0x"):
-            body = await self._clob.get(f"/markets-by-token/{quote(given, safe='')}")
+    async def _from_clob(self, market_id: str) -> list[Market]:
+        condition_id = market_id
+        if not market_id.startswith("0x"):
+            body = await self._clob.get(f"/markets-by-token/{quote(market_id, safe='')}")
             condition_id = clob_condition(body) if body else ""
         body = await self._clob.get(f"/markets/{quote(condition_id, safe='')}") if condition_id else None
         return [clob_market(body)] if body else []
@@ -368,7 +368,7 @@ class Catalogue:
 def find(text: str, venue: Venue | None = None) -> list[Market]:
     """Find what a text means: an address, an id, a slug, a series, or words to search for.
 
-    It works the same in a script and in a notebook, whose event loop goes on waiting meanwhile.
+    It works in a script and in a notebook, whose event loop is blocked meanwhile.
 
     Raises:
         ValueError: the text cannot name a market.
@@ -382,9 +382,9 @@ def find(text: str, venue: Venue | None = None) -> list[Market]:
 
 
 class _Cache:
-    """Remembers markets under any key: open ones for a minute, settled ones while there is room.
+    """Keeps markets under any key: open ones for a minute, settled ones while there is room.
 
-    Whoever asks for a key that is just being asked for waits for that answer.
+    A request for a key that is just being requested waits for that answer.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -399,7 +399,7 @@ class _Cache:
         return markets if markets and self._clock() < until else None
 
     def keep(self, key: str, markets: list[Market]) -> None:
-        """Remember an answer, unless there is none or tokens are still missing: that changes within moments."""
+        """Keep an answer, unless it is empty or lacks tokens, which changes within moments."""
         if not key or not markets or any(not market.token_ids and not market.closed for market in markets):
             return
         settled = all(market.closed and market.winner is not None for market in markets)
@@ -409,13 +409,13 @@ class _Cache:
             self._kept.popitem(last=False)
 
     def keep_each(self, markets: Iterable[Market]) -> None:
-        """Remember markets under each of their own ids."""
+        """Keep markets under each of their own ids."""
         for market in markets:
             for key in (market.condition_id, *market.token_ids):
                 self.keep(key, [market])
 
     async def get_or(self, key: str, ask: Callable[[], Awaitable[list[Market]]]) -> list[Market]:
-        """Return what is fresh, or ask for it, once however many want it."""
+        """Return what is fresh, or request it, once for all that wait."""
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
             known = self.get(key)

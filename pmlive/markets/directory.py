@@ -3,7 +3,9 @@
 from collections.abc import Collection, Iterable
 from typing import Protocol
 
-__all__ = ["Directory", "NamedMarket"]
+__all__ = ["Directory", "label"]
+
+_LABEL_LENGTH = 80
 
 
 class NamedMarket(Protocol):
@@ -35,6 +37,13 @@ class NamedMarket(Protocol):
         ...
 
 
+def label(market: NamedMarket, outcome: str) -> str:
+    """Return the name of a token for a chart or a table: the question, shortened if necessary, and the outcome."""
+    question = market.question or market.slug or market.condition_id
+    outcome = _shortened(outcome, _LABEL_LENGTH // 2)
+    return f"{_shortened(question, _LABEL_LENGTH - len(outcome) - 3)} - {outcome}"
+
+
 class Directory:
     """The tokens of some markets, each with its market and its outcome."""
 
@@ -58,3 +67,7 @@ class Directory:
             for token_id, market, name in self._listed
             if name.casefold() == wanted and (outcome is None or named in (market.slug, market.condition_id))
         ]
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"

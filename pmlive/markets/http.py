@@ -40,13 +40,13 @@ _LIMITS = (
 
 
 class HttpClient:
-    """Asks one host, within its rate limits; use it from the event loop it was made in."""
+    """A client of one host that keeps its rate limits; use it from the event loop it was made in."""
 
     def __init__(self, url: str, policy: RequestPolicy) -> None:
-        """Make the connections when they are first needed.
+        """Prepare the client, which connects when first used.
 
         Raises:
-            FeedError: a proxy or certificates are named that cannot be used.
+            FeedError: the proxy or the certificates that are configured cannot be used.
         """
         self._host = urlsplit(url).netloc
         self._policy = policy
@@ -130,7 +130,7 @@ class Bucket(msgspec.Struct):
     _last: float | None = None
 
     def reserve(self, now: float) -> float:
-        """Take a place in the queue and return how many seconds to wait for it."""
+        """Reserve a request and return how many seconds to wait before it."""
         passed = 0.0 if self._last is None else max(0.0, now - self._last)
         tokens = self.size if self._last is None else min(self.size, self._tokens + passed * self.rate)
         self._tokens, self._last = tokens - 1, now
@@ -138,13 +138,13 @@ class Bucket(msgspec.Struct):
 
 
 def bucket_for(path: str, buckets: dict[str, Bucket]) -> Bucket:
-    """Return the bucket of a path, added when it is the first of its kind."""
+    """Return the bucket of a path, making it if it is new."""
     prefix, count = next((prefix, count) for prefix, count in _LIMITS if path.startswith(prefix))
     return buckets.setdefault(prefix, Bucket(size=count / _WINDOW_S, rate=count / _WINDOW_S))
 
 
 class _RetryableError(Exception):
-    """A response, or the lack of one, that may be better the next time."""
+    """A failed request that may succeed when it is tried again."""
 
     def __init__(self, reason: str, pause: float | None = None) -> None:
         super().__init__(reason)

@@ -1,6 +1,7 @@
-"""A market: a question, its outcomes, and the token that each outcome trades as; and what was found of a text."""
+"""Markets: a question, its outcomes and the token of each; and the cleaning of texts that strangers wrote."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from html import escape
@@ -8,13 +9,13 @@ from html import escape
 import msgspec
 
 from pmlive.errors import UnknownMarketError
+from pmlive.markets.directory import label
 
-__all__ = ["FeeSchedule", "Found", "Market", "Unreadable", "described", "tradable"]
+__all__ = ["FeeSchedule", "Found", "Market", "Unreadable", "clean", "described", "tradable"]
 
 _REPR_LENGTH = 60
-_LABEL_LENGTH = 80
 _DIGITS = 8
-# The fields that a recording's manifest has of a market.
+# The fields of a market that the manifest of a recording has.
 _DESCRIBED = (
     "condition_id",
     "slug",
@@ -31,6 +32,12 @@ _DESCRIBED = (
     "fees",
 )
 _NAMED = 10
+# Controls, formats (bidirectional, zero-width, tags), surrogates, private use, line and paragraph separators.
+_REMOVED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Variation selectors and fillers, which carry or show nothing although their category says otherwise.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +116,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
         return named.get(token_id, f"token {token_id[:_DIGITS]}…")
 
     def token_of(self, outcome: str) -> str:
-        """Return the token of an outcome, whatever the case its name is written in.
+        """Return the token of an outcome, ignoring the case of its name.
 
         Raises:
             UnknownMarketError: the market has no such outcome, or no tokens yet.
@@ -120,14 +127,12 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
         raise UnknownMarketError(f"no outcome {outcome[:100]!r} in {self._name}; its outcomes: {list(self.tokens)}")
 
     def label(self, token_id: str) -> str:
-        """Return the name of a token for a chart or a table: the question, shortened where it must be, and the outcome.
+        """Return the name of a token for a chart or a table: the question, shortened if necessary, and the outcome.
 
         Raises:
             UnknownMarketError: the token is not of this market.
         """
-        outcome = _shortened(self.outcome_of(token_id), _LABEL_LENGTH // 2)
-        question = self.question or self.slug or self.condition_id
-        return f"{_shortened(question, _LABEL_LENGTH - len(outcome) - 3)} - {outcome}"
+        return label(self, self.outcome_of(token_id))
 
     @property
     def _name(self) -> str:
@@ -152,7 +157,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """A market whose description in the catalogue is not understood: its slug, why, and the description."""
+    """A market whose description in the catalogue is not understood: its slug, the reason, and the description."""
 
     slug: str
     reason: str
@@ -164,21 +169,17 @@ class Unreadable(msgspec.Struct, frozen=True):
         return re.search(rb'"%s\\?"' % re.escape(market_id.encode()), self.text, re.IGNORECASE) is not None
 
 
-def described(market: Market) -> dict[str, object]:
-    """Describe a market as the manifest of a recording does, in values that JSON can hold."""
-    return msgspec.to_builtins({name: getattr(market, name) for name in _DESCRIBED})
-
-
-def _shortened(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
-
-
 class Found(msgspec.Struct, frozen=True):
     """The markets that a text means, and why others that it also means were left out."""
 
     text: str
     markets: list[Market]
     left_out: list[str] = []
+
+
+def described(market: Market) -> dict[str, object]:
+    """Describe a market as the manifest of a recording does, in values that JSON can hold."""
+    return msgspec.to_builtins({name: getattr(market, name) for name in _DESCRIBED})
 
 
 def tradable(markets: Sequence[Market]) -> tuple[list[Market], list[Market]]:
@@ -198,3 +199,24 @@ def tradable(markets: Sequence[Market]) -> tuple[list[Market], list[Market]]:
             "venue for yet; a market that was made just now has them within minutes, so try again then"
         )
     return whole, without
+
+
+def clean(text: str, limit: int = 200) -> str:
+    r"""Return a stranger's text as one visible line of at most ``limit`` characters.
+
+    It is still untrusted: escape it in HTML, and never build a path from it.
+
+    >>> clean("Will\n\u202eX\u200b win?\x1b[2J")
+    'Will X win?[2J'
+    """
+    # Text beyond this is in the result only if most of it is invisible; so a hostile length costs little.
+    visible = " ".join(text[: 50 * limit].split())
+    if not (visible.isascii() and visible.isprintable()):
+        line = " ".join(_INVISIBLE.sub("", visible).split())
+        visible = "".join(letter for letter in line if unicodedata.category(letter) not in _REMOVED)
+        visible = " ".join(visible.split())
+    return visible if len(visible) <= limit else f"{visible[: limit - 1].rstrip()}…"
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"

@@ -1,4 +1,4 @@
-"""What names a market: an address, an id, a slug, a series, or words to search for.
+"""References to markets: an address, an id, a slug, a series, or words to search for.
 
 A token id is a number below 2**256 in decimal digits. Most have 75 to 78 of them, but those of protocol V2 markets may
 have fewer. A condition id is ``0x`` and 32 bytes in hexadecimal digits, or 31 bytes in V2 markets. Both are opaque:

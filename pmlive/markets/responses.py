@@ -13,9 +13,8 @@ import msgspec
 
 from pmlive.errors import ProtocolError
 from pmlive.logs import get_logger
-from pmlive.markets.market import FeeSchedule, Market, Unreadable
+from pmlive.markets.market import FeeSchedule, Market, Unreadable, clean
 from pmlive.markets.references import is_hexadecimal, is_token_id
-from pmlive.markets.text import clean
 
 __all__ = [
     "clob_condition",
@@ -77,7 +76,7 @@ class GammaMarket(msgspec.Struct, rename="camel"):
     outcomes: Listed = None
     outcome_prices: Listed = None
     version: Number = None
-    # The version tells which of these two are the market's tokens; the other is ignored.
+    # The version decides which of these two are the market's tokens; the other is ignored.
     clob_token_ids: msgspec.Raw = _NULL
     position_ids: msgspec.Raw = _NULL
     events: list[EventName] | None = None

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from pmlive.manager import Manager
 
-__all__ = ["ConfigKind", "HttpServer", "McpEndpoint", "bearer", "serve"]
+__all__ = ["HttpServer", "McpEndpoint", "bearer", "serve"]
 
 ConfigKind: TypeAlias = Literal["all", "code", "json"]
 

@@ -25,7 +25,7 @@ from pmlive.manager.subscriptions import NEWEST
 from pmlive.mcp.events import Change
 from pmlive.mcp.specs import Caller
 
-__all__ = ["LegacySession", "Listen", "Notice", "Notifier", "Outbox", "Update", "notifying"]
+__all__ = ["LegacySession", "Notice", "Notifier", "Outbox", "Update", "notifying"]
 
 # Calls the function at each change, in a thread of its own, until what it returned is called.
 Listen: TypeAlias = Callable[[Callable[[Change], object]], Callable[[], None]]

@@ -10,7 +10,7 @@ from typing import cast
 
 from pmlive.errors import AuthError, BookError, FeedError, PmliveError, UnknownMarketError
 from pmlive.markets import clean
-from pmlive.markets.directory import Directory
+from pmlive.markets.directory import Directory, label
 
 __all__ = [
     "PRIVATE_REFUSAL",
@@ -88,9 +88,8 @@ def token_row(directory: Directory, token_id: str) -> Row:
 
 
 def token_label(directory: Directory, token_id: str) -> str:
-    """Return a token's question and outcome in one text, a stranger's."""
-    row = token_row(directory, token_id)
-    return f"{row.get('untrusted_question', '')} - {row.get('untrusted_outcome', '')}".strip(" -")
+    """Return a token's label, which is untrusted; empty if nothing is known of the token."""
+    return clean(label(*directory.tokens[token_id])) if token_id in directory.tokens else ""
 
 
 def utc_now() -> str:

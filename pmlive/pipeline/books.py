@@ -14,9 +14,9 @@ from pmlive.pipeline.checks import BookChecks, TokenGaps
 from pmlive.pipeline.repeats import RecentChanges
 from pmlive.pipeline.rows import BookRows, RowBuffers
 from pmlive.pipeline.token import SIDES, Token
-from pmlive.records import TokenState
+from pmlive.records import Change, TokenState
 
-__all__ = ["Books", "Refuse"]
+__all__ = ["Books"]
 
 # Told of a message that cannot be taken: the message, why, its token, its connection, when it came.
 Refuse: TypeAlias = Callable[[msgspec.Struct, str, str, int, int], None]
@@ -107,7 +107,7 @@ class Books:
             beside.update(strangers)
 
     def _repeats(self, event: PriceChange, change: LevelChange, conn: int) -> bool:
-        """Tell, and count, whether this very change came before, as one may that changes nothing and is no newer."""
+        """Return whether a change came before, and count it, if it changes nothing and is no newer."""
         repeats = self.recent[conn].repeats(event, change)
         self.duplicates += repeats
         return repeats
@@ -157,13 +157,30 @@ class Books:
         except ProtocolError as error:
             self._refuse(event, str(error), token.id, conn, recv)
             return
-        self.checks.settle(token, is_right=not differences)
+        is_older = token.conn == conn and event.timestamp < token.timestamp
+        self.checks.settle(token, is_right=not differences and not (is_older and event.by_rest))
+        if is_older and (token.gap is None or (event.by_rest and not self._leads_to_now(token, event))):
+            self.late += 1
+            return
         if token.conn == conn and token.gap is None:
-            if event.timestamp < token.timestamp:
-                self.late += 1
-                return
             self.checks.compare(token, differences, recv)
         self._adopt(token, event, fresh, conn, recv)
+
+    def _leads_to_now(self, token: Token, event: BookSnapshot) -> bool:
+        """Tell whether a book by REST, which may be old, becomes the present one with the changes that came since.
+
+        All of them must be remembered, and none lost: the last hash tells, where hashes are known to fit.
+        """
+        since = event.timestamp
+        if not (self.recent[token.conn].reaches(since) or token.holds_since(since)):
+            return False
+        if not (self._hashes and token.proof.established and token.stated):
+            return True
+        book = Book()
+        book.replace(event)
+        for _, side, price, size in self._newer(token, since):
+            book.put(SIDES[side], price, size)
+        return token.proof.fits(book, token.market, token.id, token.timestamp, token.stated)
 
     def _begin_anew(self, token: Token, conn: int) -> None:
         """Forget what came before: its times are those of another clock, so nothing of it is newer than what comes."""
@@ -173,6 +190,7 @@ class Books:
 
     def _adopt(self, token: Token, event: BookSnapshot, book: Book, conn: int, recv: int) -> None:
         is_newest = token.timestamp <= event.timestamp and not token.held
+        is_current = not event.by_rest or token.conn != conn or token.timestamp <= event.timestamp
         if token.market != event.market:
             self._place(token, event.market)
         token.book, token.conn = book, conn
@@ -189,7 +207,8 @@ class Books:
         was_proved = token.verified()
         self.checks.snapshot(token, event)
         is_ahead = not is_newest and self._catch_up(token)
-        token.proved = recv
+        # What REST had some time ago proves nothing of now.
+        token.proved = recv if is_current else token.proved
         self.gaps.regain(token, recv)
         self._rows.top(token, event.timestamp, recv)
         if is_ahead or (was_proved and not token.verified()):
@@ -207,21 +226,24 @@ class Books:
         self._touch(token)
 
     def _touch(self, token: Token) -> None:
-        """Let the depth of a book be shown when its time comes."""
+        """Mark a book for the next rows of ``depth``."""
         if not token.changed:
             token.changed = True
             self._changed.append(token)
 
     def _catch_up(self, token: Token) -> bool:
         """Apply what came before the snapshot but is newer, if anything is: REST was asked while the stream went on."""
-        since = token.timestamp
-        newer = self.recent[token.conn].since(token.id, since) + [each for each in token.held if each[0] > since]
+        newer = self._newer(token, token.timestamp)
         token.held.clear()
-        # In order of the venue's time, and of arrival within one.
-        for timestamp, side, price, size in sorted(newer, key=itemgetter(0)):
+        for timestamp, side, price, size in newer:
             token.book.put(SIDES[side], price, size)
             token.timestamp = timestamp
         return bool(newer)
+
+    def _newer(self, token: Token, since: int) -> list[Change]:
+        """List the changes after a time, in order of the venue's time, and of arrival within one."""
+        newer = self.recent[token.conn].since(token.id, since) + [each for each in token.held if each[0] > since]
+        return sorted(newer, key=itemgetter(0))
 
     def tick_size(self, event: TickSizeChange) -> None:
         """Take a new price grid, which the next hashes cover."""
@@ -232,7 +254,7 @@ class Books:
     # --- tokens that come and go ---
 
     def await_book(self, token_id: str, now: int) -> Token:
-        """Give a token, waiting for its first book if it is new."""
+        """Return a token, which waits for its first book if it is new."""
         token = self.tokens.get(token_id)
         if token is None:
             token = self._add(Token(token_id))
@@ -265,14 +287,14 @@ class Books:
         self.release(token_id)
 
     def release(self, token_id: str) -> None:
-        """Let go of a token's connection: no change applies before the next snapshot."""
+        """Detach a token from its connection: no change applies before the next snapshot."""
         token = self.tokens[token_id]
         self.checks.settle(token)
         token.conn = token.link = 0
         token.held.clear()
 
     def resolve(self, token_ids: Iterable[str], now: int) -> bool:
-        """End what is open of the tokens of a market that was resolved; tell whether that was known of all of them."""
+        """End what is open of the tokens of a resolved market; return whether all of them were known to be resolved."""
         tokens = [self.tokens[token_id] for token_id in token_ids if token_id in self.tokens]
         known = bool(tokens) and all(token.over for token in tokens)
         for token in tokens:
@@ -325,7 +347,7 @@ class Books:
     # --- what is shown ---
 
     def take_heard(self) -> dict[str, int]:
-        """Give the number of messages of each token since this was asked last."""
+        """Return the number of messages of each token since the last call."""
         heard = {token.id: token.messages for token in self.tokens.values() if token.messages}
         for token_id in heard:
             self.tokens[token_id].messages = 0
@@ -333,7 +355,7 @@ class Books:
 
     @property
     def idle(self) -> bool:
-        """Tell whether no state waits to be checked and no depth to be shown."""
+        """Whether no state waits to be checked and no depth to be shown."""
         return self.checks.idle and not self._changed
 
     def depth_rows(self, at: int, depth: int) -> None:

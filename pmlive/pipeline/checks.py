@@ -6,8 +6,9 @@ from typing import TypeAlias
 from pmlive.events import BookSnapshot, Cause, Check, Gap, LevelChange
 from pmlive.pipeline.rows import RowBuffers
 from pmlive.pipeline.token import Token
+from pmlive.times import CLOCK_ERROR_NS, LONGEST_LATENCY_NS
 
-__all__ = ["BookChecks", "Proven", "TokenGaps"]
+__all__ = ["BookChecks", "TokenGaps"]
 
 # A new connection begins with opening books, and asks again for those that stay away.
 _ASKED_FOR_ANYWAY: frozenset[Cause] = frozenset(("disconnect", "restart", "late opening book"))
@@ -54,7 +55,7 @@ class TokenGaps:
 
 
 class BookChecks:
-    """Checks states when their time is past, and says in their rows what came of it."""
+    """Checks states when their time is past, and writes the outcome into their rows."""
 
     def __init__(self, buffers: RowBuffers, trust: TokenGaps, *, proven: Proven, hashes: bool) -> None:
         self._deltas = buffers.book_deltas
@@ -69,12 +70,12 @@ class BookChecks:
 
     @property
     def idle(self) -> bool:
-        """Tell whether no state waits."""
+        """Whether no state waits."""
         return not (self.fresh or self._ripe or self._misfits)
 
     @property
     def unsettled(self) -> int | None:
-        """Give the number of the first row whose check may still change."""
+        """The number of the first row whose check may still change."""
         rows = [token.row for token in self._ripe + self.fresh if token.row is not None]
         rows += [token.misfit[0] for token in self._misfits if token.misfit is not None]
         return min((row for row in rows if row >= 0), default=None)
@@ -177,7 +178,7 @@ class BookChecks:
         self._mark(row, check)
         _count(token, check)
         if check == "verified":
-            token.proved = token.reached
+            self._note_proof(token)
             self._call_unverifiable(token)
 
     def _prove_again(self, token: Token, at: int) -> None:
@@ -190,9 +191,15 @@ class BookChecks:
         if known and token.proof.fits(token.book, token.market, token.id, token.timestamp, token.stated):
             token.counts.hash_verified += 1
             token.proof.undecided = False
-            token.proved = token.reached
+            self._note_proof(token)
             self._call_unverifiable(token)
             self._proven(token, at)
+
+    @staticmethod
+    def _note_proof(token: Token) -> None:
+        """Note since when changes may be missing: where they come late, those that were lost were sent long before."""
+        sent = token.timestamp * 1_000_000
+        token.proved = sent if CLOCK_ERROR_NS < token.reached - sent <= LONGEST_LATENCY_NS else token.reached
 
     def _note_misfit(self, token: Token, row: int) -> None:
         if token.misfit is None:
@@ -223,7 +230,7 @@ class BookChecks:
 
 
 def _differs(token: Token, bid: float | None, ask: float | None) -> bool:
-    """Tell whether stated best prices contradict the book; a side that is not stated does not."""
+    """Return whether stated best prices contradict the book; a side that is not stated does not."""
     if bid == 0 and ask == 0:
         return False
     bids, asks = token.book.bids.keys, token.book.asks.keys

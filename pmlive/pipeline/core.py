@@ -1,6 +1,5 @@
 """The pipeline: told what happened, it keeps the books and the rows."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -34,25 +33,24 @@ from pmlive.pipeline import rows
 from pmlive.pipeline.books import Books
 from pmlive.pipeline.repeats import RecentChanges, Repeats, StreamNumbers
 from pmlive.pipeline.rows import Making, RowBuffers
+from pmlive.pipeline.strangers import UnknownKinds, shortened
 from pmlive.pipeline.token import Token
 from pmlive.records import LinkState
+from pmlive.times import LONGEST_LATENCY_NS
 
 __all__ = ["Link", "Pipeline"]
 
 _GRID = 100_000_000
 _MINUTE = 60_000_000_000
-# What comes later than this after the venue's time of it tells of a wrong clock and not of a long way.
-_LONGEST_WAY = 120_000_000_000
 # Channels whose connections present no credentials.
 _WITHOUT_CREDENTIALS: frozenset[Channel] = frozenset(("market", "realtime"))
-_MOST_STRANGE = 100
 
 # Takes an event, the connection that brought it, and when it came.
 _Take: TypeAlias = Callable[[Any, int, int], None]
 
 
 class _Handler:
-    """What takes a kind of event, how many came, and whether it tells of what was asked for or may be repeated."""
+    """What takes a kind of event, how many came, and whether it is data that was asked for and may be repeated."""
 
     __slots__ = ("count", "repeatable", "take", "telling")
 
@@ -120,11 +118,9 @@ class Pipeline:
         # When each connection last told something of what it was asked for, and when it last told nothing of that.
         self.heard: dict[int, int] = {}
         self.last_control: dict[int, int] = {}
-        self.unknown: dict[str, int] = {}
         # Markets whose outcome is known: when it was told, and of which tokens.
         self.resolved: dict[str, tuple[int, list[str]]] = {}
-        # What each connection brought that names nothing that is followed, by kind: one row of ``gaps`` tells of each.
-        self.strange: defaultdict[int, set[str]] = defaultdict(set)
+        self.strange = UnknownKinds()
         # Since records could not be read: what is unknown of connections and tokens is learnt from what they bring.
         # Without those that tell the whole state the books are unknown up to the next that do (``_blank``).
         self._loss: Gap | None = None
@@ -153,12 +149,17 @@ class Pipeline:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Give the number of messages by the name of their event."""
+        """The number of messages by the name of their event."""
         return self._handlers.counts() | ({"malformed": self._malformed} if self._malformed else {})
 
     @property
+    def unknown(self) -> dict[str, int]:
+        """Give the number of messages of each unknown kind."""
+        return self.strange.counts
+
+    @property
     def duplicates(self) -> dict[str, int]:
-        """Give the number of messages that came again, by table; of level changes, each."""
+        """The number of messages that came again, by table; of level changes, each."""
         of_levels = {"book_deltas": self.books.duplicates} if self.books.duplicates else {}
         return of_levels | self.repeats.counts
 
@@ -217,7 +218,7 @@ class Pipeline:
         if since is not None:
             heard = min(since, now)
         self.last_control.pop(conn, None)
-        self.strange.pop(conn, None)
+        self.strange.drop(conn)
         self.books.recent.pop(conn, None)
         self.sequences.drop(conn)
         if cause is None:
@@ -233,14 +234,21 @@ class Pipeline:
             self.books.lose(token_id, cause, heard, now, detail)
 
     def missed(self, gap: Gap, now: int) -> None:
-        """Note an interval that somebody else knows of: silence, a late opening book, a full disk, a restart."""
+        """Note an interval in which something is missing: silence, a late opening book, a full disk, a restart."""
         self.tick(now)
         if gap.token_id is None or gap.ended is not None:
             self.books.gaps.write(gap, now, ended=gap.ended)
             if gap.token_id is None and not gap.conn and gap.cause == "silence":
-                self.stopped = gap if gap.ended is None else None
+                self._note_stop(gap)
         elif gap.token_id in self.books.tokens:
             self.books.distrust(self.books.tokens[gap.token_id], gap.cause, gap.started, now, gap.detail)
+
+    def _note_stop(self, gap: Gap) -> None:
+        """Note that a gap of the whole process began, or that the one with this beginning ended."""
+        if gap.ended is None:
+            self.stopped = gap
+        elif self.stopped is not None and self.stopped.started == gap.started:
+            self.stopped = None
 
     def link(self, conn: int, state: LinkState) -> None:
         """Go on with a connection from what was written down, unless it is known."""
@@ -251,7 +259,7 @@ class Pipeline:
         if state.frame:
             self.last_control[conn] = state.frame
         self.books.recent[conn] = RecentChanges(state.past)
-        self.strange[conn].update(state.strange)
+        self.strange.load(conn, state.strange)
         self.sequences.load(conn, state.numbers)
 
     def lost(self, gap: Gap, now: int, *, beginning: bool) -> None:
@@ -334,7 +342,7 @@ class Pipeline:
     # --- what comes out ---
 
     def drain(self) -> dict[str, pl.DataFrame]:
-        """Give up the complete rows of every table that has some."""
+        """Remove and return the complete rows of every table that has some."""
         return self._buffers.take(self.books.checks.unsettled)
 
     def told(self, now: int) -> None:
@@ -452,7 +460,7 @@ class Pipeline:
     def _row(
         self, table: str, layout: Callable[[Any], tuple[object, ...]], *, first: Callable[[Any], None] | None = None
     ) -> _Take:
-        """Give what makes a row of a message that is new, when something else was done with it ``first``."""
+        """Return what makes a row of a message that is new, after it called ``first`` with it."""
 
         def handle(event: Any, conn: int, recv: int) -> None:  # noqa: ANN401  # each layout takes its own kind
             try:
@@ -470,14 +478,14 @@ class Pipeline:
         return handle
 
     def _resolution(self, event: MarketResolved, conn: int, recv: int) -> None:
-        """Take a market's outcome, of which one row tells, however often and by whomever it is told."""
+        """Take a market's outcome, which has one row, however often and by whomever it is reported."""
         if self._resolve(event, recv):
             self._row("market_events", rows.market_event)(event, conn, recv)
         else:
             self.repeats.again("market_events", event, conn, recv)
 
     def _resolve(self, event: MarketResolved, recv: int) -> bool:
-        """End the gaps of a market, and of connections that carried nothing else; tell whether that is news."""
+        """End the gaps of a market, and of connections that carried nothing else; return whether that is news."""
         self.resolved.setdefault(event.market, (recv, event.token_ids))
         if self.books.resolve(event.token_ids, recv):
             return False
@@ -488,7 +496,7 @@ class Pipeline:
         return True
 
     def _is_over(self, link: Link) -> bool:
-        """Tell whether a connection carries only tokens whose markets were resolved."""
+        """Return whether a connection carries only tokens whose markets were resolved."""
         carried = [self.books.tokens[each] for each in link.tokens if each in self.books.tokens]
         return bool(carried) and all(token.over for token in carried)
 
@@ -501,16 +509,17 @@ class Pipeline:
 
     def _unknown(self, event: Unknown, conn: int, recv: int) -> None:
         """Take a message of unknown kind, which may have changed the books that it names."""
-        self.unknown[event.kind] = self.unknown.get(event.kind, 0) + 1
-        reason = f"a message of the unknown kind {event.kind[:60]!r}"
+        kind = shortened(event.kind)
+        self.strange.count(kind)
+        reason = f"a message of the unknown kind {kind!r}"
         tokens = self._named(event.names, conn)
         if tokens:
             self._distrust(tokens, conn, recv, reason)
         else:
-            self._note_strange(event.kind, f"{reason}; it names nothing that is followed", conn, recv)
+            self._note_strange(kind, f"{reason}; it names nothing that is followed", conn, recv)
 
     def _control(self, event: Control, conn: int, recv: int) -> None:
-        """Take a word of the connection: where something is wrong, not all that was asked for may come."""
+        """Take a control message: after an error of the venue, not all that was asked for may come."""
         if event.word != "error":
             return
         link = self.links.get(conn)
@@ -521,10 +530,9 @@ class Pipeline:
 
     def _note_strange(self, kind: str, reason: str, conn: int, recv: int) -> None:
         """Write a row of ``gaps``, the first time that a connection brings something of a kind that names no book."""
-        known = self.strange[conn]
-        if kind not in known and len(known) < _MOST_STRANGE:
-            known.add(kind)
-            self.books.gaps.write(Gap(started=recv, cause="malformed", detail=reason, conn=conn), recv, ended=recv)
+        detail = self.strange.to_tell(conn, kind, reason)
+        if detail is not None:
+            self.books.gaps.write(Gap(started=recv, cause="malformed", detail=detail, conn=conn), recv, ended=recv)
 
     def _refuse(self, event: msgspec.Struct, reason: str, token_id: str | None, conn: int, recv: int) -> None:
         """Take a message that was read, but whose values cannot be."""
@@ -547,7 +555,7 @@ class Pipeline:
         return [token for token in self.books.carried(conn) if named & {token.id, token.market}] if named else []
 
     def _distrust(self, tokens: Sequence[Token], conn: int, recv: int, reason: str) -> None:
-        """Trust books no more that a message may have changed; where there are none, what it told is missing."""
+        """Distrust the books that a message may have changed; where there are none, its content is missing."""
         started = self._complete_until(conn, recv)
         for token in tokens:
             self.books.distrust(token, "malformed", started, recv, reason)
@@ -556,16 +564,16 @@ class Pipeline:
             self.books.gaps.write(gap, recv, ended=recv)
 
     def _complete_until(self, conn: int, recv: int) -> int:
-        """Tell since when a message that a connection just brought may have been on its way.
+        """Return since when a message that a connection just brought may have been on its way.
 
-        It was sent after the frame before it, whose own way took as long as that of the newest change.
+        It was sent after the frame before it, whose own latency was that of the newest change.
         """
         newest = max(self.books.carried(conn), key=attrgetter("timestamp"), default=None)
-        way = newest.heard - epoch_ns(newest.timestamp) if newest is not None and newest.timestamp else 0
-        return min(self.last_frame(conn) or recv, recv) - (way if 0 < way <= _LONGEST_WAY else 0)
+        latency = newest.heard - epoch_ns(newest.timestamp) if newest is not None and newest.timestamp else 0
+        return min(self.last_frame(conn) or recv, recv) - (latency if 0 < latency <= LONGEST_LATENCY_NS else 0)
 
     def last_frame(self, conn: int) -> int:
-        """Give when the last frame of a connection came, whatever was in it; 0 if none did."""
+        """Return when the last frame of a connection came, whatever was in it; 0 if none did."""
         return max(self.heard.get(conn, 0), self.last_control.get(conn, 0))
 
     def _meet(self, conn: int, events: Sequence[Event], recv: int, loss: Gap) -> None:

@@ -29,11 +29,11 @@ from pmlive.records import (
 )
 from pmlive.tables import STORED
 
-__all__ = ["Journal", "apply", "apply_frames", "rebuild"]
+__all__ = ["Journal", "apply", "rebuild"]
 
 
 def apply(pipeline: Pipeline, record: Record) -> None:
-    """Tell a pipeline what a record says; one that cannot be read is told as such."""
+    """Apply a record to a pipeline; one that cannot be read is noted as such."""
     kind, recv = record.kind, record.recv
     if kind in FRAMES:
         apply_frames(pipeline, [record])
@@ -53,7 +53,7 @@ def apply(pipeline: Pipeline, record: Record) -> None:
 
 
 def apply_frames(pipeline: Pipeline, frames: Sequence[Record]) -> None:
-    """Tell a pipeline frames in a row, at least one."""
+    """Apply frames in a row, at least one, to a pipeline."""
     received = pipeline.received
     for frame in frames:
         data = frame.data
@@ -131,7 +131,7 @@ def rebuild(records: Iterable[Record]) -> Mapping[str, pl.DataFrame]:
 
 
 class Journal:
-    """A pipeline that writes down what it is told, when somebody keeps it."""
+    """A pipeline whose input is written down while something records it."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
@@ -144,7 +144,7 @@ class Journal:
         self.keep = keep
 
     def end(self, now: int) -> None:
-        """Write that a run ends, and the whole state, with which another may go on."""
+        """Write that a run ends, and the whole state, from which another may go on."""
         self.note("end", 0, b"", now)
         if self.keep is not None:
             for record in self.keyframes(now):
@@ -210,7 +210,7 @@ class Journal:
             gap=link.gap,
             past=past.save(),
             frame=pipeline.last_frame(conn),
-            strange=sorted(pipeline.strange.get(conn, ())),
+            strange=pipeline.strange.save(conn),
             numbers=pipeline.sequences.save(conn),
         )
 

@@ -29,7 +29,7 @@ from pmlive import _wire
 from pmlive.book import PRICES, SIZES
 from pmlive.errors import ProtocolError
 from pmlive.events import Activity, Gap, LevelChange, MarketResolved, PriceChange, ReferencePrice, StreamNumber, Trade
-from pmlive.records import Change, Standing
+from pmlive.records import Change, LastNumber
 
 __all__ = ["RecentChanges", "Repeats", "StreamNumbers"]
 
@@ -110,11 +110,11 @@ class Repeats:
 
     @property
     def total(self) -> int:
-        """Give the number of messages that came again."""
+        """The number of messages that came again."""
         return sum(self.counts.values())
 
     def has(self, table: str, event: msgspec.Struct, conn: int, recv: int) -> bool:
-        """Tell, and count, whether a message came before; if not, remember it."""
+        """Return whether a message came before, and count it; if it did not, remember it."""
         rule = _RULES[table]
         identity, is_fleeting = rule.identify(event)
         key = (identity, conn) if is_fleeting else identity
@@ -132,7 +132,7 @@ class Repeats:
         return False
 
     def has_trade(self, event: Trade, conn: int, recv: int) -> bool:
-        """Do the same for a trade: the first of its transaction is new, whatever it says, which most of them are."""
+        """Do the same for a trade: the first of its transaction is new, whatever it says, and most are the first."""
         transaction, first = event.transaction_hash, self._first
         if transaction in first:
             self._compare(transaction)
@@ -146,7 +146,7 @@ class Repeats:
         return self.has("trades", event, conn, recv)
 
     def _compare(self, transaction: str) -> None:
-        """Let the first trade of a transaction be found by all that tells it from another of the same."""
+        """Index the first trade of a transaction by all that distinguishes it from another of the same."""
         if (alone := self._first[transaction]) is not None:
             self._first[transaction] = None
             # When it came makes no difference to a trade that names its transaction.
@@ -217,7 +217,7 @@ class RecentChanges:
         self.note = self._messages.append
 
     def repeats(self, event: PriceChange, change: LevelChange) -> bool:
-        """Tell whether this very change came before, of the same state of the book: its hash tells."""
+        """Return whether this very change came before, of the same state of the book, which its hash identifies."""
         said = (change.size, change.hash)
         return any(
             past.timestamp == event.timestamp and _is_same_level(other, change) and (other.size, other.hash) == said
@@ -225,13 +225,17 @@ class RecentChanges:
         )
 
     def overtakes(self, event: PriceChange, change: LevelChange) -> bool:
-        """Tell whether a newer word on the same level came before, or came so long before that it is forgotten."""
-        if len(self._messages) == _REMEMBERED and event.timestamp < next(self._events()).timestamp:
+        """Return whether a newer change of the same level came before, or may have so long ago that it is forgotten."""
+        if not self.reaches(event.timestamp):
             return True
         return any(
             past.timestamp > event.timestamp and _is_same_level(other, change)
             for past, other in self._before(event, change)
         )
+
+    def reaches(self, timestamp: int) -> bool:
+        """Tell whether everything is remembered that was said after a time."""
+        return len(self._messages) < _REMEMBERED or next(self._events()).timestamp <= timestamp
 
     def since(self, token_id: str, timestamp: int) -> list[Change]:
         """List the changes of a token that are newer than a time, but for those that were refused."""
@@ -276,10 +280,10 @@ class StreamNumbers:
     """How far each channel of each connection was numbered."""
 
     def __init__(self) -> None:
-        self._last: dict[int, dict[str, Standing]] = {}
+        self._last: dict[int, dict[str, LastNumber]] = {}
 
     def missing(self, event: StreamNumber, conn: int, recv: int, *, opened: int) -> Gap | None:
-        """Note a number; give the gap before it, if messages were lost there.
+        """Note a number; return the gap before it, if messages were lost there.
 
         The first of a channel is whatever it is, since a capture may begin anywhere. What the venue says it dropped may
         or may not have had numbers, so the larger of the two is what was lost. A number that came before is a repeat.
@@ -306,11 +310,11 @@ class StreamNumbers:
         """Forget every connection."""
         self._last.clear()
 
-    def save(self, conn: int) -> dict[str, Standing]:
+    def save(self, conn: int) -> dict[str, LastNumber]:
         """Write down how far a connection was numbered."""
         return dict(self._last.get(conn, {}))
 
-    def load(self, conn: int, standings: Mapping[str, Standing]) -> None:
+    def load(self, conn: int, standings: Mapping[str, LastNumber]) -> None:
         """Go on from what was written down."""
         if standings:
             self._last[conn] = dict(standings)

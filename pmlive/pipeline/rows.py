@@ -1,15 +1,18 @@
-"""Rows of the tables: what messages and books are laid out as, numbered in order of arrival."""
+"""Rows of the tables: made of messages and books, numbered in order of arrival, and buffered until frames are made."""
 
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
+from functools import lru_cache
+from struct import Struct
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from pmlive.book import PRICES, SIZES, Book, price, size
-from pmlive.buffers import PACKED, PackedRows, Rows, StringTable, ladder
 from pmlive.errors import ProtocolError
 from pmlive.events import (
+    SECONDS_BELOW,
     Activity,
     BookSnapshot,
     LevelChange,
@@ -25,13 +28,18 @@ from pmlive.events import (
 )
 from pmlive.integrity import Counts
 from pmlive.pipeline.token import EMPTY, SIDES, Token
-from pmlive.tables import SCHEMAS
+from pmlive.tables import LEVELS, SCHEMAS
 
 __all__ = [
+    "PACKED",
     "BookRows",
     "Making",
+    "PackedRows",
     "RowBuffers",
+    "Rows",
+    "StringTable",
     "activity",
+    "ladder",
     "market_event",
     "reference_price",
     "trade",
@@ -39,11 +47,25 @@ __all__ = [
     "user_trade",
 ]
 
-# Rows of level changes and books are in recordings only: "all" makes them, "rolling" does not, and "numbered" does not
-# either but gives the others the numbers that they would have among them.
+# Rows of level changes and books are for recordings: "all" makes them, "rolling" does not, and "numbered" does not, but
+# numbers the other rows as if they were there.
 Making: TypeAlias = Literal["all", "rolling", "numbered"]
 _SIDES = {"BUY": "buy", "SELL": "sell"}
 _LARGEST = 2**63 - 1
+
+# Nearly every message makes a row of these tables, so they are packed: bytes are cheapest to keep and to convert.
+PACKED: tuple[str, ...] = ("prices", "book_deltas")
+
+_Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+_DOUBLE = 8
+# Of up to this many rows all ladders are converted at once, of more one by one, which takes less memory.
+_FEW_ROWS = 1_000
+
+# Computed from the best prices when rows are taken: null where a side is empty, and rounded because prices have at most
+# four decimals and sums of floats are not exact.
+_DERIVED = ("mid", "spread")
+_ALIGNMENT = "0Q"
 
 
 class RowBuffers:
@@ -57,7 +79,7 @@ class RowBuffers:
         self.rows = {name: Rows(name) for name in SCHEMAS if name not in PACKED}
 
     def make(self, making: Making) -> None:
-        """Make rows of so much from now on."""
+        """Choose which rows are made from now on."""
         # Whether rows are made of level changes and books, and how many numbers each of these takes.
         self.storing = making == "all"
         self.numbers = int(making != "rolling")
@@ -68,7 +90,7 @@ class RowBuffers:
         self.seq += 1
 
     def take(self, unsettled: int | None) -> dict[str, pl.DataFrame]:
-        """Give up what is complete: of ``book_deltas``, the rows before the first whose check is still open."""
+        """Remove and return complete rows: of ``book_deltas``, those before the first whose check is still open."""
         taken = {name: rows.take() for name, rows in self.rows.items() if len(rows)}
         if len(self.prices):
             taken["prices"] = self.prices.take()
@@ -90,10 +112,10 @@ class BookRows:
     def delta(  # a row has many columns
         self, token: Token, change: LevelChange, timestamp: int, conn: int, recv: int, *, checked: bool = True
     ) -> int:
-        """Write a level change; give the place of its row, in which what its check found is set later.
+        """Write a level change; return the place of its row, in which the outcome of its check is set later.
 
-        The caller goes on to the next number of ``seq``, since level changes take numbers also where they make no rows.
-        One that is not ``checked``, or is on a doubtful book, has no check.
+        The caller increases ``seq``, since level changes take numbers even if no rows are made of them. A change that
+        is not ``checked``, or whose book is in a gap, has no check.
         """
         deltas, bid, ask = self._deltas, change.best_bid, change.best_ask
         place = deltas.taken + len(deltas.buffer)
@@ -118,7 +140,7 @@ class BookRows:
         """Write a whole book.
 
         Raises:
-            ProtocolError: one of its further numbers is none.
+            ProtocolError: the tick size or the last trade price is not a number.
         """
         tick = PRICES[event.tick_size] if event.tick_size else None
         last = PRICES[event.last_trade_price] if event.last_trade_price else None
@@ -129,7 +151,7 @@ class BookRows:
             self._buffers.seq += self._buffers.numbers
 
     def top(self, token: Token, timestamp: int, recv: int) -> None:
-        """Write the top of a book, unless it is as it was."""
+        """Write the top of a book if it changed."""
         bids, asks, buffers = token.book.bids, token.book.asks, self._buffers
         bid = bid_size = ask = ask_size = EMPTY
         if bids.keys:
@@ -148,13 +170,13 @@ class BookRows:
     def depth(self, token: Token, at: int, depth: int) -> None:
         """Write the best levels of a book.
 
-        Such a row takes no number of its own: it is in no recording, and what is must be numbered the same without it.
+        The row takes no number of its own, because recordings do not have it and must be numbered the same without it.
         """
         common = (self._buffers.seq, epoch_ns(token.timestamp), at, token.conn)
         self._buffers.rows["depth"].put((*common, token.id, token.market, *_ladders(token.book, depth)))
 
     def keyframe(self, token: Token, now: int, *, alone: bool) -> None:
-        """Write a book and what is thought of it, with all others or alone."""
+        """Write a book and its state, with all others or alone."""
         gap = token.gap
         reason = (None, None, None) if gap is None else (gap.started, gap.cause, gap.detail)
         values = (token.id, token.market, *_ladders(token.book), token.state, *reason, alone)
@@ -170,13 +192,144 @@ class BookRows:
             token.counts = Counts()
 
 
+class _Form(NamedTuple):
+    """The format of a packed value, as ``struct`` and as numpy write it."""
+
+    letter: str
+    array: str
+
+
+# Native formats, aligned, padded to a multiple of eight: the fastest for both, and the same offsets in both.
+_FORMS: dict[type[pl.DataType], _Form] = {
+    pl.UInt64: _Form("Q", "u8"),
+    pl.Datetime: _Form("q", "i8"),
+    pl.UInt32: _Form("I", "u4"),
+    pl.Float64: _Form("d", "f8"),
+    pl.String: _Form("I", "u4"),
+    pl.Enum: _Form("B", "u1"),
+}
+
+
+class Rows:
+    """Rows of one table as one flat list of values: ``put(values)`` takes a row in the order of the columns."""
+
+    __slots__ = ("_flat", "_ladders", "_schema", "put")
+
+    def __init__(self, table: str) -> None:
+        self._schema = SCHEMAS[table]
+        self._ladders = [name for name, dtype in self._schema.items() if dtype == LEVELS]
+        self._flat: list[Any] = []
+        self.put = self._flat.extend
+
+    def __len__(self) -> int:
+        return len(self._flat) // len(self._schema)
+
+    def take(self) -> pl.DataFrame:
+        """Remove the rows and return them."""
+        flat, width = self._flat.copy(), len(self._schema)
+        self._flat.clear()
+        values = {name: flat[at::width] for at, name in enumerate(self._schema)}
+        made: dict[str, pl.Series] = {}
+        together = [self._ladders] if len(flat) <= _FEW_ROWS * width else [[name] for name in self._ladders]
+        for names in filter(None, together):
+            made |= _lists({name: values[name] for name in names})
+        return pl.DataFrame(
+            [made[name] if name in made else _series(name, values[name], dtype) for name, dtype in self._schema.items()]
+        )
+
+
+class StringTable(dict[str, int]):
+    """Strings that occur often, each with a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._texts = pl.Series(dtype=pl.String)
+
+    def __missing__(self, text: str) -> int:
+        number = self[text] = len(self)
+        return number
+
+    def texts(self) -> pl.Series:
+        """Return the strings in the order of their numbers."""
+        if len(self._texts) < len(self):
+            self._texts = pl.Series(list(self), dtype=pl.String)
+        return self._texts
+
+
+class PackedRows:
+    """Rows of one table as bytes: ``put(pack(…))`` takes a row in the order of the columns.
+
+    A missing number is NaN, a string its number in ``names``, a word of an enum its number in ``words``, and the
+    venue's time in the unit in which it was sent.
+    """
+
+    __slots__ = ("_dtype", "_offsets", "_schema", "_width", "buffer", "names", "pack", "put", "taken", "words")
+
+    def __init__(self, table: str, names: StringTable) -> None:
+        self._schema = SCHEMAS[table]
+        given = {name: dtype for name, dtype in self._schema.items() if name not in _DERIVED}
+        forms = {name: _FORMS[type(dtype)] for name, dtype in given.items()}
+        self._dtype = np.dtype([(name, form.array) for name, form in forms.items()], align=True)
+        self._width = self._dtype.itemsize
+        self.names = names
+        self._offsets = {name: field[1] for name, field in (self._dtype.fields or {}).items()}
+        self.buffer = bytearray()
+        # How many bytes were removed so far. A row's place is its offset in bytes from the first row ever: that of the
+        # next row is ``taken + len(buffer)``.
+        self.taken = 0
+        self.pack = Struct("".join(form.letter for form in forms.values()) + _ALIGNMENT).pack
+        self.put = self.buffer.extend
+        self.words = {
+            name: {word: number for number, word in enumerate(dtype.categories)}
+            for name, dtype in given.items()
+            if isinstance(dtype, pl.Enum)
+        }
+
+    def __len__(self) -> int:
+        return len(self.buffer) // self._width
+
+    def amend(self, place: int, column: str, word: int) -> None:
+        """Set a word in a row that was not removed yet."""
+        self.buffer[place - self.taken + self._offsets[column]] = word
+
+    def take(self, before: int | None = None) -> pl.DataFrame:
+        """Remove and return the rows whose place is below ``before``, by default all."""
+        end = len(self.buffer) if before is None else before - self.taken
+        rows = np.frombuffer(self.buffer[:end], dtype=self._dtype)
+        del self.buffer[:end]
+        self.taken += end
+        columns = {name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()}
+        columns["ts_event"] *= _unit_ns(columns["ts_event"])
+        if len(columns) < len(self._schema):
+            bid, ask = columns["best_bid"], columns["best_ask"]
+            columns |= {"mid": np.round((bid + ask) / 2, 6), "spread": np.round(ask - bid, 6)}
+        return pl.DataFrame([self._column(columns[name], dtype).alias(name) for name, dtype in self._schema.items()])
+
+    def _column(self, values: _Array, dtype: pl.DataType) -> pl.Series:
+        # Without expressions, whose overhead is greater than the work itself.
+        match dtype:
+            case pl.String():
+                return self.names.texts()[values]
+            case pl.Enum():
+                return pl.Series(dtype.categories, dtype=dtype)[values]
+            case pl.Float64():
+                return pl.Series(values, nan_to_null=True)
+            case _:
+                return pl.Series(values).cast(dtype)
+
+
+def ladder(numbers: list[float]) -> bytes:
+    """Pack a list of numbers, because keeping lists makes the garbage collector ten times slower."""
+    return _doubles(len(numbers)).pack(*numbers)
+
+
 def _ladders(book: Book, depth: int | None = None) -> tuple[bytes, ...]:
     bids, asks = book.bids, book.asks
     return tuple(map(ladder, (bids.keys[:depth], bids.sizes[:depth], asks.keys[:depth], asks.sizes[:depth])))
 
 
 def trade(event: Trade) -> tuple[object, ...]:
-    """Lay out a trade; its sign is the feed's own."""
+    """Return the values of a trade, whose sign is the feed's own."""
     return (
         event.token_id,
         event.market,
@@ -190,7 +343,7 @@ def trade(event: Trade) -> tuple[object, ...]:
 
 
 def market_event(event: TickSizeChange | NewMarket | MarketResolved) -> tuple[object, ...]:
-    """Lay out what happened to a market, the whole message as JSON in its last column."""
+    """Return the values of a market's event, with the whole message as JSON in the last column."""
     payload = msgspec.json.encode(event).decode()
     if isinstance(event, TickSizeChange):
         ticks = (_optional(event.old_tick_size), _optional(event.new_tick_size))
@@ -203,7 +356,7 @@ def market_event(event: TickSizeChange | NewMarket | MarketResolved) -> tuple[ob
 
 
 def user_order(event: UserOrder) -> tuple[object, ...]:
-    """Lay out an order of the user's."""
+    """Return the values of an order of the user's."""
     return (
         event.id,
         event.token_id,
@@ -224,7 +377,7 @@ def user_order(event: UserOrder) -> tuple[object, ...]:
 
 
 def user_trade(event: UserTrade) -> tuple[object, ...]:
-    """Lay out a trade of the user's."""
+    """Return the values of a trade of the user's."""
     return (
         event.id,
         event.token_id,
@@ -261,7 +414,7 @@ def _maker(order: MakerOrder) -> dict[str, object]:
 
 
 def activity(event: Activity) -> tuple[object, ...]:
-    """Lay out a trade seen on the venue-wide feed."""
+    """Return the values of a trade on the venue-wide feed."""
     return (
         event.type,
         event.token_id,
@@ -285,7 +438,7 @@ def activity(event: Activity) -> tuple[object, ...]:
 
 
 def reference_price(event: ReferencePrice) -> tuple[object, ...]:
-    """Lay out a price from outside the venue."""
+    """Return the values of a price from outside the venue."""
     return (
         event.topic,
         event.symbol,
@@ -307,12 +460,48 @@ def _side(text: str) -> str:
 
 
 def _whole(number: int | None) -> int | None:
-    """Take a whole number that a column can hold; JSON's may be of any length."""
+    """Return a whole number if a column can hold it, since JSON's may be of any length."""
     if number is not None and not -_LARGEST <= number <= _LARGEST:
         raise ProtocolError(f"a whole number of {number.bit_length()} bits is no index or number of seconds")
     return number
 
 
 def _optional(text: str | None) -> float | None:
-    """Read a number that the venue may leave empty."""
+    """Parse a number that the venue may leave empty."""
     return size(text) if text else None
+
+
+def _unit_ns(times: _Array) -> _Array:
+    """Return the unit of each time in nanoseconds, which its magnitude shows as in ``epoch_ns``."""
+    edges = np.array([SECONDS_BELOW, 1_000 * SECONDS_BELOW, 1_000_000 * SECONDS_BELOW])
+    return np.array([1_000_000_000, 1_000_000, 1_000, 1])[np.searchsorted(edges, times, side="right")]
+
+
+@lru_cache(maxsize=1024)
+def _doubles(amount: int) -> Struct:
+    return Struct(f"{amount}d")
+
+
+def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
+    if isinstance(dtype, pl.Enum):
+        # Converting words without this step takes twice as long.
+        return pl.Series(name, values, dtype=pl.String).cast(dtype)
+    return pl.Series(name, values, dtype=dtype)
+
+
+def _lists(ladders: dict[str, list[bytes]]) -> dict[str, pl.Series]:
+    """Make columns of lists by way of one matrix padded with NaN, which is many times faster than list by list."""
+    values = [each for column in ladders.values() for each in column]
+    lengths = np.fromiter(map(len, values), np.int64, len(values)) // _DOUBLE
+    matrix = np.full((len(values), max(int(lengths.max(initial=0)), 1)), np.nan)
+    matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = np.frombuffer(b"".join(values))
+    height = len(values) // len(ladders)
+    begins = {name: at * height for at, name in enumerate(ladders)}
+    if (begin := begins.get("bid_prices")) is not None:
+        prices = matrix[begin : begin + height]
+        np.subtract(0, prices, out=prices)  # a book's sort keys are negated
+    lists = pl.Series(matrix.ravel(), nan_to_null=True).reshape(matrix.shape).cast(LEVELS)
+    if (lengths < matrix.shape[1]).any():
+        # Skipped if possible: this expression costs more than the rest.
+        lists = lists.list.drop_nulls()
+    return {name: lists.slice(begin, height).alias(name) for name, begin in begins.items()}

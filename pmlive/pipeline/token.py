@@ -8,7 +8,7 @@ from pmlive.events import BookSide, Gap
 from pmlive.integrity import Counts, Proof
 from pmlive.records import Change, TokenState
 
-__all__ = ["EMPTY", "SIDES", "BookState", "Token", "TokenState", "Top"]
+__all__ = ["EMPTY", "SIDES", "Token", "TokenState"]
 
 BookState: TypeAlias = Literal["verified", "unverifiable", "stale", "none"]
 
@@ -66,7 +66,7 @@ class Token:
         # The epoch whose snapshot the book began with, 0 while there is none, and the one that was asked for it.
         self.conn = 0
         self.link = 0
-        # The venue's time of the last change (ms), and ours of the last message and of the last proof (ns).
+        # The venue's time of the last change (ms); ours of the last message, and since when changes may be lost (ns).
         self.timestamp = 0
         self.heard = 0
         self.proved = 0
@@ -99,16 +99,16 @@ class Token:
         self.messages = 0
 
     def trusted(self) -> bool:
-        """Tell whether the book has a snapshot of its epoch and nothing against it."""
+        """Return whether the book has a snapshot of its epoch and no gap."""
         return self.conn != 0 and self.gap is None
 
     def verified(self) -> bool:
-        """Tell whether the book had the venue's hash when it was checked last."""
+        """Return whether the book had the venue's hash when it was checked last."""
         return self.proof.established and not self.proof.undecided and self.misfit is None
 
     @property
     def state(self) -> BookState:
-        """Whether the book is there, to be trusted, and proven."""
+        """Whether the book is there, trusted and proved."""
         if self.gap is not None:
             return "stale"
         if not self.conn:
@@ -121,6 +121,10 @@ class Token:
         if len(self.held) >= 2 * _HELD:
             del self.held[:-_HELD]
 
+    def holds_since(self, timestamp: int) -> bool:
+        """Tell whether every change after a time (ms) is held."""
+        return 0 < len(self.held) < _HELD and self.held[0][0] <= timestamp
+
     def save(self) -> TokenState:
         """Write down everything that later rows depend on."""
         return TokenState(
@@ -131,8 +135,8 @@ class Token:
             timestamp=self.timestamp,
             heard=self.heard,
             proved=self.proved,
-            bids=self.book.bids.written_levels(),
-            asks=self.book.asks.written_levels(),
+            bids=self.book.bids.level_texts(),
+            asks=self.book.asks.level_texts(),
             proof=self.proof,
             stated=self.stated,
             held=list(self.held),

@@ -1,4 +1,4 @@
-"""Recordings on disk: which there are, what one holds, and one that is opened."""
+"""Recordings on disk: the list of them, a summary of one, and one opened for reading."""
 
 from pmlive.levels import Levels
 from pmlive.recording.book_at import RecordedBook

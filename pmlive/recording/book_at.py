@@ -1,4 +1,4 @@
-"""A book as a recording knew it at a time."""
+"""The book of a token at a time, rebuilt from the rows of a recording."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -11,22 +11,21 @@ import polars as pl
 from pmlive.errors import BookError
 from pmlive.levels import Levels
 from pmlive.recording.contents import Contents, collect
-from pmlive.recording.proof import ProofHistory, proof_history
-from pmlive.recording.trust import Event, Timeline
+from pmlive.recording.trust import HashHistory, Timeline, TrustEvent, hash_history
 from pmlive.times import moment, utc
 
 __all__ = [
-    "BaseRow",
-    "Made",
+    "BookRow",
     "RecordedBook",
     "RecordedQuality",
-    "base_row",
-    "changes_of",
-    "made",
-    "put_on",
-    "recorded",
-    "stale_why",
-    "told",
+    "TrustedBook",
+    "applied_changes",
+    "book_from_rows",
+    "quality_of",
+    "read_book_row",
+    "read_changes",
+    "recorded_book",
+    "stale_reason",
 ]
 
 _CHANGES = ("seq", "ts_event", "ts_recv", "conn", "side", "price", "size", "check")
@@ -38,10 +37,10 @@ RecordedQuality: TypeAlias = Literal["verified", "unverifiable", "stale"]
 class RecordedBook(msgspec.Struct, frozen=True, kw_only=True):
     """The book of a token after everything that was received up to a time.
 
-    ``quality`` is ``verified`` when the book had the venue's hash when it was checked last, ``unverifiable`` when that
-    could not be told, and ``stale`` when the book could not be trusted: it then refuses to be read, and ``last_known``
-    is the last one before that could be. ``proved`` is when the book was last known to be the venue's. ``ts_event``
-    and ``ts_recv`` are those of the last change. An empty side has no price.
+    ``quality`` is ``verified`` when the book had the venue's hash at the last check, ``unverifiable`` when that could
+    not be checked, and ``stale`` when the book could not be trusted: then reading it raises, and ``last_known`` is the
+    last trusted one before. ``proved`` is when the book was last known to be the venue's. ``ts_event`` and ``ts_recv``
+    are those of the last change. An empty side has no price.
     """
 
     token_id: str
@@ -58,16 +57,16 @@ class RecordedBook(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def bids(self) -> list[tuple[float, float]]:
-        """List the bids, best first.
+        """The bids, best first.
 
         Raises:
-            BookError: the book is stale; so for all that is read of it.
+            BookError: the book is stale; the other properties raise it, too.
         """
         return self._trusted().bids
 
     @property
     def asks(self) -> list[tuple[float, float]]:
-        """List the asks, best first."""
+        """The asks, best first."""
         return self._trusted().asks
 
     @property
@@ -95,7 +94,7 @@ class RecordedBook(msgspec.Struct, frozen=True, kw_only=True):
         return self._trusted().frame()
 
     def to_dict(self) -> dict[str, object]:
-        """Give everything as JSON can hold it; a stale book has null for its sides."""
+        """Return everything as values that JSON can hold; the sides of a stale book are null."""
         levels = self.levels
         return {
             "token_id": self.token_id,
@@ -117,7 +116,7 @@ class RecordedBook(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def __repr__(self) -> str:
-        """Show the top, or why there is none, in one line."""
+        """Return the best prices, or why there are none, in one line."""
         top = f"stale, {self.why}" if self.levels is None else f"{self.best_bid} bid, {self.best_ask} ask"
         quality = "" if self.levels is None else f", {self.quality}"
         return f"<Book of {self.label} at {self.at.isoformat()}: {top}{quality}>"
@@ -136,8 +135,8 @@ def _iso(time: datetime | None) -> str | None:
     return None if time is None else time.isoformat()
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """A book that can be trusted, and where it comes from; times are nanoseconds since 1970."""
+class TrustedBook(msgspec.Struct, frozen=True, kw_only=True):
+    """A book that can be trusted, with its quality and the times of its last change, in nanoseconds since 1970."""
 
     levels: Levels
     market: str
@@ -148,8 +147,8 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     ts_recv: int
 
 
-class BaseRow(msgspec.Struct, frozen=True):
-    """A whole book as a row has it."""
+class BookRow(msgspec.Struct, frozen=True):
+    """A complete book, as a row of ``keyframes`` or ``book_snapshots`` has it."""
 
     market: str
     ts_event: int | None
@@ -159,39 +158,39 @@ class BaseRow(msgspec.Struct, frozen=True):
     ask_sizes: list[float]
 
 
-def changes_of(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
-    """Read the level changes of a token, received within two times, both included."""
+def read_changes(contents: Contents, token_id: str, since: int | None, until: int) -> pl.DataFrame:
+    """Read the level changes of a token that were received between two times, both included."""
     rows = contents.scan("book_deltas", since=since, until=until).filter(pl.col("token_id") == token_id)
     return collect(contents, "book_deltas", rows.select(_CHANGES)).sort("seq")
 
 
-def base_row(contents: Contents, event: Event) -> BaseRow:
-    """Read the whole book that an event begins with."""
+def read_book_row(contents: Contents, event: TrustEvent) -> BookRow:
+    """Read the complete book that an event begins with."""
     table = "book_snapshots" if event.kind == "book" else "keyframes"
     rows = contents.scan(table, since=event.recv, until=event.recv).filter(pl.col("seq") == event.seq)
     ladders = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
     found = collect(contents, table, rows.select("market", pl.col("ts_event").dt.epoch("ns"), *ladders))
-    return msgspec.convert(found.row(0, named=True), type=BaseRow)
+    return msgspec.convert(found.row(0, named=True), type=BookRow)
 
 
-def put_on(changes: pl.DataFrame, event: Event) -> pl.DataFrame:
-    """List the changes that make a book of a whole one, in the order in which they are put on it."""
+def applied_changes(changes: pl.DataFrame, event: TrustEvent) -> pl.DataFrame:
+    """Return the changes that were applied to the book of an event, in order."""
     return changes.filter(pl.col("seq") > event.seq, pl.col("check").cast(pl.String) != "skipped")
 
 
-def made(contents: Contents, timeline: Timeline, since: int | None, time: int) -> Made | str:
-    """Make the book of a token at a time, from the keyframes before it on, or say why there is none."""
+def book_from_rows(contents: Contents, timeline: Timeline, since: int | None, time: int) -> TrustedBook | str:
+    """Rebuild the book of a token at a time from the keyframes before it, or return why there is no book."""
     event, gap = timeline.last(time), timeline.gap(time)
     if gap is not None or event is None or not event.begins or time >= timeline.end:
-        return stale_why(timeline, time)
-    changes = changes_of(contents, timeline.token_id, since, time)
-    base = base_row(contents, event)
-    applied = put_on(changes, event)
-    proof = proof_history(contents, timeline, changes, since=since, until=time)
-    quality, why, proved = told(timeline, proof, time)
+        return stale_reason(timeline, time)
+    changes = read_changes(contents, timeline.token_id, since, time)
+    base = read_book_row(contents, event)
+    applied = applied_changes(changes, event)
+    hashes = hash_history(contents, timeline, changes, since=since, until=time)
+    quality, why, proved = quality_of(timeline, hashes, time)
     newest = cast("int | None", applied.select(pl.col("ts_event").max().dt.epoch("ns")).item())
     last = cast("int | None", applied.select(pl.col("ts_recv").max().dt.epoch("ns")).item())
-    return Made(
+    return TrustedBook(
         levels=_levels(base, applied),
         market=base.market,
         quality=quality,
@@ -202,8 +201,8 @@ def made(contents: Contents, timeline: Timeline, since: int | None, time: int) -
     )
 
 
-def stale_why(timeline: Timeline | None, time: int) -> str:
-    """Say why there is no book to trust."""
+def stale_reason(timeline: Timeline | None, time: int) -> str:
+    """Return why no book can be trusted at a time."""
     if timeline is None:
         return f"no book of this token was recorded around {utc(time)}"
     gap, event = timeline.gap(time), timeline.last(time)
@@ -218,9 +217,9 @@ def stale_why(timeline: Timeline | None, time: int) -> str:
     return f"it was not followed any more from {utc(event.recv)} on"
 
 
-def told(timeline: Timeline, proof: ProofHistory, time: int) -> tuple[RecordedQuality, str, int | None]:
-    """Say how far a book is proved: by the venue's hashes, or by nothing but that the venue sent it whole."""
-    hashed = proof.last(time)
+def quality_of(timeline: Timeline, hashes: HashHistory, time: int) -> tuple[RecordedQuality, str, int | None]:
+    """Return the quality of a book, the reason, and when it was proved last: by a hash, or by a complete book."""
+    hashed = hashes.last_fit(time)
     book = next(
         (event.recv for event in reversed(timeline.events) if event.kind == "book" and event.recv <= time), None
     )
@@ -228,14 +227,14 @@ def told(timeline: Timeline, proof: ProofHistory, time: int) -> tuple[RecordedQu
     whole = "" if book is None else f"; the venue sent the book whole at {utc(book)}"
     if hashed is None:
         return "unverifiable", f"no hash of the venue is known to fit{whole}", proved
-    if not proof.holds([time])[0]:
+    if not hashes.fitted_at([time])[0]:
         return "unverifiable", f"no hash of the venue is known to fit after {utc(hashed)}{whole}", proved
     if book is not None and book > hashed:
         return "verified", f"the venue sent the book whole at {utc(book)}, and its hashes fitted until then", proved
     return "verified", f"the venue's hash fitted at {utc(hashed)}", proved
 
 
-def _levels(base: BaseRow, applied: pl.DataFrame) -> Levels:
+def _levels(base: BookRow, applied: pl.DataFrame) -> Levels:
     sides = {
         "bid": dict(zip(base.bid_prices, base.bid_sizes, strict=True)),
         "ask": dict(zip(base.ask_prices, base.ask_sizes, strict=True)),
@@ -244,17 +243,17 @@ def _levels(base: BaseRow, applied: pl.DataFrame) -> Levels:
     for side, price, size in newest.iter_rows():
         sides[side][price] = size
     return Levels(
-        bids=_ordered(sides["bid"].items(), sign=-1),
-        asks=_ordered(sides["ask"].items(), sign=1),
+        bids=_best_first(sides["bid"].items(), sign=-1),
+        asks=_best_first(sides["ask"].items(), sign=1),
     )
 
 
-def _ordered(levels: Iterable[tuple[float, float]], *, sign: int) -> list[tuple[float, float]]:
+def _best_first(levels: Iterable[tuple[float, float]], *, sign: int) -> list[tuple[float, float]]:
     return sorted((level for level in levels if level[1]), key=lambda level: sign * level[0])
 
 
-def recorded(found: Made | str, about: RecordedBook, last: RecordedBook | None) -> RecordedBook:
-    """Fill in what was made, or why nothing could be, with the last book that could be trusted."""
+def recorded_book(found: TrustedBook | str, about: RecordedBook, last: RecordedBook | None) -> RecordedBook:
+    """Fill in a rebuilt book, or why there is none and the last book that could be trusted."""
     if isinstance(found, str):
         return msgspec.structs.replace(about, quality="stale", why=found, last_known=last)
     return msgspec.structs.replace(

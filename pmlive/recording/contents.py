@@ -1,4 +1,4 @@
-"""What a recording holds at one moment: sealed files and the rows of the log, together and in order."""
+"""The contents of a recording at one moment: sealed files and the rows of the log, together and in order."""
 
 import time
 from collections.abc import Container, Mapping, Sequence
@@ -9,28 +9,27 @@ from typing import TypeAlias
 import msgspec
 import polars as pl
 
-from pmlive.digest import Digest
 from pmlive.errors import PmliveError, StoreError
 from pmlive.logs import get_logger
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
 from pmlive.store import Manifest, Record, SealedFile
-from pmlive.store.missing import MissingPart
-from pmlive.store.reader import Stamp, UnsealedSegment, is_missing, missing, read_tail, stamp, table_paths
-from pmlive.tables import SCHEMAS, STORED
+from pmlive.store.manifest import MissingPart
+from pmlive.store.reader import Stamp, UnsealedSegment, find_missing, is_missing, read_tail, stamp, table_paths
+from pmlive.tables import SCHEMAS, STORED, Digest
 
-__all__ = ["Contents", "ContentsCache", "at", "check_table", "collect", "digest", "laid_out"]
+__all__ = ["Contents", "ContentsCache", "check_table", "collect", "conformed", "digest", "time_literal"]
 
 logger = get_logger(__name__)
 
-# So many numbers of a stamp are the manifest's.
-_OF_MANIFEST = 3
+# The first numbers of a stamp are the manifest's.
+_MANIFEST_NUMBERS = 3
 
 Rows: TypeAlias = Mapping[str, pl.DataFrame]
 
 
 class Contents:
-    """A recording as it was at one moment; what came later is in a later one."""
+    """A recording as it was at one moment; what is added later is in a later object."""
 
     def __init__(
         self,
@@ -50,13 +49,13 @@ class Contents:
         self._rows = {table: [each[table] for each in rows if table in each] for table in STORED}
 
     def without(self, paths: Container[str]) -> "Contents":
-        """Leave out sealed files that cannot be read."""
+        """Return the contents without sealed files that cannot be read."""
         left = [file for file in self.manifest.files if file.path not in paths]
         left_out = [file for file in self.manifest.files if file.path in paths]
         manifest = msgspec.structs.replace(self.manifest, files=left)
         return Contents(self.folder, manifest, self.unsealed, self._unsealed_rows, left_out=left_out)
 
-    def lost(self, tables: Sequence[str]) -> list[SealedFile]:
+    def lost_files(self, tables: Sequence[str]) -> list[SealedFile]:
         """List the sealed files of some tables that are missing or were left out."""
         missing = [file for table in tables for file in self._files[table] if is_missing(self.folder, file)]
         return [*missing, *(file for file in self._left_out if file.table in tables)]
@@ -64,7 +63,7 @@ class Contents:
     @cached_property
     def missing(self) -> list[MissingPart]:
         """The parts that were sealed and that the manifest does not list."""
-        return missing(self.folder, self.manifest, left_out=self._left_out)
+        return find_missing(self.folder, self.manifest, left_out=self._left_out)
 
     def files(self, table: str, *, since: int | None = None, until: int | None = None) -> list[SealedFile]:
         """List the sealed files that may have rows received within two times, both included, in order of arrival."""
@@ -80,16 +79,16 @@ class Contents:
         parts += [rows.lazy() for rows in self._rows[table]]
         whole = pl.concat(parts) if len(parts) > 1 else parts[0]
         if since is not None:
-            whole = whole.filter(pl.col("ts_recv") >= at(since))
+            whole = whole.filter(pl.col("ts_recv") >= time_literal(since))
         if until is not None:
-            whole = whole.filter(pl.col("ts_recv") <= at(until))
+            whole = whole.filter(pl.col("ts_recv") <= time_literal(until))
         return whole
 
     def scan_sealed(self, table: str, first: int, stop: int | None) -> pl.LazyFrame:
         """Scan the sealed rows of a table with numbers from ``first`` on and below ``stop``."""
         files = self._files[table]
-        mine = [file for file in files if file.last_seq >= first and (stop is None or file.first_seq < stop)]
-        rows = self._sealed(table, mine).filter(pl.col("seq") >= first)
+        selected = [file for file in files if file.last_seq >= first and (stop is None or file.first_seq < stop)]
+        rows = self._sealed(table, selected).filter(pl.col("seq") >= first)
         return rows if stop is None else rows.filter(pl.col("seq") < stop)
 
     def rows(self, table: str) -> list[pl.DataFrame]:
@@ -101,22 +100,22 @@ class Contents:
         return [record for segment in self.unsealed for record in segment.records]
 
     def last_recv(self) -> int | None:
-        """Give the time of the last record."""
+        """Return the latest receive time of a record."""
         times = [file.last_time for file in self._files["raw"]]
         times += [segment.records[-1].recv for segment in self.unsealed if segment.records]
         if self.manifest.last_recv is not None:
             times.append(self.manifest.last_recv)
         return max(times, default=None)
 
-    def ended(self) -> int | None:
-        """Give the time of the record that came last; those of an earlier run are later where its clock was ahead."""
+    def recv_of_last(self) -> int | None:
+        """Return the receive time of the last record; an earlier run whose clock was ahead may have later ones."""
         for segment in reversed(self.unsealed):
             if segment.records:
                 return segment.records[-1].recv
         return self.last_recv() if self.manifest.last_recv is None else self.manifest.last_recv
 
     def first_recv(self) -> int | None:
-        """Give the time of the first record, or of the first row where raw was given up."""
+        """Return the receive time of the first record, or of the first row where raw records were given up."""
         times = [file.first_time for file in self.manifest.files if file.table != "checks"]
         times += [segment.records[0].recv for segment in self.unsealed if segment.records]
         return min(times, default=None)
@@ -133,10 +132,10 @@ class Contents:
 
 
 class ContentsCache:
-    """Keeps the last contents of a folder, and makes new ones once it has grown.
+    """The contents of a folder, read again once it has grown.
 
-    The rows of the log are made anew whenever it has grown, so a reader that asks all the time is given what there was
-    a moment ago: making them takes half of its time at most.
+    The rows of the log are rebuilt whenever it has grown. A reader that asks again and again gets contents that are a
+    moment old, so that rebuilding takes at most half of its time.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -144,10 +143,10 @@ class ContentsCache:
         self._stamp: Stamp | None = None
         self._contents: Contents | None = None
         self._rebuilt: dict[tuple[int, int], Rows] = {}
-        self._due = 0.0
+        self._refresh_at = 0.0
 
-    def contents(self) -> Contents:
-        """Give what the recording holds now.
+    def current(self) -> Contents:
+        """Return what the recording holds now.
 
         Raises:
             StoreError: the folder is not a recording.
@@ -159,13 +158,13 @@ class ContentsCache:
             rows = {(one.number, one.size): self._rows(one) for one in tail.segments}
             self._contents = Contents(self.folder, tail.manifest, tail.segments, list(rows.values()))
             self._stamp, self._rebuilt = now, rows
-            self._due = 2 * time.monotonic() - began
+            self._refresh_at = 2 * time.monotonic() - began
         return self._contents
 
     def _is_old(self, now: Stamp) -> bool:
-        """Tell whether something was sealed, or the log has grown and it is time to look at it again."""
-        sealed = self._stamp is None or now[:_OF_MANIFEST] != self._stamp[:_OF_MANIFEST]
-        return sealed or (now != self._stamp and time.monotonic() >= self._due)
+        """Return whether something was sealed, or the log has grown and may be read again."""
+        sealed = self._stamp is None or now[:_MANIFEST_NUMBERS] != self._stamp[:_MANIFEST_NUMBERS]
+        return sealed or (now != self._stamp and time.monotonic() >= self._refresh_at)
 
     def _rows(self, segment: UnsealedSegment) -> Rows:
         known = self._rebuilt.get((segment.number, segment.size))
@@ -174,26 +173,26 @@ class ContentsCache:
         try:
             frames = rebuild(segment.records)
         except (PmliveError, LookupError, ValueError, TypeError, OverflowError) as error:
-            # Damage took what the rest depends on. The recorder that goes on will refuse it, and keeps it.
+            # What the rest depends on is damaged. The next recorder will refuse this log, and keep it.
             logger.warning("segment %d of the log in %s cannot be decoded: %r", segment.number, self.folder, error)
-            frames = {"gaps": _lost(segment)}
-        return {table: laid_out(table, frame) for table, frame in frames.items()}
+            frames = {"gaps": _undecodable_gap(segment)}
+        return {table: conformed(table, frame) for table, frame in frames.items()}
 
 
-def _lost(segment: UnsealedSegment) -> pl.DataFrame:
+def _undecodable_gap(segment: UnsealedSegment) -> pl.DataFrame:
     first, last = segment.records[0], segment.records[-1]
     detail = f"segment {segment.number} of the log cannot be decoded"
     row = (first.seq, None, last.recv, 0, None, first.recv, last.recv, "disk", detail)
     return pl.DataFrame([row], schema=SCHEMAS["gaps"], orient="row")
 
 
-def laid_out(table: str, frame: pl.DataFrame) -> pl.DataFrame:
-    """Give rows with exactly the columns and types of their table, in order of arrival."""
+def conformed(table: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with exactly the columns and types of their table, in order of arrival."""
     return frame.select(pl.col(name).cast(dtype) for name, dtype in SCHEMAS[table].items()).sort("seq")
 
 
 def check_table(table: str) -> None:
-    """Refuse a table that no recording has.
+    """Check that recordings have a table.
 
     Raises:
         ValueError: there is no such table.
@@ -203,7 +202,7 @@ def check_table(table: str) -> None:
 
 
 def collect(contents: Contents, table: str, frame: pl.LazyFrame) -> pl.DataFrame:
-    """Read what was asked for.
+    """Collect a frame of a table.
 
     Raises:
         StoreError: a file is damaged.
@@ -211,20 +210,20 @@ def collect(contents: Contents, table: str, frame: pl.LazyFrame) -> pl.DataFrame
     try:
         return frame.collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        said = clean(str(error))
+        reason = clean(str(error))
         message = (
-            f"table {table!r} of {str(contents.folder)!r} cannot be read ({said}); make them anew with: pmlive repair"
+            f"table {table!r} of {str(contents.folder)!r} cannot be read ({reason}); rebuild it with: pmlive repair"
         )
         raise StoreError(message) from error
 
 
-def at(time: int) -> pl.Expr:
-    """Write a time (nanoseconds since 1970) into an expression."""
+def time_literal(time: int) -> pl.Expr:
+    """Return a time (nanoseconds since 1970) as an expression."""
     return pl.lit(time).cast(pl.Datetime("ns", "UTC"))
 
 
 def digest(contents: Contents) -> str:
-    """Give the fingerprint of every table, file by file, so that a day fits into memory.
+    """Return the fingerprint of all tables, computed file by file, so that a day fits into memory.
 
     Raises:
         StoreError: a file is damaged.

@@ -1,4 +1,4 @@
-"""A recording that is opened: what a researcher holds the morning after."""
+"""A recording opened for reading: its tables, books at any time, quality, verification and replay."""
 
 from datetime import datetime
 from html import escape
@@ -12,11 +12,11 @@ from pmlive.gaps import GapIndex
 from pmlive.manager import Replay
 from pmlive.recording.book_at import RecordedBook
 from pmlive.recording.contents import check_table, digest
-from pmlive.recording.grids import Grid, bars, depth, prices, sampled
+from pmlive.recording.grids import Grid, bars, depth, prices, sampled_prices
 from pmlive.recording.index import IndexCache, RecordingIndex
 from pmlive.recording.quality import Quality, quality
 from pmlive.recording.summary import RecordedMarket, RecordingSummary, info
-from pmlive.recording.verify import Verification, rebuilt, rebuilt_into, verify
+from pmlive.recording.verify import Verification, rebuild_into, rebuild_tables, verify
 from pmlive.replay import Speed
 from pmlive.tables import STORED
 from pmlive.times import Interval, Time, interval, moment, nanoseconds
@@ -34,7 +34,7 @@ def open_recording(folder: str | Path) -> "Recording":
 
 
 class Recording:
-    """Read what was recorded into a folder: no lock is taken, nothing is changed, and what is added later is seen.
+    """A recording opened for reading; no lock is taken, nothing is changed, and what is added later is seen.
 
     Raises:
         StoreError: the folder is not a recording.
@@ -42,10 +42,10 @@ class Recording:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._knowing = IndexCache(folder)
-        self._knowing.now()
+        self._cache = IndexCache(folder)
+        self._cache.current()
 
-    # --- what is there ---
+    # --- contents ---
 
     def scan(
         self, table: str, *, token: str | None = None, start: Time | None = None, end: Time | None = None
@@ -61,50 +61,50 @@ class Recording:
             end: leave out what was received then or later.
 
         Raises:
-            StoreError: the folder is no recording any more.
+            StoreError: the folder is not a recording any more.
             UnknownMarketError: no such token was recorded.
             ValueError: there is no such table.
         """
         check_table(table)
-        known = self._knowing.now()
-        rows = known.contents.scan(
+        index = self._cache.current()
+        rows = index.contents.scan(
             table,
-            since=_optional(start),
+            since=_nanoseconds_or_none(start),
             until=None if end is None else nanoseconds(end) - 1,
         )
-        return rows if token is None else rows.filter(pl.col("token_id") == known.names.token(token))
+        return rows if token is None else rows.filter(pl.col("token_id") == index.names.token(token))
 
     @property
     def tables(self) -> list[str]:
-        """List the tables that have rows."""
-        contents = self._knowing.now().contents
+        """The tables that have rows."""
+        contents = self._cache.current().contents
         return [table for table in STORED if contents.files(table) or any(rows.height for rows in contents.rows(table))]
 
     @property
     def markets(self) -> list[RecordedMarket]:
-        """List the recorded markets; texts are cleaned, and still untrusted."""
-        return list(self._knowing.now().markets)
+        """The recorded markets; texts are cleaned, and still untrusted."""
+        return list(self._cache.current().markets)
 
     @property
     def gaps(self) -> pl.DataFrame:
-        """Give the intervals that cannot be trusted, each once with the last that is known of its end."""
-        return self._knowing.now().gaps.frame
+        """The intervals that cannot be trusted, each once, with its end as it was last recorded."""
+        return self._cache.current().gaps.frame
 
     @property
     def gap_index(self) -> GapIndex:
-        """Give what says which gaps concern a token at a time."""
-        return self._knowing.now().gaps
+        """The gaps as an index that finds those of a token at a time."""
+        return self._cache.current().gaps
 
     @property
     def first_time(self) -> datetime | None:
-        """Give the receive time of the first record."""
-        first = self._knowing.now().contents.first_recv()
+        """The receive time of the first record."""
+        first = self._cache.current().contents.first_recv()
         return None if first is None else moment(first)
 
     @property
     def last_time(self) -> datetime | None:
-        """Give the receive time of the last record."""
-        last = self._knowing.now().contents.last_recv()
+        """The receive time of the last record."""
+        last = self._cache.current().contents.last_recv()
         return None if last is None else moment(last)
 
     def info(self) -> RecordingSummary:
@@ -112,17 +112,17 @@ class Recording:
         return info(self.folder)
 
     def token(self, named: str, outcome: str | None = None) -> str:
-        """Find the token that a token id, an outcome alone, or a slug or condition id with an outcome means.
+        """Return the token id for a token id, an outcome alone, or a slug or condition id with an outcome.
 
         Raises:
-            UnknownMarketError: no such token was recorded, or several are meant.
+            UnknownMarketError: no recorded token matches, or several do.
         """
-        return self._knowing.now().names.token(named, outcome)
+        return self._cache.current().names.token(named, outcome)
 
     # --- books ---
 
     def book_at(self, token: str, t: Time, outcome: str | None = None) -> RecordedBook:
-        """Make the book of a token as it was after everything that was received up to a time.
+        """Return the book of a token after everything that was received up to a time.
 
         Args:
             token: a token id, an outcome such as ``"Yes"`` if only one recorded market has it, or a market's slug.
@@ -130,11 +130,11 @@ class Recording:
             outcome: the outcome, where ``token`` is a market's slug or condition id.
 
         Raises:
-            UnknownMarketError: no such token was recorded, or several are meant.
-            ValueError: the text is no time.
+            UnknownMarketError: no recorded token matches, or several do.
+            ValueError: the text is not a time.
         """
-        known = self._knowing.now()
-        return known.book_at(known.names.token(token, outcome), nanoseconds(t))
+        index = self._cache.current()
+        return index.book_at(index.names.token(token, outcome), nanoseconds(t))
 
     def depth(
         self,
@@ -146,7 +146,7 @@ class Recording:
         start: Time | None = None,
         end: Time | None = None,
     ) -> pl.DataFrame:
-        """Give the best levels of a book at the end of each interval; ``time`` is the interval's start.
+        """Return the best levels of a book at the end of each interval; ``time`` is the interval's start.
 
         Intervals are left-closed: what came exactly at an interval's end is in the next one. Where the book could not
         be trusted at the end of an interval, its lists are null and ``quality`` is ``stale``; an empty list is an
@@ -155,19 +155,19 @@ class Recording:
         Args:
             token: a token, as ``book_at`` takes it.
             every: the length of an interval, such as ``"500ms"`` or ``"1m"``.
-            levels: the most levels a side.
+            levels: the largest number of levels on a side.
             outcome: the outcome, where ``token`` is a market's slug or condition id.
             start: the first interval has this time; by default the first record's.
             end: the last interval begins before this time; by default with the last record.
 
         Raises:
-            UnknownMarketError: no such token was recorded, or several are meant.
-            ValueError: an interval or a number of levels is none, or there are too many intervals.
+            UnknownMarketError: no recorded token matches, or several do.
+            ValueError: the interval or the number of levels is not positive, or there are too many intervals.
         """
         if levels < 1:
             raise ValueError(f"levels must be 1 or more; got {levels}")
-        known = self._knowing.now()
-        return depth(known, known.names.token(token, outcome), _grid(known, every, start, end), levels)
+        index = self._cache.current()
+        return depth(index, index.names.token(token, outcome), _grid(index, every, start, end), levels)
 
     def prices(
         self,
@@ -178,20 +178,20 @@ class Recording:
         start: Time | None = None,
         end: Time | None = None,
     ) -> pl.DataFrame:
-        """Give each change of the top of a book, or of all; with ``every`` the top at the end of each interval instead.
+        """Return each change of the best prices of a book, or of all; with ``every``, those at interval ends.
 
         Intervals are left-closed and named by their start in ``time``. Where a book could not be trusted at the end
         of an interval, its prices are null: nothing is carried over a gap.
 
         Raises:
-            UnknownMarketError: no such token was recorded, or several are meant.
-            ValueError: the interval is none, or there are too many.
+            UnknownMarketError: no recorded token matches, or several do.
+            ValueError: the interval is not positive, or there are too many.
         """
-        known = self._knowing.now()
-        token_id = None if token is None else known.names.token(token, outcome)
+        index = self._cache.current()
+        token_id = None if token is None else index.names.token(token, outcome)
         if every is not None:
-            return sampled(known, token_id, _grid(known, every, start, end))
-        return prices(known, token_id, _optional(start), _optional(end))
+            return sampled_prices(index, token_id, _grid(index, every, start, end))
+        return prices(index, token_id, _nanoseconds_or_none(start), _nanoseconds_or_none(end))
 
     def bars(
         self,
@@ -202,29 +202,29 @@ class Recording:
         start: Time | None = None,
         end: Time | None = None,
     ) -> pl.DataFrame:
-        """Give open, high, low, close and volume of the trades of a token, or of all, in left-closed intervals.
+        """Return open, high, low, close and volume of the trades of a token, or of all, in left-closed intervals.
 
-        Trades are put where they were received. An interval without any has null prices and a volume of 0. Where
-        ``touched`` is true the token was not followed, or not to be trusted, for some of the interval: trades may be
-        missing.
+        A trade is in the interval in which it was received. An interval without any has null prices and a volume of 0.
+        Where ``touched`` is true, the token was not followed, or not to be trusted, for some of the interval: trades
+        may be missing.
 
         Raises:
-            UnknownMarketError: no such token was recorded, or several are meant.
-            ValueError: the interval is none, or there are too many.
+            UnknownMarketError: no recorded token matches, or several do.
+            ValueError: the interval is not positive, or there are too many.
         """
-        known = self._knowing.now()
-        token_id = None if token is None else known.names.token(token, outcome)
-        return bars(known, token_id, _grid(known, every, start, end))
+        index = self._cache.current()
+        token_id = None if token is None else index.names.token(token, outcome)
+        return bars(index, token_id, _grid(index, every, start, end))
 
-    # --- how good it is ---
+    # --- quality ---
 
     def quality(self) -> Quality:
-        """Tell what can be trusted and what is missing, was proved, or came late; its repr is a page."""
-        return quality(self._knowing.now())
+        """Return what can be trusted, is missing, was proved, or came late; its repr is a page of text."""
+        return quality(self._cache.current())
 
     def verify(self) -> Verification:
-        """Check every file against its checksum, and every table against what today's code makes of the raw records."""
-        return verify(self._knowing.now())
+        """Check every file against its checksum, and every table against a rebuild from the raw records."""
+        return verify(self._cache.current())
 
     @overload
     def rebuild(self, into: None = None) -> dict[str, pl.DataFrame]: ...
@@ -233,55 +233,55 @@ class Recording:
     def rebuild(self, into: str | Path) -> "Recording": ...
 
     def rebuild(self, into: str | Path | None = None) -> "dict[str, pl.DataFrame] | Recording":
-        """Make the tables anew from the raw records, with today's code: as frames, or as a new recording.
+        """Rebuild the tables from the raw records with this version: as frames, or as a new recording.
 
         Args:
             into: a folder that is empty or not there yet, written segment by segment, so that a day fits into memory;
-                it begins where raw records are kept from. Without it, all tables are made in memory.
+                it begins with the first raw records that are kept. Without it, all tables are built in memory.
 
         Raises:
             StoreError: raw records are damaged or missing (a new recording only), or the folder holds something.
         """
         if into is None:
-            return rebuilt(self.folder)
-        rebuilt_into(self._knowing.now().contents, Path(into))
+            return rebuild_tables(self.folder)
+        rebuild_into(self._cache.current().contents, Path(into))
         return Recording(Path(into))
 
-    # --- again ---
+    # --- replay ---
 
     def replay(
         self, *others: "str | Path | Recording", speed: Speed = 1.0, paused: bool = False, prove: bool = False
     ) -> Replay:
-        """Play it: the object is the ``Manager`` that recorded it, and has its frames, books, subscriptions and status.
+        """Replay it as a ``Manager``, with the frames, books, subscriptions and status of the one that recorded it.
 
         Args:
             others: further recordings, merged with this one by receive time.
             speed: seconds of the recording in one second; ``"max"`` plays all before it returns, unless ``paused``.
             paused: whether to wait for ``resume``, ``step`` or ``seek``.
-            prove: whether to make every table on the way, so that ``Replay.digest`` can be compared with ``digest``.
+            prove: whether to rebuild every table on the way, so that ``Replay.digest`` can be compared with ``digest``.
 
         Raises:
             StoreError: there are no raw frames, or two recordings hold the same token at the same time.
-            ValueError: the speed is none.
+            ValueError: the speed is not positive.
         """
         folders = [other.folder if isinstance(other, Recording) else Path(other) for other in others]
         return Replay([self.folder, *folders], speed=speed, paused=paused, prove=prove)
 
     def digest(self) -> str:
-        """Give the fingerprint of all tables, books among them: 64 hexadecimal digits.
+        """Return the fingerprint of all tables, books included: 64 hexadecimal digits.
 
-        It does not depend on how rows are filed. A whole replay has the same, and so has a recording that is made of
-        the replay.
+        It does not depend on how rows are divided among files. A complete replay has the same, and so has a recording
+        of the replay.
 
         Raises:
             StoreError: a table cannot be read.
         """
-        return digest(self._knowing.now().contents)
+        return digest(self._cache.current().contents)
 
-    # --- what it looks like ---
+    # --- display ---
 
     def to_dict(self) -> dict[str, object]:
-        """Describe the recording as JSON can hold it."""
+        """Return a description of the recording as values that JSON can hold."""
         first, last = self.first_time, self.last_time
         return {
             "folder": str(self.folder),
@@ -293,7 +293,7 @@ class Recording:
         }
 
     def __repr__(self) -> str:
-        """Say what it is, in one line."""
+        """Return a description in one line."""
         first, last = self.first_time, self.last_time
         when = (
             "empty" if first is None or last is None else f"{first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
@@ -309,16 +309,16 @@ class Recording:
         return f"<p>{escape(repr(self))}</p><table>{markets}</table><table>{tables}</table>"
 
     def _heights(self) -> dict[str, int]:
-        contents = self._knowing.now().contents
+        contents = self._cache.current().contents
         return {
             table: sum(file.rows for file in contents.files(table)) + sum(rows.height for rows in contents.rows(table))
             for table in self.tables
         }
 
 
-def _optional(time: Time | None) -> int | None:
+def _nanoseconds_or_none(time: Time | None) -> int | None:
     return None if time is None else nanoseconds(time)
 
 
-def _grid(known: RecordingIndex, every: Interval, start: Time | None, end: Time | None) -> Grid:
-    return Grid(known, interval(every), _optional(start), _optional(end))
+def _grid(index: RecordingIndex, every: Interval, start: Time | None, end: Time | None) -> Grid:
+    return Grid(index, interval(every), _nanoseconds_or_none(start), _nanoseconds_or_none(end))

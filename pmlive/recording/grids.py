@@ -1,4 +1,4 @@
-"""Tables on a grid of times: tops, bars and depth of books where they could be trusted."""
+"""Tables on a grid of times: best prices, bars and depth of books where they could be trusted."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
@@ -8,11 +8,10 @@ import numpy.typing as npt
 import polars as pl
 
 from pmlive.gaps import GapInterval
-from pmlive.recording.book_at import BaseRow, base_row, changes_of, put_on
+from pmlive.recording.book_at import BookRow, applied_changes, read_book_row, read_changes
 from pmlive.recording.contents import collect
 from pmlive.recording.index import RecordingIndex
-from pmlive.recording.proof import proof_history
-from pmlive.recording.trust import Event, Span, Timeline
+from pmlive.recording.trust import Span, Timeline, TrustEvent, hash_history
 
 __all__ = [
     "TIME",
@@ -20,113 +19,112 @@ __all__ = [
     "Flags",
     "Floats",
     "Grid",
+    "Ints",
     "Ladders",
     "Resets",
-    "Whole",
     "bars",
     "depth",
-    "lists",
+    "in_spans",
     "prices",
-    "sampled",
-    "within",
+    "sampled_prices",
+    "to_lists",
 ]
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
 Floats: TypeAlias = npt.NDArray[np.float64]
-Whole: TypeAlias = npt.NDArray[np.int64]
+Ints: TypeAlias = npt.NDArray[np.int64]
 
 TIME = pl.Datetime("ns", "UTC")
-_MOST = 20_000_000
-# Nearly all prices are on this grid, where cells are found without sorting.
-_GRID = 10_000
+_MOST_INTERVALS = 20_000_000
+# Ticks in a dollar: nearly all prices are multiples of one, and their cells are found without sorting.
+_TICKS = 10_000
 _QUALITY = pl.Enum(["verified", "unverifiable", "stale"])
 _LEVELS = pl.List(pl.Float64)
-_EMPTY = pl.DataFrame(schema={"recv": pl.Int64, "bid": pl.Boolean, "price": pl.Float64, "size": pl.Float64})
-_TOP = ("best_bid", "best_bid_size", "best_ask", "best_ask_size", "mid", "spread")
+_NO_ROWS = pl.DataFrame(schema={"recv": pl.Int64, "bid": pl.Boolean, "price": pl.Float64, "size": pl.Float64})
+_TOP_COLUMNS = ("best_bid", "best_bid_size", "best_ask", "best_ask_size", "mid", "spread")
 
 
 class Grid:
-    """Intervals of equal length, each named by its start and without its end; the first and the last are whole ones.
+    """Left-closed intervals of equal length (nanoseconds), each named by its start; the first and last are complete.
 
     Raises:
         ValueError: there are too many.
     """
 
-    def __init__(self, known: RecordingIndex, every: int, start: int | None, end: int | None) -> None:
-        first, last = known.contents.first_recv(), known.contents.last_recv()
+    def __init__(self, index: RecordingIndex, every: int, start: int | None, end: int | None) -> None:
+        first, last = index.contents.first_recv(), index.contents.last_recv()
         self.every = every
         begin = (first or 0) if start is None else start
         stop = (0 if last is None else last + 1) if end is None else end
-        if (stop - begin) // every > _MOST:
+        if (stop - begin) // every > _MOST_INTERVALS:
             raise ValueError(
-                f"{(stop - begin) // every:,} intervals are too many; make them longer, or give start and end"
+                f"{(stop - begin) // every:,} intervals are too many; make them longer, or set start and end"
             )
-        self.starts: Whole = np.arange(begin // every * every, max(stop, begin), every, dtype=np.int64)
-        # The last time within each.
-        self.lasts: Whole = self.starts + every - 1
+        self.starts: Ints = np.arange(begin // every * every, max(stop, begin), every, dtype=np.int64)
+        # The last nanosecond of each.
+        self.lasts: Ints = self.starts + every - 1
 
     @property
     def times(self) -> pl.Series:
-        """Give the starts as times."""
+        """The starts as times."""
         return pl.Series("time", self.starts).cast(TIME)
 
 
-def within(spans: Sequence[Span], times: Whole) -> Flags:
-    """Tell which times lie in intervals that are in order and do not overlap."""
+def in_spans(spans: Sequence[Span], times: Ints) -> Flags:
+    """Return for each time whether it is in one of the intervals, which are in order and do not overlap."""
     if not spans:
         return np.zeros(len(times), dtype=np.bool_)
     starts, ends = np.array([span.start for span in spans]), np.array([span.end for span in spans])
-    index = np.searchsorted(starts, times, side="right") - 1
-    return (index >= 0) & (times < ends[np.maximum(index, 0)])
+    position = np.searchsorted(starts, times, side="right") - 1
+    return (position >= 0) & (times < ends[np.maximum(position, 0)])
 
 
 class Changes(NamedTuple):
-    """Level changes: a token's number, whether it is a bid, a price, and the new total there (0: none)."""
+    """Level changes: a token's number, whether it is a bid, a price, and the new total size there (0 for none)."""
 
-    token: Whole
+    token: Ints
     bid: npt.NDArray[np.bool_]
     price: Floats
     size: Floats
 
 
 class Resets(NamedTuple):
-    """Where books begin anew: before the change at each position (ascending) the token's book is empty."""
+    """Resets of books: just before the change at each position (ascending), the token's book is emptied."""
 
-    position: Whole
-    token: Whole
+    position: Ints
+    token: Ints
 
 
 class Ladders:
-    """The books of ``tokens`` tokens, from level changes at once, with arrays; after none of the changes at first.
+    """The books of ``tokens`` tokens as arrays, to which many level changes are applied at once; empty at first.
 
     Changes are in the order in which they apply. A *reset* at a position empties a token's book before the change
-    there: a whole book is a reset followed by its levels, of which there has to be one, if only of no size. Each price
-    of each side of each token is one cell of an array; many changes are then one assignment, of which the last to a
-    cell counts.
+    there: a complete book is a reset followed by its levels, at least one, if only of size 0. Each price on each side
+    of each token is one cell of an array; applying many changes is one assignment, and the last to a cell counts.
     """
 
     def __init__(self, changes: Changes, resets: Resets, *, tokens: int) -> None:
         self._token, self._size, self._resets, self._tokens = changes.token, changes.size, resets, tokens
         price, self._cell, bounds = _cells(changes, tokens)
         self._price = price
-        # Where the cells of each side of each token begin, best price first: the bids of token n are side 2n.
+        # Where the cells of each side of each token begin, best price first; the bids of token n are side 2n.
         self._bounds = bounds
-        self._held: Floats = np.zeros(len(price))
+        self._current: Floats = np.zeros(len(price))
         self._at = self._reset_at = 0
 
     def advance(self, position: int) -> None:
-        """Apply the changes before a position, which is not before the last one."""
+        """Apply the changes before a position; positions must not decrease."""
         start, self._at = self._at, max(self._at, position)
         first = self._reset_at
         self._reset_at = int(np.searchsorted(self._resets.position, self._at))
         if self._reset_at > first:
-            self._forget(start, first)
+            self._apply_resets(start, first)
             return
-        self._held[self._cell[start : self._at]] = self._size[start : self._at]
+        self._current[self._cell[start : self._at]] = self._size[start : self._at]
 
     def best(self, levels: int) -> tuple[Floats, Floats]:
-        """Give prices and sizes of the best levels, a row for each side of each token, filled up with NaN."""
-        alive = np.flatnonzero(self._held)
+        """Return prices and sizes of the best levels, a row for each side of each token, padded with NaN."""
+        alive = np.flatnonzero(self._current)
         bounds = np.searchsorted(alive, self._bounds)
         column = np.arange(levels)
         there = column < (bounds[1:] - bounds[:-1])[:, None]
@@ -134,33 +132,33 @@ class Ladders:
             nothing = np.full(there.shape, np.nan)
             return nothing, nothing
         cells = alive[np.minimum(bounds[:-1, None] + column, len(alive) - 1)]
-        return np.where(there, self._price[cells], np.nan), np.where(there, self._held[cells], np.nan)
+        return np.where(there, self._price[cells], np.nan), np.where(there, self._current[cells], np.nan)
 
     def levels(self) -> int:
-        """Count the levels of all books."""
-        return int(np.count_nonzero(self._held))
+        """Return the number of levels in all books."""
+        return int(np.count_nonzero(self._current))
 
-    def _forget(self, start: int, first: int) -> None:
-        """Apply changes among which books begin anew: what came before the last beginning does not matter."""
+    def _apply_resets(self, start: int, first: int) -> None:
+        """Apply changes that include resets: what came before the last reset of a book does not matter."""
         last = np.zeros(self._tokens, dtype=np.int64)
         tokens = self._resets.token[first : self._reset_at]
         last[tokens] = self._resets.position[first : self._reset_at]
         for token in np.unique(tokens):
-            self._held[self._bounds[2 * token] : self._bounds[2 * token + 2]] = 0.0
+            self._current[self._bounds[2 * token] : self._bounds[2 * token + 2]] = 0.0
         part = slice(start, self._at)
         kept = np.arange(start, self._at) >= last[self._token[part]]
-        self._held[self._cell[part][kept]] = self._size[part][kept]
+        self._current[self._cell[part][kept]] = self._size[part][kept]
 
 
-def _cells(changes: Changes, tokens: int) -> tuple[Floats, Whole, Whole]:
-    """Number the levels that occur, best first: give their prices, each change's level, and where sides begin."""
-    tick = np.rint(changes.price * _GRID).astype(np.int64)
-    width = _GRID + 1
-    if not np.array_equal(tick / _GRID, changes.price):
+def _cells(changes: Changes, tokens: int) -> tuple[Floats, Ints, Ints]:
+    """Number the levels that occur, best first; return their prices, each change's level, and where sides begin."""
+    tick = np.rint(changes.price * _TICKS).astype(np.int64)
+    width = _TICKS + 1
+    if not np.array_equal(tick / _TICKS, changes.price):
         prices, tick = np.unique(changes.price, return_inverse=True)
         width = max(1, len(prices))
     else:
-        prices = np.arange(width) / _GRID
+        prices = np.arange(width) / _TICKS
     rank = np.where(changes.bid, width - 1 - tick, tick)
     key = (2 * changes.token + ~changes.bid) * width + rank
     seen = np.zeros(2 * tokens * width, dtype=np.bool_)
@@ -169,28 +167,28 @@ def _cells(changes: Changes, tokens: int) -> tuple[Floats, Whole, Whole]:
     number = np.cumsum(seen, dtype=np.int32)
     side, rank = np.divmod(found, width)
     bounds = np.searchsorted(found, np.arange(2 * tokens + 1) * width)
-    cells: Whole = (number[key] - 1).astype(np.int64)
+    cells: Ints = (number[key] - 1).astype(np.int64)
     return prices[np.where(side % 2 == 0, width - 1 - rank, rank)], cells, bounds
 
 
-def lists(values: Floats) -> pl.Series:
-    """Write rows that are filled up with NaN as lists without it."""
+def to_lists(values: Floats) -> pl.Series:
+    """Return rows that are padded with NaN as lists without the padding."""
     return (
         pl.Series(values, dtype=pl.Array(pl.Float64, values.shape[1])).arr.to_list().list.eval(pl.element().drop_nans())
     )
 
 
-def depth(known: RecordingIndex, token_id: str, grid: Grid, levels: int) -> pl.DataFrame:
-    """Make the best levels of a token's book at the end of each interval."""
+def depth(index: RecordingIndex, token_id: str, grid: Grid, levels: int) -> pl.DataFrame:
+    """Return the best levels of a token's book at the end of each interval."""
     schema = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
-    timeline = known.timelines.get(token_id)
+    timeline = index.timelines.get(token_id)
     if timeline is None or not len(grid.starts):
         nothing = [pl.lit(None, dtype=_LEVELS).alias(name) for name in schema]
         return pl.DataFrame({"time": grid.times}).with_columns(
             pl.lit("stale", dtype=_QUALITY).alias("quality"), *nothing
         )
-    stream = _Stream(known, timeline, grid)
-    trusted = within(timeline.spans(), grid.lasts)
+    stream = _BookHistory(index, timeline, grid)
+    trusted = in_spans(timeline.spans(), grid.lasts)
     columns = stream.best(trusted, levels)
     quality = pl.Series(np.where(trusted, np.where(stream.verified(), "verified", "unverifiable"), "stale"))
     kept = pl.Series(trusted)
@@ -199,25 +197,25 @@ def depth(known: RecordingIndex, token_id: str, grid: Grid, levels: int) -> pl.D
     )
 
 
-class _Stream:
-    """What happened to one token's book, in the order in which it applies, with where each interval ends in it."""
+class _BookHistory:
+    """The changes of one token's book in order, on a grid of intervals."""
 
-    def __init__(self, known: RecordingIndex, timeline: Timeline, grid: Grid) -> None:
+    def __init__(self, index: RecordingIndex, timeline: Timeline, grid: Grid) -> None:
         self._grid = grid
         first, last = int(grid.starts[0]), int(grid.lasts[-1])
-        events = list(_beginnings(timeline.events, first, last))
-        # Keyframes say what was known of hashes until then; of what came since, every change has to be asked.
-        keyframes = known.window(first).since
+        events = list(_book_starts(timeline.events, first, last))
+        # Keyframes have what was known of hashes until then; after them, every change has to be read.
+        keyframes = index.window(first).since
         times = [first, *(event.recv for event in events[:1])]
         since = None if keyframes is None else min(keyframes, *times)
-        self._changes = changes_of(known.contents, timeline.token_id, since, last)
-        self._proof = proof_history(known.contents, timeline, self._changes, since=since, until=last)
-        parts = list(_parts(known, events, self._changes))
-        self._resets = Resets(_starts([part.height for part in parts]), np.zeros(len(parts), dtype=np.int64))
-        self._rows = pl.concat(parts) if parts else _EMPTY
+        self._changes = read_changes(index.contents, timeline.token_id, since, last)
+        self._hashes = hash_history(index.contents, timeline, self._changes, since=since, until=last)
+        parts = list(_book_parts(index, events, self._changes))
+        self._resets = Resets(_offsets([part.height for part in parts]), np.zeros(len(parts), dtype=np.int64))
+        self._rows = pl.concat(parts) if parts else _NO_ROWS
 
     def best(self, trusted: Flags, levels: int) -> list[pl.Series]:
-        """Give the best levels after each interval, of bids and asks, prices and sizes."""
+        """Return the best levels after each interval: prices and sizes of bids, then of asks."""
         rows = self._rows
         changes = Changes(
             np.zeros(rows.height, dtype=np.int64),
@@ -227,7 +225,7 @@ class _Stream:
         )
         books = Ladders(changes, self._resets, tokens=1)
         stops = np.searchsorted(rows["recv"].to_numpy(), self._grid.lasts, side="right")
-        # A book that did not change is not looked at again.
+        # A book that did not change is not read again.
         looked, which = np.unique(stops[trusted], return_inverse=True)
         found = np.full((4, len(looked), levels), np.nan)
         for number, stop in enumerate(looked):
@@ -235,23 +233,23 @@ class _Stream:
             found[0::2, number], found[1::2, number] = books.best(levels)
         row = np.full(len(stops), 0)
         row[trusted] = which
-        shown = [lists(side) if len(looked) else pl.Series([], dtype=_LEVELS) for side in found]
-        index = pl.Series(row if len(looked) else np.array([], dtype=np.int64))
-        return [side.gather(index) if len(looked) else _nulls(len(stops)) for side in shown]
+        shown = [to_lists(side) if len(looked) else pl.Series([], dtype=_LEVELS) for side in found]
+        position = pl.Series(row if len(looked) else np.array([], dtype=np.int64))
+        return [side.gather(position) if len(looked) else _nulls(len(stops)) for side in shown]
 
     def verified(self) -> Flags:
-        """Tell at the end of which intervals the state that was checked last had the venue's hash."""
-        return self._proof.holds(self._grid.lasts)
+        """Return for each interval whether the state that was checked last before its end had the venue's hash."""
+        return self._hashes.fitted_at(self._grid.lasts)
 
 
 def _nulls(height: int) -> pl.Series:
     return pl.Series([None] * height, dtype=_LEVELS)
 
 
-def _beginnings(events: Sequence[Event], first: int, last: int) -> Iterator[Event]:
-    """List where books are made anew for a part of the time; a keyframe of a book that goes on says nothing new."""
-    before: Event | None = None
-    kept: list[Event] = []
+def _book_starts(events: Sequence[TrustEvent], first: int, last: int) -> Iterator[TrustEvent]:
+    """Yield the events that a book is rebuilt from in a span of time, without keyframes of a book that continues."""
+    before: TrustEvent | None = None
+    kept: list[TrustEvent] = []
     for event in events:
         if event.recv > last:
             break
@@ -262,29 +260,29 @@ def _beginnings(events: Sequence[Event], first: int, last: int) -> Iterator[Even
     yield from kept
 
 
-def _starts(heights: Sequence[int]) -> Whole:
+def _offsets(heights: Sequence[int]) -> Ints:
     return np.concatenate([[0], np.cumsum(heights)[:-1]]).astype(np.int64) if heights else np.array([], dtype=np.int64)
 
 
-def _parts(known: RecordingIndex, events: Sequence[Event], changes: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Lay out each whole book, and the changes that come on top of it until another whole one comes."""
+def _book_parts(index: RecordingIndex, events: Sequence[TrustEvent], changes: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield the rows of each complete book, followed by the changes until the next complete one."""
     seq, recv = changes["seq"].to_numpy(), changes["ts_recv"].dt.epoch("ns").to_numpy()
     for event, following in zip(events, [*events[1:], None], strict=False):
-        base = base_row(known.contents, event)
+        base = read_book_row(index.contents, event)
         start = np.searchsorted(recv, event.recv)
         stop = len(seq) if following is None else int(np.searchsorted(seq, following.seq))
-        mine = changes.slice(int(start), max(0, stop - int(start)))
-        applied = put_on(mine, event).select(
+        selected = changes.slice(int(start), max(0, stop - int(start)))
+        applied = applied_changes(selected, event).select(
             recv=pl.col("ts_recv").dt.epoch("ns"),
             bid=pl.col("side").cast(pl.String) == "bid",
             price="price",
             size="size",
         )
-        yield pl.concat([_whole(base, event), applied])
+        yield pl.concat([_book_rows(base, event), applied])
 
 
-def _whole(base: BaseRow, event: Event) -> pl.DataFrame:
-    # The first row is no level: a book may be empty, and has to begin all the same.
+def _book_rows(base: BookRow, event: TrustEvent) -> pl.DataFrame:
+    # The first row is not a level: an empty book has to begin with a row, too.
     bids, asks = 1 + len(base.bid_prices), len(base.ask_prices)
     return pl.DataFrame(
         {
@@ -293,39 +291,39 @@ def _whole(base: BaseRow, event: Event) -> pl.DataFrame:
             "price": [0.0, *base.bid_prices, *base.ask_prices],
             "size": [0.0, *base.bid_sizes, *base.ask_sizes],
         },
-        schema=_EMPTY.schema,
+        schema=_NO_ROWS.schema,
     )
 
 
-def prices(known: RecordingIndex, token_id: str | None, start: int | None, end: int | None) -> pl.DataFrame:
-    """Read the changes of tops."""
-    rows = known.contents.scan("prices", since=start, until=None if end is None else end - 1)
-    return collect(known.contents, "prices", rows if token_id is None else rows.filter(pl.col("token_id") == token_id))
+def prices(index: RecordingIndex, token_id: str | None, start: int | None, end: int | None) -> pl.DataFrame:
+    """Read the changes of best prices."""
+    rows = index.contents.scan("prices", since=start, until=None if end is None else end - 1)
+    return collect(index.contents, "prices", rows if token_id is None else rows.filter(pl.col("token_id") == token_id))
 
 
-def sampled(known: RecordingIndex, token_id: str | None, grid: Grid) -> pl.DataFrame:
-    """Give the top of each book at the end of each interval, null where the book could not be trusted then."""
-    chosen = sorted(known.timelines) if token_id is None else [token_id]
-    tops = _tops(known, token_id, int(grid.lasts[-1]) if len(grid.lasts) else 0)
-    parts = [_sampled(known, each, tops.filter(pl.col("token_id") == each), grid) for each in chosen]
-    schema = {"time": TIME, "token_id": pl.String} | dict.fromkeys(_TOP, pl.Float64)
+def sampled_prices(index: RecordingIndex, token_id: str | None, grid: Grid) -> pl.DataFrame:
+    """Return the best prices of each book at the end of each interval, null where it could not be trusted."""
+    chosen = sorted(index.timelines) if token_id is None else [token_id]
+    tops = _tops(index, token_id, int(grid.lasts[-1]) if len(grid.lasts) else 0)
+    parts = [_sampled_token(index, each, tops.filter(pl.col("token_id") == each), grid) for each in chosen]
+    schema = {"time": TIME, "token_id": pl.String} | dict.fromkeys(_TOP_COLUMNS, pl.Float64)
     return pl.concat(parts) if parts else pl.DataFrame(schema=schema)
 
 
-def _sampled(known: RecordingIndex, token_id: str, tops: pl.DataFrame, grid: Grid) -> pl.DataFrame:
-    timeline = known.timelines.get(token_id)
+def _sampled_token(index: RecordingIndex, token_id: str, tops: pl.DataFrame, grid: Grid) -> pl.DataFrame:
+    timeline = index.timelines.get(token_id)
     lasts = pl.DataFrame({"time": grid.times, "last": pl.Series(grid.lasts).cast(TIME)})
-    trusted = pl.Series(within([] if timeline is None else timeline.spans(), grid.lasts))
+    trusted = pl.Series(in_spans([] if timeline is None else timeline.spans(), grid.lasts))
     joined = lasts.join_asof(tops.drop("token_id"), left_on="last", right_on="ts_recv")
-    columns = [pl.when(trusted).then(pl.col(name)).otherwise(None).alias(name) for name in _TOP]
+    columns = [pl.when(trusted).then(pl.col(name)).otherwise(None).alias(name) for name in _TOP_COLUMNS]
     return joined.select("time", pl.lit(token_id).alias("token_id"), *columns)
 
 
-def _tops(known: RecordingIndex, token_id: str | None, until: int) -> pl.DataFrame:
-    """Read tops: those of keyframes too, for a part that has no change of them."""
-    changed = known.contents.scan("prices", until=until).select("seq", "ts_recv", "token_id", *_TOP)
+def _tops(index: RecordingIndex, token_id: str | None, until: int) -> pl.DataFrame:
+    """Read best prices, also those of keyframes, for intervals without any change."""
+    changed = index.contents.scan("prices", until=until).select("seq", "ts_recv", "token_id", *_TOP_COLUMNS)
     bid, ask = pl.col("bid_prices").list.first(), pl.col("ask_prices").list.first()
-    whole = known.contents.scan("keyframes", until=until).select(
+    whole = index.contents.scan("keyframes", until=until).select(
         "seq",
         "ts_recv",
         "token_id",
@@ -337,28 +335,28 @@ def _tops(known: RecordingIndex, token_id: str | None, until: int) -> pl.DataFra
         spread=(ask - bid).round(6),
     )
     both = [frame if token_id is None else frame.filter(pl.col("token_id") == token_id) for frame in (changed, whole)]
-    found = [collect(known.contents, name, frame) for name, frame in zip(("prices", "keyframes"), both, strict=True)]
+    found = [collect(index.contents, name, frame) for name, frame in zip(("prices", "keyframes"), both, strict=True)]
     return pl.concat(found).sort("ts_recv", "seq").drop("seq")
 
 
-def bars(known: RecordingIndex, token_id: str | None, grid: Grid) -> pl.DataFrame:
-    """Make bars of trades; an interval without any has a volume of 0 and no prices."""
-    chosen = sorted(known.timelines) if token_id is None else [token_id]
+def bars(index: RecordingIndex, token_id: str | None, grid: Grid) -> pl.DataFrame:
+    """Return bars of trades; an interval without any has a volume of 0 and no prices."""
+    chosen = sorted(index.timelines) if token_id is None else [token_id]
     if not len(grid.starts):
         chosen = []
     first, last = (int(grid.starts[0]), int(grid.lasts[-1])) if chosen else (0, 0)
-    rows = known.contents.scan("trades", since=first, until=last)
-    mine = rows if token_id is None else rows.filter(pl.col("token_id") == token_id)
-    made = collect(known.contents, "trades", _bars(mine, grid.every))
+    rows = index.contents.scan("trades", since=first, until=last)
+    selected = rows if token_id is None else rows.filter(pl.col("token_id") == token_id)
+    filled = collect(index.contents, "trades", _bars(selected, grid.every))
     whole = [
-        pl.DataFrame({"time": grid.times, "touched": pl.Series(_touched(known, each, grid))}).with_columns(
+        pl.DataFrame({"time": grid.times, "touched": pl.Series(_touched(index, each, grid))}).with_columns(
             token_id=pl.lit(each)
         )
         for each in chosen
     ]
     schema = {"time": TIME, "touched": pl.Boolean, "token_id": pl.String}
     frame = pl.concat(whole) if whole else pl.DataFrame(schema=schema)
-    joined = frame.join(made, on=["time", "token_id"], how="left", maintain_order="left")
+    joined = frame.join(filled, on=["time", "token_id"], how="left", maintain_order="left")
     return joined.select(
         "time",
         "token_id",
@@ -388,21 +386,21 @@ def _bars(trades: pl.LazyFrame, every: int) -> pl.LazyFrame:
     )
 
 
-def _touched(known: RecordingIndex, token_id: str, grid: Grid) -> Flags:
-    """Tell in which intervals something may be missing: not trusted throughout, or a frame was lost there."""
-    timeline = known.timelines.get(token_id)
+def _touched(index: RecordingIndex, token_id: str, grid: Grid) -> Flags:
+    """Return for each interval whether trades may be missing: it was not trusted throughout, or a frame was lost."""
+    timeline = index.timelines.get(token_id)
     if timeline is None or not timeline.spans():
         return np.ones(len(grid.starts), dtype=np.bool_)
     spans = timeline.spans()
     starts, ends = np.array([span.start for span in spans]), np.array([span.end for span in spans])
-    index = np.searchsorted(starts, grid.starts, side="right") - 1
-    whole = (index >= 0) & (grid.lasts < ends[np.maximum(index, 0)])
-    lost = np.array(sorted(_instants(timeline)), dtype=np.int64)
+    position = np.searchsorted(starts, grid.starts, side="right") - 1
+    whole = (position >= 0) & (grid.lasts < ends[np.maximum(position, 0)])
+    lost = np.array(sorted(_lost_frame_times(timeline)), dtype=np.int64)
     struck = np.searchsorted(lost, grid.lasts, side="right") > np.searchsorted(lost, grid.starts)
     return ~whole | struck
 
 
-def _instants(timeline: Timeline) -> list[int]:
+def _lost_frame_times(timeline: Timeline) -> list[int]:
     """List when single frames were lost."""
 
     def concerns(gap: GapInterval) -> bool:

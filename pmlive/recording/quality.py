@@ -1,4 +1,4 @@
-"""The quality of a recording: what can be trusted, what is missing, what was proved, and how late it came."""
+"""The quality of a recording: what can be trusted, what is missing, what was proved, and how late messages came."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
@@ -13,7 +13,7 @@ from pmlive.gaps import ENDLESS, GapIndex, GapInterval
 from pmlive.integrity import Counts
 from pmlive.recording.contents import Contents, collect
 from pmlive.recording.index import RecordingIndex
-from pmlive.recording.trust import distrust, followed, intervals
+from pmlive.recording.trust import distrusted_minutes, followed, trust_intervals
 from pmlive.store import FileProblem, verify_files
 from pmlive.times import moment, utc
 
@@ -32,19 +32,19 @@ __all__ = [
     "quality",
 ]
 
-# What breaks a connection, or everything: all that it touches is one fault.
-_BROAD = ("disconnect", "silence", "restart", "disk", "overflow")
-# What makes books wrong: a frame that could not be read, and what is found out of it.
-_WRONG = ("malformed", "mismatch")
-_SAME = 1e-9
+# Causes that concern a connection or everything: all that one of them touches is one fault.
+_BROAD_CAUSES = ("disconnect", "silence", "restart", "disk", "overflow")
+# Causes of wrong books: a frame that could not be read, and the mismatch that it leads to.
+_CONTENT_CAUSES = ("malformed", "mismatch")
+_TOLERANCE = 1e-9
 _COUNTED = ("book_deltas", "book_snapshots", "trades")
-_MOST = 20
+_MOST_LISTED = 20
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """One fault: its interval in nanoseconds since 1970 (without an end it lasts), its cause, and the tokens touched.
+    """One fault: its interval in nanoseconds since 1970 (None: no known end), its cause, and the tokens it touched.
 
-    Without tokens it was a whole connection's, or everything's.
+    Without tokens it concerned a whole connection, or everything.
     """
 
     started: int
@@ -54,8 +54,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     token_ids: list[str]
 
 
-class _Group:
-    """Gaps that are one fault, while they are gathered."""
+class _FaultGroup:
+    """The gaps of one fault, while they are collected."""
 
     def __init__(self, first: GapInterval) -> None:
         self.first = self.cause = first
@@ -76,19 +76,19 @@ class _Group:
         else:
             self.tokens[gap.token_id] = None
         if gap.cause == "malformed":
-            # What could not be read is why the books were wrong then.
+            # A frame that could not be read is the reason why the books were wrong.
             self.cause = gap
 
-    def takes(self, gap: GapInterval) -> bool:
-        """Tell whether a gap, which begins no earlier, is of this fault."""
+    def includes(self, gap: GapInterval) -> bool:
+        """Return whether a gap, which begins no earlier, belongs to this fault."""
         if gap.started > self.until:
             return False
-        if self.first.cause in _BROAD:
+        if self.first.cause in _BROAD_CAUSES:
             # Each try to dial again begins where the one before it failed.
-            again = gap.token_id is None and gap.cause in _BROAD and gap.started in self._dialled
+            again = gap.token_id is None and gap.cause in _BROAD_CAUSES and gap.started in self._dialled
             return again or gap.conn in self.conns
         alike = (gap.cause, self.first.cause)
-        return gap.conn in self.conns and (alike[0] == alike[1] or all(cause in _WRONG for cause in alike))
+        return gap.conn in self.conns and (alike[0] == alike[1] or all(cause in _CONTENT_CAUSES for cause in alike))
 
     def fault(self) -> Fault:
         return Fault(
@@ -101,18 +101,18 @@ class _Group:
 
 
 def faults(gaps: Iterable[GapInterval]) -> list[Fault]:
-    """Gather the gaps that tell of the same fault, in order of their beginning."""
-    groups: list[_Group] = []
-    lasting: list[_Group] = []
+    """Group gaps by the fault that they belong to, in order of their beginning."""
+    groups: list[_FaultGroup] = []
+    lasting: list[_FaultGroup] = []
     for gap in sorted(gaps, key=lambda one: (one.started, one.token_id is not None)):
         lasting = [group for group in lasting if group.until >= gap.started]
-        mine = next((group for group in lasting if group.takes(gap)), None)
-        if mine is None:
-            mine = _Group(gap)
-            groups.append(mine)
-            lasting.append(mine)
+        matching = next((group for group in lasting if group.includes(gap)), None)
+        if matching is None:
+            matching = _FaultGroup(gap)
+            groups.append(matching)
+            lasting.append(matching)
         else:
-            mine.add(gap)
+            matching.add(gap)
     return [group.fault() for group in groups]
 
 
@@ -128,37 +128,37 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def share(self) -> float | None:
-        """Give the share of moments at which they did, None where there was none."""
+        """The share of moments at which they did; None without any moment."""
         return self.mirrored / self.moments if self.moments else None
 
 
-def mirror(known: RecordingIndex) -> Mirror:
-    """Compare the tops of each market's two books whenever one changed while both could be trusted."""
-    pairs = [market.token_ids for market in known.markets if len(market.token_ids) == len(("Yes", "No"))]
-    tops = known.contents.scan("prices").select("token_id", "ts_recv", "seq", "best_bid", "best_ask")
+def mirror(index: RecordingIndex) -> Mirror:
+    """Compare the best prices of each market's two books whenever one changed while both could be trusted."""
+    pairs = [market.token_ids for market in index.markets if len(market.token_ids) == len(("Yes", "No"))]
+    tops = index.contents.scan("prices").select("token_id", "ts_recv", "seq", "best_bid", "best_ask")
     rows = collect(
-        known.contents, "prices", tops.filter(pl.col("token_id").is_in([each for pair in pairs for each in pair]))
+        index.contents, "prices", tops.filter(pl.col("token_id").is_in([each for pair in pairs for each in pair]))
     )
     by_token = {str(token_id): part for (token_id,), part in rows.group_by("token_id", maintain_order=True)}
     moments = mirrored = 0
     worst = 0.0
     for one, other in pairs:
         if one in by_token and other in by_token:
-            deviation = _deviation(known, (one, other), (by_token[one], by_token[other]))
+            deviation = _deviation(index, (one, other), (by_token[one], by_token[other]))
             moments += deviation.len()
-            mirrored += int((deviation < _SAME).sum())
-            worst = max(worst, _most(deviation))
+            mirrored += int((deviation < _TOLERANCE).sum())
+            worst = max(worst, _largest(deviation))
     return Mirror(moments=moments, mirrored=mirrored, worst=round(worst, 9))
 
 
-def _most(deviation: pl.Series) -> float:
+def _largest(deviation: pl.Series) -> float:
     most = deviation.max()
     return most if isinstance(most, float) else 0.0
 
 
-def _deviation(known: RecordingIndex, pair: tuple[str, str], tops: tuple[pl.DataFrame, pl.DataFrame]) -> pl.Series:
-    """Give how far bid and ask are from mirroring each other, at each moment that has a change of either."""
-    # A message changes both books; only what it leaves counts.
+def _deviation(index: RecordingIndex, pair: tuple[str, str], tops: tuple[pl.DataFrame, pl.DataFrame]) -> pl.Series:
+    """Return how far the best prices of two books are from mirroring each other, at each change of either."""
+    # A message changes both books; only the state after it counts.
     sides = [top.group_by("ts_recv", maintain_order=True).last().sort("ts_recv") for top in tops]
     times = pl.concat([side.select("ts_recv") for side in sides]).unique().sort("ts_recv")
     joined = times
@@ -166,14 +166,14 @@ def _deviation(known: RecordingIndex, pair: tuple[str, str], tops: tuple[pl.Data
         renamed = side.select("ts_recv", pl.col("best_bid", "best_ask").name.suffix(suffix))
         joined = joined.join_asof(renamed, on="ts_recv")
     for token_id in pair:
-        joined = _while_trusted(known, token_id, joined)
+        joined = _while_trusted(index, token_id, joined)
     bid = (pl.col("best_ask_other") - (1 - pl.col("best_bid"))).abs()
     ask = (pl.col("best_bid_other") - (1 - pl.col("best_ask"))).abs()
     return joined.select(deviation=pl.max_horizontal(bid, ask))["deviation"].drop_nulls()
 
 
-def _while_trusted(known: RecordingIndex, token_id: str, moments: pl.DataFrame) -> pl.DataFrame:
-    timeline = known.timelines.get(token_id)
+def _while_trusted(index: RecordingIndex, token_id: str, moments: pl.DataFrame) -> pl.DataFrame:
+    timeline = index.timelines.get(token_id)
     spans = [] if timeline is None else timeline.spans()
     frame = pl.DataFrame(
         {"start": [span.start for span in spans], "end": [span.end for span in spans]},
@@ -195,7 +195,7 @@ class TokenQuality(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds from the venue's time of a level change to its arrival; both clocks' offset is in them."""
+    """Milliseconds from the venue's time of a level change to its arrival, the offset of the two clocks included."""
 
     changes: int
     median: float | None
@@ -213,18 +213,18 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
         last_time: when the last one came.
         coverage: the share of the time that tokens were followed in which their books could be trusted.
         tokens: each token by itself.
-        faults: what befell the recording, each fault once.
+        faults: the faults of the recording, each once.
         checks: the outcomes of all checks of books.
         latency: how late level changes came.
         rates: rows of level changes, whole books and trades per ``minute``.
-        skipped: level changes that were not applied: they came early, late, or while there was no book to trust.
+        skipped: level changes that were not applied, because they came early, late, or without a trusted book.
         skipped_in_gaps: how many of those came in gaps.
         mirror: whether the two books of a market mirror each other, as they should.
         intervals: ``token_id``, ``start``, ``end`` and ``trusted``: the time that each token was followed, cut where
             trust in its book begins or ends.
         distrust: ``token_id`` and ``minute`` of each minute in which a book could not be trusted throughout.
-        damaged: sealed files that are not what they were.
-        unsealed: records that are in the log alone.
+        damaged: sealed files that do not have their checksum, or are missing.
+        unsealed: the number of records that are only in the log.
     """
 
     path: str
@@ -246,16 +246,16 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def mismatches(self) -> int:
-        """Count the checks that found a book wrong."""
-        return self.checks.hash_mismatch + self.checks.bbo_mismatch + self.checks.snapshot_mismatch
+        """The number of checks that found a book wrong."""
+        return self.checks.mismatches
 
     @property
     def ok(self) -> bool:
-        """Tell whether nothing was missed, found wrong or damaged."""
+        """Whether nothing was missed, found wrong or damaged."""
         return not (self.faults or self.mismatches or self.damaged)
 
     def to_dict(self) -> dict[str, object]:
-        """Give everything as JSON can hold it, times as ISO text."""
+        """Return everything as values that JSON can hold, times as ISO text."""
         plain = cast(
             "dict[str, object]",
             msgspec.to_builtins({name: getattr(self, name) for name in ("path", "coverage", "tokens", "checks")}),
@@ -274,7 +274,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def figure(self) -> "Figure":
-        """Draw when each token was followed and could be trusted, and what befell the recording.
+        """Draw when each token was followed and could be trusted, and the faults of the recording.
 
         Raises:
             ImportError: the extra ``pmlive[jupyter]`` is not installed.
@@ -282,7 +282,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
         return cast("Figure", import_module("pmlive.widgets").coverage_figure(self))
 
     def __repr__(self) -> str:
-        """Write a page."""
+        """Return a page of text."""
         return _text(self)
 
     def _repr_html_(self) -> str:
@@ -290,91 +290,91 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def not_understood(gaps: GapIndex) -> list[str]:
-    """Say, one line for each kind, what came and could not be read, and when."""
+    """Describe the messages that could not be read, a line for each kind, with their times."""
     kinds: dict[str, list[GapInterval]] = {}
     for gap in gaps.all:
         if gap.cause == "malformed":
             kinds.setdefault(gap.detail, []).append(gap)
-    return [_said(detail, of_it) for detail, of_it in kinds.items()]
+    return [_malformed_line(detail, of_it) for detail, of_it in kinds.items()]
 
 
-def _said(detail: str, gaps: Sequence[GapInterval]) -> str:
+def _malformed_line(detail: str, gaps: Sequence[GapInterval]) -> str:
     times = sorted({gap.started for gap in gaps})
     tokens = {gap.token_id for gap in gaps if gap.token_id is not None}
     when = utc(times[0]) if len(times) == 1 else f"{len(times)} times from {utc(times[0])} to {utc(times[-1])}"
-    whose = f"; {len(tokens)} books could not be trusted until they came anew or were proved" if tokens else ""
+    whose = f"; {len(tokens)} books could not be trusted until they were sent again or proved" if tokens else ""
     return f"{detail}: {when} UTC{whose}"
 
 
 def _fault(fault: Fault) -> dict[str, object]:
-    told = cast("dict[str, object]", msgspec.to_builtins(fault))
-    return told | {"started": _iso(fault.started), "ended": _iso(fault.ended)}
+    plain = cast("dict[str, object]", msgspec.to_builtins(fault))
+    return plain | {"started": _iso(fault.started), "ended": _iso(fault.ended)}
 
 
 def _iso(time: int | None) -> str | None:
     return None if time is None else moment(time).isoformat()
 
 
-def quality(known: RecordingIndex) -> Quality:
-    """Find out how good a recording is, as far as its files can be read."""
-    damaged = verify_files(known.contents.folder)
-    known = known.without({one.path for one in damaged})
-    contents = known.contents
-    tokens = list(_tokens(known))
-    long = sum(token.followed for token in tokens)
-    skipped, rates = _skipped(known), _rates(contents)
+def quality(index: RecordingIndex) -> Quality:
+    """Assess the quality of a recording, as far as its files can be read."""
+    damaged = verify_files(index.contents.folder)
+    index = index.without({one.path for one in damaged})
+    contents = index.contents
+    tokens = list(_tokens(index))
+    followed_s = sum(token.followed for token in tokens)
+    skipped, rates = _skipped(index), _rates(contents)
     return Quality(
         path=str(contents.folder),
         first_time=contents.first_recv(),
         last_time=contents.last_recv(),
-        coverage=sum(token.trusted for token in tokens) / long if long else None,
+        coverage=sum(token.trusted for token in tokens) / followed_s if followed_s else None,
         tokens=tokens,
-        faults=faults(known.gaps.all),
+        faults=faults(index.gaps.all),
         checks=Counts.total(token.checks for token in tokens),
         latency=_latency(contents),
         rates=rates,
         skipped=skipped[0],
         skipped_in_gaps=skipped[1],
-        mirror=mirror(known),
-        intervals=intervals(known.timelines),
-        distrust=distrust(known.timelines, rates["minute"].dt.epoch("ns").to_list()),
+        mirror=mirror(index),
+        intervals=trust_intervals(index.timelines),
+        distrust=distrusted_minutes(index.timelines, rates["minute"].dt.epoch("ns").to_list()),
         damaged=damaged,
         unsealed=len(contents.records()),
     )
 
 
-def _tokens(known: RecordingIndex) -> Iterator[TokenQuality]:
+def _tokens(index: RecordingIndex) -> Iterator[TokenQuality]:
     names = Counts.names()
-    sums = known.contents.scan("checks").group_by("token_id").agg(pl.col(*names).cast(pl.Int64).sum())
+    sums = index.contents.scan("checks").group_by("token_id").agg(pl.col(*names).cast(pl.Int64).sum())
     checks = {
         str(row.pop("token_id")): msgspec.convert(row, type=Counts)
-        for row in collect(known.contents, "checks", sums).iter_rows(named=True)
+        for row in collect(index.contents, "checks", sums).iter_rows(named=True)
     }
-    for token_id in sorted(known.timelines.keys() | checks.keys()):
-        timeline = known.timelines.get(token_id)
+    for token_id in sorted(index.timelines.keys() | checks.keys()):
+        timeline = index.timelines.get(token_id)
         wanted = [] if timeline is None else followed(timeline)
-        long = sum(span.end - span.start for span in wanted)
-        trusted = 0 if timeline is None else sum(span.end - span.start for span in timeline.spans())
+        followed_ns = sum(span.end - span.start for span in wanted)
+        trusted_ns = 0 if timeline is None else sum(span.end - span.start for span in timeline.spans())
         yield TokenQuality(
             token_id=token_id,
-            label=known.names.label(token_id),
-            coverage=trusted / long if long else 0.0,
-            followed=long / 1e9,
-            trusted=trusted / 1e9,
+            label=index.names.label(token_id),
+            coverage=trusted_ns / followed_ns if followed_ns else 0.0,
+            followed=followed_ns / 1e9,
+            trusted=trusted_ns / 1e9,
             checks=checks.get(token_id, Counts()),
         )
 
 
 def _latency(contents: Contents) -> Latency:
-    late = (pl.col("ts_recv") - pl.col("ts_event")).dt.total_nanoseconds() / 1e6
-    told = contents.scan("book_deltas").select(
+    delay_ms = (pl.col("ts_recv") - pl.col("ts_event")).dt.total_nanoseconds() / 1e6
+    figures = contents.scan("book_deltas").select(
         changes=pl.len(),
-        median=late.median(),
-        p95=late.quantile(0.95),
-        p99=late.quantile(0.99),
-        most=late.max(),
+        median=delay_ms.median(),
+        p95=delay_ms.quantile(0.95),
+        p99=delay_ms.quantile(0.99),
+        most=delay_ms.max(),
     )
-    return msgspec.convert(collect(contents, "book_deltas", told).row(0, named=True), type=Latency)
+    return msgspec.convert(collect(contents, "book_deltas", figures).row(0, named=True), type=Latency)
 
 
 def _rates(contents: Contents) -> pl.DataFrame:
@@ -389,20 +389,20 @@ def _rates(contents: Contents) -> pl.DataFrame:
     return wide.with_columns(pl.col(_COUNTED).fill_null(0)).sort("minute")
 
 
-def _skipped(known: RecordingIndex) -> tuple[int, int]:
-    """Count the changes that were not applied, and those of them that came in gaps."""
-    rows = known.contents.scan("book_deltas").filter(pl.col("check").cast(pl.String) == "skipped")
-    found = collect(known.contents, "book_deltas", rows.select("token_id", pl.col("ts_recv").dt.epoch("ns")))
+def _skipped(index: RecordingIndex) -> tuple[int, int]:
+    """Return the number of changes that were not applied, and of those that came in gaps."""
+    rows = index.contents.scan("book_deltas").filter(pl.col("check").cast(pl.String) == "skipped")
+    found = collect(index.contents, "book_deltas", rows.select("token_id", pl.col("ts_recv").dt.epoch("ns")))
     inside = 0
     for (token_id,), part in found.group_by("token_id"):
-        timeline = known.timelines.get(str(token_id))
+        timeline = index.timelines.get(str(token_id))
         if timeline is not None:
             inside += sum(timeline.gap(recv) is not None for recv in part["ts_recv"])
     return found.height, inside
 
 
 def _text(page: Quality) -> str:
-    """Write a page of _text."""
+    """Return a page of text."""
     return "\n".join(
         f"{name if number == 0 else '':<10} {line}".rstrip()
         for name, lines in _sections(page)
@@ -411,10 +411,10 @@ def _text(page: Quality) -> str:
 
 
 def _html(page: Quality) -> str:
-    """Write a page for a notebook; all that strangers wrote is escaped."""
+    """Return a page for a notebook; texts by strangers are escaped."""
     rows = "".join(
-        f"<tr><th style='_text-align:left;vertical-align:top'>{escape(name)}</th>"
-        f"<td style='_text-align:left'>{'<br>'.join(map(escape, lines))}</td></tr>"
+        f"<tr><th style='text-align:left;vertical-align:top'>{escape(name)}</th>"
+        f"<td style='text-align:left'>{'<br>'.join(map(escape, lines))}</td></tr>"
         for name, lines in _sections(page)
     )
     return f"<table>{rows}</table>"
@@ -444,15 +444,15 @@ def _trusted_lines(page: Quality) -> list[str]:
         return ["no book came"]
     worst = sorted(page.tokens, key=lambda token: token.coverage)
     lines = [f"{page.coverage:.3%} of the time, over {len(page.tokens)} tokens"]
-    lines += [f"{token.coverage:.3%}  {token.label}" for token in worst[:_MOST] if token.coverage < 1]
+    lines += [f"{token.coverage:.3%}  {token.label}" for token in worst[:_MOST_LISTED] if token.coverage < 1]
     return lines
 
 
 def _missed_lines(page: Quality) -> list[str]:
     if not page.faults:
         return ["nothing"]
-    lines = [_fault_line(fault) for fault in page.faults[:_MOST]]
-    return lines + ([f"and {len(page.faults) - _MOST} more"] if len(page.faults) > _MOST else [])
+    lines = [_fault_line(fault) for fault in page.faults[:_MOST_LISTED]]
+    return lines + ([f"and {len(page.faults) - _MOST_LISTED} more"] if len(page.faults) > _MOST_LISTED else [])
 
 
 def _fault_line(fault: Fault) -> str:
@@ -483,7 +483,7 @@ def _latency_lines(latency: Latency) -> list[str]:
         )
         if value is not None
     )
-    return [figures, "from the venue's clock to ours: the offset between the two is in it"]
+    return [figures, "from the venue's clock to ours; the offset between the two is included"]
 
 
 def _rate_lines(page: Quality) -> list[str]:

@@ -1,6 +1,6 @@
-"""Recordings on disk: which there are, and what one holds.
+"""Recordings on disk: the list of them, and a summary of one.
 
-Texts of a manifest were written by strangers, and a recording may come from somebody else: all are cleaned here.
+Texts of a manifest were written by strangers, and a recording may come from somebody else: all texts are cleaned.
 """
 
 from collections.abc import Iterable
@@ -17,8 +17,8 @@ from pmlive.integrity import Counts
 from pmlive.markets import FeeSchedule, Market, clean
 from pmlive.settings import data_dir
 from pmlive.store import Manifest, RecordingInfo, SealedFile, read_manifest, scan
-from pmlive.store import recordings as listed
-from pmlive.store.reader import missing
+from pmlive.store import recordings as list_recordings
+from pmlive.store.reader import find_missing
 from pmlive.tables import STORED
 from pmlive.times import moment
 
@@ -40,9 +40,9 @@ _SAMPLES = {"": "sample", "evening": "samples/evening", "updown": "samples/updow
 
 
 class RecordedMarket(msgspec.Struct, frozen=True, kw_only=True):
-    """A market as the recording names it; texts are cleaned, and still untrusted.
+    """A market as its recording describes it; texts are cleaned, and still untrusted.
 
-    What is None was not known when it was recorded; ``fees`` are those of that time.
+    A field is None where it was not known at the time of recording; ``fees`` are those of that time.
     """
 
     condition_id: str = ""
@@ -60,7 +60,7 @@ class RecordedMarket(msgspec.Struct, frozen=True, kw_only=True):
     fees: FeeSchedule | None = None
 
     def token_of(self, outcome: str) -> str:
-        """Give the token of an outcome, whatever the case its name is written in.
+        """Return the token of an outcome, ignoring the case of its name.
 
         Raises:
             UnknownMarketError: the market has no such outcome.
@@ -69,7 +69,10 @@ class RecordedMarket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordedGap(msgspec.Struct, frozen=True, kw_only=True):
-    """An interval that cannot be trusted; without ``token_id`` of all tokens, without ``ended`` up to the end."""
+    """An interval that cannot be trusted.
+
+    Without ``token_id`` it concerns all tokens, and without ``ended`` it lasts until the end of the recording.
+    """
 
     started: datetime
     ended: datetime | None
@@ -84,7 +87,7 @@ class RecordedGap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The sealed files of one table (``raw``: of the frames), with the times that they were received in."""
+    """The sealed files of one table (``raw`` for the frames), with the first and last receive time."""
 
     table: str
     rows: int
@@ -95,9 +98,9 @@ class TableSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordingSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a recording holds; ``unsealed`` is bytes of log that the tables do not have yet.
+    """A summary of a recording; ``unsealed`` counts the bytes of the log that are not in the tables yet.
 
-    ``tokens`` are those that a book came of.
+    ``tokens`` are those for which a book was received.
     """
 
     path: str
@@ -112,28 +115,28 @@ class RecordingSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def frames(self) -> int:
-        """Count the frames and notes in the order they were received."""
+        """The number of frames and notes."""
         return sum(table.rows for table in self.tables if table.table == "raw")
 
     @property
     def rows(self) -> int:
-        """Count the rows of all tables."""
+        """The number of rows of all tables."""
         return sum(table.rows for table in self.tables if table.table != "raw")
 
     @property
     def bytes(self) -> int:
-        """Count the bytes of all sealed files."""
+        """The bytes of all sealed files."""
         return sum(table.bytes for table in self.tables)
 
     @property
     def files(self) -> int:
-        """Count the sealed files."""
+        """The number of sealed files."""
         return sum(table.files for table in self.tables)
 
     @property
     def mismatches(self) -> int:
-        """Count the checks that found a book wrong."""
-        return self.checks.hash_mismatch + self.checks.bbo_mismatch + self.checks.snapshot_mismatch
+        """The number of checks that found a book wrong."""
+        return self.checks.mismatches
 
     @property
     def first_time(self) -> datetime | None:
@@ -147,12 +150,12 @@ class RecordingSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def recordings(root: str | Path | None = None) -> list[RecordingInfo]:
-    """List the recordings in a folder, by default the one that recordings go to when they are given no other."""
-    return listed(data_dir() if root is None else Path(root))
+    """List the recordings in a folder, by default the one that recordings are written to."""
+    return list_recordings(data_dir() if root is None else Path(root))
 
 
 def sample(name: str = "") -> Path:
-    """Name the folder of a recording that comes with pmlive.
+    """Return the folder of a recording that comes with pmlive.
 
     Args:
         name: by default a minute and a half of four simulated markets, with a disconnection. ``"evening"``: an hour of
@@ -160,8 +163,8 @@ def sample(name: str = "") -> Path:
             five-minute markets on the price of Bitcoin; reference prices and outcomes are real, books simulated.
 
     Raises:
-        ValueError: there is no sample of this name.
-        StoreError: this installation has none.
+        ValueError: no sample has this name.
+        StoreError: the samples are not installed.
     """
     if name not in _SAMPLES:
         raise ValueError(f"no sample {name!r}; there are {', '.join(map(repr, _SAMPLES))}")
@@ -176,10 +179,10 @@ def sample(name: str = "") -> Path:
 
 
 def info(folder: str | Path, *, first_seq: int = 0) -> RecordingSummary:
-    """Summarise what a recording holds, from an arrival number on; also while it is being recorded.
+    """Summarise a recording from an arrival number on; it may still be recorded.
 
     Raises:
-        StoreError: the folder is no recording, or one of its files cannot be read.
+        StoreError: the folder is not a recording, or one of its files cannot be read.
     """
     path = Path(folder)
     manifest = read_manifest(path)
@@ -193,21 +196,21 @@ def info(folder: str | Path, *, first_seq: int = 0) -> RecordingSummary:
         tables=list(_tables(files)),
         gaps=_gaps(path, manifest, first_seq),
         checks=_checks(path, first_seq),
-        unsealed=sum(one.unsealed for one in listed(path) if one.path == str(path)),
+        unsealed=sum(one.unsealed for one in list_recordings(path) if one.path == str(path)),
     )
 
 
 def _tables(files: list[SealedFile]) -> Iterable[TableSummary]:
     for table in (*STORED, "raw"):
-        its = [file for file in files if file.table == table]
-        if its:
+        listed = [file for file in files if file.table == table]
+        if listed:
             yield TableSummary(
                 table=table,
-                rows=sum(file.rows for file in its),
-                bytes=sum(file.bytes for file in its),
-                files=len(its),
-                first_time=moment(min(file.first_time for file in its)),
-                last_time=moment(max(file.last_time for file in its)),
+                rows=sum(file.rows for file in listed),
+                bytes=sum(file.bytes for file in listed),
+                files=len(listed),
+                first_time=moment(min(file.first_time for file in listed)),
+                last_time=moment(max(file.last_time for file in listed)),
             )
 
 
@@ -215,7 +218,7 @@ def markets_of(path: Path, manifest: Manifest) -> list[RecordedMarket]:
     """List the markets that a manifest names, their texts cleaned.
 
     Raises:
-        StoreError: they are not markets.
+        StoreError: an entry is not a market.
     """
     try:
         markets = msgspec.convert(manifest.markets, type=list[RecordedMarket])
@@ -245,16 +248,18 @@ def _gaps(path: Path, manifest: Manifest, first_seq: int) -> list[RecordedGap]:
     rows = _read(path, "gaps", scan(path, "gaps").filter(pl.col("seq") >= first_seq))
     holes = [(hole.started, hole.ended, hole.cause, hole.detail) for hole in manifest.holes if first_seq == 0]
     holes += [
-        (part.started, part.ended, "disk", part.detail) for part in missing(path, manifest) if part.seq >= first_seq
+        (part.started, part.ended, "disk", part.detail)
+        for part in find_missing(path, manifest)
+        if part.seq >= first_seq
     ]
     schema = {"started": pl.Int64, "ended": pl.Int64, "cause": rows.schema["cause"], "detail": pl.String}
     frame = pl.DataFrame(holes, schema=schema, orient="row").with_columns(
         pl.col("started", "ended").cast(pl.Datetime("ns", "UTC")), conn=pl.lit(0, dtype=pl.UInt32)
     )
-    return [_recorded(gap) for gap in GapIndex(pl.concat([rows, frame], how="diagonal")).all]
+    return [_recorded_gap(gap) for gap in GapIndex(pl.concat([rows, frame], how="diagonal")).all]
 
 
-def _recorded(gap: GapInterval) -> RecordedGap:
+def _recorded_gap(gap: GapInterval) -> RecordedGap:
     return RecordedGap(
         started=moment(gap.started),
         ended=None if gap.ended is None else moment(gap.ended),
@@ -276,6 +281,6 @@ def _read(path: Path, table: str, frame: pl.LazyFrame) -> pl.DataFrame:
         return frame.collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         message = (
-            f"table {table!r} of {str(path)!r} cannot be read ({clean(str(error))}); make them anew with: pmlive repair"
+            f"table {table!r} of {str(path)!r} cannot be read ({clean(str(error))}); rebuild it with: pmlive repair"
         )
         raise StoreError(message) from error

@@ -1,4 +1,4 @@
-"""Proof of a recording: its files and rows compared with its raw records, and tables made anew from them."""
+"""Verification of a recording: its files and rows compared with its raw records, and tables rebuilt from them."""
 
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -11,52 +11,51 @@ from pmlive.errors import StoreError
 from pmlive.integrity import Counts
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
-from pmlive.recording.contents import Contents, collect, laid_out
+from pmlive.recording.contents import Contents, collect, conformed
 from pmlive.recording.index import RecordingIndex
 from pmlive.recording.quality import not_understood
 from pmlive.records import Kind, Loss, read_note
 from pmlive.store import Record, SealedFile, records, verify_files
+from pmlive.store.leftovers import unlisted_files
 from pmlive.store.maintenance import RebuiltRecording
-from pmlive.store.manifest import MANIFEST
-from pmlive.store.missing import contradictions
+from pmlive.store.manifest import MANIFEST, contradictions
 from pmlive.store.reader import log_files, read_raw
-from pmlive.store.unlisted import unlisted_files
 from pmlive.tables import SCHEMAS, STORED
 from pmlive.times import utc
 
-__all__ = ["Finding", "Verification", "rebuilt", "rebuilt_into", "tables_of", "verify"]
+__all__ = ["Finding", "Verification", "rebuild_into", "rebuild_tables", "stored_tables", "verify"]
 
 _RESTORE = "restore the file from a copy, or run: pmlive repair"
 _LIST = f"restore {MANIFEST} and what it lists from a copy; until then that time is a gap"
-_UNLISTED = f"it counts for nothing: restore the {MANIFEST} that lists it, or move it away"
-_REBUILD = "keep the folder, and make its tables anew with rebuild(into=...)"
+_UNLISTED = f"no reader uses it: restore the {MANIFEST} that lists it, or move it away"
+_REBUILD = "keep the folder, and rebuild its tables with rebuild(into=...)"
 
 
-def rebuilt(folder: Path) -> dict[str, pl.DataFrame]:
-    """Make every table of all records."""
-    return tables_of(rebuild(records(folder)))
+def rebuild_tables(folder: Path) -> dict[str, pl.DataFrame]:
+    """Rebuild every table from all records."""
+    return stored_tables(rebuild(records(folder)))
 
 
-def tables_of(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """Give every stored table, those without rows too, with its columns in order and its rows in order of arrival."""
-    return {table: laid_out(table, frames.get(table, SCHEMAS[table].to_frame())) for table in STORED}
+def stored_tables(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Return every stored table, also without rows, with its columns in order and its rows in order of arrival."""
+    return {table: conformed(table, frames.get(table, SCHEMAS[table].to_frame())) for table in STORED}
 
 
-def rebuilt_into(contents: Contents, into: Path) -> None:
-    """Write a recording anew, one segment after the other.
+def rebuild_into(contents: Contents, into: Path) -> None:
+    """Rebuild a recording into another folder, segment by segment.
 
     Raises:
         StoreError: a file of raw records is damaged or missing, or the new folder holds something.
     """
     fresh = RebuiltRecording(into)
     for file in contents.files("raw"):
-        fresh.add(contents.folder, file, tables_of(rebuild(read_raw(contents.folder, file))))
+        fresh.add(contents.folder, file, stored_tables(rebuild(read_raw(contents.folder, file))))
     fresh.copy_log(contents.folder, log_files(contents.folder, contents.manifest))
     fresh.finish(contents.manifest)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that is not as it should be: in which file or table, what it is, and what to do."""
+    """A fault of a recording: the file or table it is in, what is wrong, and what to do."""
 
     where: str
     what: str
@@ -64,10 +63,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """What was checked of a recording, and what was found wrong.
+    """The outcome of verifying a recording: what was checked, and what was found wrong.
 
-    ``not_understood`` says what came and could not be read, ``unchecked`` what could not be checked, such as tables
-    whose raw records were given up.
+    ``not_understood`` lists messages that could not be read, and ``unchecked`` what could not be checked, such as
+    tables whose raw records were given up.
     """
 
     path: str
@@ -83,15 +82,15 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Tell whether nothing was found wrong, and everything was understood."""
+        """Return whether nothing was found wrong and everything was understood."""
         return not (self.findings or self.not_understood)
 
     def to_dict(self) -> dict[str, object]:
-        """Give everything as JSON can hold it."""
+        """Return everything as values that JSON can hold."""
         return {"ok": self.ok, **msgspec.to_builtins(self)}
 
     def __repr__(self) -> str:
-        """Write what was checked and found."""
+        """Return what was checked and found, as lines of text."""
         return "\n".join(self._lines())
 
     def _repr_html_(self) -> str:
@@ -103,8 +102,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
         segments = f"{self.records:,} raw records in {self.segments} segments"
         yield f"checked    {self.files} files, {segments}, {self.rows:,} rows"
         passed = self.checks.hash_verified + self.checks.bbo_ok + self.checks.snapshot_ok
-        failed = self.checks.hash_mismatch + self.checks.bbo_mismatch + self.checks.snapshot_mismatch
-        yield f"books      {passed:,} checks passed, {failed:,} failed, {self.gaps} gaps, all told in the tables"
+        failed = self.checks.mismatches
+        yield f"books      {passed:,} checks passed, {failed:,} failed, {self.gaps} gaps, all in the tables"
         for finding in self.findings:
             yield f"wrong      {finding.where}: {finding.what}; {finding.advice}"
         for text in self.not_understood:
@@ -113,13 +112,13 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
             yield f"unchecked  {text}"
 
 
-def verify(known: RecordingIndex) -> Verification:
-    """Check everything that can be checked, one segment after the other."""
-    contents = known.contents
+def verify(index: RecordingIndex) -> Verification:
+    """Check everything that can be checked, segment by segment."""
+    contents = index.contents
     damaged = [Finding(where=one.path, what=one.problem, advice=_RESTORE) for one in verify_files(contents.folder)]
     bad = {finding.where for finding in damaged}
-    work = _Work(contents, bad)
-    readable = known.without(bad)
+    work = _SegmentChecks(contents, bad)
+    readable = index.without(bad)
     findings = [*damaged, *work.segments(), *_log(contents), *_holes(readable), *_listing(readable.contents)]
     return Verification(
         path=str(contents.folder),
@@ -135,8 +134,8 @@ def verify(known: RecordingIndex) -> Verification:
     )
 
 
-class _Work:
-    """Goes through the sealed segments."""
+class _SegmentChecks:
+    """The checks of the sealed segments, one after the other."""
 
     def __init__(self, contents: Contents, bad: set[str]) -> None:
         self._contents = contents
@@ -153,11 +152,13 @@ class _Work:
                 yield from self._segment(file, stop)
         for loss in self._losses:
             began = utc(loss.gap.started)
-            yield Finding(where=f"raw, {began}", what=loss.gap.detail, advice="it cannot be had back; gaps tells of it")
+            yield Finding(
+                where=f"raw, {began}", what=loss.gap.detail, advice="it is lost for good; it is a row of gaps"
+            )
 
     def _segment(self, file: SealedFile, stop: int | None) -> Iterator[Finding]:
         try:
-            made = tables_of(rebuild(self._counted(file)))
+            rebuilt = stored_tables(rebuild(self._counted(file)))
         except (StoreError, msgspec.MsgspecError, LookupError, ValueError) as error:
             yield Finding(where=file.path, what=f"its records cannot be decoded: {clean(str(error))}", advice=_RESTORE)
             return
@@ -166,7 +167,7 @@ class _Work:
                 continue
             stored = self._stored(table, file, stop)
             self.rows += stored.height
-            problem = _difference(made[table], stored)
+            problem = _difference(rebuilt[table], stored)
             if problem is not None:
                 yield Finding(where=f"{table}, {utc(file.first_time)}", what=problem, advice=_REBUILD)
 
@@ -186,12 +187,15 @@ def _overlaps(one: SealedFile, file: SealedFile, stop: int | None) -> bool:
     return one.last_seq >= file.first_seq and (stop is None or one.first_seq < stop)
 
 
-def _difference(made: pl.DataFrame, stored: pl.DataFrame) -> str | None:
-    if made.equals(stored):
+def _difference(rebuilt: pl.DataFrame, stored: pl.DataFrame) -> str | None:
+    if rebuilt.equals(stored):
         return None
-    lost = made.join(stored, on="seq", how="anti").height
-    more = stored.join(made, on="seq", how="anti").height
-    both = made.join(stored.select("seq"), on="seq", how="semi"), stored.join(made.select("seq"), on="seq", how="semi")
+    lost = rebuilt.join(stored, on="seq", how="anti").height
+    more = stored.join(rebuilt, on="seq", how="anti").height
+    both = (
+        rebuilt.join(stored.select("seq"), on="seq", how="semi"),
+        stored.join(rebuilt.select("seq"), on="seq", how="semi"),
+    )
     changed = 0
     if both[0].height == both[1].height:
         changed = sum(one != other for one, other in zip(both[0].iter_rows(), both[1].iter_rows(), strict=True))
@@ -208,15 +212,15 @@ def _log(contents: Contents) -> Iterator[Finding]:
             )
 
 
-def _holes(known: RecordingIndex) -> Iterator[Finding]:
-    told = {(gap.started, gap.cause) for gap in known.gaps.all if gap.token_id is None}
-    for hole in known.contents.manifest.holes:
-        if (hole.started, hole.cause) not in told:
-            yield Finding(where="gaps", what=f"the hole since {utc(hole.started)} is not told", advice=_REBUILD)
+def _holes(index: RecordingIndex) -> Iterator[Finding]:
+    listed = {(gap.started, gap.cause) for gap in index.gaps.all if gap.token_id is None}
+    for hole in index.contents.manifest.holes:
+        if (hole.started, hole.cause) not in listed:
+            yield Finding(where="gaps", what=f"the hole since {utc(hole.started)} is not in the table", advice=_REBUILD)
 
 
 def _listing(contents: Contents) -> Iterator[Finding]:
-    """Compare the manifest with what was sealed and what is there."""
+    """Compare the manifest with what was sealed and with the files that exist."""
     for part in contents.missing:
         yield Finding(where=f"{MANIFEST}, {utc(part.started)}", what=part.detail, advice=_LIST)
     try:
@@ -249,4 +253,4 @@ def _unchecked(contents: Contents, bad: set[str]) -> Iterator[str]:
     if any(file.path in bad for file in raw):
         yield "the tables of damaged raw records"
     if contents.unsealed:
-        yield f"{len(contents.records()):,} records that are in the log alone, which the next recorder seals"
+        yield f"{len(contents.records()):,} records that are only in the log; the next recorder seals them"

@@ -1,4 +1,4 @@
-"""Replays: the records of recordings in order, in their own time or any other."""
+"""Replays: the records of recordings in order, at their own speed or another."""
 
 from pmlive.replay.catalogue import RecordedCatalogue, recorded_markets
 from pmlive.replay.player import PlaybackTarget, Player, Speed

@@ -1,4 +1,4 @@
-"""The catalogue of a replay: the markets that recordings name, looked up as the venue's catalogue is."""
+"""The catalogue of a replay: the markets in the manifests of recordings, with the interface of the venue's."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ _NAMED = 6
 
 
 def recorded_markets(folder: Path) -> list[Market]:
-    """List the markets in a recording's manifest; its texts were written by strangers, and are cleaned.
+    """List the markets in a recording's manifest, with their texts, which are untrusted, cleaned.
 
     Raises:
         StoreError: the folder is not a recording, or its manifest describes something else.
@@ -35,13 +35,13 @@ def _cleaned(market: Market) -> Market:
 
 
 class RecordedCatalogue:
-    """Finds markets by what names them, among those that were recorded; nothing is asked of the venue."""
+    """Finds recorded markets by slug, condition id, token id or address, without asking the venue."""
 
     def __init__(self, markets: Iterable[Market]) -> None:
         self.known: dict[str, Market] = {market.condition_id or market.slug: market for market in markets}
 
     async def markets(self, texts: Iterable[str]) -> list[Market]:
-        """Find the markets that texts mean.
+        """List the markets that some texts identify.
 
         Raises:
             UnknownMarketError: the recording has no such market.
@@ -50,7 +50,7 @@ class RecordedCatalogue:
         return list({market.condition_id: market for market in found}.values())
 
     async def found(self, texts: Iterable[str]) -> list[Found]:
-        """Find the markets that each text means.
+        """List the markets that each text identifies.
 
         Raises:
             UnknownMarketError: the recording has no such market.
@@ -58,11 +58,11 @@ class RecordedCatalogue:
         return [Found(text, self._matching(text)) for text in texts]
 
     async def now(self, _markets: Sequence[Market], _state: Literal["open", "closed"], /) -> list[Market]:
-        """List nothing: nobody can be asked how a recorded market is now."""
+        """Return an empty list: the present state of recorded markets is not known."""
         return []
 
     async def by_tokens(self, token_ids: Sequence[str]) -> dict[str, Market]:
-        """Find the markets of tokens, by token; unknown ones are left out."""
+        """Return the markets of tokens, by token; unknown tokens are left out."""
         wanted = set(token_ids)
         return {token: market for market in self.known.values() for token in market.token_ids if token in wanted}
 

@@ -1,4 +1,4 @@
-"""The player of a timeline: in its own time, faster, or step by step."""
+"""The player of a timeline: at its own speed, faster, or step by step."""
 
 import asyncio
 import math
@@ -17,42 +17,42 @@ __all__ = ["PlaybackTarget", "Player", "Speed"]
 
 Speed: TypeAlias = float | Literal["max"]
 
-# How long records are taken in one go (ns), and after how many frames the clock is looked at.
-_GO = 20_000_000
-_LOOK = 64
-# How many records are read in one go: reading a few at a time costs twice as much, of the processor's caches.
-_AHEAD = 4_096
-# While records are always due, how often ``turn`` is called all the same (ns).
-_TURN = 250_000_000
-# How long to wait for whoever takes the records, and at most for the next one, in seconds.
-_FULL = 0.02
-_NAP = 0.05
-# A time that was rounded may lie so far outside a recording (ns).
-_NEARLY = 1_000_000_000
+# How long records are played before the event loop gets its turn, and after how many frames that is checked.
+_SLICE_NS = 20_000_000
+_FRAMES_PER_CHECK = 64
+# How many records are read at a time: reading a few takes twice as long, because of the processor's caches.
+_READ_AHEAD = 4_096
+# How often ``turn`` is called while records are always due.
+_TURN_NS = 250_000_000
+# How long to wait while the target has no room, and at most for the next record.
+_FULL_WAIT_S = 0.02
+_LONGEST_WAIT_S = 0.05
+# A time that was rounded may lie this far outside a recording.
+_TOLERANCE_NS = 1_000_000_000
 _recv = attrgetter("recv")
 
 
 class PlaybackTarget(Protocol):
-    """What records are played to."""
+    """What a player plays records to."""
 
     def take(self, frames: Sequence[Record]) -> None:
-        """Take frames in a row whose time has come, at least one."""
+        """Take one or more consecutive frames that are due."""
         ...
 
     def note(self, record: Record) -> None:
-        """Take a record of what happened besides frames."""
+        """Take a record that is not a frame."""
         ...
 
     def restart(self) -> None:
-        """Forget everything: the next records are not those that follow the last one."""
+        """Forget everything: the next record does not follow the last one."""
         ...
 
     def finish(self, now: int) -> None:
-        """Note that there are no more records, at the time of the last."""
+        """Note the end of the records, at the time of the last one."""
         ...
 
     def turn(self) -> None:
-        """Do what is done from time to time."""
+        """Do periodic work."""
         ...
 
     def has_room(self) -> bool:
@@ -61,14 +61,14 @@ class PlaybackTarget(Protocol):
 
 
 class Player:
-    """Plays a timeline; every method but ``run`` returns at once, and all belong to one event loop.
+    """Plays a timeline. All methods belong to one event loop, and only the coroutines wait.
 
     Args:
         timeline: the records.
-        target: what it is played to.
-        speed: seconds of the recording in one second; ``"max"`` plays as fast as records can be taken.
+        target: what takes them.
+        speed: seconds of the recording per second; ``"max"`` plays as fast as the target takes records.
         paused: whether to wait for ``resume``.
-        clock: nanoseconds that pass.
+        clock: a monotonic clock, in nanoseconds.
     """
 
     def __init__(
@@ -83,71 +83,71 @@ class Player:
         self.timeline = timeline
         self._target = target
         self._clock = clock
-        self._speed = _parsed(speed)
+        self._speed = _read_speed(speed)
         self.paused = paused
         self.finished = False
         self.failed: Exception | None = None
         self._records: Iterator[Record] = timeline.records()
-        # Those that come next, some of them at a time.
+        # The next records, which are read some at a time.
         self._ahead: deque[Record] = deque()
-        # The time that playing has come to; and a time that it had come to, with when (by ``clock``) that was.
+        # The position (a time of the recording); and a position with the time of ``clock`` at which it was reached.
         self._at = timeline.first
         self._anchor = (self._at, clock())
-        # Everything up to this time is played at once, also while paused.
+        # Everything up to this time is played without delay, also while paused.
         self._seek_to: int | None = None
         self._turned = clock()
-        self._woken = asyncio.Event()
-        self._rested = asyncio.Event()
+        self._wake_up = asyncio.Event()
+        self._idle = asyncio.Event()
 
     # --- controls ---
 
     @property
     def position(self) -> int:
-        """The time of the recording that playing has come to, in nanoseconds since 1970."""
+        """The time of the recording that is reached, in nanoseconds since 1970."""
         if self.paused or self.finished or self._seek_to is not None or self._speed == math.inf:
             return self._at
-        # Never past a record that has not been taken, or what is judged by the clock would be judged without it.
+        # Never past a record that was not taken, or checks by this clock would not know of it.
         following = self._ahead[0].recv if self._ahead else self.timeline.last
         return max(self._at, min(int(self._due()), following))
 
     @property
     def speed(self) -> Speed:
-        """Seconds of the recording in one second, or ``"max"``."""
+        """Seconds of the recording per second, or ``"max"``."""
         return "max" if self._speed == math.inf else self._speed
 
     def set_speed(self, speed: Speed) -> None:
-        """Play faster or slower from now on.
+        """Set the speed from now on.
 
         Raises:
             ValueError: it is neither ``"max"`` nor above 0.
         """
-        number = _parsed(speed)
-        self._hold()
+        number = _read_speed(speed)
+        self._anchor_here()
         self._speed = number
         self._wake()
 
     def pause(self) -> None:
-        """Stand still."""
-        self._hold()
+        """Stop playing until ``resume``."""
+        self._anchor_here()
         self.paused = True
-        self._rested.set()
+        self._idle.set()
 
     def resume(self) -> None:
-        """Go on from where it stands."""
-        self._hold()
+        """Continue from the current position."""
+        self._anchor_here()
         self.paused = False
         self._wake()
 
     def seek(self, at: int) -> None:
-        """Go to a time: what the books were comes from the last place before it where they were written down.
+        """Go to a time, by playing everything since the last record of whole books before it.
 
-        What is played as fast as can be stands still there, or it would be over before anybody looked.
+        At the speed ``"max"`` it pauses there, or it would be over before anybody looked.
 
         Raises:
-            ValueError: the recording has no such time.
+            ValueError: the time is not within the recording.
         """
         first, last = self.timeline.first, self.timeline.last
-        if not first - _NEARLY <= at <= last + _NEARLY:
+        if not first - _TOLERANCE_NS <= at <= last + _TOLERANCE_NS:
             wished, begin, end = (moment(time).isoformat() for time in (at, first, last))
             raise ValueError(f"the recording has no time {wished}; it goes from {begin} to {end}")
         self._seek_to = min(max(at, first), last)
@@ -155,35 +155,35 @@ class Player:
         self.finished = False
         self._records = self.timeline.records(self._seek_to)
         self._ahead.clear()
-        # Time goes with what is taken until it is there: nothing is judged by a clock that runs ahead of the records.
+        # The position follows the records until it arrives, so that no clock runs ahead of them.
         self._at = first
         self._target.restart()
         self._wake()
 
     def step(self, frames: int = 1) -> int:
-        """Take a number of frames, paused or not, with what was noted between them; return how many there were."""
+        """Play a number of frames with the notes between them, paused or not; return how many frames there were."""
         taken = 0
         while taken < frames and self._peek() is not None:
             taken += self._take(math.inf, most=frames - taken)
-        self._hold()
+        self._anchor_here()
         self._target.turn()
         return taken
 
-    async def rested(self) -> None:
-        """Wait until it stands still: played to its end, paused, or where it was sent.
+    async def wait_until_idle(self) -> None:
+        """Wait until nothing is played: at the end, paused, or paused after a seek.
 
         Raises:
-            PmliveError: the recording could not be played to its end.
+            PmliveError: the recording cannot be played further.
         """
-        await self._rested.wait()
+        await self._idle.wait()
         if self.failed is not None:
             raise self.failed
 
-    async def arrived(self) -> None:
-        """Wait until it is where it was sent.
+    async def wait_for_seek(self) -> None:
+        """Wait until the time of ``seek`` is reached.
 
         Raises:
-            PmliveError: the recording could not be played as far.
+            PmliveError: the recording cannot be played that far.
         """
         while self._seek_to is not None:
             if self.failed is not None:
@@ -193,28 +193,28 @@ class Player:
     # --- playing ---
 
     async def run(self) -> None:
-        """Play, until cancelled."""
+        """Play until cancelled."""
         while True:
             try:
-                nap = self._go()
+                nap = self._play_due()
             except Exception as error:  # noqa: BLE001  # raised to whoever waits
                 self.failed, nap = error, None
             if nap is None:
-                self._rested.set()
-                await self._woken.wait()
+                self._idle.set()
+                await self._wake_up.wait()
             elif nap:
-                await _either(self._woken, nap)
+                await _wait(self._wake_up, nap)
             else:
                 await asyncio.sleep(0)
-            self._woken.clear()
+            self._wake_up.clear()
 
-    def _go(self) -> float | None:
-        """Play what is due, for a moment; return how long to wait for more, None until woken."""
+    def _play_due(self) -> float | None:
+        """Play what is due, for a slice of time; return how long to wait for more, None until woken."""
         if self.failed is not None or self.finished or (self.paused and self._seek_to is None):
             return None
         if not self._target.has_room():
-            return _FULL
-        until = self._clock() + _GO
+            return _FULL_WAIT_S
+        until = self._clock() + _SLICE_NS
         while self._clock() < until:
             limit = self._due() if self._seek_to is None else self._seek_to
             record = self._peek()
@@ -222,8 +222,8 @@ class Player:
                 return self._end()
             if record.recv > limit:
                 return self._wait_for(record)
-            self._take(limit, most=_LOOK)
-        if self._clock() - self._turned >= _TURN:
+            self._take(limit, most=_FRAMES_PER_CHECK)
+        if self._clock() - self._turned >= _TURN_NS:
             self._turned = self._clock()
             self._target.turn()
         return 0.0
@@ -236,11 +236,11 @@ class Player:
     def _wait_for(self, record: Record) -> float | None:
         if self._seek_to is not None:
             self._at, self._seek_to = self._seek_to, None
-            self._hold()
+            self._anchor_here()
             self._target.turn()
             return None if self.paused else 0.0
         self._target.turn()
-        return min(max((record.recv - self._due()) / self._speed / 1e9, 0.001), _NAP)
+        return min(max((record.recv - self._due()) / self._speed / 1e9, 0.001), _LONGEST_WAIT_S)
 
     def _end(self) -> None:
         self._seek_to = None
@@ -251,11 +251,11 @@ class Player:
 
     def _peek(self) -> Record | None:
         if not self._ahead:
-            self._ahead.extend(islice(self._records, _AHEAD))
+            self._ahead.extend(islice(self._records, _READ_AHEAD))
         return self._ahead[0] if self._ahead else None
 
     def _take(self, limit: float, *, most: int) -> int:
-        """Take the next record, with the frames that follow a frame and are due; return how many frames they were."""
+        """Play the next record; with a frame, the frames after it that are due; return how many frames there were."""
         record = self._ahead.popleft()
         if record.kind not in FRAMES:
             self._target.note(record)
@@ -268,17 +268,17 @@ class Player:
         self._at = max(self._at, *map(_recv, frames))
         return len(frames)
 
-    def _hold(self) -> None:
+    def _anchor_here(self) -> None:
         self._at = self.position
         self._anchor = (self._at, self._clock())
 
     def _wake(self) -> None:
         self.failed = None
-        self._rested.clear()
-        self._woken.set()
+        self._idle.clear()
+        self._wake_up.set()
 
 
-async def _either(woken: asyncio.Event, seconds: float) -> None:
+async def _wait(woken: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
             await woken.wait()
@@ -286,8 +286,8 @@ async def _either(woken: asyncio.Event, seconds: float) -> None:
         pass
 
 
-def _parsed(speed: Speed) -> float:
-    """Read a speed.
+def _read_speed(speed: Speed) -> float:
+    """Check a speed, and return it as a number.
 
     Raises:
         ValueError: it is neither ``"max"`` nor above 0.

@@ -1,7 +1,7 @@
-"""Timelines: the records of one recording, or of several as if one recorder had made them.
+"""Timelines: the records of one recording, or of several merged as if one recorder had made them.
 
-Where several are merged, connections get numbers of their own, and a run that begins again ends the connections of its
-own recording alone.
+Merged recordings have distinct numbers of connections, and a run that begins ends only the connections of its own
+recording.
 """
 
 import heapq
@@ -32,13 +32,13 @@ __all__ = ["Timeline"]
 
 
 class Timeline:
-    """Records in order of receive time, from the beginning or from any time on.
+    """Records in order of receive time, from the beginning or from any time.
 
     Args:
         folders: recordings; several are merged by receive time.
 
     Raises:
-        StoreError: a folder is not a recording or has no record, or two recordings hold a token at the same time.
+        StoreError: a folder is not a recording or holds no records, or two recordings have a token at the same time.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -52,7 +52,7 @@ class Timeline:
             self._refuse_overlaps()
 
     def records(self, since: int | None = None) -> Iterator[Record]:
-        """Yield the records; what comes before ``since`` (nanoseconds since 1970) shows what the books were then."""
+        """Yield the records from ``since`` (nanoseconds since 1970), after those that show the books at that time."""
         if len(self.folders) == 1:
             return records(self.folders[0], since=since)
         numbering = _Numbering()
@@ -92,7 +92,7 @@ def _span(folder: Path) -> tuple[int, int]:
 
 
 def _tokens(folder: Path) -> set[str]:
-    """List the tokens that a recording names, or has a book of."""
+    """Return the tokens that the manifest names or that have a keyframe."""
     named = {str(token) for market in read_manifest(folder).markets for token in _as_list(market.get("token_ids"))}
     booked = scan(folder, "keyframes").select(pl.col("token_id").unique()).collect()
     return named | set(booked["token_id"].to_list())
@@ -103,38 +103,38 @@ def _as_list(value: object) -> list[object]:
 
 
 class _Numbering:
-    """The numbers of connections in a merged replay, each with the recording that it is of."""
+    """The numbers of connections in a merged timeline, each with its recording."""
 
     def __init__(self) -> None:
         self._owners: dict[int, _Source] = {}
 
     def number(self, conn: int, source: "_Source") -> int:
-        """Return the number of a recording's connection among all, a new one where another recording has it."""
+        """Return the merged number of a recording's connection: the same, or a new one if another recording has it."""
         number = conn if self._owners.get(conn, source) is source else max(self._owners) + 1
         self._owners[number] = source
         return number
 
 
 class _Source:
-    """One recording among several: its records, as a pipeline gets them that gets those of the others, too."""
+    """One recording among several: its records, changed so that one pipeline can take those of all."""
 
     def __init__(self, numbering: _Numbering) -> None:
         self._numbering = numbering
         self._numbers: dict[int, int] = {0: 0}
-        # The open connections, and the tokens that are asked for on each (0: on none).
+        # The tokens that are subscribed, by open connection (0: on none).
         self._tokens: dict[int, set[str]] = {}
-        # Those of them that broke, and that no other has taken the place of yet.
+        # The connections that broke and were not replaced yet.
         self._broken: set[int] = set()
 
     def merged(self, record: Record) -> Iterator[Record]:
-        """Yield a record so that it neither ends nor concerns the connections of the other recordings."""
+        """Yield a record, changed so that it does not concern the connections of other recordings."""
         if record.kind in FRAMES:
             yield self._renumbered(record)
             return
         try:
             note = read_note(record)
         except ProtocolError:
-            # Whoever applies it reports that it cannot be read.
+            # The pipeline will report that it cannot be read.
             yield self._renumbered(record)
             return
         match note:
@@ -150,7 +150,7 @@ class _Source:
                 yield self._renumbered_note(record, note)
 
     def end(self, seq: int, recv: int) -> Iterator[Record]:
-        """Yield the ends of the connections that are open where this recording ends, while the others go on."""
+        """Yield the ends of the connections that are open at the end of this recording, while others continue."""
         data = msgspec.json.encode(Closed("disconnect", "the recording of it ends here"))
         for conn in self._tokens.keys() - self._broken - {0}:
             yield Record(seq, recv, self._number(conn), Kind.CLOSE, data)
@@ -161,7 +161,7 @@ class _Source:
         return self._numbers[conn]
 
     def _renumbered_note(self, record: Record, note: Note) -> Record:
-        """Return a record whose note may name connections, too, with their numbers among all."""
+        """Return a record with the merged numbers of the connections that it and its note name."""
         match note:
             case Opened(replaces=int() as replaces):
                 return self._with_note(record, msgspec.structs.replace(note, replaces=self._number(replaces)))
@@ -186,7 +186,7 @@ class _Source:
         return msgspec.structs.replace(gap, conn=self._number(gap.conn))
 
     def _remember(self, record: Record, note: Note) -> None:
-        """Remember which tokens are asked for, and on which connections."""
+        """Note which tokens are subscribed, and on which connections."""
         match note:
             case Opened():
                 if note.replaces:
@@ -214,7 +214,7 @@ class _Source:
         self._tokens.setdefault(conn, set()).update(token_ids)
 
     def _end_run(self, record: Record) -> Iterator[Record]:
-        """Yield the ends of what an earlier run of this recording left open; the new run notes the whole state."""
+        """Yield the ends of what an earlier run left open; the new run will note the whole state."""
         for conn, tokens in self._tokens.items():
             number = self._number(conn)
             if tokens:

@@ -17,7 +17,7 @@ from pmlive.sim._exchange import GroundTruth
 from pmlive.sim._faults import FaultChannel, Faults, MessageFaults
 from pmlive.sim._markets import MarketMessage
 
-__all__ = ["Connection", "Dial", "Hub", "Limits", "Pace", "SocketClient", "Spawn", "paced", "text_frame"]
+__all__ = ["Connection", "Dial", "Hub", "Limits", "SocketClient", "paced", "text_frame"]
 
 Spawn = Callable[[Coroutine[object, object, None]], object]
 # Returns the bytes a second in force; None means no limit.

@@ -10,7 +10,7 @@ import msgspec
 
 from pmlive.sim._markets import MarketMessage
 
-__all__ = ["MESSAGE_FAULTS", "Fault", "FaultChannel", "FaultKind", "Faults", "MessageFaults"]
+__all__ = ["Fault", "FaultChannel", "FaultKind", "Faults", "MessageFaults"]
 
 FaultChannel: TypeAlias = Literal["market", "user", "realtime", "prices", "clob", "gamma"]
 FaultKind: TypeAlias = Literal[

@@ -23,7 +23,6 @@ __all__ = [
     "DOLLAR",
     "HOSTILE_TITLE",
     "SHARE",
-    "BinaryBook",
     "Market",
     "MarketMessage",
     "MarketState",

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Self
 
-from pmlive.loop_thread import Service
 from pmlive.sim._clob_channels import CREDENTIALS, Credentials, OrderStory
 from pmlive.sim._connections import Connection, Dial, Hub, Limits, SocketClient
 from pmlive.sim._exchange import Change, Exchange, GroundTruth, History
@@ -14,6 +13,7 @@ from pmlive.sim._faults import Fault, FaultChannel, FaultKind, Faults, MessageFa
 from pmlive.sim._markets import Market, as_protocol_v2, markets
 from pmlive.sim._offline import Script, write_script
 from pmlive.sim._server import Urls, VenueServer
+from pmlive.threads import Service
 
 __all__ = ["SimulatedVenue"]
 

@@ -1,4 +1,4 @@
-"""Limits of the size of a recording's files, stored and unpacked: they may come from somebody who wants to fill memory.
+"""Limits of the size of a recording's files, stored and unpacked: they may be made to fill memory.
 
 A file has a gibibyte at most. What it unpacks to has 64 MiB and 256 bytes for each byte that is stored, and four
 gibibytes at most; each record counts 150 bytes besides its data. Tables have one row for every 256 of those bytes.
@@ -31,7 +31,7 @@ OVERHEAD = 150
 _STORED = 1 << 30
 _UNPACKED = 4 << 30
 _FLOOR, _RATIO = 64 << 20, 256
-# Bytes of memory that are reckoned for a row.
+# Bytes of memory that are assumed for a row.
 _ROW = 256
 # Bytes of a number in a column, or in a list of one; a row of a book has some hundreds of numbers.
 _CELL = 8

@@ -1,4 +1,4 @@
-"""The files of a recording: reached through no link, written durably, locked, and let go of in a forked child.
+"""The files of a recording: reached through no link, written durably, locked, and released in a forked child.
 
 The folder of a recording itself may be reached through links, which is its owner's choice. Below it, each part of a
 name is opened by the descriptor of the folder that it is in, so that nothing can lead outside, not even a link that is
@@ -43,7 +43,7 @@ else:
 
 __all__ = [
     "LOCK",
-    "Fault",
+    "DiskFault",
     "FolderLock",
     "Forkable",
     "call_after_fork",
@@ -71,7 +71,7 @@ __all__ = [
 
 LOCK = ".lock"
 
-# Recordings may hold one's own orders: no other user reads them, whatever the umask.
+# Recordings may hold the user's own orders, so no other user may read them, whatever the umask.
 _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
 
 _BY_DESCRIPTOR = sys.platform != "win32"
@@ -99,9 +99,9 @@ _is_lock_text = re.compile(rb"\d{0,20}\r?\n?").fullmatch
 
 # Called with "create", "write", "sync", "sync folder", "make folder", "rename", "link", "remove" or "cut off"; raises
 # what the disk would, or returns how many bytes a write takes at most.
-Fault: TypeAlias = Callable[[str], int | None]
+DiskFault: TypeAlias = Callable[[str], int | None]
 
-_faults: list[Fault] = []
+_faults: list[DiskFault] = []
 
 
 def sync(descriptor: int) -> None:
@@ -131,18 +131,18 @@ def make_folder(folder: Path, root: Path | None = None) -> list[Path]:
     """
     above = () if root is None else {root, *root.parents}
     missing = [path for path in (folder, *folder.parents) if path not in above and not _is_folder(path, root)]
-    made: list[Path] = []
+    created: list[Path] = []
     try:
         for path in reversed(missing):
             check_fault("make folder")
             _make(path, path.parent if root is None else root)
-            made.append(path)
+            created.append(path)
             sync_folder(path.parent, path.parent if root is None else root)
     except (OSError, StoreError):
-        for path in reversed(made):
+        for path in reversed(created):
             remove_empty(path, path.parent if root is None else root)
         raise
-    return made
+    return created
 
 
 def create(path: Path, root: Path) -> int:
@@ -352,10 +352,10 @@ class FolderLock:
 
 
 class Forkable(Protocol):
-    """An object whose files and locks a forked child has to let go of."""
+    """An object whose files and locks a forked child has to release."""
 
     def after_fork(self) -> None:
-        """Let go of files and locks, in the child of the process that owns them."""
+        """Release files and locks, in the child of the process that owns them."""
         ...
 
 
@@ -378,13 +378,13 @@ if _register is not None:
 
 
 def check_fault(change: str) -> int | None:
-    """Ask the injected faults about a change; return how many bytes of it the disk takes, None for all."""
+    """Call the injected faults before a change; return how many bytes of it the disk takes, or None for all."""
     sizes = [fault(change) for fault in _faults]
     return min((size for size in sizes if size is not None), default=None)
 
 
 @contextmanager
-def inject_faults(fault: Fault) -> Generator[None]:
+def inject_faults(fault: DiskFault) -> Generator[None]:
     """Call ``fault`` before every change of the disk by this process, in any thread."""
     _faults.append(fault)
     try:

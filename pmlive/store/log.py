@@ -42,7 +42,7 @@ __all__ = [
     "decode_entries",
     "encode_block",
     "encode_entries",
-    "is_kept",
+    "has_second_name",
     "loss_block",
     "read_blocks",
     "read_entries",
@@ -54,15 +54,15 @@ __all__ = [
 WAL = "wal"
 # The number of a block that stands for records that are lost.
 LOST = -1
-_NAME = re.compile(r"(\d{6,})(?:\.(\d+))?\.wal")
+_FILE_NAME = re.compile(r"(\d{6,})(?:\.(\d+))?\.wal")
 
 _HEADER = struct.Struct("<II4sIIIIQQqq")
 # Frame magic, frame size, tag with the format's version: what a reader looks for after damage.
 _MAGIC = struct.pack("<II4s", 0x184D2A5E, _HEADER.size - 8, b"PML1")
 # Where the part of a header begins that the checksum covers.
-_COVERED = len(_MAGIC) + 4
+_CHECKED_FROM = len(_MAGIC) + 4
 # The largest frame of the venue is 16 MiB and a block is closed at 4 MiB, so no block of ours is larger.
-_LARGEST = 64 << 20
+_LARGEST_BLOCK = 64 << 20
 # The line that lists the records of a block: some ten bytes for each of 28,000 records at most.
 _LONGEST_LINE = 16 << 20
 
@@ -83,8 +83,8 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         span = (self.first_seq, self.last_seq, self.first_recv, self.last_recv)
         fields = (len(self.payload), self.number, self.count, *span)
         header = _HEADER.pack(*struct.unpack("<II4s", _MAGIC), 0, *fields)
-        checksum = crc32(self.payload, crc32(header[_COVERED:]))
-        return b"".join((_MAGIC, checksum.to_bytes(4, "little"), header[_COVERED:], self.payload))
+        checksum = crc32(self.payload, crc32(header[_CHECKED_FROM:]))
+        return b"".join((_MAGIC, checksum.to_bytes(4, "little"), header[_CHECKED_FROM:], self.payload))
 
     @property
     def size(self) -> int:
@@ -97,8 +97,8 @@ class Block(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             size = zstandard.frame_content_size(self.payload)
         except zstandard.ZstdError as error:
             raise StoreError(f"block {self.number} is damaged: {error}") from error
-        if not 0 <= size <= _LARGEST:
-            raise StoreError(f"block {self.number} states {size} bytes, beyond the limit of {_LARGEST}")
+        if not 0 <= size <= _LARGEST_BLOCK:
+            raise StoreError(f"block {self.number} states {size} bytes, beyond the limit of {_LARGEST_BLOCK}")
         return size
 
     def entries(self) -> bytes:
@@ -144,7 +144,7 @@ def read_blocks(data: bytes) -> Iterator[Block | Damage]:
     """Yield the blocks of a log in order, and the damage between them."""
     position = 0
     while position < len(data):
-        block = _block(data, position)
+        block = _block_at(data, position)
         if block is not None:
             yield block
             position += _HEADER.size + len(block.payload)
@@ -252,8 +252,8 @@ def read_segment(
     """Read a segment from the contents of its files.
 
     ``since`` is when the last record before it came, ``after`` its number, and ``follows`` whether that is in the
-    segment before this one. Records are numbered on, so a block of lower numbers is of another segment: somebody copied
-    it here, and it is as bad as damaged.
+    segment before this one. Records are numbered on, so a block of lower numbers is from another segment: it was copied
+    here, and counts as damaged.
     ``following`` are the contents of the next segment: if there is one, damage at the end is a loss too, and not a torn
     tail, for which the time between two runs accounts.
     """
@@ -266,12 +266,12 @@ def read_segment(
             pending, torn = pending + _HEADER.size + len(item.payload), False
         elif item.number >= expected:
             if item.number > expected or not (blocks or follows):
-                blocks.append(_lost_before(item, blocks, since, pending))
+                blocks.append(_loss_before(item, blocks, since, pending))
             blocks.append(item)
             expected, damaged, pending = item.number + 1, damaged + pending, 0
     successor = next((item for content in following for item in read_blocks(content) if isinstance(item, Block)), None)
     if successor is not None and (pending or not blocks):
-        blocks.append(_lost_before(successor, blocks, since, pending, ends=True))
+        blocks.append(_loss_before(successor, blocks, since, pending, ends=True))
         return SegmentReading(blocks=blocks, damaged=damaged + pending)
     if blocks or torn:
         return SegmentReading(blocks=blocks, damaged=damaged, torn=pending)
@@ -310,14 +310,14 @@ def segment_files(folder: Path) -> dict[int, list[Path]]:
     """List the files of each unsealed segment, in order."""
     found: dict[int, list[tuple[int, Path]]] = {}
     for path in disk.paths(folder / WAL, folder):
-        match = _NAME.fullmatch(path.name)
+        match = _FILE_NAME.fullmatch(path.name)
         if match:
             found.setdefault(int(match[1]), []).append((int(match[2] or 0), path))
     return {number: [path for _, path in sorted(found[number])] for number in sorted(found)}
 
 
-def is_kept(path: Path, folder: Path) -> bool:
-    """Return whether a damaged file of the log has a second name, which it keeps."""
+def has_second_name(path: Path, folder: Path) -> bool:
+    """Return whether a damaged file of the log has a second name, under which it stays."""
     return any(kept.name.startswith(f"{path.name}.damaged-") for kept in disk.paths(path.parent, folder))
 
 
@@ -400,7 +400,7 @@ def _read_line(line: bytes) -> _EntryList:
         listed = _EntryList([int(seq)], [int(recv)], [int(conn)], [kind.decode()], [int(size)])
     if len(set(map(len, msgspec.structs.astuple(listed)))) != 1:
         raise ValueError("columns of different lengths")
-    if min(listed.sizes, default=0) < 0 or sum(listed.sizes) > _LARGEST:
+    if min(listed.sizes, default=0) < 0 or sum(listed.sizes) > _LARGEST_BLOCK:
         raise ValueError("sizes that no record of ours has")
     return listed
 
@@ -420,19 +420,19 @@ def _is_torn(data: bytes) -> bool:
 def _next_block(data: bytes, start: int) -> int | None:
     position = data.find(_MAGIC, start)
     while position >= 0:
-        if _block(data, position) is not None:
+        if _block_at(data, position) is not None:
             return position
         position = data.find(_MAGIC, position + 1)
     return None
 
 
-def _block(data: bytes, start: int) -> Block | None:
+def _block_at(data: bytes, start: int) -> Block | None:
     if not data.startswith(_MAGIC, start) or len(data) - start < _HEADER.size:
         return None
     _, _, _, checksum, length, number, count, *span = _HEADER.unpack_from(data, start)
     body = start + _HEADER.size
     end = body + length
-    if end > len(data) or crc32(memoryview(data)[body:end], crc32(data[start + _COVERED : body])) != checksum:
+    if end > len(data) or crc32(memoryview(data)[body:end], crc32(data[start + _CHECKED_FROM : body])) != checksum:
         return None
     first_seq, last_seq, first_recv, last_recv = span
     return Block(
@@ -446,7 +446,7 @@ def _block(data: bytes, start: int) -> Block | None:
     )
 
 
-def _lost_before(after: Block, blocks: Sequence[Block], since: int, damaged: int, *, ends: bool = False) -> Block:
+def _loss_before(after: Block, blocks: Sequence[Block], since: int, damaged: int, *, ends: bool = False) -> Block:
     # What was lost came just before ``after``, so the number below its first one was used there and is free now.
     started = blocks[-1].last_recv if blocks else since
     detail = f"{damaged} bytes of the log are damaged" if damaged else "a part of the log is missing"

@@ -27,24 +27,31 @@ from pmlive.events import Gap
 from pmlive.store import disk, raw
 from pmlive.store.leftovers import remove_leftovers
 from pmlive.store.log import WAL
-from pmlive.store.manifest import MANIFEST, MERGED, RAW, Manifest, SealedFile, SealedSegment, segment_number
-from pmlive.store.merging import MergeLimits, is_waiting, merge, plan_merges, replace_inputs
-from pmlive.store.missing import without_rows
+from pmlive.store.manifest import (
+    MANIFEST,
+    MERGED,
+    RAW,
+    Manifest,
+    SealedFile,
+    SealedSegment,
+    segment_number,
+    without_rows,
+)
+from pmlive.store.merging import GRACE_S, MergeLimits, is_hidden, merge, plan_merges, replace_inputs
 from pmlive.store.opening import locked_recording
 from pmlive.store.reader import problem_of
 from pmlive.store.sealing import (
     Rebuild,
     StagedFile,
-    Step,
+    StepHook,
     WriteContext,
     dated_path,
     discard,
     publish,
+    rebuilt_tables,
     stage_raw,
     stage_table,
-    tables_of,
 )
-from pmlive.store.status import GRACE
 
 __all__ = ["Compaction", "RebuiltRecording", "RepairReport", "Repaired", "compact", "repair"]
 
@@ -62,7 +69,7 @@ class Compaction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repaired(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that was damaged or missing, and what became of it.
+    """A file that was damaged or missing, and the outcome of its repair.
 
     ``rows`` counts those that there are now and ``lost`` those that are gone; of frames (``raw``), ``damaged`` counts
     the damaged bytes. ``path`` is None when nothing was left, ``kept`` is where the damaged file is now.
@@ -102,10 +109,10 @@ class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
 def compact(
     folder: Path,
     *,
-    grace: float = GRACE,
+    grace: float = GRACE_S,
     limits: MergeLimits | None = None,
     clock: Callable[[], int] = time.time_ns,
-    step: Step = lambda _: None,
+    step: StepHook = lambda _: None,
 ) -> Compaction:
     """Merge neighbouring small files of each table and day, and finish earlier merges whose grace is over.
 
@@ -133,7 +140,7 @@ def compact(
         return Compaction(
             inputs=sum(map(len, chosen)),
             outputs=len(chosen),
-            waiting=sum(is_waiting(file.path) for file in context.manifest.current.files),
+            waiting=sum(is_hidden(file.path) for file in context.manifest.current.files),
             refused=refused,
         )
 
@@ -143,7 +150,7 @@ def repair(
     *,
     rebuild: Rebuild,
     clock: Callable[[], int] = time.time_ns,
-    step: Step = lambda _: None,
+    step: StepHook = lambda _: None,
 ) -> RepairReport:
     """Check every sealed file of a recording, and repair those that are damaged or missing.
 
@@ -301,7 +308,7 @@ class _Repair:
         if self._rebuilt_tables is None or self._rebuilt_tables[0] != segment:
             self._rebuilt_tables = (
                 segment,
-                tables_of(raw.read(self._context.folder / segment.path, self._context.folder), self._rebuild),
+                rebuilt_tables(raw.read(self._context.folder / segment.path, self._context.folder), self._rebuild),
             )
         return self._rebuilt_tables[1]
 
@@ -314,7 +321,7 @@ class _Repair:
     def _path(self, table: str, file: SealedFile, suffix: str) -> str:
         self._number += 1
         path = dated_path(table, file.first_time, f"{file.first_time}-{self._context.run}-{self._number:06d}{suffix}")
-        return f"{MERGED}/{path}" if is_waiting(file.path) else path
+        return f"{MERGED}/{path}" if is_hidden(file.path) else path
 
     def _replace(self, old: SealedFile, staged: StagedFile | None, *, hole: Gap | None) -> str | None:
         new = [] if staged is None else [staged]
@@ -326,7 +333,7 @@ class _Repair:
             raise
         self._context.step("before the manifest lists the repaired file")
         listed = [one.file for one in new]
-        self._context.manifest.change(lambda manifest: _with(manifest, old, listed, hole))
+        self._context.manifest.change(lambda manifest: _with_files(manifest, old, listed, hole))
         self._context.step("after the manifest lists the repaired file")
         disk.remove(self._context.folder / old.path, self._context.folder)
         return kept
@@ -345,7 +352,7 @@ class _Repair:
         return kept.relative_to(folder).as_posix()
 
 
-def _with(manifest: Manifest, old: SealedFile, new: Sequence[SealedFile], hole: Gap | None) -> Manifest:
+def _with_files(manifest: Manifest, old: SealedFile, new: Sequence[SealedFile], hole: Gap | None) -> Manifest:
     holes = manifest.holes if hole is None else [*manifest.holes, hole]
     replaced = [
         msgspec.structs.replace(one, by=new[0].path) if new and one.by == old.path else one for one in manifest.replaced

@@ -2,18 +2,18 @@
 
 A merge goes in this order, and a crash between any two steps loses and doubles nothing:
 
-1. the merged file is written under ``merged/``, out of sight of whoever reads ``TABLE/*/*.parquet``: under a
+1. the merged file is written under ``merged/``, out of sight of readers of ``TABLE/*/*.parquet``: under a
    temporary name, synced, read back, renamed;
 2. one change of the manifest lists it in place of its inputs: *from here on it counts*. The inputs stay where they are;
    the manifest remembers since when they are replaced;
 3. after a time of grace, in which frames that were scanned before 2 find their files, the manifest says that the
    inputs are going; the merged file gets its name under ``TABLE/``, the inputs are removed, and the manifest says so.
-   Who reads by names sees either the inputs or the merged file, save in the instant between; after a crash just then,
-   whoever opens the recording for writing next finishes it first;
+   A reader by names sees either the inputs or the merged file, save in the instant between; after a crash just then,
+   the next process that opens the recording for writing finishes it first;
 4. the name under ``merged/`` stays for another time of grace, for frames that were scanned between 2 and 3.
 
-So there are no two moments between which a path that a reader was given vanishes before the grace is over, and names
-alone never show a row twice. Raw frames are not merged.
+So no path that a reader was given vanishes before its grace is over, and names alone never show a row twice. Raw frames
+are not merged.
 """
 
 import hashlib
@@ -27,16 +27,16 @@ import msgspec
 from pmlive.errors import StoreError
 from pmlive.logs import get_logger
 from pmlive.store import disk
-from pmlive.store.manifest import MERGED, RAW, Manifest, Replaced, SealedFile, is_ours
+from pmlive.store.manifest import MERGED, RAW, Manifest, Replaced, SealedFile, is_sealed_path
 from pmlive.store.sealing import WriteContext, discard, publish, stage_table
-from pmlive.store.status import RecorderOptions
 
 __all__ = [
+    "GRACE_S",
     "MergeLimits",
     "Upkeep",
     "finish_interrupted",
     "give_up_raw",
-    "is_waiting",
+    "is_hidden",
     "merge",
     "plan_merges",
     "replace_inputs",
@@ -44,7 +44,10 @@ __all__ = [
 
 logger = get_logger(__name__)
 
-_SECOND = 1_000_000_000
+# Seconds for which a replaced file can still be read.
+GRACE_S = 600.0
+
+_SECOND_NS = 1_000_000_000
 # The ``since`` of inputs that are being removed.
 _REMOVING = 0
 
@@ -67,16 +70,19 @@ class Upkeep:
     Trouble is logged and never stops the recording. What an earlier run recorded is merged separately.
     """
 
-    def __init__(self, context: WriteContext, options: RecorderOptions, *, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        context: WriteContext,
+        limits: MergeLimits,
+        *,
+        grace: float,
+        keep_raw: float | None,
+        clock: Callable[[], int],
+    ) -> None:
         self._context = context
-        self._limits = MergeLimits(
-            files=options.merge_files,
-            seconds=options.merge_seconds,
-            rows=options.merge_rows,
-            bytes=options.merge_bytes,
-        )
-        self._grace = options.grace
-        self._keep_raw = options.keep_raw
+        self._limits = limits
+        self._grace = grace
+        self._keep_raw = keep_raw
         self._clock = clock
         self._boundary = context.manifest.current.next_seq
         self._unmergeable: set[str] = set()
@@ -112,7 +118,7 @@ class Upkeep:
                 self._unmergeable |= paths
                 logger.warning("recording %r: %s", str(self._context.folder), error)
             except BaseException:
-                # Tried again by the next run; the other files are merged all the same.
+                # The next run tries again; the other files are merged nevertheless.
                 self._unmergeable |= paths
                 raise
             return True
@@ -153,24 +159,24 @@ def merge(inputs: list[SealedFile], context: WriteContext, *, now: int) -> None:
         raise
     context.step("before the manifest lists the merged file")
     replaced = [Replaced(path=file.path, by=path, since=now) for file in inputs]
-    context.manifest.change(lambda manifest: _with(manifest, inputs, [staged.file], replaced))
+    context.manifest.change(lambda manifest: _with_merged(manifest, inputs, [staged.file], replaced))
     context.step("after the manifest lists the merged file")
 
 
 def replace_inputs(context: WriteContext, *, now: int, grace: float) -> None:
-    """Put merged files in the place of inputs whose grace is over, and remove names that no reader has any more.
+    """Put merged files in the place of inputs whose grace is over, and remove names that no reader uses any more.
 
     Raises:
         OSError: the disk refused; this can be done again.
     """
-    for file in [file for file in context.manifest.current.files if is_waiting(file.path)]:
+    for file in [file for file in context.manifest.current.files if is_hidden(file.path)]:
         inputs = [old for old in context.manifest.current.replaced if old.by == file.path]
         if all(_is_over(old, now, grace) for old in inputs):
             _put_in_place(file, inputs, context, now)
     manifest = context.manifest.current
     listed = {file.path for file in manifest.files}
     for old in manifest.replaced:
-        if (is_waiting(old.path) or old.by not in listed) and _is_over(old, now, grace):
+        if (is_hidden(old.path) or old.by not in listed) and _is_over(old, now, grace):
             _remove_replaced(old, context)
 
 
@@ -183,7 +189,7 @@ def finish_interrupted(context: WriteContext, *, now: int) -> None:
     replace_inputs(context, now=now, grace=math.inf)
 
 
-def is_waiting(path: str) -> bool:
+def is_hidden(path: str) -> bool:
     """Return whether a path is that of a merged file that is still out of sight."""
     return path.startswith(f"{MERGED}/")
 
@@ -234,14 +240,14 @@ class _Neighbours:
         if not self.files[1:]:
             return False
         span = self.files[-1].last_time - self.files[0].first_time
-        return self.full or len(self.files) >= limits.files or span >= limits.seconds * _SECOND
+        return self.full or len(self.files) >= limits.files or span >= limits.seconds * _SECOND_NS
 
 
 def _neighbours(day: Iterable[SealedFile], limits: MergeLimits, boundary: int) -> Iterator[_Neighbours]:
     found = _Neighbours()
     for file in day:
         large = file.rows > limits.rows // 2 or file.bytes > limits.bytes // 2
-        waiting = is_waiting(file.path)
+        waiting = is_hidden(file.path)
         if large or waiting or not found.takes(file, limits, boundary):
             found.full = found.full or large
             yield found
@@ -251,8 +257,10 @@ def _neighbours(day: Iterable[SealedFile], limits: MergeLimits, boundary: int) -
     yield found
 
 
-def _with(manifest: Manifest, gone: list[SealedFile], new: list[SealedFile], replaced: list[Replaced]) -> Manifest:
-    rest = manifest.without(gone)
+def _with_merged(
+    manifest: Manifest, removed: list[SealedFile], new: list[SealedFile], replaced: list[Replaced]
+) -> Manifest:
+    rest = manifest.without(removed)
     return msgspec.structs.replace(rest, files=[*rest.files, *new], replaced=[*rest.replaced, *replaced])
 
 
@@ -267,14 +275,14 @@ def _contents(file: SealedFile, context: WriteContext) -> bytes:
 
 
 def _is_over(old: Replaced, now: int, grace: float) -> bool:
-    return old.since == _REMOVING or now - old.since >= grace * _SECOND
+    return old.since == _REMOVING or now - old.since >= grace * _SECOND_NS
 
 
 def _put_in_place(file: SealedFile, inputs: list[Replaced], context: WriteContext, now: int) -> None:
     path = file.path.removeprefix(f"{MERGED}/")
     final = context.folder / path
     going = [msgspec.structs.replace(old, since=_REMOVING) for old in inputs]
-    context.manifest.change(lambda manifest: _with(_without(manifest, inputs), [], [], going))
+    context.manifest.change(lambda manifest: _with_merged(_without_replaced(manifest, inputs), [], [], going))
     context.step("after the manifest says that inputs are going")
     disk.make_folder(final.parent, context.folder)
     disk.link(context.folder / file.path, final, context.folder)
@@ -285,25 +293,27 @@ def _put_in_place(file: SealedFile, inputs: list[Replaced], context: WriteContex
     context.step("removed the inputs")
     shown = msgspec.structs.replace(file, path=path)
     waiting = Replaced(path=file.path, by=path, since=now)
-    context.manifest.change(lambda manifest: _with(_without(manifest, going), [file], [shown], [waiting]))
+    context.manifest.change(
+        lambda manifest: _with_merged(_without_replaced(manifest, going), [file], [shown], [waiting])
+    )
     context.step("after the manifest lists the name in sight")
 
 
 def _remove_replaced(old: Replaced, context: WriteContext) -> None:
-    context.manifest.change(lambda manifest: _without(manifest, [old]))
+    context.manifest.change(lambda manifest: _without_replaced(manifest, [old]))
     context.step("before a name is removed")
     _remove(old.path, context)
-    for folder in list((context.folder / old.path).parents)[:3] if is_ours(old.path) else ():
+    for folder in list((context.folder / old.path).parents)[:3] if is_sealed_path(old.path) else ():
         disk.remove_empty(folder, context.folder)
 
 
-def _without(manifest: Manifest, gone: list[Replaced]) -> Manifest:
-    return msgspec.structs.replace(manifest, replaced=[old for old in manifest.replaced if old not in gone])
+def _without_replaced(manifest: Manifest, removed: list[Replaced]) -> Manifest:
+    return msgspec.structs.replace(manifest, replaced=[old for old in manifest.replaced if old not in removed])
 
 
 def _remove(path: str, context: WriteContext) -> None:
-    # The manifest may come from somebody else.
-    if is_ours(path):
+    # The manifest may come from a stranger.
+    if is_sealed_path(path):
         disk.remove(context.folder / path, context.folder)
 
 

@@ -12,30 +12,30 @@ import polars as pl
 from pmlive.errors import StoreError
 from pmlive.logs import get_logger
 from pmlive.store import disk
+from pmlive.store.leftovers import remove_unlisted, sealed_files, unlisted_segments
 from pmlive.store.log import WAL, SegmentReading, check_sizes, read_segments
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, ManifestFile, new_manifest, read_manifest
 from pmlive.store.merging import finish_interrupted
 from pmlive.store.reader import unsealed_segments
-from pmlive.store.sealing import Rebuild, SealContext, Segment, Step, WriteContext, seal
-from pmlive.store.unlisted import kept_segments, sealed_files, sweep
+from pmlive.store.sealing import Rebuild, SealContext, Segment, StepHook, WriteContext, seal
 
 __all__ = ["Earlier", "OpenedFolder", "Recovery", "locked_recording", "open_folder"]
 
 logger = get_logger(__name__)
 
 # This many bytes of log are decoded within a second; a larger log is sealed while recording goes on.
-_SEALED_AT_ONCE = 4 << 20
-# More than the rows that one record and the end of a run make, so that new numbers are free whatever the log holds.
+_SEALED_AT_ONCE_BYTES = 4 << 20
+# More numbers than one record and the end of a run use, so that new ones are free whatever the log holds.
 _SPARE_NUMBERS = 1 << 20
 # Files that operating systems put into folders by themselves.
 _HARMLESS = ("Thumbs.db", "desktop.ini", "lost+found")
 # Foreign names in an error message.
-_SHOWN = 3
-# The tables with a row of each message of the venue's, and how many rows tell by how much its clock and ours differ.
-_TIMED = ("book_deltas", "trades")
-_NEWEST = 20
+_MOST_SHOWN = 3
+# The tables with a row for each message of the venue, and how many last rows show by how much the clocks differ.
+_EVENT_TABLES = ("book_deltas", "trades")
+_NEWEST_ROWS = 20
 # Its rows have the times of whole minutes.
-_UNTIMED = "checks"
+_MINUTE_TABLE = "checks"
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Earlier(msgspec.Struct, frozen=True, kw_only=True):
-    """What earlier runs tell of time, in nanoseconds since 1970.
+    """The times of earlier runs, in nanoseconds since 1970.
 
     ``last_recv`` is the receive time of the last record, and ``heard`` that of the last row with a venue's time, if
     there is one, which came ``late`` after it: by seconds and more where the clock was ahead. ``spans`` are the first
@@ -61,7 +61,7 @@ class Earlier(msgspec.Struct, frozen=True, kw_only=True):
     spans: list[tuple[int, int]] = []
 
     def taken(self, now: int) -> tuple[int, int] | None:
-        """Return the interval of receive times from now on that are recorded already, by a clock that was ahead."""
+        """Return the interval of receive times after now that are recorded already, by a clock that was ahead."""
         later = [(max(first, now), last) for first, last in self.spans if last > now]
         return (min(first for first, _ in later), max(last for _, last in later)) if later else None
 
@@ -83,26 +83,28 @@ class OpenedFolder(msgspec.Struct, frozen=True, kw_only=True):
         return self.context.manifest
 
 
-def open_folder(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: Step) -> OpenedFolder:
+def open_folder(
+    folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: StepHook
+) -> OpenedFolder:
     """Create or check a folder, lock it, and recover what an earlier run left in the log.
 
     Raises:
         StoreError: it is not a recording, another process records into it, or it cannot be written; nothing is left
             behind.
     """
-    made: list[Path] = []
+    created: list[Path] = []
     try:
         if folder.exists():
             _check(folder)
-        made += disk.make_folder(folder)
+        created += disk.make_folder(folder)
         return _open_locked(folder, rebuild=rebuild, level=level, clock=clock, step=step)
     except OSError as error:
-        _undo(made)
+        _remove_created(created)
         raise StoreError(f"{str(folder)!r} cannot be recorded into: {error}; choose another folder") from error
 
 
 @contextmanager
-def locked_recording(folder: Path, *, now: int, step: Step) -> Generator[WriteContext]:
+def locked_recording(folder: Path, *, now: int, step: StepHook) -> Generator[WriteContext]:
     """Hold the lock of an existing recording; its log is left to the next recorder.
 
     Raises:
@@ -115,24 +117,26 @@ def locked_recording(folder: Path, *, now: int, step: Step) -> Generator[WriteCo
     except OSError as error:
         raise StoreError(f"{str(folder)!r} cannot be locked: {error}; check its permissions") from error
     try:
-        yield _prepared(folder, now, step)
+        yield _write_context(folder, now, step)
     finally:
         lock.release()
 
 
-def _prepared(folder: Path, now: int, step: Step) -> WriteContext:
+def _write_context(folder: Path, now: int, step: StepHook) -> WriteContext:
     context = WriteContext(
         folder=folder, manifest=ManifestFile(folder, read_manifest(folder)), run=secrets.token_hex(4), step=step
     )
     try:
-        sweep(folder, context.manifest.current)
+        remove_unlisted(folder, context.manifest.current)
         finish_interrupted(context, now=now)
     except OSError as error:
         raise StoreError(f"{str(folder)!r} cannot be written: {error}; check the disk and its permissions") from error
     return context
 
 
-def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: Step) -> OpenedFolder:
+def _open_locked(
+    folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: StepHook
+) -> OpenedFolder:
     lock = disk.FolderLock(folder)
     try:
         there = _check(folder)
@@ -143,12 +147,12 @@ def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[
         context = SealContext(
             folder=folder, manifest=manifest, rebuild=rebuild, run=secrets.token_hex(4), level=level, step=step
         )
-        sweep(folder, manifest.current)
+        remove_unlisted(folder, manifest.current)
         finish_interrupted(context, now=clock())
         opened = _recover(context, lock)
         if there is None or opened.earlier is not None:
             return opened
-        # Whatever an earlier run received, nothing of it is left.
+        # Nothing of what an earlier run received is left.
         return msgspec.structs.replace(opened, earlier=Earlier(last_recv=there.known_until))
     except BaseException:
         lock.release()
@@ -156,9 +160,9 @@ def _open_locked(folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[
 
 
 def _corrected(folder: Path, manifest: Manifest) -> Manifest:
-    """Return a manifest that says of segments and numbers what its files and the log say.
+    """Return a manifest whose segment and number agree with its files and the log.
 
-    When the last record came is left as it is until another is sealed: it may be all that tells of what is not listed.
+    ``last_recv`` is left as it is until another record is sealed: it may be the only sign of what is not listed.
     """
     log = min(unsealed_segments(folder, manifest), default=manifest.sealed + 1)
     sealed = manifest.sealed if log > manifest.sealed else log - 1
@@ -167,7 +171,7 @@ def _corrected(folder: Path, manifest: Manifest) -> Manifest:
 
 
 def _last_recv(manifest: Manifest) -> int | None:
-    """Return when the last sealed record came, as the files say where the manifest denies it."""
+    """Return when the last sealed record came, by the files where the manifest contradicts them."""
     frames, last_recv = manifest.of(RAW), manifest.last_recv
     if frames and last_recv is not None and not frames[-1].first_time <= last_recv <= frames[-1].last_time:
         return frames[-1].last_time
@@ -201,15 +205,15 @@ def _refuse_foreign(folder: Path) -> None:
     foreign = [name for name in names if not name.startswith(".") and name not in _HARMLESS]
     if not foreign or any((folder / ours).is_dir() for ours in (WAL, RAW)):
         return
-    shown = ", ".join(repr(name) for name in foreign[:_SHOWN])
-    more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+    shown = ", ".join(repr(name) for name in foreign[:_MOST_SHOWN])
+    more = f" and {len(foreign) - _MOST_SHOWN} more" if len(foreign) > _MOST_SHOWN else ""
     raise StoreError(
         f"{str(folder)!r} is not a recording: it holds {shown}{more}; choose an empty folder or one that is not there"
     )
 
 
-def _undo(made: list[Path]) -> None:
-    for path in reversed(made):
+def _remove_created(created: list[Path]) -> None:
+    for path in reversed(created):
         for leftover in (path / disk.LOCK, path / f".{MANIFEST}.tmp", path / MANIFEST):
             disk.discard(leftover, path)
         disk.remove_empty(path / WAL, path)
@@ -222,7 +226,7 @@ def _recover(context: SealContext, lock: disk.FolderLock) -> OpenedFolder:
     check_sizes(block for _, reading in left for block in reading.blocks)
     recovery = Recovery()
     for _, reading in left:
-        recovery = _add(recovery, reading)
+        recovery = _added(recovery, reading)
     if recovery.damaged:
         logger.warning(
             "recording %r: %d bytes of the log are damaged; that is a gap; see wal/*.damaged-*",
@@ -230,7 +234,7 @@ def _recover(context: SealContext, lock: disk.FolderLock) -> OpenedFolder:
             recovery.damaged,
         )
     waiting = [segment for segment, _ in left]
-    if sum(len(block.payload) for _, reading in left for block in reading.blocks) <= _SEALED_AT_ONCE:
+    if sum(len(block.payload) for _, reading in left for block in reading.blocks) <= _SEALED_AT_ONCE_BYTES:
         for segment in waiting:
             _seal(segment, context)
         waiting, last = [], context.manifest.current
@@ -242,7 +246,9 @@ def _recover(context: SealContext, lock: disk.FolderLock) -> OpenedFolder:
         waiting=waiting,
         next_seq=max([last.next_seq, *(block.last_seq + _SPARE_NUMBERS for block in blocks)]),
         earlier=_earlier(context.folder, last, waiting, blocks[-1].last_recv if blocks else _last_recv(last)),
-        next_segment=max([last.sealed, *(segment.number for segment in waiting), *kept_segments(context.folder, last)])
+        next_segment=max(
+            [last.sealed, *(segment.number for segment in waiting), *unlisted_segments(context.folder, last)]
+        )
         + 1,
     )
 
@@ -250,23 +256,23 @@ def _recover(context: SealContext, lock: disk.FolderLock) -> OpenedFolder:
 def _earlier(folder: Path, manifest: Manifest, waiting: list[Segment], last_recv: int | None) -> Earlier | None:
     if last_recv is None:
         return None
-    spans = [(file.first_time, file.last_time) for file in manifest.files if file.table != _UNTIMED]
+    spans = [(file.first_time, file.last_time) for file in manifest.files if file.table != _MINUTE_TABLE]
     spans += [(segment.first_recv, segment.last_recv) for segment in waiting]
-    heard, late = _heard(folder, manifest)
+    heard, late = _last_event_times(folder, manifest)
     return Earlier(last_recv=last_recv, heard=heard, late=late, spans=spans)
 
 
-def _heard(folder: Path, manifest: Manifest) -> tuple[int | None, int]:
-    """Find out when the last message came, and how late those before it came at least: a few may have waited."""
-    files = sorted((file for table in _TIMED for file in manifest.of(table)), key=lambda file: file.last_seq)
+def _last_event_times(folder: Path, manifest: Manifest) -> tuple[int | None, int]:
+    """Return the last receive time of a message, and the smallest delay of the last ones: a few may have waited."""
+    files = sorted((file for table in _EVENT_TABLES for file in manifest.of(table)), key=lambda file: file.last_seq)
     if not files:
         return None, 0
     late = (pl.col("ts_recv") - pl.col("ts_event")).dt.total_nanoseconds()
     try:
         rows = pl.scan_parquet(folder / files[-1].path, glob=False).select("seq", "ts_recv", late=late)
-        last = rows.drop_nulls().sort("seq").tail(_NEWEST).collect()
+        last = rows.drop_nulls().sort("seq").tail(_NEWEST_ROWS).collect()
     except (OSError, pl.exceptions.PolarsError) as error:
-        # Whoever reads the recording is told that it is damaged.
+        # Reading the recording reports that it is damaged.
         logger.warning("recording %r: the last rows cannot be read: %s", str(folder), error)
         return None, 0
     if last.is_empty():
@@ -305,7 +311,7 @@ def _seal(segment: Segment, context: SealContext) -> None:
         raise StoreError(message) from error
 
 
-def _add(found: Recovery, reading: SegmentReading) -> Recovery:
+def _added(found: Recovery, reading: SegmentReading) -> Recovery:
     return Recovery(
         segments=found.segments + 1,
         records=found.records + sum(block.count for block in reading.blocks),

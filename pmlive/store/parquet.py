@@ -1,7 +1,7 @@
 """Typed tables as parquet: zstd, delta-coded times, page checksums, plain strings for every reader.
 
 pyarrow writes, because polars' own writer has no option to delta-code ``seq`` and the times, which costs half as much
-again. Its schema is not embedded: a reader then sees plain strings, lists and UTC nanoseconds, whatever it is.
+again. Its schema is not embedded: any reader then sees plain strings, lists and UTC nanoseconds.
 """
 
 # pyarrow comes without types.
@@ -27,10 +27,10 @@ from pmlive.tables import SCHEMAS
 __all__ = ["EncodedTable", "check_footer", "count_rows", "encode", "join", "merge"]
 
 _DELTA = {"seq": "DELTA_BINARY_PACKED", "ts_event": "DELTA_BINARY_PACKED", "ts_recv": "DELTA_BINARY_PACKED"}
-_ROW_GROUP = 131_072
+_GROUP_ROWS = 131_072
 # Rows that are checked at a time, in memory that is reused.
-_CHECKED = 16_384
-# While recording, and for merged files: a quarter more time than at level 3, and six of a hundred bytes less.
+_CHECKED_ROWS = 16_384
+# While recording, and for merged files, where a quarter more time saves 6 % of the bytes.
 _LEVEL, _MERGED_LEVEL = 3, 6
 
 
@@ -57,8 +57,8 @@ def encode(table: str, frame: pl.DataFrame) -> EncodedTable:
     seq, time = frame["seq"], frame["ts_recv"].dt.epoch("ns")
     sink = pa.BufferOutputStream()
     arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    with _writer(table, arrow.schema, sink, level=_LEVEL) as writer:
-        writer.write_table(arrow, row_group_size=_ROW_GROUP)
+    with _open_writer(table, arrow.schema, sink, level=_LEVEL) as writer:
+        writer.write_table(arrow, row_group_size=_GROUP_ROWS)
     return EncodedTable(
         data=sink.getvalue().to_pybytes(),
         rows=frame.height,
@@ -72,18 +72,18 @@ def encode(table: str, frame: pl.DataFrame) -> EncodedTable:
 def merge(table: str, files: Iterable[bytes]) -> EncodedTable:
     """Encode the rows of files, in their order, as one file; a few row groups are in memory at a time."""
     sink = pa.BufferOutputStream()
-    total = _Summary()
+    total = _WrittenRows()
     with ExitStack() as stack:
         writer: pq.ParquetWriter | None = None
-        for group in _groups(_parts(files)):
+        for group in _regrouped(_row_groups(files)):
             if writer is None:
-                writer = stack.enter_context(_writer(table, group.schema, sink, level=_MERGED_LEVEL))
-            writer.write_table(group, row_group_size=_ROW_GROUP)
+                writer = stack.enter_context(_open_writer(table, group.schema, sink, level=_MERGED_LEVEL))
+            writer.write_table(group, row_group_size=_GROUP_ROWS)
             total.add(group)
     return EncodedTable(data=sink.getvalue().to_pybytes(), rows=total.rows, **total.span())
 
 
-class _Summary:
+class _WrittenRows:
     """The number and the limits of the rows that were written."""
 
     def __init__(self) -> None:
@@ -93,8 +93,8 @@ class _Summary:
 
     def add(self, rows: pa.Table) -> None:
         self.rows += rows.num_rows
-        self._seqs += _ends(rows["seq"])
-        self._times += _ends(rows["ts_recv"].cast(pa.int64()))
+        self._seqs += _min_max(rows["seq"])
+        self._times += _min_max(rows["ts_recv"].cast(pa.int64()))
 
     def span(self) -> dict[str, int]:
         return {
@@ -105,25 +105,25 @@ class _Summary:
         }
 
 
-def _ends(column: pa.ChunkedArray) -> list[int]:
+def _min_max(column: pa.ChunkedArray) -> list[int]:
     ends = pc.min_max(column)  # pyright: ignore[reportAttributeAccessIssue] - made when pyarrow is imported
     return [_int(end.as_py()) for end in ends.values()]
 
 
-def _parts(files: Iterable[bytes]) -> Iterator[pa.Table]:
+def _row_groups(files: Iterable[bytes]) -> Iterator[pa.Table]:
     for data in files:
-        reader = _opened(data)
+        reader = _open(data)
         for group in range(reader.num_row_groups):
             yield reader.read_row_group(group)
 
 
-def _groups(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def _regrouped(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
     waiting: list[pa.Table] = []
     for part in parts:
         waiting.append(part)
-        if sum(one.num_rows for one in waiting) >= _ROW_GROUP:
+        if sum(one.num_rows for one in waiting) >= _GROUP_ROWS:
             whole = pa.concat_tables(waiting).unify_dictionaries()
-            full = whole.num_rows // _ROW_GROUP * _ROW_GROUP
+            full = whole.num_rows // _GROUP_ROWS * _GROUP_ROWS
             yield whole.slice(0, full)
             waiting = [whole.slice(full)]
     rest = pa.concat_tables(waiting).unify_dictionaries()
@@ -138,7 +138,7 @@ def count_rows(data: bytes) -> int:
         StoreError: it is damaged.
     """
     try:
-        return sum(batch.num_rows for batch in _opened(data).iter_batches(batch_size=_CHECKED, use_threads=False))
+        return sum(batch.num_rows for batch in _open(data).iter_batches(batch_size=_CHECKED_ROWS, use_threads=False))
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"not a whole parquet file: {error}") from error
 
@@ -152,7 +152,7 @@ def check_footer(path: Path, root: Path, listed: SealedFile) -> None:
     """
     with disk.open_to_read(path, root) as file:
         found = os.fstat(file.fileno())
-        footer = _footer(file, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+        footer = _read_footer(file, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
     if footer is None:
         return
     bounds.check_table(path, rows=footer.rows, values=footer.values, size=footer.size)
@@ -165,7 +165,7 @@ def check_footer(path: Path, root: Path, listed: SealedFile) -> None:
     if first < listed.first_seq or last > listed.last_seq:
         raise StoreError(
             f"{str(path)!r} is another file than the one that is listed: it has rows {first} to {last} where "
-            f"{listed.first_seq} to {listed.last_seq} are listed; make it anew with: pmlive repair"
+            f"{listed.first_seq} to {listed.last_seq} are listed; rebuild it with: pmlive repair"
         )
 
 
@@ -182,8 +182,8 @@ _footers: dict[tuple[int, ...], _Footer] = {}
 _MOST_FOOTERS = 100_000
 
 
-def _footer(file: BinaryIO, identity: tuple[int, ...]) -> _Footer | None:
-    """Read the footer of a file, once for each state of it; None where there is none, which the reader will find."""
+def _read_footer(file: BinaryIO, identity: tuple[int, ...]) -> _Footer | None:
+    """Return the footer of a file, read once for each state of it; None if it cannot be read, which readers report."""
     if identity not in _footers:
         try:
             end = pq.read_metadata(file)
@@ -197,26 +197,26 @@ def _footer(file: BinaryIO, identity: tuple[int, ...]) -> _Footer | None:
             max(end.num_rows, sum(group.num_rows for group in groups)),
             sum(column.num_values for column in columns),
             sum(column.total_uncompressed_size for column in columns),
-            _numbers(columns),
+            _seq_range(columns),
         )
     return _footers[identity]
 
 
-def _numbers(columns: "Sequence[pq.ColumnChunkMetaData]") -> tuple[int, int] | None:
+def _seq_range(columns: "Sequence[pq.ColumnChunkMetaData]") -> tuple[int, int] | None:
     found = [column.statistics for column in columns if column.path_in_schema == "seq"]
     if not found or not all(each is not None and each.has_min_max for each in found):
         return None
     return min(each.min for each in found), max(each.max for each in found)
 
 
-def _opened(data: bytes) -> pq.ParquetFile:
+def _open(data: bytes) -> pq.ParquetFile:
     # As dictionaries, strings of seventy digits take a few bytes a row.
     schema = pq.read_schema(pa.BufferReader(data))
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
     return pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts, page_checksum_verification=True)
 
 
-def _writer(table: str, schema: pa.Schema, sink: pa.BufferOutputStream, *, level: int) -> pq.ParquetWriter:
+def _open_writer(table: str, schema: pa.Schema, sink: pa.BufferOutputStream, *, level: int) -> pq.ParquetWriter:
     leaves = [leaf for field in schema for leaf in _leaves(field.name, field.type)]
     writer = pq.ParquetWriter(
         sink,

@@ -37,9 +37,9 @@ __all__ = [
 ]
 
 SUFFIX = ".log.zst"
-_READ = 1 << 18
+_READ_BYTES = 1 << 18
 # Bytes of entries in a block.
-_BLOCK = 8 << 20
+_BLOCK_BYTES = 8 << 20
 # Books and token numbers repeat over megabytes, hashes never: so look back 8 MiB, but for no match below 7 bytes, and
 # remember 2**17 places, which stay near the processor. At level 1 that takes 55 bytes a level change in half the time
 # of zstd's long-distance matching, which takes 50; with matches of 5 bytes it takes 63.
@@ -73,11 +73,11 @@ def join_blocks(blocks: Iterable[Block], *, level: int) -> Iterator[Block]:
         compression_level=level, window_log=_WINDOW, min_match=_SHORTEST, hash_log=_PLACES
     )
     compressor = zstandard.ZstdCompressor(compression_params=parameters)
-    for number, joined in enumerate(_groups(blocks)):
+    for number, joined in enumerate(_block_groups(blocks)):
         # Piece by piece: allocating memory for all of it would cost as much as compressing it.
         packing = compressor.compressobj(size=sum(block.size for block in joined))
         packed = [packing.compress(block.entries()) for block in joined]
-        yield _joined(joined, number, b"".join((*packed, packing.flush())))
+        yield _joined_block(joined, number, b"".join((*packed, packing.flush())))
 
 
 def renumber(blocks: Iterable[Block]) -> Iterator[Block]:
@@ -102,7 +102,7 @@ def write_temporary(path: Path, root: Path, blocks: Iterable[Block]) -> WrittenF
             sha256.update(data)
             size += len(data)
             written.append(msgspec.structs.replace(block, payload=b""))
-    whole = _joined(written, 0, b"")
+    whole = _joined_block(written, 0, b"")
     check_sha256(name, root, sha256.hexdigest())
     return WrittenFile(
         path=name,
@@ -157,7 +157,7 @@ def records(file: BufferedReader) -> Iterator[Record]:
     meter = Meter(repr(file.name), os.fstat(file.fileno()).st_size)
     stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
     try:
-        yield from chain.from_iterable(read_entries(BufferedReader(stream, _READ), meter))
+        yield from chain.from_iterable(read_entries(BufferedReader(stream, _READ_BYTES), meter))
     except TooLargeError:
         raise
     except (zstandard.ZstdError, StoreError) as error:
@@ -179,21 +179,21 @@ def salvage(data: bytes, file: SealedFile) -> Salvage:
     return Salvage(reading=SegmentReading(blocks=blocks), damaged=found.damaged + found.torn, missing=missing)
 
 
-def _groups(blocks: Iterable[Block]) -> Iterator[list[Block]]:
+def _block_groups(blocks: Iterable[Block]) -> Iterator[list[Block]]:
     """Group blocks by the size of their entries."""
     group: list[Block] = []
     size = 0
     for block in blocks:
         group.append(block)
         size += block.size
-        if size >= _BLOCK:
+        if size >= _BLOCK_BYTES:
             yield group
             group, size = [], 0
     if group:
         yield group
 
 
-def _joined(blocks: list[Block], number: int, payload: bytes) -> Block:
+def _joined_block(blocks: list[Block], number: int, payload: bytes) -> Block:
     return Block(
         number=number,
         count=sum(block.count for block in blocks),

@@ -1,4 +1,4 @@
-"""Reading a recording, also while it is being written: no lock is taken and nothing is changed."""
+"""Reading of a recording, also while it is being written: no lock is taken and nothing is changed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -19,14 +19,22 @@ from pmlive.store.log import (
     LOST,
     SegmentReading,
     check_sizes,
-    is_kept,
+    has_second_name,
     loss_block,
     read_segment,
     read_segments,
     segment_files,
 )
-from pmlive.store.manifest import MANIFEST, RAW, Manifest, SealedFile, read_manifest
-from pmlive.store.missing import Interval, MissingPart, missing_parts
+from pmlive.store.manifest import (
+    MANIFEST,
+    RAW,
+    Interval,
+    Manifest,
+    MissingPart,
+    SealedFile,
+    missing_parts,
+    read_manifest,
+)
 from pmlive.tables import SCHEMAS
 
 __all__ = [
@@ -35,9 +43,9 @@ __all__ = [
     "Stamp",
     "Tail",
     "UnsealedSegment",
+    "find_missing",
     "is_missing",
     "log_files",
-    "missing",
     "problem_of",
     "read_log",
     "read_raw",
@@ -113,8 +121,8 @@ def records(folder: Path, *, since: int | None = None) -> Iterator[Record]:
     Raises:
         StoreError: the folder is not a recording.
     """
-    parts = _parts(folder)
-    # Times do not rise where a clock was set back between two runs: the last such segment is meant.
+    parts = _sources(folder)
+    # Where a clock was set back between two runs, several segments may have begun by then: the last one counts.
     begun = [number for number, part in enumerate(parts) if since is not None and part.first_time <= since]
     for part in parts[begun[-1] if begun else 0 :]:
         yield from part.records()
@@ -126,7 +134,7 @@ def span(folder: Path) -> tuple[int, int] | None:
     Raises:
         StoreError: the folder is not a recording.
     """
-    parts = _parts(folder)
+    parts = _sources(folder)
     return (min(part.first_time for part in parts), max(part.last_time for part in parts)) if parts else None
 
 
@@ -185,7 +193,7 @@ def recordings(root: Path) -> list[RecordingInfo]:
     found: list[RecordingInfo] = []
     for path in sorted({path.parent for path in (root / MANIFEST, *root.glob(f"*/{MANIFEST}")) if path.is_file()}):
         try:
-            found.append(_info(path, read_manifest(path)))
+            found.append(_recording_info(path, read_manifest(path)))
         except StoreError as error:
             logger.warning("%s", error)
     return found
@@ -223,7 +231,7 @@ def problem_of(folder: Path, file: SealedFile) -> str | None:
     return None
 
 
-def is_no_more_than(folder: Path, file: SealedFile) -> bool:
+def has_no_other_rows(folder: Path, file: SealedFile) -> bool:
     """Return whether a table can be read and has no rows but those that are stated."""
     from pmlive.store import parquet
 
@@ -277,7 +285,7 @@ def read_tail(folder: Path) -> Tail:
         StoreError: the folder is not a recording.
     """
     manifest, left = read_log(folder)
-    return Tail(manifest=manifest, segments=list(_segments(manifest, left)))
+    return Tail(manifest=manifest, segments=list(_read_segments(manifest, left)))
 
 
 def read_raw(folder: Path, file: SealedFile) -> Iterator[Record]:
@@ -298,7 +306,7 @@ def read_raw(folder: Path, file: SealedFile) -> Iterator[Record]:
         raise StoreError(f"{file.table} file {file.path!r} cannot be read: {error.strerror}") from error
 
 
-def missing(folder: Path, manifest: Manifest, *, left_out: Sequence[SealedFile] = ()) -> list[MissingPart]:
+def find_missing(folder: Path, manifest: Manifest, *, left_out: Sequence[SealedFile] = ()) -> list[MissingPart]:
     """List what was sealed and is not listed any more, in order of arrival.
 
     Files that were ``left_out`` of the manifest because they cannot be read are listed, too.
@@ -308,7 +316,7 @@ def missing(folder: Path, manifest: Manifest, *, left_out: Sequence[SealedFile] 
 
 
 def _recorded_gaps(folder: Path, manifest: Manifest) -> list[Interval]:
-    """Read the gaps of everything that have ended; where they cannot be read, nothing is accounted for."""
+    """Return the ended gaps of all tokens; none where they cannot be read, so that they account for nothing."""
     try:
         gaps = [
             pl.scan_parquet(path, glob=False).select("token_id", "conn", pl.col("started", "ended").dt.epoch("ns"))
@@ -339,7 +347,7 @@ def unsealed_segments(folder: Path, manifest: Manifest) -> dict[int, list[Path]]
 
 def _is_sealed(folder: Path, files: Iterable[Path], manifest: Manifest) -> bool:
     reading = read_segment([disk.read(path, folder) for path in files], since=0)
-    if reading.damaged and not any(is_kept(path, folder) for path in files):
+    if reading.damaged and not any(has_second_name(path, folder) for path in files):
         return False
     spans = [(file.first_seq, file.last_seq) for file in manifest.of(RAW)]
     return all(
@@ -354,7 +362,7 @@ def _read_log(manifest: Manifest, left: dict[int, list[bytes]]) -> Iterator[tupl
     return read_segments(left, since=manifest.known_until, sealed=sealed, after=manifest.last_seq)
 
 
-class _Part(msgspec.Struct, frozen=True):
+class _Source(msgspec.Struct, frozen=True):
     """A segment, sealed or not."""
 
     first_time: int
@@ -362,33 +370,33 @@ class _Part(msgspec.Struct, frozen=True):
     records: Callable[[], Iterable[Record]]
 
 
-def _parts(folder: Path) -> list[_Part]:
+def _sources(folder: Path) -> list[_Source]:
     manifest, left = read_log(folder)
     sealed = [
-        (file.first_seq, _Part(file.first_time, file.last_time, partial(_sealed, folder, file)))
+        (file.first_seq, _Source(file.first_time, file.last_time, partial(_sealed_records, folder, file)))
         for file in manifest.of(RAW)
     ]
-    sealed += [(part.seq, _gone(part)) for part in missing(folder, manifest) if part.frames]
+    sealed += [(part.seq, _missing_source(part)) for part in find_missing(folder, manifest) if part.frames]
     parts = [part for _, part in sorted(sealed, key=lambda one: one[0])]
     for _, reading in _read_log(manifest, left):
         if reading.blocks:
             blocks = reading.blocks
-            parts.append(_Part(blocks[0].first_recv, blocks[-1].last_recv, reading.records))
+            parts.append(_Source(blocks[0].first_recv, blocks[-1].last_recv, reading.records))
     return parts
 
 
-def _gone(part: MissingPart) -> _Part:
+def _missing_source(part: MissingPart) -> _Source:
     """Return what stands in place of raw records that the manifest does not list."""
     gap = Gap(started=part.started, ended=part.ended, cause="disk", detail=part.detail)
     block = loss_block(Loss(gap, beginning=True), seq=part.seq, recv=part.ended, ends=True)
-    return _Part(part.started, part.ended, SegmentReading(blocks=[block]).records)
+    return _Source(part.started, part.ended, SegmentReading(blocks=[block]).records)
 
 
-def _sealed(folder: Path, file: SealedFile) -> Iterator[Record]:
+def _sealed_records(folder: Path, file: SealedFile) -> Iterator[Record]:
     try:
         stream = disk.open_to_read(folder / file.path, folder)
     except OSError as error:
-        yield from _moved(folder, file, error)
+        yield from _moved_records(folder, file, error)
         return
     with stream:
         if raw.sha256_of(stream) == file.sha256:
@@ -396,29 +404,29 @@ def _sealed(folder: Path, file: SealedFile) -> Iterator[Record]:
             return
         stream.seek(0)
         data = stream.read()
-    yield from _salvaged(data, file, problem=_CHANGED)
+    yield from _salvaged_records(data, file, problem=_CHANGED)
 
 
-def _moved(folder: Path, file: SealedFile, error: OSError) -> Iterator[Record]:
+def _moved_records(folder: Path, file: SealedFile, error: OSError) -> Iterator[Record]:
     # The frames were repaired into another file, or they were given up, or they are lost.
     manifest = read_manifest(folder)
     others = [one for one in manifest.of(RAW) if one.first_seq <= file.last_seq and file.first_seq <= one.last_seq]
     if file in others:
-        yield from _salvaged(b"", file, problem=f"cannot be read: {error.strerror}")
+        yield from _salvaged_records(b"", file, problem=f"cannot be read: {error.strerror}")
     elif others:
         for other in others:
-            yield from _sealed(folder, other)
+            yield from _sealed_records(folder, other)
     else:
-        yield from _salvaged(b"", file, problem="was given up while the recording was read")
+        yield from _salvaged_records(b"", file, problem="was given up while the recording was read")
 
 
-def _salvaged(data: bytes, file: SealedFile, *, problem: str) -> Iterator[Record]:
+def _salvaged_records(data: bytes, file: SealedFile, *, problem: str) -> Iterator[Record]:
     left = raw.salvage(data, file)
     logger.warning("%s %s; %d frames are a gap", file.path, problem, left.missing)
     return left.reading.records()
 
 
-def _info(folder: Path, manifest: Manifest) -> RecordingInfo:
+def _recording_info(folder: Path, manifest: Manifest) -> RecordingInfo:
     frames = manifest.of(RAW)
     left = (path for files in segment_files(folder).values() for path in files)
     return RecordingInfo(
@@ -433,7 +441,7 @@ def _info(folder: Path, manifest: Manifest) -> RecordingInfo:
     )
 
 
-def _segments(manifest: Manifest, left: dict[int, list[bytes]]) -> Iterator[UnsealedSegment]:
+def _read_segments(manifest: Manifest, left: dict[int, list[bytes]]) -> Iterator[UnsealedSegment]:
     readings = dict(_read_log(manifest, left))
     check_sizes(block for reading in readings.values() for block in reading.blocks)
     for number, reading in readings.items():

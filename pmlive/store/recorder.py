@@ -1,4 +1,4 @@
-"""The recorder: what was received goes to the disk, and what could not be written is known.
+"""The recorder: it writes what is received to the disk, and knows what could not be written.
 
 The feed thread only appends to memory. One thread packs, writes and syncs the log (a write each 50 ms, a sync each
 second); another seals the segments that were cut. So SIGKILL costs what was received since the last write, a power
@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from pmlive.events import Cause, Gap
@@ -29,31 +30,70 @@ from pmlive.store import disk
 from pmlive.store.bounds import OVERHEAD
 from pmlive.store.log import read_segment
 from pmlive.store.manifest import RAW
-from pmlive.store.merging import Upkeep
+from pmlive.store.merging import GRACE_S, MergeLimits, Upkeep
 from pmlive.store.opening import Earlier, Recovery, open_folder
-from pmlive.store.sealing import Rebuild, Sealer, Segment, Step
-from pmlive.store.status import RecorderOptions, RecorderStatus
+from pmlive.store.sealing import Rebuild, Sealer, Segment, StepHook
 from pmlive.store.writer import Cut, Flush, InvalidRows, LogWriter, Packer, TableRows, WriterTiming
 from pmlive.tables import STORED
 from pmlive.threads import keep_fault
+from pmlive.times import DAY_NS
 
 __all__ = ["Recorder", "RecorderOptions", "RecorderStatus"]
 
 logger = get_logger(__name__)
 
-_DAY = 86_400_000_000_000
 # A disk that takes nothing for this long is in trouble, though it reports no error.
-_HUNG_SECONDS = 2.0
+_HUNG_S = 2.0
 _UNWRITTEN = "what was received last could not be written before the recording was closed"
 
 
-class _Hole:
-    """An interval that is being dropped."""
+class RecorderOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of a recorder, in seconds and bytes; the defaults are what the documentation promises.
 
-    def __init__(self, *, started: int, first_seq: int, cause: Cause) -> None:
-        self.started = started
-        self.first_seq = first_seq
-        self.cause: Cause = cause
+    ``merge_files`` small neighbours of a table are merged, or fewer that are ``merge_seconds`` apart, into files of
+    ``merge_rows`` and ``merge_bytes`` at most; with 0 of them none are. Inputs stay readable for ``grace``. Raw frames
+    are given up after ``keep_raw``, by default never.
+    """
+
+    commit: float = 0.05
+    sync: float = 1.0
+    retry: float = 1.0
+    patience: float = 3.0
+    memory: int = 64 << 20
+    rows_memory: int = 256 << 20
+    segment_seconds: float = 300.0
+    segment_rows: int = 250_000
+    segment_bytes: int = 64 << 20
+    raw_level: int = 1
+    merge_files: int = 8
+    merge_seconds: float = 3600.0
+    merge_rows: int = 2_000_000
+    merge_bytes: int = 64 << 20
+    grace: float = GRACE_S
+    keep_raw: float | None = None
+
+    @property
+    def merge_limits(self) -> MergeLimits:
+        """The limits of merges."""
+        return MergeLimits(
+            files=self.merge_files, seconds=self.merge_seconds, rows=self.merge_rows, bytes=self.merge_bytes
+        )
+
+
+class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a recording: ``lag`` is the seconds for which the oldest unwritten data has waited."""
+
+    folder: str
+    rows: dict[str, int]
+    frames: int
+    bytes: int
+    files: int
+    segments: int
+    pending_bytes: int
+    lag: float
+    last_sync: int | None
+    dropped: int
+    trouble: str | None
 
 
 class Recorder:
@@ -72,7 +112,7 @@ class Recorder:
         rebuild: Rebuild,
         options: RecorderOptions | None = None,
         clock: Callable[[], int] = time.time_ns,
-        step: Step = lambda _: None,
+        step: StepHook = lambda _: None,
     ) -> None:
         self._options = options = options or RecorderOptions()
         self._clock = clock
@@ -83,7 +123,9 @@ class Recorder:
         self.next_seq: int = opened.next_seq
         self.earlier: Earlier | None = opened.earlier
         self.last_recv: int | None = None if opened.earlier is None else opened.earlier.last_recv
-        upkeep = Upkeep(opened.context, options, clock=clock)
+        upkeep = Upkeep(
+            opened.context, options.merge_limits, grace=options.grace, keep_raw=options.keep_raw, clock=clock
+        )
         self._sealer = Sealer(opened.context, retry=options.retry, lost=self._note_lost, upkeep=upkeep.run_once)
         self._packer = Packer(rows_memory=options.rows_memory)
         self._queue = self._packer.queue
@@ -163,7 +205,7 @@ class Recorder:
         now, options = self._clock(), self._options
         return (
             abs(now - self._cut_at) >= options.segment_seconds * 1e9
-            or now // _DAY != self._cut_at // _DAY
+            or now // DAY_NS != self._cut_at // DAY_NS
             or max(self._rows_since_cut.values()) >= options.segment_rows
             or (
                 self._writer.cuts + self._packer.ignored_cuts == self._cuts
@@ -233,7 +275,7 @@ class Recorder:
                 atexit.unregister(self.close)
 
     def after_fork(self) -> None:
-        """Let go of the recording, in a forked child."""
+        """Release the recording, in a forked child."""
         self._closed = True
         self._hole = _Hole(started=0, first_seq=0, cause="disk")
         self._lock.release()
@@ -289,9 +331,9 @@ class Recorder:
 
     def _trouble(self) -> str | None:
         lag = self._writer.lag()
-        hung = f"writing the log: the disk has taken nothing for {lag:.0f} s" if lag > _HUNG_SECONDS else None
-        said = self._failure() or hung or self._sealer.upkeep_trouble.message
-        return said if self._hole is None or self._closed else f"{said or 'catching up'}; data is being lost"
+        hung = f"writing the log: the disk has taken nothing for {lag:.0f} s" if lag > _HUNG_S else None
+        trouble = self._failure() or hung or self._sealer.upkeep_trouble.message
+        return trouble if self._hole is None or self._closed else f"{trouble or 'catching up'}; data is being lost"
 
     def _finish(self) -> None:
         written = self._writer.close(self._options.patience)
@@ -305,7 +347,7 @@ class Recorder:
             logger.error("recording %r: closed before it was sealed, the next start does it: %s", folder, trouble)
 
     def _note_unwritten(self) -> None:
-        """Note what the log lacks in the manifest; a disk that takes nothing does not even take that."""
+        """Note in the manifest what the log lacks, if the disk takes that."""
         block = self._writer.unwritten()
         queued = next((item.recv for item in self._queue if isinstance(item, Record)), self._clock())
         blocks = read_segment([block or b""], since=queued).blocks
@@ -316,3 +358,12 @@ class Recorder:
         except OSError as error:
             folder = str(self.folder)
             logger.error("recording %r: the manifest cannot name what is missing: %s", folder, error)  # noqa: TRY400
+
+
+class _Hole:
+    """An interval that is being dropped."""
+
+    def __init__(self, *, started: int, first_seq: int, cause: Cause) -> None:
+        self.started = started
+        self.first_seq = first_seq
+        self.cause: Cause = cause

@@ -28,9 +28,8 @@ from pmlive.errors import StoreError
 from pmlive.logs import get_logger
 from pmlive.records import Record
 from pmlive.store import disk, raw
-from pmlive.store.log import Block, SegmentReading, is_kept, read_segment
+from pmlive.store.log import Block, SegmentReading, has_second_name, read_segment
 from pmlive.store.manifest import RAW, Manifest, ManifestFile, SealedFile, SealedSegment
-from pmlive.store.status import RecorderTrouble
 from pmlive.tables import STORED
 from pmlive.threads import note_fault, repeating
 
@@ -39,29 +38,30 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Rebuild",
+    "RecorderTrouble",
     "SealContext",
     "Sealer",
     "Segment",
     "SegmentRows",
     "StagedFile",
-    "Step",
+    "StepHook",
     "WriteContext",
     "dated_path",
     "discard",
     "publish",
+    "rebuilt_tables",
     "seal",
     "stage_raw",
     "stage_table",
-    "tables_of",
 ]
 
 logger = get_logger(__name__)
 
 Rebuild: TypeAlias = Callable[[Iterable[Record]], Mapping[str, pl.DataFrame]]
-Step: TypeAlias = Callable[[str], None]
+StepHook: TypeAlias = Callable[[str], None]
 
 # A log of a crashed run that is larger than this is kept as it was compressed: the next run waits for it.
-_LARGE = 16 << 20
+_LARGE_LOG_BYTES = 16 << 20
 
 
 class WriteContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ class WriteContext(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     manifest: ManifestFile
     run: str
-    step: Step
+    step: StepHook
 
 
 class SealContext(WriteContext, frozen=True, kw_only=True):
@@ -102,7 +102,7 @@ class SegmentRows:
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """A complete part of the log; without ``rows`` in memory they are rebuilt from it.
 
-    ``following`` are the files of the next segment, which tell damage at the end from a torn write.
+    ``following`` are the files of the next segment, which distinguish damage at the end from a torn write.
     """
 
     number: int
@@ -111,6 +111,44 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     following: Sequence[Path] = ()
     first_recv: int = 0
     last_recv: int = 0
+
+
+class StagedFile(msgspec.Struct, frozen=True):
+    """A file under its temporary name, and how the manifest will list it."""
+
+    folder: Path
+    temporary: Path
+    file: SealedFile
+
+
+class RecorderTrouble:
+    """The trouble of one part of a recorder: ``message`` is None while it works, else the last failure.
+
+    It is logged once per episode.
+    """
+
+    def __init__(self, folder: str, part: str) -> None:
+        self._folder = folder
+        self._part = part
+        self.message: str | None = None
+        self._since = 0.0
+
+    def lasts(self, seconds: float, *, since: float) -> bool:
+        """Return whether it has lasted for ``seconds`` since ``since`` (``monotonic``) or, if later, its beginning."""
+        return self.message is not None and time.monotonic() - max(since, self._since) > seconds
+
+    def note(self, error: BaseException) -> None:
+        """Note a failure, after which it is tried again; log the first one."""
+        first, self.message = self.message is None, f"{self._part}: {_described(error)}"
+        if first:
+            self._since = time.monotonic()
+            logger.error("recording %r: %s; trying again each second, nothing is lost yet", self._folder, self.message)
+
+    def clear(self) -> None:
+        """Note that it works again."""
+        if self.message is not None:
+            logger.warning("recording %r: resumed after: %s", self._folder, self.message)
+            self.message = None
 
 
 def seal(segment: Segment, context: SealContext) -> SegmentReading | None:
@@ -261,17 +299,9 @@ class Sealer:
         return disk.size(path, self._context.folder) is not None
 
 
-def tables_of(records: Iterable[Record], rebuild: Rebuild) -> dict[str, list[pl.DataFrame]]:
+def rebuilt_tables(records: Iterable[Record], rebuild: Rebuild) -> dict[str, list[pl.DataFrame]]:
     """Rebuild the stored tables of a segment from its records."""
     return {table: [frame] for table, frame in rebuild(records).items() if table in STORED}
-
-
-class StagedFile(msgspec.Struct, frozen=True):
-    """A file under its temporary name, and how the manifest will list it."""
-
-    folder: Path
-    temporary: Path
-    file: SealedFile
 
 
 def dated_path(folder: str, time: int, name: str) -> str:
@@ -341,7 +371,7 @@ def _commit(segment: Segment, context: SealContext, reading: SegmentReading) -> 
     if reading.damaged:
         _keep_damaged(segment.files, context)
     context.step("before the manifest")
-    context.manifest.change(lambda manifest: _with(manifest, segment, staged, reading))
+    context.manifest.change(lambda manifest: _with_files(manifest, segment, staged, reading))
     context.step("after the manifest")
 
 
@@ -352,13 +382,13 @@ def _stage(segment: Segment, context: SealContext, reading: SegmentReading) -> I
         return
     first = reading.blocks[0].first_recv
     name = f"{first}-{context.run}-{segment.number:06d}"
-    large = segment.rows is None and sum(len(block.payload) for block in reading.blocks) > _LARGE
+    large = segment.rows is None and sum(len(block.payload) for block in reading.blocks) > _LARGE_LOG_BYTES
     blocks = raw.renumber(reading.blocks) if large else raw.join_blocks(reading.blocks, level=context.level)
     yield stage_raw(context.folder, dated_path(RAW, first, f"{name}{raw.SUFFIX}"), blocks)
     frames = None if segment.rows is None else segment.rows.frames
     # Rows of records that the log lost must not outlive them, or a replay would not give what was stored.
     if frames is None or reading.lossy:
-        frames = tables_of(reading.records(), context.rebuild)
+        frames = rebuilt_tables(reading.records(), context.rebuild)
     for table, given in sorted(frames.items()):
         frame = parquet.join(table, given) if given else None
         if frame is not None and frame.height:
@@ -366,23 +396,30 @@ def _stage(segment: Segment, context: SealContext, reading: SegmentReading) -> I
             yield stage_table(context.folder, dated_path(table, first, f"{name}.parquet"), table, encoded)
 
 
-def _with(manifest: Manifest, segment: Segment, staged: Sequence[StagedFile], reading: SegmentReading) -> Manifest:
+def _with_files(
+    manifest: Manifest, segment: Segment, staged: Sequence[StagedFile], reading: SegmentReading
+) -> Manifest:
     files = [file.file for file in staged]
-    made = [SealedSegment.of(segment.number, files)] if files else []
+    new_segments = [SealedSegment.of(segment.number, files)] if files else []
     return msgspec.structs.replace(
         manifest,
         files=manifest.files + files,
         sealed=segment.number,
         next_seq=max([manifest.next_seq, *(file.last_seq + 1 for file in files)]),
         last_recv=reading.blocks[-1].last_recv if reading.blocks else manifest.last_recv,
-        segments=[*manifest.segments, *made],
+        segments=[*manifest.segments, *new_segments],
     )
 
 
 def _keep_damaged(files: Sequence[Path], context: SealContext) -> None:
-    # Somebody may still recover something from them.
+    # Something in them may still be recovered by hand.
     for path in files:
-        if not is_kept(path, context.folder):
+        if not has_second_name(path, context.folder):
             disk.link(path, path.with_name(f"{path.name}.damaged-{context.run}"), context.folder)
             context.step("kept a damaged part of the log")
     disk.sync_folder(files[0].parent, context.folder)
+
+
+def _described(error: BaseException) -> str:
+    # The message is enough where the disk or a file is the cause; of any other error the type matters.
+    return str(error) if isinstance(error, OSError | StoreError) else repr(error)

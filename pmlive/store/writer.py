@@ -24,8 +24,7 @@ from pmlive.store import disk
 from pmlive.store.bounds import OVERHEAD
 from pmlive.store.log import WAL, WalFile, encode_block
 from pmlive.store.manifest import ManifestFile
-from pmlive.store.sealing import Sealer, Segment, SegmentRows
-from pmlive.store.status import RecorderTrouble
+from pmlive.store.sealing import RecorderTrouble, Sealer, Segment, SegmentRows
 from pmlive.threads import note_fault, repeating
 
 __all__ = [

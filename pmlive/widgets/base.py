@@ -19,7 +19,7 @@ import ipywidgets
 from pmlive.errors import FeedError
 from pmlive.logs import get_logger
 from pmlive.manager import Manager
-from pmlive.manager.glance import Asked, Glance, Mark, short_label
+from pmlive.manager.snapshots import Cursor, Query, Snapshot, short_label
 from pmlive.widgets.render_loop import FASTEST, render_loop_of
 from pmlive.widgets.views import View
 
@@ -29,7 +29,7 @@ __all__ = [
     "ManagerWidget",
     "TokenWidget",
     "close_children",
-    "marks_of",
+    "cursors_of",
     "png_bundle",
     "widget_bundle",
 ]
@@ -59,8 +59,8 @@ class ManagerWidget(ipywidgets.DOMWidget):
         self._displays = Displays()
         self._problem = ""
         self._prepare(1 / rate)
-        glance = self._glance()
-        self._last_view, self._marks = self._view(glance), marks_of(glance)
+        snapshot = self._snapshot()
+        self._last_view, self._cursors = self._view(snapshot), cursors_of(snapshot)
         super().__init__(**self._initial_traits(self._last_view))
         self._render_loop = render_loop_of(manager)
         self._render_loop.add(self)
@@ -68,12 +68,12 @@ class ManagerWidget(ipywidgets.DOMWidget):
 
     # --- what is shown ---
 
-    def _request_since(self, marks: Mapping[str, Mark | None]) -> Asked:
-        """Return what the view is made of, with rows from these marks on."""
-        return Asked(tables=marks)
+    def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:
+        """Return what the view is made of, with rows from these cursors on."""
+        return Query(tables=cursors)
 
     @abstractmethod
-    def _view(self, glance: Glance) -> View:
+    def _view(self, snapshot: Snapshot) -> View:
         """Make a view of the manager's state."""
 
     @abstractmethod
@@ -100,11 +100,11 @@ class ManagerWidget(ipywidgets.DOMWidget):
         """Check whether to render now."""
 
     @abstractmethod
-    def request(self, now: float) -> Asked:
+    def request(self, now: float) -> Query:
         """Return what the next rendering needs: what is new, or everything."""
 
     @abstractmethod
-    def render(self, glance: Glance, now: float) -> None:
+    def render(self, snapshot: Snapshot, now: float) -> None:
         """Render the state, if anything changed."""
 
     @abstractmethod
@@ -115,17 +115,17 @@ class ManagerWidget(ipywidgets.DOMWidget):
     def _refresh(self) -> None:
         """Render everything the next time, since something else is to be shown."""
 
-    def _glance(self) -> Glance:
+    def _snapshot(self) -> Snapshot:
         """Read everything, now."""
-        (glance,) = self.manager.glance([self._request_since(dict.fromkeys(self._tables))])
-        return glance
+        (snapshot,) = self.manager.snapshots([self._request_since(dict.fromkeys(self._tables))])
+        return snapshot
 
     def _current_view(self) -> View:
         """Make a view of everything; once the widget or the manager is closed, return the last one."""
         if self._closed:
             return self._last_view
         try:
-            return self._view(self._glance())
+            return self._view(self._snapshot())
         except FeedError:
             return self._last_view
 
@@ -173,7 +173,7 @@ class TokenWidget(ManagerWidget):
     """
 
     def __init__(self, manager: Manager, token_id: str | None = None, *, rate: float = 10.0) -> None:
-        self._token_id = token_id or next(iter(manager.glance([Asked()])[0].labels), None)
+        self._token_id = token_id or next(iter(manager.snapshots([Query()])[0].labels), None)
         super().__init__(manager, rate=rate)
 
     @property
@@ -191,27 +191,27 @@ class TokenWidget(ManagerWidget):
         """The question and the outcome."""
         return str(self._last_view.get("label", ""))
 
-    def _chosen_token(self, glance: Glance) -> str:
+    def _chosen_token(self, snapshot: Snapshot) -> str:
         """Return the token to show; the first that comes to be watched is shown with the next rendering."""
         chosen = self._token_id
-        if chosen is None and glance.labels:
-            self.token_id = next(iter(glance.labels))
+        if chosen is None and snapshot.labels:
+            self.token_id = next(iter(snapshot.labels))
         return chosen or ""
 
-    def _label_and_doubt(self, glance: Glance, token_id: str) -> tuple[str, str]:
+    def _label_and_doubt(self, snapshot: Snapshot, token_id: str) -> tuple[str, str]:
         """Return the label of a token, and why its book cannot be trusted ("" if it can)."""
         if not token_id:
             return "", _NOTHING
-        return glance.labels.get(token_id) or short_label(token_id), glance.doubt
+        return snapshot.labels.get(token_id) or short_label(token_id), snapshot.unavailable_because
 
     def __repr__(self) -> str:
         """Show kind and label in one line."""
         return f"<{type(self).__name__} of {self.label or 'nothing yet'}{', closed' if self.closed else ''}>"
 
 
-def marks_of(glance: Glance) -> dict[str, Mark]:
+def cursors_of(snapshot: Snapshot) -> dict[str, Cursor]:
     """Return how far each table was read."""
-    return {table: news.mark for table, news in glance.news.items()}
+    return {table: rows.cursor for table, rows in snapshot.tables.items()}
 
 
 class DisplayHandle(Protocol):

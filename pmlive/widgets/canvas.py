@@ -14,8 +14,8 @@ import traitlets
 
 from pmlive.logs import get_logger
 from pmlive.manager import Manager
-from pmlive.manager.glance import Asked, Glance, Mark
-from pmlive.widgets.base import ManagerWidget, marks_of
+from pmlive.manager.snapshots import Cursor, Query, Snapshot
+from pmlive.widgets.base import ManagerWidget, cursors_of
 from pmlive.widgets.channel import Channel, Message
 from pmlive.widgets.views import View
 
@@ -62,17 +62,17 @@ class CanvasWidget(ManagerWidget, anywidget.AnyWidget):
         self._probe.run(now)
         return self._channel.due(now)
 
-    def request(self, now: float) -> Asked:
+    def request(self, now: float) -> Query:
         """Request what is new, or everything if a view in the browser needs it."""
         self._whole = self._channel.take_request(now)
-        marks: Mapping[str, Mark] = {} if self._whole else self._marks
-        return self._request_since({table: marks.get(table) for table in self._tables})
+        cursors: Mapping[str, Cursor] = {} if self._whole else self._cursors
+        return self._request_since({table: cursors.get(table) for table in self._tables})
 
-    def render(self, glance: Glance, now: float) -> None:
+    def render(self, snapshot: Snapshot, now: float) -> None:
         """Send what changed, if anything did."""
-        view = self._view(glance)
-        self._marks = marks_of(glance)
-        if self._whole or (self._grows and any(news.whole for news in glance.news.values())):
+        view = self._view(snapshot)
+        self._cursors = cursors_of(snapshot)
+        if self._whole or (self._grows and any(rows.whole for rows in snapshot.tables.values())):
             self._last_view = view
             message, buffer = self._channel.whole(view, now)
             self.picture = _with_buffer(message, buffer)

@@ -18,7 +18,7 @@ import numpy as np
 
 from pmlive.widgets.views import Numbers, View
 
-__all__ = ["Channel", "Message", "Packed", "pack"]
+__all__ = ["TICK_SLACK_S", "Channel", "Message", "pack"]
 
 MessageKind: TypeAlias = Literal["whole", "append"]
 
@@ -28,7 +28,7 @@ _SLOWEST_S = 2.0
 # When everything is sent to views that were not heard yet: soon, for a view is made within a second, then less often.
 _KEYFRAMES_S = (0.5, 5.0)
 # Ticks come a little early or late.
-_SLACK_S = 0.005
+TICK_SLACK_S = 0.005
 # When the last number is sent again, since nothing came after it.
 _REMINDERS_S = (2.0, 60.0)
 # A view that is open says so each ten seconds.
@@ -118,7 +118,7 @@ class Channel:
 
     def due(self, now: float) -> bool:
         """Check whether it is time for a message, and a view is in sight."""
-        return self.watched and (self._whole_requested or now - self._last_at >= self.every - _SLACK_S)
+        return self.watched and (self._whole_requested or now - self._last_at >= self.every - TICK_SLACK_S)
 
     def request_whole(self) -> None:
         """Make the next message a whole."""

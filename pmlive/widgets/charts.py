@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pmlive.manager import Manager, Replay
-from pmlive.manager.glance import Asked, Glance, Mark
+from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.widgets.base import Bundle, TokenWidget, png_bundle
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
@@ -80,9 +80,9 @@ class _TimeChart(BaseChart):
         self._window = _valid_window(window)
         self._refresh()
 
-    def _request_since(self, marks: Mapping[str, Mark | None]) -> Asked:
+    def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:
         # Of the book only whether it can be trusted.
-        return Asked(tables=marks, token_id=self._token_id, depth=0)
+        return Query(tables=cursors, token_id=self._token_id, depth=0)
 
 
 class BasePriceChart(_TimeChart):
@@ -100,16 +100,16 @@ class BasePriceChart(_TimeChart):
         "trade_buys",
     )
 
-    def _view(self, glance: Glance) -> View:
-        token_id = self._chosen_token(glance)
-        label, doubt = self._label_and_doubt(glance, token_id)
+    def _view(self, snapshot: Snapshot) -> View:
+        token_id = self._chosen_token(snapshot)
+        label, doubt = self._label_and_doubt(snapshot, token_id)
         return price_view(
-            glance.news["prices"].frame,
-            glance.news["trades"].frame,
-            glance.gaps,
+            snapshot.tables["prices"].frame,
+            snapshot.tables["trades"].frame,
+            snapshot.gaps,
             token_id=token_id,
             label=label,
-            now_ms=_whole_second_ms(glance.now),
+            now_ms=_whole_second_ms(snapshot.now),
             window_ms=(self._window or 0.0) * 1000,
             doubt=doubt,
         )
@@ -142,15 +142,15 @@ class BaseHeatMap(_TimeChart):
     ) -> None:
         super().__init__(manager, token_id, window=window, rate=rate)
 
-    def _view(self, glance: Glance) -> View:
-        token_id = self._chosen_token(glance)
-        label, doubt = self._label_and_doubt(glance, token_id)
+    def _view(self, snapshot: Snapshot) -> View:
+        token_id = self._chosen_token(snapshot)
+        label, doubt = self._label_and_doubt(snapshot, token_id)
         return heat_view(
-            glance.news["depth"].frame,
-            glance.gaps,
+            snapshot.tables["depth"].frame,
+            snapshot.gaps,
             token_id=token_id,
             label=label,
-            now_ms=_whole_second_ms(glance.now),
+            now_ms=_whole_second_ms(snapshot.now),
             window_ms=(self._window or 0.0) * 1000,
             slice_ms=max(100, round(self._span_s() / SLICES * 1000)),
             doubt=doubt,
@@ -182,12 +182,12 @@ class HeatMap(BaseHeatMap, CanvasWidget):
 class BaseDepthChart(BaseChart):
     """A chart of cumulative depth, for either backend."""
 
-    def _request_since(self, marks: Mapping[str, Mark | None]) -> Asked:
-        return Asked(tables=marks, token_id=self._token_id)
+    def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:
+        return Query(tables=cursors, token_id=self._token_id)
 
-    def _view(self, glance: Glance) -> View:
-        label, doubt = self._label_and_doubt(glance, self._chosen_token(glance))
-        return depth_view(glance.book, label=label, doubt=doubt)
+    def _view(self, snapshot: Snapshot) -> View:
+        label, doubt = self._label_and_doubt(snapshot, self._chosen_token(snapshot))
+        return depth_view(snapshot.book, label=label, doubt=doubt)
 
     def _draw(self, axes: Axes, view: View) -> None:
         draw_depth(axes, cast("DepthView", view))

@@ -24,7 +24,7 @@ import ipywidgets
 from pmlive.errors import PmliveError
 from pmlive.logs import get_logger
 from pmlive.manager import Manager, Replay
-from pmlive.manager.glance import Asked, Glance
+from pmlive.manager.snapshots import Query, Snapshot
 from pmlive.markets import Market
 from pmlive.threads import repeating
 from pmlive.times import moment
@@ -69,12 +69,12 @@ class _Controls(ipywidgets.HBox):
         """Check whether to render now."""
         return now - self._rendered_at >= self.every
 
-    def request(self, now: float) -> Asked:
+    def request(self, now: float) -> Query:
         """Return what the next rendering needs."""
         self._rendered_at = now
-        return Asked()
+        return Query()
 
-    def render(self, glance: Glance, now: float) -> None:
+    def render(self, snapshot: Snapshot, now: float) -> None:
         """Show the present state."""
         raise NotImplementedError
 
@@ -146,14 +146,14 @@ class TokenPicker(_Controls):
         """Show a token as picked, as soon as it is on the list, without a call of ``on_pick``."""
         self._requested = [token_id]
 
-    def render(self, glance: Glance, now: float) -> None:
+    def render(self, snapshot: Snapshot, now: float) -> None:
         """List what is watched now."""
         del now
         requested = self._requested
-        if requested is not self._fulfilled and requested[0] in glance.labels:
+        if requested is not self._fulfilled and requested[0] in snapshot.labels:
             self._fulfilled, self._picked = requested, requested[0]
-        if glance.labels != self._labels:
-            self._fill_list(glance.labels)
+        if snapshot.labels != self._labels:
+            self._fill_list(snapshot.labels)
         elif self._picked in self._labels and self.token_id != self._picked:
             self._list.value = self._picked
 
@@ -211,10 +211,10 @@ class ReplayControls(_Controls):
         children = [self._play, self._step, self._speed, self._slider, self._time, self._problem]
         super().__init__(replay, children)
 
-    def render(self, glance: Glance, now: float) -> None:
+    def render(self, snapshot: Snapshot, now: float) -> None:
         """Show how far the replay has come."""
         replay = self._replay
-        at = moment(glance.now)
+        at = moment(snapshot.now)
         # What was read before the replay went to where the slider was put is no place to move the slider to.
         if now > self._executor.idle_since:
             self._move(self._slider_s(at))

@@ -21,7 +21,7 @@ from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker, T
 from pmlive.widgets.figures import new_figure, png
 from pmlive.widgets.render_loop import render_loop_of
 
-__all__ = ["BackendName", "Dashboard"]
+__all__ = ["Dashboard"]
 
 BackendName: TypeAlias = Literal["canvas", "image"]
 

@@ -39,7 +39,6 @@ __all__ = [
     "DepthPlot",
     "Extent",
     "HeatPlot",
-    "NotebookFigure",
     "Plot",
     "PricePlot",
     "draw_depth",

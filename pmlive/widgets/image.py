@@ -26,9 +26,9 @@ from PIL import Image
 
 from pmlive.logs import get_logger
 from pmlive.manager import Manager
-from pmlive.manager.glance import Asked, Glance, Mark
-from pmlive.widgets.base import ManagerWidget, marks_of
-from pmlive.widgets.channel import pack
+from pmlive.manager.snapshots import Cursor, Query, Snapshot
+from pmlive.widgets.base import ManagerWidget, cursors_of
+from pmlive.widgets.channel import TICK_SLACK_S, pack
 from pmlive.widgets.charts import BaseChart, BaseDepthChart, BaseHeatMap, BasePriceChart
 from pmlive.widgets.figures import (
     DPI,
@@ -57,20 +57,17 @@ __all__ = [
     "RecordingPanel",
     "StatusPanel",
     "Tape",
-    "steady_limits",
 ]
 
 logger = get_logger(__name__)
 
 # So many of the last rows are drawn.
 _CAPACITY = 20_000
-# Ticks come a little early or late.
-_SLACK_S = 0.005
 # Left, bottom, width and height of the axes: a layout that fits the labels takes longer than all the rest.
 _AXES_BOX = (0.085, 0.17, 0.905, 0.72)
 # The axes reach a little further than what is shown, so that they can stand still for a while: ahead by a share of the
 # time, at least some seconds (in days, as matplotlib counts), and of prices to either side.
-_AHEAD, _AHEAD_LEAST_DAYS, _AROUND = 1 / 20, 5 / 86_400, 0.1
+_MARGIN_AHEAD, _LEAST_MARGIN_DAYS, _MARGIN_BESIDE = 1 / 20, 5 / 86_400, 0.1
 # A palette takes an eighth of the bytes, and less time; in lines and shades of three colours it does not show.
 _COLOURS, _OCTREE = 64, 2
 _COMPRESSION = 1
@@ -108,20 +105,20 @@ class ImageWidget(ManagerWidget):
 
     def due(self, now: float) -> bool:
         """Check whether to render now."""
-        return self._refresh_wanted or now - self._rendered_at >= self._every - _SLACK_S
+        return self._refresh_wanted or now - self._rendered_at >= self._every - TICK_SLACK_S
 
-    def request(self, now: float) -> Asked:
+    def request(self, now: float) -> Query:
         """Request what is new, or everything."""
         self._rendered_at = now
         self._whole, self._refresh_wanted = self._refresh_wanted, False
-        marks: Mapping[str, Mark] = {} if self._whole else self._marks
-        return self._request_since({table: marks.get(table) for table in self._tables})
+        cursors: Mapping[str, Cursor] = {} if self._whole else self._cursors
+        return self._request_since({table: cursors.get(table) for table in self._tables})
 
-    def render(self, glance: Glance, now: float) -> None:
+    def render(self, snapshot: Snapshot, now: float) -> None:
         """Render and send, if anything changed."""
         del now
-        view, self._marks = self._view(glance), marks_of(glance)
-        if not (self._whole or any(news.whole for news in glance.news.values())):
+        view, self._cursors = self._view(snapshot), cursors_of(snapshot)
+        if not (self._whole or any(rows.whole for rows in snapshot.tables.values())):
             view = _appended(self._last_view, view, self._grows)
         packed = pack(view)
         if packed == self._packed and not self._problem:
@@ -275,9 +272,13 @@ class ImageRenderer:
     def _steady_extent(self, wanted: Extent) -> Extent:
         before = self._extent or _NOWHERE
         wide, tall = wanted.right - wanted.left, wanted.high - wanted.low
-        beside = (0.0, max(_AHEAD * wide, _AHEAD_LEAST_DAYS)) if self._over_time else (_AROUND * wide, _AROUND * wide)
+        beside = (
+            (0.0, max(_MARGIN_AHEAD * wide, _LEAST_MARGIN_DAYS))
+            if self._over_time
+            else (_MARGIN_BESIDE * wide, _MARGIN_BESIDE * wide)
+        )
         # There are no fewer shares than none.
-        around = (_AROUND * tall if wanted.low else 0.0, _AROUND * tall)
+        around = (_MARGIN_BESIDE * tall if wanted.low else 0.0, _MARGIN_BESIDE * tall)
         left, right = steady_limits((before.left, before.right), (wanted.left, wanted.right), beside)
         low, high = steady_limits((before.low, before.high), (wanted.low, wanted.high), around)
         return Extent(left, right, low, high)

@@ -13,11 +13,11 @@ from typing import Protocol
 
 from pmlive.errors import FeedError
 from pmlive.manager import Manager
-from pmlive.manager.glance import Asked, Glance
 from pmlive.manager.lifecycle import the_end
+from pmlive.manager.snapshots import Query, Snapshot
 from pmlive.threads import repeating
 
-__all__ = ["FASTEST", "RenderLoop", "Renderable", "render_loop_of", "step"]
+__all__ = ["FASTEST", "render_loop_of", "step"]
 
 # The most renderings a second that a widget may ask for.
 FASTEST = 30.0
@@ -37,11 +37,11 @@ class Renderable(Protocol):
         """Check whether to render now (seconds of a clock that only goes forward)."""
         ...
 
-    def request(self, now: float) -> Asked:
+    def request(self, now: float) -> Query:
         """Return what the rendering needs of the manager."""
         ...
 
-    def render(self, glance: Glance, now: float) -> None:
+    def render(self, snapshot: Snapshot, now: float) -> None:
         """Render what was read."""
         ...
 
@@ -161,15 +161,15 @@ class RenderLoop:
             return False
         requests = [widget.request(now) for widget in due]
         try:
-            glances = manager.glance(requests)
+            snapshots = manager.snapshots(requests)
         except FeedError:
             return False
         except Exception:  # noqa: BLE001  # it is shown where it belongs: in the widget whose request fails
             for widget, request in zip(due, requests, strict=True):
                 _render_one(widget, partial(_read, manager, request), now)
             return True
-        for widget, glance in zip(due, glances, strict=True):
-            _render_one(widget, lambda glance=glance: glance, now)
+        for widget, snapshot in zip(due, snapshots, strict=True):
+            _render_one(widget, lambda snapshot=snapshot: snapshot, now)
         return True
 
 
@@ -188,12 +188,12 @@ def _join(thread: threading.Thread | None) -> None:
         thread.join(timeout=5)
 
 
-def _read(manager: Manager, request: Asked) -> Glance:
-    (glance,) = manager.glance([request])
-    return glance
+def _read(manager: Manager, request: Query) -> Snapshot:
+    (snapshot,) = manager.snapshots([request])
+    return snapshot
 
 
-def _render_one(widget: Renderable, read: Callable[[], Glance], now: float) -> None:
+def _render_one(widget: Renderable, read: Callable[[], Snapshot], now: float) -> None:
     try:
         widget.render(read(), now)
     except Exception as error:  # noqa: BLE001  # it is shown where the drawing would be

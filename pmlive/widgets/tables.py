@@ -11,7 +11,7 @@ from html import escape
 from typing import Literal
 
 from pmlive.manager import Manager
-from pmlive.manager.glance import Asked, Glance, Mark
+from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.manager.source import ConnectionStatus
 from pmlive.manager.status import Status
 from pmlive.widgets.base import Bundle, ManagerWidget, TokenWidget
@@ -67,12 +67,12 @@ _UNITS = ("B", "kB", "MB", "GB")
 class BaseTable(ManagerWidget):
     """A table of the present state of a manager, for either backend."""
 
-    def _html(self, glance: Glance) -> str:
+    def _html(self, snapshot: Snapshot) -> str:
         """Write the HTML."""
         raise NotImplementedError
 
-    def _view(self, glance: Glance) -> View:
-        return {"html": self._html(glance)}
+    def _view(self, snapshot: Snapshot) -> View:
+        return {"html": self._html(snapshot)}
 
     def _picture(self, view: View) -> Bundle:
         return {"text/html": view["html"], "text/plain": repr(self)}
@@ -98,14 +98,14 @@ class BaseStatusPanel(BaseTable):
         self._counted: deque[tuple[int, int]] = deque(maxlen=_RATE_WINDOW)
         super().__init__(manager, rate=rate)
 
-    def _request_since(self, marks: Mapping[str, Mark | None]) -> Asked:
-        return Asked(tables={**marks, "prices": _NEWEST}, status=True)
+    def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:
+        return Query(tables={**cursors, "prices": _NEWEST}, status=True)
 
-    def _html(self, glance: Glance) -> str:
+    def _html(self, snapshot: Snapshot) -> str:
         before = self._counted[0] if self._counted else None
-        prices = glance.news["prices"].frame
-        view = status_view(_status_of(glance), glance.gaps, prices, now_ns=glance.now, before=before)
-        self._note_events(glance.now, view["events"])
+        prices = snapshot.tables["prices"].frame
+        view = status_view(_status_of(snapshot), snapshot.gaps, prices, now_ns=snapshot.now, before=before)
+        self._note_events(snapshot.now, view["events"])
         return status_html(view)
 
     def _note_events(self, now_ns: int, events: int) -> None:
@@ -121,11 +121,11 @@ class BaseRecordingPanel(BaseTable):
     def __init__(self, manager: Manager, *, rate: float = 1.0) -> None:
         super().__init__(manager, rate=rate)
 
-    def _request_since(self, marks: Mapping[str, Mark | None]) -> Asked:
-        return Asked(tables=marks, status=True)
+    def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:
+        return Query(tables=cursors, status=True)
 
-    def _html(self, glance: Glance) -> str:
-        recorder = _status_of(glance).recording
+    def _html(self, snapshot: Snapshot) -> str:
+        recorder = _status_of(snapshot).recording
         free = None if recorder is None else _free_bytes(recorder.folder)
         return recording_html(recording_view(recorder, free=free))
 
@@ -138,11 +138,13 @@ class BaseTape(BaseTable):
         self._rows = rows
         super().__init__(manager, rate=rate)
 
-    def _request_since(self, marks: Mapping[str, Mark | None]) -> Asked:
-        return Asked(tables={**marks, "trades": self._rows if self.token_id is None else _NEWEST})
+    def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:
+        return Query(tables={**cursors, "trades": self._rows if self.token_id is None else _NEWEST})
 
-    def _html(self, glance: Glance) -> str:
-        return tape_html(tape_view(glance.news["trades"].frame, glance.labels, token_id=self.token_id, most=self._rows))
+    def _html(self, snapshot: Snapshot) -> str:
+        return tape_html(
+            tape_view(snapshot.tables["trades"].frame, snapshot.labels, token_id=self.token_id, most=self._rows)
+        )
 
 
 class BaseLadder(TokenWidget, BaseTable):
@@ -151,12 +153,12 @@ class BaseLadder(TokenWidget, BaseTable):
     def __init__(self, manager: Manager, token_id: str | None = None, *, rate: float = 5.0) -> None:
         super().__init__(manager, token_id, rate=rate)
 
-    def _request_since(self, marks: Mapping[str, Mark | None]) -> Asked:
-        return Asked(tables=marks, token_id=self._token_id, depth=10)
+    def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:
+        return Query(tables=cursors, token_id=self._token_id, depth=10)
 
-    def _view(self, glance: Glance) -> View:
-        label, doubt = self._label_and_doubt(glance, self._chosen_token(glance))
-        html = ladder_html(depth_view(glance.book, label=label, doubt=doubt))
+    def _view(self, snapshot: Snapshot) -> View:
+        label, doubt = self._label_and_doubt(snapshot, self._chosen_token(snapshot))
+        html = ladder_html(depth_view(snapshot.book, label=label, doubt=doubt))
         return {"label": label, "html": html}
 
 
@@ -271,10 +273,10 @@ def recording_html(view: RecordingView) -> str:
     return _titled("Recording", "", _lines(lines))
 
 
-def _status_of(glance: Glance) -> Status:
-    if glance.status is None:
+def _status_of(snapshot: Snapshot) -> Status:
+    if snapshot.status is None:
         raise LookupError("the status was not asked for")
-    return glance.status
+    return snapshot.status
 
 
 def _free_bytes(folder: str) -> int | None:

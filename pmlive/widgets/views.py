@@ -13,7 +13,7 @@ import polars as pl
 
 from pmlive.gaps import concerning
 from pmlive.manager import BookView
-from pmlive.manager.glance import short_label
+from pmlive.manager.snapshots import short_label
 from pmlive.manager.source import ConnectionStatus, ReplayStatus
 from pmlive.manager.status import Books, Status
 from pmlive.manager.subscriptions import SubscriptionStatus
@@ -306,7 +306,7 @@ def status_view(
         "trusted": books.trusted,
         "verified": checks.hash_verified,
         "unverifiable": checks.hash_unverifiable,
-        "mismatches": checks.hash_mismatch + checks.bbo_mismatch + checks.snapshot_mismatch,
+        "mismatches": checks.mismatches,
         "open_gaps": books.open_gaps,
         "gaps": gaps.height,
         "last_gap": _last_gap_text(gaps),

@@ -69,7 +69,7 @@ import polars as pl
 from datetime import timedelta
 def an_hour():
     for table, every, tokens in (("prices", "100ms", by_changes[:2]), ("depth", "1s", by_changes[3:4])):
-        rolling = live._engine.source.desk.frames[table]
+        rolling = live._engine.source.ingest.frames[table]
         have = rolling.frame(time.time_ns())
         first = have["ts_recv"].min()
         times = pl.datetime_range(first - timedelta(hours=1), first, every, closed="left", time_unit="ns", eager=True)
@@ -78,7 +78,7 @@ def an_hour():
         older = pl.concat(again).sort("ts_recv").cast(have.schema)
         rolling._chunks.insert(0, older)
         rolling._height += older.height
-        rolling.came += older.height
+        rolling.added += older.height
 live._engine.call(an_hour)
 """
 _SHOW = """
@@ -89,7 +89,7 @@ for at, name in enumerate({classes}):
     charts.append(getattr(import_module(module), kind)(live, by_changes[at % len(by_changes)], **{options}))
 ipywidgets.VBox(charts)
 """
-# Processor time of all threads but the feed's, which has thousands of messages to take beside a glance.
+# Processor time of all threads but the feed's, which has thousands of messages to take beside a snapshot.
 _NOW = """
 feed = next(thread for thread in threading.enumerate() if thread.name == "pmlive")
 fields = open(f"/proc/self/task/{feed.native_id}/stat").read().rpartition(")")[2].split()
@@ -102,14 +102,14 @@ print(json.dumps({
     "load": os.getloadavg()[0],
 }))
 """
-# What a glance for as many charts takes in the feed's thread, in milliseconds a chart.
+# What a snapshot for as many charts takes in the feed's thread, in milliseconds a chart.
 _GLANCE = """
-from pmlive.manager.glance import Asked, glance
-asked = [Asked(tables={"prices": 500, "trades": 50}, token_id=by_changes[0], depth=0)] * 2
-asked += [Asked(token_id=by_changes[0]), Asked(tables={"depth": 120}, token_id=by_changes[0], depth=0)]
+from pmlive.manager.snapshots import Query, snapshots
+asked = [Query(tables={"prices": 500, "trades": 50}, token_id=by_changes[0], depth=0)] * 2
+asked += [Query(token_id=by_changes[0]), Query(tables={"depth": 120}, token_id=by_changes[0], depth=0)]
 def visit():
     began = time.thread_time()
-    glance(live._engine, asked)
+    snapshots(live._engine, asked)
     return time.thread_time() - began
 taken = []
 for _ in range(50):

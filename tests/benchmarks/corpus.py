@@ -62,8 +62,8 @@ class Token:
     def _levels_message(self, rest: str) -> str:
         return (
             f'{{"market":"{self._market.id}","asset_id":"{self.id}","timestamp":"{self.changed}",'
-            f'"hash":"{self.stated_hash()}","bids":{self.book.bids.written().decode()},'
-            f'"asks":{self.book.asks.written().decode()},{rest}}}'
+            f'"hash":"{self.stated_hash()}","bids":{self.book.bids.to_json().decode()},'
+            f'"asks":{self.book.asks.to_json().decode()},{rest}}}'
         )
 
 

@@ -16,7 +16,7 @@ import polars as pl
 
 import pmlive as pm
 from pmlive.recording import Recording
-from pmlive.recording.grids import Changes, Ladders, Resets, lists
+from pmlive.recording.grids import Changes, Ladders, Resets, to_lists
 from pmlive.store import Manifest, SealedFile, parquet
 from pmlive.tables import SCHEMAS
 
@@ -163,7 +163,7 @@ def _deltas(day: Day, part: slice, seq: int) -> pl.DataFrame:
 def _keyframes(books: Ladders, seq: int, at: int) -> pl.DataFrame:
     prices, sizes = books.best(_SHOWN)
     sides = {"bid_prices": prices[::2], "bid_sizes": sizes[::2], "ask_prices": prices[1::2], "ask_sizes": sizes[1::2]}
-    columns = {name: lists(values) for name, values in sides.items()}
+    columns = {name: to_lists(values) for name, values in sides.items()}
     frame = pl.DataFrame({"seq": np.arange(seq, seq + len(_TOKENS)), "token_id": _TOKENS, **columns})
     return _typed(
         "keyframes",

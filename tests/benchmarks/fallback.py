@@ -109,8 +109,8 @@ def _updated(make: Callable[[Manager], image.ImageWidget]) -> tuple[str, ...]:
             replay.step(_FRAMES)
             began = time.process_time()
             now = time.monotonic()
-            (glance,) = replay.glance([widget.request(now)])
-            widget.render(glance, now)
+            (snapshot,) = replay.snapshots([widget.request(now)])
+            widget.render(snapshot, now)
             costs.append(time.process_time() - began)
             sizes.append(len(cast("bytes | str", getattr(widget, "value"))))  # noqa: B009  # ipywidgets says nothing of types
     return _told(costs, sizes)

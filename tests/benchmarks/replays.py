@@ -25,7 +25,7 @@ import msgspec
 import pmlive as pm
 from pmlive import _wire
 from pmlive.manager import Replay
-from pmlive.manager.desk import Desk
+from pmlive.manager.ingest import Ingest
 from pmlive.pipeline.journal import rebuild
 from pmlive.records import Opened
 from pmlive.store import Recorder
@@ -112,20 +112,20 @@ def _in_turns(night: Path, opening: Sequence[bytes], frames: Sequence[bytes]) ->
 def _record(folder: Path, opening: Sequence[bytes], frames: Sequence[bytes]) -> None:
     """Record frames as a manager does, at an invented time."""
     now = _START
-    desk = Desk(clock=lambda: now, rows=200_000, age=timedelta(hours=6), depth=10)
+    ingest = Ingest(clock=lambda: now, rows=200_000, age=timedelta(hours=6), depth=10)
     recorder = Recorder(folder, rebuild=rebuild, clock=lambda: now)
-    desk.record(recorder)
+    ingest.record(recorder)
     tokens = [message["asset_id"] for frame in opening for message in msgspec.json.decode(frame)]
-    desk.journal.note("open", 1, Opened("market", "ws://127.0.0.1", tokens), now)
+    ingest.journal.note("open", 1, Opened("market", "ws://127.0.0.1", tokens), now)
     read = _wire.reader("market")
     for number, frame in enumerate([*opening, *frames]):
         now += 1_000_000_000 // _RATE
-        desk.journal.frame("market", 1, frame, read(frame), now)
+        ingest.journal.frame("market", 1, frame, read(frame), now)
         if number % _WRITTEN == 0:
-            desk.turn()
-            desk.tend()
+            ingest.turn()
+            ingest.tend()
             recorder.flush(_PATIENCE)
-    desk.end_recording()
+    ingest.end_recording()
     recorder.close()
 
 

@@ -12,7 +12,7 @@ from support.waiting import until
 from pmlive._session import Timing
 from pmlive.events import Channel
 from pmlive.feed import Clock, Policy
-from pmlive.manager.live import Doubts, Live
+from pmlive.manager.live import CrossCheckPolicy, Live
 from pmlive.markets import Catalogue
 from pmlive.settings import Variables, Venue
 from pmlive.sim import SimulatedVenue
@@ -30,7 +30,7 @@ async def living(
     *,
     policy: Policy = QUICK,
     timing: dict[Channel, Timing] | None = None,
-    doubts: Doubts | None = None,
+    cross_check: CrossCheckPolicy | None = None,
     clock: Clock | None = None,
 ) -> AsyncGenerator[Live]:
     """Run the feed that a manager runs, and see that no task is left of it."""
@@ -46,7 +46,7 @@ async def living(
         age=timedelta(hours=1),
         depth=10,
         timing=timing,
-        doubts=doubts or Doubts(grace=0.3),
+        cross_check=cross_check or CrossCheckPolicy(grace=0.3),
         clock=clock,
     )
     live.spawn(live.run())
@@ -59,11 +59,11 @@ async def living(
 
 
 def subscribe(live: Live, tokens: Iterable[str], channel: Channel = "market") -> None:
-    live.desk.keys("subscribe", channel, live.pool.want(channel, tokens))
+    live.ingest.keys("subscribe", channel, live.pool.want(channel, tokens))
 
 
 def trusted(live: Live) -> list[bool]:
-    return [token.trusted() for token in live.desk.pipeline.books.tokens.values()]
+    return [token.trusted() for token in live.ingest.pipeline.books.tokens.values()]
 
 
 async def until_trusted(live: Live, count: int, seconds: float = 10) -> None:
@@ -71,4 +71,4 @@ async def until_trusted(live: Live, count: int, seconds: float = 10) -> None:
 
 
 def closed_gaps(live: Live) -> pl.DataFrame:
-    return live.desk.frame("gaps").filter(pl.col("ended").is_not_null())
+    return live.ingest.frame("gaps").filter(pl.col("ended").is_not_null())

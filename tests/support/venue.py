@@ -66,8 +66,8 @@ class Venue:
             "asset_id": self.token,
             "timestamp": str(START + self.changed),
             "hash": self.hash(self.changed) if hash_ is None else hash_,
-            "bids": json.loads(self.book.bids.written()),
-            "asks": json.loads(self.book.asks.written()),
+            "bids": json.loads(self.book.bids.to_json()),
+            "asks": json.loads(self.book.asks.to_json()),
         }
 
     def opening(self, hash_: str | None = None) -> str:

@@ -1,5 +1,5 @@
 """The entry point of a trial's recorder."""
 
-from pmlive.cli.faults.recorder import main
+from pmlive.cli.faults.trial import main
 
 raise SystemExit(main())

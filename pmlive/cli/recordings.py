@@ -1,7 +1,7 @@
-"""Commands that only read: ``pmlive search`` looks for markets, the others look at recordings.
+"""Commands about recordings: ``ls`` lists them, the others show, check or repair one.
 
-``ls`` lists recordings, ``info`` shows what one holds, ``verify`` whether it is sound, ``quality`` how good it is, and
-``book`` one book of it.
+``info``, ``verify``, ``quality`` and ``book`` change nothing. ``repair`` and ``compact`` change a recording that is not
+being recorded into.
 """
 
 from argparse import Namespace
@@ -13,37 +13,35 @@ from pathlib import Path
 import msgspec
 
 from pmlive import times
-from pmlive.cli.options import Subparsers, add_command, add_recording_command
-from pmlive.cli.output import Output
-from pmlive.cli.signals import Stop
-from pmlive.cli.sim import add_venue, venue
+from pmlive.cli.commands import Subparsers, add_command, add_recording_command, positive_number
 from pmlive.cli.summary import missed_in, missed_lines, proved_lines
-from pmlive.cli.text import counted, duration, lines_of, moment, size, table
+from pmlive.cli.terminal import (
+    Output,
+    Stop,
+    format_count,
+    format_duration,
+    format_size,
+    format_table,
+    format_time,
+    section,
+)
 from pmlive.errors import StoreError
-from pmlive.markets import Market, clean, find
+from pmlive.markets import clean
+from pmlive.pipeline.journal import rebuild
 from pmlive.recording import RecordedBook, RecordedMarket, RecordingSummary, info, open_recording, recordings
 from pmlive.settings import data_dir
-from pmlive.store import RecordingInfo
+from pmlive.store import Compaction, RecordingInfo, Repaired, compact, repair
 
-__all__ = ["add"]
+__all__ = ["add", "add_repair"]
 
 _MOST_LEVELS = 10
 
 
 def add(subparsers: Subparsers) -> None:
-    """Add the commands."""
-    command = add_command(
-        subparsers,
-        "search",
-        _search,
-        summary="Find markets, with the ids that record takes",
-        more="Open markets come first.",
-    )
-    command.add_argument("words", nargs="+", metavar="WORDS", help="words of the title, or an address, a slug or an id")
-    add_venue(command)
+    """Add the commands that change nothing."""
     command = add_command(subparsers, "ls", _list, summary="List the recordings in a folder")
     command.add_argument(
-        "folder", nargs="?", type=Path, metavar="DIR", help="the folder (default: where recordings go)"
+        "folder", nargs="?", type=Path, metavar="DIR", help="the folder (default: that of all recordings)"
     )
     add_recording_command(
         subparsers,
@@ -63,10 +61,34 @@ def add(subparsers: Subparsers) -> None:
         subparsers,
         "quality",
         _quality,
-        summary="Show what of a recording can be trusted, and what is missing",
+        summary="Show how far a recording can be trusted, and what is missing",
         more="The exit code is 1 if it has gaps, mismatches or damaged files.",
     )
     _add_book(subparsers)
+
+
+def add_repair(subparsers: Subparsers) -> None:
+    """Add the commands that change a recording."""
+    add_recording_command(
+        subparsers,
+        "repair",
+        _repair,
+        summary="Rebuild damaged or missing tables from the raw frames",
+        more="Damaged files are kept beside the new ones. The exit code is 1 if something is lost, which is a gap.",
+    )
+    command = add_recording_command(
+        subparsers,
+        "compact",
+        _compact,
+        summary="Merge the small files of a recording",
+        more="A recorder does this itself; the command is for recordings whose recorder was stopped early.",
+    )
+    command.add_argument(
+        "--grace",
+        type=positive_number,
+        metavar="SECONDS",
+        help="keep the former files this long for programs that read them; run it again after that (default: 0)",
+    )
 
 
 def _add_book(subparsers: Subparsers) -> None:
@@ -84,37 +106,6 @@ def _add_book(subparsers: Subparsers) -> None:
     command.add_argument("--at", required=True, metavar="TIME", help="such as 2026-11-23T02:14:07Z; UTC without a zone")
 
 
-def _search(options: Namespace, out: Output, _: Stop) -> int:
-    with venue(options.venue) as where:
-        markets = find(" ".join(options.words), where)
-    if not markets:
-        out.note("no market was found; try fewer or other words")
-    blocks = ["\n".join(_market_lines(market)) for market in markets]
-    if out.mode == "json" or markets:
-        out.result({"markets": markets}, "\n\n".join(blocks))
-    return 0
-
-
-def _market_lines(market: Market) -> list[str]:
-    rows = [("slug", market.slug), ("condition id", market.condition_id)]
-    if market.event_slug and market.event_slug != market.slug:
-        rows.append(("event", market.event_slug))
-    prices = dict(zip(market.outcomes, market.outcome_prices, strict=False))
-    for outcome, token_id in market.tokens.items():
-        price = f"  at {prices[outcome]:g}" if outcome in prices else ""
-        rows.append((outcome, f"{token_id}{price}"))
-    lines = [f"  {clean(name, 24):<14}{clean(value)}" for name, value in rows if value]
-    return [f"{clean(market.question) or clean(market.slug)}  [{_market_state(market)}]", *lines]
-
-
-def _market_state(market: Market) -> str:
-    if market.winner is not None:
-        return f"won by {clean(market.winner, 40)}"
-    if market.closed:
-        return "closed"
-    return "open" if market.end_date is None else f"open, ends {market.end_date:%Y-%m-%d %H:%M} UTC"
-
-
 def _list(options: Namespace, out: Output, _: Stop) -> int:
     root: Path = options.folder or data_dir()
     if options.folder is not None and not root.is_dir():
@@ -124,7 +115,7 @@ def _list(options: Namespace, out: Output, _: Stop) -> int:
         out.note(f"no recordings in {root}; pmlive demo makes one")
     if out.mode == "json" or listed:
         head = ("recording", "created", "length", "markets", "rows", "size", "unsealed")
-        lines = table(head, (_recording_row(one) for one in listed), right=range(2, 7))
+        lines = format_table(head, (_recording_row(one) for one in listed), right=range(2, 7))
         out.result({"folder": str(root), "recordings": [_listed_object(one) for one in listed]}, "\n".join(lines))
     return 0
 
@@ -144,8 +135,16 @@ def _time(nanoseconds: int | None) -> datetime | None:
 
 def _recording_row(one: RecordingInfo) -> Sequence[str]:
     created = clean(one.created).replace("T", " ").removesuffix("+00:00")
-    length = duration(one.duration.total_seconds())
-    return (one.path, created, length, str(one.markets), f"{one.rows:,}", size(one.bytes), size(one.unsealed))
+    length = format_duration(one.duration.total_seconds())
+    return (
+        one.path,
+        created,
+        length,
+        str(one.markets),
+        f"{one.rows:,}",
+        format_size(one.bytes),
+        format_size(one.unsealed),
+    )
 
 
 def _info(options: Namespace, out: Output, _: Stop) -> int:
@@ -160,15 +159,17 @@ def _info_object(summary: RecordingSummary) -> dict[str, object]:
 
 
 def _info_lines(summary: RecordingSummary) -> list[str]:
-    totals = f"{counted(summary.frames, 'frame')}, {counted(summary.rows, 'row')}, {size(summary.bytes)}"
-    unsealed = [f"{size(summary.unsealed)} of log, not sealed yet"] if summary.unsealed else []
+    totals = (
+        f"{format_count(summary.frames, 'frame')}, {format_count(summary.rows, 'row')}, {format_size(summary.bytes)}"
+    )
+    unsealed = [f"{format_size(summary.unsealed)} of log, not sealed yet"] if summary.unsealed else []
     return [
-        *lines_of("recording", [summary.path, f"made by pmlive {summary.pmlive}, created {summary.created}"]),
-        *lines_of("holds", [f"{totals} in {counted(summary.files, 'file')}", *_span_lines(summary), *unsealed]),
-        *lines_of("markets", [_market_line(market) for market in summary.markets] or ["none named"]),
-        *lines_of("tables", _table_lines(summary) if summary.tables else ["none"]),
-        *lines_of("proved", proved_lines(summary.checks)),
-        *lines_of("missed", missed_lines(missed_in(summary), unsealed=summary.unsealed)),
+        *section("recording", [summary.path, f"made by pmlive {summary.pmlive}, created {summary.created}"]),
+        *section("holds", [f"{totals} in {format_count(summary.files, 'file')}", *_span_lines(summary), *unsealed]),
+        *section("markets", [_market_line(market) for market in summary.markets] or ["none named"]),
+        *section("tables", _table_lines(summary) if summary.tables else ["none"]),
+        *section("proved", proved_lines(summary.checks)),
+        *section("missed", missed_lines(missed_in(summary), unsealed=summary.unsealed)),
     ]
 
 
@@ -176,7 +177,7 @@ def _span_lines(summary: RecordingSummary) -> list[str]:
     first, last = summary.first_time, summary.last_time
     if first is None or last is None:
         return ["nothing is sealed yet"]
-    return [f"{moment(first)} to {moment(last)} UTC, {duration((last - first).total_seconds())}"]
+    return [f"{format_time(first)} to {format_time(last)} UTC, {format_duration((last - first).total_seconds())}"]
 
 
 def _market_line(market: RecordedMarket) -> str:
@@ -185,10 +186,17 @@ def _market_line(market: RecordedMarket) -> str:
 
 def _table_lines(summary: RecordingSummary) -> list[str]:
     rows = [
-        (one.table, f"{one.rows:,}", size(one.bytes), str(one.files), moment(one.first_time), moment(one.last_time))
+        (
+            one.table,
+            f"{one.rows:,}",
+            format_size(one.bytes),
+            str(one.files),
+            format_time(one.first_time),
+            format_time(one.last_time),
+        )
         for one in summary.tables
     ]
-    return table(("table", "rows", "size", "files", "first", "last"), rows, right=(1, 2, 3))
+    return format_table(("table", "rows", "size", "files", "first", "last"), rows, right=(1, 2, 3))
 
 
 def _verify(options: Namespace, out: Output, _: Stop) -> int:
@@ -212,13 +220,13 @@ def _book(options: Namespace, out: Output, _: Stop) -> int:
 
 
 def _book_lines(book: RecordedBook) -> list[str]:
-    lines = [book.label, f"{book.quality} at {moment(book.at)} UTC: {book.why}", ""]
+    lines = [book.label, f"{book.quality} at {format_time(book.at)} UTC: {book.why}", ""]
     if book.levels is not None:
         return [*lines, *_side_lines(book)]
     if book.last_known is None:
         return lines[:-1]
     last = book.last_known
-    return [*lines, f"the last that could be trusted, at {moment(last.at)} UTC:", *_side_lines(last)]
+    return [*lines, f"the last that could be trusted, at {format_time(last.at)} UTC:", *_side_lines(last)]
 
 
 def _side_lines(book: RecordedBook) -> list[str]:
@@ -226,4 +234,35 @@ def _side_lines(book: RecordedBook) -> list[str]:
         [(f"{price:g}", f"{shares:,.2f}") for price, shares in side[:_MOST_LEVELS]] for side in (book.bids, book.asks)
     )
     rows = [(shares, price, *ask) for (price, shares), ask in zip_longest(bids, asks, fillvalue=("", ""))]
-    return table(("size", "bid", "ask", "size"), rows, right=(0, 1, 3))
+    return format_table(("size", "bid", "ask", "size"), rows, right=(0, 1, 3))
+
+
+def _repair(options: Namespace, out: Output, stop: Stop) -> int:
+    with stop.deferred():
+        report = repair(options.folder, rebuild=rebuild)
+    head = f"{format_count(report.checked, 'file')} checked, {len(report.repaired):,} repaired"
+    lines = [head, *map(_repaired_line, report.repaired)]
+    lines += [
+        f"{clean(name, 120)} is removed: left behind by an import or export that was killed" for name in report.removed
+    ]
+    totals = {"lost": report.lost, "damaged": report.damaged}
+    out.result(msgspec.to_builtins(report) | totals, "\n".join(lines))
+    return 1 if report.lost else 0
+
+
+def _repaired_line(repaired: Repaired) -> str:
+    rest = f"; {repaired.lost:,} are lost, which is a gap" if repaired.lost else ""
+    kept = f"; the old file is kept as {repaired.kept}" if repaired.kept else ""
+    return f"{repaired.was}: {repaired.problem}; it has {repaired.rows:,} rows again{rest}{kept}"
+
+
+def _compact(options: Namespace, out: Output, stop: Stop) -> int:
+    with stop.deferred():
+        done = compact(options.folder, grace=options.grace or 0.0)
+    out.result(done, "\n".join(_compact_lines(done)))
+    return 1 if done.refused else 0
+
+
+def _compact_lines(done: Compaction) -> list[str]:
+    waiting = f", {done.waiting:,} of which wait for their turn" if done.waiting else ""
+    return [f"{format_count(done.inputs, 'file')} became {done.outputs:,}{waiting}", *done.refused]

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import polars as pl
 
-from pmlive.digest import Digest
 from pmlive.events import Cause, Channel, Event, Gap
 from pmlive.feed import Clock, Connection
 from pmlive.gaps import GapIndex, GapInterval
@@ -15,24 +14,22 @@ from pmlive.pipeline import Making, Pipeline
 from pmlive.pipeline.journal import Journal
 from pmlive.records import Closed, Kind, Opened
 from pmlive.store import Earlier, Record, Recorder
-from pmlive.tables import ROLLING, STORED, Rolling
+from pmlive.tables import ROLLING, STORED, Digest, Rolling
+from pmlive.times import CLOCK_ERROR_NS, DAY_NS
 
-__all__ = ["Desk"]
+__all__ = ["Ingest"]
 
 logger = get_logger(__name__)
 
 # Making frames of a few rows costs as much as of many: while nobody listens they are made once a second, or when read.
 _UNHEARD = 1_000_000_000
-# A clock is wrong, and a message not just long on its way, from so much on; by more than a day few are.
-_OFF = 1_000_000_000
-_DAY = 86_400_000_000_000
 # Between the last message and the end of a run; a clock that was set meanwhile is out by no more than this.
 _CALM = 60_000_000_000
 # So many batches of gaps are known again when the clock proves to have been behind.
 _BATCHES = 10_000
 
 
-class Desk:
+class Ingest:
     """The pipeline with what feeds on it: rolling frames, and a recorder when there is one."""
 
     def __init__(
@@ -61,7 +58,7 @@ class Desk:
         self.on_rows: Callable[[dict[str, pl.DataFrame]], None] | None = None
         self.listened: Callable[[], bool] = bool
         self._flushed = 0
-        # Those since the clock was right last.
+        # Since the clock was known to be right; that of a replay always is.
         self._gaps: deque[pl.DataFrame] = deque(maxlen=_BATCHES)
         self._reported: set[str] = set()
 
@@ -92,9 +89,10 @@ class Desk:
         self.journal.note("gap", gap.conn, gap, self.clock())
 
     def shift_gaps(self, by: int, *, until: int | None = None) -> None:
-        """Note the gaps that have ended by the venue's time, too, which is later than ours by so much, or earlier.
+        """Note again, by so many nanoseconds later, the gaps that ended since this or ``pass_gaps`` was called last.
 
-        Those that reach ``until`` so are not told again: what comes of that is another gap.
+        Their times are those of our clock, and the same intervals lie elsewhere by the venue's. Those that would begin
+        at ``until`` or later are left out: the caller notes another gap there.
         """
         self.flush()
         if not self._gaps:
@@ -104,11 +102,11 @@ class Desk:
                 shifted = _shifted(gap, by)
                 if until is None or shifted.started < until:
                     self.gap(shifted)
+        self.flush()
         self.pass_gaps()
 
     def pass_gaps(self) -> None:
-        """Note that the gaps so far are told by the venue's time as well."""
-        self.flush()
+        """Note that the gaps so far cover the venue's time, too."""
         self._gaps.clear()
 
     def keys(self, kind: str, channel: Channel, placed: dict[int, list[str]]) -> None:
@@ -134,7 +132,7 @@ class Desk:
         self._flushed = self.clock()
         self.pipeline.tick(self._flushed)
         frames = self.pipeline.drain()
-        if "gaps" in frames:
+        if "gaps" in frames and isinstance(self.clock, Clock):
             self._gaps.append(frames["gaps"])
         for table, frame in frames.items():
             if table in self.frames:
@@ -153,7 +151,7 @@ class Desk:
             self.flush()
 
     def frame(self, table: str) -> pl.DataFrame:
-        """Give the rolling rows of a table, the open gaps among those of ``gaps``."""
+        """Return the rolling rows of a table, the open gaps among those of ``gaps``."""
         self.flush()
         frame = self.frames[table].frame(self.clock())
         gaps = self.pipeline.open_gaps() if table == "gaps" else []
@@ -165,10 +163,10 @@ class Desk:
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def _report_unknown(self) -> None:
-        """Say once of each kind of message that we do not know it."""
+        """Log each unknown kind of message once."""
         for kind in self.pipeline.unknown.keys() - self._reported:
             self._reported.add(kind)
-            logger.warning("messages of an unknown kind %r arrive; they are kept raw and counted", kind[:60])
+            logger.warning("messages of an unknown kind %r arrive; they are kept raw and counted", kind)
 
     # --- recording ---
 
@@ -259,7 +257,7 @@ class Desk:
         self.flush()
 
     def forget(self) -> None:
-        """Be as if nothing had come: what comes next begins by telling what the books are."""
+        """Forget everything that came: what comes next begins with the whole state."""
         self.pipeline.forget()
         self.digest = None
         self.frames = {name: Rolling(name, rows=self._rows, age=self._age) for name in ROLLING}
@@ -268,11 +266,11 @@ class Desk:
 
 
 def _shifted(gap: GapInterval, by: int) -> Gap:
-    """Tell of a gap by the venue's time; no run begins where it ends, and an earlier one ended when all was right."""
+    """Return a gap by the venue's time; that of a restart is a silence there, and begins no later than by our time."""
     is_restart = gap.cause == "restart"
     return Gap(
-        started=gap.started + (min(by, 0) if is_restart else by) - _OFF,
-        ended=(gap.until + by) + _OFF,
+        started=gap.started + (min(by, 0) if is_restart else by) - CLOCK_ERROR_NS,
+        ended=(gap.until + by) + CLOCK_ERROR_NS,
         cause="silence" if is_restart else gap.cause,
         token_id=gap.token_id,
         detail=f"{gap.detail}, by the venue's time" if gap.detail else "by the venue's time",
@@ -281,16 +279,16 @@ def _shifted(gap: GapInterval, by: int) -> Gap:
 
 
 def _told(earlier: Earlier) -> int | None:
-    """Give the time that it was, by the venue, when an earlier run heard of it last; None where that did not.
+    """Return the venue's time at which an earlier run last received data; None if it received none.
 
     A run that ends in a moment of calm ended right after that.
     """
     if earlier.heard is None:
         return None
     last = earlier.last_recv if 0 <= earlier.last_recv - earlier.heard <= _CALM else earlier.heard
-    return last - (earlier.late if earlier.late >= _OFF else 0)
+    return last - (earlier.late if earlier.late >= CLOCK_ERROR_NS else 0)
 
 
 def _is_ahead(earlier: Earlier, now: int) -> bool:
-    """Tell whether the clock of an earlier run was ahead; by more than a day only where that is the clock's fault."""
-    return _OFF <= earlier.late <= max(_DAY, 2 * (earlier.last_recv - now))
+    """Return whether the clock of an earlier run was ahead; by more than a day only if the clock explains it."""
+    return CLOCK_ERROR_NS <= earlier.late <= max(DAY_NS, 2 * (earlier.last_recv - now))

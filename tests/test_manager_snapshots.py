@@ -1,4 +1,4 @@
-"""What is seen of a manager at one moment."""
+"""What charts are shown of a manager at one moment."""
 
 from datetime import timedelta
 
@@ -10,14 +10,14 @@ from support.waiting import wait_until
 
 import pmlive as pm
 from pmlive.manager import Manager, Replay
-from pmlive.manager.glance import Asked, Glance, short_label
+from pmlive.manager.snapshots import Query, Snapshot, short_label
 from pmlive.sim import SimulatedVenue
 from pmlive.store import scan
 from pmlive.tables import SCHEMAS, Rolling
 
 
-def one(manager: Manager, asked: Asked) -> Glance:
-    (seen,) = manager.glance([asked])
+def one(manager: Manager, asked: Query) -> Snapshot:
+    (seen,) = manager.snapshots([asked])
     return seen
 
 
@@ -27,7 +27,7 @@ def row(seq: int) -> pl.DataFrame:
     )
 
 
-def test_the_rows_since_a_mark_are_those_that_came_after_it() -> None:
+def test_the_rows_since_a_cursor_are_those_that_came_after_it() -> None:
     rolling = Rolling("trades", rows=100, age=timedelta(days=1))
     for seq in range(5):
         rolling.extend(row(seq))
@@ -35,11 +35,11 @@ def test_the_rows_since_a_mark_are_those_that_came_after_it() -> None:
     assert rolling.since(3)["seq"].to_list() == [3, 4]
     rolling.frame(10)
     assert rolling.since(1)["seq"].to_list() == [1, 2, 3, 4]
-    assert rolling.since(rolling.came).schema == SCHEMAS["trades"]
-    assert rolling.since(rolling.came).is_empty()
+    assert rolling.since(rolling.added).schema == SCHEMAS["trades"]
+    assert rolling.since(rolling.added).is_empty()
 
 
-def test_rows_that_are_gone_are_not_given_since_a_mark() -> None:
+def test_rows_that_are_gone_are_not_given_since_a_cursor() -> None:
     rolling = Rolling("trades", rows=2, age=timedelta(days=1))
     for seq in range(5):
         rolling.extend(row(seq))
@@ -47,16 +47,16 @@ def test_rows_that_are_gone_are_not_given_since_a_mark() -> None:
     assert rolling.since(0)["seq"].to_list() == [3, 4]
 
 
-def test_rows_are_read_on_from_a_mark_without_missing_or_repeating_any() -> None:
+def test_rows_are_read_on_from_a_cursor_without_missing_or_repeating_any() -> None:
     with SimulatedVenue(markets=1, rate=300) as sim, Manager(address(sim), policy=QUICK) as manager:
         manager.watch(sim.markets[0].slug)
-        first = one(manager, Asked(tables={"prices": None})).news["prices"]
-        frames, mark = [first.frame], first.mark
+        first = one(manager, Query(tables={"prices": None})).tables["prices"]
+        frames, cursor = [first.frame], first.cursor
         while sum(frame.height for frame in frames) < first.frame.height + 20:
-            news = one(manager, Asked(tables={"prices": mark})).news["prices"]
-            assert not news.whole
-            frames.append(news.frame)
-            mark = news.mark
+            rows = one(manager, Query(tables={"prices": cursor})).tables["prices"]
+            assert not rows.whole
+            frames.append(rows.frame)
+            cursor = rows.cursor
 
         read = pl.concat(frames)
         assert read.equals(manager.prices.head(read.height))
@@ -64,40 +64,40 @@ def test_rows_are_read_on_from_a_mark_without_missing_or_repeating_any() -> None
 
 def test_a_replay_that_jumps_begins_its_rows_anew() -> None:
     with Replay(pm.sample(), speed="max") as replay:
-        before = one(replay, Asked(tables={"prices": None})).news["prices"]
-        assert one(replay, Asked(tables={"prices": before.mark})).news["prices"].frame.is_empty()
+        before = one(replay, Query(tables={"prices": None})).tables["prices"]
+        assert one(replay, Query(tables={"prices": before.cursor})).tables["prices"].frame.is_empty()
 
         replay.seek(replay.first_time + timedelta(seconds=30))
 
-        after = one(replay, Asked(tables={"prices": before.mark})).news["prices"]
+        after = one(replay, Query(tables={"prices": before.cursor})).tables["prices"]
         assert after.whole
-        assert after.mark.era == before.mark.era + 1
+        assert after.cursor.era == before.cursor.era + 1
         assert 0 < after.frame.height < before.frame.height
 
 
 def test_the_last_rows_of_a_table_can_be_asked_for() -> None:
     with Replay(pm.sample(), speed="max") as replay:
-        news = one(replay, Asked(tables={"trades": 3})).news["trades"]
+        rows = one(replay, Query(tables={"trades": 3})).tables["trades"]
 
-        assert news.frame.equals(replay.trades.tail(3))
+        assert rows.frame.equals(replay.trades.tail(3))
 
 
 def test_a_book_comes_with_its_label_or_with_the_reason_why_there_is_none() -> None:
     with SimulatedVenue(markets=1, rate=0) as sim, Manager(address(sim), policy=QUICK) as manager:
         (market,) = sim.markets
         token = market.token_ids[0]
-        assert one(manager, Asked(token_id=token)).doubt == "no book of it has come yet"
+        assert one(manager, Query(token_id=token)).unavailable_because == "no book of it has come yet"
         manager.watch(market.slug)
-        wait_until(lambda: one(manager, Asked(token_id=token)).book)
+        wait_until(lambda: one(manager, Query(token_id=token)).book)
 
-        seen = one(manager, Asked(token_id=token, depth=2))
+        seen = one(manager, Query(token_id=token, depth=2))
         assert seen.book is not None
         assert len(seen.book.bids) == 2
         assert market.question in seen.labels[token]
         sim.fault("refuse", channel="market", number=503)
         sim.fault("drop", channel="market")
-        wait_until(lambda: "disconnect" in one(manager, Asked(token_id=token)).doubt)
-        assert one(manager, Asked(token_id=token)).book is None
+        wait_until(lambda: "disconnect" in one(manager, Query(token_id=token)).unavailable_because)
+        assert one(manager, Query(token_id=token)).book is None
 
 
 def test_markets_of_a_replay_are_found_by_their_words() -> None:

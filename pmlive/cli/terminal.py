@@ -1,0 +1,292 @@
+"""The terminal: what a command prints, numbers and tables written for people, and signals that ask it to stop.
+
+Results go to the standard output, everything else to the standard error. Control characters are removed from all texts.
+The log's thread writes the standard error, so that a terminal that is not read blocks nothing, and a pipe without a
+reader or a full disk loses nothing but lines.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from io import TextIOBase, TextIOWrapper
+from threading import RLock
+from types import FrameType
+from typing import Literal, Self, TextIO, TypeAlias
+
+import msgspec
+
+from pmlive import logs
+from pmlive.times import utc
+
+__all__ = [
+    "Output",
+    "Stop",
+    "discard_output",
+    "fill_closed_streams",
+    "flush_streams",
+    "format_count",
+    "format_duration",
+    "format_size",
+    "format_table",
+    "format_time",
+    "section",
+]
+
+Mode: TypeAlias = Literal["text", "json"]
+
+_CLEAR = "\r\x1b[K"
+
+_Handler: TypeAlias = "Callable[[int, FrameType | None], object] | int | None"
+
+# A terminal that is closed sends SIGHUP; Windows has no such signal.
+_STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+_MINUTE, _HOUR = 60, 3600
+_KILO = 1000
+
+
+class Output:
+    """Prints text for people, or one JSON object for programs and nothing else on the standard output."""
+
+    def __init__(self, mode: Mode) -> None:
+        self.mode: Mode = mode
+        self._lock = RLock()
+        # The progress line that the terminal shows, and the one that it should show.
+        self._shown = ""
+        self._wanted = ""
+        self._redrawing = False
+        _escape_unencodable(sys.stdout)
+        _escape_unencodable(sys.stderr)
+
+    def result(self, value: object, text: str) -> None:
+        """Print the result at once, as JSON or as text."""
+        self.end_progress()
+        logs.flush()
+        if self.mode == "text":
+            logs.write(sys.stdout, f"{_visible(text)}\n")
+        else:
+            # JSON is UTF-8, whatever the encoding of the terminal.
+            logs.write(sys.stdout, f"{msgspec.json.encode(value).decode()}\n", encoding="utf-8")
+
+    def line(self, text: str) -> None:
+        """Print one line of text while the command runs; nothing as JSON, which is one object at the end."""
+        if self.mode == "json":
+            return
+        with self._lock:
+            if self._shown:
+                logs.write(sys.stderr, _CLEAR)
+            logs.write(sys.stdout, f"{_visible(text)}\n")
+            if self._shown:
+                logs.write(sys.stderr, self._shown)
+
+    def note(self, text: str) -> None:
+        """Print a line on the standard error."""
+        logs.hand_over(partial(self._write_note, _visible(text)))
+
+    def problem(self, text: str) -> None:
+        """Print an error in one line on the standard error."""
+        self.note(f"pmlive: {' '.join(text.split())}")
+
+    def progress(self, text: str) -> None:
+        """Show progress in one line that the next one overwrites, if the standard error is a terminal."""
+        if sys.stderr is None or not sys.stderr.isatty():  # pyright: ignore[reportUnnecessaryComparison]  # it was closed
+            return
+        self._wanted = _visible(text)[: shutil.get_terminal_size().columns - 1]
+        # After a while in which the terminal was not read it gets the newest line only.
+        if not self._redrawing:
+            self._redrawing = True
+            logs.hand_over(self._redraw)
+
+    def end_progress(self) -> None:
+        """End the progress line, which stays on the terminal."""
+        if self._wanted:
+            self._wanted = ""
+            logs.hand_over(self._end_line)
+
+    def _redraw(self) -> None:
+        self._redrawing = False
+        with self._lock:
+            if self._wanted:
+                self._shown = self._wanted
+                logs.write(sys.stderr, f"{_CLEAR}{self._shown}")
+
+    def _end_line(self) -> None:
+        with self._lock:
+            if self._shown:
+                self._shown = ""
+                logs.write(sys.stderr, "\n")
+
+    def _write_note(self, text: str) -> None:
+        with self._lock:
+            logs.write(sys.stderr, f"{_CLEAR}{text}\n{self._shown}" if self._shown else f"{text}\n")
+
+
+class Stop:
+    """The user's request to stop, by Ctrl-C or a signal; a context manager for the main thread."""
+
+    def __init__(self) -> None:
+        self._requested = threading.Event()
+        self._deferring = False
+        self._before: dict[signal.Signals, _Handler] = {}
+
+    def __enter__(self) -> Self:
+        """Handle the signals."""
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        for number in (getattr(signal, name) for name in _STOP_SIGNALS if hasattr(signal, name)):
+            # Under nohup a program outlives its terminal.
+            if number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN:
+                continue
+            self._before[number] = signal.signal(number, self._received)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Restore the former handlers."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal came while signals were deferred."""
+        return self._requested.is_set()
+
+    @contextmanager
+    def deferred(self) -> Generator[None]:
+        """Turn signals into requests to stop in this block, which must not be interrupted before it has sealed."""
+        self._deferring = True
+        try:
+            yield
+        finally:
+            self._deferring = False
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most this long for a request to stop; return whether there is one."""
+        return self._requested.wait(seconds)
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if not self._deferring:
+            raise KeyboardInterrupt
+        self._requested.set()
+
+
+def fill_closed_streams() -> None:
+    """Open the null device for each closed standard stream, or a recording's file could get its descriptor."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # This gets the lowest free descriptor, which is that of the stream.
+            os.open(os.devnull, os.O_RDWR)
+
+
+def flush_streams() -> None:
+    """Flush the standard streams and discard what cannot be written, or Python would fail on it at exit."""
+    for number, stream in ((1, sys.__stdout__), (2, sys.__stderr__)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            _discard(number)
+        except ValueError:  # a test has closed it
+            continue
+
+
+def discard_output() -> None:
+    """Discard further output after its reader has gone."""
+    _discard(1)
+
+
+def format_count(number: int, noun: str) -> str:
+    """Format a number of things.
+
+    >>> format_count(1, "gap"), format_count(12345, "row")
+    ('1 gap', '12,345 rows')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def format_size(number: float) -> str:
+    """Format a number of bytes.
+
+    >>> format_size(999), format_size(1_250_000)
+    ('999 B', '1.2 MB')
+    """
+    if number < _KILO:
+        return f"{number:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        number /= _KILO
+        if number < _KILO:
+            return f"{number:.1f} {unit}"
+    return f"{number / _KILO:.1f} TB"
+
+
+def format_duration(seconds: float) -> str:
+    """Format a length of time.
+
+    >>> format_duration(1.234), format_duration(75), format_duration(7325)
+    ('1.2 s', '1 min 15 s', '2 h 02 min')
+    """
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE:.0f} min {seconds % _MINUTE:02.0f} s"
+    return f"{seconds // _HOUR:.0f} h {seconds % _HOUR // _MINUTE:02.0f} min"
+
+
+def format_time(time: datetime | None) -> str:
+    """Format a time in UTC, to the millisecond.
+
+    >>> format_time(datetime(2026, 11, 23, 2, 14, 7))
+    '2026-11-23 02:14:07.000'
+    """
+    return "-" if time is None else utc(time)
+
+
+def format_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> list[str]:
+    """Return the lines of a table; the columns numbered in ``right`` are aligned to the right.
+
+    >>> format_table(["table", "rows"], [["trades", "7"]], right=[1])
+    ['table   rows', 'trades     7']
+    """
+    cells = [list(head), *(list(row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    numbers = set(right)
+    return [
+        "  ".join(
+            cell.rjust(width) if column in numbers else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def section(name: str, lines: Sequence[str], *, width: int = 11) -> list[str]:
+    """Return lines with a name before the first one and the others indented.
+
+    >>> section("kept", ["12 rows", "3 files"], width=6)
+    ['kept  12 rows', '      3 files']
+    """
+    return [f"{name if number == 0 else '':<{width}}{line}".rstrip() for number, line in enumerate(lines)]
+
+
+def _discard(number: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, number)
+    os.close(null)
+
+
+def _escape_unencodable(stream: TextIO | TextIOBase | None) -> None:
+    """Make a stream write characters that it cannot encode as escape sequences."""
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def _visible(text: str) -> str:
+    return "".join(letter for letter in text if letter.isprintable() or letter == "\n")
