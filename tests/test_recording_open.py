@@ -137,7 +137,7 @@ def test_times_are_text_datetimes_or_nanoseconds() -> None:
     assert heights == {0}
     with pytest.raises(ValueError, match=r"invalid time .*; expected ISO 8601"):
         night.scan("trades", start="tomorrow")
-    with pytest.raises(TypeError, match="a time is ISO text"):
+    with pytest.raises(TypeError, match="a time is ISO 8601 text"):
         night.scan("trades", start=1.5)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="no table 'trade'; there are prices"):
         night.scan("trade")
