@@ -212,6 +212,8 @@ def _decode(path: Path, data: bytes) -> Manifest:
         raise StoreError(message) from error
     # A file that is listed twice is one file.
     files = list({file.path: file for file in manifest.files}.values())
+    if len(files) < len(set(manifest.files)):
+        raise StoreError(f"{str(path)!r} lists a file twice, with other numbers; do not trust its other files")
     for file in files:
         if _table_of(path, file.path) != file.table:
             raise StoreError(f"{str(path)!r} lists {file.path!r} as {file.table!r}; do not trust its other files")
