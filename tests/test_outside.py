@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from storing import rebuild
 
+from pmlive.export import to_csv
 from pmlive.store import Recorder
 from tests.support.outside import guard, names_outside
 
@@ -46,7 +47,9 @@ def _inside() -> list[object]:
     return [_listening() for _ in range(2)]
 
 
-@pytest.mark.parametrize("code", [_listens, _Helper, _listening, _tries, _inside], ids=lambda code: code.__name__)
+@pytest.mark.parametrize(
+    "code", [_listens, _Helper, _listening, _tries, _inside, to_csv], ids=lambda code: code.__name__
+)
 def test_code_that_names_a_way_out_is_found_through_its_helpers(code: object) -> None:
     assert names_outside(code)
 

@@ -32,8 +32,8 @@ OUTSIDE = frozenset({
     # Processes, kernels, and programs in a text.
     "NotebookClient", "Popen", "attempt", "attempt_all", "exec", "fork", "multiprocessing", "subprocess",
     # Recordings and exports that are written, and synced to the disk; commands, which do any of this.
-    "Recorder", "Tape", "compact", "import_capture", "locked_recording", "main", "open_folder", "repair", "to_csv",
-    "to_duckdb", "to_hftbacktest",
+    "Recorder", "Tape", "claimed", "compact", "import_capture", "locked_recording", "main", "open_folder", "repair",
+    "to_csv", "to_duckdb", "to_hftbacktest",
 })  # fmt: skip
 
 # What the interpreter calls it when code does so.
@@ -97,7 +97,7 @@ def names_outside(code: object) -> bool:
             continue
         seen.add(id(one))
         names, helpers = _named_in(one)
-        if names & OUTSIDE:
+        if names & OUTSIDE or getattr(one, "__name__", "") in OUTSIDE:
             return True
         waiting += helpers
     return False
