@@ -190,6 +190,9 @@ def check_contents(path: Path, root: Path, listed: SealedFile) -> None:
 
 def _summary_of(reader: pq.ParquetFile) -> dict[str, int]:
     total = _RowsSummary()
+    absent = [name for name in ("seq", "ts_recv") if name not in reader.schema_arrow.names]
+    if absent:
+        raise StoreError(f"it has no column {absent[0]!r}")
     for number in range(reader.num_row_groups):
         group = _Group(reader.metadata.row_group(number))
         for batch in reader.iter_batches(batch_size=_CHECKED_ROWS, row_groups=[number], use_threads=False):
