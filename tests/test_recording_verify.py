@@ -3,9 +3,11 @@
 import hashlib
 import json
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any, Literal
 
 import polars as pl
 import pytest
@@ -15,7 +17,9 @@ from support.taping import Tape, told
 from test_recording_quality import damage
 
 import pmlive as pm
+from pmlive.errors import StoreError
 from pmlive.pipeline.journal import rebuild
+from pmlive.recording import Verification
 from pmlive.store import parquet, records
 from pmlive.tables import STORED
 
@@ -38,18 +42,24 @@ def first(folder: Path, table: str) -> Path:
 
 
 def relist(folder: Path, path: Path) -> None:
-    """List a file as it is now, so that its checksum is right."""
+    """List a file as it is now, so that its checksum is right, and its rows where it is a table."""
     manifest = json.loads((folder / "manifest.json").read_text())
-    data = path.read_bytes()
-    for file in manifest["files"]:
-        if file["path"] == path.relative_to(folder).as_posix():
-            file |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    data, name = path.read_bytes(), path.relative_to(folder).as_posix()
+    (listed,) = (file for file in manifest["files"] if file["path"] == name)
+    listed |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    if path.suffix == ".parquet":
+        rows = pl.read_parquet(path, hive_partitioning=False)
+        times = rows["ts_recv"].dt.epoch("ns")
+        listed |= {"rows": rows.height, "first_seq": rows["seq"].min(), "last_seq": rows["seq"].max()}
+        listed |= {"first_time": times.min(), "last_time": times.max()}
+        (segment,) = (one for one in manifest["segments"] if f"-{one['number']:06d}." in name)
+        segment["rows"][listed["table"]] = rows.height
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def rewrite(folder: Path, table: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
     path = first(folder, table)
-    rows = pm.open_recording(folder).scan(table).filter(pl.col("seq") <= pl.read_parquet(path)["seq"].max()).collect()
+    rows = pm.open_recording(folder).scan(table).head(pl.read_parquet(path).height).collect()
     path.write_bytes(parquet.encode(table, change(rows)).data)
     relist(folder, path)
 
@@ -129,6 +139,125 @@ def test_rows_that_are_not_those_of_the_records_are_found(
     assert problem in found.findings[0].what
     assert "rebuild" in found.findings[0].advice
     assert table in repr(found)
+
+
+def edited(folder: Path, edit: Callable[[dict[str, Any]], object]) -> Verification:
+    """Verify a recording after its manifest was edited."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    edit(manifest)
+    path.write_text(json.dumps(manifest))
+    return pm.open_recording(folder).verify()
+
+
+def of(manifest: dict[str, Any], table: str) -> dict[str, Any]:
+    """Return what is listed of the first file of a table."""
+    return min((file for file in manifest["files"] if file["table"] == table), key=lambda file: file["first_seq"])
+
+
+@pytest.mark.parametrize("table", ["raw", "book_deltas"])
+@pytest.mark.parametrize("by", [-1, 5 * 10**9])
+@pytest.mark.parametrize("name", ["rows", "bytes", "first_seq", "last_seq", "first_time", "last_time"])
+def test_a_file_that_is_listed_with_another_number_is_found(folder: Path, table: str, name: str, by: int) -> None:
+    """Readers choose files by what is listed of them."""
+
+    def edit(manifest: dict[str, Any]) -> None:
+        of(manifest, table)[name] += by
+
+    assert not edited(folder, edit).ok
+
+
+_DENIALS: list[Callable[[dict[str, Any]], object]] = [
+    lambda it: it["segments"][0]["rows"].update(trades=it["segments"][0]["rows"]["trades"] - 1),
+    lambda it: it["segments"][-1].update(number=it["segments"][-1]["number"] + 1),
+    lambda it: it["segments"][-1].update(last_seq=it["segments"][-1]["last_seq"] + 9),
+    lambda it: it["segments"][0].update(last_seq=it["segments"][1]["first_seq"] + 9),
+    lambda it: it["replaced"].append({"path": of(it, "raw")["path"], "by": of(it, "prices")["path"], "since": 0}),
+    lambda it: it.update(raw_from=of(it, "raw")["last_time"] + 1),
+    lambda it: it.update(created="yesterday"),
+]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    _DENIALS,
+    ids=[
+        *("rows of a segment", "number of a segment", "end of the last segment", "segments that overlap"),
+        *("a replaced file", "frames that were given up", "the beginning"),
+    ],
+)
+def test_lists_of_a_manifest_that_deny_each_other_are_found(
+    folder: Path, edit: Callable[[dict[str, Any]], object]
+) -> None:
+    found = edited(folder, edit)
+
+    assert "manifest.json" in [finding.where for finding in found.findings]
+
+
+def test_a_file_that_is_listed_twice_with_other_numbers_is_refused(folder: Path) -> None:
+    with pytest.raises(StoreError, match="lists a file twice"):
+        edited(folder, lambda it: it["files"].append(of(it, "trades") | {"rows": 1}))
+
+
+def restated(folder: Path, table: str, old: bytes, new: bytes) -> None:
+    """Write something else into the footer of the first file of a table."""
+    path = first(folder, table)
+    data = path.read_bytes()
+    begins = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    footer = data[begins:].replace(old, new)
+    assert (len(footer), footer == data[begins:]) == (len(data) - begins, False)
+    path.write_bytes(data[:begins] + footer)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    of(manifest, table)["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def _number(value: int) -> bytes:
+    """Write a number of 64 bits as the footer of a parquet file does."""
+    value <<= 1
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        *(("book_deltas", column) for column in ("seq", "ts_recv", "price", "token_id")),
+        ("book_snapshots", "ts_event"),
+        ("prices", "mid"),
+    ],
+)
+@pytest.mark.parametrize("end", ["min", "max"])
+def test_a_footer_that_states_another_bound_of_a_column_is_found(
+    folder: Path, table: str, column: str, end: Literal["min", "max"]
+) -> None:
+    """Readers leave out groups of rows by such bounds."""
+    values = pl.read_parquet(first(folder, table), hive_partitioning=False)[column].to_physical()
+    least, most = values.min(), values.max()
+    stated, other = (least, most) if end == "min" else (most, least)
+    restated(folder, table, _plain(stated), _plain(other))
+
+    found = pm.open_recording(folder).verify()
+
+    assert [finding.where for finding in found.findings][:1] == [first(folder, table).relative_to(folder).as_posix()]
+    assert "states" in found.findings[0].what
+
+
+def _plain(value: object) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    return struct.pack("<d" if isinstance(value, float) else "<q", value)
+
+
+@pytest.mark.parametrize("by", [-2, 2])
+def test_a_footer_that_states_another_number_of_rows_is_found(folder: Path, by: int) -> None:
+    rows = pl.read_parquet(first(folder, "book_deltas")).height
+    restated(folder, "book_deltas", b"\x16" + _number(rows), b"\x16" + _number(rows + by))
+
+    assert not pm.open_recording(folder).verify().ok
 
 
 def test_tables_whose_records_were_given_up_are_said_to_be_unchecked(folder: Path) -> None:

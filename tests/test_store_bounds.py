@@ -224,7 +224,8 @@ def test_a_table_whose_lists_have_too_many_values_is_refused(tmp_path: Path, mon
     lists = pl.DataFrame({"bids": [[{"price": 0.5, "size": 1.0}] * 100_000]})
     lists.write_parquet(tmp_path / "lists.parquet")
     folder = _listing(tmp_path / "night", _TRADES, "trades", (tmp_path / "lists.parquet").read_bytes(), rows=1)
-    assert verify_files(folder) == []
+    (problem,) = verify_files(folder)
+    assert "no column 'seq'" in problem.problem
 
     monkeypatch.setenv(VARIABLE, "1000000")
 

@@ -157,11 +157,15 @@ class _SegmentChecks:
             )
 
     def _segment(self, file: SealedFile, stop: int | None) -> Iterator[Finding]:
+        summary = _RecordSummary()
         try:
-            rebuilt = stored_tables(rebuild(self._counted(file)))
+            rebuilt = stored_tables(rebuild(self._counted(file, summary)))
         except (StoreError, msgspec.MsgspecError, LookupError, ValueError) as error:
             yield Finding(where=file.path, what=f"its records cannot be decoded: {clean(str(error))}", advice=_RESTORE)
             return
+        self.records += summary.count
+        if (other := summary.difference(file)) is not None:
+            yield Finding(where=MANIFEST, what=f"{file.path} is not as it is listed: {other}", advice=_LIST)
         for table in STORED:
             if any(one.table == table and _overlaps(one, file, stop) for one in self.unreadable):
                 continue
@@ -171,9 +175,9 @@ class _SegmentChecks:
             if problem is not None:
                 yield Finding(where=f"{table}, {utc(file.first_time)}", what=problem, advice=_REBUILD)
 
-    def _counted(self, file: SealedFile) -> Iterator[Record]:
+    def _counted(self, file: SealedFile, summary: "_RecordSummary") -> Iterator[Record]:
         for record in read_raw(self._contents.folder, file):
-            self.records += 1
+            summary.add(record)
             if record.kind == Kind.LOSS and isinstance(loss := read_note(record), Loss):
                 self._losses.append(loss)
             yield record
@@ -181,6 +185,33 @@ class _SegmentChecks:
     def _stored(self, table: str, file: SealedFile, stop: int | None) -> pl.DataFrame:
         rows = self._contents.scan_sealed(table, file.first_seq, stop)
         return collect(self._contents, table, rows).sort("seq")
+
+
+class _RecordSummary:
+    """How many records a file has, and the numbers and times that they reach from and to."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._seqs = self._times = (0, 0)
+        self._is_in_order = True
+
+    def add(self, record: Record) -> None:
+        """Add a record."""
+        self.count += 1
+        seq, recv = record.seq, record.recv
+        first, least, most = (self._seqs[0], *self._times) if self.count > 1 else (seq, recv, recv)
+        self._is_in_order = self._is_in_order and recv >= most
+        self._seqs, self._times = (first, seq), (min(least, recv), max(most, recv))
+
+    def difference(self, file: SealedFile) -> str | None:
+        """Say what is listed otherwise; where the clock was set back, the limits of times are those of blocks."""
+        if (file.rows, file.first_seq, file.last_seq) != (self.count, *self._seqs):
+            return f"it has {self.count:,} records, numbered {self._seqs[0]} to {self._seqs[1]}"
+        first, last = self._times
+        is_equal = (file.first_time, file.last_time) == self._times
+        if is_equal or (not self._is_in_order and first <= file.first_time <= file.last_time <= last):
+            return None
+        return f"its records came from {utc(first)} to {utc(last)}"
 
 
 def _overlaps(one: SealedFile, file: SealedFile, stop: int | None) -> bool:

@@ -280,18 +280,16 @@ class MissingPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def contradictions(manifest: Manifest) -> Iterator[str]:
-    """Yield statements of a manifest about its end that its files contradict."""
-    frames = manifest.of(RAW)
-    last = max((segment_number(file.path) or 0 for file in frames), default=0)
-    if last > manifest.sealed:
-        yield f"it calls segment {manifest.sealed} the last that is sealed, and lists segment {last}"
-    last_seq = max((file.last_seq for file in manifest.files), default=-1)
-    if last_seq >= manifest.next_seq:
-        yield f"it calls {manifest.next_seq} the next number, and lists rows up to {last_seq}"
-    last_recv = manifest.last_recv
-    if frames and (last_recv is None or not frames[-1].first_time <= last_recv <= frames[-1].last_time):
-        when = "never" if last_recv is None else utc(last_recv)
-        yield f"it says that the last record came {when}, which is not in the last file of records that it lists"
+    """Yield where the lists of a manifest contradict each other."""
+    yield from _ends(manifest)
+    yield from _segments_beside_files(manifest)
+    listed = {file.path for file in manifest.files}
+    for old in manifest.replaced:
+        if old.path in listed:
+            yield f"it lists {old.path} and calls it replaced"
+    for file in manifest.of(RAW):
+        if manifest.raw_from is not None and file.last_time < manifest.raw_from:
+            yield f"it calls frames before {utc(manifest.raw_from)} given up, and lists {file.path}"
 
 
 def missing_parts(manifest: Manifest, accounted: Callable[[], Iterable[Interval]]) -> list[MissingPart]:
@@ -334,6 +332,8 @@ def _decode(path: Path, data: bytes) -> Manifest:
         raise StoreError(message) from error
     # A file that is listed twice is one file.
     files = list({file.path: file for file in manifest.files}.values())
+    if len(files) < len(set(manifest.files)):
+        raise StoreError(f"{str(path)!r} lists a file twice, with other numbers; do not trust its other files")
     for file in files:
         if _table_of(path, file.path) != file.table:
             raise StoreError(f"{str(path)!r} lists {file.path!r} as {file.table!r}; do not trust its other files")
@@ -361,6 +361,45 @@ def _check_inside(path: Path, name: str) -> None:
     parts = PurePosixPath(name)
     if parts.is_absolute() or ".." in parts.parts or "\\" in name or ":" in name or "\0" in name:
         raise StoreError(f"{str(path)!r} names {name!r}, which is outside the recording; do not trust its other files")
+
+
+def _ends(manifest: Manifest) -> Iterator[str]:
+    """Yield statements of a manifest about its beginning and its end that its files contradict."""
+    frames, known = manifest.of(RAW), _sorted_segments(manifest.segments)
+    last = max([segment_number(file.path) or 0 for file in frames] + [one.number for one in known], default=0)
+    if last > manifest.sealed:
+        yield f"it calls segment {manifest.sealed} the last that is sealed, and lists segment {last}"
+    last_seq = max([file.last_seq for file in manifest.files] + [one.last_seq for one in known], default=-1)
+    if last_seq >= manifest.next_seq:
+        yield f"it calls {manifest.next_seq} the next number, and lists rows up to {last_seq}"
+    last_recv = manifest.last_recv
+    if frames and (last_recv is None or not frames[-1].first_time <= last_recv <= frames[-1].last_time):
+        when = "never" if last_recv is None else utc(last_recv)
+        yield f"it says that the last record came {when}, which is not in the last file of records that it lists"
+    try:
+        _ = manifest.began
+    except StoreError as error:
+        yield str(error)
+
+
+def _segments_beside_files(manifest: Manifest) -> Iterator[str]:
+    """Yield where segments overlap, and where files have more rows than their segments had."""
+    known = _sorted_segments(manifest.segments)
+    for before, after in pairwise(known):
+        # The last record of a segment may have the number of the first row of the next.
+        if before.last_seq > after.first_seq or before.number == after.number:
+            yield f"it has segment {before.number} beside segment {after.number}, which has numbers of it"
+    tables = {table for segment in known for table in segment.rows} - {RAW}
+    for file in (file for table in sorted(tables) for file in manifest.of(table)):
+        counts = [_rows_within(file, within, known) for within in _segment_ranges(file, known)]
+        if known[0].first_seq <= file.first_seq and all(rows is not None and rows < file.rows for rows in counts):
+            yield f"{file.path} has {file.rows:,} rows, and its segments had {max(rows or 0 for rows in counts):,}"
+
+
+def _rows_within(file: SealedFile, within: range, known: Sequence[SealedSegment]) -> int | None:
+    """Count the rows that segments had of a table, None where a repair gave some up."""
+    rows = [known[position].rows.get(file.table) for position in within]
+    return None if None in rows else sum(each or 0 for each in rows)
 
 
 class _KnownPart(NamedTuple):

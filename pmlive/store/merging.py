@@ -176,7 +176,8 @@ def replace_inputs(context: WriteContext, *, now: int, grace: float) -> None:
     manifest = context.manifest.current
     listed = {file.path for file in manifest.files}
     for old in manifest.replaced:
-        if (is_hidden(old.path) or old.by not in listed) and _is_over(old, now, grace):
+        is_due = old.path not in listed and (is_hidden(old.path) or old.by not in listed)
+        if is_due and _is_over(old, now, grace):
             _remove_replaced(old, context)
 
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 import polars as pl
@@ -24,7 +24,7 @@ from pmlive.store import bounds, disk
 from pmlive.store.manifest import SCHEMA, SealedFile
 from pmlive.tables import SCHEMAS
 
-__all__ = ["EncodedTable", "check_footer", "count_rows", "encode", "join", "merge"]
+__all__ = ["EncodedTable", "check_contents", "check_footer", "count_rows", "encode", "join", "merge"]
 
 _DELTA = {"seq": "DELTA_BINARY_PACKED", "ts_event": "DELTA_BINARY_PACKED", "ts_recv": "DELTA_BINARY_PACKED"}
 _GROUP_ROWS = 131_072
@@ -72,7 +72,7 @@ def encode(table: str, frame: pl.DataFrame) -> EncodedTable:
 def merge(table: str, files: Iterable[bytes]) -> EncodedTable:
     """Encode the rows of files, in their order, as one file; a few row groups are in memory at a time."""
     sink = pa.BufferOutputStream()
-    total = _WrittenRows()
+    total = _RowsSummary()
     with ExitStack() as stack:
         writer: pq.ParquetWriter | None = None
         for group in _regrouped(_row_groups(files)):
@@ -83,8 +83,8 @@ def merge(table: str, files: Iterable[bytes]) -> EncodedTable:
     return EncodedTable(data=sink.getvalue().to_pybytes(), rows=total.rows, **total.span())
 
 
-class _WrittenRows:
-    """The number and the limits of the rows that were written."""
+class _RowsSummary:
+    """The number and the limits of rows."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -167,6 +167,99 @@ def check_footer(path: Path, root: Path, listed: SealedFile) -> None:
             f"{str(path)!r} is another file than the one that is listed: it has rows {first} to {last} where "
             f"{listed.first_seq} to {listed.last_seq} are listed; rebuild it with: pmlive repair"
         )
+
+
+def check_contents(path: Path, root: Path, listed: SealedFile) -> None:
+    """Read a table whole and check what its footer states, and what is listed, against the rows that it has.
+
+    Readers leave out groups of rows by what the footer states, and files by what is listed.
+
+    Raises:
+        OSError: it is not there or cannot be read.
+        StoreError: it is damaged, or has other rows.
+    """
+    with disk.open_to_read(path, root) as file:
+        try:
+            found = _summary_of(pq.ParquetFile(file, page_checksum_verification=True))
+        except (StoreError, pa.ArrowException) as error:
+            raise StoreError(f"{str(path)!r} is not as it states: {error}") from error
+    differing = [f"{value:,} as {name}" for name, value in found.items() if value != getattr(listed, name)]
+    if differing:
+        raise StoreError(f"{str(path)!r} is not the file that is listed: it has {', '.join(differing)}")
+
+
+def _summary_of(reader: pq.ParquetFile) -> dict[str, int]:
+    total = _RowsSummary()
+    absent = [name for name in ("seq", "ts_recv") if name not in reader.schema_arrow.names]
+    if absent:
+        raise StoreError(f"it has no column {absent[0]!r}")
+    for number in range(reader.num_row_groups):
+        group = _Group(reader.metadata.row_group(number))
+        for batch in reader.iter_batches(batch_size=_CHECKED_ROWS, row_groups=[number], use_threads=False):
+            rows = pa.Table.from_batches([batch])
+            total.add(rows)
+            group.add(rows)
+        group.check()
+    if not total.rows:
+        raise StoreError("it has no rows")
+    return {"rows": total.rows, **total.span()}
+
+
+class _Group:
+    """What is found in a group of rows, beside what the footer states of it."""
+
+    def __init__(self, stated: "pq.RowGroupMetaData") -> None:
+        self._stated = stated
+        self._rows = 0
+        self._nulls: dict[str, int] = {}
+        self._ends: dict[str, list[Any]] = {}
+        self._bits: dict[str, int] = {}
+
+    def add(self, rows: pa.Table) -> None:
+        """Add rows that were read."""
+        self._rows += rows.num_rows
+        for name, kind in zip(rows.column_names, rows.schema.types, strict=True):
+            if not pa.types.is_nested(kind):
+                self._nulls[name] = self._nulls.get(name, 0) + rows[name].null_count
+                self._ends.setdefault(name, []).extend(_physical_ends(rows[name], kind))
+                self._bits[name] = kind.bit_width if pa.types.is_unsigned_integer(kind) else 0
+
+    def check(self) -> None:
+        """Check what the footer states.
+
+        Raises:
+            StoreError: a number or a bound in it is not true.
+        """
+        if self._rows != self._stated.num_rows:
+            raise StoreError(f"its footer states {self._stated.num_rows:,} rows of a group of {self._rows:,}")
+        for number in range(self._stated.num_columns):
+            column = self._stated.column(number)
+            name = column.path_in_schema
+            if name in self._ends and column.statistics is not None:
+                self._check_column(name, column.statistics)
+
+    def _check_column(self, name: str, stated: "pq.Statistics") -> None:
+        if stated.has_null_count and stated.null_count != self._nulls[name]:
+            raise StoreError(f"its footer states {stated.null_count:,} nulls in {name} where {self._nulls[name]:,} are")
+        ends = self._ends[name]
+        if not stated.has_min_max or not ends:
+            return
+        # pyarrow gives the bits of unsigned numbers as signed ones.
+        least, most = (
+            end % 2 ** self._bits[name] if self._bits[name] else end for end in (stated.min_raw, stated.max_raw)
+        )
+        if not (least <= min(ends) and max(ends) <= most):
+            raise StoreError(f"its footer states of {name} that it is between {least!r} and {most!r}, which it is not")
+
+
+def _physical_ends(column: pa.ChunkedArray, kind: pa.DataType) -> list[Any]:
+    """Return the least and the largest value of a column, as statistics have them; none where all are null."""
+    if pa.types.is_temporal(kind):
+        column = column.cast(pa.int64())
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        column = column.cast(pa.binary())
+    ends = pc.min_max(column)  # pyright: ignore[reportAttributeAccessIssue] - made when pyarrow is imported
+    return [end.as_py() for end in ends.values() if end.is_valid]
 
 
 class _Footer(msgspec.Struct, frozen=True):

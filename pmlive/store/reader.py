@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from os import SEEK_END
 from pathlib import Path
 from typing import TypeAlias
 
@@ -222,8 +223,11 @@ def problem_of(folder: Path, file: SealedFile) -> str | None:
         with disk.open_to_read(path, folder) as stream:
             if raw.sha256_of(stream) != file.sha256:
                 return _CHANGED
+            if (size := stream.seek(0, SEEK_END)) != file.bytes:
+                return f"has {size:,} bytes where {file.bytes:,} are listed"
         if file.table != RAW:
             parquet.check_footer(path, folder, file)
+            parquet.check_contents(path, folder, file)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     except StoreError as error:
