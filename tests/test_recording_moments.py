@@ -66,7 +66,7 @@ def moments(random: Random, told: Sequence[Record], count: int) -> list[int]:
     ]
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(seeds)
 def test_a_book_is_the_one_that_the_pipeline_had(seed: int) -> None:
     random = Random(seed)
