@@ -143,7 +143,7 @@ class BookSnapshot(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     @property
     def by_rest(self) -> bool:
-        """Tell whether REST answered with it, which may be older than what came by the socket."""
+        """Whether it is an answer of REST, which may be older than what came by the socket."""
         return self.min_order_size is not None or self.neg_risk is not None
 
     @property

@@ -1,8 +1,8 @@
 """The numbers that recorders give to the lines of captures, and the lines that are missing by them.
 
-Numbers count all lines, those of one file, or those of a connection, in one file or going on in the next. Where most
-steps are by one they count lines, and a jump is a loss, unless the lines come a little later: several threads may
-write. They begin again at 0 or 1; where they begin again at more, the lines before are missing.
+Numbers count all lines, those of one file, or those of a connection, in one file or continuing in the next. If most
+steps are by one, they count lines, and a jump is a loss, unless the skipped lines come a little later: several threads
+may write. Numbers begin again at 0 or 1; if they begin again at more, the lines before are missing.
 """
 
 from collections import deque
@@ -12,15 +12,15 @@ import msgspec
 
 __all__ = ["CaptureNumbers", "LineNumbers", "MissingLines"]
 
-# Numbers count lines if so many steps are by one, and so many times as many as are not: a part of a capture that
-# somebody picked out has others.
+# Numbers count lines if at least so many steps are by one, and so many times as many as are not: selected parts of a
+# capture have other steps.
 _ENOUGH, _MOSTLY = 3, 3
 # Lines come late within so many jumps, and before the first line so many.
 _MOST_OPEN, _LATE_AT_FIRST = 64, 8
 # Where there are so many jumps, it is time to ask whether these are numbers of lines at all.
 _MANY_JUMPS = 100_000
 _BEFORE_THE_FIRST = -1
-# So many numbers in a row that were there are a new beginning, and fewer are lines that were written twice.
+# So many known numbers in a row are a new beginning; fewer are lines that were written twice.
 _BEGUN_ANEW = 3
 _NO_STRAY = (-1, -1, 0)
 
@@ -71,18 +71,18 @@ class LineNumbers:
     @property
     def count_lines(self) -> bool:
         """Return whether these seem to count the lines, and not something else."""
-        odd = self._odd + sum(1 for _ in self._told())
+        odd = self._odd + sum(1 for _ in self._confirmed())
         return self._ones > _ENOUGH and self._ones >= _MOSTLY * odd
 
     def missing(self) -> dict[int, MissingLines]:
         """Return what is missing, by the index of the line after it."""
         found: dict[int, MissingLines] = {}
-        for jump in self._told():
+        for jump in self._confirmed():
             before = found.get(jump.index, MissingLines(0, jump.since)).count
             found[jump.index] = MissingLines(before + jump.last - jump.first + 1, jump.since)
         return found
 
-    def _told(self) -> Iterator[_Jump]:
+    def _confirmed(self) -> Iterator[_Jump]:
         return (jump for jumps in (self._jumps, self._open) for jump in jumps if jump.index != _BEFORE_THE_FIRST)
 
     def _go_back(self, number: int, index: int) -> None:

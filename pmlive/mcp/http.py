@@ -287,7 +287,7 @@ class AccessControl:
         self._token = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it here."""
+        """Pass a request on, or answer it here."""
         if scope["type"] != "http":
             return
         refusal = self._refusal(list(scope["headers"]))

@@ -229,7 +229,7 @@ class Toolkit:
                 logger.exception("a listener to changes raised")
 
     def close(self) -> None:
-        """Hear nothing more; the manager goes on."""
+        """Stop listening to the manager, which goes on."""
         self._stop()
         self._listeners = ()
 

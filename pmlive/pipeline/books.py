@@ -167,9 +167,9 @@ class Books:
         self._adopt(token, event, fresh, conn, recv)
 
     def _leads_to_now(self, token: Token, event: BookSnapshot) -> bool:
-        """Tell whether a book by REST, which may be old, becomes the present one with the changes that came since.
+        """Return whether a book by REST, which may be old, becomes the present one with the changes that came since.
 
-        All of them must be remembered, and none lost: the last hash tells, where hashes are known to fit.
+        All of them must be remembered, and none lost, which the last hash shows where hashes are known to fit.
         """
         since = event.timestamp
         if not (self.recent[token.conn].reaches(since) or token.holds_since(since)):

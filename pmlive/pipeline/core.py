@@ -33,8 +33,8 @@ from pmlive.pipeline import rows
 from pmlive.pipeline.books import Books
 from pmlive.pipeline.repeats import RecentChanges, Repeats, StreamNumbers
 from pmlive.pipeline.rows import Making, RowBuffers
-from pmlive.pipeline.strangers import UnknownKinds, shortened
 from pmlive.pipeline.token import Token
+from pmlive.pipeline.unknown_kinds import UnknownKinds, shortened
 from pmlive.records import LinkState
 from pmlive.times import LONGEST_LATENCY_NS
 
@@ -120,7 +120,7 @@ class Pipeline:
         self.last_control: dict[int, int] = {}
         # Markets whose outcome is known: when it was told, and of which tokens.
         self.resolved: dict[str, tuple[int, list[str]]] = {}
-        self.strange = UnknownKinds()
+        self.unknown_kinds = UnknownKinds()
         # Since records could not be read: what is unknown of connections and tokens is learnt from what they bring.
         # Without those that tell the whole state the books are unknown up to the next that do (``_blank``).
         self._loss: Gap | None = None
@@ -154,8 +154,8 @@ class Pipeline:
 
     @property
     def unknown(self) -> dict[str, int]:
-        """Give the number of messages of each unknown kind."""
-        return self.strange.counts
+        """The number of messages of each unknown kind."""
+        return self.unknown_kinds.counts
 
     @property
     def duplicates(self) -> dict[str, int]:
@@ -218,7 +218,7 @@ class Pipeline:
         if since is not None:
             heard = min(since, now)
         self.last_control.pop(conn, None)
-        self.strange.drop(conn)
+        self.unknown_kinds.drop(conn)
         self.books.recent.pop(conn, None)
         self.sequences.drop(conn)
         if cause is None:
@@ -259,7 +259,7 @@ class Pipeline:
         if state.frame:
             self.last_control[conn] = state.frame
         self.books.recent[conn] = RecentChanges(state.past)
-        self.strange.load(conn, state.strange)
+        self.unknown_kinds.load(conn, state.strange)
         self.sequences.load(conn, state.numbers)
 
     def lost(self, gap: Gap, now: int, *, beginning: bool) -> None:
@@ -368,7 +368,7 @@ class Pipeline:
         self.links.clear()
         self.heard.clear()
         self.last_control.clear()
-        self.strange.clear()
+        self.unknown_kinds.clear()
         self.repeats.clear()
         self.sequences.clear()
         self._loss, self._blank, self.stopped = None, False, None
@@ -510,13 +510,13 @@ class Pipeline:
     def _unknown(self, event: Unknown, conn: int, recv: int) -> None:
         """Take a message of unknown kind, which may have changed the books that it names."""
         kind = shortened(event.kind)
-        self.strange.count(kind)
+        self.unknown_kinds.count(kind)
         reason = f"a message of the unknown kind {kind!r}"
         tokens = self._named(event.names, conn)
         if tokens:
             self._distrust(tokens, conn, recv, reason)
         else:
-            self._note_strange(kind, f"{reason}; it names nothing that is followed", conn, recv)
+            self._note_unknown_kind(kind, f"{reason}; it names nothing that is followed", conn, recv)
 
     def _control(self, event: Control, conn: int, recv: int) -> None:
         """Take a control message: after an error of the venue, not all that was asked for may come."""
@@ -526,11 +526,11 @@ class Pipeline:
         # Who was given credentials may repeat them.
         says = event.detail if link is not None and link.channel in _WITHOUT_CREDENTIALS else ""
         reason = f"the venue says that something is wrong{f': {says}' if says else ''}"
-        self._note_strange(reason, reason, conn, recv)
+        self._note_unknown_kind(reason, reason, conn, recv)
 
-    def _note_strange(self, kind: str, reason: str, conn: int, recv: int) -> None:
+    def _note_unknown_kind(self, kind: str, reason: str, conn: int, recv: int) -> None:
         """Write a row of ``gaps``, the first time that a connection brings something of a kind that names no book."""
-        detail = self.strange.to_tell(conn, kind, reason)
+        detail = self.unknown_kinds.new_detail(conn, kind, reason)
         if detail is not None:
             self.books.gaps.write(Gap(started=recv, cause="malformed", detail=detail, conn=conn), recv, ended=recv)
 

@@ -210,7 +210,7 @@ class Journal:
             gap=link.gap,
             past=past.save(),
             frame=pipeline.last_frame(conn),
-            strange=pipeline.strange.save(conn),
+            strange=pipeline.unknown_kinds.save(conn),
             numbers=pipeline.sequences.save(conn),
         )
 

@@ -234,7 +234,7 @@ class RecentChanges:
         )
 
     def reaches(self, timestamp: int) -> bool:
-        """Tell whether everything is remembered that was said after a time."""
+        """Return whether every message after a time of the venue (ms) is remembered."""
         return len(self._messages) < _REMEMBERED or next(self._events()).timestamp <= timestamp
 
     def since(self, token_id: str, timestamp: int) -> list[Change]:

@@ -122,7 +122,7 @@ class Token:
             del self.held[:-_HELD]
 
     def holds_since(self, timestamp: int) -> bool:
-        """Tell whether every change after a time (ms) is held."""
+        """Return whether every change after a time of the venue (ms) is held."""
         return 0 < len(self.held) < _HELD and self.held[0][0] <= timestamp
 
     def save(self) -> TokenState:

@@ -204,7 +204,7 @@ class _RecordSummary:
         self._seqs, self._times = (first, seq), (min(least, recv), max(most, recv))
 
     def difference(self, file: SealedFile) -> str | None:
-        """Say what is listed otherwise; where the clock was set back, the limits of times are those of blocks."""
+        """Return what is not as listed, or None; after a clock was set back, listed times may be those of blocks."""
         if (file.rows, file.first_seq, file.last_seq) != (self.count, *self._seqs):
             return f"it has {self.count:,} records, numbered {self._seqs[0]} to {self._seqs[1]}"
         first, last = self._times
