@@ -6,7 +6,10 @@ import polars as pl
 from support.waiting import wait_until
 
 import pmlive as pm
+from pmlive.events import Gap
 from pmlive.manager.subscriptions import Consumer, News, Subscription
+from pmlive.pipeline.checks import TokenGaps
+from pmlive.pipeline.rows import RowBuffers
 
 
 def test_a_listener_gets_what_any_subscription_gets() -> None:
@@ -40,11 +43,43 @@ def test_a_listener_hears_of_a_gap_when_it_begins_and_when_it_ends() -> None:
         live.listen(heard.append)
         live.sim.fault("drop", channel="market")
 
-        wait_until(lambda: "ended" in {update.get("state") for update in heard})
-    began = next(update for update in heard if update.get("state") == "began")
-    ended = next(update for update in heard if update.get("state") == "ended")
-    assert began["cause"] == ended["cause"] == "disconnect"
-    assert (began["ended"], began["started"]) == (None, ended["started"])
+        wait_until(lambda: ("ended", "disconnect") in {(update.get("state"), update.get("cause")) for update in heard})
+    told = [update for update in heard if update["type"] == "gap"]
+    began = [_identity(update) for update in told if update["state"] == "began"]
+    assert len(began) == len(set(began))
+    for position, update in enumerate(told):
+        if update["state"] == "ended":
+            assert _identity(update) in [_identity(earlier) for earlier in told[:position]]
+        else:
+            assert update["ended"] is None
+
+
+def test_a_listener_hears_of_the_beginning_of_a_gap_whenever_it_began() -> None:
+    """A gap may begin and end between two turns, or have begun before anybody listened."""
+    buffers = RowBuffers()
+    short, long, other = (Gap(started=at, cause="disconnect", token_id=f"{at}", conn=7) for at in (5, 6, 8))
+    TokenGaps(buffers).write(short, 9, ended=9)
+    news, early, late = News(), list[dict[str, object]](), list[dict[str, object]]()
+    news.add(Consumer(early.append))
+
+    news.gaps([long], buffers.take(None)["gaps"], {"5": "Rain?"})
+    news.add(Consumer(late.append))
+    news.gaps([long, other], None, {})
+    TokenGaps(buffers).write(long, 11, ended=11)
+    news.gaps([other], buffers.take(None)["gaps"], {})
+
+    wait_until(lambda: (len(early), len(late)) == (5, 3))
+    states = [[(update["state"], update["token_id"]) for update in heard] for heard in (early, late)]
+    assert states == [
+        [("began", "5"), ("began", "6"), ("ended", "5"), ("began", "8"), ("ended", "6")],
+        [("began", "6"), ("began", "8"), ("ended", "6")],
+    ]
+    assert [update["untrusted_label"] for update in early] == ["Rain?", "", "Rain?", "", ""]
+    news.close()
+
+
+def _identity(update: dict[str, object]) -> tuple[object, ...]:
+    return tuple(update[name] for name in ("token_id", "started", "cause", "detail", "conn"))
 
 
 def test_who_hears_no_more_holds_nothing_up() -> None:

@@ -165,6 +165,22 @@ def test_an_old_rest_book_does_not_explain_a_hash_that_does_not_fit() -> None:
     assert night.token().gap is not None
 
 
+def test_an_old_rest_book_is_no_proof_of_the_time_at_which_it_came() -> None:
+    """Without hashes nothing shows that no change was lost between the book and now."""
+    night, venue = Night(), Venue()
+    night.open(0, 1, ["1"])
+    night.frame(10, venue.opening(""))
+    answer = venue.rest()
+    night.frame(100, venue.change("bid", "0.43", "5", 100, hash=""))
+    night.frame(200, json.dumps([{"event_type": "price_change", "market": "0xm", "price_changes": [{}]}]))
+    night.note(700, "book", answer)
+    assert night.token().trusted()
+    night.frame(900, venue.change("bid", "0.43", "6", 900, hash="", best_bid="0.44"))
+    night.end(2000)
+
+    assert ("1", "mismatch", 10) in [gap[:3] for gap in night.gaps()]
+
+
 def test_a_change_of_an_earlier_connection_is_never_applied() -> None:
     night, venue = begun()
     old = venue.change("bid", "0.45", "7", 20)

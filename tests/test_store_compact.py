@@ -386,6 +386,19 @@ def test_a_manifest_cannot_have_files_removed_that_are_not_ours(tmp_path: Path) 
     assert mine.read_text() == "mine"
 
 
+def test_a_manifest_cannot_have_files_removed_that_it_lists(tmp_path: Path) -> None:
+    _make(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_bytes())
+    listed = [file["path"] for file in manifest["files"] if file["table"] == "raw"]
+    manifest["replaced"] = [{"path": path, "by": "x", "since": 0} for path in listed]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+
+    compact(tmp_path, grace=0)
+
+    assert [path for path in listed if not (tmp_path / path).exists()] == []
+    assert verify_files(tmp_path) == []
+
+
 @pytest.mark.parametrize("grace", [0.0, 600.0])
 def test_other_tools_read_a_compacted_table_with_one_line(tmp_path: Path, grace: float) -> None:
     pandas, duckdb = pytest.importorskip("pandas"), pytest.importorskip("duckdb")

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 from uuid import uuid4
 
 import msgspec
@@ -155,6 +155,8 @@ class Consumer:
 
     def __init__(self, handler: Handler, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.mailbox = Mailbox()
+        # Gaps of which the handler was told that they began, and not that they ended.
+        self.open_gaps: set[Gap] = set()
         self._handler = handler
         self._loop = loop
         self._thread = repeating("pmlive consumer", self._turn, pause=0.0)
@@ -446,7 +448,6 @@ class News:
     def __init__(self) -> None:
         # Replaced and never changed, so that one thread can read it while another adds.
         self._consumers: tuple[Consumer, ...] = ()
-        self._open: set[Gap] = set()
         # Rows of which the newest of each token are handed out when their time comes.
         self._waiting: dict[str, list[pl.DataFrame]] = {}
         self._due = 0.0
@@ -486,40 +487,38 @@ class News:
             self._due = now + min(given * _PUT_OFF, _LONGEST)
 
     def gaps(self, still_open: Iterable[Gap], written: pl.DataFrame | None, labels: Mapping[str, str]) -> None:
-        """Hand on the gaps that began since the last call, and those that ended."""
-        now_open = set(still_open)
-        for gap in sorted(now_open - self._open, key=lambda gap: gap.started):
-            self._tell(_began(gap), labels)
-        self._open = now_open
-        if written is not None:
-            for row in written.filter(pl.col("ended").is_not_null()).iter_rows(named=True):
-                self._tell(_ended(row), labels)
+        """Hand on the gaps that began since the last call, and those that ended: of each first that it began."""
+        ended = [] if written is None else _ended(written)
+        now_open = {msgspec.structs.replace(gap, ended=None) for gap in still_open}
+        begun = now_open.union(msgspec.structs.replace(gap, ended=None) for gap in ended)
+        for consumer in self._consumers:
+            news = sorted(begun - consumer.open_gaps, key=lambda gap: gap.started)
+            for gap in news + ended:
+                consumer.mailbox.put(_gap_update(gap, labels))
+            consumer.open_gaps = now_open
 
     def close(self) -> None:
         """Remove every listener."""
         for consumer in self._consumers:
             self.remove(consumer)
 
-    def _tell(self, told: Update, labels: Mapping[str, str]) -> None:
-        update = {"type": "gap", **told, "untrusted_label": labels.get(str(told["token_id"]), "")}
-        for mailbox in self.mailboxes():
-            mailbox.put(update)
+
+def _ended(written: pl.DataFrame) -> list[Gap]:
+    """Return the gaps that ended, of new rows of the table ``gaps``."""
+    rows = written.filter(pl.col("ended").is_not_null()).with_columns(pl.col("started", "ended").dt.epoch("ns"))
+    return [Gap(**row) for row in rows.select(Gap.__struct_fields__).iter_rows(named=True)]
 
 
-def _began(gap: Gap) -> Update:
+def _gap_update(gap: Gap, labels: Mapping[str, str]) -> Update:
     return {
+        "type": "gap",
         "table": "gaps",
-        "state": "began",
+        "state": "began" if gap.ended is None else "ended",
         "token_id": gap.token_id,
         "started": moment(gap.started).isoformat(),
-        "ended": None,
+        "ended": None if gap.ended is None else moment(gap.ended).isoformat(),
         "cause": gap.cause,
         "detail": gap.detail,
         "conn": gap.conn,
+        "untrusted_label": labels.get(str(gap.token_id), ""),
     }
-
-
-def _ended(row: Mapping[str, object]) -> Update:
-    times = {name: cast("datetime", row[name]).isoformat() for name in ("started", "ended")}
-    rest = {name: row[name] for name in ("token_id", "cause", "detail", "conn")}
-    return {"table": "gaps", "state": "ended", **rest, **times}
