@@ -31,7 +31,6 @@ __all__ = [
     "PriceChange",
     "Probability",
     "ReferencePrice",
-    "SportResult",
     "StreamNumber",
     "StreamReply",
     "TickSizeChange",
@@ -44,7 +43,7 @@ __all__ = [
 ]
 
 BookSide: TypeAlias = Literal["bid", "ask"]
-Channel: TypeAlias = Literal["market", "user", "realtime", "prices", "sports"]
+Channel: TypeAlias = Literal["market", "user", "realtime", "prices"]
 Cause: TypeAlias = Literal[
     "disconnect", "overflow", "silence", "malformed", "disk", "restart", "late opening book", "mismatch"
 ]
@@ -389,25 +388,6 @@ class Comment(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     payload: dict[str, object]
 
 
-class SportResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The state of a game."""
-
-    game_id: int
-    league: str
-    slug: str
-    home_team: str
-    away_team: str
-    status: str
-    score: str = ""
-    period: str = ""
-    elapsed: str = ""
-    live: bool | None = None
-    ended: bool | None = None
-    turn: str = ""
-    finished_timestamp: str = ""
-    sportradar_game_id: str = ""
-
-
 Event: TypeAlias = (
     PriceChange
     | BookSnapshot
@@ -421,7 +401,6 @@ Event: TypeAlias = (
     | Activity
     | ReferencePrice
     | Comment
-    | SportResult
     | Control
     | Unknown
     | Malformed

@@ -1,5 +1,6 @@
 """What captures tell of their own losses: by the numbers of lines, beside frames, in comments and in notes."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -246,6 +247,15 @@ def test_a_comment_or_a_note_that_tells_of_no_loss_is_no_gap(line: object, tmp_p
 
 def test_what_a_comment_says_before_the_first_frame_is_of_no_book(tmp_path: Path) -> None:
     assert imported(tmp_path, ["# columns: time, dropped, frame", "# started", *sound()]) == 0
+    assert gaps(tmp_path) == []
+
+
+@pytest.mark.parametrize("channel", ["sports", "perps"])
+def test_a_frame_of_a_channel_that_is_not_recorded_casts_no_doubt_on_books(channel: str, tmp_path: Path) -> None:
+    frame = {"gameId": 19439, "leagueAbbreviation": "nfl", "score": "3-16", "live": True}
+    line = {"ts_recv": 500, "channel": channel, "raw": json.dumps(frame)}
+
+    assert imported(tmp_path, at(sound(), 6, line)) == 0
     assert gaps(tmp_path) == []
 
 

@@ -15,7 +15,7 @@ from pmlive._wire import decode
 from pmlive.events import Control
 from pmlive.tables import SCHEMAS
 
-_FRAMES = {name: frame for name, frame in every_frame().items() if frame["channel"] != "sports"}
+_FRAMES = every_frame()
 _TABLES = {
     "BookSnapshot": "book_snapshots",
     "PriceChange": "book_deltas",

@@ -332,7 +332,6 @@ def test_a_time_that_no_table_could_hold_is_refused(timestamp: object) -> None:
     [
         ("asset_ids", "assets_ids", "netqo-2026-08-14", "market resolved"),
         ("matchtime", "match_time", "polypy-2025-user", "trade info maker buy matched"),
-        ("finishedTimestamp", "finished_timestamp", "official_docs-2026-04-09", "sports L3850"),
     ],
 )
 def test_another_spelling_of_a_key_is_understood(spelt: str, usual: str, source: str, name: str) -> None:
@@ -440,7 +439,7 @@ def test_no_nesting_ends_the_process_where_a_library_has_raised_the_recursion_li
             b'{"asset_ids":[1,' * 45_000,
             b'{"event_type":"book","x":' + b'[{"a":1},' * 60_000,
         ):
-            for channel in ("market", "user", "realtime", "prices", "sports"):
+            for channel in ("market", "user", "realtime", "prices"):
                 [event] = decode(channel, data)
                 assert decode(channel, data.decode()) == [event]
             withhold_owner(data)
@@ -699,7 +698,6 @@ def test_each_server_gets_the_heartbeat_it_answers() -> None:
         "user": "PING",
         "realtime": "PING",
         "prices": '{"op":"ping","rid":"ping"}',
-        "sports": "pong",
     }
 
 

@@ -70,7 +70,6 @@ _KEYS_OF_KIND = {
 _SPELLINGS = {
     "asset_ids": "assets_ids",
     "matchtime": "match_time",
-    "finishedTimestamp": "finished_timestamp",
 }
 
 # Values whose numbers stay numbers.
@@ -221,12 +220,6 @@ def _best(fields: dict[str, object]) -> dict[str, object]:
     }
 
 
-def _sports(message: dict[str, object], _raw: str) -> list[Event]:
-    texts = {"elapsed", "period", "score", "finished_timestamp", "sportradarGameId"}
-    present = {key: _plain(value) if key in texts else value for key, value in message.items() if value is not None}
-    return [msgspec.convert(present, messages.SportResult, strict=False)]
-
-
 def _realtime(message: dict[str, object], raw: str) -> list[Event]:
     """Read a message of the real-time data socket."""
     words = complaint_in(message)
@@ -326,7 +319,6 @@ _READERS: dict[Channel, Reader] = {
     "user": _clob,
     "realtime": _realtime,
     "prices": _prices,
-    "sports": _sports,
 }
 
 

@@ -114,16 +114,6 @@ class Activity(events.Activity, frozen=True):
     transaction_hash: str = msgspec.field(name="transactionHash", default="")
 
 
-class SportResult(events.SportResult, frozen=True):
-    """A game, flat and without a kind."""
-
-    game_id: int = msgspec.field(name="gameId")
-    league: str = msgspec.field(name="leagueAbbreviation")
-    home_team: str = msgspec.field(name="homeTeam")
-    away_team: str = msgspec.field(name="awayTeam")
-    sportradar_game_id: str = msgspec.field(name="sportradarGameId", default="")
-
-
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """A message of the real-time data socket."""
 

@@ -37,7 +37,7 @@ from pmlive.store import Recorder, RecorderOptions, recordings
 
 __all__ = ["ImportReport", "NotUnderstood", "import_capture"]
 
-_CHANNELS: tuple[Channel, ...] = ("market", "user", "realtime", "prices", "sports")
+_CHANNELS: tuple[Channel, ...] = ("market", "user", "realtime", "prices")
 # Captures are read faster than recordings are written: reading waits while this many bytes are pending.
 _MOST_PENDING_BYTES = 16 << 20
 _MEMORY_BYTES = 256 << 20

@@ -45,8 +45,9 @@ _CHANNELS: dict[str, Channel] = {
     "realtime": "realtime",
     "rtds": "realtime",
     "prices": "prices",
-    "sports": "sports",
 }
+# Channels of the venue that a recording does not have.
+_OTHER_CHANNELS = {"sports", "perps", "perpetuals"}
 # A capture that was passed on may have envelopes in envelopes.
 _DEEPEST = 3
 _OF_THE_RECORDER: frozenset[Note] = frozenset(("note", "failed", "restarted"))
@@ -324,6 +325,8 @@ def _envelope(fields: Fields, context: _Context) -> Line | None:
     inside = _inner_context(fields, context)
     if note == "sent":
         return inside.note_line("sent")
+    if any(name in _OTHER_CHANNELS for name in _channels_in(fields, keys)):
+        return inside.note_line("note")
     held = [named] if context.naming.frame else [fields[key] for key in keys.frames]
     contents = (_content(bytes(value)) for value in held if value is not None)
     content = next((content for content in contents if content is not None), None)
@@ -354,11 +357,11 @@ def _inner_context(fields: Fields, context: _Context) -> _Context:
 
 
 def _channel_of(fields: Fields, keys: KeyRoles, otherwise: Channel) -> Channel:
-    for key in keys.channels:
-        name = text_of(bytes(fields[key])).lower()
-        if name in _CHANNELS:
-            return _CHANNELS[name]
-    return otherwise
+    return next((_CHANNELS[name] for name in _channels_in(fields, keys) if name in _CHANNELS), otherwise)
+
+
+def _channels_in(fields: Fields, keys: KeyRoles) -> list[str]:
+    return [text_of(bytes(fields[key])).lower() for key in keys.channels]
 
 
 def _nested_envelope(fields: Fields, context: _Context) -> Line | None:

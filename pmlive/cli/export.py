@@ -56,7 +56,7 @@ def _add_import(subparsers: Subparsers) -> None:
     command.add_argument("--out", type=Path, metavar="DIR", required=True, help="the folder to make")
     command.add_argument(
         "--channel",
-        choices=("market", "user", "realtime", "prices", "sports"),
+        choices=("market", "user", "realtime", "prices"),
         default="market",
         help="the channel of frames whose envelope names none (default: %(default)s)",
     )
