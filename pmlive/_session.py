@@ -169,6 +169,7 @@ class Session:
         self.wanted: dict[str, None] = {}
         self.everything = False
         self._timing = timing or Timing()
+        self._quiet = min(self._timing.quiet, self._timing.ping)
         self._credentials = credentials
         self.streams: PriceStreams | None = None
         if channel == "prices" and credentials is not None:
@@ -248,20 +249,11 @@ class Session:
         """Note a frame, and return the events in it."""
         self._alive, self._pinged, self._answered = now, False, True
         events = self._read(data)
-        if (
-            not events
-            or isinstance(events[0], _MAY_COMPLAIN)
-            or (len(events) > 1 and _complaint_among(events) is not None)
-        ):
-            self._note_words(data, events)
-        elif self.channel != "market":
-            self._useful = self._had_data = self._accepted = True
-        if events and not isinstance(events[0], _NO_SIGN):
-            if not isinstance(events[0], _TIMED):
-                self._note_latency()
-            self._data, self._newest, self._suspect = now, events[0], False
-            if self.state is State.SILENT:
-                self.state = State.LIVE
+        # Nearly every frame tells of nothing but changes.
+        if len(events) != 1 or not isinstance(events[0], PriceChange):
+            self._note_others(data, events, now)
+        else:
+            self._note_data(events[0], now)
         if self._opening:
             self._note_books(events)
         if self.streams is not None:
@@ -280,10 +272,8 @@ class Session:
     def witnessed(self, now: int) -> None:
         """Note that REST had nothing newer at that time: the market is calm and the connection works."""
         self._note_latency()
-        self._data, self._newest, self._suspect = max(self._data, now), None, False
+        self._note_data(None, max(self._data, now))
         self._complete = max(self._complete, now)
-        if self.state is State.SILENT:
-            self.state = State.LIVE
 
     def tick(self, now: int) -> None:
         """Note the time: ping, request books again, or report a silent connection."""
@@ -440,10 +430,8 @@ class Session:
             return []
         if self.channel == "user":
             return self._user_subscription(keys)
-        frames: list[str] = []
-        for chunk in _chunks(keys):
-            frames.append(_wire.subscribe_market(chunk, first=not (self._subscribed or frames)))
-        return frames
+        first = None if self._subscribed else 0
+        return [_wire.subscribe_market(chunk, first=i == first) for i, chunk in enumerate(_chunks(keys))]
 
     def _user_subscription(self, keys: Sequence[str]) -> list[str]:
         if self._subscribed:
@@ -491,10 +479,6 @@ class Session:
         if not self._opening and is_answered and self.state is State.OPENING:
             self.state = State.LIVE
 
-    @property
-    def _quiet(self) -> int:
-        return min(self._timing.quiet, self._timing.ping)
-
     def _heartbeat(self, now: int) -> None:
         """Ping when it is time, or early when nothing comes; silence counts from the last byte, not from the ping."""
         if not self._subscribed:
@@ -516,6 +500,22 @@ class Session:
         waiting = self.sends_credentials and self._subscribed and not (self._answered or self._accepted)
         if waiting and not self._refusal and now - self._asked >= self._timing.verdict:
             self._refuse(UNANSWERED)
+
+    def _note_others(self, data: str | bytes, events: Sequence[Event], now: int) -> None:
+        """Note a frame that tells of something else than changes."""
+        if not events or isinstance(events[0], _MAY_COMPLAIN) or _complaint_among(events) is not None:
+            self._note_words(data, events)
+        elif self.channel != "market":
+            self._useful = self._had_data = self._accepted = True
+        if events and not isinstance(events[0], _NO_SIGN):
+            if not isinstance(events[0], _TIMED):
+                self._note_latency()
+            self._note_data(events[0], now)
+
+    def _note_data(self, event: Event | None, now: int) -> None:
+        self._data, self._newest, self._suspect = now, event, False
+        if self.state is State.SILENT:
+            self.state = State.LIVE
 
     def _note_words(self, data: str | bytes, events: Sequence[Event]) -> None:
         """Note what the venue says of the connection: a complaint, or an answer."""
