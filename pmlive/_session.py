@@ -7,7 +7,6 @@ judged by data alone.
 """
 
 import math
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
@@ -64,10 +63,6 @@ _MAY_COMPLAIN = (Control, Malformed, Unknown)
 UNANSWERED = "it answered them with silence"
 # A longer pause between two ticks is our own: the process was stopped, or the clock was set.
 _PAUSE_NS = 5 * _S
-# Words of the venue's that may repeat a credential are not shown; shorter ones are kept.
-_SHORTEST_SECRET = 4
-_WORD = re.compile(rf"[^\s'\",;:()]{{{_SHORTEST_SECRET},}}")
-_KEY = re.compile(r"(?=\S*\d)[A-Za-z0-9+/_=-]{20,}")
 _MOST_COMPLAINTS = 100
 # Latencies whose median shows how far our clock is off; one alone may have a wrong timestamp.
 _LATENCIES = 5
@@ -187,6 +182,8 @@ class Session:
         self._data = 0
         self._useful = self._answered = self._had_data = False
         self._newest: Event | None = None
+        # The newest frame that answered a request for books, by its first event, and when that was requested.
+        self._answer: tuple[Event, int] | None = None
         # The latency of the newest event that has a timestamp, by the venue's clock and ours, and some before it.
         self._latency, self._latencies = 0, deque[int](maxlen=_LATENCIES)
         self._suspect = False
@@ -339,8 +336,7 @@ class Session:
         words = _wire.readable([words])
         if not self.sends_credentials or self._credentials is None:
             return words
-        secrets = [secret for secret in self._credentials().values() if len(secret) >= _SHORTEST_SECRET]
-        return _KEY.sub("***", _WORD.sub(lambda found: _unless_secret(found[0], secrets), words))
+        return _wire.without_secrets(words, self._credentials().values())
 
     @property
     def sends_credentials(self) -> bool:
@@ -365,13 +361,16 @@ class Session:
         """Return ``complete_until`` for a clock that is known to be ``ahead`` by so many nanoseconds.
 
         TCP keeps the order. When data came, everything sent before it had come, so its latency is subtracted, or that
-        of the last data with a timestamp, as all may have waited to be read. When the answer to a ping came, everything
-        sent before that ping had come, unless the feed may be frozen. A latency of seconds may mean that our clock is
-        ahead, and then the times of pings are too late by the venue's clock.
+        of the last data with a timestamp, as all may have waited to be read. An opening book was sent at any time after
+        it was requested. When the answer to a ping came, everything sent before that ping had come, unless the feed may
+        be frozen. A latency of seconds may mean that our clock is ahead, and then the times of pings are too late by
+        the venue's clock.
         """
         self._note_latency()
         latency = self._latency if 0 < self._latency <= LONGEST_LATENCY_NS else 0
         flowed = self._data - max(0 if self._newest is None else latency, ahead)
+        if self._answer is not None and self._answer[0] is self._newest:
+            flowed = min(flowed, self._answer[1])
         if self._suspect:
             return flowed
         return max(flowed, self._complete - max(latency if latency > CLOCK_ERROR_NS else 0, ahead))
@@ -450,11 +449,13 @@ class Session:
             return [] if self.everything else [_wire.unsubscribe_user(keys)]
         return [_wire.unsubscribe_market(chunk) for chunk in _chunks(keys)]
 
-    def _note_books(self, events: Iterable[Event]) -> None:
+    def _note_books(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, BookSnapshot):
                 self._useful = True
-                self._opening.pop(event.token_id, None)
+                opening = self._opening.pop(event.token_id, None)
+                if opening is not None:
+                    self._answer = (events[0], opening.since)
         self._settle()
 
     def _note_replies(self, streams: PriceStreams, events: Iterable[Event], now: int) -> None:
@@ -585,10 +586,6 @@ def _complaint_among(events: Sequence[Event]) -> str | None:
     """Return the venue's words of the first error among events; the price streams' answers are not errors here."""
     words = (event.detail for event in events if type(event) is Control and event.word == "error")
     return next(words, None)
-
-
-def _unless_secret(word: str, secrets: Sequence[str]) -> str:
-    return "***" if any(word in secret or secret in word for secret in secrets) else word
 
 
 def _chunks(keys: Sequence[str]) -> list[Sequence[str]]:

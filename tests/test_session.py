@@ -797,6 +797,41 @@ def test_a_book_tells_no_more_of_what_has_come_than_the_change_before_it(between
     assert session.complete_until < began + 3 * S
 
 
+@pytest.mark.parametrize("requested", ["at first", "later", "again"])
+@pytest.mark.parametrize("late", [0, 2, 12])
+def test_an_opening_book_that_is_read_late_may_have_been_sent_as_soon_as_it_was_requested(
+    requested: str, late: int
+) -> None:
+    """What was sent after it may be lost with the connection, and the book does not say when it was sent."""
+    began = 1_790_000_000 * S
+    session = Session("market", timing=Timing(opening=5 * S))
+    session.want(["1", "2"], began)
+    session.connected(began)
+    if requested == "later":
+        session.received(books(["1", "2"]), began + S)
+        session.want(["3"], began + 2 * S)
+    elif requested == "again":
+        session.received(books(["1", "2"]), began + S)
+        session.resync(["2"], began + 2 * S)
+    asked = began if requested == "at first" else began + 2 * S
+    read = asked + late * S
+    for second in range(late):
+        session.tick(asked + second * S)
+
+    session.received(books({"at first": ["1"], "later": ["3"], "again": ["2"]}[requested]), read)
+
+    assert session.complete_until == asked
+    entry = {"asset_id": "1", "price": "0.5", "size": "1", "side": "BUY"}
+    change = {
+        "event_type": "price_change",
+        "market": "m",
+        "timestamp": str(read // 1_000_000),
+        "price_changes": [entry],
+    }
+    session.received(json.dumps(change), read + S // 2)
+    assert session.complete_until == read
+
+
 def test_what_nobody_can_read_is_no_sign_that_data_flows() -> None:
     session = live()
 

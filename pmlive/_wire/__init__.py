@@ -4,7 +4,7 @@ Every kind of message is read by name, never by position. The market channel has
 every other channel, goes element by element through a slower one that forgives what the venue has been seen to vary.
 """
 
-from pmlive._wire.complaints import complaint, readable, refuses_credentials
+from pmlive._wire.complaints import complaint, readable, refuses_credentials, without_secrets
 from pmlive._wire.incoming import decode, decode_book, reader, withhold_owner
 from pmlive._wire.messages import has_own_keys, is_subscription
 from pmlive._wire.outgoing import (
@@ -40,4 +40,5 @@ __all__ = [
     "unsubscribe_realtime",
     "unsubscribe_user",
     "withhold_owner",
+    "without_secrets",
 ]

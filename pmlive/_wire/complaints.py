@@ -8,7 +8,7 @@ import msgspec
 
 from pmlive.events import Channel
 
-__all__ = ["complaint", "complaint_in", "complaint_in_words", "readable", "refuses_credentials"]
+__all__ = ["complaint", "complaint_in", "complaint_in_words", "readable", "refuses_credentials", "without_secrets"]
 
 # A longer message is no complaint, or none that anybody reads.
 _LONGEST = 4096
@@ -39,6 +39,10 @@ _OF_DATA = frozenset({"asset_id", "assets_ids", "market", "price", "topic", "pay
 _SENTENCE = re.compile(r"""[A-Za-z][^\x00-\x1f{}\[\]<>"\\]{1,399}""")
 _FIRST_FAILURE = 400
 _HTTP_LIKE = range(_FIRST_FAILURE, 600)
+# Shorter words are too common to be taken for a part of a credential.
+_SHORTEST_SECRET = 4
+_WORD = re.compile(rf"[^\s'\",;:()]{{{_SHORTEST_SECRET},}}")
+_KEY = re.compile(r"(?=\S*\d)[A-Za-z0-9+/_=-]{20,}")
 
 
 def complaint(data: str | bytes) -> str | None:
@@ -77,6 +81,20 @@ def complaint_in_words(text: str) -> str | None:
     """Return plain text that says that something is wrong; None for any other."""
     spoken = readable([text]) if _SENTENCE.fullmatch(text) else ""
     return spoken if spoken and _FAILURE.search(spoken) else None
+
+
+def without_secrets(words: str, secrets: Iterable[str]) -> str:
+    """Mask every word that may be a part of a secret, or hold one, and whatever looks like a key.
+
+    >>> without_secrets("no key hunter2-tail; try again", ["my-hunter2-tail"])
+    'no key ***; try again'
+    """
+    long = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
+    return _KEY.sub("***", _WORD.sub(lambda found: _unless_secret(found[0], long), words))
+
+
+def _unless_secret(word: str, secrets: Iterable[str]) -> str:
+    return "***" if any(word in secret or secret in word for secret in secrets) else word
 
 
 def refuses_credentials(channel: Channel, words: str) -> bool:
