@@ -172,14 +172,11 @@ class Session:
         self._outbox: list[str] = []
         self._todo: list[Todo] = []
         self._opening: dict[str, _Opening] = {}
-        self._subscribed = False
+        self._subscribed = self._pinged = False
         self._next_ping = 0
-        self._pinged = False
         # The time of the last byte, and of the last tick.
-        self._alive = 0
-        self._ticked = 0
-        self._asked = 0
-        self._data = 0
+        self._alive = self._ticked = 0
+        self._asked = self._data = 0
         self._useful = self._answered = self._had_data = False
         self._newest: Event | None = None
         # The newest frame that answered a request for books, by its first event, and when that was requested.

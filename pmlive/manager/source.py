@@ -110,7 +110,7 @@ class Names(Protocol):
 
 
 class Source(Protocol):
-    """Fills a ingest; every method is called in the manager's thread."""
+    """Fills an ingest; every method is called in the manager's thread."""
 
     clock: Callable[[], int]
     ingest: Ingest
