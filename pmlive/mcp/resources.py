@@ -146,8 +146,8 @@ def fill_prompt(name: str, arguments: Mapping[str, str]) -> str:
 
 
 def _status(manager: Manager, *, private: bool) -> Row:
-    status = safe_row(manager.status())
-    return {**(status if private else public_status(status)), "as_of": utc_now()}
+    status = manager.report()
+    return {**safe_row((status if private else public_status(status)).to_dict()), "as_of": utc_now()}
 
 
 def _subscription(manager: Manager, name: str, *, private: bool) -> Row:
