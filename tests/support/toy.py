@@ -8,10 +8,12 @@ from pmlive.mcp.events import Change
 from pmlive.mcp.specs import (
     INSTRUCTIONS,
     Caller,
+    ObjectSchema,
     Progress,
     PromptArgument,
     PromptSpec,
     ResourceSpec,
+    Schema,
     TemplateSpec,
     ToolResult,
     ToolSpec,
@@ -20,16 +22,18 @@ from pmlive.mcp.specs import (
 __all__ = ["STATUS", "Toy", "change"]
 
 STATUS = "polymarket://websocket-status"
-_TEXT = {"type": "string"}
+_TEXT: Schema = {"type": "string"}
 
 
-def _tool(name: str, properties: dict[str, object], *required: str) -> ToolSpec:
-    schema: dict[str, object] = {"type": "object", "properties": properties, "additionalProperties": False}
+def _tool(name: str, properties: dict[str, Schema], *required: str) -> ToolSpec:
+    schema: ObjectSchema = {"type": "object", "properties": properties, "additionalProperties": False}
+    if required:
+        schema["required"] = list(required)
     return ToolSpec(
         name=name,
         title=name.capitalize(),
         description=f"Does what {name} does. Use it in tests.",
-        input_schema=schema | ({"required": list(required)} if required else {}),
+        input_schema=schema,
         output_schema={"type": "object", "properties": {"said": _TEXT}, "required": ["said"]},
         read_only=name == "echo",
         idempotent=True,
