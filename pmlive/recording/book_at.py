@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from html import escape
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import msgspec
 import polars as pl
@@ -188,8 +188,8 @@ def book_from_rows(contents: Contents, timeline: Timeline, since: int | None, ti
     applied = applied_changes(changes, event)
     hashes = hash_history(contents, timeline, changes, since=since, until=time)
     quality, why, proved = quality_of(timeline, hashes, time)
-    newest = cast("int | None", applied.select(pl.col("ts_event").max().dt.epoch("ns")).item())
-    last = cast("int | None", applied.select(pl.col("ts_recv").max().dt.epoch("ns")).item())
+    newest: int | None = applied.select(pl.col("ts_event").max().dt.epoch("ns")).item()
+    last: int | None = applied.select(pl.col("ts_recv").max().dt.epoch("ns")).item()
     return TrustedBook(
         levels=_levels(base, applied),
         market=base.market,

@@ -4,7 +4,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import polars as pl
 
@@ -129,7 +128,7 @@ class RecordingIndex:
             collect(self.contents, table, self.contents.scan(table).select(token_ids))
             for table in ("keyframes", "book_snapshots", "gaps")
         ]
-        return cast("list[str]", pl.concat(frames)["token_id"].drop_nulls().unique().sort().to_list())
+        return pl.concat(frames)["token_id"].drop_nulls().unique().sort().to_list()
 
 
 class IndexCache:

@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -326,7 +326,7 @@ def _merged(spans: Iterable[Span]) -> Iterator[Span]:
 
 
 def _times(frame: pl.DataFrame) -> list[int]:
-    return cast("list[int]", frame.filter(~pl.col("alone"))["ts_recv"].unique().dt.epoch("ns").to_list())
+    return frame.filter(~pl.col("alone"))["ts_recv"].unique().dt.epoch("ns").to_list()
 
 
 def _trusted_rows(events: Sequence[TrustEvent]) -> list[tuple[int, int]]:
