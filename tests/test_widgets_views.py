@@ -12,7 +12,7 @@ from support.status import subscription
 from pmlive.integrity import Counts
 from pmlive.manager import BookView
 from pmlive.manager.source import ClobConnection, Connections, ReplayStatus
-from pmlive.manager.status import BackgroundTask, Books, Statistics, Status, Subscriptions
+from pmlive.manager.status import BackgroundTask, BookCounts, Statistics, Status, Subscriptions
 from pmlive.replay import Speed
 from pmlive.store import RecorderStatus
 from pmlive.tables import SCHEMAS
@@ -287,7 +287,7 @@ def told(*, replay: ReplayStatus | None = None) -> Status:
         subscriptions=Subscriptions(total=1, by_type={"watch": 1}, active=[subscription()]),
         statistics=Statistics(total_events=500),
         background_task=BackgroundTask(running=True, task_exists=True),
-        books=Books(tokens=4, trusted=3, open_gaps=1, checks=Counts(hash_verified=7, bbo_mismatch=2)),
+        books=BookCounts(tokens=4, trusted=3, open_gaps=1, checks=Counts(hash_verified=7, bbo_mismatch=2)),
         replay=replay,
     )
 

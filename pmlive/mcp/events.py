@@ -10,7 +10,7 @@ from msgspec import Struct
 from pmlive.markets.directory import Directory
 from pmlive.mcp.safety import Row, is_list, pick, safe_row, token_row
 
-__all__ = ["Change", "EventBuffer", "EventPage", "concerns", "concise", "detailed", "is_urgent"]
+__all__ = ["EventBuffer", "EventPage", "ResourceChange", "concerns", "concise", "detailed", "is_urgent"]
 
 # The values of a concise event, by table.
 _CONCISE: dict[str, tuple[str, ...]] = {
@@ -25,7 +25,7 @@ _CONCISE: dict[str, tuple[str, ...]] = {
 }
 
 
-class Change(Struct, frozen=True, kw_only=True):
+class ResourceChange(Struct, frozen=True, kw_only=True):
     """What clients may be notified of: resources that changed, and the event that changed them."""
 
     uris: tuple[str, ...]

@@ -46,7 +46,7 @@ from pmlive.recording import Quality, RecordedBook, Recording, open_recording, r
 from pmlive.settings import data_dir
 from pmlive.times import interval, moment, nanoseconds
 
-__all__ = ["History"]
+__all__ = ["HistoryTools"]
 
 # How long is waited for the first book of a token that was only just subscribed, in seconds.
 _PATIENCE = 1.0
@@ -73,7 +73,7 @@ _RECORDING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SAMPLES = {"sample": "", "sample-evening": "evening", "sample-updown": "updown"}
 
 
-class History:
+class HistoryTools:
     """The tools that read.
 
     Args:

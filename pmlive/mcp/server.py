@@ -47,7 +47,7 @@ R = TypeVar("R")
 def build_server(toolkit: ToolkitLike) -> Server[Notifier]:
     """Return a server that answers with a toolkit, and notifies of changes for as long as it runs."""
     bus = InMemorySubscriptionBus()
-    handlers = _Handlers(toolkit)
+    handlers = _RequestHandlers(toolkit)
     schemas = {tool.name: dict(tool.input_schema) for tool in toolkit.tools}
     server = Server[Notifier](
         NAME,
@@ -125,7 +125,7 @@ async def call_tool(
         return ToolResult(structured=None, text=INTERNAL_ERROR, failed=True)
 
 
-class _Handlers:
+class _RequestHandlers:
     """Handlers of the requests of both eras."""
 
     def __init__(self, toolkit: ToolkitLike) -> None:

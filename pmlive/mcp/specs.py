@@ -11,7 +11,7 @@ from msgspec import Struct
 from pmlive import __version__
 
 if TYPE_CHECKING:
-    from pmlive.mcp.events import Change
+    from pmlive.mcp.events import ResourceChange
 
 __all__ = [
     "INSTRUCTIONS",
@@ -182,6 +182,6 @@ class ToolkitLike(Protocol):
         """
         ...
 
-    def listen(self, tell: Callable[["Change"], object]) -> Callable[[], None]:
+    def listen(self, tell: Callable[["ResourceChange"], object]) -> Callable[[], None]:
         """Call a function at each change, in a thread of the toolkit's; return what ends this."""
         ...

@@ -28,8 +28,8 @@ from pmlive.mcp.definitions import (
     SubscribeUser,
     Unsubscribe,
 )
-from pmlive.mcp.events import Change, EventBuffer, is_urgent
-from pmlive.mcp.history import History
+from pmlive.mcp.events import EventBuffer, ResourceChange, is_urgent
+from pmlive.mcp.history import HistoryTools
 from pmlive.mcp.realtime import Realtime
 from pmlive.mcp.resources import PROMPTS, RESOURCES, TEMPLATES, fill_prompt, resource_reader, uris_of
 from pmlive.mcp.safety import RefusalError, Row, is_private, refusal
@@ -93,8 +93,8 @@ class Toolkit:
         self.private = private
         self._events = EventBuffer(events)
         self._realtime = Realtime(manager, self._events, private=private)
-        self._history = History(manager, recordings, private=private)
-        self._listeners: tuple[Callable[[Change], object], ...] = ()
+        self._history = HistoryTools(manager, recordings, private=private)
+        self._listeners: tuple[Callable[[ResourceChange], object], ...] = ()
         self._stop = manager.listen(self._note)
         self._tools = self._live() | self._past()
 
@@ -207,7 +207,7 @@ class Toolkit:
 
     # --- notifications ---
 
-    def listen(self, tell: Callable[[Change], object]) -> Callable[[], None]:
+    def listen(self, tell: Callable[[ResourceChange], object]) -> Callable[[], None]:
         """Call a function at each change, in a thread of the toolkit's; return what ends this."""
         self._listeners = (*self._listeners, tell)
 
@@ -222,7 +222,7 @@ class Toolkit:
         self._events.add(update)
         if not self._listeners:
             return
-        change = Change(
+        change = ResourceChange(
             uris=uris_of(update),
             update=update,
             callback_type=self._realtime.callback_type(update.get("subscription_id")),

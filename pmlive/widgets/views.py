@@ -15,7 +15,7 @@ from pmlive.gaps import concerning
 from pmlive.manager import BookView
 from pmlive.manager.snapshots import short_label
 from pmlive.manager.source import ConnectionStatus, ReplayStatus
-from pmlive.manager.status import Books, Status
+from pmlive.manager.status import BookCounts, Status
 from pmlive.manager.subscriptions import SubscriptionStatus
 from pmlive.store import RecorderStatus
 
@@ -320,7 +320,7 @@ def status_view(
         now_ns: the time, in nanoseconds since 1970.
         before: an earlier time and the number of messages that there were then, for the rate.
     """
-    books, events = status.books or Books(), status.statistics.total_events
+    books, events = status.books or BookCounts(), status.statistics.total_events
     checks = books.checks
     return {
         "now": pl.Series([now_ns]).cast(pl.Datetime("ns")).dt.strftime("%Y-%m-%d %H:%M:%S")[0],
