@@ -7,7 +7,6 @@ the last row written has its end.
 
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
-from typing import cast
 
 import msgspec
 import polars as pl
@@ -143,8 +142,7 @@ def _intervals(frame: pl.DataFrame) -> Iterable[GapInterval]:
         "token_id",
         "conn",
     )
-    rows = cast("list[tuple[int, int, int | None, Cause, str, str | None, int]]", numbers.rows())
-    for number, started, ended, cause, text, token_id, conn in rows:
+    for number, started, ended, cause, text, token_id, conn in numbers.rows():
         yield GapInterval(
             seq=number,
             started=started,

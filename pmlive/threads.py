@@ -125,7 +125,7 @@ class LoopThread:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._stopped = False
-        self._work: set[asyncio.Task[object]] = set()
+        self._work: set[asyncio.Task[object] | None] = set()
         self._pid = os.getpid()
 
     @property
@@ -201,7 +201,7 @@ class LoopThread:
             del asked
 
     async def _tracked(self, coroutine: Coroutine[object, object, T]) -> T:
-        task = cast("asyncio.Task[object]", asyncio.current_task())
+        task = asyncio.current_task()
         self._work.add(task)
         try:
             return await coroutine

@@ -13,7 +13,7 @@ from support.waiting import until, wait_until
 from support.ws import Peer, SocketServer, books, serving_sockets
 
 from pmlive.events import BookSnapshot, Cause, Event, Malformed
-from pmlive.feed import Connection, Pool
+from pmlive.feed import FeedConnection, Pool
 
 Ending = Callable[[Peer], Coroutine[object, object, None]]
 
@@ -173,7 +173,7 @@ def test_a_frame_that_is_too_big_is_told_of() -> None:
 
         pools: list[Pool]
 
-        def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int) -> None:
+        def closed(self, connection: FeedConnection, cause: Cause | None, detail: str, now: int) -> None:
             super().closed(connection, cause, detail, now)
             if cause is not None:
                 assert connection.too_big
@@ -579,7 +579,7 @@ def test_what_came_before_the_end_is_taken_though_nothing_can_be_sent_any_more()
     many = 1_000
 
     class Slow(Notes):
-        def received(self, connection: Connection, data: bytes, events: Sequence[Event], now: int) -> None:
+        def received(self, connection: FeedConnection, data: bytes, events: Sequence[Event], now: int) -> None:
             time.sleep(0.0005)
             super().received(connection, data, events, now)
 

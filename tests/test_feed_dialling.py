@@ -22,7 +22,7 @@ from support.ws import Peer, serving_sockets
 from pmlive._session import Timing
 from pmlive.errors import AuthError, FeedError
 from pmlive.events import Cause, Channel, Control, Event
-from pmlive.feed import Connection, Policy
+from pmlive.feed import FeedConnection, Policy
 
 
 async def answering(peer: Peer) -> None:
@@ -526,7 +526,7 @@ def unwritable_log() -> Generator[None]:
 @pytest.mark.parametrize("ending", ["reset", "refused", "stumble"])
 def test_a_log_that_cannot_be_written_stops_no_connection(ending: str) -> None:
     class Stumbling(Notes):
-        def received(self, connection: Connection, data: bytes, events: Sequence[Event], now: int) -> None:
+        def received(self, connection: FeedConnection, data: bytes, events: Sequence[Event], now: int) -> None:
             super().received(connection, data, events, now)
             if ending == "stumble" and len(self.frames) == 1:
                 raise KeyError("poison")
@@ -556,7 +556,7 @@ def test_a_log_that_cannot_be_written_stops_no_connection(ending: str) -> None:
 
 def test_a_sink_that_fails_at_every_end_does_not_stop_the_dialling() -> None:
     class Failing(Notes):
-        def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int) -> None:
+        def closed(self, connection: FeedConnection, cause: Cause | None, detail: str, now: int) -> None:
             super().closed(connection, cause, detail, now)
             if cause is not None:
                 raise RuntimeError("the disk is gone")

@@ -17,7 +17,7 @@ from pmlive.feed import Clock, elapsed
 from pmlive.gaps import GapIndex, GapInterval
 from pmlive.manager.live import Live
 from pmlive.pipeline.journal import rebuild
-from pmlive.recording.trust import Timeline, TrustEvent, distrusted_minutes
+from pmlive.recording.trust import TrustEvent, TrustTimeline, distrusted_minutes
 from pmlive.sim import SimulatedVenue
 from pmlive.store import Recorder, records, scan
 
@@ -389,7 +389,7 @@ def test_minutes_of_decades_in_which_nothing_was_heard_are_not_listed_one_by_one
     heard = [NOON - 40 * 24 * HOUR, NOON - 20 * 24 * HOUR]
 
     book = TrustEvent(NOON - MINUTE, 2, 1, "book")
-    found = distrusted_minutes({"7": Timeline("7", [book], [gap], NOON)}, heard)
+    found = distrusted_minutes({"7": TrustTimeline("7", [book], [gap], NOON)}, heard)
 
     minutes = found["minute"].dt.epoch("ns").to_list()
     assert minutes[0] == began

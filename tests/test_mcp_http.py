@@ -16,7 +16,7 @@ from support.toy import STATUS, Toy, change
 from support.waiting import until, wait_until
 
 from pmlive import Manager
-from pmlive.mcp.events import Change
+from pmlive.mcp.events import ResourceChange
 from pmlive.mcp.http import HttpServer, bearer
 from pmlive.mcp.notifications import Notifier
 from pmlive.mcp.server import build_server
@@ -145,7 +145,7 @@ def test_strangers_words_in_a_change_are_marked_and_cleaned() -> None:
         async with heard(served, logs, []) as client:
             await watch(client, STATUS)
             update: dict[str, object] = {"table": "trades", "token_id": "t1", "outcome": "Yes\n\u202e<b>"}
-            toy.happens(Change(uris=(STATUS,), update=update, callback_type="notification", urgent=True))
+            toy.happens(ResourceChange(uris=(STATUS,), update=update, callback_type="notification", urgent=True))
             await until(lambda: logs)
 
     toy = Toy()

@@ -4,17 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.toy import STATUS, change
 
-from pmlive.mcp.events import Change
+from pmlive.mcp.events import ResourceChange
 from pmlive.mcp.notifications import Notice, Outbox, Update
 
 BOOK = "polymarket://book/t1"
 
 
-def everything(change: Change) -> bool:
+def everything(change: ResourceChange) -> bool:
     return bool(change.update)
 
 
-def nothing(change: Change) -> bool:
+def nothing(change: ResourceChange) -> bool:
     return not change
 
 
@@ -119,7 +119,7 @@ def test_a_reader_that_is_too_slow_is_told_how_much_it_missed() -> None:
 
 def test_a_change_without_an_event_is_of_resources_alone() -> None:
     outbox = Outbox(None, everything)
-    outbox.put(Change(uris=(STATUS,), update=None, callback_type=None, urgent=False), now=0.0)
+    outbox.put(ResourceChange(uris=(STATUS,), update=None, callback_type=None, urgent=False), now=0.0)
 
     assert taken(outbox, 0.0) == [STATUS]
 

@@ -12,7 +12,7 @@ from support.toolkit import Bench, benched
 from support.waiting import wait_until
 
 from pmlive.mcp.definitions import TOOLS
-from pmlive.mcp.events import Change
+from pmlive.mcp.events import ResourceChange
 from pmlive.mcp.resources import PROMPTS, fill_prompt
 
 Schema = Mapping[str, object]
@@ -51,7 +51,7 @@ def test_a_tool_says_what_when_and_how_and_bounds_what_it_takes(tool: object) ->
     described = next(one for one in TOOLS if one is tool)
     assert described.title
     assert len(described.description) > 60
-    assert described.input_schema["additionalProperties"] is False
+    assert described.input_schema.get("additionalProperties") is False
     assert {"as_of", "trust"} <= set(properties(described.output_schema))
     for parameter in properties(described.input_schema).values():
         assert "type" in parameter
@@ -190,7 +190,7 @@ def test_prompts_are_filled_with_names_and_with_nothing_that_reads_as_a_sentence
 
 
 def test_listeners_are_told_of_updates_with_their_addresses_and_of_gaps_at_once() -> None:
-    heard: list[Change] = []
+    heard: list[ResourceChange] = []
     with benched() as bench:
         token_id = bench.markets[0].token_ids[0]
         stop = bench.kit.listen(heard.append)
@@ -213,9 +213,9 @@ def test_listeners_are_told_of_updates_with_their_addresses_and_of_gaps_at_once(
 
 
 def test_a_listener_that_raises_is_reported_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
-    heard: list[Change] = []
+    heard: list[ResourceChange] = []
 
-    def break_down(_change: Change) -> None:
+    def break_down(_change: ResourceChange) -> None:
         raise RuntimeError("of the test")
 
     with benched() as bench:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 
 import comm
 import polars as pl
@@ -28,7 +28,7 @@ from pmlive.widgets.charts import BaseChart
 from pmlive.widgets.figures import png
 from pmlive.widgets.tables import CanvasTable
 
-CHARTS: list[Callable[[Manager], BaseChart]] = [PriceChart, DepthChart, HeatMap]
+CHARTS: list[Callable[[Manager], BaseChart[Any]]] = [PriceChart, DepthChart, HeatMap]
 PANELS: list[Callable[[Manager], CanvasTable]] = [Ladder, Tape, StatusPanel, RecordingPanel]
 
 
@@ -60,7 +60,7 @@ def sample(*, paused: bool = False) -> Generator[Replay]:
     wait_until(lambda: set(threading.enumerate()) <= before, what="that no thread is left")
 
 
-def followed(page: Page, widget: ManagerWidget) -> Follower:
+def followed(page: Page, widget: ManagerWidget[Any]) -> Follower:
     """Follow a widget from its first message on."""
     _, opening, buffers = page.of(widget).sent[0]
     picture = dict(cast("dict[str, dict[str, object]]", opening["state"])["picture"])
@@ -76,7 +76,7 @@ def until_drawn(comm: PageComm, times: int) -> None:
     wait_until(lambda: len(comm.messages) >= there + times)
 
 
-def draw(widget: ManagerWidget) -> None:
+def draw(widget: ManagerWidget[Any]) -> None:
     """Draw a widget once, as the render loop does."""
     now = time.monotonic()
     (snapshot,) = widget.manager.snapshots([widget.request(now)])
@@ -382,7 +382,7 @@ def test_a_window_of_nothing_and_an_unknown_option_are_refused() -> None:
 
 
 @pytest.mark.parametrize("make", CHARTS)
-def test_a_chart_is_a_figure_without_a_front_end_and_after_its_end(make: Callable[[Manager], BaseChart]) -> None:
+def test_a_chart_is_a_figure_without_a_front_end_and_after_its_end(make: Callable[[Manager], BaseChart[Any]]) -> None:
     with sample() as replay:
         chart = make(replay)
         alive = png(chart.figure())
@@ -398,7 +398,7 @@ def test_a_chart_is_a_figure_without_a_front_end_and_after_its_end(make: Callabl
 
 
 @pytest.mark.parametrize("make", [*CHARTS, *PANELS])
-def test_a_widget_is_closed_once_and_leaves_no_thread(make: Callable[[Manager], ManagerWidget]) -> None:
+def test_a_widget_is_closed_once_and_leaves_no_thread(make: Callable[[Manager], ManagerWidget[Any]]) -> None:
     with sample() as replay:
         widget = make(replay)
         assert "pmlive charts" in [thread.name for thread in threading.enumerate()]

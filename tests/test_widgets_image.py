@@ -5,7 +5,7 @@ import struct
 import threading
 from collections.abc import Callable
 from io import BytesIO
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import comm
 import numpy as np
@@ -20,9 +20,9 @@ from pmlive.manager.snapshots import Snapshot
 from pmlive.widgets import image
 from pmlive.widgets.figures import PricePlot, new_figure
 from pmlive.widgets.image import ImageRenderer
-from pmlive.widgets.views import View
+from pmlive.widgets.views import DepthView, PriceView
 
-CHARTS: list[Callable[[Manager], image.ImageChart]] = [image.PriceChart, image.DepthChart, image.HeatMap]
+CHARTS: list[Callable[[Manager], image.ImageChart[Any]]] = [image.PriceChart, image.DepthChart, image.HeatMap]
 PANELS: list[Callable[[Manager], image.HtmlTable]] = [
     image.Ladder,
     image.Tape,
@@ -95,7 +95,9 @@ def test_a_dashboard_of_anything_else_is_refused() -> None:
 
 
 @pytest.mark.parametrize("make", CHARTS)
-def test_a_chart_is_a_png_from_the_first_moment_on(page: Page, make: Callable[[Manager], image.ImageChart]) -> None:
+def test_a_chart_is_a_png_from_the_first_moment_on(
+    page: Page, make: Callable[[Manager], image.ImageChart[Any]]
+) -> None:
     with sample() as replay:
         chart = make(replay)
 
@@ -165,7 +167,7 @@ class BrokenPicture(image.DepthChart):
 
     drawn = 0
 
-    def _view(self, snapshot: Snapshot) -> View:
+    def _view(self, snapshot: Snapshot) -> DepthView:
         self.drawn += 1
         if self.drawn > 1:
             raise ValueError("no")
@@ -183,7 +185,7 @@ def test_an_error_is_shown_under_a_table_and_on_a_picture(page: Page, caplog: py
 
 
 @pytest.mark.parametrize("make", [*CHARTS, *PANELS])
-def test_it_is_closed_and_leaves_no_thread(make: Callable[[Manager], image.ImageWidget]) -> None:
+def test_it_is_closed_and_leaves_no_thread(make: Callable[[Manager], image.ImageWidget[Any]]) -> None:
     with sample() as replay:
         widget = make(replay)
         widget.close()
@@ -243,7 +245,7 @@ def test_drawing_in_a_cell_ends_with_the_manager(page: Page) -> None:
 # --- the renderer ---
 
 
-def view(now: float, price: float = 0.5) -> View:
+def view(now: float, price: float = 0.5) -> PriceView:
     times = np.arange(now - 5000.0, now, 100.0)
     prices = np.full_like(times, price)
     return {
@@ -301,7 +303,7 @@ def test_axes_follow_what_is_shown() -> None:
 
 
 def test_a_spike_among_very_many_points_is_seen() -> None:
-    def spiked(price: float) -> View:
+    def spiked(price: float) -> PriceView:
         times = np.linspace(0.0, 300_000.0, 20_000)
         asks = np.full_like(times, 0.51)
         asks[9_001] = price
@@ -328,8 +330,8 @@ def test_a_spike_among_very_many_points_is_seen() -> None:
 
 
 def test_a_side_that_is_empty_for_a_while_is_a_hole_in_the_band() -> None:
-    its = dict(view(1e9))
-    bids = np.array(its["bids"])
+    its = view(1e9)
+    bids = its["bids"].copy()
     bids[10:20] = np.nan
     axes = new_figure()[1][0]
 

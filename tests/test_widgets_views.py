@@ -12,11 +12,20 @@ from support.status import subscription
 from pmlive.integrity import Counts
 from pmlive.manager import BookView
 from pmlive.manager.source import ClobConnection, Connections, ReplayStatus
-from pmlive.manager.status import BackgroundTask, Books, Statistics, Status, Subscriptions
+from pmlive.manager.status import BackgroundTask, BookCounts, Statistics, Status, Subscriptions
 from pmlive.replay import Speed
 from pmlive.store import RecorderStatus
 from pmlive.tables import SCHEMAS
-from pmlive.widgets.views import depth_view, heat_view, price_view, recording_view, status_view, tape_view
+from pmlive.widgets.views import (
+    append_prices,
+    append_slices,
+    depth_view,
+    heat_view,
+    price_view,
+    recording_view,
+    status_view,
+    tape_view,
+)
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -153,7 +162,9 @@ def test_a_view_of_what_is_new_continues_the_view_before() -> None:
         for part in (prices[:2], prices[2:2], prices[2:])
     ]
 
-    assert np.concatenate([part["times"] for part in parts]).tolist() == whole["times"].tolist()
+    continued = append_prices(append_prices(parts[0], parts[1], most=10), parts[2], most=10)
+    assert continued["times"].tolist() == whole["times"].tolist()
+    assert append_prices(parts[0], parts[2], most=5)["mids"].tolist() == whole["mids"].tolist()[-5:]
 
 
 # --- depth ---
@@ -215,6 +226,25 @@ def test_a_slice_is_of_the_token_among_others() -> None:
     assert view["sizes"][:, [0, 10]].tolist() == [[7.0, 8.0]]
 
 
+def test_a_slice_that_comes_again_replaces_the_one_before() -> None:
+    before, new, later = (
+        heat_view(
+            rows("depth", [ladder(at, [(bid, 1.0)], []) for at, bid in some]),
+            NO_GAPS,
+            token_id="1",
+            label="A",
+            now_ms=3000.0,
+        )
+        for some in ([(1.0, 0.3), (2.1, 0.4)], [(2.2, 0.5), (2.6, 0.6)], [(4.0, 0.7)])
+    )
+
+    view = append_slices(append_slices(before, new, most=10), later, most=10)
+
+    assert view["times"].tolist() == [1000.0, 2000.0, 2500.0, 4000.0]
+    assert view["prices"][:, 0].tolist() == [0.3, 0.5, 0.6, 0.7]
+    assert append_slices(before, new, most=2)["times"].tolist() == [2000.0, 2500.0]
+
+
 def test_no_book_makes_no_slice() -> None:
     view = heat_view(rows("depth", []), NO_GAPS, token_id="1", label="A", now_ms=3000.0)
 
@@ -257,7 +287,7 @@ def told(*, replay: ReplayStatus | None = None) -> Status:
         subscriptions=Subscriptions(total=1, by_type={"watch": 1}, active=[subscription()]),
         statistics=Statistics(total_events=500),
         background_task=BackgroundTask(running=True, task_exists=True),
-        books=Books(tokens=4, trusted=3, open_gaps=1, checks=Counts(hash_verified=7, bbo_mismatch=2)),
+        books=BookCounts(tokens=4, trusted=3, open_gaps=1, checks=Counts(hash_verified=7, bbo_mismatch=2)),
         replay=replay,
     )
 

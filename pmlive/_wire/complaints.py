@@ -6,6 +6,7 @@ from typing import cast
 
 import msgspec
 
+from pmlive._wire.messages import Json
 from pmlive.events import Channel
 
 __all__ = ["complaint", "complaint_in", "complaint_in_words", "readable", "refuses_credentials", "without_secrets"]
@@ -55,7 +56,7 @@ def complaint(data: str | bytes) -> str | None:
         return None
     text = (data if isinstance(data, str) else data.decode("utf-8", "replace")).strip()
     try:
-        value = msgspec.json.decode(text)
+        value: Json = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return complaint_in_words(text)
     if isinstance(value, str):
@@ -117,10 +118,10 @@ def _plain(text: str) -> str:
     return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
 
-def _objects(value: object) -> Iterator[dict[str, object]]:
-    for each in cast("list[object]", value) if isinstance(value, list) else [value]:
+def _objects(value: Json) -> Iterator[dict[str, Json]]:
+    for each in value if isinstance(value, list) else [value]:
         if isinstance(each, dict):
-            yield cast("dict[str, object]", each)
+            yield each
 
 
 def _is_flagged(message: Mapping[str, object]) -> bool:

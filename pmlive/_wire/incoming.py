@@ -322,12 +322,11 @@ _READERS: dict[Channel, Reader] = {
 }
 
 
-def _without_owner(value: object) -> object:
+def _without_owner(value: messages.Json) -> messages.Json:
     if isinstance(value, list):
-        return [_without_owner(item) for item in cast("list[object]", value)]
+        return [_without_owner(item) for item in value]
     if isinstance(value, dict):
-        fields = cast("dict[str, object]", value)
-        return {key: _without_owner(item) for key, item in fields.items() if not _is_secret(key)}
+        return {key: _without_owner(item) for key, item in value.items() if not _is_secret(key)}
     return value
 
 

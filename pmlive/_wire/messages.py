@@ -13,10 +13,14 @@ __all__ = [
     "CHANGE",
     "MARKET",
     "Book",
+    "Json",
     "MarketMessage",
     "has_own_keys",
     "is_subscription",
 ]
+
+# Any JSON value, decoded.
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 _ASSET = msgspec.field(name="asset_id")
 _KIND = "event_type"

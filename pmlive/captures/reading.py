@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -107,19 +107,20 @@ def merged_lines(sources: Sequence[Path], reading: ReadOptions) -> Iterator[Time
 def _timed(source: int, path: Path, reading: ReadOptions) -> Iterator[TimedLine]:
     """Yield each line with its time; lines before the first known time get that one."""
     waiting: list[_NumberedLine] = []
-    now: int | None = None
+    before: int | None = None
     latest, has_own = _LatestTimes(), False
     for item in _read(path, reading):
         time, timed_by = _time_of(item.line, has_own=has_own)
         has_own = has_own or timed_by == "capture"
-        if time is None and now is None:
+        now = before if time is None else time
+        if now is None:
             waiting.append(item)
             continue
-        now = now if time is None else time
-        yield from (_timed_line(cast("int", now), "before", source, each) for each in waiting)
+        before = now
+        yield from (_timed_line(now, "before", source, each) for each in waiting)
         waiting.clear()
         behind = None if item.line is None else latest.behind(item.line, timed_by)
-        yield _timed_line(cast("int", now), timed_by, source, item, behind)
+        yield _timed_line(now, timed_by, source, item, behind)
     if waiting:
         written = path.stat().st_mtime_ns
         yield from (_timed_line(written, "before", source, each) for each in waiting)

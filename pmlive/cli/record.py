@@ -17,7 +17,7 @@ from pmlive.cli.summary import Run, Trouble, run_of, run_text
 from pmlive.cli.terminal import Output, Stop, format_count, format_duration, format_size, section
 from pmlive.cli.venue import add_venue, venue_of
 from pmlive.errors import UnknownMarketError
-from pmlive.manager.status import Books, Status
+from pmlive.manager.status import BookCounts, Status
 from pmlive.markets import Catalogue, Market, reference, tradable
 from pmlive.recording import info
 from pmlive.settings import Venue, data_dir
@@ -240,7 +240,7 @@ def _rate(seen: deque[tuple[float, int]]) -> float:
 
 
 def _line(status: Status, rate: float, gaps_before: int) -> str:
-    clob, books, recording = status.connections.clob, status.books or Books(), status.recording
+    clob, books, recording = status.connections.clob, status.books or BookCounts(), status.recording
     rows = {} if recording is None else recording.rows
     gaps = max(0, rows.get("gaps", 0) - gaps_before) + books.open_gaps
     checks = books.checks

@@ -11,7 +11,7 @@ import polars as pl
 from pmlive.cli.commands import Subparsers, add_command, positive_number
 from pmlive.cli.terminal import Output, Stop, format_count, format_duration, format_time, section
 from pmlive.manager import Replay
-from pmlive.manager.status import Books
+from pmlive.manager.status import BookCounts
 from pmlive.replay import Speed
 
 __all__ = ["add"]
@@ -31,7 +31,7 @@ class ReplaySummary(msgspec.Struct, kw_only=True):
     messages: dict[str, int]
     trades: int
     gaps: int
-    books: Books
+    books: BookCounts
 
 
 def add(subparsers: Subparsers) -> None:
@@ -133,7 +133,7 @@ def _summary(replay: Replay, seconds: float) -> ReplaySummary:
         messages=status.statistics.events_by_type,
         trades=replay.trades.height,
         gaps=replay.gaps.height,
-        books=status.books or Books(),
+        books=status.books or BookCounts(),
     )
 
 

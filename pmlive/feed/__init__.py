@@ -5,9 +5,9 @@ and the receive time; each call of it returns at once, so that nothing behind it
 """
 
 from pmlive.feed.clock import Clock, ClockStep, elapsed
-from pmlive.feed.connection import Connection, Sink
+from pmlive.feed.connection import FeedConnection, Sink
 from pmlive.feed.dialling import Backoff
 from pmlive.feed.pool import Pool
 from pmlive.retries import DialPolicy as Policy
 
-__all__ = ["Backoff", "Clock", "ClockStep", "Connection", "Policy", "Pool", "Sink", "elapsed"]
+__all__ = ["Backoff", "Clock", "ClockStep", "FeedConnection", "Policy", "Pool", "Sink", "elapsed"]

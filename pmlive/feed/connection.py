@@ -11,12 +11,12 @@ from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidS
 from pmlive._session import UNANSWERED, Complaint, FetchBooks, Late, Redial, Refused, Session, Todo, Witness
 from pmlive.errors import AuthError, PmliveError
 from pmlive.events import Cause, Channel, Event
-from pmlive.feed.dialling import Backoff, Dial, Socket, close_code, dial, fatal_error, is_refusal
+from pmlive.feed.dialling import Backoff, Socket, SocketDial, close_code, dial, fatal_error, is_refusal
 from pmlive.logs import get_logger
 from pmlive.proxies import proxy_for
 from pmlive.retries import DialPolicy
 
-__all__ = ["Connection", "Sink"]
+__all__ = ["FeedConnection", "Sink"]
 
 logger = get_logger(__name__)
 
@@ -35,25 +35,25 @@ _MOST_COMPLAINTS = 20
 class Sink(Protocol):
     """The receiver of what connections report, in the order of events; each call returns at once."""
 
-    def opened(self, connection: "Connection", conn: int, now: int) -> None:
+    def opened(self, connection: "FeedConnection", conn: int, now: int) -> None:
         """Note that a connection is open, with its epoch (``conn``)."""
 
-    def received(self, connection: "Connection", data: bytes, events: Sequence[Event], now: int) -> None:
+    def received(self, connection: "FeedConnection", data: bytes, events: Sequence[Event], now: int) -> None:
         """Note a frame and the events in it."""
 
-    def closed(self, connection: "Connection", cause: Cause | None, detail: str, now: int) -> None:
+    def closed(self, connection: "FeedConnection", cause: Cause | None, detail: str, now: int) -> None:
         """Note the end of a connection; without a cause it was intended."""
 
-    def late(self, connection: "Connection", token_ids: Sequence[str], since: int) -> None:
+    def late(self, connection: "FeedConnection", token_ids: Sequence[str], since: int) -> None:
         """Note tokens whose opening book has not come since a time."""
 
-    def fetch(self, connection: "Connection", token_ids: Sequence[str]) -> None:
+    def fetch(self, connection: "FeedConnection", token_ids: Sequence[str]) -> None:
         """Fetch books by REST that the socket did not send."""
 
-    def witness(self, connection: "Connection", since: int) -> None:
+    def witness(self, connection: "FeedConnection", since: int) -> None:
         """Ask REST whether a connection without data since a time is calm or frozen."""
 
-    def failed(self, connection: "Connection", error: PmliveError) -> None:
+    def failed(self, connection: "FeedConnection", error: PmliveError) -> None:
         """Note that dialling again cannot help."""
 
 
@@ -65,7 +65,7 @@ class _GivenUpError(Exception):
         self.cause: Cause = cause
 
 
-class Connection:
+class FeedConnection:
     """A session and its socket, from the first dial until ``stop``.
 
     Args:
@@ -184,7 +184,7 @@ class Connection:
             return self._failed(error, time.monotonic() - began)
         return self._failed(EOFError("the server closed the connection"), time.monotonic() - began)
 
-    def _dial(self) -> Dial:
+    def _dial(self) -> SocketDial:
         return dial(self.url, self.proxy, open_timeout=self._policy.open_timeout)
 
     async def _serve(self, socket: Socket) -> None:

@@ -17,7 +17,7 @@ from pmlive.logs import get_logger
 from pmlive.proxies import Proxy, proxy_for, tls
 from pmlive.retries import DialPolicy, doubled
 
-__all__ = ["Backoff", "Dial", "Socket", "close_code", "dial", "fatal_error", "is_refusal", "probe", "retry_after"]
+__all__ = ["Backoff", "Socket", "SocketDial", "close_code", "dial", "fatal_error", "is_refusal", "probe", "retry_after"]
 
 _MAX_FRAME = 16 * 1024 * 1024
 _SIGN_IN = 401
@@ -42,7 +42,7 @@ class Socket(ClientConnection):
         super().data_received(data)
 
 
-class Dial(connect):
+class SocketDial(connect):
     """A dial that follows no redirect, which would carry credentials to another origin."""
 
     async def __aenter__(self) -> Socket:
@@ -54,7 +54,7 @@ class Dial(connect):
         return exc
 
 
-def dial(url: str, proxy: Proxy | None, *, open_timeout: float) -> Dial:
+def dial(url: str, proxy: Proxy | None, *, open_timeout: float) -> SocketDial:
     """Prepare to open a socket, through a proxy if there is one.
 
     Raises:
@@ -63,7 +63,7 @@ def dial(url: str, proxy: Proxy | None, *, open_timeout: float) -> Dial:
     options: dict[str, Any] = {"ssl": tls()} if url.startswith("wss:") else {}
     if proxy is not None and proxy.address.reveal().startswith("https:"):
         options["proxy_ssl"] = tls()
-    return Dial(
+    return SocketDial(
         url,
         create_connection=Socket,
         max_size=_MAX_FRAME,

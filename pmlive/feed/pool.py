@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pmlive._session import Session, Timing
 from pmlive.events import Channel
-from pmlive.feed.connection import Connection, Sink
+from pmlive.feed.connection import FeedConnection, Sink
 from pmlive.retries import DialPolicy
 
 __all__ = ["Pool"]
@@ -43,7 +43,7 @@ class Pool:
         credentials: Callable[[], dict[str, str]] | None = None,
         tokens_per_connection: int = TOKENS_PER_CONNECTION,
     ) -> None:
-        self.connections: list[Connection] = []
+        self.connections: list[FeedConnection] = []
         # Those of connections that were ended.
         self.past_dials = 0
         self.past_errors = 0
@@ -54,7 +54,7 @@ class Pool:
         self._timing = _TIMING | (timing or {})
         self._credentials = credentials
         self._limit = tokens_per_connection
-        self._limits: dict[Connection, int] = {}
+        self._limits: dict[FeedConnection, int] = {}
         self._turn = asyncio.Lock()
         self._last_dial = 0.0
         self._epoch = 0
@@ -112,15 +112,15 @@ class Pool:
                 connection.session.resync([token_id], self._clock())
                 connection.poke()
 
-    def find(self, channel: Channel, key: str) -> Connection | None:
+    def find(self, channel: Channel, key: str) -> FeedConnection | None:
         """Return the connection that carries a key, if any."""
         return next((one for one in self.of(channel) if key in one.session.wanted), None)
 
-    def of(self, channel: Channel) -> list[Connection]:
+    def of(self, channel: Channel) -> list[FeedConnection]:
         """List the connections of a channel."""
         return [connection for connection in self.connections if connection.channel == channel]
 
-    def halve(self, connection: Connection) -> dict[int, list[str]]:
+    def halve(self, connection: FeedConnection) -> dict[int, list[str]]:
         """Move half of a connection's tokens elsewhere, as ``want`` does: its opening frame was too big to receive."""
         keys = list(connection.session.wanted)
         self._limits[connection] = max(1, len(keys) // 2)
@@ -140,11 +140,11 @@ class Pool:
         connections, self.connections = self.connections, []
         await asyncio.gather(*(connection.stop() for connection in connections), *self._ending)
 
-    def _with_room(self, channel: Channel) -> Connection:
+    def _with_room(self, channel: Channel) -> FeedConnection:
         for connection in self.of(channel):
             if self._room(connection) > 0:
                 return connection
-        connection = Connection(
+        connection = FeedConnection(
             Session(channel, timing=self._timing[channel], credentials=self._credentials),
             self._urls[channel],
             sink=self._sink,
@@ -157,12 +157,12 @@ class Pool:
         connection.start()
         return connection
 
-    def _room(self, connection: Connection) -> int:
+    def _room(self, connection: FeedConnection) -> int:
         limits = {"market": self._limit, "prices": _SYMBOLS_PER_CONNECTION}
         limit = limits.get(connection.channel, 1_000_000)
         return self._limits.get(connection, limit) - len(connection.session.wanted)
 
-    def _end(self, connection: Connection) -> None:
+    def _end(self, connection: FeedConnection) -> None:
         self.connections.remove(connection)
         self._limits.pop(connection, None)
         self.past_dials, self.past_errors = self.past_dials + connection.dials, self.past_errors + connection.errors

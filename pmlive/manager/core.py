@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, cast
+from typing import TYPE_CHECKING, Literal, Self
 
 import polars as pl
 
@@ -365,8 +365,9 @@ class Manager:
         Raises:
             ImportError: the extra ``pmlive[jupyter]`` is not installed.
         """
-        kind = cast("type[Dashboard]", import_module("pmlive.widgets").Dashboard)
-        return kind.of(self, token_id, rate=rate, charts=charts)
+        from pmlive import widgets  # an extra, and heavy
+
+        return widgets.Dashboard.of(self, token_id, rate=rate, charts=charts)
 
     def serve_mcp(self, port: int = 0, *, recordings: str | Path | None = None, private: bool = False) -> "McpEndpoint":
         """Serve this manager to Claude and other MCP clients of this computer; return the endpoint, new or open.
@@ -383,8 +384,9 @@ class Manager:
             OSError: the port is not available.
             ValueError: the manager is served already, at another port, or without what is the user's own.
         """
-        serve = cast("Callable[..., McpEndpoint]", import_module("pmlive.mcp").serve)
-        return serve(self, port, recordings=recordings, private=private)
+        from pmlive import mcp  # an extra, and heavy
+
+        return mcp.serve(self, port, recordings=recordings, private=private)
 
     def find(self, text: str) -> list[Market]:
         """Find what a text means at this manager's venue, as ``pmlive.find`` does; in a replay, what was recorded.

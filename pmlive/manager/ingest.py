@@ -7,7 +7,7 @@ from datetime import timedelta
 import polars as pl
 
 from pmlive.events import Cause, Channel, Event, Gap
-from pmlive.feed import Clock, Connection
+from pmlive.feed import Clock, FeedConnection
 from pmlive.gaps import GapIndex, GapInterval
 from pmlive.logs import get_logger
 from pmlive.pipeline import Making, Pipeline
@@ -64,22 +64,22 @@ class Ingest:
 
     # --- what the connections tell ---
 
-    def opened(self, connection: Connection, conn: int, now: int) -> None:
+    def opened(self, connection: FeedConnection, conn: int, now: int) -> None:
         """Note a connection and what it was asked for."""
         keys = list(connection.session.wanted) if connection.channel == "market" else []
         note = Opened(connection.channel, connection.url, keys, connection.previous)
         self.journal.note("open", conn, note, now)
 
-    def received(self, connection: Connection, data: bytes, events: Sequence[Event], now: int) -> None:
+    def received(self, connection: FeedConnection, data: bytes, events: Sequence[Event], now: int) -> None:
         """Take a frame."""
         self.journal.frame(connection.channel, connection.conn or 0, data, events, now)
 
-    def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int, *, ahead: int = 0) -> None:
+    def closed(self, connection: FeedConnection, cause: Cause | None, detail: str, now: int, *, ahead: int = 0) -> None:
         """Note the end of a connection; receive times are known to be ``ahead`` of the venue's."""
         since = None if cause is None else connection.session.complete(ahead)
         self.journal.note("close", connection.conn or connection.previous or 0, Closed(cause, detail, since), now)
 
-    def late(self, connection: Connection, token_ids: Sequence[str], since: int) -> None:
+    def late(self, connection: FeedConnection, token_ids: Sequence[str], since: int) -> None:
         """Note tokens without an opening book."""
         for token_id in token_ids:
             self.gap(Gap(started=since, cause="late opening book", token_id=token_id, conn=connection.conn or 0))

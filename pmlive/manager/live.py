@@ -11,7 +11,7 @@ from pmlive import _wire
 from pmlive._session import Timing
 from pmlive.errors import FeedError, PmliveError, ProtocolError
 from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap, NewMarket
-from pmlive.feed import Clock, Connection, Pool, elapsed
+from pmlive.feed import Clock, FeedConnection, Pool, elapsed
 from pmlive.logs import get_logger
 from pmlive.manager.ingest import Ingest
 from pmlive.manager.lookups import follow
@@ -99,13 +99,13 @@ class Live:
 
     # --- what the connections tell ---
 
-    def opened(self, connection: Connection, conn: int, now: int) -> None:
+    def opened(self, connection: FeedConnection, conn: int, now: int) -> None:
         """Note a connection."""
         if connection.previous is not None:
             self.reconnects, self.last_reconnect = self.reconnects + 1, now
         self.ingest.opened(connection, conn, now)
 
-    def received(self, connection: Connection, data: bytes, events: Sequence[Event], now: int) -> None:
+    def received(self, connection: FeedConnection, data: bytes, events: Sequence[Event], now: int) -> None:
         """Take a frame."""
         self.ingest.received(connection, data, events, now)
         if self.on_new_market is not None:
@@ -113,27 +113,27 @@ class Live:
                 if isinstance(event, NewMarket):
                     self.on_new_market(event)
 
-    def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int) -> None:
+    def closed(self, connection: FeedConnection, cause: Cause | None, detail: str, now: int) -> None:
         """Note the end of a connection."""
         self.ingest.closed(connection, cause, detail, now, ahead=self.clock.ahead)
         if cause is not None and connection.too_big:
             self.ingest.keys("subscribe", connection.channel, self.pool.halve(connection))
 
-    def late(self, connection: Connection, token_ids: Sequence[str], since: int) -> None:
+    def late(self, connection: FeedConnection, token_ids: Sequence[str], since: int) -> None:
         """Note tokens without an opening book; their markets may be over."""
         self.ingest.late(connection, token_ids, since)
         for token_id in token_ids:
             self._note_gone(token_id)
 
-    def failed(self, connection: Connection, error: PmliveError) -> None:
+    def failed(self, connection: FeedConnection, error: PmliveError) -> None:
         """Stop a channel that the venue refuses."""
         self.errors[connection.channel] = error
 
-    def fetch(self, connection: Connection, token_ids: Sequence[str]) -> None:
+    def fetch(self, connection: FeedConnection, token_ids: Sequence[str]) -> None:
         """Get books by REST that the socket did not send."""
         self.spawn(self._fetch(connection, connection.conn, token_ids))
 
-    def witness(self, connection: Connection, since: int) -> None:
+    def witness(self, connection: FeedConnection, since: int) -> None:
         """Ask REST whether a silent connection is calm or frozen."""
         self.spawn(self._witness(connection, connection.conn, since))
 
@@ -383,7 +383,7 @@ class Live:
         started = since - self.clock.ahead
         self.ingest.gap(Gap(started=started, cause="silence", token_id=token.id, detail=detail, conn=token.conn))
 
-    async def _witness(self, connection: Connection, conn: int | None, since: int) -> None:
+    async def _witness(self, connection: FeedConnection, conn: int | None, since: int) -> None:
         tokens = self.ingest.pipeline.books.tokens
         sample = [tokens[key] for key in connection.session.wanted if key in tokens and tokens[key].trusted()]
         sample.sort(key=lambda token: token.heard, reverse=True)
@@ -403,7 +403,7 @@ class Live:
         else:
             await self._unwitnessed(connection, conn, since, f"no data, and REST does not answer: {found[0]}")
 
-    async def _unwitnessed(self, connection: Connection, conn: int, since: int, detail: str) -> None:
+    async def _unwitnessed(self, connection: FeedConnection, conn: int, since: int, detail: str) -> None:
         """Find out whether a connection is calm or frozen when REST cannot tell; try another when it stays silent."""
         tokens = [token for token in self.ingest.pipeline.books.carried(conn) if token.conn == conn]
         is_silent = await self._ask_anew(tokens, since, detail)
@@ -448,7 +448,7 @@ class Live:
         if (token := self.ingest.pipeline.books.tokens.get(token_id)) is not None:
             self.gone[token_id] = token.heard
 
-    async def _fetch(self, connection: Connection, conn: int | None, token_ids: Sequence[str]) -> None:
+    async def _fetch(self, connection: FeedConnection, conn: int | None, token_ids: Sequence[str]) -> None:
         for token_id in token_ids:
             try:
                 body = await self.catalogue.book(token_id)
@@ -459,7 +459,7 @@ class Live:
                 return
             self._take_book(connection, conn, token_id, body)
 
-    def _take_book(self, connection: Connection, conn: int, token_id: str, body: bytes | None) -> None:
+    def _take_book(self, connection: FeedConnection, conn: int, token_id: str, body: bytes | None) -> None:
         if body is None:
             self._note_gone(token_id)
             logger.warning("token %s has no order book: its market is closed, or the id is wrong", token_id)

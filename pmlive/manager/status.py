@@ -12,7 +12,7 @@ from pmlive.manager.subscriptions import Subscription, SubscriptionStatus
 from pmlive.store import RecorderStatus
 from pmlive.threads import ThreadFault, faults
 
-__all__ = ["BackgroundTask", "Books", "Statistics", "Status", "Subscriptions", "status_of"]
+__all__ = ["BackgroundTask", "BookCounts", "Statistics", "Status", "Subscriptions", "status_of"]
 
 
 class Subscriptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +39,7 @@ class BackgroundTask(msgspec.Struct, frozen=True, kw_only=True):
     task_exists: bool
 
 
-class Books(msgspec.Struct, frozen=True, kw_only=True):
+class BookCounts(msgspec.Struct, frozen=True, kw_only=True):
     """How many books are kept and trusted, and the outcomes of their checks."""
 
     tokens: int = 0
@@ -58,7 +58,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions: Subscriptions
     statistics: Statistics
     background_task: BackgroundTask
-    books: Books | None = None
+    books: BookCounts | None = None
     recording: RecorderStatus | None = None
     replay: ReplayStatus | None = None
     trouble: list[ThreadFault] = []
@@ -102,10 +102,10 @@ def _statistics(source: Source) -> Statistics:
     )
 
 
-def _books(source: Source) -> Books:
+def _books(source: Source) -> BookCounts:
     pipeline = source.ingest.pipeline
     books, tokens = pipeline.books, pipeline.books.tokens.values()
-    return Books(
+    return BookCounts(
         tokens=len(tokens),
         trusted=0 if pipeline.stopped else sum(token.trusted() for token in tokens),
         open_gaps=len(pipeline.open_gaps()),

@@ -4,13 +4,13 @@ Schemas are made from the parameters and the answers, as small as they can be, f
 the bounds of texts, which nobody meets by chance, are not in them.
 """
 
-from typing import Annotated, Literal, TypeAlias, cast
+from typing import Annotated, Literal, TypeAlias, TypedDict
 
 import msgspec
 from msgspec import Meta, Struct
 
 from pmlive.mcp.safety import Row
-from pmlive.mcp.specs import ToolSpec
+from pmlive.mcp.specs import ObjectSchema, Schema, ToolSpec
 
 __all__ = [
     "TOOLS",
@@ -237,67 +237,76 @@ class QualityResponse(Response, frozen=True, kw_only=True, omit_defaults=True):
 
 # --- schemas ---
 
-_Schema: TypeAlias = dict[str, object]
+# A schema as msgspec makes it, or any part of one.
+_Part: TypeAlias = "dict[str, _Part] | list[_Part] | str | int | float | bool | None"
 
 # Stands for the schema of what may be anything, which msgspec does not take for one when it is empty.
-_ANYTHING: _Schema = {"anything": True}
+_ANYTHING: dict[str, _Part] = {"anything": True}
 _LEFT_OUT = ("title", "minLength", "maxLength")
 
 
-def _input_schema(kind: type[Struct]) -> _Schema:
+class _RawSchema(TypedDict):
+    """What is used of the schema that msgspec makes of a struct."""
+
+    properties: dict[str, Schema]
+    required: list[str]
+
+
+def _input_schema(kind: type[Struct]) -> ObjectSchema:
     whole = _raw_schema(kind)
-    properties = {name: _optional(part) for name, part in _properties(whole).items()}
-    required = {"required": whole["required"]} if whole["required"] else {}
-    return {"type": "object", "properties": properties, **required, "additionalProperties": False}
+    schema: ObjectSchema = {
+        "type": "object",
+        "properties": {name: _optional(part) for name, part in whole["properties"].items()},
+        "required": whole["required"],
+        "additionalProperties": False,
+    }
+    if not schema["required"]:
+        del schema["required"]
+    return schema
 
 
-def _output_schema(kind: type[Struct]) -> _Schema:
-    properties = {name: {"type": _types(part)} for name, part in _properties(_raw_schema(kind)).items()}
-    return {"type": "object", "properties": properties}
+def _output_schema(kind: type[Struct]) -> ObjectSchema:
+    properties = _raw_schema(kind)["properties"]
+    return {"type": "object", "properties": {name: {"type": _types(part)} for name, part in properties.items()}}
 
 
-def _raw_schema(kind: type[Struct]) -> _Schema:
+def _raw_schema(kind: type[Struct]) -> _RawSchema:
     (_,), parts = msgspec.json.schema_components([kind], schema_hook=_hook, ref_template="{name}")
-    return cast("_Schema", _shortened(parts[kind.__name__]))
+    return msgspec.convert(_shortened(parts[kind.__name__]), _RawSchema)
 
 
-def _hook(kind: type) -> _Schema:
+def _hook(kind: type) -> dict[str, _Part]:
     if kind is object:
         return _ANYTHING
     raise NotImplementedError
 
 
-def _shortened(part: object) -> object:
+def _shortened(part: _Part) -> _Part:
     """Leave out what says nothing to a reader."""
     if isinstance(part, list):
-        return [_shortened(each) for each in cast("list[object]", part)]
+        return [_shortened(each) for each in part]
     if not isinstance(part, dict):
         return part
-    schema = cast("_Schema", part)
-    short = {name: _shortened(value) for name, value in schema.items() if name not in _LEFT_OUT and value != _ANYTHING}
-    return {"type": "string", **short} if "enum" in schema else short
+    short = {name: _shortened(value) for name, value in part.items() if name not in _LEFT_OUT and value != _ANYTHING}
+    return {"type": "string", **short} if "enum" in part else short
 
 
-def _properties(schema: _Schema) -> dict[str, _Schema]:
-    return cast("dict[str, _Schema]", schema["properties"])
-
-
-def _optional(schema: _Schema) -> _Schema:
+def _optional(schema: Schema) -> Schema:
     """Leave out that a parameter may be null, which is as good as left out."""
     if schema.get("default", ...) is not None:
         return schema
-    kinds = cast("list[_Schema]", schema.get("anyOf", [schema]))
+    kinds = msgspec.convert(schema.get("anyOf", [schema]), list[Schema])
     (kind,) = (each for each in kinds if each != {"type": "null"})
-    values = [value for value in cast("list[object]", kind.get("enum", [])) if value is not None]
+    values = [value for value in msgspec.convert(kind.get("enum", []), list[object]) if value is not None]
     merged = kind | {name: value for name, value in schema.items() if name not in ("anyOf", "default", "enum")}
     return {name: value for name, value in merged.items() if name != "default"} | ({"enum": values} if values else {})
 
 
-def _types(schema: _Schema) -> object:
+def _types(schema: Schema) -> object:
     """Return the type of a value, or its types."""
     if "anyOf" not in schema:
         return schema["type"]
-    kinds = [each["type"] for each in cast("list[_Schema]", schema["anyOf"])]
+    kinds = [each["type"] for each in msgspec.convert(schema["anyOf"], list[Schema])]
     return kinds[0] if len(kinds) == 1 else kinds
 
 

@@ -8,9 +8,9 @@ from typing import Literal
 from msgspec import Struct
 
 from pmlive.markets.directory import Directory
-from pmlive.mcp.safety import Row, pick, safe_row, token_row
+from pmlive.mcp.safety import Row, is_list, pick, safe_row, token_row
 
-__all__ = ["Change", "EventBuffer", "EventPage", "concerns", "concise", "detailed", "is_urgent"]
+__all__ = ["EventBuffer", "EventPage", "ResourceChange", "concerns", "concise", "detailed", "is_urgent"]
 
 # The values of a concise event, by table.
 _CONCISE: dict[str, tuple[str, ...]] = {
@@ -25,7 +25,7 @@ _CONCISE: dict[str, tuple[str, ...]] = {
 }
 
 
-class Change(Struct, frozen=True, kw_only=True):
+class ResourceChange(Struct, frozen=True, kw_only=True):
     """What clients may be notified of: resources that changed, and the event that changed them."""
 
     uris: tuple[str, ...]
@@ -135,7 +135,7 @@ def _best_levels(row: Row) -> Row:
     best: Row = {}
     for side in ("bid", "ask"):
         prices, sizes = row[f"{side}_prices"], row[f"{side}_sizes"]
-        if isinstance(prices, list) and isinstance(sizes, list):
+        if is_list(prices) and is_list(sizes):
             best[side] = [prices[0], sizes[0]] if prices else None
-            best[f"{side}_levels"] = len(prices)  # pyright: ignore[reportUnknownArgumentType]
+            best[f"{side}_levels"] = len(prices)
     return best

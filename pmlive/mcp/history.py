@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import cast
 
 import msgspec
 import polars as pl
@@ -47,7 +46,7 @@ from pmlive.recording import Quality, RecordedBook, Recording, open_recording, r
 from pmlive.settings import data_dir
 from pmlive.times import interval, moment, nanoseconds
 
-__all__ = ["History"]
+__all__ = ["HistoryTools"]
 
 # How long is waited for the first book of a token that was only just subscribed, in seconds.
 _PATIENCE = 1.0
@@ -74,7 +73,7 @@ _RECORDING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SAMPLES = {"sample": "", "sample-evening": "evening", "sample-updown": "updown"}
 
 
-class History:
+class HistoryTools:
     """The tools that read.
 
     Args:
@@ -158,10 +157,10 @@ class History:
         scanned = recording.scan(params.table, token=token_id, start=start, end=end)
         frame = (_select if params.aggregate is None else _aggregate)(scanned, params).collect()
         gaps = _gaps_within(recording.gap_index, token_id, start, end)
-        rows = (frame.tail(params.limit) if params.last else frame.head(params.limit)).to_dicts()
+        rows = frame.tail(params.limit) if params.last else frame.head(params.limit)
         if params.every is not None:
             rows = _with_gaps_marked(rows, recording.gap_index, params.every)
-        kept = _as_many_as_fit([safe_row(row) for row in rows], last=params.last)
+        kept = _as_many_as_fit([safe_row(row) for row in rows.to_dicts()], last=params.last)
         return RowsResponse(
             as_of=utc_now(),
             trust=f"{len(gaps)} gaps touch this range, what came in them is missing" if gaps else "no gaps here",
@@ -334,15 +333,16 @@ def _gaps_within(gaps: GapIndex, token_id: str | None, start: int | None, end: i
     ]
 
 
-def _with_gaps_marked(rows: list[Row], gaps: GapIndex, every: str) -> list[Row]:
+def _with_gaps_marked(rows: pl.DataFrame, gaps: GapIndex, every: str) -> pl.DataFrame:
     """Mark the intervals that a gap touches; ``time`` of a row is the start of its interval."""
     length = interval(every)
-    marked: list[Row] = []
-    for row in rows:
-        start = nanoseconds(cast("datetime", row["time"]))
-        token_id = cast("str | None", row.get("token_id"))
-        marked.append(row | {"touched": bool(gaps.between(token_id, start, start + length, conns=()))})
-    return marked
+    starts: list[int] = rows["time"].dt.epoch("ns").to_list()
+    token_ids: list[str | None] = rows["token_id"].to_list() if "token_id" in rows.columns else [None] * len(starts)
+    touched = [
+        bool(gaps.between(token_id, start, start + length, conns=()))
+        for start, token_id in zip(starts, token_ids, strict=True)
+    ]
+    return rows.with_columns(pl.Series("touched", touched, dtype=pl.Boolean))
 
 
 def _columns(schema: pl.Schema, params: QueryRecording) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
 
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
@@ -172,14 +172,13 @@ def _function(tool: ToolSpec, toolkit: ToolkitLike) -> Callable[..., object]:
         given = _arguments(context, name)
         return sdk_result(await call_tool(toolkit, name, arguments if given is None else given, _progress(context)))
 
-    properties = cast("dict[str, JsonSchemaValue]", tool.input_schema.get("properties", {}))
-    required = cast("list[str]", tool.input_schema.get("required", []))
+    required = tool.input_schema.get("required", [])
     parameters = [
         Parameter(each, Parameter.KEYWORD_ONLY, annotation=Annotated[object, _Unchecked(schema, each in required)])
-        for each, schema in properties.items()
+        for each, schema in tool.input_schema["properties"].items()
     ]
     output = create_model(f"{name}_answer", __base__=_Output)
-    output.our_schema = tool.output_schema
+    output.our_schema = dict(tool.output_schema)
     return _signed(function, name, parameters, Annotated[types.CallToolResult, output])
 
 
@@ -231,7 +230,7 @@ def _arguments(context: Context, name: str) -> Mapping[str, object] | None:
         params = context.request_context.params or {}
     except ValueError:  # the tool is called outside of any request
         return None
-    return cast("Mapping[str, object]", params.get("arguments") or {}) if params.get("name") == name else None
+    return (params.get("arguments") or {}) if params.get("name") == name else None
 
 
 def _progress(context: Context) -> Progress | None:

@@ -22,13 +22,13 @@ from msgspec import Struct
 
 from pmlive.logs import get_logger
 from pmlive.manager.subscriptions import NEWEST
-from pmlive.mcp.events import Change
+from pmlive.mcp.events import ResourceChange
 from pmlive.mcp.specs import Caller
 
 __all__ = ["LegacySession", "Notice", "Notifier", "Outbox", "Update", "notifying"]
 
 # Calls the function at each change, in a thread of its own, until what it returned is called.
-Listen: TypeAlias = Callable[[Callable[[Change], object]], Callable[[], None]]
+Listen: TypeAlias = Callable[[Callable[[ResourceChange], object]], Callable[[], None]]
 
 # Updates of subscriptions that asked for the log appear in it, whoever else is notified of them.
 logger = get_logger("pmlive.mcp.updates")
@@ -43,7 +43,7 @@ _MOST_UPDATES = 256
 class Update(Struct, frozen=True):
     """An event to be sent; ``missed`` counts those before it that were not, because the recipient was too slow."""
 
-    change: Change
+    change: ResourceChange
     missed: int = 0
 
 
@@ -64,12 +64,12 @@ class Notifier:
         self._bus = bus
         self._recipients: set[_Recipient] = set()
         self._loop = asyncio.get_running_loop()
-        self._arrived: list[Change] = []
+        self._arrived: list[ResourceChange] = []
         self._arriving = threading.Lock()
         self._start(_Recipient(Outbox(None, lambda _: False), self._publish))
         self._start(_Recipient(Outbox((), lambda change: change.callback_type == "log"), _log))
 
-    def arrived(self, change: Change) -> None:
+    def arrived(self, change: ResourceChange) -> None:
         """Take a change in, from any thread."""
         with self._arriving:
             self._arrived.append(change)
@@ -150,13 +150,13 @@ class LegacySession:
             await self._send_message("warning", change, {"type": "missed", "updates": notice.missed})
         await self._send_message("notice" if change.urgent else "info", change, change.safe_update())
 
-    async def _send_message(self, level: LoggingLevel, change: Change, data: object) -> None:
+    async def _send_message(self, level: LoggingLevel, change: ResourceChange, data: object) -> None:
         if _LEVELS.index(level) >= _LEVELS.index(self.level):
             name = f"pmlive.{change.callback_type or 'notification'}"
             await self._connection.notify("notifications/message", {"level": level, "logger": name, "data": data})
 
 
-def _is_message(change: Change) -> bool:
+def _is_message(change: ResourceChange) -> bool:
     """Return whether a client gets the event itself: of what clients subscribed, and of what everybody must know."""
     return change.callback_type is not None or change.urgent
 
@@ -185,7 +185,7 @@ class _Recipient:
         self._send = send
         self._sooner = anyio.Event()
 
-    def put(self, change: Change) -> None:
+    def put(self, change: ResourceChange) -> None:
         """Leave a change for it."""
         if self.outbox.put(change, time.monotonic()):
             self._sooner.set()
@@ -221,7 +221,7 @@ class Outbox:
     def __init__(
         self,
         uris: Container[str] | None,
-        updates: Callable[[Change], bool],
+        updates: Callable[[ResourceChange], bool],
         *,
         every: float = _EVERY,
         most: int = _MOST_UPDATES,
@@ -232,7 +232,7 @@ class Outbox:
         self._most = most
         self._sent: dict[str, float] = {}
         self._waiting: dict[str, float] = {}
-        self._updates: dict[object, Change] = {}
+        self._updates: dict[object, ResourceChange] = {}
         self._updates_sent = float("-inf")
         self._updates_due: float | None = None
         # The earliest of the times at which something is to be sent.
@@ -240,7 +240,7 @@ class Outbox:
         self._missed = 0
         self._number = 0
 
-    def put(self, change: Change, now: float) -> bool:
+    def put(self, change: ResourceChange, now: float) -> bool:
         """Leave a change; return whether something is due earlier than before."""
         before = self._due
         for uri in change.uris:
@@ -283,7 +283,7 @@ class Outbox:
         times = [*self._waiting.values(), *([] if self._updates_due is None else [self._updates_due])]
         return min(times, default=None)
 
-    def _keep(self, change: Change, now: float) -> None:
+    def _keep(self, change: ResourceChange, now: float) -> None:
         key = self._key(change)
         self._updates.pop(key, None)
         self._updates[key] = change
@@ -294,7 +294,7 @@ class Outbox:
         self._updates_due = due if self._updates_due is None else min(due, self._updates_due)
         self._hasten(due)
 
-    def _key(self, change: Change) -> object:
+    def _key(self, change: ResourceChange) -> object:
         update = change.update or {}
         if update.get("table") in NEWEST:
             return (update.get("subscription_id"), update["table"], update.get("token_id"))

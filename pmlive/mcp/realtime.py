@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 from msgspec import Struct
 
 from pmlive.errors import AuthError, BookError, PmliveError, UnknownMarketError
 from pmlive.manager import BookView, Manager, Subscription
+from pmlive.manager.source import Connections
+from pmlive.manager.status import Status, Subscriptions
 from pmlive.markets.directory import Directory
 from pmlive.mcp.definitions import (
     CallbackType,
@@ -33,7 +35,7 @@ from pmlive.mcp.safety import (
     is_private,
     public_status,
     refusal,
-    safe_row,
+    struct_row,
     token_row,
     utc_now,
 )
@@ -285,12 +287,6 @@ class Realtime:
         """Describe connections, subscriptions and numbers, and what came after a cursor."""
         wanted = self.filter_of(params)
         status = self._status()
-        active = [
-            one | {"yours": self._is_yours(one["id"], client)}
-            for one in cast("list[Row]", status["subscriptions"]["active"])
-            if params.subscription_id in (None, one["id"])
-        ]
-        status = status | {"subscriptions": status["subscriptions"] | {"active": active}}
         newest = self._events.newest
         page = EventPage([], newest, gap=False, more=False)
         if params.since is not None:
@@ -301,12 +297,13 @@ class Realtime:
         return StatusResponse(
             as_of=utc_now(),
             trust=_trust(status),
-            **{
-                name: status[name]
-                for name in ("connections", "subscriptions", "statistics", "background_task", "books")
-            },
-            recording=status["recording"] or None,
-            replay=status["replay"] or None,
+            connections=_connection_rows(status.connections),
+            subscriptions=self._subscription_rows(status.subscriptions, params.subscription_id, client),
+            statistics=struct_row(status.statistics),
+            background_task=struct_row(status.background_task),
+            books={} if status.books is None else struct_row(status.books),
+            recording=None if status.recording is None else struct_row(status.recording),
+            replay=None if status.replay is None else struct_row(status.replay),
             cursor=page.cursor,
             gap=page.gap,
             more=page.more,
@@ -314,22 +311,25 @@ class Realtime:
             tokens=tokens,
         )
 
-    def _is_yours(self, subscription_id: object, client: Caller | None) -> bool:
-        entry = self._by_id.get(str(subscription_id))
+    def _subscription_rows(self, subscriptions: Subscriptions, only: str | None, client: Caller | None) -> Row:
+        """Describe the subscriptions, and list all of them or only one."""
+        active = [
+            struct_row(one) | {"yours": self._is_yours(one.id, client)}
+            for one in subscriptions.active
+            if only in (None, one.id)
+        ]
+        return {"total": subscriptions.total, "by_type": dict(subscriptions.by_type), "active": active}
+
+    def _is_yours(self, subscription_id: str, client: Caller | None) -> bool:
+        entry = self._by_id.get(subscription_id)
         return entry is not None and entry.may_end(client)
 
     def _visible(self) -> list[Subscription]:
         return [one for one in self._manager.subscriptions if self._private or not is_private(one.type)]
 
-    def _read_status(self) -> dict[str, Row]:
-        status = safe_row(self._manager.status())
-        # A model pays for each byte, also of what is empty.
-        connections = cast("dict[str, Row]", status["connections"])
-        status["connections"] = {
-            name: {key: value for key, value in one.items() if value or key not in _OFTEN_EMPTY}
-            for name, one in connections.items()
-        }
-        return cast("dict[str, Row]", status if self._private else public_status(status))
+    def _read_status(self) -> Status:
+        status = self._manager.report()
+        return status if self._private else public_status(status)
 
 
 def stale_reason(error: BookError | UnknownMarketError) -> str:
@@ -375,12 +375,20 @@ def _equal(one: Subscription, other: Subscription) -> bool:
     return (one.type, sorted(one.keys), one.selects) == (other.type, sorted(other.keys), other.selects)
 
 
-def _trust(status: dict[str, Row]) -> str:
-    books, connections = status["books"], cast("dict[str, Row]", status["connections"])
-    if not books or not books["tokens"]:
+def _connection_rows(connections: Connections) -> Row:
+    """Describe the sockets; a model pays for each byte, also of what is empty."""
+    return {
+        name: {key: value for key, value in struct_row(one).items() if value or key not in _OFTEN_EMPTY}
+        for name, one in (("clob", connections.clob), ("realtime", connections.realtime))
+    }
+
+
+def _trust(status: Status) -> str:
+    books = status.books
+    if books is None or not books.tokens:
         return "no book yet"
-    trust = f"{books['trusted']} of {books['tokens']} books trusted, {books['open_gaps']} gaps open"
-    return trust if connections["clob"]["connected"] else f"not connected, data is missing now; {trust}"
+    trust = f"{books.trusted} of {books.tokens} books trusted, {books.open_gaps} gaps open"
+    return trust if status.connections.clob.connected else f"not connected, data is missing now; {trust}"
 
 
 class SingleFlight(Generic[T]):

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from pmlive.manager import Manager
 from pmlive.mcp.definitions import GetBook, GetQuality
-from pmlive.mcp.history import History
+from pmlive.mcp.history import HistoryTools
 from pmlive.mcp.safety import RefusalError, Row, is_private, public_status, safe_row, utc_now
 from pmlive.mcp.specs import PromptArgument, PromptSpec, ResourceSpec, TemplateSpec
 
@@ -94,7 +94,7 @@ _ARGUMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:+_-]{0,127}")
 
 
 def resource_reader(
-    uri: str, manager: Manager, history: History, *, private: bool = True
+    uri: str, manager: Manager, history: HistoryTools, *, private: bool = True
 ) -> Callable[[], Row | Struct]:
     """Return a function that reads a resource, what is the user's own only if ``private``; it blocks.
 
@@ -146,8 +146,8 @@ def fill_prompt(name: str, arguments: Mapping[str, str]) -> str:
 
 
 def _status(manager: Manager, *, private: bool) -> Row:
-    status = safe_row(manager.status())
-    return {**(status if private else public_status(status)), "as_of": utc_now()}
+    status = manager.report()
+    return {**safe_row((status if private else public_status(status)).to_dict()), "as_of": utc_now()}
 
 
 def _subscription(manager: Manager, name: str, *, private: bool) -> Row:

@@ -6,22 +6,28 @@ of them, are kept from clients that may not see them. Refusals are in our own wo
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import cast
+from typing import TypeGuard
+
+import msgspec
 
 from pmlive.errors import AuthError, BookError, FeedError, PmliveError, UnknownMarketError
+from pmlive.manager.status import Statistics, Status, Subscriptions
 from pmlive.markets import clean
 from pmlive.markets.directory import Directory, label
+from pmlive.store import RecorderStatus
 
 __all__ = [
     "PRIVATE_REFUSAL",
     "RefusalError",
     "Row",
+    "is_list",
     "is_private",
     "pick",
     "public_status",
     "public_tables",
     "refusal",
     "safe_row",
+    "struct_row",
     "token_label",
     "token_row",
     "utc",
@@ -73,6 +79,11 @@ def safe_row(row: Mapping[str, object]) -> Row:
     return {_safe_name(name): _safe_value(name, value) for name, value in row.items()}
 
 
+def struct_row(value: msgspec.Struct) -> Row:
+    """Return the fields of a struct as a row, as ``safe_row`` does."""
+    return safe_row(msgspec.to_builtins(value))
+
+
 def pick(row: Mapping[str, object], names: Iterable[str]) -> Row:
     """Return some of a row's values, those that are not None."""
     return {name: row[name] for name in names if row.get(name) is not None}
@@ -111,11 +122,20 @@ def _safe_value(name: str, value: object) -> object:
         return utc(value)
     if isinstance(value, str):
         return clean(value, _LONGEST_PAYLOAD if name == "payload" else _LONGEST)
-    if isinstance(value, list):
-        return [_safe_value(name, each) for each in cast("list[object]", value)]
-    if isinstance(value, Mapping):
-        return safe_row(cast("Mapping[str, object]", value))
+    if is_list(value):
+        return [_safe_value(name, each) for each in value]
+    if _is_mapping(value):
+        return safe_row({str(key): each for key, each in value.items()})
     return value
+
+
+def is_list(value: object) -> TypeGuard[list[object]]:
+    """Return whether a value is a list, of anything."""
+    return isinstance(value, list)
+
+
+def _is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
+    return isinstance(value, Mapping)
 
 
 # --- the user's own ---
@@ -131,34 +151,33 @@ def public_tables(tables: Iterable[str]) -> list[str]:
     return [table for table in tables if table not in _PRIVATE]
 
 
-def public_status(status: Row) -> Row:
+def public_status(status: Status) -> Status:
     """Leave out of a status what tells that there are orders or trades of the user's own, or how many."""
-    return status | {
-        "subscriptions": _public_subscriptions(cast("Row", status["subscriptions"])),
-        "statistics": _public_statistics(cast("Row", status["statistics"])),
-        "recording": _public_recording(cast("Row | None", status["recording"])),
-    }
+    return msgspec.structs.replace(
+        status,
+        subscriptions=_public_subscriptions(status.subscriptions),
+        statistics=_public_statistics(status.statistics),
+        recording=None if status.recording is None else _public_recording(status.recording),
+    )
 
 
-def _public_subscriptions(subscriptions: Row) -> Row:
-    active = [each for each in cast("list[Row]", subscriptions["active"]) if each["type"] not in _PRIVATE]
-    by_type = _without(subscriptions["by_type"], _PRIVATE)
-    return subscriptions | {"total": len(active), "by_type": by_type, "active": active}
+def _public_subscriptions(subscriptions: Subscriptions) -> Subscriptions:
+    active = [each for each in subscriptions.active if each.type not in _PRIVATE]
+    return Subscriptions(total=len(active), by_type=_without(subscriptions.by_type, _PRIVATE), active=active)
 
 
-def _public_statistics(statistics: Row) -> Row:
-    by_type = cast("dict[str, int]", statistics["events_by_type"])
-    hidden = sum(count for name, count in by_type.items() if name in _PRIVATE_EVENTS)
-    total = cast("int", statistics["total_events"]) - hidden
-    return statistics | {"total_events": total, "events_by_type": _without(by_type, _PRIVATE_EVENTS)}
+def _public_statistics(statistics: Statistics) -> Statistics:
+    public = _without(statistics.events_by_type, _PRIVATE_EVENTS)
+    hidden = sum(statistics.events_by_type.values()) - sum(public.values())
+    return msgspec.structs.replace(statistics, total_events=statistics.total_events - hidden, events_by_type=public)
 
 
-def _public_recording(recording: Row | None) -> Row | None:
-    return None if recording is None else recording | {"rows": _without(recording["rows"], _PRIVATE)}
+def _public_recording(recording: RecorderStatus) -> RecorderStatus:
+    return msgspec.structs.replace(recording, rows=_without(recording.rows, _PRIVATE))
 
 
-def _without(counts: object, names: frozenset[str]) -> Row:
-    return {name: count for name, count in cast("Row", counts).items() if name not in names}
+def _without(counts: Mapping[str, int], names: frozenset[str]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if name not in names}
 
 
 # --- refusals ---

@@ -47,8 +47,8 @@ R = TypeVar("R")
 def build_server(toolkit: ToolkitLike) -> Server[Notifier]:
     """Return a server that answers with a toolkit, and notifies of changes for as long as it runs."""
     bus = InMemorySubscriptionBus()
-    handlers = _Handlers(toolkit)
-    schemas = {tool.name: tool.input_schema for tool in toolkit.tools}
+    handlers = _RequestHandlers(toolkit)
+    schemas = {tool.name: dict(tool.input_schema) for tool in toolkit.tools}
     server = Server[Notifier](
         NAME,
         version=VERSION,
@@ -82,8 +82,8 @@ def sdk_tool(spec: ToolSpec) -> types.Tool:
         name=spec.name,
         title=spec.title,
         description=spec.description,
-        input_schema=spec.input_schema,
-        output_schema=spec.output_schema,
+        input_schema=dict(spec.input_schema),
+        output_schema=dict(spec.output_schema),
         annotations=types.ToolAnnotations(
             title=spec.title,
             read_only_hint=spec.read_only,
@@ -125,7 +125,7 @@ async def call_tool(
         return ToolResult(structured=None, text=INTERNAL_ERROR, failed=True)
 
 
-class _Handlers:
+class _RequestHandlers:
     """Handlers of the requests of both eras."""
 
     def __init__(self, toolkit: ToolkitLike) -> None:

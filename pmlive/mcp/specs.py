@@ -4,14 +4,14 @@ Nothing heavy is loaded here: hosts wait for the server's name and instructions 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NotRequired, Protocol, TypeAlias, TypedDict
 
 from msgspec import Struct
 
 from pmlive import __version__
 
 if TYPE_CHECKING:
-    from pmlive.mcp.events import Change
+    from pmlive.mcp.events import ResourceChange
 
 __all__ = [
     "INSTRUCTIONS",
@@ -20,10 +20,12 @@ __all__ = [
     "TITLE",
     "VERSION",
     "Caller",
+    "ObjectSchema",
     "Progress",
     "PromptArgument",
     "PromptSpec",
     "ResourceSpec",
+    "Schema",
     "TemplateSpec",
     "ToolResult",
     "ToolSpec",
@@ -48,14 +50,27 @@ INTERNAL_ERROR = "internal error of the server, described in its log; other tool
 Progress: TypeAlias = Callable[[float, float, str], Awaitable[None]]
 
 
+# A JSON schema of any kind.
+Schema: TypeAlias = dict[str, object]
+
+
+class ObjectSchema(TypedDict):
+    """The JSON schema of an object with these properties, and no others where it says so."""
+
+    type: str
+    properties: dict[str, Schema]
+    required: NotRequired[list[str]]
+    additionalProperties: NotRequired[bool]
+
+
 class ToolSpec(Struct, frozen=True, kw_only=True):
     """A tool: its name, what a model reads of it, its schemas and its hints."""
 
     name: str
     title: str
     description: str
-    input_schema: dict[str, object]
-    output_schema: dict[str, object]
+    input_schema: ObjectSchema
+    output_schema: ObjectSchema
     read_only: bool
     idempotent: bool
     destructive: bool
@@ -167,6 +182,6 @@ class ToolkitLike(Protocol):
         """
         ...
 
-    def listen(self, tell: Callable[["Change"], object]) -> Callable[[], None]:
+    def listen(self, tell: Callable[["ResourceChange"], object]) -> Callable[[], None]:
         """Call a function at each change, in a thread of the toolkit's; return what ends this."""
         ...

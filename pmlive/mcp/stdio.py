@@ -17,7 +17,7 @@ from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, ExitStack, suppress
 from importlib import import_module
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -266,15 +266,17 @@ class Handshake:
 
 def _message(line: bytes) -> _Object | None:
     try:
-        message: object = msgspec.json.decode(line)
+        return msgspec.json.decode(line, type=_Object)
     except (msgspec.DecodeError, RecursionError):
+        # Invalid messages are refused by the server.
         return None
-    # Invalid messages are refused by the server.
-    return _object(message)
 
 
 def _object(value: object) -> _Object | None:
-    return cast("_Object", value) if isinstance(value, dict) else None
+    try:
+        return msgspec.convert(value, _Object)
+    except msgspec.ValidationError:
+        return None
 
 
 def _line(message_id: object, body: _Object) -> bytes:

@@ -6,7 +6,7 @@ Nothing here knows a protocol; servers, also other people's, pull from it.
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -28,8 +28,8 @@ from pmlive.mcp.definitions import (
     SubscribeUser,
     Unsubscribe,
 )
-from pmlive.mcp.events import Change, EventBuffer, is_urgent
-from pmlive.mcp.history import History
+from pmlive.mcp.events import EventBuffer, ResourceChange, is_urgent
+from pmlive.mcp.history import HistoryTools
 from pmlive.mcp.realtime import Realtime
 from pmlive.mcp.resources import PROMPTS, RESOURCES, TEMPLATES, fill_prompt, resource_reader, uris_of
 from pmlive.mcp.safety import RefusalError, Row, is_private, refusal
@@ -49,8 +49,18 @@ __all__ = ["Toolkit"]
 
 logger = get_logger(__name__)
 
-_Table: TypeAlias = Mapping[str, tuple[type[Struct], Callable[..., Struct]]]
-_Function: TypeAlias = Callable[[Struct, Caller | None], Struct]
+P = TypeVar("P", bound=Struct)
+
+
+class _Call(Struct, frozen=True):
+    """A call of a tool, whose arguments were found valid."""
+
+    params: Struct
+    run: Callable[[], Struct]
+
+
+# Checks the arguments of a call by a client.
+_Tool: TypeAlias = Callable[[Mapping[str, object], Caller | None], _Call]
 
 # No tool may take longer, in seconds: hosts give up on what does.
 _DEADLINE = 25.0
@@ -83,33 +93,30 @@ class Toolkit:
         self.private = private
         self._events = EventBuffer(events)
         self._realtime = Realtime(manager, self._events, private=private)
-        self._history = History(manager, recordings, private=private)
-        self._listeners: tuple[Callable[[Change], object], ...] = ()
+        self._history = HistoryTools(manager, recordings, private=private)
+        self._listeners: tuple[Callable[[ResourceChange], object], ...] = ()
         self._stop = manager.listen(self._note)
-        # Those of the live feed are given the caller, as clients may end only what they began.
-        self._tools = _typed(self._live()) | {
-            name: (kind, _for_anyone(do)) for name, (kind, do) in self._past().items()
-        }
+        self._tools = self._live() | self._past()
 
-    def _live(self) -> _Table:
+    def _live(self) -> dict[str, _Tool]:
         realtime = self._realtime
         return {
-            "subscribe_market_prices": (SubscribeMarkets, realtime.subscribe_market_prices),
-            "subscribe_orderbook_updates": (SubscribeBooks, realtime.subscribe_orderbook_updates),
-            "subscribe_user_orders": (SubscribeUser, realtime.subscribe_user_orders),
-            "subscribe_user_trades": (SubscribeUser, realtime.subscribe_user_trades),
-            "subscribe_market_resolution": (SubscribeMarkets, realtime.subscribe_market_resolution),
-            "get_realtime_status": (GetStatus, realtime.get_realtime_status),
-            "unsubscribe_realtime": (Unsubscribe, realtime.unsubscribe_realtime),
+            "subscribe_market_prices": _tool_by(SubscribeMarkets, realtime.subscribe_market_prices),
+            "subscribe_orderbook_updates": _tool_by(SubscribeBooks, realtime.subscribe_orderbook_updates),
+            "subscribe_user_orders": _tool_by(SubscribeUser, realtime.subscribe_user_orders),
+            "subscribe_user_trades": _tool_by(SubscribeUser, realtime.subscribe_user_trades),
+            "subscribe_market_resolution": _tool_by(SubscribeMarkets, realtime.subscribe_market_resolution),
+            "get_realtime_status": _tool_by(GetStatus, realtime.get_realtime_status),
+            "unsubscribe_realtime": _tool_by(Unsubscribe, realtime.unsubscribe_realtime),
         }
 
-    def _past(self) -> _Table:
+    def _past(self) -> dict[str, _Tool]:
         history = self._history
         return {
-            "find_markets": (FindMarkets, history.find_markets),
-            "get_book": (GetBook, history.get_book),
-            "query_recording": (QueryRecording, history.query_recording),
-            "get_recording_quality": (GetQuality, history.get_recording_quality),
+            "find_markets": _tool(FindMarkets, history.find_markets),
+            "get_book": _tool(GetBook, history.get_book),
+            "query_recording": _tool(QueryRecording, history.query_recording),
+            "get_recording_quality": _tool(GetQuality, history.get_recording_quality),
         }
 
     def names(self) -> list[str]:
@@ -155,12 +162,11 @@ class Toolkit:
     async def _respond(
         self, name: str, arguments: Mapping[str, object], progress: Progress | None, *, client: Caller | None
     ) -> Struct:
-        kind, do = self._tools[name]
-        params = _params(arguments, kind)
+        call = self._tools[name](arguments, client)
         with anyio.fail_after(_DEADLINE + 5):
-            if isinstance(params, GetStatus):
-                await self._wait(params, progress)
-            return await anyio.to_thread.run_sync(do, params, client, abandon_on_cancel=True)
+            if isinstance(call.params, GetStatus):
+                await self._wait(call.params, progress)
+            return await anyio.to_thread.run_sync(call.run, abandon_on_cancel=True)
 
     async def _wait(self, params: GetStatus, progress: Progress | None) -> None:
         """Wait for an event after the cursor, for as long as was asked."""
@@ -201,7 +207,7 @@ class Toolkit:
 
     # --- notifications ---
 
-    def listen(self, tell: Callable[[Change], object]) -> Callable[[], None]:
+    def listen(self, tell: Callable[[ResourceChange], object]) -> Callable[[], None]:
         """Call a function at each change, in a thread of the toolkit's; return what ends this."""
         self._listeners = (*self._listeners, tell)
 
@@ -216,7 +222,7 @@ class Toolkit:
         self._events.add(update)
         if not self._listeners:
             return
-        change = Change(
+        change = ResourceChange(
             uris=uris_of(update),
             update=update,
             callback_type=self._realtime.callback_type(update.get("subscription_id")),
@@ -234,16 +240,22 @@ class Toolkit:
         self._listeners = ()
 
 
-def _typed(table: _Table) -> dict[str, tuple[type[Struct], _Function]]:
-    return cast("dict[str, tuple[type[Struct], _Function]]", dict(table))
+def _tool(kind: type[P], do: Callable[[P], Struct]) -> _Tool:
+    """Make a tool that does the same for all clients."""
+    return _tool_by(kind, lambda params, _client: do(params))
 
 
-def _for_anyone(do: Callable[..., Struct]) -> _Function:
-    """Return a function of a tool that does the same for all clients."""
-    return lambda params, _client: do(params)
+def _tool_by(kind: type[P], do: Callable[[P, Caller | None], Struct]) -> _Tool:
+    """Make a tool that is given its caller, as clients may end only what they began."""
+
+    def check(arguments: Mapping[str, object], client: Caller | None) -> _Call:
+        params = _params(arguments, kind)
+        return _Call(params, lambda: do(params, client))
+
+    return check
 
 
-def _params(arguments: Mapping[str, object], kind: type[Struct]) -> Struct:
+def _params(arguments: Mapping[str, object], kind: type[P]) -> P:
     given = {name: value for name, value in arguments.items() if value is not None}
     try:
         return msgspec.convert(given, kind)
@@ -260,5 +272,5 @@ def _complaint(error: msgspec.ValidationError, kind: type[Struct]) -> str:
 
 
 def _result(response: Struct) -> ToolResult:
-    values = cast("Row", msgspec.to_builtins(response))
+    values: Row = msgspec.to_builtins(response)
     return ToolResult(structured=values, text=msgspec.json.encode(values).decode())

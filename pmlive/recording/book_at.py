@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from html import escape
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import msgspec
 import polars as pl
@@ -11,7 +11,7 @@ import polars as pl
 from pmlive.errors import BookError
 from pmlive.levels import Levels
 from pmlive.recording.contents import Contents, collect
-from pmlive.recording.trust import HashHistory, Timeline, TrustEvent, hash_history
+from pmlive.recording.trust import HashHistory, TrustEvent, TrustTimeline, hash_history
 from pmlive.times import moment, utc
 
 __all__ = [
@@ -178,7 +178,7 @@ def applied_changes(changes: pl.DataFrame, event: TrustEvent) -> pl.DataFrame:
     return changes.filter(pl.col("seq") > event.seq, pl.col("check").cast(pl.String) != "skipped")
 
 
-def book_from_rows(contents: Contents, timeline: Timeline, since: int | None, time: int) -> TrustedBook | str:
+def book_from_rows(contents: Contents, timeline: TrustTimeline, since: int | None, time: int) -> TrustedBook | str:
     """Rebuild the book of a token at a time from the keyframes before it, or return why there is no book."""
     event, gap = timeline.last(time), timeline.gap(time)
     if gap is not None or event is None or not event.begins or time >= timeline.end:
@@ -188,8 +188,8 @@ def book_from_rows(contents: Contents, timeline: Timeline, since: int | None, ti
     applied = applied_changes(changes, event)
     hashes = hash_history(contents, timeline, changes, since=since, until=time)
     quality, why, proved = quality_of(timeline, hashes, time)
-    newest = cast("int | None", applied.select(pl.col("ts_event").max().dt.epoch("ns")).item())
-    last = cast("int | None", applied.select(pl.col("ts_recv").max().dt.epoch("ns")).item())
+    newest: int | None = applied.select(pl.col("ts_event").max().dt.epoch("ns")).item()
+    last: int | None = applied.select(pl.col("ts_recv").max().dt.epoch("ns")).item()
     return TrustedBook(
         levels=_levels(base, applied),
         market=base.market,
@@ -201,7 +201,7 @@ def book_from_rows(contents: Contents, timeline: Timeline, since: int | None, ti
     )
 
 
-def stale_reason(timeline: Timeline | None, time: int) -> str:
+def stale_reason(timeline: TrustTimeline | None, time: int) -> str:
     """Return why no book can be trusted at a time."""
     if timeline is None:
         return f"no book of this token was recorded around {utc(time)}"
@@ -217,7 +217,7 @@ def stale_reason(timeline: Timeline | None, time: int) -> str:
     return f"it was not followed any more from {utc(event.recv)} on"
 
 
-def quality_of(timeline: Timeline, hashes: HashHistory, time: int) -> tuple[RecordedQuality, str, int | None]:
+def quality_of(timeline: TrustTimeline, hashes: HashHistory, time: int) -> tuple[RecordedQuality, str, int | None]:
     """Return the quality of a book, the reason, and when it was proved last: by a hash, or by a complete book."""
     hashed = hashes.last_fit(time)
     book = next(

@@ -11,7 +11,7 @@ from pmlive.gaps import GapInterval
 from pmlive.recording.book_at import BookRow, applied_changes, read_book_row, read_changes
 from pmlive.recording.contents import collect
 from pmlive.recording.index import RecordingIndex
-from pmlive.recording.trust import Span, Timeline, TrustEvent, hash_history
+from pmlive.recording.trust import Span, TrustEvent, TrustTimeline, hash_history
 
 __all__ = [
     "TIME",
@@ -200,7 +200,7 @@ def depth(index: RecordingIndex, token_id: str, grid: Grid, levels: int) -> pl.D
 class _BookHistory:
     """The changes of one token's book in order, on a grid of intervals."""
 
-    def __init__(self, index: RecordingIndex, timeline: Timeline, grid: Grid) -> None:
+    def __init__(self, index: RecordingIndex, timeline: TrustTimeline, grid: Grid) -> None:
         self._grid = grid
         first, last = int(grid.starts[0]), int(grid.lasts[-1])
         events = list(_book_starts(timeline.events, first, last))
@@ -400,7 +400,7 @@ def _touched(index: RecordingIndex, token_id: str, grid: Grid) -> Flags:
     return ~whole | struck
 
 
-def _lost_frame_times(timeline: Timeline) -> list[int]:
+def _lost_frame_times(timeline: TrustTimeline) -> list[int]:
     """List when single frames were lost."""
 
     def concerns(gap: GapInterval) -> bool:

@@ -4,7 +4,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import polars as pl
 
@@ -15,7 +14,7 @@ from pmlive.markets.directory import Directory
 from pmlive.recording.book_at import RecordedBook, TrustedBook, book_from_rows, recorded_book, stale_reason
 from pmlive.recording.contents import Contents, ContentsCache, collect
 from pmlive.recording.summary import RecordedMarket, markets_of
-from pmlive.recording.trust import Timeline, UnsubscriptionCache, Window, keyframe_times, timelines
+from pmlive.recording.trust import TrustTimeline, UnsubscriptionCache, Window, keyframe_times, timelines
 from pmlive.store import SealedFile
 from pmlive.tables import SCHEMAS
 from pmlive.times import moment
@@ -39,7 +38,7 @@ class RecordingIndex:
         self.contents = contents
         self._unsubscribed = unsubscribed
         self._times_by_file = times
-        self._windows: dict[tuple[str, Window], Timeline | None] = {}
+        self._windows: dict[tuple[str, Window], TrustTimeline | None] = {}
         self.markets = markets_of(contents.folder, contents.manifest)
         self.names = TokenNames(self.markets, lambda: self.tokens)
 
@@ -58,7 +57,7 @@ class RecordingIndex:
         return keyframe_times(self.contents, self._times_by_file)
 
     @cached_property
-    def timelines(self) -> dict[str, Timeline]:
+    def timelines(self) -> dict[str, TrustTimeline]:
         """The timeline of each token over the whole recording."""
         return timelines(self.contents, self.gaps, self._unsubscribed, self.keyframe_times, within=_WHOLE)
 
@@ -68,7 +67,7 @@ class RecordingIndex:
         since = self.keyframe_times[after - 1] if after else None
         return Window(since, self.keyframe_times[after] if after < len(self.keyframe_times) else None)
 
-    def timeline(self, token_id: str, window: Window) -> Timeline | None:
+    def timeline(self, token_id: str, window: Window) -> TrustTimeline | None:
         """Return the timeline of a token between two keyframes, or None where it has no book there."""
         key = (token_id, window)
         if len(self._windows) >= _MOST_WINDOWS:
@@ -129,7 +128,7 @@ class RecordingIndex:
             collect(self.contents, table, self.contents.scan(table).select(token_ids))
             for table in ("keyframes", "book_snapshots", "gaps")
         ]
-        return cast("list[str]", pl.concat(frames)["token_id"].drop_nulls().unique().sort().to_list())
+        return pl.concat(frames)["token_id"].drop_nulls().unique().sort().to_list()
 
 
 class IndexCache:

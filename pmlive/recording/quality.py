@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 import polars as pl
@@ -256,12 +256,11 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_dict(self) -> dict[str, object]:
         """Return everything as values that JSON can hold, times as ISO text."""
-        plain = cast(
-            "dict[str, object]",
-            msgspec.to_builtins({name: getattr(self, name) for name in ("path", "coverage", "tokens", "checks")}),
-        )
-        more = {name: getattr(self, name) for name in ("latency", "mirror", "damaged", "unsealed")}
-        return plain | {
+        return {
+            "path": self.path,
+            "coverage": self.coverage,
+            "tokens": msgspec.to_builtins(self.tokens),
+            "checks": msgspec.to_builtins(self.checks),
             "ok": self.ok,
             "first_time": _iso(self.first_time),
             "last_time": _iso(self.last_time),
@@ -270,7 +269,10 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
             "skipped": {"all": self.skipped, "in_gaps": self.skipped_in_gaps},
             "intervals": self.intervals.with_columns(pl.col("start", "end").dt.to_string("iso:strict")).to_dicts(),
             "distrust": self.distrust.with_columns(pl.col("minute").dt.to_string("iso:strict")).to_dicts(),
-            **cast("dict[str, object]", msgspec.to_builtins(more)),
+            "latency": msgspec.to_builtins(self.latency),
+            "mirror": msgspec.to_builtins(self.mirror),
+            "damaged": msgspec.to_builtins(self.damaged),
+            "unsealed": self.unsealed,
         }
 
     def figure(self) -> "Figure":
@@ -279,7 +281,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ImportError: the extra ``pmlive[jupyter]`` is not installed.
         """
-        return cast("Figure", import_module("pmlive.widgets").coverage_figure(self))
+        return import_module("pmlive.widgets").coverage_figure(self)
 
     def __repr__(self) -> str:
         """Return a page of text."""
@@ -307,8 +309,7 @@ def _malformed_line(detail: str, gaps: Sequence[GapInterval]) -> str:
 
 
 def _fault(fault: Fault) -> dict[str, object]:
-    plain = cast("dict[str, object]", msgspec.to_builtins(fault))
-    return plain | {"started": _iso(fault.started), "ended": _iso(fault.ended)}
+    return msgspec.to_builtins(fault) | {"started": _iso(fault.started), "ended": _iso(fault.ended)}
 
 
 def _iso(time: int | None) -> str | None:

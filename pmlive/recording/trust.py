@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -21,8 +21,8 @@ from pmlive.store.reader import read_raw
 __all__ = [
     "HashHistory",
     "Span",
-    "Timeline",
     "TrustEvent",
+    "TrustTimeline",
     "Unsubscription",
     "UnsubscriptionCache",
     "Window",
@@ -118,7 +118,7 @@ class Window(msgspec.Struct, frozen=True):
     until: int | None
 
 
-class Timeline(msgspec.Struct, frozen=True):
+class TrustTimeline(msgspec.Struct, frozen=True):
     """The events of one token in order and its gaps; times are nanoseconds since 1970."""
 
     token_id: str
@@ -213,7 +213,7 @@ def timelines(
     *,
     within: Window,
     token_id: str | None = None,
-) -> dict[str, Timeline]:
+) -> dict[str, TrustTimeline]:
     """Return the timelines of one token or all, in the part of the recording between two keyframes."""
     events = _events(contents, gaps, within, token_id)
     inside = [
@@ -229,7 +229,7 @@ def timelines(
         each: _with_unsubscriptions(
             contents,
             unsubscribed,
-            Timeline(
+            TrustTimeline(
                 each, _with_absences(token_events, inside, gaps), gaps.of(each, known=_trusted_rows(token_events)), end
             ),
         )
@@ -237,7 +237,7 @@ def timelines(
     }
 
 
-def followed(timeline: Timeline) -> list[Span]:
+def followed(timeline: TrustTimeline) -> list[Span]:
     """List the intervals in which a book was subscribed, from its first event on, outages included."""
     found: list[Span] = []
     own = [gap.started for gap in timeline.gaps if gap.token_id is not None]
@@ -254,7 +254,7 @@ def followed(timeline: Timeline) -> list[Span]:
     return found
 
 
-def trust_intervals(timelines: Mapping[str, Timeline]) -> pl.DataFrame:
+def trust_intervals(timelines: Mapping[str, TrustTimeline]) -> pl.DataFrame:
     """Return the time that each token was followed, cut where trust in its book begins or ends."""
     rows = [(token_id, span.start, span.end, trusted) for token_id, span, trusted in _trust_spans(timelines)]
     schema = {"token_id": pl.String, "start": pl.Int64, "end": pl.Int64, "trusted": pl.Boolean}
@@ -262,7 +262,7 @@ def trust_intervals(timelines: Mapping[str, Timeline]) -> pl.DataFrame:
     return frame.sort("token_id", "start")
 
 
-def distrusted_minutes(timelines: Mapping[str, Timeline], active: Collection[int] = ()) -> pl.DataFrame:
+def distrusted_minutes(timelines: Mapping[str, TrustTimeline], active: Collection[int] = ()) -> pl.DataFrame:
     """List the minutes, of the time that a token was followed, in which its book could not be trusted throughout.
 
     Of an interval longer than a week, as a clock that begins in 1970 makes one, the minutes between its first and its
@@ -280,7 +280,7 @@ def distrusted_minutes(timelines: Mapping[str, Timeline], active: Collection[int
 
 
 def hash_history(
-    contents: Contents, timeline: Timeline, changes: pl.DataFrame, *, since: int | None, until: int
+    contents: Contents, timeline: TrustTimeline, changes: pl.DataFrame, *, since: int | None, until: int
 ) -> HashHistory:
     """Return when the venue's hash fitted the books of a token between two times, both included.
 
@@ -326,7 +326,7 @@ def _merged(spans: Iterable[Span]) -> Iterator[Span]:
 
 
 def _times(frame: pl.DataFrame) -> list[int]:
-    return cast("list[int]", frame.filter(~pl.col("alone"))["ts_recv"].unique().dt.epoch("ns").to_list())
+    return frame.filter(~pl.col("alone"))["ts_recv"].unique().dt.epoch("ns").to_list()
 
 
 def _trusted_rows(events: Sequence[TrustEvent]) -> list[tuple[int, int]]:
@@ -369,7 +369,7 @@ def _with_absences(events: list[TrustEvent], times: Sequence[int], gaps: GapInde
     return sorted([*events, *missing, *restarts], key=lambda event: (event.recv, event.seq))
 
 
-def _with_unsubscriptions(contents: Contents, unsubscribed: UnsubscriptionCache, draft: Timeline) -> Timeline:
+def _with_unsubscriptions(contents: Contents, unsubscribed: UnsubscriptionCache, draft: TrustTimeline) -> TrustTimeline:
     """Add the unsubscriptions, which only the raw records have."""
     added: list[TrustEvent] = []
     for event, following in zip(draft.events, [*draft.events[1:], None], strict=True):
@@ -379,7 +379,7 @@ def _with_unsubscriptions(contents: Contents, unsubscribed: UnsubscriptionCache,
     if not added:
         return draft
     events = sorted([*draft.events, *added], key=lambda event: (event.recv, event.seq))
-    return Timeline(draft.token_id, events, draft.gaps, draft.end)
+    return TrustTimeline(draft.token_id, events, draft.gaps, draft.end)
 
 
 def _continues(event: TrustEvent, following: TrustEvent | None) -> bool:
@@ -388,7 +388,7 @@ def _continues(event: TrustEvent, following: TrustEvent | None) -> bool:
 
 
 def _unsubscribed_events(
-    contents: Contents, unsubscribed: UnsubscriptionCache, draft: Timeline, event: TrustEvent, until: int
+    contents: Contents, unsubscribed: UnsubscriptionCache, draft: TrustTimeline, event: TrustEvent, until: int
 ) -> list[TrustEvent]:
     found = unsubscribed.between(contents, event.recv, until)
     if found is not None:
@@ -420,7 +420,7 @@ def _minutes(span: Span, active: Sequence[int]) -> Iterable[int]:
     return chain(range(start, first, _MINUTE_NS), between, range(last, span.end, _MINUTE_NS))
 
 
-def _trust_spans(timelines: Mapping[str, Timeline]) -> Iterator[tuple[str, Span, bool]]:
+def _trust_spans(timelines: Mapping[str, TrustTimeline]) -> Iterator[tuple[str, Span, bool]]:
     for token_id, timeline in timelines.items():
         trusted = timeline.spans()
         yield from ((token_id, span, True) for span in trusted)

@@ -147,7 +147,7 @@ class SocketClient:
     def cut(self, manner: str) -> None:
         """Cut the TCP connection: with FIN, with RST, or in the middle of a frame; otherwise as ``abort``."""
         if manner == "reset":
-            raw = cast("sockets.socket", self.transport.get_extra_info("socket"))
+            raw: sockets.socket = self.transport.get_extra_info("socket")
             raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
         elif manner in ("fin", "half frame"):
             self._flush()

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from random import Random
-from typing import cast
 
 import msgspec
 
@@ -204,7 +203,7 @@ def _price_fields(symbol: str, point: PricePoint, topic: str) -> dict[str, objec
     payload: dict[str, object] = {"symbol": symbol, "timestamp": point.timestamp, "value": point.value}
     if topic == "crypto_prices_chainlink":
         return payload | {"full_accuracy_value": point.exact.replace(".", "") + "0" * 10}
+    payload["full_accuracy_value"] = point.exact
     if topic == "equity_prices":
-        more = {"received_at": point.timestamp + 5, "is_carried_forward": False}
-        return payload | {"full_accuracy_value": point.exact} | cast("dict[str, object]", more)
-    return payload | {"full_accuracy_value": point.exact}
+        payload |= {"received_at": point.timestamp + 5, "is_carried_forward": False}
+    return payload

@@ -26,7 +26,7 @@ __all__ = [
     "Handler",
     "HttpRequest",
     "HttpResponse",
-    "HttpServer",
+    "RestServer",
     "json_response",
     "reason_phrase",
     "stop_accepting",
@@ -70,7 +70,7 @@ class HttpResponse(msgspec.Struct, frozen=True):
 Handler: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
-class HttpServer:
+class RestServer:
     """A server that answers each request by ``respond``."""
 
     def __init__(self, respond: Handler) -> None:

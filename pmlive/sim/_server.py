@@ -28,7 +28,7 @@ from pmlive.sim._rest import (
     GammaApi,
     HttpRequest,
     HttpResponse,
-    HttpServer,
+    RestServer,
     json_response,
     reason_phrase,
     stop_accepting,
@@ -163,7 +163,7 @@ class VenueServer:
         async def respond(request: HttpRequest) -> HttpResponse:
             return await self._respond(channel, request)
 
-        server = HttpServer(respond)
+        server = RestServer(respond)
         stack.push_async_callback(server.close)
         return await server.start(_HOST, port)
 

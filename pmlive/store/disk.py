@@ -31,7 +31,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import Protocol, TypeAlias, cast
+from typing import Protocol, TypeAlias
 
 from pmlive.errors import StoreError
 from pmlive.store import bounds
@@ -121,7 +121,8 @@ def sync_folder(folder: Path, root: Path) -> None:
     if sys.platform == "win32":
         return
     with _open_folder(folder, root) as descriptor:
-        os.fsync(cast("int", descriptor))
+        if descriptor is not None:
+            os.fsync(descriptor)
 
 
 def make_folder(folder: Path, root: Path | None = None) -> list[Path]:

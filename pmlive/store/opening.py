@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 import msgspec
 import polars as pl
@@ -277,7 +276,7 @@ def _last_event_times(folder: Path, manifest: Manifest) -> tuple[int | None, int
         return None, 0
     if last.is_empty():
         return None, 0
-    return last["ts_recv"].dt.epoch("ns")[-1], int(cast("int", last["late"].min()))
+    return last["ts_recv"].dt.epoch("ns")[-1], min(last["late"].to_list())
 
 
 def _unsealed_segments(folder: Path, manifest: Manifest) -> Iterator[tuple[Segment, SegmentReading]]:

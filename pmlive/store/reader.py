@@ -366,7 +366,7 @@ def _read_log(manifest: Manifest, left: dict[int, list[bytes]]) -> Iterator[tupl
     return read_segments(left, since=manifest.known_until, sealed=sealed, after=manifest.last_seq)
 
 
-class _Source(msgspec.Struct, frozen=True):
+class _RecordSource(msgspec.Struct, frozen=True):
     """A segment, sealed or not."""
 
     first_time: int
@@ -374,10 +374,10 @@ class _Source(msgspec.Struct, frozen=True):
     records: Callable[[], Iterable[Record]]
 
 
-def _sources(folder: Path) -> list[_Source]:
+def _sources(folder: Path) -> list[_RecordSource]:
     manifest, left = read_log(folder)
     sealed = [
-        (file.first_seq, _Source(file.first_time, file.last_time, partial(_sealed_records, folder, file)))
+        (file.first_seq, _RecordSource(file.first_time, file.last_time, partial(_sealed_records, folder, file)))
         for file in manifest.of(RAW)
     ]
     sealed += [(part.seq, _missing_source(part)) for part in find_missing(folder, manifest) if part.frames]
@@ -385,15 +385,15 @@ def _sources(folder: Path) -> list[_Source]:
     for _, reading in _read_log(manifest, left):
         if reading.blocks:
             blocks = reading.blocks
-            parts.append(_Source(blocks[0].first_recv, blocks[-1].last_recv, reading.records))
+            parts.append(_RecordSource(blocks[0].first_recv, blocks[-1].last_recv, reading.records))
     return parts
 
 
-def _missing_source(part: MissingPart) -> _Source:
+def _missing_source(part: MissingPart) -> _RecordSource:
     """Return what stands in place of raw records that the manifest does not list."""
     gap = Gap(started=part.started, ended=part.ended, cause="disk", detail=part.detail)
     block = loss_block(Loss(gap, beginning=True), seq=part.seq, recv=part.ended, ends=True)
-    return _Source(part.started, part.ended, SegmentReading(blocks=[block]).records)
+    return _RecordSource(part.started, part.ended, SegmentReading(blocks=[block]).records)
 
 
 def _sealed_records(folder: Path, file: SealedFile) -> Iterator[Record]:

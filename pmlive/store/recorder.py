@@ -33,7 +33,7 @@ from pmlive.store.manifest import RAW
 from pmlive.store.merging import GRACE_S, MergeLimits, Upkeep
 from pmlive.store.opening import Earlier, Recovery, open_folder
 from pmlive.store.sealing import Rebuild, Sealer, Segment, StepHook
-from pmlive.store.writer import Cut, Flush, InvalidRows, LogWriter, Packer, TableRows, WriterTiming
+from pmlive.store.writer import Cut, Flush, InvalidRows, LogWriter, Packer, QueuedRows, WriterTiming
 from pmlive.tables import STORED
 from pmlive.threads import keep_fault
 from pmlive.times import DAY_NS
@@ -185,7 +185,7 @@ class Recorder:
         if frame.height and not self._closed:
             self._rows[table] += frame.height
             self._rows_since_cut[table] += frame.height
-            self._queue.append(TableRows(table, frame))
+            self._queue.append(QueuedRows(table, frame))
 
     def invalidate_rows(self) -> None:
         """Note that rows made since the last cut may be missing or wrong; all of them are rebuilt from the log."""

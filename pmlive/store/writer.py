@@ -34,8 +34,8 @@ __all__ = [
     "Item",
     "LogWriter",
     "Packer",
+    "QueuedRows",
     "SegmentEnd",
-    "TableRows",
     "WriterTiming",
 ]
 
@@ -44,7 +44,7 @@ logger = get_logger(__name__)
 _BLOCK_BYTES = 4 << 20
 
 
-class TableRows(msgspec.Struct, frozen=True, gc=False):
+class QueuedRows(msgspec.Struct, frozen=True, gc=False):
     """A queued item: rows of the segment that is being filled."""
 
     table: str
@@ -76,7 +76,7 @@ class SegmentEnd(msgspec.Struct, frozen=True):
     last_recv: int
 
 
-Item: TypeAlias = Record | TableRows | InvalidRows | Cut | Flush
+Item: TypeAlias = Record | QueuedRows | InvalidRows | Cut | Flush
 
 
 class WriterTiming(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +133,7 @@ class Packer:
                 self._size += len(item.data) + OVERHEAD
                 if self._size >= _BLOCK_BYTES:
                     self._pack_batch()
-            case TableRows():
+            case QueuedRows():
                 self._keep(item)
             case InvalidRows():
                 self._rows.drop()
@@ -149,7 +149,7 @@ class Packer:
         self._batch, self._size = [], 0
         self._pack(batch, size)
 
-    def _keep(self, rows: TableRows) -> None:
+    def _keep(self, rows: QueuedRows) -> None:
         try:
             self._rows.add(rows.table, rows.frame)
         except BaseException:

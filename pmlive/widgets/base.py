@@ -11,8 +11,8 @@ displayed, it is replaced by a picture when it is closed, which every reader of 
 import sys
 from abc import abstractmethod
 from base64 import b64encode
-from collections.abc import Mapping
-from typing import ClassVar, Protocol, TypeAlias, cast
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import ipywidgets
 
@@ -38,11 +38,12 @@ logger = get_logger(__name__)
 
 # The same thing in several formats, of which a notebook shows the richest that it can.
 Bundle: TypeAlias = dict[str, object]
+V = TypeVar("V", bound=View)
 
 _NOTHING = "no market is watched yet"
 
 
-class ManagerWidget(ipywidgets.DOMWidget):
+class ManagerWidget(ipywidgets.DOMWidget, Generic[V]):
     """A widget that shows the present state of a manager: one subclass makes the view, another is the backend."""
 
     # The tables that are followed, and the arrays of the view that have a row for each of their rows.
@@ -73,11 +74,11 @@ class ManagerWidget(ipywidgets.DOMWidget):
         return Query(tables=cursors)
 
     @abstractmethod
-    def _view(self, snapshot: Snapshot) -> View:
+    def _view(self, snapshot: Snapshot) -> V:
         """Make a view of the manager's state."""
 
     @abstractmethod
-    def _picture(self, view: View) -> Bundle:
+    def _picture(self, view: V) -> Bundle:
         """Make what remains in a notebook that is read without a kernel."""
 
     # --- how a backend shows it ---
@@ -87,7 +88,7 @@ class ManagerWidget(ipywidgets.DOMWidget):
         """Prepare to be rendered, at least ``every`` seconds apart."""
 
     @abstractmethod
-    def _initial_traits(self, view: View) -> dict[str, object]:
+    def _initial_traits(self, view: V) -> dict[str, object]:
         """Return the traits that the widget is made with."""
 
     @property
@@ -120,7 +121,7 @@ class ManagerWidget(ipywidgets.DOMWidget):
         (snapshot,) = self.manager.snapshots([self._request_since(dict.fromkeys(self._tables))])
         return snapshot
 
-    def _current_view(self) -> View:
+    def _current_view(self) -> V:
         """Make a view of everything; once the widget or the manager is closed, return the last one."""
         if self._closed:
             return self._last_view
@@ -148,7 +149,7 @@ class ManagerWidget(ipywidgets.DOMWidget):
         super().close()
         close_children(self)
 
-    def _final_view(self) -> View:
+    def _final_view(self) -> V:
         try:
             return self._current_view()
         except Exception:
@@ -159,11 +160,11 @@ class ManagerWidget(ipywidgets.DOMWidget):
     def _ipython_display_(self, **_: object) -> None:
         """Display it with a picture for those who cannot run it; of a closed one the picture alone."""
         picture = self._picture(self._current_view())
-        widget = {} if self._closed else widget_bundle(cast("str", self.model_id))
+        widget = {} if self._closed else widget_bundle(self)
         self._displays.publish(widget | picture)
 
 
-class TokenWidget(ManagerWidget):
+class TokenWidget(ManagerWidget[V]):
     """A widget that shows one token, which may be changed while it is shown.
 
     Args:
@@ -236,9 +237,9 @@ class Displays:
         """Display it once more."""
         from IPython.display import display  # pyright: ignore[reportUnknownVariableType]  # IPython is half typed
 
-        handle = display(bundle, raw=True, display_id=True)
+        handle: DisplayHandle | None = display(bundle, raw=True, display_id=True)
         if handle is not None:
-            self._handles.append(cast("DisplayHandle", handle))
+            self._handles.append(handle)
 
     def replace(self, bundle: Bundle) -> None:
         """Leave something else wherever it is displayed."""
@@ -251,9 +252,9 @@ def png_bundle(png: bytes, text: str) -> Bundle:
     return {"image/png": b64encode(png).decode("ascii"), "text/plain": text}
 
 
-def widget_bundle(model_id: str) -> Bundle:
-    """Bundle a reference to a widget."""
-    view = {"version_major": 2, "version_minor": 0, "model_id": model_id}
+def widget_bundle(widget: ipywidgets.DOMWidget) -> Bundle:
+    """Bundle a reference to a widget that is not closed."""
+    view: dict[str, object] = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
     return {"application/vnd.jupyter.widget-view+json": view}
 
 
@@ -270,9 +271,11 @@ def close_children(widget: object) -> None:
 
     A page that is loaded again asks for all that is open, and shows nothing at all if one part of that is closed.
     """
-    for child in cast("tuple[Closable, ...]", getattr(widget, "children", ())):
+    children: Sequence[Closable] = getattr(widget, "children", ())
+    for child in children:
         child.close()
         close_children(child)
     for name in ("layout", "style"):
-        if (part := cast("Closable | None", getattr(widget, name, None))) is not None:
+        part: Closable | None = getattr(widget, name, None)
+        if part is not None:
             part.close()

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from importlib.resources import files
+from typing import Generic, TypeVar
 
 import anywidget
 import traitlets
@@ -23,6 +24,8 @@ __all__ = ["CanvasWidget", "LoopProbe", "script"]
 
 logger = get_logger(__name__)
 
+V = TypeVar("V", bound=View)
+
 _PROBE_EVERY_S = 10.0
 
 
@@ -32,7 +35,7 @@ def script(*names: str) -> str:
     return "\n".join((folder / f"{name}.js").read_text("utf-8") for name in names)
 
 
-class CanvasWidget(ManagerWidget, anywidget.AnyWidget):
+class CanvasWidget(ManagerWidget[V], anywidget.AnyWidget, Generic[V]):
     """A widget whose views are sent to the browser and drawn there."""
 
     # What a view in the browser begins with, also in a page that was saved. It is not sent when it changes.
@@ -47,7 +50,7 @@ class CanvasWidget(ManagerWidget, anywidget.AnyWidget):
         self._probe = LoopProbe(self._channel.note_free)
         self._whole = True
 
-    def _initial_traits(self, view: View) -> dict[str, object]:
+    def _initial_traits(self, view: V) -> dict[str, object]:
         return {"picture": _with_buffer(*self._channel.whole(view, time.monotonic()))}
 
     # --- rendering, in the thread of the render loop ---

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from html import escape
-from typing import ClassVar, cast
+from typing import ClassVar, TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +13,18 @@ from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.widgets.base import Bundle, TokenWidget, png_bundle
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
-from pmlive.widgets.views import SLICES, DepthView, HeatView, PriceView, View, depth_view, heat_view, price_view
+from pmlive.widgets.views import (
+    HEAT_ROWS,
+    PRICE_ROWS,
+    SLICES,
+    ChartView,
+    DepthView,
+    HeatView,
+    PriceView,
+    depth_view,
+    heat_view,
+    price_view,
+)
 
 __all__ = [
     "BaseChart",
@@ -25,11 +36,13 @@ __all__ = [
     "PriceChart",
 ]
 
+C = TypeVar("C", bound=ChartView)
+
 # A manager that keeps what is newer than six hours has not more to show.
 _EVERYTHING_S = 6 * 3600.0
 
 
-class BaseChart(TokenWidget):
+class BaseChart(TokenWidget[C]):
     """A chart of one token."""
 
     def figure(self) -> Figure:
@@ -37,26 +50,26 @@ class BaseChart(TokenWidget):
         return self._figure_of(self._current_view())
 
     @abstractmethod
-    def _draw(self, axes: Axes, view: View) -> None:
+    def _draw(self, axes: Axes, view: C) -> None:
         """Draw a view on matplotlib axes."""
 
     def draw_on(self, axes: Axes) -> None:
         """Draw what it shows now on matplotlib axes."""
         self._draw(axes, self._current_view())
 
-    def _figure_of(self, view: View) -> Figure:
+    def _figure_of(self, view: C) -> Figure:
         figure, (axes,) = new_figure()
         self._draw(axes, view)
         return figure
 
-    def _picture(self, view: View) -> Bundle:
+    def _picture(self, view: C) -> Bundle:
         return png_bundle(png(self._figure_of(view)), repr(self))
 
     def _repr_html_(self) -> str:
         return f"<p><b>{escape(type(self).__name__)}</b> {escape(self.label or 'nothing yet')}</p>"
 
 
-class _TimeChart(BaseChart):
+class _TimeChart(BaseChart[C]):
     """A chart over time."""
 
     def __init__(
@@ -85,22 +98,13 @@ class _TimeChart(BaseChart):
         return Query(tables=cursors, token_id=self._token_id, depth=0)
 
 
-class BasePriceChart(_TimeChart):
+class BasePriceChart(_TimeChart[PriceView]):
     """A chart of prices, for either backend."""
 
     _tables: ClassVar[tuple[str, ...]] = ("prices", "trades")
-    _grows: ClassVar[tuple[str, ...]] = (
-        "times",
-        "bids",
-        "asks",
-        "mids",
-        "trade_times",
-        "trade_prices",
-        "trade_sizes",
-        "trade_buys",
-    )
+    _grows: ClassVar[tuple[str, ...]] = PRICE_ROWS
 
-    def _view(self, snapshot: Snapshot) -> View:
+    def _view(self, snapshot: Snapshot) -> PriceView:
         token_id = self._chosen_token(snapshot)
         label, doubt = self._label_and_doubt(snapshot, token_id)
         return price_view(
@@ -114,11 +118,11 @@ class BasePriceChart(_TimeChart):
             doubt=doubt,
         )
 
-    def _draw(self, axes: Axes, view: View) -> None:
-        draw_price(axes, cast("PriceView", view))
+    def _draw(self, axes: Axes, view: PriceView) -> None:
+        draw_price(axes, view)
 
 
-class PriceChart(BasePriceChart, CanvasWidget):
+class PriceChart(BasePriceChart, CanvasWidget[PriceView]):
     """Best bid and ask, the band between them, their middle, trades as marks, and gaps shaded.
 
     Args:
@@ -131,18 +135,18 @@ class PriceChart(BasePriceChart, CanvasWidget):
     _esm = script("link", "theme", "axes", "price")
 
 
-class BaseHeatMap(_TimeChart):
+class BaseHeatMap(_TimeChart[HeatView]):
     """A chart of liquidity, for either backend."""
 
     _tables: ClassVar[tuple[str, ...]] = ("depth",)
-    _grows: ClassVar[tuple[str, ...]] = ("times", "prices", "sizes")
+    _grows: ClassVar[tuple[str, ...]] = HEAT_ROWS
 
     def __init__(
         self, manager: Manager, token_id: str | None = None, *, window: float | None = 300.0, rate: float = 2.0
     ) -> None:
         super().__init__(manager, token_id, window=window, rate=rate)
 
-    def _view(self, snapshot: Snapshot) -> View:
+    def _view(self, snapshot: Snapshot) -> HeatView:
         token_id = self._chosen_token(snapshot)
         label, doubt = self._label_and_doubt(snapshot, token_id)
         return heat_view(
@@ -162,11 +166,11 @@ class BaseHeatMap(_TimeChart):
             return (self.manager.last_time - self.manager.first_time).total_seconds()
         return self._window or _EVERYTHING_S
 
-    def _draw(self, axes: Axes, view: View) -> None:
-        draw_heat(axes, cast("HeatView", view))
+    def _draw(self, axes: Axes, view: HeatView) -> None:
+        draw_heat(axes, view)
 
 
-class HeatMap(BaseHeatMap, CanvasWidget):
+class HeatMap(BaseHeatMap, CanvasWidget[HeatView]):
     """How much rested at each price over time.
 
     Args:
@@ -179,21 +183,21 @@ class HeatMap(BaseHeatMap, CanvasWidget):
     _esm = script("link", "theme", "axes", "heat")
 
 
-class BaseDepthChart(BaseChart):
+class BaseDepthChart(BaseChart[DepthView]):
     """A chart of cumulative depth, for either backend."""
 
     def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:
         return Query(tables=cursors, token_id=self._token_id)
 
-    def _view(self, snapshot: Snapshot) -> View:
+    def _view(self, snapshot: Snapshot) -> DepthView:
         label, doubt = self._label_and_doubt(snapshot, self._chosen_token(snapshot))
         return depth_view(snapshot.book, label=label, doubt=doubt)
 
-    def _draw(self, axes: Axes, view: View) -> None:
-        draw_depth(axes, cast("DepthView", view))
+    def _draw(self, axes: Axes, view: DepthView) -> None:
+        draw_depth(axes, view)
 
 
-class DepthChart(BaseDepthChart, CanvasWidget):
+class DepthChart(BaseDepthChart, CanvasWidget[DepthView]):
     """Cumulative depth: how many shares rest up to each price.
 
     Args:

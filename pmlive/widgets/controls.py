@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from html import escape
 from queue import SimpleQueue
-from typing import TypeAlias, TypedDict, cast
+from typing import Generic, TypeAlias, TypedDict, TypeVar
 
 import ipywidgets
 
@@ -35,6 +35,8 @@ __all__ = ["MarketSearch", "ReplayControls", "SerialExecutor", "TokenPicker", "T
 
 logger = get_logger(__name__)
 
+T = TypeVar("T")
+
 Task: TypeAlias = Callable[[], object]
 
 _SPEEDS = (1.0, 5.0, 20.0, 60.0, 300.0, 1000.0)
@@ -42,10 +44,10 @@ _SPEEDS = (1.0, 5.0, 20.0, 60.0, 300.0, 1000.0)
 _MOST_FOUND = 50
 
 
-class TraitChange(TypedDict):
+class TraitChange(TypedDict, Generic[T]):
     """What traitlets reports of a value that changed."""
 
-    new: object
+    new: T
 
 
 class _Controls(ipywidgets.HBox):
@@ -140,7 +142,8 @@ class TokenPicker(_Controls):
     @property
     def token_id(self) -> str | None:
         """The token that is picked."""
-        return cast("str | None", self._list.value)
+        value = self._list.value
+        return value if isinstance(value, str) else None
 
     def pick(self, token_id: str) -> None:
         """Show a token as picked, as soon as it is on the list, without a call of ``on_pick``."""
@@ -166,7 +169,7 @@ class TokenPicker(_Controls):
         self._listing = False
         self._pick(self.token_id)
 
-    def _changed(self, change: TraitChange) -> None:
+    def _changed(self, change: TraitChange[object]) -> None:
         if not self._listing:
             self._pick(change["new"])
 
@@ -245,12 +248,12 @@ class ReplayControls(_Controls):
         else:
             self._replay.pause()
 
-    def _speed_set(self, change: TraitChange) -> None:
+    def _speed_set(self, change: TraitChange[object]) -> None:
         speed = change["new"]
         if speed != self._replay.speed and (speed == "max" or isinstance(speed, float)):
             self._executor.submit(lambda: setattr(self._replay, "speed", speed))
 
-    def _slid(self, change: TraitChange) -> None:
+    def _slid(self, change: TraitChange[object]) -> None:
         to_s = change["new"]
         if isinstance(to_s, float) and to_s != self._slider_at_s:
             self._executor.submit(lambda: self._replay.seek(self._first + timedelta(seconds=to_s)))

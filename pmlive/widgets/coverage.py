@@ -3,7 +3,7 @@
 # matplotlib's stubs leave the types of data open.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -70,7 +70,7 @@ def _name_fault(axes: Axes, fault: Fault, *, side: Literal["left", "right"]) -> 
 
 
 def _date(time_ns: int) -> float:
-    return cast("float", date2num(np.datetime64(time_ns // 1000, "us")))
+    return float(date2num(np.datetime64(time_ns // 1000, "us")))
 
 
 def _length_ns(fault: Fault) -> int:

@@ -7,7 +7,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from html import escape
-from typing import Literal, NamedTuple, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias
 
 import ipywidgets
 from matplotlib.figure import Figure
@@ -140,14 +140,13 @@ class Dashboard(ipywidgets.VBox):
         if market.token_ids:
             self.show(market.token_ids[0])
 
-    def _window_set(self, change: TraitChange) -> None:
-        window = cast("float", change["new"]) or None
-        self.price.window = self.heat.window = window
+    def _window_set(self, change: TraitChange[float]) -> None:
+        self.price.window = self.heat.window = change["new"] or None
 
     def _ipython_display_(self, **_: object) -> None:
         """Display it with a picture for those who cannot run it; of a closed one the picture alone."""
         picture = png_bundle(png(self.figure()), repr(self))
-        widget = {} if self._closed else widget_bundle(cast("str", self.model_id))
+        widget = {} if self._closed else widget_bundle(self)
         self._displays.publish(widget | picture)
 
     def __repr__(self) -> str:

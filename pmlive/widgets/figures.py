@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import cache
 from io import BytesIO
 from textwrap import fill
-from typing import NamedTuple, cast
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from matplotlib import colormaps
@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
 
-from pmlive.widgets.views import LEVELS, DepthView, GapView, HeatView, Numbers, PriceView, View
+from pmlive.widgets.views import LEVELS, ChartView, DepthView, GapView, HeatView, Numbers, PriceView
 
 __all__ = [
     "DPI",
@@ -39,6 +39,7 @@ __all__ = [
     "DepthPlot",
     "Extent",
     "HeatPlot",
+    "Pixels",
     "Plot",
     "PricePlot",
     "draw_depth",
@@ -50,6 +51,10 @@ __all__ = [
     "set_limits",
     "set_title",
 ]
+
+C = TypeVar("C", bound=ChartView)
+# Rows, columns and colours of a picture.
+Pixels: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
 
 # Inches of one chart, and pixels of an inch.
 SIZE, DPI = (9.0, 2.9), 100
@@ -97,20 +102,20 @@ def draw_price(axes: Axes, view: PriceView) -> None:
     """Draw prices, trades and gaps."""
     extent = PricePlot(axes).update(view)
     set_limits(axes, _padded(extent))
-    set_title(axes, view)
+    set_title(axes, view["label"], view["doubt"])
 
 
 def draw_depth(axes: Axes, view: DepthView) -> None:
     """Draw cumulative depth."""
     extent = DepthPlot(axes).update(view)
     set_limits(axes, _padded(extent)._replace(low=0.0))
-    set_title(axes, view)
+    set_title(axes, view["label"], view["doubt"])
 
 
 def draw_heat(axes: Axes, view: HeatView) -> None:
     """Draw liquidity over time."""
     set_limits(axes, HeatPlot(axes).update(view))
-    set_title(axes, view)
+    set_title(axes, view["label"], view["doubt"])
 
 
 class Extent(NamedTuple):
@@ -122,18 +127,18 @@ class Extent(NamedTuple):
     high: float
 
 
-class Plot(ABC):
-    """The artists on axes that show a view."""
+class Plot(ABC, Generic[C]):
+    """The artists on axes that show a kind of view."""
 
     def __init__(self, artists: Sequence[Artist]) -> None:
         self.artists = artists
 
     @abstractmethod
-    def update(self, view: View) -> Extent:
+    def update(self, view: C) -> Extent:
         """Show a view, and return how far it reaches."""
 
 
-class _TimePlot(Plot):
+class _TimePlot(Plot[C]):
     """A plot over time, with gaps shaded."""
 
     def __init__(self, axes: Axes, artists: Sequence[Artist]) -> None:
@@ -148,7 +153,7 @@ class _TimePlot(Plot):
     def _shade(self, view: GapView, now: float) -> None:
         starts, ends = _dates(view["gap_starts"]), _dates(np.nan_to_num(view["gap_ends"], nan=now))
         boxes = [[(start, 0), (start, 1), (end, 1), (end, 0)] for start, end in zip(starts, ends, strict=True)]
-        self._gaps.set_verts(cast("Sequence[Numbers]", boxes))
+        self._gaps.set_verts(boxes)
 
     def _extent(self, view: PriceView | HeatView, now: float, prices: Sequence[Numbers]) -> Extent:
         """Reach over the requested time, but not to before the first data."""
@@ -160,7 +165,7 @@ class _TimePlot(Plot):
         return Extent(float(left), float(right), low - _LEAST, high + _LEAST)
 
 
-class PricePlot(_TimePlot):
+class PricePlot(_TimePlot[PriceView]):
     """Best prices, the band between them, trades and gaps."""
 
     def __init__(self, axes: Axes) -> None:
@@ -171,18 +176,17 @@ class PricePlot(_TimePlot):
         super().__init__(axes, [self._band, *self._lines, *itertools.chain(*self._trades)])
         axes.legend(handles=self._lines, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False)
 
-    def update(self, view: View) -> Extent:
+    def update(self, view: PriceView) -> Extent:
         """Show prices, which hold until the next ones, the last until now, and none in a gap."""
-        its = cast("PriceView", view)
-        now = _end_ms(its["now"], its["times"])
-        corners, prices = _corners(its, now)
+        now = _end_ms(view["now"], view["times"])
+        corners, prices = _corners(view, now)
         times = _dates(corners)
         self._band.set_verts(_between(times, prices[0], prices[1]))
         for line, each in zip(self._lines, prices, strict=True):
             line.set_data(times, each)
-        self._show_trades(its)
-        self._shade(its, now)
-        return self._extent(its, now, [*prices[:2], its["trade_prices"]])
+        self._show_trades(view)
+        self._shade(view, now)
+        return self._extent(view, now, [*prices[:2], view["trade_prices"]])
 
     def _show_trades(self, view: PriceView) -> None:
         times, sizes = _dates(view["trade_times"]), np.digitize(view["trade_sizes"], _LARGER)
@@ -199,7 +203,7 @@ def _marks(axes: Axes, taker: tuple[str, str], size: float) -> Line2D:
     return marks
 
 
-class DepthPlot(Plot):
+class DepthPlot(Plot[DepthView]):
     """How many shares rest up to each price."""
 
     def __init__(self, axes: Axes) -> None:
@@ -211,10 +215,9 @@ class DepthPlot(Plot):
         axes.set_ylabel("shares up to it")
         super().__init__([*self._areas, *self._lines])
 
-    def update(self, view: View) -> Extent:
+    def update(self, view: DepthView) -> Extent:
         """Show a book."""
-        its = cast("DepthView", view)
-        sides = ((its["bid_prices"], its["bid_totals"]), (its["ask_prices"], its["ask_totals"]))
+        sides = ((view["bid_prices"], view["bid_totals"]), (view["ask_prices"], view["ask_totals"]))
         for area, line, (prices, totals) in zip(self._areas, self._lines, sides, strict=True):
             area.set_verts(_between(prices, np.zeros_like(totals), totals))
             line.set_data(prices, totals)
@@ -224,7 +227,7 @@ class DepthPlot(Plot):
         return Extent(float(prices.min()), float(prices.max()), 0.0, float(totals.max()))
 
 
-class HeatPlot(_TimePlot):
+class HeatPlot(_TimePlot[HeatView]):
     """How much rested at each price over time."""
 
     def __init__(self, axes: Axes) -> None:
@@ -232,23 +235,23 @@ class HeatPlot(_TimePlot):
         self._image = axes.imshow(empty, origin="lower", aspect="auto", interpolation="none")
         super().__init__(axes, [self._image])
 
-    def update(self, view: View) -> Extent:
+    def update(self, view: HeatView) -> Extent:
         """Show slices as evenly spaced columns, each as it was last, and none in a gap."""
-        its = cast("HeatView", view)
-        now = _end_ms(its["now"], its["times"])
-        self._shade(its, now)
-        extent = self._extent(its, now, [its["prices"].ravel()])
-        self._image.set_visible(len(its["times"]) > 0)
-        if not len(its["times"]):
+        times, prices = view["times"], view["prices"]
+        now = _end_ms(view["now"], times)
+        self._shade(view, now)
+        extent = self._extent(view, now, [prices.ravel()])
+        self._image.set_visible(len(times) > 0)
+        if not len(times):
             return extent
-        ticks = np.diff(np.unique(its["prices"][np.isfinite(its["prices"])].round(6)))
+        ticks = np.diff(np.unique(prices[np.isfinite(prices)].round(6)))
         tick = float(ticks.min()) if len(ticks) else 0.01
         low, high = extent.low + _LEAST, extent.high - _LEAST
-        columns = np.arange(its["times"][0], now + its["slice"], its["slice"])
-        shown = np.searchsorted(its["times"], columns, side="right") - 1
-        prices = np.where(_in_gaps(its, columns)[:, None], np.nan, its["prices"][shown])
-        self._image.set_data(_coloured(prices, its["sizes"][shown], low, high, tick))
-        first, last = _dates(columns[[0, -1]] + [0, its["slice"]])
+        columns = np.arange(times[0], now + view["slice"], view["slice"])
+        shown = np.searchsorted(times, columns, side="right") - 1
+        visible = np.where(_in_gaps(view, columns)[:, None], np.nan, prices[shown])
+        self._image.set_data(_coloured(visible, view["sizes"][shown], low, high, tick))
+        first, last = _dates(columns[[0, -1]] + [0, view["slice"]])
         self._image.set_extent((float(first), float(last), low - tick / 2, high + tick / 2))
         return extent._replace(low=low - tick / 2, high=high + tick / 2)
 
@@ -259,11 +262,10 @@ def set_limits(axes: Axes, extent: Extent) -> None:
     axes.set_ylim(extent.low, max(extent.high, extent.low + 1e-9))
 
 
-def set_title(axes: Axes, view: View) -> None:
+def set_title(axes: Axes, label: str, doubt: str) -> None:
     """Title axes, and grey them, with the reason, where the book cannot be trusted."""
     # Titles are strangers' text: no formulas are read out of them.
-    axes.set_title(printable(str(view["label"])), fontsize=10, loc="left", parse_math=False)
-    doubt = str(view["doubt"])
+    axes.set_title(printable(label), fontsize=10, loc="left", parse_math=False)
     axes.set_facecolor("#e0e0e0" if doubt else "#ffffff")
     for text in list(axes.texts):
         text.remove()
@@ -292,7 +294,7 @@ def _drawable() -> frozenset[int]:
     return frozenset(get_font(findfont(FontProperties())).get_charmap())
 
 
-def _coloured(prices: Numbers, sizes: Numbers, low: float, high: float, tick: float) -> Numbers:
+def _coloured(prices: Numbers, sizes: Numbers, low: float, high: float, tick: float) -> Pixels:
     """Paint levels into the rows of a picture, one a tick: bids in greens, asks in reds."""
     picture = np.zeros((round((high - low) / tick) + 1, len(prices), 4), dtype=np.uint8)
     largest = np.log1p(np.nanmax(sizes, initial=0.0)) or 1.0
@@ -300,7 +302,7 @@ def _coloured(prices: Numbers, sizes: Numbers, low: float, high: float, tick: fl
         column, level = np.nonzero(np.isfinite(prices[:, half]))
         row = np.rint((prices[:, half][column, level] - low) / tick).astype(int)
         picture[row, column] = colormaps[colours](np.log1p(sizes[:, half][column, level]) / largest, bytes=True)
-    return cast("Numbers", picture)
+    return picture
 
 
 def _step(axes: Axes, name: str, colour: str) -> Line2D:
@@ -333,7 +335,7 @@ def _between(at: Numbers, low: Numbers, high: Numbers) -> list[Numbers]:
     for begin, end in zip(begins, ends, strict=True):
         x = np.repeat(at[begin : end + 1], 2)[1:-1] if end < len(at) else np.repeat(at[begin:end], 2)[1:]
         top, bottom = (np.repeat(each[begin:end], 2)[: len(x)] for each in (high, low))
-        outlines.append(cast("Numbers", np.column_stack([np.append(x, x[::-1]), np.append(top, bottom[::-1])])))
+        outlines.append(np.column_stack([np.append(x, x[::-1]), np.append(top, bottom[::-1])]))
     return outlines
 
 
@@ -352,4 +354,4 @@ def _end_ms(now: float, times: Numbers) -> float:
 
 
 def _dates(times: Numbers) -> Numbers:
-    return cast("Numbers", date2num(times.astype("datetime64[ms]")))
+    return np.asarray(date2num(times.astype("datetime64[ms]")), dtype=np.float64)

@@ -12,10 +12,10 @@ back from the browser, so they are drawn whether they are in sight or not, at mo
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 from io import BytesIO
-from typing import cast
+from typing import Generic, TypeVar
 
 import ipywidgets
 import numpy as np
@@ -37,13 +37,22 @@ from pmlive.widgets.figures import (
     DepthPlot,
     Extent,
     HeatPlot,
+    Pixels,
     Plot,
     PricePlot,
     set_limits,
     set_title,
 )
 from pmlive.widgets.tables import BaseLadder, BaseRecordingPanel, BaseStatusPanel, BaseTable, BaseTape
-from pmlive.widgets.views import Numbers, View
+from pmlive.widgets.views import (
+    ChartView,
+    DepthView,
+    HeatView,
+    PriceView,
+    View,
+    append_prices,
+    append_slices,
+)
 
 __all__ = [
     "DepthChart",
@@ -61,6 +70,9 @@ __all__ = [
 
 logger = get_logger(__name__)
 
+V = TypeVar("V", bound=View)
+C = TypeVar("C", bound=ChartView)
+
 # So many of the last rows are drawn.
 _CAPACITY = 20_000
 # Left, bottom, width and height of the axes: a layout that fits the labels takes longer than all the rest.
@@ -75,7 +87,7 @@ _COMPRESSION = 1
 _NOWHERE = Extent(math.nan, math.nan, math.nan, math.nan)
 
 
-class ImageWidget(ManagerWidget):
+class ImageWidget(ManagerWidget[V]):
     """A widget whose value is replaced when what it shows has changed."""
 
     def _prepare(self, every: float) -> None:
@@ -83,12 +95,12 @@ class ImageWidget(ManagerWidget):
         self._rendered_at = time.monotonic()
         self._refresh_wanted = self._whole = False
 
-    def _initial_traits(self, view: View) -> dict[str, object]:
+    def _initial_traits(self, view: V) -> dict[str, object]:
         self._packed = pack(view)
         return {"value": self._value(view), **self._fixed_traits()}
 
     @abstractmethod
-    def _value(self, view: View, problem: str = "") -> object:
+    def _value(self, view: V, problem: str = "") -> object:
         """Make the value of a view, with what went wrong."""
 
     @abstractmethod
@@ -119,12 +131,17 @@ class ImageWidget(ManagerWidget):
         del now
         view, self._cursors = self._view(snapshot), cursors_of(snapshot)
         if not (self._whole or any(rows.whole for rows in snapshot.tables.values())):
-            view = _appended(self._last_view, view, self._grows)
+            view = self._appended(self._last_view, view)
         packed = pack(view)
         if packed == self._packed and not self._problem:
             return
         self._last_view, self._packed, self._problem = view, packed, ""
         self._set_value(self._value(view))
+
+    def _appended(self, before: V, new: V) -> V:
+        """Append what is new to the view before; by default all of it is new."""
+        del before
+        return new
 
     def fail(self, error: Exception) -> None:
         """Show why rendering failed."""
@@ -139,20 +156,20 @@ class ImageWidget(ManagerWidget):
         self.set_trait("value", value)
 
 
-class ImageChart(ImageWidget, BaseChart, ipywidgets.Image):
+class ImageChart(ImageWidget[C], BaseChart[C], ipywidgets.Image, Generic[C]):
     """A chart that is drawn in the kernel."""
 
-    _renderer: "ImageRenderer"
+    _renderer: "ImageRenderer[C]"
 
-    def _value(self, view: View, problem: str = "") -> object:
-        return self._renderer.draw({**view, "doubt": problem} if problem else view)
+    def _value(self, view: C, problem: str = "") -> object:
+        return self._renderer.draw(view, problem)
 
     def _fixed_traits(self) -> dict[str, object]:
         # Beside something higher it keeps its shape.
         return {"format": "png", "layout": {"width": "100%", "object_fit": "contain", "align_self": "flex-start"}}
 
 
-class HtmlTable(ImageWidget, BaseTable, ipywidgets.HTML):
+class HtmlTable(ImageWidget[View], BaseTable, ipywidgets.HTML):
     """A table that is written in the kernel."""
 
     def _value(self, view: View, problem: str = "") -> object:
@@ -163,7 +180,7 @@ class HtmlTable(ImageWidget, BaseTable, ipywidgets.HTML):
         return {}
 
 
-class PriceChart(BasePriceChart, ImageChart):
+class PriceChart(BasePriceChart, ImageChart[PriceView]):
     """Best bid and ask, the band between them, their middle, trades as marks, and gaps shaded.
 
     Args:
@@ -179,8 +196,11 @@ class PriceChart(BasePriceChart, ImageChart):
         self._renderer = ImageRenderer(PricePlot, over_time=True)
         super().__init__(manager, token_id, window=window, rate=rate)
 
+    def _appended(self, before: PriceView, new: PriceView) -> PriceView:
+        return append_prices(before, new, most=_CAPACITY)
 
-class HeatMap(BaseHeatMap, ImageChart):
+
+class HeatMap(BaseHeatMap, ImageChart[HeatView]):
     """How much rested at each price over time.
 
     Args:
@@ -196,8 +216,11 @@ class HeatMap(BaseHeatMap, ImageChart):
         self._renderer = ImageRenderer(HeatPlot, over_time=True)
         super().__init__(manager, token_id, window=window, rate=rate)
 
+    def _appended(self, before: HeatView, new: HeatView) -> HeatView:
+        return append_slices(before, new, most=_CAPACITY)
 
-class DepthChart(BaseDepthChart, ImageChart):
+
+class DepthChart(BaseDepthChart, ImageChart[DepthView]):
     """Cumulative depth: how many shares rest up to each price.
 
     Args:
@@ -227,7 +250,7 @@ class Ladder(BaseLadder, HtmlTable):
     """The best levels of a book."""
 
 
-class ImageRenderer:
+class ImageRenderer(Generic[C]):
     """Draws one chart as a picture, again and again: what stands still once, and the rest over it.
 
     Any thread may draw, one at a time.
@@ -237,7 +260,7 @@ class ImageRenderer:
         over_time: whether it moves to the left as time passes.
     """
 
-    def __init__(self, make: Callable[[Axes], Plot], *, over_time: bool) -> None:
+    def __init__(self, make: Callable[[Axes], Plot[C]], *, over_time: bool) -> None:
         self._figure = Figure(figsize=SIZE, dpi=DPI)
         self._canvas = FigureCanvasAgg(self._figure)
         self._axes = self._figure.add_axes(_AXES_BOX)
@@ -250,22 +273,23 @@ class ImageRenderer:
             # What is animated is left out when the canvas is drawn.
             artist.set_animated(True)
 
-    def draw(self, view: View) -> bytes:
-        """Draw a view and return it as PNG."""
+    def draw(self, view: C, problem: str = "") -> bytes:
+        """Draw a view, greyed if there is a problem, and return it as PNG."""
+        label, doubt = view["label"], problem or view["doubt"]
         with DRAWING:
             self._extent = self._steady_extent(self._plot.update(view))
-            background_of = (self._extent, view["label"], view["doubt"])
+            background_of = (self._extent, label, doubt)
             if background_of != self._background_of:
-                self._draw_background(view, self._extent)
+                self._draw_background(label, doubt, self._extent)
                 self._background_of = background_of
             self._canvas.restore_region(self._background)
             for artist in sorted(self._plot.artists, key=lambda artist: artist.get_zorder()):
                 self._axes.draw_artist(artist)
             return _png(np.asarray(self._canvas.buffer_rgba()))
 
-    def _draw_background(self, view: View, extent: Extent) -> None:
+    def _draw_background(self, label: str, doubt: str, extent: Extent) -> None:
         set_limits(self._axes, extent)
-        set_title(self._axes, view)
+        set_title(self._axes, label, doubt)
         self._canvas.draw()
         self._background = self._canvas.copy_from_bbox(self._figure.bbox)
 
@@ -303,21 +327,7 @@ def steady_limits(
     return low - pads[0], high + pads[1]
 
 
-def _appended(before: View, new: View, grows: Collection[str]) -> View:
-    """Append rows to those before; a slice that is sent again replaces the one before."""
-    grown = dict(new)
-    again = "slice" in new and _is_sent_again(cast("Numbers", before["times"]), cast("Numbers", new["times"]))
-    for name in grows:
-        rows = cast("Numbers", before[name])
-        grown[name] = np.concatenate([rows[:-1] if again else rows, cast("Numbers", new[name])])[-_CAPACITY:]
-    return grown
-
-
-def _is_sent_again(before: Numbers, new: Numbers) -> bool:
-    return len(before) > 0 and len(new) > 0 and bool(before[-1] == new[0])
-
-
-def _png(pixels: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> bytes:
+def _png(pixels: Pixels) -> bytes:
     picture = Image.fromarray(pixels).convert("RGB").quantize(_COLOURS, method=_OCTREE, dither=Image.Dither.NONE)
     file = BytesIO()
     picture.save(file, "png", compress_level=_COMPRESSION)

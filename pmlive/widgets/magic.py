@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Protocol, cast
+from typing import Protocol
 
 __all__ = [
     "FIRST_KERNEL_LOSING_CELLS",
@@ -28,9 +28,9 @@ FIRST_NEST_WITHOUT_LOSS = (1, 7, 4)
 FIRST_KERNEL_LOSING_CELLS = (7, 3)
 
 
-def load(shell: object) -> None:
+def load(shell: "Shell") -> None:
     """Add the magic to a shell."""
-    cast("Shell", shell).register_magic_function(pmlive, "line", "pmlive")
+    shell.register_magic_function(pmlive, "line", "pmlive")
 
 
 def pmlive(line: str) -> "PlainText":
@@ -60,7 +60,7 @@ def nest() -> str:
     reason = refusal(found, patched=hasattr(asyncio, "_nest_patched") and not hasattr(asyncio, "_nest_asyncio2"))
     if reason:
         raise RuntimeError(reason)
-    cast("Callable[[], None]", import_module("nest_asyncio2").apply)()
+    import_module("nest_asyncio2").apply()
     return f"nest-asyncio2 {found['nest-asyncio2']} is applied: asyncio.run works in cells of this kernel"
 
 

@@ -17,7 +17,7 @@ from pmlive.manager.lifecycle import the_end
 from pmlive.manager.snapshots import Query, Snapshot
 from pmlive.threads import repeating
 
-__all__ = ["FASTEST", "render_loop_of", "step"]
+__all__ = ["FASTEST", "Renderable", "render_loop_of", "step"]
 
 # The most renderings a second that a widget may ask for.
 FASTEST = 30.0

@@ -64,7 +64,7 @@ _EMPTY = "<tr><td colspan='3'>&nbsp;</td></tr>"
 _UNITS = ("B", "kB", "MB", "GB")
 
 
-class BaseTable(ManagerWidget):
+class BaseTable(ManagerWidget[View]):
     """A table of the present state of a manager, for either backend."""
 
     def _html(self, snapshot: Snapshot) -> str:
@@ -85,7 +85,7 @@ class BaseTable(ManagerWidget):
         return str(self._current_view()["html"])
 
 
-class CanvasTable(BaseTable, CanvasWidget):
+class CanvasTable(BaseTable, CanvasWidget[View]):
     """A table on the canvas backend."""
 
     _esm = _ESM
@@ -147,7 +147,7 @@ class BaseTape(BaseTable):
         )
 
 
-class BaseLadder(TokenWidget, BaseTable):
+class BaseLadder(TokenWidget[View], BaseTable):
     """A table of the best levels of a book, for either backend."""
 
     def __init__(self, manager: Manager, token_id: str | None = None, *, rate: float = 5.0) -> None:

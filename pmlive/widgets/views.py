@@ -6,7 +6,7 @@ Times in views are milliseconds since 1970, as browsers count them; what is null
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, Final, TypeAlias, TypedDict
 
 import numpy as np
 import polars as pl
@@ -15,13 +15,16 @@ from pmlive.gaps import concerning
 from pmlive.manager import BookView
 from pmlive.manager.snapshots import short_label
 from pmlive.manager.source import ConnectionStatus, ReplayStatus
-from pmlive.manager.status import Books, Status
+from pmlive.manager.status import BookCounts, Status
 from pmlive.manager.subscriptions import SubscriptionStatus
 from pmlive.store import RecorderStatus
 
 __all__ = [
+    "HEAT_ROWS",
     "LEVELS",
+    "PRICE_ROWS",
     "SLICES",
+    "ChartView",
     "DepthView",
     "GapView",
     "HeatView",
@@ -31,6 +34,8 @@ __all__ = [
     "StatusView",
     "TapeView",
     "View",
+    "append_prices",
+    "append_slices",
     "depth_view",
     "heat_view",
     "price_view",
@@ -46,6 +51,10 @@ _Rows: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.intp]]
 
 # The best levels of a side that a liquidity chart has: its half of a row has as many columns, whatever the book.
 LEVELS = 10
+
+# The arrays of a view that have an element, or a row, for each row of a table.
+PRICE_ROWS: Final = ("times", "bids", "asks", "mids", "trade_times", "trade_prices", "trade_sizes", "trade_buys")
+HEAT_ROWS: Final = ("times", "prices", "sizes")
 
 # So many of the last gaps are shaded.
 _SHADED = 200
@@ -77,15 +86,20 @@ class GapView(TypedDict):
     gap_causes: list[str]
 
 
-class PriceView(GapView):
+class ChartView(TypedDict):
+    """What every chart of a token shows."""
+
+    label: str
+    doubt: str
+
+
+class PriceView(ChartView, GapView):
     """Prices over time; each holds until the next, and is NaN where a side is empty.
 
     The chart ends at ``now``, or at the last price, and is ``window`` milliseconds long, or as long as there is to show
     where that is 0.
     """
 
-    label: str
-    doubt: str
     now: float
     window: float
     times: Numbers
@@ -129,15 +143,21 @@ def price_view(
     }
 
 
-class HeatView(GapView):
+def append_prices(before: PriceView, new: PriceView, *, most: int) -> PriceView:
+    """Append the rows of a view to those of the one before; the rest is as in the new one."""
+    joined = new.copy()
+    for name in PRICE_ROWS:
+        joined[name] = np.concatenate([before[name], new[name]])[-most:]
+    return joined
+
+
+class HeatView(ChartView, GapView):
     """Ladders over time, in slices; each has the last book in it, and holds until the next one begins.
 
     ``prices`` and ``sizes`` have a row a slice: ten best bids, then ten best asks, NaN where there are fewer.
     Slices begin at multiples of ``slice`` milliseconds, so one that comes again replaces the one before.
     """
 
-    label: str
-    doubt: str
     now: float
     window: float
     slice: float
@@ -175,14 +195,22 @@ def heat_view(
     }
 
 
-class DepthView(TypedDict):
+def append_slices(before: HeatView, new: HeatView, *, most: int) -> HeatView:
+    """Append slices to those of the view before; one that comes again replaces the one before."""
+    again = len(before["times"]) > 0 and len(new["times"]) > 0 and bool(before["times"][-1] == new["times"][0])
+    joined = new.copy()
+    for name in HEAT_ROWS:
+        kept = before[name][:-1] if again else before[name]
+        joined[name] = np.concatenate([kept, new[name]])[-most:]
+    return joined
+
+
+class DepthView(ChartView):
     """A book, the best levels first; ``bid_totals`` sums the sizes from the best price on.
 
     ``state`` is that of the book, such as ``verified``. Where a side is empty it has no price, and there is no ``mid``.
     """
 
-    label: str
-    doubt: str
     state: str
     mid: float | None
     spread: float | None
@@ -292,7 +320,7 @@ def status_view(
         now_ns: the time, in nanoseconds since 1970.
         before: an earlier time and the number of messages that there were then, for the rate.
     """
-    books, events = status.books or Books(), status.statistics.total_events
+    books, events = status.books or BookCounts(), status.statistics.total_events
     checks = books.checks
     return {
         "now": pl.Series([now_ns]).cast(pl.Datetime("ns")).dt.strftime("%Y-%m-%d %H:%M:%S")[0],

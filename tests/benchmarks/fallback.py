@@ -20,7 +20,8 @@ from pmlive.manager import Manager, Replay
 from pmlive.widgets import image
 from pmlive.widgets.figures import PricePlot, draw_price, new_figure, png
 from pmlive.widgets.image import ImageRenderer
-from pmlive.widgets.views import PriceView, View
+from pmlive.widgets.render_loop import Renderable
+from pmlive.widgets.views import PriceView
 
 from . import figures
 
@@ -29,7 +30,7 @@ _EVERY_MS = 250.0
 _WINDOW_MS = 300_000.0
 _FRAMES = 5
 _FIGURES = 20
-_MADE: dict[str, Callable[[Manager], image.ImageWidget]] = {
+_MADE: dict[str, Callable[[Manager], Renderable]] = {
     "price": lambda replay: image.PriceChart(replay, window=None),
     "depth": image.DepthChart,
     "liquidity": lambda replay: image.HeatMap(replay, window=None),
@@ -66,13 +67,13 @@ def _figured(points: int) -> tuple[str, ...]:
     for view in islice(_views(points), _FIGURES):
         began = time.process_time()
         figure, (axes,) = new_figure()
-        draw_price(axes, cast("PriceView", view))
+        draw_price(axes, view)
         sizes.append(len(png(figure)))
         costs.append(time.process_time() - began)
     return _told(costs, sizes)
 
 
-def _views(points: int) -> Iterator[View]:
+def _views(points: int) -> Iterator[PriceView]:
     """Let prices go on while the window moves."""
     random = np.random.default_rng(7)
     times = np.linspace(0.0, _WINDOW_MS, points)
@@ -99,7 +100,7 @@ def _views(points: int) -> Iterator[View]:
         }
 
 
-def _updated(make: Callable[[Manager], image.ImageWidget]) -> tuple[str, ...]:
+def _updated(make: Callable[[Manager], Renderable]) -> tuple[str, ...]:
     costs, sizes = list[float](), list[int]()
     with Replay(pm.sample(), paused=True) as replay:
         widget = make(replay)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pmlive._session import Timing
 from pmlive.errors import PmliveError
 from pmlive.events import BookSnapshot, Cause, Channel, Event
-from pmlive.feed import Clock, Connection, Policy, Pool
+from pmlive.feed import Clock, FeedConnection, Policy, Pool
 
 __all__ = ["PROMPT", "QUICK", "SECRETS", "Notes", "pooled", "times"]
 
@@ -50,35 +50,35 @@ class Notes:
         self.errors: list[PmliveError] = []
         self.epochs: list[int] = []
 
-    def _note(self, what: str, connection: Connection, detail: object) -> None:
+    def _note(self, what: str, connection: FeedConnection, detail: object) -> None:
         self.said.append((what, connection.channel, detail))
         self.at.setdefault(what, []).append(time.monotonic())
 
-    def opened(self, connection: Connection, conn: int, now: int) -> None:
+    def opened(self, connection: FeedConnection, conn: int, now: int) -> None:
         del now
         self.epochs.append(conn)
         self._note("opened", connection, conn)
 
-    def received(self, connection: Connection, data: bytes, events: Sequence[Event], now: int) -> None:
+    def received(self, connection: FeedConnection, data: bytes, events: Sequence[Event], now: int) -> None:
         del connection, now
         self.frames.append(data)
         self.events.extend(events)
 
-    def closed(self, connection: Connection, cause: Cause | None, detail: str, now: int) -> None:
+    def closed(self, connection: FeedConnection, cause: Cause | None, detail: str, now: int) -> None:
         del now
         self.causes.append((connection.channel, cause, detail))
         self._note("closed", connection, (cause, detail))
 
-    def late(self, connection: Connection, token_ids: Sequence[str], since: int) -> None:
+    def late(self, connection: FeedConnection, token_ids: Sequence[str], since: int) -> None:
         self._note("late", connection, (list(token_ids), since))
 
-    def fetch(self, connection: Connection, token_ids: Sequence[str]) -> None:
+    def fetch(self, connection: FeedConnection, token_ids: Sequence[str]) -> None:
         self._note("fetch", connection, list(token_ids))
 
-    def witness(self, connection: Connection, since: int) -> None:
+    def witness(self, connection: FeedConnection, since: int) -> None:
         self._note("witness", connection, since)
 
-    def failed(self, connection: Connection, error: PmliveError) -> None:
+    def failed(self, connection: FeedConnection, error: PmliveError) -> None:
         self.errors.append(error)
         self._note("failed", connection, error)
 

@@ -26,7 +26,7 @@ OUTSIDE = frozenset({
     # Servers and clients, of others and of ours.
     "HTTPServer", "StdioServerParameters", "ThreadingHTTPServer", "create_server", "httpx", "open_connection", "serve",
     "socket", "start_server",
-    "Catalogue", "Connection", "HttpServer", "Live", "Manager", "Pool", "SimulatedVenue", "VenueServer", "probe",
+    "Catalogue", "FeedConnection", "HttpServer", "Live", "Manager", "Pool", "SimulatedVenue", "VenueServer", "probe",
     # Replays and what shows them, which have the threads of a manager.
     "Dashboard", "Replay",
     # Processes, kernels, and programs in a text.

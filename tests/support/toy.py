@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from pmlive.mcp.events import Change
+from pmlive.mcp.events import ResourceChange
 from pmlive.mcp.specs import (
     INSTRUCTIONS,
     Caller,
+    ObjectSchema,
     Progress,
     PromptArgument,
     PromptSpec,
     ResourceSpec,
+    Schema,
     TemplateSpec,
     ToolResult,
     ToolSpec,
@@ -20,16 +22,18 @@ from pmlive.mcp.specs import (
 __all__ = ["STATUS", "Toy", "change"]
 
 STATUS = "polymarket://websocket-status"
-_TEXT = {"type": "string"}
+_TEXT: Schema = {"type": "string"}
 
 
-def _tool(name: str, properties: dict[str, object], *required: str) -> ToolSpec:
-    schema: dict[str, object] = {"type": "object", "properties": properties, "additionalProperties": False}
+def _tool(name: str, properties: dict[str, Schema], *required: str) -> ToolSpec:
+    schema: ObjectSchema = {"type": "object", "properties": properties, "additionalProperties": False}
+    if required:
+        schema["required"] = list(required)
     return ToolSpec(
         name=name,
         title=name.capitalize(),
         description=f"Does what {name} does. Use it in tests.",
-        input_schema=schema | ({"required": list(required)} if required else {}),
+        input_schema=schema,
         output_schema={"type": "object", "properties": {"said": _TEXT}, "required": ["said"]},
         read_only=name == "echo",
         idempotent=True,
@@ -45,9 +49,9 @@ def change(
     callback_type: Literal["notification", "log"] | None = "notification",
     urgent: bool = False,
     padding: int = 0,
-) -> Change:
+) -> ResourceChange:
     """Make a change of one subscription; ``number`` tells it from others."""
-    return Change(
+    return ResourceChange(
         uris=uris or (STATUS,),
         update={"subscription_id": "s1", "table": table, "token_id": "t1", "number": number, "more": "x" * padding},
         callback_type=callback_type,
@@ -89,7 +93,7 @@ class Toy:
     )
 
     def __init__(self) -> None:
-        self.listeners: list[Callable[[Change], object]] = []
+        self.listeners: list[Callable[[ResourceChange], object]] = []
         self.arguments: list[Mapping[str, object]] = []
 
     async def call(
@@ -132,11 +136,11 @@ class Toy:
             raise ValueError("the prompt needs recording")
         return f"Tell of {arguments['recording']}."
 
-    def listen(self, tell: Callable[[Change], object]) -> Callable[[], None]:
+    def listen(self, tell: Callable[[ResourceChange], object]) -> Callable[[], None]:
         self.listeners.append(tell)
         return lambda: self.listeners.remove(tell)
 
-    def happens(self, *changes: Change) -> None:
+    def happens(self, *changes: ResourceChange) -> None:
         """Let changes come, as from a thread of its own."""
         for each in changes:
             for tell in tuple(self.listeners):
