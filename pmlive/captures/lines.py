@@ -357,7 +357,8 @@ def _inner_context(fields: Fields, context: _Context) -> _Context:
 
 
 def _channel_of(fields: Fields, keys: KeyRoles, otherwise: Channel) -> Channel:
-    return next((_CHANNELS[name] for name in _channels_in(fields, keys) if name in _CHANNELS), otherwise)
+    named: list[Channel] = [_CHANNELS[name] for name in _channels_in(fields, keys) if name in _CHANNELS]
+    return named[0] if named else otherwise
 
 
 def _channels_in(fields: Fields, keys: KeyRoles) -> list[str]:
