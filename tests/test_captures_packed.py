@@ -16,9 +16,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from recorded import frames
+from support.examples import examples
 
 from pmlive import StoreError
 from pmlive.captures import import_capture
@@ -113,7 +114,7 @@ def test_zeros_after_a_member_are_padding(tmp_path: Path) -> None:
 
 
 @given(st.sampled_from(PACKINGS), st.lists(st.binary(max_size=300), min_size=1, max_size=4), st.data())
-@settings(max_examples=60)
+@examples(60)
 def test_whole_members_give_what_was_packed_and_any_bytes_are_survived(
     packing: object, texts: list[bytes], data: st.DataObject
 ) -> None:

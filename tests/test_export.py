@@ -12,13 +12,14 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from polars.testing import assert_frame_equal
 from recorded import frames
 from storing import NOON, recording
 from storing import record as numbered
+from support.examples import examples
 from support.night import Night, now
 from support.story import Story
 from support.venue import START, Venue
@@ -126,7 +127,7 @@ def only(events: NDArray[np.void], kind: int, flag: int = LOCAL) -> NDArray[np.v
 # --- hftbacktest ---
 
 
-@settings(max_examples=40)
+@examples(40)
 @example(5_848_999)
 @given(st.integers(0, 2**32 - 1))
 def test_both_walks_through_the_events_of_a_random_night_end_with_our_books(seed: int) -> None:

@@ -6,9 +6,10 @@ from random import Random
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from support.examples import examples
 from support.night import MS, NOON, Night, now, stored
 from support.story import Story
 from support.venue import Venue
@@ -72,7 +73,7 @@ def joined(*parts: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     return {name: pl.concat([part.get(name, SCHEMAS[name].to_frame()) for part in parts]) for name in SCHEMAS}
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(seeds, st.lists(st.floats(0, 1), max_size=200))
 def test_records_that_are_replayed_give_the_rows_that_they_gave(seed: int, ticks: list[float]) -> None:
     night = ended(told(Random(seed)))
@@ -85,7 +86,7 @@ def test_records_that_are_replayed_give_the_rows_that_they_gave(seed: int, ticks
         assert_frame_equal(again.get(name, SCHEMAS[name].to_frame()), night.table(name))
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(seeds, st.lists(st.floats(0, 1), max_size=60))
 def test_looking_at_a_pipeline_changes_nothing(seed: int, glances: list[float]) -> None:
     quiet, watched = told(Random(seed)), Story(Random(seed))
@@ -102,7 +103,7 @@ def test_looking_at_a_pipeline_changes_nothing(seed: int, glances: list[float]) 
     assert watched.night.records == quiet.night.records
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(seeds)
 def test_tables_can_be_rebuilt_from_records(seed: int) -> None:
     night = ended(told(Random(seed)))
@@ -110,7 +111,7 @@ def test_tables_can_be_rebuilt_from_records(seed: int) -> None:
     equal(rebuild(night.records), night.frames())
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(seeds, st.integers(0, 60))
 def test_tables_can_be_rebuilt_from_the_state_at_any_cut(seed: int, cut: int) -> None:
     """A segment of the log begins with the whole state, so that it can be read without those before it."""
@@ -129,7 +130,7 @@ def test_tables_can_be_rebuilt_from_the_state_at_any_cut(seed: int, cut: int) ->
     equal(joined(rebuild(first), rebuild([*second, *night.records[len(first) :]])), night.frames())
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(seeds)
 def test_a_pause_in_the_recording_is_no_pause_of_the_books(seed: int) -> None:
     """Recording stops, the stream goes on, recording begins again: a reader must not go on from stale books.
@@ -158,7 +159,7 @@ def test_a_pause_in_the_recording_is_no_pause_of_the_books(seed: int) -> None:
     equal(replayed([*before, *continued, *night.records]), joined(rows, later))
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(seeds)
 def test_another_run_goes_on_from_nothing(seed: int) -> None:
     """A run is killed and another continues the folder: its tables and the rebuilt ones together are the replay's."""
@@ -280,7 +281,7 @@ def test_the_owner_of_a_user_message_is_in_no_record() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@settings(max_examples=400)
+@examples(400)
 @given(seeds, st.lists(st.floats(0, 1), max_size=600))
 def test_long_nights_are_replayed_to_the_row(seed: int, ticks: list[float]) -> None:
     night = ended(told(Random(seed), 300))

@@ -6,9 +6,10 @@ from typing import cast
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from recorded import Frame, every_frame
+from support.examples import examples
 from support.night import Night
 
 from pmlive._wire import decode
@@ -91,7 +92,7 @@ def test_each_recorded_message_makes_its_rows(name: str) -> None:
     assert night.pipeline.counts.get("malformed", 0) == 0
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(st.integers(0, 2**32 - 1))
 def test_a_spoilt_message_never_spoils_the_rows_of_others(seed: int) -> None:
     """Found so: a whole number of more than 64 bits made every later drain fail, and its rows were lost."""

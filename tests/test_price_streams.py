@@ -14,8 +14,9 @@ from typing import cast
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from support.feed import QUICK
 from support.live import address
 from support.night import Night, now, stored
@@ -321,7 +322,7 @@ def test_another_connection_numbers_anew() -> None:
     assert [gap[1] for gap in night.gaps()] == ["disconnect"]
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     st.lists(st.tuples(st.sampled_from(("price.crypto", "price.equity")), st.integers(0, 3)), max_size=30), st.data()
 )

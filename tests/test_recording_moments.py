@@ -6,9 +6,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from support.examples import examples
 from support.moments import faithful
 from support.night import Night, now
 from support.story import Story
@@ -66,7 +67,7 @@ def moments(random: Random, told: Sequence[Record], count: int) -> list[int]:
     ]
 
 
-@settings(max_examples=8)
+@examples(8)
 @given(seeds)
 def test_a_book_is_the_one_that_the_pipeline_had(seed: int) -> None:
     random = Random(seed)
@@ -78,7 +79,7 @@ def test_a_book_is_the_one_that_the_pipeline_had(seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@settings(max_examples=40)
+@examples(40)
 @given(seeds)
 def test_a_book_is_the_one_that_the_pipeline_had_in_long_nights(seed: int) -> None:
     random = Random(seed)

@@ -6,9 +6,10 @@ from random import Random
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from support.examples import examples
 from support.night import Night, now, stored
 from support.venue import START, Venue
 
@@ -296,7 +297,7 @@ def _told(seed: int, steps: int, *, doubled: bool, cut: int | None = None) -> tu
     return night, copies, marks
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 def test_messages_that_are_all_said_twice_make_the_tables_of_those_said_once(seed: int, steps: int) -> None:
     once, _, _ = _told(seed, steps, doubled=False)
@@ -309,7 +310,7 @@ def test_messages_that_are_all_said_twice_make_the_tables_of_those_said_once(see
     assert counted == copies
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(0, 29))
 def test_a_repeat_is_known_in_a_part_that_is_read_alone(seed: int, steps: int, cut: int) -> None:
     night, _, marks = _told(seed, steps, doubled=True, cut=min(cut, steps - 1))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from support.examples import examples
 from support.ws import books
 
 from pmlive._session import UNANSWERED, Complaint, FetchBooks, Late, Redial, Session, State, Timing, Todo, Witness
@@ -602,7 +603,7 @@ class Subscriptions(RuleBasedStateMachine):
 
 
 def test_any_sequence_leaves_the_server_with_what_is_wanted() -> None:
-    run_state_machine_as_test(Subscriptions, settings=settings(max_examples=60, stateful_step_count=40))
+    run_state_machine_as_test(Subscriptions, settings=settings(examples(60), stateful_step_count=40))
 
 
 # --- credentials ---

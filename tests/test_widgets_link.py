@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from support.page import Follower
 from support.page import said as words
 
@@ -35,7 +36,7 @@ def view(times: list[float], label: str) -> View:
 steps = st.lists(st.builds(Step, st.integers(0, 7), st.sampled_from(["A", "Bee"]), st.booleans()), max_size=12)
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(steps)
 def test_whatever_is_lost_a_view_has_what_the_kernel_has_once_it_is_quiet(steps: list[Step]) -> None:
     channel = Channel(["times", "ladders"], capacity=CAPACITY)

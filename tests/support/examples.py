@@ -1,0 +1,12 @@
+"""How many examples a test tries that needs more or fewer than others."""
+
+from hypothesis import settings
+
+__all__ = ["examples"]
+
+_USUAL = 100
+
+
+def examples(count: int) -> settings:
+    """Return settings with ``count`` examples, and with as many fewer among the quick tests as others have there."""
+    return settings(max_examples=max(3, count * settings.default.max_examples // _USUAL))
