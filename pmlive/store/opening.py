@@ -12,11 +12,12 @@ import polars as pl
 from pmlive.errors import StoreError
 from pmlive.logs import get_logger
 from pmlive.store import disk
+from pmlive.store.diagnosis import collect
 from pmlive.store.leftovers import remove_unlisted, sealed_files, unlisted_segments
 from pmlive.store.log import WAL, SegmentReading, check_sizes, read_segments
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, ManifestFile, new_manifest, read_manifest
 from pmlive.store.merging import finish_interrupted
-from pmlive.store.reader import unsealed_segments
+from pmlive.store.reader import table_paths, unsealed_segments
 from pmlive.store.sealing import Rebuild, SealContext, Segment, StepHook, WriteContext, seal
 
 __all__ = ["Earlier", "OpenedFolder", "Recovery", "locked_recording", "open_folder"]
@@ -267,15 +268,18 @@ def _last_event_times(folder: Path, manifest: Manifest) -> tuple[int | None, int
     files = sorted((file for table in _EVENT_TABLES for file in manifest.of(table)), key=lambda file: file.last_seq)
     if not files:
         return None, 0
+    newest = files[-1]
     late = (pl.col("ts_recv") - pl.col("ts_event")).dt.total_nanoseconds()
     try:
-        rows = pl.scan_parquet(folder / files[-1].path, glob=False).select("seq", "ts_recv", late=late)
-        last = rows.drop_nulls().sort("seq").tail(_NEWEST_ROWS).collect()
-    except (OSError, pl.exceptions.PolarsError) as error:
+        paths = table_paths(folder, [newest])
+        rows = [pl.scan_parquet(path, glob=False).select("seq", "ts_recv", late=late) for path in paths]
+        found = [collect(folder, newest.table, each.drop_nulls().sort("seq").tail(_NEWEST_ROWS)) for each in rows]
+    except StoreError as error:
         # Reading the recording reports that it is damaged.
         logger.warning("recording %r: the last rows cannot be read: %s", str(folder), error)
         return None, 0
-    if last.is_empty():
+    last = next(iter(found), None)
+    if last is None or last.is_empty():
         return None, 0
     return last["ts_recv"].dt.epoch("ns")[-1], int(cast("int", last["late"].min()))
 
