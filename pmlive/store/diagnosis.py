@@ -7,6 +7,7 @@ always a value. Only then the tables are checked, so that the error names the fi
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -59,8 +60,21 @@ def diagnosed(folder: Path, tables: Sequence[str] = STORED) -> Generator[None]:
 
 def _first_problem(folder: Path, tables: Sequence[str]) -> tuple[SealedFile, str] | None:
     files = [file for file in read_manifest(folder).files if file.table in tables]
-    problems = ((file, problem_of(folder, file)) for file in files)
+    problems = chain(
+        ((file, problem_of(folder, file)) for file in files), ((file, _nulls_in(folder, file)) for file in files)
+    )
     return next(((file, problem) for file, problem in problems if problem is not None), None)
+
+
+def _nulls_in(folder: Path, file: SealedFile) -> str | None:
+    """Return where a file has no value that readers need: the manifest and the footer tell the truth of it."""
+    from pmlive.store import parquet
+
+    try:
+        found = parquet.find_nulls(folder / file.path, folder, file.table)
+    except (OSError, StoreError) as error:
+        return f"cannot be read: {error}"
+    return None if found is None else f"is not as a recorder writes it: {found}"
 
 
 def _unexplained(folder: Path, tables: Sequence[str], error: BaseException) -> str:

@@ -14,7 +14,7 @@ from pmlive.logs import get_logger
 from pmlive.store import disk
 from pmlive.store.diagnosis import collect
 from pmlive.store.leftovers import remove_unlisted, sealed_files, unlisted_segments
-from pmlive.store.log import WAL, SegmentReading, check_sizes, read_segments
+from pmlive.store.log import WAL, SegmentReading, check_sizes, read_segments, segment_files
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, ManifestFile, new_manifest, read_manifest
 from pmlive.store.merging import finish_interrupted
 from pmlive.store.reader import table_paths, unsealed_segments
@@ -201,10 +201,18 @@ def _check_paths(folder: Path) -> None:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Refuse a folder that holds foreign files; a recording that lost its manifest still has a log or raw frames."""
-    names = sorted(path.name for path in folder.iterdir())
-    foreign = [name for name in names if not name.startswith(".") and name not in _HARMLESS]
-    if not foreign or any((folder / ours).is_dir() for ours in (WAL, RAW)):
+    """Refuse a folder that holds foreign files, also below a name of ours.
+
+    What is left of a recording that lost its manifest may have other files beside it: a log, or folders without files.
+    """
+    if segment_files(folder):
+        return
+    ours = [folder / name for name in (WAL, RAW) if (folder / name).is_dir()]
+    foreign = [path.name for path in ours if not all(each.is_dir() for each in path.rglob("*"))]
+    if not ours:
+        names = sorted(path.name for path in folder.iterdir())
+        foreign = [name for name in names if not name.startswith(".") and name not in _HARMLESS]
+    if not foreign:
         return
     shown = ", ".join(repr(name) for name in foreign[:_MOST_SHOWN])
     more = f" and {len(foreign) - _MOST_SHOWN} more" if len(foreign) > _MOST_SHOWN else ""
