@@ -55,7 +55,9 @@ class Recording:
     ) -> pl.LazyFrame:
         """Scan a table in order of arrival: what is sealed, and what is only in the log so far.
 
-        Filters reach the files, whether given here or put on the frame later.
+        Filters reach the files, whether given here or put on the frame later. The frame is polars' own: what the
+        footers of the files state is checked here, but a file that is damaged further in fails when the frame is
+        collected, with an error of polars. The other methods name that file, as ``verify`` does.
 
         Args:
             table: one of ``tables``.
@@ -64,7 +66,7 @@ class Recording:
             end: leave out what was received then or later.
 
         Raises:
-            StoreError: the folder is not a recording any more.
+            StoreError: the folder is not a recording any more, or a footer shows that a file is damaged or another one.
             UnknownMarketError: no such token was recorded.
             ValueError: there is no such table.
         """
