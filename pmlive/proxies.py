@@ -13,7 +13,6 @@ import re
 import ssl
 import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -240,10 +239,15 @@ def tls() -> ssl.SSLContext:
 # Reading the certificates takes longer than most requests.
 @functools.lru_cache(maxsize=8)
 def _context(file: str, folder: str) -> ssl.SSLContext:
-    if folder and not any(Path(each).is_dir() for each in folder.split(os.pathsep)):
-        raise FeedError(f"SSL_CERT_DIR names {folder!r}, which is not a folder; unset it or name one with certificates")
-    if file and not Path(file).is_file():
-        raise FeedError(f"SSL_CERT_FILE names {file!r}, which is not a file; unset it or name one with certificates")
+    # Unlike Path, these take a name that no file can have for one that is not there.
+    if folder and not any(os.path.isdir(each) for each in folder.split(os.pathsep)):  # noqa: PTH112
+        raise FeedError(
+            f"SSL_CERT_DIR names {folder[:300]!r}, which is not a folder; unset it or name one with certificates"
+        )
+    if file and not os.path.isfile(file):  # noqa: PTH113
+        raise FeedError(
+            f"SSL_CERT_FILE names {file[:300]!r}, which is not a file; unset it or name one with certificates"
+        )
     if not file and not folder:
         return _system_context()
     try:

@@ -13,7 +13,7 @@ import polars as pl
 
 from pmlive.errors import ProtocolError
 
-__all__ = ["LEVELS", "ROLLING", "SCHEMAS", "STORED", "Digest", "Rolling"]
+__all__ = ["LEVELS", "NEVER_NULL", "ROLLING", "SCHEMAS", "STORED", "Digest", "Rolling"]
 
 _TIME = pl.Datetime("ns", "UTC")
 _SIDE = pl.Enum(["buy", "sell"])
@@ -215,6 +215,23 @@ SCHEMAS: dict[str, pl.Schema] = {
             "snapshot_mismatch": pl.UInt32,
         }
     ),
+}
+
+# What every row has, and what readers need of a row of each table; other columns may be null.
+_ALWAYS = ("seq", "ts_recv", "conn")
+_BOOK = ("token_id", "bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
+_NEEDED = {
+    "prices": ("token_id",),
+    "depth": _BOOK,
+    "book_snapshots": (*_BOOK, "opening"),
+    "keyframes": (*_BOOK, "state", "alone"),
+    "book_deltas": ("token_id", "side", "price", "size", "check"),
+    "trades": ("token_id", "price", "size"),
+    "gaps": ("started", "cause"),
+    "checks": ("token_id", *(name for name, dtype in SCHEMAS["checks"].items() if dtype == pl.UInt32)),
+}
+NEVER_NULL: dict[str, tuple[str, ...]] = {
+    table: tuple(dict.fromkeys((*_ALWAYS, *_NEEDED.get(table, ())))) for table in SCHEMAS
 }
 
 # ``depth`` is a view of live books; a recording has the books themselves.

@@ -28,6 +28,9 @@ LONGEST_LATENCY_NS = 120 * 10**9
 # From this difference between our clock and the venue's on, it is no longer taken for latency alone.
 CLOCK_ERROR_NS = 10**9
 
+# 64 bits hold some years more, so that intervals around such a time do not overflow either.
+_FARTHEST = 9 * 10**18
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FRACTION = re.compile(r"\.(\d{1,9})\d*")
 _INTERVAL = re.compile(r"(\d+)(ms|s|m|h|d)")
@@ -37,13 +40,22 @@ _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": DAY_
 def nanoseconds(time: Time) -> int:
     """Convert a time to nanoseconds since 1970.
 
+    Whoever means "for ever" may write a year that 64 bits do not reach: before 1684 and after 2255, where no clock has
+    been, the first and the last time are returned.
+
     Raises:
         TypeError: it is neither text, nor a datetime, nor a whole number.
         ValueError: the text is not a time.
 
     >>> nanoseconds("1970-01-01T00:00:01.000000002Z")
     1000000002
+    >>> utc("9999-12-31")
+    '2255-03-14 16:00:00.000'
     """
+    return max(-_FARTHEST, min(_nanoseconds(time), _FARTHEST))
+
+
+def _nanoseconds(time: Time) -> int:
     if isinstance(time, int) and not isinstance(time, bool):
         return time
     if isinstance(time, datetime):

@@ -77,6 +77,21 @@ def test_what_is_left_out_of_an_export_is_a_finding(tmp_path: Path, capsys: pyte
     assert "token 2: no book of it was recorded" in capsys.readouterr().out
 
 
+def test_json_shows_a_terminal_nothing_that_it_obeys_or_hides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "7\u009b31m\u202e\u200b\u2028\x7f\U000e0041é"
+    lines = [Venue("1").opening(), Venue(hostile).trade("0.5", 1)]
+    main(["import", str(capture(tmp_path, *lines)), "--out", str(tmp_path / "tape")])
+    capsys.readouterr()
+
+    main(["export", str(tmp_path / "tape"), "--to", "hftbacktest", str(tmp_path / "out"), "-o", "json"])
+
+    text = capsys.readouterr().out
+    assert text.rstrip("\n").isprintable()
+    assert [one["token_id"] for one in json.loads(text)["skipped"]] == [hostile]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -416,6 +416,48 @@ def test_a_database_has_texts_that_can_be_shown(tmp_path: Path, hostile: Path) -
     assert [text for (text,) in found] == [shown for _, _, shown in _HOSTILE]
 
 
+def _hostile_trades(folder: Path) -> None:
+    """Record trades of a user's with a hostile text in every place that has one, also within lists."""
+    schema = SCHEMAS["user_trades"]
+    maker = schema["maker_orders"]
+    assert isinstance(maker, pl.List)
+    assert isinstance(maker.inner, pl.Struct)
+    texts = [told for told, _, _ in _HOSTILE]
+    names = [field.name for field in maker.inner.fields if field.dtype == pl.String]
+    columns = {name: texts for name, dtype in schema.items() if dtype == pl.String}
+    rows = pl.DataFrame(
+        {
+            **columns,
+            "seq": range(len(texts)),
+            "ts_recv": [NOON] * len(texts),
+            "conn": [0] * len(texts),
+            "maker_orders": [[dict.fromkeys(names, text)] for text in texts],
+        },
+        schema={name: dtype for name, dtype in schema.items() if name in (*columns, *_PLAIN, "maker_orders")},
+    )
+    with recording(folder) as recorder:
+        recorder.log(numbered(0, kind="state"))
+        recorder.rows("user_trades", pl.concat([schema.to_frame(), rows], how="diagonal"))
+
+
+_PLAIN = ("seq", "ts_recv", "conn")
+
+
+def test_texts_within_lists_can_be_shown_too(tmp_path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    _hostile_trades(tmp_path / "night")
+    to_duckdb(tmp_path / "night", tmp_path / "night.duckdb")
+    to_csv(tmp_path / "night", tmp_path / "csv")
+
+    with duckdb.connect(str(tmp_path / "night.duckdb")) as database:
+        found = database.execute("SELECT outcome, maker_orders FROM user_trades ORDER BY seq").fetchall()
+    shown = [text for _, _, text in _HOSTILE]
+    assert [outcome for outcome, _ in found] == shown
+    assert [{text for text in order.values() if text is not None} for _, (order,) in found] == [{one} for one in shown]
+    text = (tmp_path / "csv" / "user_trades.csv").read_text(encoding="utf-8")
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
+
+
 def test_csv_times_are_iso_with_nanoseconds_and_lists_are_json(tmp_path: Path) -> None:
     to_csv(sample(), tmp_path / "out")
 
@@ -494,7 +536,7 @@ def test_a_damaged_table_leaves_nothing_half_written(export: Export, tmp_path: P
     (trades,) = tape.glob("trades/*/*.parquet")
     trades.write_bytes(b"PAR1 and no more")
 
-    with pytest.raises(StoreError, match="could not be written"):
+    with pytest.raises(StoreError, match=f"{trades.name}.*pmlive verify"):
         export(tape, tmp_path / "new" / "out")
 
     assert [path.name for path in tmp_path.iterdir()] == ["tape"]

@@ -420,10 +420,21 @@ def test_by_default_refused_credentials_are_known_within_ten_seconds() -> None:
     assert timing.greeting < timing.verdict
 
 
-@pytest.mark.parametrize(
-    "text", ['{"message":"Internal server error"}', "too many requests", '{"error":"please retry"}']
-)
-def test_a_venue_in_trouble_has_not_refused_the_credentials(text: str) -> None:
+# What a venue says or does that has trouble of its own.
+TROUBLED = {
+    "JSON": saying('{"message":"Internal server error"}'),
+    "text": saying("too many requests"),
+    "JSON error": saying('{"error":"please retry"}'),
+    "going away": closing(1001, ""),
+    "internal error": closing(1011, "unexpected condition"),
+    "restart": closing(1012, "service restart"),
+    "busy": closing(1013, "try again later"),
+    "bad gateway": closing(1014, ""),
+}
+
+
+@pytest.mark.parametrize("name", TROUBLED)
+def test_a_venue_in_trouble_has_not_refused_the_credentials(name: str) -> None:
     async def watch() -> None:
         async with pooled(server.url, notes, timing=times(ping=0.05, answer=0.1, greeting=5, verdict=5)) as pool:
             pool.want_everything("user")
@@ -431,7 +442,7 @@ def test_a_venue_in_trouble_has_not_refused_the_credentials(text: str) -> None:
             assert not pool.connections[0].session.useful
 
     notes = Notes()
-    with serving_sockets(saying(text)) as server:
+    with serving_sockets(TROUBLED[name]) as server:
         asyncio.run(watch())
 
     assert notes.errors == []

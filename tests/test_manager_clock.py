@@ -348,7 +348,11 @@ def test_a_run_after_one_whose_clock_was_ahead_knows_nothing_of_the_time_between
     assert it.quality_at(ended[0] + off - SLACK) == {"stale"}
     assert it.quality_at(ended[0] + off + MINUTE) == {"stale"}
     assert sum(gap.until - gap.started for gap in it.gaps) < 2 * MINUTE
-    assert pm.open_recording(it.folder).quality().distrust.height < 20_000
+    found = pm.open_recording(it.folder).quality()
+    assert found.distrust.height < 20_000
+    assert all(0 < token.trusted < token.followed < 2 * MINUTE / S for token in found.tokens)
+    assert found.coverage is not None
+    assert 0 < found.coverage < 1
 
 
 @pytest.mark.parametrize("off", [56 * YEAR, *(pytest.param(off, marks=pytest.mark.slow) for off in (MINUTE, HOUR))])

@@ -378,7 +378,7 @@ def test_a_command_names_the_variable_that_is_broken_in_one_sentence(name: str, 
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
-@pytest.mark.parametrize("name", ["missing.pem", "nothing.pem", "."])
+@pytest.mark.parametrize("name", ["missing.pem", "nothing.pem", ".", "x" * 5_000])
 def test_certificates_that_are_not_there_or_none_are_named(
     variable: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

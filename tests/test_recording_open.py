@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -19,6 +19,7 @@ from pmlive.pipeline.journal import rebuild
 from pmlive.store import Record, read_manifest, records
 from pmlive.store.log import encode_block
 from pmlive.tables import SCHEMAS, STORED
+from pmlive.times import Time
 
 
 def reading(folder: Path) -> dict[str, pl.DataFrame]:
@@ -141,6 +142,22 @@ def test_times_are_text_datetimes_or_nanoseconds() -> None:
         night.scan("trades", start=1.5)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="no table 'trade'; there are prices"):
         night.scan("trade")
+
+
+@pytest.mark.parametrize("far", ["9999-12-31", datetime.max.replace(tzinfo=UTC), "2300-01-01T00:00:00Z", 2**63, 10**30])
+def test_a_time_that_no_clock_reaches_is_later_or_earlier_than_all(far: Time) -> None:
+    night = pm.open_recording(pm.sample())
+    past = -far if isinstance(far, int) else "0001-01-01"
+    (token, *_) = night.markets[0].token_ids
+    prices, trades = night.prices(), night.scan("trades").collect()
+
+    assert_frame_equal(night.prices(start=past, end=far), prices)
+    assert_frame_equal(night.scan("trades", start=past, end=far).collect(), trades)
+    assert night.prices(start=far).is_empty()
+    assert night.scan("trades", end=past).collect().is_empty()
+    assert "the recording ends at" in night.book_at(token, far).why
+    assert night.book_at(token, past).quality == "stale"
+    assert night.bars(every="365d", start=past)["trades"].sum() == trades.height
 
 
 def test_tokens_go_by_id_by_market_and_outcome_and_by_an_outcome_that_only_one_has(tmp_path: Path) -> None:

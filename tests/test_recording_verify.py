@@ -112,7 +112,7 @@ def priced_anew(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def mirrored(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(bid_sizes=pl.col("ask_sizes"))
+    return rows.with_columns(bid_prices=pl.col("ask_prices"), bid_sizes=pl.col("ask_sizes"))
 
 
 def shortened(rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,7 +1,9 @@
 """Files that are small and unpack to much: they are refused before they are unpacked, and the bound can be raised."""
 
 import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +16,7 @@ import pytest
 import zstandard
 from storing import NOON, fast, logged, rebuild, record, recording, single_entry
 
+import pmlive as pm
 from pmlive.cli import main
 from pmlive.errors import StoreError
 from pmlive.pipeline import journal
@@ -196,6 +199,50 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: bytes) -> None
     (tmp_path / "manifest.json").write_bytes(text)
     with pytest.raises(StoreError, match="manifest"):
         read_manifest(tmp_path)
+
+
+_FAR = [
+    ("files", "first_time", 2**63),
+    ("files", "rows", -1),
+    ("holes", "started", 2**63 - 1),
+    ("holes", "ended", -(2**63)),
+    ("holes", "conn", 2**32),
+    ("", "next_seq", -1),
+    ("", "last_recv", 2**63),
+    ("", "raw_from", 2**63),
+]
+
+
+@pytest.mark.parametrize(("among", "name", "value"), _FAR)
+def test_a_manifest_with_a_number_that_no_recorder_writes_is_refused_by_whoever_reads_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], among: str, name: str, value: int
+) -> None:
+    folder = tmp_path / "night"
+    shutil.copytree(pm.sample(), folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["holes"] = [{"started": 0, "ended": 1, "cause": "disk", "conn": 0}]
+    (manifest[among][0] if among else manifest)[name] = value
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    for command in (["info"], ["quality"], ["verify"], ["replay", "--speed", "max"], ["compact"], ["repair"]):
+        assert main([command[0], str(folder), *command[1:]]) == 2
+        said = capsys.readouterr().err
+        assert "manifest.json" in said
+        assert "internal error" not in said
+
+
+def test_a_recording_that_was_made_in_no_time_that_a_clock_shows_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for created in ("9999-12-31T23:59:59+00:00", "0001-01-01T00:00:00"):
+        folder = tmp_path / created[:4]
+        shutil.copytree(pm.sample(), folder)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"created": created, "last_recv": None}))
+
+        main(["quality", str(folder)])
+
+        assert "internal error" not in capsys.readouterr().err
 
 
 def _repeated(rows: int) -> bytes:

@@ -21,6 +21,7 @@ from pmlive.store.manifest import ManifestFile, new_manifest
 _KINDS = {
     "make folder": errno.EACCES,
     "create": errno.EMFILE,
+    "lock": errno.EACCES,
     "write": errno.ENOSPC,
     "sync": errno.EIO,
     "sync folder": errno.EIO,

@@ -29,7 +29,13 @@ def record_into(folder: Path) -> None:
     recorder.close()
 
 
-@pytest.mark.parametrize("name", ["thesis.tex", "photos/", "manifest.yaml", "data.parquet", "old/manifest.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("thesis.tex", "photos/", "manifest.yaml", "data.parquet", "old/manifest.json"),
+        *("raw/2026/IMG_1.NEF", "wal/000000010000000000000001", "trades/2025.csv"),
+    ],
+)
 def test_a_folder_of_other_things_is_refused_by_name_and_left_as_it_was(name: str, tmp_path: Path) -> None:
     put(name)(tmp_path)
     before = sorted(tmp_path.rglob("*"))

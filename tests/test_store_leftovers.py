@@ -1,6 +1,7 @@
 """What a killed import or export leaves beside its place is removed by the next, and nothing else is."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,11 +11,13 @@ import pytest
 from recorded import frames
 from support.venue import START, Venue
 
+import pmlive as pm
 from pmlive.captures import import_capture
 from pmlive.cli import main
 from pmlive.pipeline.journal import rebuild
 from pmlive.store import repair
-from pmlive.store.leftovers import locked_folder, remove_leftovers
+from pmlive.store.disk import inject_faults
+from pmlive.store.leftovers import locked_folder, new_locked_folder, remove_leftovers
 
 _KILLED = """
 import os, signal, sys
@@ -67,6 +70,88 @@ def test_repair_removes_what_a_killed_import_left(tmp_path: Path, capsys: pytest
     assert repair(tmp_path / "tape", rebuild=rebuild).removed == []
 
 
+# Runs a command in children, each killed at a later change of the disk, and each followed by one that is not killed.
+_KILLING = """
+import json, os, shutil, signal, sys
+from pathlib import Path
+from pmlive.cli import main
+
+place, parts, command = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
+seen = fatal = 0
+
+def note(event, given):
+    global seen
+    if event in {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link"} or (
+        event == "open" and (given[2] or 0) & os.O_CREAT
+    ):
+        seen += 1
+        if seen == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def run(at):
+    global fatal
+    come, go = os.pipe()
+    if child := os.fork():
+        os.close(go)
+        with open(come) as told:
+            counted = told.read()
+        os.waitpid(child, 0)
+        return int(counted or 0)
+    fatal = at
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(1, 2)
+    sys.addaudithook(note)
+    main([*command, str(place / "made")])
+    os.write(go, str(seen).encode())
+    os._exit(0)
+
+def names():
+    return sorted(path.name for path in place.iterdir())
+
+every = range(1, run(0) + 1)
+for at in every if parts == "all" else [*every[:2], *every[len(every) // 2 :][:1], *every[-4:]]:
+    shutil.rmtree(place)
+    place.mkdir()
+    assert not run(at), at
+    left = names()
+    run(0)
+    print(json.dumps([at, left, names()]))
+"""
+_COMMANDS = {
+    "import": ["import", "{capture}", "--out"],
+    "csv": ["export", "{sample}", "--to", "csv"],
+    "duckdb": ["export", "{sample}", "--to", "duckdb"],
+    "hftbacktest": ["export", "{sample}", "--to", "hftbacktest"],
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("command", "parts"),
+    [
+        ("import", "some"),
+        ("duckdb", "some"),
+        *(pytest.param(command, "all", marks=pytest.mark.slow) for command in _COMMANDS),
+    ],
+)
+def test_wherever_a_command_is_killed_the_next_removes_what_it_left(tmp_path: Path, command: str, parts: str) -> None:
+    if command == "duckdb":
+        pytest.importorskip("duckdb")
+    place = tmp_path / "place"
+    place.mkdir()
+    told = {"capture": str(capture(tmp_path)), "sample": str(pm.sample())}
+    words = [word.format(**told) for word in _COMMANDS[command]]
+
+    run = [sys.executable, "-c", _KILLING, str(place), parts, *words]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=1500, check=False)
+
+    assert done.returncode == 0, done.stderr
+    kills = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [left for _, left, _ in kills if left not in ([], ["made"])]
+    assert [(at, after) for at, _, after in kills if after != ["made"]] == []
+
+
 @pytest.mark.parametrize(
     "made",
     [
@@ -103,6 +188,20 @@ def test_links_stay_and_are_not_followed(tmp_path: Path) -> None:
     assert remove_leftovers(tmp_path / "tape") == []
 
     assert (mine / "kept").read_text() == "mine"
+
+
+def test_a_folder_that_was_only_just_made_is_made_again_if_another_process_removes_it(tmp_path: Path) -> None:
+    aside = tmp_path / ".tape.0123abcd.tmp"
+    removed: list[list[str]] = []
+
+    def remove(change: str) -> None:
+        if change == "lock" and not removed:
+            removed.append(remove_leftovers(tmp_path / "tape"))
+
+    with inject_faults(remove), new_locked_folder(aside, 0o700):
+        assert removed == [[aside.name]]
+        assert names(aside) == [".lock"]
+        assert remove_leftovers(tmp_path / "tape") == []
 
 
 def test_what_a_running_process_holds_stays(tmp_path: Path) -> None:

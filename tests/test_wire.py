@@ -718,6 +718,10 @@ COMPLAINTS = {
     '{"success":false}': "an error without words",
     '{"op":"error","code":"auth_invalid","rid":"1"}': "auth_invalid",
     '[{"error":"in a list"}]': "in a list",
+    '{"body":{"message":"Invalid request body"},"statusCode":400}': "Invalid request body",
+    '{"statusCode":400,"body":"Bad Request"}': "Bad Request",
+    '{"topic":"x","type":"error","payload":{"message":"no such topic"}}': "no such topic; error",
+    '{"event_type":"ERROR","market":"0x1","message":"no such market"}': "no such market",
     "INVALID OPERATION": "INVALID OPERATION",
     "INVALID MESSAGE": "INVALID MESSAGE",
     "Unauthorized: bad key.": "Unauthorized: bad key.",
@@ -736,6 +740,7 @@ NO_COMPLAINTS = [
     '{"message":5}',
     '{"event_type":"notice","message":"maintenance at noon"}',
     '{"event_type":"order","status":"INVALID","asset_id":"1","price":"0.5"}',
+    '{"event_type":"trade","type":"TRADE","status":"error","asset_id":"1","price":"0.5"}',
     '{"topic":"activity","type":"trades","payload":{"error":"x"},"message":"a comment on an error"}',
     "9" * 5_000,
 ]

@@ -35,7 +35,8 @@ _KINDS = ("type", "event", "event_type", "status", "op", "kind", "level", "resul
 _FLAGS = ("error", "errors", "err", "error_message", "errorMessage", "errorMsg", "error_msg")
 _TEXTS = ("message", "msg", "reason", "detail", "details", "description", "code", "error_code", "status_code")
 _NUMBERS = ("code", "status", "statusCode", "status_code", "error_code")
-# What names a book or an order is data, unless it says outright that it is an error.
+# What names a book or an order is data, unless it says outright that it is an error: by a key, or as its own kind.
+_OUTRIGHT = ("type", "event", "event_type", "op", "kind")
 _OF_DATA = frozenset({"asset_id", "assets_ids", "market", "price", "topic", "payload"})
 _SENTENCE = re.compile(r"""[A-Za-z][^\x00-\x1f{}\[\]<>"\\]{1,399}""")
 _FIRST_FAILURE = 400
@@ -68,6 +69,7 @@ def complaint(data: str | bytes) -> str | None:
 def complaint_in(message: Mapping[str, object]) -> str | None:
     """Return the words of a message that says that something is wrong; None for any other."""
     named = any(message.get(key) for key in _FLAGS)
+    named = named or any(str(message.get(key)).lower() == "error" for key in _OUTRIGHT)
     if _OF_DATA & message.keys() and not named:
         return None
     if named or _is_flagged(message):
@@ -133,7 +135,7 @@ def _is_flagged(message: Mapping[str, object]) -> bool:
 
 
 def _words(message: Mapping[str, object]) -> Iterator[str]:
-    for key in (*_FLAGS, *_TEXTS, "data", "payload"):
+    for key in (*_FLAGS, *_TEXTS, "data", "payload", "body"):
         yield from _leaves(message.get(key), key, _DEPTH)
     if not any(message.get(key) for key in (*_FLAGS, *_TEXTS)):
         yield from (kind for key in _KINDS if isinstance(kind := message.get(key), str))

@@ -5,7 +5,9 @@ The log's thread writes the standard error, so that a terminal that is not read 
 reader or a full disk loses nothing but lines.
 """
 
+import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -41,6 +43,8 @@ __all__ = [
 Mode: TypeAlias = Literal["text", "json"]
 
 _CLEAR = "\r\x1b[K"
+# JSON escapes the control characters of ASCII by itself.
+_OTHERS = re.compile(r"[^ -~]")
 
 _Handler: TypeAlias = "Callable[[int, FrameType | None], object] | int | None"
 
@@ -72,7 +76,8 @@ class Output:
             logs.write(sys.stdout, f"{_visible(text)}\n")
         else:
             # JSON is UTF-8, whatever the encoding of the terminal.
-            logs.write(sys.stdout, f"{msgspec.json.encode(value).decode()}\n", encoding="utf-8")
+            text = _OTHERS.sub(_escaped, msgspec.json.encode(value).decode())
+            logs.write(sys.stdout, f"{text}\n", encoding="utf-8")
 
     def line(self, text: str) -> None:
         """Print one line of text while the command runs; nothing as JSON, which is one object at the end."""
@@ -286,6 +291,11 @@ def _escape_unencodable(stream: TextIO | TextIOBase | None) -> None:
     """Make a stream write characters that it cannot encode as escape sequences."""
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """Return a character as JSON escapes it if a terminal might obey or hide it: programs read the same."""
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
 def _visible(text: str) -> str:

@@ -36,6 +36,7 @@ from pmlive.recording.index import IndexCache
 from pmlive.recording.trust import unsubscriptions
 from pmlive.records import FRAMES, Kind
 from pmlive.store import records, scan
+from pmlive.store.diagnosis import diagnosed
 
 __all__ = [
     "BUY",
@@ -130,7 +131,7 @@ def to_hftbacktest(folder: str | Path, out: str | Path, *, token_id: str | None 
     """
     source, target = Path(folder), Path(out)
     missing = missing_files(source)
-    with new_folder(target) as unfinished:
+    with new_folder(target) as unfinished, diagnosed(source):
         shift = _shift(source)
         converted = _convert_all(source, _tokens(source, token_id), into=unfinished, shift=shift)
         written = [one for one in converted if isinstance(one, ExportedToken)]

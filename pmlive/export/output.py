@@ -5,7 +5,6 @@ Nothing that exists is overwritten.
 
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ import polars as pl
 
 from pmlive.errors import StoreError
 from pmlive.store import read_manifest, recordings
-from pmlive.store.leftovers import locked_folder, remove_leftovers
+from pmlive.store.leftovers import new_locked_folder, remove_aside, remove_leftovers
 from pmlive.store.reader import is_missing
 from pmlive.tables import STORED
 
@@ -127,7 +126,7 @@ def new_folder(out: Path) -> Generator[Path]:
     Raises:
         StoreError: there is something already, or it cannot be written.
     """
-    place = out.resolve()
+    place = _tidied(out)
     _refuse(out, is_free=not place.exists() or (place.is_dir() and not any(place.iterdir())))
     with _temporary_folder(place) as temporary:
         folder = temporary / place.name
@@ -144,16 +143,27 @@ def new_folder(out: Path) -> Generator[Path]:
 def new_file(out: Path) -> Generator[Path]:
     """Yield a path to write to, in a folder of its own; the file gets the name ``out`` at the end, or is removed.
 
+    What else is written into that folder is removed in any case.
+
     Raises:
         StoreError: there is something already, or it cannot be written.
     """
-    place = out.resolve()
+    place = _tidied(out)
     _refuse(out, is_free=_is_free(place))
     with _temporary_folder(place) as temporary:
-        yield temporary / place.name
-        _sync(temporary)
+        folder = temporary / place.name
+        folder.mkdir(mode=_FOLDER)
+        yield folder / place.name
+        _sync(folder)
         _refuse(out, is_free=_is_free(place))
-        (temporary / place.name).replace(place)
+        (folder / place.name).replace(place)
+
+
+def _tidied(out: Path) -> Path:
+    """Return a place, after removing what killed processes left beside it, even if nothing can be made there now."""
+    place = out.resolve()
+    remove_leftovers(place)
+    return place
 
 
 def _is_free(place: Path) -> bool:
@@ -169,16 +179,15 @@ def _refuse(out: Path, *, is_free: bool) -> None:
 def _temporary_folder(place: Path) -> Generator[Path]:
     parents = [path for path in place.parents if not path.exists()]
     temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}.tmp")
-    remove_leftovers(place)
     try:
         for path in reversed(parents):
             path.mkdir(mode=_FOLDER, exist_ok=True)
-        temporary.mkdir(mode=_FOLDER)
-        with locked_folder(temporary):
+        with new_locked_folder(temporary, _FOLDER):
             yield temporary
-        shutil.rmtree(temporary)
+            remove_aside(temporary, place.name)
     except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):
+            remove_aside(temporary, place.name)
         for path in parents:
             with suppress(OSError):
                 path.rmdir()

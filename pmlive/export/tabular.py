@@ -20,6 +20,7 @@ import polars as pl
 from pmlive.errors import StoreError
 from pmlive.export.output import Exported, ExportedFile, missing_files, new_file, new_folder, unsealed_bytes
 from pmlive.store import read_manifest, scan
+from pmlive.store.diagnosis import diagnosed
 from pmlive.tables import SCHEMAS, STORED
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def to_csv(folder: str | Path, out: str | Path) -> Exported:
     tables = {table: sum(file.rows for file in manifest.of(table) if file.path not in missing) for table in STORED}
     with new_folder(target) as unfinished:
         for table in tables:
-            scan(source, table).select(_csv_columns(table)).sink_csv(unfinished / f"{table}.csv")
+            with diagnosed(source, (table,)):
+                scan(source, table).select(_csv_columns(table)).sink_csv(unfinished / f"{table}.csv")
         sizes = {table: (unfinished / f"{table}.csv").stat().st_size for table in tables}
     return Exported(
         out=str(target),
@@ -137,15 +139,14 @@ def _fill(database: "DuckDBPyConnection", table: str, source: Path, folder: Path
     temporary = folder / f"{table}.parquet"
     times = [name for name, dtype in schema.items() if isinstance(dtype, pl.Datetime)]
     enums = [name for name, dtype in schema.items() if isinstance(dtype, pl.Enum)]
-    texts = [name for name, dtype in schema.items() if isinstance(dtype, pl.String)]
-    lists = [name for name, dtype in schema.items() if dtype == pl.List(pl.String)]
+    texts = {name: dtype for name, dtype in schema.items() if _has_text(dtype)}
     converted = [
         pl.col(times).dt.replace_time_zone(None),
         pl.col(enums).cast(pl.String),
-        *(_visible(pl.col(name)).alias(name) for name in texts),
-        *(pl.col(name).list.eval(_visible(pl.element())).alias(name) for name in lists),
+        *(_visible_within(pl.col(name), dtype).alias(name) for name, dtype in texts.items()),
     ]
-    scan(source, table).with_columns(converted).sink_parquet(temporary, compression="uncompressed")
+    with diagnosed(source, (table,)):
+        scan(source, table).with_columns(converted).sink_parquet(temporary, compression="uncompressed")
     database.execute(f'INSERT INTO "{table}" SELECT * FROM read_parquet(?)', [str(temporary)])  # noqa: S608  # our names
     temporary.unlink()
     counted = database.execute(f'SELECT count(*) FROM "{table}"').fetchone()  # noqa: S608  # our names
@@ -167,6 +168,24 @@ def _sql_type(dtype: object) -> str:
 def _visible(text: pl.Expr) -> pl.Expr:
     """Keep the characters that can be seen, in one line."""
     return text.str.replace_all(_CONTROLS, " ").str.replace_all(_HIDDEN, "")
+
+
+def _has_text(dtype: object) -> bool:
+    if isinstance(dtype, pl.List):
+        return _has_text(dtype.inner)
+    if isinstance(dtype, pl.Struct):
+        return any(_has_text(field.dtype) for field in dtype.fields)
+    return dtype == pl.String
+
+
+def _visible_within(values: pl.Expr, dtype: object) -> pl.Expr:
+    """Do as ``_visible`` does in every text of a value, at any depth."""
+    if isinstance(dtype, pl.List):
+        return values.list.eval(_visible_within(pl.element(), dtype.inner)) if _has_text(dtype) else values
+    if isinstance(dtype, pl.Struct):
+        texts = [field for field in dtype.fields if _has_text(field.dtype)]
+        return values.struct.with_fields(_visible_within(pl.field(each.name), each.dtype) for each in texts)
+    return _visible(values)
 
 
 def _quoted(text: pl.Expr) -> pl.Expr:

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidS
 from pmlive._session import UNANSWERED, Complaint, FetchBooks, Late, Redial, Refused, Session, Todo, Witness
 from pmlive.errors import AuthError, PmliveError
 from pmlive.events import Cause, Channel, Event
-from pmlive.feed.dialling import Backoff, Socket, SocketDial, close_code, dial, fatal_error, is_refusal
+from pmlive.feed.dialling import Backoff, Socket, SocketDial, close_code, dial, fatal_error, is_refusal, is_trouble
 from pmlive.logs import get_logger
 from pmlive.proxies import proxy_for
 from pmlive.retries import DialPolicy
@@ -322,11 +322,12 @@ class FeedConnection:
     def _note_refusal(self, error: Exception, lasted: float) -> None:
         """Count the connections in a row on which credentials were refused.
 
-        Once they were accepted, a connection that ends or stays silent does not count.
+        Once they were accepted, a connection that ends or stays silent does not count; nor does one that the server
+        closed because of trouble of its own.
         """
         if self.conn is None:
             self._refusals += self._is_unauthorized(error)
-        elif self.session.refusal or self._has_ended_at_once(lasted):
+        elif self.session.refusal or (self._has_ended_at_once(lasted) and not is_trouble(error)):
             self._refusals += 1
         else:
             self._refusals = 0

@@ -17,12 +17,25 @@ from pmlive.logs import get_logger
 from pmlive.proxies import Proxy, proxy_for, tls
 from pmlive.retries import DialPolicy, doubled
 
-__all__ = ["Backoff", "Socket", "SocketDial", "close_code", "dial", "fatal_error", "is_refusal", "probe", "retry_after"]
+__all__ = [
+    "Backoff",
+    "Socket",
+    "SocketDial",
+    "close_code",
+    "dial",
+    "fatal_error",
+    "is_refusal",
+    "is_trouble",
+    "probe",
+    "retry_after",
+]
 
 _MAX_FRAME = 16 * 1024 * 1024
 _SIGN_IN = 401
 # Codes that the price streams close with: wrong credentials, a slow reader, a server that goes, a misbehaving client.
 _REJECTED, _SLOW, _DRAINING, _MISBEHAVED = 4001, 4002, 4003, 4008
+# Codes with which any server says that it goes, fails, restarts, or is busy, or that one behind it does.
+_IN_TROUBLE = frozenset({1001, 1011, 1012, 1013, 1014})
 # A server that refuses is left alone for up to a quarter longer, at random.
 _JITTER = 1.25
 
@@ -159,6 +172,11 @@ class Backoff:
 def close_code(error: BaseException) -> int | None:
     """Return the code that the server closed a connection with, or None without one."""
     return error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd is not None else None
+
+
+def is_trouble(error: BaseException) -> bool:
+    """Return whether the server closed a connection because of trouble of its own, whoever the client is."""
+    return close_code(error) in _IN_TROUBLE
 
 
 def is_refusal(error: BaseException) -> bool:

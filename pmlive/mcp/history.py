@@ -44,6 +44,7 @@ from pmlive.mcp.safety import (
 )
 from pmlive.recording import Quality, RecordedBook, Recording, open_recording, recordings, sample
 from pmlive.settings import data_dir
+from pmlive.store.diagnosis import collect
 from pmlive.times import interval, moment, nanoseconds
 
 __all__ = ["HistoryTools"]
@@ -155,7 +156,8 @@ class HistoryTools:
         start, end = _optional(params.start), _optional(params.end)
         token_id = None if params.token is None else _token(recording, params.token, params.outcome)
         scanned = recording.scan(params.table, token=token_id, start=start, end=end)
-        frame = (_select if params.aggregate is None else _aggregate)(scanned, params).collect()
+        wanted = (_select if params.aggregate is None else _aggregate)(scanned, params)
+        frame = collect(recording.folder, params.table, wanted)
         gaps = _gaps_within(recording.gap_index, token_id, start, end)
         rows = frame.tail(params.limit) if params.last else frame.head(params.limit)
         if params.every is not None:

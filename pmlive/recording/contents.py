@@ -9,11 +9,10 @@ from typing import TypeAlias
 import msgspec
 import polars as pl
 
-from pmlive.errors import PmliveError, StoreError
+from pmlive.errors import PmliveError
 from pmlive.logs import get_logger
-from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
-from pmlive.store import Manifest, Record, SealedFile
+from pmlive.store import Manifest, Record, SealedFile, diagnosis
 from pmlive.store.manifest import MissingPart
 from pmlive.store.reader import Stamp, UnsealedSegment, find_missing, is_missing, read_tail, stamp, table_paths
 from pmlive.tables import SCHEMAS, STORED, Digest
@@ -207,14 +206,7 @@ def collect(contents: Contents, table: str, frame: pl.LazyFrame) -> pl.DataFrame
     Raises:
         StoreError: a file is damaged.
     """
-    try:
-        return frame.collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = clean(str(error))
-        message = (
-            f"table {table!r} of {str(contents.folder)!r} cannot be read ({reason}); rebuild it with: pmlive repair"
-        )
-        raise StoreError(message) from error
+    return diagnosis.collect(contents.folder, table, frame)
 
 
 def time_literal(time: int) -> pl.Expr:

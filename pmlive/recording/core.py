@@ -1,5 +1,7 @@
 """A recording opened for reading: its tables, books at any time, quality, verification and replay."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -18,6 +20,7 @@ from pmlive.recording.quality import Quality, quality
 from pmlive.recording.summary import RecordedMarket, RecordingSummary, info
 from pmlive.recording.verify import Verification, rebuild_into, rebuild_tables, verify
 from pmlive.replay import Speed
+from pmlive.store.diagnosis import diagnosed
 from pmlive.tables import STORED
 from pmlive.times import Interval, Time, interval, moment, nanoseconds
 
@@ -52,7 +55,9 @@ class Recording:
     ) -> pl.LazyFrame:
         """Scan a table in order of arrival: what is sealed, and what is only in the log so far.
 
-        Filters reach the files, whether given here or put on the frame later.
+        Filters reach the files, whether given here or put on the frame later. The frame is polars' own: what the
+        footers of the files state is checked here, but a file that is damaged further in fails when the frame is
+        collected, with an error of polars. The other methods name that file, as ``verify`` does.
 
         Args:
             table: one of ``tables``.
@@ -61,18 +66,15 @@ class Recording:
             end: leave out what was received then or later.
 
         Raises:
-            StoreError: the folder is not a recording any more.
+            StoreError: the folder is not a recording any more, or a footer shows that a file is damaged or another one.
             UnknownMarketError: no such token was recorded.
             ValueError: there is no such table.
         """
         check_table(table)
-        index = self._cache.current()
-        rows = index.contents.scan(
-            table,
-            since=_nanoseconds_or_none(start),
-            until=None if end is None else nanoseconds(end) - 1,
-        )
-        return rows if token is None else rows.filter(pl.col("token_id") == index.names.token(token))
+        since, until = _nanoseconds_or_none(start), None if end is None else nanoseconds(end) - 1
+        with self._reading() as index:
+            rows = index.contents.scan(table, since=since, until=until)
+            return rows if token is None else rows.filter(pl.col("token_id") == index.names.token(token))
 
     @property
     def tables(self) -> list[str]:
@@ -88,12 +90,13 @@ class Recording:
     @property
     def gaps(self) -> pl.DataFrame:
         """The intervals that cannot be trusted, each once, with its end as it was last recorded."""
-        return self._cache.current().gaps.frame
+        return self.gap_index.frame
 
     @property
     def gap_index(self) -> GapIndex:
         """The gaps as an index that finds those of a token at a time."""
-        return self._cache.current().gaps
+        with self._reading() as index:
+            return index.gaps
 
     @property
     def first_time(self) -> datetime | None:
@@ -117,7 +120,8 @@ class Recording:
         Raises:
             UnknownMarketError: no recorded token matches, or several do.
         """
-        return self._cache.current().names.token(named, outcome)
+        with self._reading() as index:
+            return index.names.token(named, outcome)
 
     # --- books ---
 
@@ -133,8 +137,9 @@ class Recording:
             UnknownMarketError: no recorded token matches, or several do.
             ValueError: the text is not a time.
         """
-        index = self._cache.current()
-        return index.book_at(index.names.token(token, outcome), nanoseconds(t))
+        time = nanoseconds(t)
+        with self._reading() as index:
+            return index.book_at(index.names.token(token, outcome), time)
 
     def depth(
         self,
@@ -166,8 +171,9 @@ class Recording:
         """
         if levels < 1:
             raise ValueError(f"levels must be 1 or more; got {levels}")
-        index = self._cache.current()
-        return depth(index, index.names.token(token, outcome), _grid(index, every, start, end), levels)
+        grid = self._grid(every, start, end)
+        with self._reading() as index:
+            return depth(index, index.names.token(token, outcome), grid, levels)
 
     def prices(
         self,
@@ -187,11 +193,14 @@ class Recording:
             UnknownMarketError: no recorded token matches, or several do.
             ValueError: the interval is not positive, or there are too many.
         """
-        index = self._cache.current()
-        token_id = None if token is None else index.names.token(token, outcome)
+        token_id = None if token is None else self.token(token, outcome)
         if every is not None:
-            return sampled_prices(index, token_id, _grid(index, every, start, end))
-        return prices(index, token_id, _nanoseconds_or_none(start), _nanoseconds_or_none(end))
+            grid = self._grid(every, start, end)
+            with self._reading() as index:
+                return sampled_prices(index, token_id, grid)
+        since, until = _nanoseconds_or_none(start), _nanoseconds_or_none(end)
+        with self._reading() as index:
+            return prices(index, token_id, since, until)
 
     def bars(
         self,
@@ -212,19 +221,21 @@ class Recording:
             UnknownMarketError: no recorded token matches, or several do.
             ValueError: the interval is not positive, or there are too many.
         """
-        index = self._cache.current()
-        token_id = None if token is None else index.names.token(token, outcome)
-        return bars(index, token_id, _grid(index, every, start, end))
+        token_id, grid = None if token is None else self.token(token, outcome), self._grid(every, start, end)
+        with self._reading() as index:
+            return bars(index, token_id, grid)
 
     # --- quality ---
 
     def quality(self) -> Quality:
         """Return what can be trusted, is missing, was proved, or came late; its repr is a page of text."""
-        return quality(self._cache.current())
+        with self._reading() as index:
+            return quality(index)
 
     def verify(self) -> Verification:
         """Check every file against its checksum, and every table against a rebuild from the raw records."""
-        return verify(self._cache.current())
+        with self._reading() as index:
+            return verify(index)
 
     @overload
     def rebuild(self, into: None = None) -> dict[str, pl.DataFrame]: ...
@@ -276,7 +287,8 @@ class Recording:
         Raises:
             StoreError: a table cannot be read.
         """
-        return digest(self._cache.current().contents)
+        with self._reading() as index:
+            return digest(index.contents)
 
     # --- display ---
 
@@ -308,6 +320,18 @@ class Recording:
         tables = "".join(f"<tr><td>{table}</td><td>{rows:,}</td></tr>" for table, rows in self._heights().items())
         return f"<p>{escape(repr(self))}</p><table>{markets}</table><table>{tables}</table>"
 
+    # --- reading ---
+
+    @contextmanager
+    def _reading(self) -> Generator[RecordingIndex]:
+        """Yield the index as it is now; a damaged table that makes the block fail is named."""
+        with diagnosed(self.folder):
+            yield self._cache.current()
+
+    def _grid(self, every: Interval, start: Time | None, end: Time | None) -> Grid:
+        index = self._cache.current()
+        return Grid(index, interval(every), _nanoseconds_or_none(start), _nanoseconds_or_none(end))
+
     def _heights(self) -> dict[str, int]:
         contents = self._cache.current().contents
         return {
@@ -318,7 +342,3 @@ class Recording:
 
 def _nanoseconds_or_none(time: Time | None) -> int | None:
     return None if time is None else nanoseconds(time)
-
-
-def _grid(index: RecordingIndex, every: Interval, start: Time | None, end: Time | None) -> Grid:
-    return Grid(index, interval(every), _nanoseconds_or_none(start), _nanoseconds_or_none(end))

@@ -186,7 +186,9 @@ class TokenNames:
             return meant[0]
         if not meant and outcome is None and named in set(self._others()):
             return named
-        known = [f"{label} = {token_id}" for token_id, label in self.labels.items()] or list(self._others())
+        known = [f"{label} = {token_id}" for token_id, label in self.labels.items()]
+        # Tokens of rows are strangers' texts, too.
+        known = known or [clean(token_id, 80) for token_id in self._others()]
         problem = f"{len(meant)} recorded tokens are" if meant else "no recorded token is"
         wanted = repr(named[:100]) if outcome is None else f"{named[:100]!r}, {outcome[:60]!r}"
         listed = "; ".join(known[:_MOST_NAMED]) or "none yet"

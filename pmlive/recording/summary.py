@@ -18,6 +18,7 @@ from pmlive.markets import FeeSchedule, Market, clean
 from pmlive.settings import data_dir
 from pmlive.store import Manifest, RecordingInfo, SealedFile, read_manifest, scan
 from pmlive.store import recordings as list_recordings
+from pmlive.store.diagnosis import collect, diagnosed
 from pmlive.store.reader import find_missing
 from pmlive.tables import STORED
 from pmlive.times import moment
@@ -187,15 +188,17 @@ def info(folder: str | Path, *, first_seq: int = 0) -> RecordingSummary:
     path = Path(folder)
     manifest = read_manifest(path)
     files = [file for file in manifest.files if file.first_seq >= first_seq]
+    with diagnosed(path):
+        tokens, gaps, checks = _tokens(path, first_seq), _gaps(path, manifest, first_seq), _checks(path, first_seq)
     return RecordingSummary(
         path=str(path),
         created=clean(manifest.created),
         pmlive=clean(manifest.pmlive),
         markets=markets_of(path, manifest),
-        tokens=_tokens(path, first_seq),
+        tokens=tokens,
         tables=list(_tables(files)),
-        gaps=_gaps(path, manifest, first_seq),
-        checks=_checks(path, first_seq),
+        gaps=gaps,
+        checks=checks,
         unsealed=sum(one.unsealed for one in list_recordings(path) if one.path == str(path)),
     )
 
@@ -241,11 +244,11 @@ def markets_of(path: Path, manifest: Manifest) -> list[RecordedMarket]:
 
 def _tokens(path: Path, first_seq: int) -> list[str]:
     books = scan(path, "book_snapshots").filter(pl.col("seq") >= first_seq).select(pl.col("token_id").unique().sort())
-    return [clean(token_id) for token_id in _read(path, "book_snapshots", books)["token_id"]]
+    return [clean(token_id) for token_id in collect(path, "book_snapshots", books)["token_id"]]
 
 
 def _gaps(path: Path, manifest: Manifest, first_seq: int) -> list[RecordedGap]:
-    rows = _read(path, "gaps", scan(path, "gaps").filter(pl.col("seq") >= first_seq))
+    rows = collect(path, "gaps", scan(path, "gaps").filter(pl.col("seq") >= first_seq))
     holes = [(hole.started, hole.ended, hole.cause, hole.detail) for hole in manifest.holes if first_seq == 0]
     holes += [
         (part.started, part.ended, "disk", part.detail)
@@ -273,14 +276,4 @@ def _checks(path: Path, first_seq: int) -> Counts:
     counted = (
         scan(path, "checks").filter(pl.col("seq") >= first_seq).select(pl.col(*Counts.names()).cast(pl.UInt64).sum())
     )
-    return msgspec.convert(_read(path, "checks", counted).row(0, named=True), type=Counts)
-
-
-def _read(path: Path, table: str, frame: pl.LazyFrame) -> pl.DataFrame:
-    try:
-        return frame.collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        message = (
-            f"table {table!r} of {str(path)!r} cannot be read ({clean(str(error))}); rebuild it with: pmlive repair"
-        )
-        raise StoreError(message) from error
+    return msgspec.convert(collect(path, "checks", counted).row(0, named=True), type=Counts)

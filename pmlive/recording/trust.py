@@ -143,7 +143,8 @@ class TrustTimeline(msgspec.Struct, frozen=True):
 
     def _book_events(self) -> Iterator[tuple[TrustEvent, int]]:
         for event, following in zip(self.events, [*self.events[1:], None], strict=True):
-            end = self.end if following is None else following.recv
+            # An earlier run, whose clock was ahead, may have events after the end.
+            end = self.end if following is None else min(following.recv, self.end)
             if event.begins and end > event.recv:
                 yield event, end
 
@@ -240,9 +241,14 @@ def timelines(
 def followed(timeline: TrustTimeline) -> list[Span]:
     """List the intervals in which a book was subscribed, from its first event on, outages included."""
     found: list[Span] = []
-    own = [gap.started for gap in timeline.gaps if gap.token_id is not None]
-    start: int | None = min([*own[:1], *(event.recv for event in timeline.events[:1])], default=None)
+    known = [gap.started for gap in timeline.gaps if gap.token_id is not None][:1]
+    if any(event.begins and event.recv >= timeline.end for event in timeline.events):
+        # An earlier run, whose clock was ahead, followed it until the restart.
+        known += [gap.started for gap in timeline.gaps if gap.cause == "restart"][:1]
+    start: int | None = min([*known, *(event.recv for event in timeline.events[:1])], default=None)
     for event in timeline.events:
+        if event.recv >= timeline.end:
+            break
         ends = event.kind in ("unsubscribed", "absent")
         if ends and start is not None:
             found.append(Span(start, max(start, event.recv)))

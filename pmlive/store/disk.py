@@ -97,8 +97,8 @@ _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, er
 # A lock holds the number of a process, or nothing yet.
 _is_lock_text = re.compile(rb"\d{0,20}\r?\n?").fullmatch
 
-# Called with "create", "write", "sync", "sync folder", "make folder", "rename", "link", "remove" or "cut off"; raises
-# what the disk would, or returns how many bytes a write takes at most.
+# Called with "create", "lock", "write", "sync", "sync folder", "make folder", "rename", "link", "remove" or "cut off";
+# raises what the disk would, or returns how many bytes a write takes at most.
 DiskFault: TypeAlias = Callable[[str], int | None]
 
 _faults: list[DiskFault] = []
@@ -317,6 +317,7 @@ class FolderLock:
             StoreError: another process holds it, or it is not a lock.
         """
         self.release()
+        check_fault("lock")
         self._descriptor = _open_file(self.path, self.path.parent, flags=os.O_RDWR | os.O_CREAT)
         try:
             _lock(self._descriptor)

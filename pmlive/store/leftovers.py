@@ -5,7 +5,8 @@ for writing, but only when everything in it is elsewhere, too: an older manifest
 either, and then they are the only copy. Those are kept, and reported.
 
 Imports and exports fill a temporary folder beside its final place. A process that fills one holds a lock in it, which
-the kernel releases when the process ends, however it ends; then it is removed by the next.
+the kernel releases when the process ends, however it ends; then it is removed by the next. The lock is the first thing
+in it and the last that is removed, so that at any moment it is either held, or free, or the folder is empty.
 """
 
 import os
@@ -29,6 +30,8 @@ from pmlive.tables import STORED
 
 __all__ = [
     "locked_folder",
+    "new_locked_folder",
+    "remove_aside",
     "remove_leftovers",
     "remove_unlisted",
     "sealed_files",
@@ -98,7 +101,7 @@ def sealed_files(folder: Path) -> list[Path]:
 
 @contextmanager
 def locked_folder(folder: Path) -> Generator[None]:
-    """Hold the lock of a new folder while this process fills it.
+    """Hold the lock of a folder while this process fills or removes it.
 
     Raises:
         StoreError: another process holds it.
@@ -108,6 +111,41 @@ def locked_folder(folder: Path) -> Generator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def new_locked_folder(folder: Path, mode: int) -> Generator[None]:
+    """Make a folder and hold its lock while this process fills it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    while True:
+        folder.mkdir(mode=mode)
+        try:
+            lock = disk.FolderLock(folder)
+            break
+        except FileNotFoundError:
+            # While it was empty another process took it for a leftover.
+            continue
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def remove_aside(folder: Path, name: str) -> None:
+    """Remove a temporary folder in which something of that name was made, the lock last.
+
+    Raises:
+        OSError: something cannot be removed; what is left is a leftover.
+    """
+    made = folder / name
+    if made.is_dir() and not made.is_symlink():
+        shutil.rmtree(made)
+    else:
+        made.unlink(missing_ok=True)
+    shutil.rmtree(folder)
 
 
 def remove_leftovers(place: Path) -> list[str]:
@@ -239,8 +277,11 @@ def _removed(path: Path, name: str) -> bool:
     try:
         if not _is_abandoned(path, name):
             return False
+        if not any(path.iterdir()):
+            path.rmdir()
+            return True
         with locked_folder(path):
-            shutil.rmtree(path)
+            remove_aside(path, name)
     except (OSError, StoreError):
         # Another process holds it, or it is not ours to remove; it does no harm where it is.
         return False
@@ -248,7 +289,10 @@ def _removed(path: Path, name: str) -> bool:
 
 
 def _is_abandoned(path: Path, name: str) -> bool:
-    if path.is_symlink() or not path.is_dir() or (path / disk.LOCK).is_symlink() or not (path / disk.LOCK).is_file():
+    if path.is_symlink() or not path.is_dir():
         return False
-    is_owner = not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()
-    return is_owner and {each.name for each in path.iterdir()} <= {disk.LOCK, name}
+    if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
+        return False
+    lock = path / disk.LOCK
+    names = {each.name for each in path.iterdir()}
+    return not names or (names <= {disk.LOCK, name} and lock.is_file() and not lock.is_symlink())

@@ -65,6 +65,12 @@ SEALED_NAME = re.compile(r"\d{1,20}-[0-9a-f]{8}-(\d{6,20}|\d{1,20}to\d{1,20})(\.
 _SEGMENT_NUMBER = re.compile(r"-(\d{6,20})\.[a-z.]+", re.ASCII)
 _SEALED_PATH = re.compile(rf"(?:{MERGED}/)?(?P<table>[a-z_]+)/date=\d{{4}}-\d\d-\d\d/{SEALED_NAME.pattern}", re.ASCII)
 
+# Far within what clocks and tables hold (the years 1823 to 2116), so that nothing that is computed of them overflows.
+_MOST = 1 << 62
+_Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
+_Nanoseconds: TypeAlias = Annotated[int, msgspec.Meta(ge=-_MOST, le=_MOST)]
+_LARGEST_CONN = (1 << 32) - 1
+
 MarketEntry: TypeAlias = dict[str, object]
 # Both in nanoseconds since 1970.
 Interval: TypeAlias = tuple[int, int]
@@ -75,13 +81,13 @@ class SealedFile(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     table: str
-    rows: int
-    bytes: int
+    rows: _Number
+    bytes: _Number
     sha256: str
-    first_seq: int
-    last_seq: int
-    first_time: int
-    last_time: int
+    first_seq: _Number
+    last_seq: _Number
+    first_time: _Nanoseconds
+    last_time: _Nanoseconds
 
 
 class SealedSegment(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,12 +96,12 @@ class SealedSegment(msgspec.Struct, frozen=True, kw_only=True):
     ``raw`` is among the tables. ``last_seq`` is the last number that a record or a row of it has.
     """
 
-    number: int
-    first_seq: int
-    last_seq: int
-    first_time: int
-    last_time: int
-    rows: dict[str, int]
+    number: _Number
+    first_seq: _Number
+    last_seq: _Number
+    first_time: _Nanoseconds
+    last_time: _Nanoseconds
+    rows: dict[str, _Number]
 
     @classmethod
     def of(cls, number: int, files: Sequence[SealedFile]) -> "SealedSegment":
@@ -127,12 +133,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     created: str
     markets: list[MarketEntry] = []
     files: list[SealedFile] = []
-    sealed: int = 0
-    next_seq: int = 0
-    last_recv: int | None = None
+    sealed: _Number = 0
+    next_seq: _Number = 0
+    last_recv: _Nanoseconds | None = None
     holes: list[Gap] = []
     replaced: list[Replaced] = []
-    raw_from: int | None = None
+    raw_from: _Nanoseconds | None = None
     segments: list[SealedSegment] = []
 
     @property
@@ -150,9 +156,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def began(self) -> int:
         """When the recording was made, in nanoseconds since 1970."""
         try:
-            return int(datetime.fromisoformat(self.created).timestamp()) * 1_000_000_000
-        except ValueError as error:
+            began = int(datetime.fromisoformat(self.created).timestamp()) * 1_000_000_000
+        except (ValueError, OverflowError) as error:
             raise StoreError(f"invalid time {self.created[:60]!r} in the manifest; expected ISO 8601") from error
+        if abs(began) > _MOST:
+            raise StoreError(f"invalid time {self.created[:60]!r} in the manifest; no recording was made then")
+        return began
 
     @property
     def last_seq(self) -> int:
@@ -339,6 +348,10 @@ def _decode(path: Path, data: bytes) -> Manifest:
             raise StoreError(f"{str(path)!r} lists {file.path!r} as {file.table!r}; do not trust its other files")
     for old in manifest.replaced:
         _check_inside(path, old.path)
+    for hole in manifest.holes:
+        times = (hole.started, hole.started if hole.ended is None else hole.ended)
+        if not (all(abs(time) <= _MOST for time in times) and 0 <= hole.conn <= _LARGEST_CONN):
+            raise StoreError(f"{str(path)!r} lists a hole that no recorder writes: {hole!r:.200}")
     return msgspec.structs.replace(manifest, files=files)
 
 

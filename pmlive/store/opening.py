@@ -11,11 +11,12 @@ import polars as pl
 from pmlive.errors import StoreError
 from pmlive.logs import get_logger
 from pmlive.store import disk
+from pmlive.store.diagnosis import collect
 from pmlive.store.leftovers import remove_unlisted, sealed_files, unlisted_segments
-from pmlive.store.log import WAL, SegmentReading, check_sizes, read_segments
+from pmlive.store.log import WAL, SegmentReading, check_sizes, read_segments, segment_files
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, ManifestFile, new_manifest, read_manifest
 from pmlive.store.merging import finish_interrupted
-from pmlive.store.reader import unsealed_segments
+from pmlive.store.reader import table_paths, unsealed_segments
 from pmlive.store.sealing import Rebuild, SealContext, Segment, StepHook, WriteContext, seal
 
 __all__ = ["Earlier", "OpenedFolder", "Recovery", "locked_recording", "open_folder"]
@@ -199,10 +200,18 @@ def _check_paths(folder: Path) -> None:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Refuse a folder that holds foreign files; a recording that lost its manifest still has a log or raw frames."""
-    names = sorted(path.name for path in folder.iterdir())
-    foreign = [name for name in names if not name.startswith(".") and name not in _HARMLESS]
-    if not foreign or any((folder / ours).is_dir() for ours in (WAL, RAW)):
+    """Refuse a folder that holds foreign files, also below a name of ours.
+
+    What is left of a recording that lost its manifest may have other files beside it: a log, or folders without files.
+    """
+    if segment_files(folder):
+        return
+    ours = [folder / name for name in (WAL, RAW) if (folder / name).is_dir()]
+    foreign = [path.name for path in ours if not all(each.is_dir() for each in path.rglob("*"))]
+    if not ours:
+        names = sorted(path.name for path in folder.iterdir())
+        foreign = [name for name in names if not name.startswith(".") and name not in _HARMLESS]
+    if not foreign:
         return
     shown = ", ".join(repr(name) for name in foreign[:_MOST_SHOWN])
     more = f" and {len(foreign) - _MOST_SHOWN} more" if len(foreign) > _MOST_SHOWN else ""
@@ -266,15 +275,18 @@ def _last_event_times(folder: Path, manifest: Manifest) -> tuple[int | None, int
     files = sorted((file for table in _EVENT_TABLES for file in manifest.of(table)), key=lambda file: file.last_seq)
     if not files:
         return None, 0
+    newest = files[-1]
     late = (pl.col("ts_recv") - pl.col("ts_event")).dt.total_nanoseconds()
     try:
-        rows = pl.scan_parquet(folder / files[-1].path, glob=False).select("seq", "ts_recv", late=late)
-        last = rows.drop_nulls().sort("seq").tail(_NEWEST_ROWS).collect()
-    except (OSError, pl.exceptions.PolarsError) as error:
+        paths = table_paths(folder, [newest])
+        rows = [pl.scan_parquet(path, glob=False).select("seq", "ts_recv", late=late) for path in paths]
+        found = [collect(folder, newest.table, each.drop_nulls().sort("seq").tail(_NEWEST_ROWS)) for each in rows]
+    except StoreError as error:
         # Reading the recording reports that it is damaged.
         logger.warning("recording %r: the last rows cannot be read: %s", str(folder), error)
         return None, 0
-    if last.is_empty():
+    last = next(iter(found), None)
+    if last is None or last.is_empty():
         return None, 0
     return last["ts_recv"].dt.epoch("ns")[-1], min(last["late"].to_list())
 

@@ -8,10 +8,11 @@ again. Its schema is not embedded: any reader then sees plain strings, lists and
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import msgspec
 import polars as pl
@@ -22,9 +23,19 @@ import pyarrow.parquet as pq
 from pmlive.errors import StoreError
 from pmlive.store import bounds, disk
 from pmlive.store.manifest import SCHEMA, SealedFile
-from pmlive.tables import SCHEMAS
+from pmlive.tables import NEVER_NULL, SCHEMAS
 
-__all__ = ["EncodedTable", "check_contents", "check_footer", "count_rows", "encode", "join", "merge"]
+__all__ = [
+    "EncodedTable",
+    "TableError",
+    "check_contents",
+    "check_footer",
+    "count_rows",
+    "encode",
+    "find_nulls",
+    "join",
+    "merge",
+]
 
 _DELTA = {"seq": "DELTA_BINARY_PACKED", "ts_event": "DELTA_BINARY_PACKED", "ts_recv": "DELTA_BINARY_PACKED"}
 _GROUP_ROWS = 131_072
@@ -32,6 +43,17 @@ _GROUP_ROWS = 131_072
 _CHECKED_ROWS = 16_384
 # While recording, and for merged files, where a quarter more time saves 6 % of the bytes.
 _LEVEL, _MERGED_LEVEL = 3, 6
+# Columns that number and date a row, whatever it is.
+_NUMBERED = ("seq", "ts_recv", "conn")
+# Columns of lists, each with the one whose lists are as long.
+_SAME_LENGTHS = (("bid_prices", "bid_sizes"), ("ask_prices", "ask_sizes"))
+
+# The types of the leaves of a column, physical and logical, as parquet has them.
+_Leaves: TypeAlias = tuple[tuple[str, str], ...]
+
+
+class TableError(StoreError):
+    """Report a table that is damaged, or is not as it states."""
 
 
 class EncodedTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,12 +92,16 @@ def encode(table: str, frame: pl.DataFrame) -> EncodedTable:
 
 
 def merge(table: str, files: Iterable[bytes]) -> EncodedTable:
-    """Encode the rows of files, in their order, as one file; a few row groups are in memory at a time."""
+    """Encode the rows of files, in their order, as one file; a few row groups are in memory at a time.
+
+    Raises:
+        TableError: a file is damaged, or is not of this table.
+    """
     sink = pa.BufferOutputStream()
     total = _RowsSummary()
     with ExitStack() as stack:
         writer: pq.ParquetWriter | None = None
-        for group in _regrouped(_row_groups(files)):
+        for group in _regrouped(_row_groups(table, files)):
             if writer is None:
                 writer = stack.enter_context(_open_writer(table, group.schema, sink, level=_MERGED_LEVEL))
             writer.write_table(group, row_group_size=_GROUP_ROWS)
@@ -110,11 +136,16 @@ def _min_max(column: pa.ChunkedArray) -> list[int]:
     return [_int(end.as_py()) for end in ends.values()]
 
 
-def _row_groups(files: Iterable[bytes]) -> Iterator[pa.Table]:
+def _row_groups(table: str, files: Iterable[bytes]) -> Iterator[pa.Table]:
     for data in files:
-        reader = _open(data)
-        for group in range(reader.num_row_groups):
-            yield reader.read_row_group(group)
+        try:
+            reader = _open(data)
+            if (problem := _misfit(table, _columns_of(reader.metadata))) is not None:
+                raise TableError(problem)
+            for group in range(reader.num_row_groups):
+                yield reader.read_row_group(group)
+        except (OSError, pa.ArrowException) as error:
+            raise TableError(f"not a whole parquet file: {error}") from error
 
 
 def _regrouped(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -135,12 +166,12 @@ def count_rows(data: bytes) -> int:
     """Read a parquet file whole, checking its pages against their checksums; return the number of rows.
 
     Raises:
-        StoreError: it is damaged.
+        TableError: it is damaged.
     """
     try:
         return sum(batch.num_rows for batch in _open(data).iter_batches(batch_size=_CHECKED_ROWS, use_threads=False))
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"not a whole parquet file: {error}") from error
+        raise TableError(f"not a whole parquet file: {error}") from error
 
 
 def check_footer(path: Path, root: Path, listed: SealedFile) -> None:
@@ -148,61 +179,134 @@ def check_footer(path: Path, root: Path, listed: SealedFile) -> None:
 
     Raises:
         OSError: it is not there or cannot be read.
-        StoreError: it is a link or not a file, or another table than the one that is listed, or states too much.
+        TableError: it is damaged, or another table than the one that is listed.
+        StoreError: it is a link or not a file, or states too much.
     """
     with disk.open_to_read(path, root) as file:
         found = os.fstat(file.fileno())
-        footer = _read_footer(file, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
-    if footer is None:
-        return
+        try:
+            footer = _read_footer(file, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise TableError(f"{str(path)!r} has no footer that can be read: {_first_line(error)}") from error
     bounds.check_table(path, rows=footer.rows, values=footer.values, size=footer.size)
     # Fewer rows are found when the recording is verified.
     if footer.rows > listed.rows:
-        raise StoreError(
-            f"{str(path)!r} states {footer.rows:,} rows where {listed.rows:,} are listed; verify the recording"
-        )
+        raise TableError(f"{str(path)!r} states {footer.rows:,} rows where {listed.rows:,} are listed")
+    if (problem := _misfit(listed.table, footer.columns)) is not None:
+        raise TableError(f"{str(path)!r} is not a file of {listed.table}: {problem}")
     first, last = footer.numbers or (listed.first_seq, listed.last_seq)
     if first < listed.first_seq or last > listed.last_seq:
-        raise StoreError(
+        raise TableError(
             f"{str(path)!r} is another file than the one that is listed: it has rows {first} to {last} where "
-            f"{listed.first_seq} to {listed.last_seq} are listed; rebuild it with: pmlive repair"
+            f"{listed.first_seq} to {listed.last_seq} are listed"
         )
 
 
 def check_contents(path: Path, root: Path, listed: SealedFile) -> None:
     """Read a table whole and check what its footer states, and what is listed, against the rows that it has.
 
-    Readers leave out groups of rows by what the footer states, and files by what is listed.
+    Readers leave out groups of rows by what the footer states, and files by what is listed, and rely on rows being as
+    a recorder writes them.
 
     Raises:
         OSError: it is not there or cannot be read.
-        StoreError: it is damaged, or has other rows.
+        TableError: it is damaged, has other rows, or rows that no recorder writes.
     """
     with disk.open_to_read(path, root) as file:
         try:
-            found = _summary_of(pq.ParquetFile(file, page_checksum_verification=True))
-        except (StoreError, pa.ArrowException) as error:
-            raise StoreError(f"{str(path)!r} is not as it states: {error}") from error
+            found = _summary_of(pq.ParquetFile(file, page_checksum_verification=True), listed.table)
+        except (StoreError, OSError, pa.ArrowException) as error:
+            raise TableError(f"{str(path)!r} is not as it states: {_first_line(error)}") from error
     differing = [f"{value:,} as {name}" for name, value in found.items() if value != getattr(listed, name)]
     if differing:
-        raise StoreError(f"{str(path)!r} is not the file that is listed: it has {', '.join(differing)}")
+        raise TableError(f"{str(path)!r} is not the file that is listed: it has {', '.join(differing)}")
 
 
-def _summary_of(reader: pq.ParquetFile) -> dict[str, int]:
-    total = _RowsSummary()
-    absent = [name for name in ("seq", "ts_recv") if name not in reader.schema_arrow.names]
-    if absent:
-        raise StoreError(f"it has no column {absent[0]!r}")
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:300].rstrip(".")
+
+
+def _summary_of(reader: pq.ParquetFile, table: str) -> dict[str, int]:
+    total, rows_check = _RowsSummary(), _RowsCheck(table)
+    if (problem := _misfit(table, _columns_of(reader.metadata))) is not None:
+        raise TableError(problem)
     for number in range(reader.num_row_groups):
         group = _Group(reader.metadata.row_group(number))
         for batch in reader.iter_batches(batch_size=_CHECKED_ROWS, row_groups=[number], use_threads=False):
             rows = pa.Table.from_batches([batch])
+            rows_check.check(rows)
             total.add(rows)
             group.add(rows)
         group.check()
     if not total.rows:
-        raise StoreError("it has no rows")
+        raise TableError("it has no rows")
     return {"rows": total.rows, **total.span()}
+
+
+class _RowsCheck:
+    """Checks rows for what readers rely on: their order, and that nothing in them is missing or unknown."""
+
+    def __init__(self, table: str) -> None:
+        schema = SCHEMAS[table]
+        self._words = {name: set(dtype.categories) for name, dtype in schema.items() if isinstance(dtype, pl.Enum)}
+        self._ladders = [pair for pair in _SAME_LENGTHS if pair[0] in schema]
+        self._last = -1
+
+    def check(self, rows: pa.Table) -> None:
+        """Check the rows that follow.
+
+        Raises:
+            TableError: no recorder writes such rows.
+        """
+        frame = pl.DataFrame(rows)
+        if (problem := _nulls(frame, _NUMBERED)) is not None:
+            raise TableError(problem)
+        self._check_order(frame["seq"])
+        for name, words in self._words.items():
+            if unknown := set(frame[name].drop_nulls().unique()) - words:
+                raise TableError(f"it has {min(unknown)[:60]!r} in {name}, which is none of {', '.join(sorted(words))}")
+        for prices, sizes in self._ladders:
+            _check_ladders(frame[prices], frame[sizes])
+
+    def _check_order(self, numbers: pl.Series) -> None:
+        if numbers.is_empty():
+            return
+        if numbers[0] <= self._last or not numbers.is_sorted() or numbers.n_unique() < len(numbers):
+            raise TableError("its rows are not in order of arrival")
+        self._last = numbers[-1]
+
+
+def find_nulls(path: Path, root: Path, table: str) -> str | None:
+    """Return where a table has no value that readers need, or None.
+
+    Raises:
+        OSError: it is not there or cannot be read.
+        TableError: it is damaged.
+    """
+    with disk.open_to_read(path, root) as file:
+        try:
+            batches = pq.ParquetFile(file).iter_batches(
+                batch_size=_CHECKED_ROWS, columns=list(NEVER_NULL[table]), use_threads=False
+            )
+            found = (_nulls(pl.DataFrame(pa.Table.from_batches([batch])), NEVER_NULL[table]) for batch in batches)
+            return next((problem for problem in found if problem is not None), None)
+        except pa.ArrowException as error:
+            raise TableError(f"{str(path)!r} cannot be read: {_first_line(error)}") from error
+
+
+def _nulls(frame: pl.DataFrame, needed: Sequence[str]) -> str | None:
+    for name in needed:
+        if frame[name].null_count():
+            return f"it has {frame[name].null_count():,} nulls in {name}, which always has a value"
+    return None
+
+
+def _check_ladders(prices: pl.Series, sizes: pl.Series) -> None:
+    if (prices.list.len() != sizes.list.len()).any():
+        raise TableError(f"it has lists in {prices.name} that are not as long as those in {sizes.name}")
+    for lists in (prices, sizes):
+        if (lists.list.drop_nulls().list.len() != lists.list.len()).any():
+            raise TableError(f"it has nulls in lists of {lists.name}")
 
 
 class _Group:
@@ -263,11 +367,12 @@ def _physical_ends(column: pa.ChunkedArray, kind: pa.DataType) -> list[Any]:
 
 
 class _Footer(msgspec.Struct, frozen=True):
-    """What the footer of a parquet file states: its sizes, and the least and the largest number of a row."""
+    """What the footer of a parquet file states: its sizes and columns, and the least and largest number of a row."""
 
     rows: int
     values: int
     size: int
+    columns: Mapping[str, _Leaves]
     numbers: tuple[int, int] | None
 
 
@@ -275,13 +380,10 @@ _footers: dict[tuple[int, ...], _Footer] = {}
 _MOST_FOOTERS = 100_000
 
 
-def _read_footer(file: BinaryIO, identity: tuple[int, ...]) -> _Footer | None:
-    """Return the footer of a file, read once for each state of it; None if it cannot be read, which readers report."""
+def _read_footer(file: BinaryIO, identity: tuple[int, ...]) -> _Footer:
+    """Return the footer of a file, read once for each state of it."""
     if identity not in _footers:
-        try:
-            end = pq.read_metadata(file)
-        except (OSError, pa.ArrowException):
-            return None
+        end = pq.read_metadata(file)
         groups = [end.row_group(number) for number in range(end.num_row_groups)]
         columns = [group.column(number) for group in groups for number in range(group.num_columns)]
         if len(_footers) >= _MOST_FOOTERS:
@@ -290,9 +392,41 @@ def _read_footer(file: BinaryIO, identity: tuple[int, ...]) -> _Footer | None:
             max(end.num_rows, sum(group.num_rows for group in groups)),
             sum(column.num_values for column in columns),
             sum(column.total_uncompressed_size for column in columns),
+            _columns_of(end),
             _seq_range(columns),
         )
     return _footers[identity]
+
+
+def _columns_of(end: "pq.FileMetaData") -> dict[str, _Leaves]:
+    """Return the columns that a footer names, with their types."""
+    found: dict[str, _Leaves] = {}
+    for number in range(len(end.schema)):
+        leaf = end.schema.column(number)
+        name = leaf.path.partition(".")[0]
+        # Some writers state an older form of the type, too, which changes nothing.
+        logical = str(leaf.logical_type).partition(", is_from_converted_type")[0]
+        found[name] = (*found.get(name, ()), (leaf.physical_type, logical))
+    return found
+
+
+@lru_cache
+def _expected_columns(table: str) -> dict[str, _Leaves]:
+    sink = pa.BufferOutputStream()
+    arrow = SCHEMAS[table].to_frame().to_arrow(compat_level=pl.CompatLevel.oldest())
+    with _open_writer(table, arrow.schema, sink, level=_LEVEL) as writer:
+        writer.write_table(arrow)
+    return _columns_of(pq.read_metadata(pa.BufferReader(sink.getvalue())))
+
+
+def _misfit(table: str, found: Mapping[str, _Leaves]) -> str | None:
+    """Return by which column a file is not one of a table, or None."""
+    for name, leaves in _expected_columns(table).items():
+        if name not in found:
+            return f"it has no column {name!r}"
+        if found[name] != leaves:
+            return f"its column {name!r} has another type"
+    return None
 
 
 def _seq_range(columns: "Sequence[pq.ColumnChunkMetaData]") -> tuple[int, int] | None:

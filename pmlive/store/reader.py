@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 from os import SEEK_END
 from pathlib import Path
+from shlex import quote
 from typing import TypeAlias
 
 import msgspec
@@ -44,6 +45,7 @@ __all__ = [
     "Stamp",
     "Tail",
     "UnsealedSegment",
+    "advice",
     "find_missing",
     "is_missing",
     "log_files",
@@ -164,7 +166,8 @@ def table_paths(folder: Path, files: Iterable[SealedFile]) -> list[Path]:
     """List the paths of a table's files that are there and fit into memory; missing ones are logged.
 
     Raises:
-        StoreError: one is a link or not a file, or does not fit into memory.
+        StoreError: one cannot be read, is a link or not a file, is not the one that is listed by what its footer
+            states, or does not fit into memory.
     """
     from pmlive.store import parquet
 
@@ -175,9 +178,19 @@ def table_paths(folder: Path, files: Iterable[SealedFile]) -> list[Path]:
             parquet.check_footer(path, folder, file)
         except FileNotFoundError:
             logger.warning("%s is missing; the recording is not whole", path)
+        except OSError as error:
+            raise StoreError(f"{str(path)!r} cannot be read: {error.strerror}; check its permissions") from error
+        except parquet.TableError as error:
+            raise StoreError(f"{error}; {advice(folder)}") from error
         else:
             there.append(path)
     return there
+
+
+def advice(folder: Path) -> str:
+    """Return what to do about a damaged table."""
+    named = quote(str(folder))
+    return f"check the recording with: pmlive verify {named}, and rebuild what is damaged with: pmlive repair {named}"
 
 
 def is_missing(folder: Path, file: SealedFile) -> bool:
@@ -328,7 +341,7 @@ def _recorded_gaps(folder: Path, manifest: Manifest) -> list[Interval]:
         ]
         broad = (one.filter(pl.col("token_id").is_null(), conn=0).drop_nulls("ended") for one in gaps)
         return [row for one in broad for row in one.select("started", "ended").collect().iter_rows()]
-    except (pl.exceptions.PolarsError, OSError, StoreError):
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, StoreError):
         return []
 
 

@@ -9,4 +9,4 @@ _USUAL = 100
 
 def examples(count: int) -> settings:
     """Return settings with ``count`` examples, and with as many fewer among the quick tests as others have there."""
-    return settings(max_examples=max(3, count * settings.default.max_examples // _USUAL))
+    return settings(max_examples=max(3, count * settings().max_examples // _USUAL))
