@@ -1,8 +1,9 @@
 """Gaps by token and time, with the one rule that decides which gaps concern a token.
 
 A gap with a token concerns that token. One without a token concerns everything if it is the recorder's own (connection
-0), and otherwise the tokens that its connection carried. A long gap is written several times: its rows are one gap, and
-the last row written has its end.
+0), and otherwise the tokens that its connection carried. A long gap is written several times, without an end until it
+has one, so rows without an end and the next one with an end are one gap. Another gap may begin at the same time, if
+nothing was proved in between.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -75,12 +76,7 @@ class GapIndex:
     """
 
     def __init__(self, gaps: pl.DataFrame) -> None:
-        order = [name for name in ("ended", "seq") if name in gaps.columns]
-        self.frame = (
-            gaps.sort(order, nulls_last=False)
-            .unique(_KEY, keep="last", maintain_order=True)
-            .sort([name for name in ("started", "seq", "token_id") if name in gaps.columns])
-        )
+        self.frame = _once_each(gaps).sort([name for name in ("started", "seq", "token_id") if name in gaps.columns])
         found = list(_intervals(self.frame))
         # When later runs began, which write every gap again that is still open.
         self.restarts = sorted(
@@ -117,6 +113,17 @@ class GapIndex:
     def all(self) -> list[GapInterval]:
         """All gaps, in order of their beginning."""
         return sorted([*self._general, *(gap for own in self._own.values() for gap in own)], key=_order)
+
+
+def _once_each(gaps: pl.DataFrame) -> pl.DataFrame:
+    """Keep one row of each gap: those with an end, and the last without one unless an end was written after it."""
+    written = pl.col("seq") if "seq" in gaps.columns else pl.lit(0)
+    last_end = written.filter(pl.col("ended").is_not_null()).max().over(_KEY)
+    is_told = pl.col("ended").is_not_null() | last_end.is_null() | (written > last_end)
+    order = [name for name in ("seq",) if name in gaps.columns]
+    return (
+        (gaps.sort(order) if order else gaps).filter(is_told).unique([*_KEY, "ended"], keep="last", maintain_order=True)
+    )
 
 
 def _bounded(gap: GapInterval, known: Iterable[int]) -> GapInterval:

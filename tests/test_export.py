@@ -44,6 +44,7 @@ from pmlive.export.hftbacktest import (
     in_both_orders,
     new_events,
 )
+from pmlive.gaps import GapIndex
 from pmlive.records import Closed
 from pmlive.store import read_manifest, scan
 from pmlive.tables import SCHEMAS, STORED
@@ -52,7 +53,6 @@ Levels: TypeAlias = dict[float, float]
 Export: TypeAlias = Callable[[Path, Path], Exported]
 
 _KIND = 0xFF
-_NEVER = 2**63 - 1
 _EXPORTS: list[Export] = [to_csv, to_duckdb, to_hftbacktest]
 
 
@@ -81,9 +81,6 @@ def rows_of(night: Night, token: str) -> TokenRows:
     def of(table: str) -> pl.DataFrame:
         return night.table(table).sort("seq").filter(pl.col("token_id") == token)
 
-    is_its = (pl.col("token_id") == token) | (pl.col("token_id").is_null() & (pl.col("conn") == 0))
-    gaps = night.table("gaps").filter(is_its).group_by("started", "cause").agg(pl.col("ended").max())
-    spans = gaps.select(pl.col("started", "ended").dt.epoch("ns")).iter_rows()
     ends: list[End] = []
     for record in night.records:
         if record.kind == "unsubscribe" and token in msgspec.json.decode(record.data, type=list[str]):
@@ -95,7 +92,7 @@ def rows_of(night: Night, token: str) -> TokenRows:
         snapshots=of("book_snapshots"),
         keyframes=of("keyframes").filter(pl.col("state").is_in(["verified", "unverifiable"])),
         trades=of("trades"),
-        breaks=[Break(started, _NEVER if ended is None else ended) for started, ended in spans],
+        breaks=[Break(gap.started, gap.until) for gap in GapIndex(night.table("gaps")).of(token, conns=())],
         ends=ends,
     )
 
@@ -129,6 +126,7 @@ def only(events: NDArray[np.void], kind: int, flag: int = LOCAL) -> NDArray[np.v
 
 @examples(40)
 @example(5_848_999)
+@example(9_017_027)
 @given(st.integers(0, 2**32 - 1))
 def test_both_walks_through_the_events_of_a_random_night_end_with_our_books(seed: int) -> None:
     story = Story(Random(seed))

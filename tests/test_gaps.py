@@ -88,6 +88,16 @@ def test_a_gap_that_was_written_twice_is_one_with_its_last_end() -> None:
     assert index.frame.height == 1
 
 
+def test_a_gap_that_begins_where_an_earlier_one_began_is_another() -> None:
+    """It does where nothing was proved since: the book of the first one's end is no proof."""
+    rows = [(seq, "7", 3, 10, ended, "mismatch") for seq, ended in ((1, None), (2, 20), (3, None), (4, 30), (5, None))]
+
+    for known in range(1, 6):
+        told = [gap.ended for gap in GapIndex(_frame(*rows[:known])).of("7")]
+        assert told == [[None], [_ns(20)], [_ns(20), None], [_ns(20), _ns(30)], [_ns(20), _ns(30), None]][known - 1]
+    assert GapIndex(_frame(*rows)).between("7", _ns(40), _ns(41))
+
+
 def test_a_gap_without_an_end_lasts_until_another_run_tells_anew_or_the_book_was_known_to_be_right() -> None:
     index = GapIndex(_frame((1, "7", 3, 10, None, "mismatch"), (2, None, 0, 40, 50, "restart")))
 
