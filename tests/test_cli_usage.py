@@ -1,16 +1,20 @@
 """How the program is called: help, bad usage, signals while it has nothing open."""
 
+import argparse
 import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from commands import run
 
-from pmlive import __version__
+from pmlive import __version__, logs
 from pmlive.cli import main
+from pmlive.cli.commands import Subparsers, add_command, run_one_of
+from pmlive.cli.terminal import Output, Stop
 
 COMMANDS = [
     *("demo", "record", "search", "ls", "info", "verify", "quality", "book", "replay", "export", "import"),
@@ -102,3 +106,31 @@ def test_signal_handlers_are_restored_after_a_command(tmp_path: Path) -> None:
     assert main(["ls", str(tmp_path)]) == 0
 
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+class _PanicError(BaseException):
+    """What a library of compiled code raises; it is no `Exception`."""
+
+
+def _failing(error: BaseException, subparsers: Subparsers) -> None:
+    def fail(_options: argparse.Namespace, _out: Output, _stop: Stop) -> int:
+        raise error
+
+    add_command(subparsers, "fail", fail, summary="Fail")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("it broke"), _PanicError("it broke")])
+def test_what_is_no_error_of_the_users_is_one_sentence(
+    error: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Stop() as stop:
+        code = run_one_of([partial(_failing, error)], ["fail"], stop)
+    logs.flush(10.0)
+
+    assert code == 2
+    assert capsys.readouterr().err == f"pmlive: internal error: {type(error).__name__}: it broke; -v shows where\n"
+
+
+def test_an_interruption_is_not_taken_for_an_error() -> None:
+    with Stop() as stop, pytest.raises(KeyboardInterrupt):
+        run_one_of([partial(_failing, KeyboardInterrupt())], ["fail"], stop)

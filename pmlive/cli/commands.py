@@ -170,7 +170,9 @@ def _run(options: Namespace, stop: Stop) -> int:
         return 0
     except (PmliveError, ValueError, OSError) as error:
         out.problem(str(error))
-    except Exception as error:  # noqa: BLE001  # one sentence for the user, and the traceback with -v
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  # also a panic of polars; one sentence, and the traceback with -v
         out.problem(f"internal error: {type(error).__name__}: {error}; -v shows where")
         if tracebacks:
             out.note(traceback.format_exc())

@@ -1,7 +1,7 @@
 """The trial of one case: a simulated venue in this process, a recorder in another one, and its observed books.
 
-The recorder is ``pmlive record`` with short delays. ``python -m pmlive.cli.faults FD FILE record …`` writes its books
-to a file descriptor, a line for each observation, and ends as if its time were over once the file exists.
+The recorder is ``pmlive record`` with short delays, started with ``FD FILE record …``. It writes its books to that file
+descriptor, a line for each observation, and ends as if its time were over once the file exists.
 """
 
 import fcntl
@@ -52,7 +52,7 @@ __all__ = [
 Scope: TypeAlias = Literal["all", "some", "at least one", "none", "any"]
 Stderr: TypeAlias = Literal["file", "pipe", "unread pipe", "closed", "full disk", "terminal"]
 
-_PROGRAM = [sys.executable, "-m", "pmlive.cli.faults"]
+_PROGRAM = [sys.executable, "-c", f"from {__name__} import main; raise SystemExit(main())"]
 # Longer than any trial, which the stop file ends.
 _RECORDED_SECONDS = "3600"
 _POLL_S = 0.02
