@@ -432,7 +432,10 @@ def test_every_method_may_be_called_from_many_threads() -> None:
         assert failures == []
         assert manager.subscriptions == []
         wait_until(lambda: not sim.connections)
-        assert manager.gaps.height == 0
+        # A book that was on its way when its token was given up may come once the token is wanted again. Changes in
+        # between were not sent, so the next whole book shows that some are missing.
+        assert set(manager.gaps["cause"]) <= {"mismatch"}
+        assert manager.gaps["ended"].null_count() == 0
 
 
 def test_a_rolling_series_subscribes_the_next_market_before_the_present_one_ends() -> None:
