@@ -248,7 +248,10 @@ def test_a_damaged_table_is_named_by_whoever_cannot_read_it(
 
 
 def _lies() -> Iterator[Any]:
-    """Yield each lie about each table: those that readers once failed at as tests of every day, the others as slow."""
+    """Yield lies about tables: those that readers once failed at for every day, and as slow every fourth of the rest.
+
+    So each lie is told of several tables, and each table has lies of many kinds.
+    """
     everyday = {
         ("keyframes", "with other numbers in its footer"),
         ("keyframes", "with nulls in bid_prices"),
@@ -262,10 +265,12 @@ def _lies() -> Iterator[Any]:
         ("prices", "without token_id"),
         ("trades", "of half the rows"),
     }
-    for table in _TABLES:
-        for name, spoil in _LIES.items():
-            marks = [] if (table, name) in everyday else [pytest.mark.slow]
-            yield pytest.param(table, spoil, id=f"{table} {name}", marks=marks)
+    for number, table in enumerate(_TABLES):
+        for position, (name, spoil) in enumerate(_LIES.items()):
+            if (table, name) in everyday:
+                yield pytest.param(table, spoil, id=f"{table} {name}")
+            elif (number + position) % 4 == 0:
+                yield pytest.param(table, spoil, id=f"{table} {name}", marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(("table", "spoil"), [*_lies()])
