@@ -29,7 +29,8 @@ def until_coloured(notebook: Notebook, name: str = "PriceChart", *, least: int =
 
 def assert_the_same(notebook: Notebook) -> None:
     """See that the price chart has what the manager has, up to where the chart has come."""
-    its = "live.prices.filter(live.prices['token_id'] == dash.price.token_id)"
+    # By one look at the frame, which grows meanwhile.
+    its = "live.prices.filter(token_id=dash.price.token_id)"
     there = notebook.told(f"import json; print(json.dumps({its}['best_bid'].to_list()))", list[float])
     chart = notebook.widget("PriceChart")
     notebook.until(lambda: len(chart.arrays["bids"]) >= len(there), "that the chart has what the manager has")
