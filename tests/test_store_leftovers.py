@@ -190,6 +190,7 @@ def test_links_stay_and_are_not_followed(tmp_path: Path) -> None:
     assert (mine / "kept").read_text() == "mine"
 
 
+@pytest.mark.io  # it locks a folder
 def test_a_folder_that_was_only_just_made_is_made_again_if_another_process_removes_it(tmp_path: Path) -> None:
     aside = tmp_path / ".tape.0123abcd.tmp"
     removed: list[list[str]] = []
