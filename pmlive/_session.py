@@ -179,8 +179,8 @@ class Session:
         self._asked = self._data = 0
         self._useful = self._answered = self._had_data = False
         self._newest: Event | None = None
-        # The newest frame that answered a request for books, by its first event, and when that was requested.
-        self._answer: tuple[Event, int] | None = None
+        # When the newest opening book was requested, until something comes that says when it was sent.
+        self._requested: int | None = None
         # The latency of the newest event that has a timestamp, by the venue's clock and ours, and some before it.
         self._latency, self._latencies = 0, deque[int](maxlen=_LATENCIES)
         self._suspect = False
@@ -231,7 +231,7 @@ class Session:
         self._refusal = ""
         self._note_latency()
         self._data = self._alive = self._ticked = self._complete = self._witness_asked = now
-        self._newest = self._ping_sent = None
+        self._newest = self._ping_sent = self._requested = None
         self._next_ping = now + self._timing.ping
         if self.streams is not None:
             self.streams.connected(now)
@@ -266,6 +266,7 @@ class Session:
     def witnessed(self, now: int) -> None:
         """Note that REST had nothing newer at that time: the market is calm and the connection works."""
         self._note_latency()
+        self._requested = None
         self._note_data(None, max(self._data, now))
         self._complete = max(self._complete, now)
 
@@ -366,8 +367,8 @@ class Session:
         self._note_latency()
         latency = self._latency if 0 < self._latency <= LONGEST_LATENCY_NS else 0
         flowed = self._data - max(0 if self._newest is None else latency, ahead)
-        if self._answer is not None and self._answer[0] is self._newest:
-            flowed = min(flowed, self._answer[1])
+        if self._requested is not None:
+            flowed = min(flowed, self._requested)
         if self._suspect:
             return flowed
         return max(flowed, self._complete - max(latency if latency > CLOCK_ERROR_NS else 0, ahead))
@@ -380,7 +381,9 @@ class Session:
     def _note_latency(self) -> None:
         """Keep the latency of the newest event for when none has a timestamp."""
         newest = self._newest if isinstance(self._newest, _TIMED) else None
-        latency = self._data - epoch_ns(newest.timestamp) if newest is not None and newest.timestamp else self._latency
+        latency = self._latency
+        if newest is not None and newest.timestamp:
+            latency, self._requested = self._data - epoch_ns(newest.timestamp), None
         if latency != self._latency:
             self._latency = latency
             self._latencies.append(latency)
@@ -452,7 +455,7 @@ class Session:
                 self._useful = True
                 opening = self._opening.pop(event.token_id, None)
                 if opening is not None:
-                    self._answer = (events[0], opening.since)
+                    self._requested = opening.since
         self._settle()
 
     def _note_replies(self, streams: PriceStreams, events: Iterable[Event], now: int) -> None:

@@ -6,7 +6,6 @@
 import hashlib
 import json
 import os
-import shutil
 import struct
 from collections.abc import Callable, Generator, Iterator
 from datetime import datetime
@@ -17,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.taping import TOKENS, told
+from support.taping import TOKENS, copied, first, told
 
 import pmlive as pm
 from pmlive.export import to_csv, to_duckdb, to_hftbacktest
@@ -36,12 +35,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(recorded: Path, tmp_path: Path) -> Path:
-    shutil.copytree(recorded, tmp_path / "a night", ignore=shutil.ignore_patterns(".lock"))
-    return tmp_path / "a night"
-
-
-def first(folder: Path, table: str) -> Path:
-    return min(folder.glob(f"{table}/*/*"))
+    return copied(recorded, tmp_path)
 
 
 # --- what may be wrong with a file ---

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from support.examples import examples
@@ -68,6 +68,7 @@ def moments(random: Random, told: Sequence[Record], count: int) -> list[int]:
 
 
 @examples(8)
+@example(9_017_027)
 @given(seeds)
 def test_a_book_is_the_one_that_the_pipeline_had(seed: int) -> None:
     random = Random(seed)

@@ -1,8 +1,8 @@
 """An opened recording: its tables sealed or not, its tokens by name, and no exception while it is being made."""
 
 import json
+import math
 import shutil
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -62,13 +62,31 @@ def test_nothing_is_raised_and_nothing_is_lost_while_a_recording_is_made(tmp_pat
         assert rows.n_unique() == rows.len()
         seen = rows.len()
         for token in TOKENS:
-            # Where reading is slow, what was read is a moment old, so a token that has just come is not known yet.
-            with suppress(pm.UnknownMarketError):
-                night.book_at(token, tape.records[-1].recv)
+            night.book_at(token, tape.records[-1].recv)
         assert night.gaps.schema == SCHEMAS["gaps"]
     tape.end()
 
     assert_frame_equal(night.scan("book_deltas").collect(), stored(rebuild(tape.records))["book_deltas"])
+
+
+def test_a_token_that_came_since_a_recording_was_read_is_known(tmp_path: Path) -> None:
+    """Where reading is slow, what was read is used for as long again."""
+    tape = Tape(tmp_path / "night", Random(2))
+    assert tape.recorder.flush(10)
+    night = pm.open_recording(tmp_path / "night")
+    with pytest.raises(pm.UnknownMarketError, match="such as 21; 22"):
+        night.token("11")
+    night._cache._contents._refresh_at = math.inf  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+
+    tape.steps(8)
+    tape.cut()
+    assert tape.recorder.flush(10)
+
+    assert night.book_at("11", tape.records[-1].recv).token_id == "11"
+    assert set(night.scan("keyframes", token="12").collect()["token_id"]) == {"12"}
+    with pytest.raises(pm.UnknownMarketError, match="no recorded token"):
+        night.token("13")
+    tape.end()
 
 
 def test_the_end_of_a_connection_that_never_began_is_told(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 from support.night import stored
-from support.taping import Tape, told
+from support.taping import Tape, copied, first, told
 from test_recording_quality import damage
 
 import pmlive as pm
@@ -33,12 +33,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(recorded: Path, tmp_path: Path) -> Path:
-    shutil.copytree(recorded, tmp_path / "night", ignore=shutil.ignore_patterns(".lock"))
-    return tmp_path / "night"
-
-
-def first(folder: Path, table: str) -> Path:
-    return min(folder.glob(f"{table}/*/*"))
+    return copied(recorded, tmp_path)
 
 
 def relist(folder: Path, path: Path) -> None:

@@ -822,6 +822,9 @@ def test_an_opening_book_that_is_read_late_may_have_been_sent_as_soon_as_it_was_
     session.received(books({"at first": ["1"], "later": ["3"], "again": ["2"]}[requested]), read)
 
     assert session.complete_until == asked
+    # A book that nobody requested, such as one after a trade, does not say when it was sent either.
+    session.received(books(["1"]), read + 1)
+    assert session.complete_until == asked
     entry = {"asset_id": "1", "price": "0.5", "size": "1", "side": "BUY"}
     change = {
         "event_type": "price_change",
@@ -831,6 +834,8 @@ def test_an_opening_book_that_is_read_late_may_have_been_sent_as_soon_as_it_was_
     }
     session.received(json.dumps(change), read + S // 2)
     assert session.complete_until == read
+    session.received(books(["1"]), read + 50 * S)
+    assert session.complete_until == read + 50 * S - S // 2
 
 
 def test_what_nobody_can_read_is_no_sign_that_data_flows() -> None:

@@ -489,7 +489,7 @@ class News:
     def gaps(self, still_open: Iterable[Gap], written: pl.DataFrame | None, labels: Mapping[str, str]) -> None:
         """Hand on the gaps that began since the last call, and those that ended: of each first that it began."""
         ended = [] if written is None else _ended(written)
-        now_open = {msgspec.structs.replace(gap, ended=None) for gap in still_open}
+        now_open = set(still_open)
         begun = now_open.union(msgspec.structs.replace(gap, ended=None) for gap in ended)
         for consumer in self._consumers:
             news = sorted(begun - consumer.open_gaps, key=lambda gap: gap.started)

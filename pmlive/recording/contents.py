@@ -144,14 +144,14 @@ class ContentsCache:
         self._rebuilt: dict[tuple[int, int], Rows] = {}
         self._refresh_at = 0.0
 
-    def current(self) -> Contents:
-        """Return what the recording holds now.
+    def current(self, *, fresh: bool = False) -> Contents:
+        """Return what the recording holds now, or held a moment ago unless that must be ``fresh``.
 
         Raises:
             StoreError: the folder is not a recording.
         """
         now = stamp(self.folder)
-        if self._contents is None or self._is_old(now):
+        if self._contents is None or self._is_old(now) or (fresh and now != self._stamp):
             began = time.monotonic()
             tail = read_tail(self.folder)
             rows = {(one.number, one.size): self._rows(one) for one in tail.segments}

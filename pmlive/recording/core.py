@@ -10,6 +10,7 @@ from typing import overload
 import msgspec
 import polars as pl
 
+from pmlive.errors import UnknownMarketError
 from pmlive.gaps import GapIndex
 from pmlive.manager import Replay
 from pmlive.recording.book_at import RecordedBook
@@ -72,9 +73,10 @@ class Recording:
         """
         check_table(table)
         since, until = _nanoseconds_or_none(start), None if end is None else nanoseconds(end) - 1
+        token_id = None if token is None else self.token(token)
         with self._reading() as index:
             rows = index.contents.scan(table, since=since, until=until)
-            return rows if token is None else rows.filter(pl.col("token_id") == index.names.token(token))
+            return rows if token_id is None else rows.filter(pl.col("token_id") == token_id)
 
     @property
     def tables(self) -> list[str]:
@@ -121,7 +123,11 @@ class Recording:
             UnknownMarketError: no recorded token matches, or several do.
         """
         with self._reading() as index:
-            return index.names.token(named, outcome)
+            try:
+                return index.names.token(named, outcome)
+            except UnknownMarketError:
+                # It may have come since that was read.
+                return self._cache.current(fresh=True).names.token(named, outcome)
 
     # --- books ---
 
@@ -137,9 +143,9 @@ class Recording:
             UnknownMarketError: no recorded token matches, or several do.
             ValueError: the text is not a time.
         """
-        time = nanoseconds(t)
+        token_id, time = self.token(token, outcome), nanoseconds(t)
         with self._reading() as index:
-            return index.book_at(index.names.token(token, outcome), time)
+            return index.book_at(token_id, time)
 
     def depth(
         self,
@@ -171,9 +177,9 @@ class Recording:
         """
         if levels < 1:
             raise ValueError(f"levels must be 1 or more; got {levels}")
-        grid = self._grid(every, start, end)
+        token_id, grid = self.token(token, outcome), self._grid(every, start, end)
         with self._reading() as index:
-            return depth(index, index.names.token(token, outcome), grid, levels)
+            return depth(index, token_id, grid, levels)
 
     def prices(
         self,

@@ -140,13 +140,13 @@ class IndexCache:
         self._times: dict[str, list[int]] = {}
         self._index: RecordingIndex | None = None
 
-    def current(self) -> RecordingIndex:
-        """Return the index of the recording as it is now.
+    def current(self, *, fresh: bool = False) -> RecordingIndex:
+        """Return the index of the recording as it is now, or was a moment ago unless it must be ``fresh``.
 
         Raises:
             StoreError: the folder is not a recording.
         """
-        contents = self._contents.current()
+        contents = self._contents.current(fresh=fresh)
         if self._index is None or self._index.contents is not contents:
             self._index = RecordingIndex(contents, self._unsubscribed, self._times)
         return self._index

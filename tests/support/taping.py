@@ -1,5 +1,6 @@
 """A random story that is recorded into a folder, in as many segments and runs as a test wants."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -11,7 +12,7 @@ from support.story import Story
 from pmlive.pipeline.journal import rebuild
 from pmlive.store import Record, Recorder
 
-__all__ = ["TOKENS", "Tape", "told"]
+__all__ = ["TOKENS", "Tape", "copied", "first", "told"]
 
 TOKENS = ("11", "12", "21", "22")
 
@@ -78,3 +79,15 @@ def told(folder: Path, seed: int, *, segments: int = 3, steps: int = 40) -> list
     tape.steps(steps)
     tape.end()
     return tape.records
+
+
+def copied(recording: Path, place: Path) -> Path:
+    """Copy a recording into a folder, so that a test may damage it."""
+    copy = place / recording.name
+    shutil.copytree(recording, copy, ignore=shutil.ignore_patterns(".lock"))
+    return copy
+
+
+def first(folder: Path, table: str) -> Path:
+    """Return the first file of a table."""
+    return min(folder.glob(f"{table}/*/*"))
