@@ -117,13 +117,11 @@ class GapIndex:
 
 def _once_each(gaps: pl.DataFrame) -> pl.DataFrame:
     """Keep one row of each gap: those with an end, and the last without one unless an end was written after it."""
-    written = pl.col("seq") if "seq" in gaps.columns else pl.lit(0)
+    is_ordered = "seq" in gaps.columns
+    rows, written = (gaps.sort("seq"), pl.col("seq")) if is_ordered else (gaps, pl.lit(0))
     last_end = written.filter(pl.col("ended").is_not_null()).max().over(_KEY)
     is_told = pl.col("ended").is_not_null() | last_end.is_null() | (written > last_end)
-    order = [name for name in ("seq",) if name in gaps.columns]
-    return (
-        (gaps.sort(order) if order else gaps).filter(is_told).unique([*_KEY, "ended"], keep="last", maintain_order=True)
-    )
+    return rows.filter(is_told).unique([*_KEY, "ended"], keep="last", maintain_order=True)
 
 
 def _bounded(gap: GapInterval, known: Iterable[int]) -> GapInterval:

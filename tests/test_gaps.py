@@ -96,6 +96,8 @@ def test_a_gap_that_begins_where_an_earlier_one_began_is_another() -> None:
         told = [gap.ended for gap in GapIndex(_frame(*rows[:known])).of("7")]
         assert told == [[None], [_ns(20)], [_ns(20), None], [_ns(20), _ns(30)], [_ns(20), _ns(30), None]][known - 1]
     assert GapIndex(_frame(*rows)).between("7", _ns(40), _ns(41))
+    # Without numbers nothing tells whether a row without an end came after one with it.
+    assert [gap.ended for gap in GapIndex(_frame(*rows).drop("seq")).of("7")] == [_ns(20), _ns(30)]
 
 
 def test_a_gap_without_an_end_lasts_until_another_run_tells_anew_or_the_book_was_known_to_be_right() -> None:
