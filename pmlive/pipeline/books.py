@@ -208,7 +208,8 @@ class Books:
         self.checks.snapshot(token, event)
         is_ahead = not is_newest and self._catch_up(token)
         # What REST had some time ago proves nothing of now.
-        token.proved = recv if is_current else token.proved
+        if is_current:
+            token.proved_ns, token.proved_ms = recv, 0
         self.gaps.regain(token, recv)
         self._rows.top(token, event.timestamp, recv)
         if is_ahead or (was_proved and not token.verified()):

@@ -6,7 +6,6 @@ from typing import TypeAlias
 from pmlive.events import BookSnapshot, Cause, Check, Gap, LevelChange
 from pmlive.pipeline.rows import RowBuffers
 from pmlive.pipeline.token import Token
-from pmlive.times import CLOCK_ERROR_NS, LONGEST_LATENCY_NS
 
 __all__ = ["BookChecks", "TokenGaps"]
 
@@ -176,9 +175,12 @@ class BookChecks:
             self._note_misfit(token, row)
             return
         self._mark(row, check)
-        _count(token, check)
-        if check == "verified":
-            self._note_proof(token)
+        if check == "unverifiable":
+            token.counts.hash_unverifiable += 1
+            return
+        token.counts.hash_verified += 1
+        token.proved_ns, token.proved_ms = token.reached, token.timestamp
+        if token.misfit is not None:
             self._call_unverifiable(token)
 
     def _prove_again(self, token: Token, at: int) -> None:
@@ -191,15 +193,9 @@ class BookChecks:
         if known and token.proof.fits(token.book, token.market, token.id, token.timestamp, token.stated):
             token.counts.hash_verified += 1
             token.proof.undecided = False
-            self._note_proof(token)
+            token.proved_ns, token.proved_ms = token.reached, token.timestamp
             self._call_unverifiable(token)
             self._proven(token, at)
-
-    @staticmethod
-    def _note_proof(token: Token) -> None:
-        """Note since when changes may be missing: where they come late, those that were lost were sent long before."""
-        sent = token.timestamp * 1_000_000
-        token.proved = sent if CLOCK_ERROR_NS < token.reached - sent <= LONGEST_LATENCY_NS else token.reached
 
     def _note_misfit(self, token: Token, row: int) -> None:
         if token.misfit is None:

@@ -7,6 +7,7 @@ from pmlive.book import Book
 from pmlive.events import BookSide, Gap
 from pmlive.integrity import Counts, Proof
 from pmlive.records import Change, TokenState
+from pmlive.times import CLOCK_ERROR_NS, LONGEST_LATENCY_NS
 
 __all__ = ["EMPTY", "SIDES", "Token", "TokenState"]
 
@@ -48,7 +49,8 @@ class Token:
         "over",
         "pending",
         "proof",
-        "proved",
+        "proved_ms",
+        "proved_ns",
         "reached",
         "row",
         "shown",
@@ -66,10 +68,11 @@ class Token:
         # The epoch whose snapshot the book began with, 0 while there is none, and the one that was asked for it.
         self.conn = 0
         self.link = 0
-        # The venue's time of the last change (ms); ours of the last message, and since when changes may be lost (ns).
+        # The venue's time of the last change (ms); ours of the last message (ns), and how many came.
         self.timestamp = 0
-        self.heard = 0
-        self.proved = 0
+        self.heard = self.messages = 0
+        # When the last state that was proved came (ns), and when the venue sent it (ms; 0 where that is not known).
+        self.proved_ns = self.proved_ms = 0
         self.proof = Proof()
         # The venue's time up to which the last snapshot holds every change.
         self.covered = 0
@@ -95,8 +98,12 @@ class Token:
         self.over = False
         self.counts = Counts()
         self.total = Counts()
-        # Changes, books and trades that came.
-        self.messages = 0
+
+    @property
+    def proved(self) -> int:
+        """Since when changes may be missing (ns): where they come late, those that were lost were sent long before."""
+        sent = self.proved_ms * 1_000_000
+        return sent if CLOCK_ERROR_NS < self.proved_ns - sent <= LONGEST_LATENCY_NS else self.proved_ns
 
     def trusted(self) -> bool:
         """Return whether the book has a snapshot of its epoch and no gap."""
@@ -160,7 +167,6 @@ class Token:
             "link",
             "timestamp",
             "heard",
-            "proved",
             "proof",
             "stated",
             "counts",
@@ -170,6 +176,7 @@ class Token:
             "over",
         ):
             setattr(token, name, getattr(state, name))
+        token.proved_ns = state.proved
         token.held = list(state.held)
         if state.shown is not None:
             bid, bid_size, ask, ask_size = (EMPTY if number is None else number for number in state.shown)
