@@ -241,7 +241,7 @@ class Session:
 
     def received(self, data: str | bytes, now: int) -> list[Event]:
         """Note a frame, and return the events in it."""
-        self._alive, self._pinged, self._answered = now, False, True
+        self._alive, self._pinged = now, False
         events = self._read(data)
         # Nearly every frame tells of nothing but changes.
         if len(events) != 1 or not isinstance(events[0], PriceChange):
@@ -504,6 +504,7 @@ class Session:
 
     def _note_others(self, data: str | bytes, events: Sequence[Event], now: int) -> None:
         """Note a frame that tells of something else than changes."""
+        self._answered = self._answered or bool(data)
         if not events or isinstance(events[0], _MAY_COMPLAIN) or _complaint_among(events) is not None:
             self._note_words(data, events)
         elif self.channel != "market":
@@ -540,7 +541,7 @@ class Session:
         word = events[0].word if events and isinstance(events[0], Control) else None if events else ""
         if word in _PONGS and self._ping_sent is not None:
             self._complete, self._ping_sent = max(self._complete, self._ping_sent), None
-        if self.channel == "user" and word in ("PONG", "") and not self._refusal:
+        if self.channel == "user" and (word == "PONG" or not events) and not self._refusal:
             self._useful = self._accepted = True
         elif self.channel == "prices" and word == "authed":
             self._accepted = True

@@ -385,6 +385,8 @@ REFUSING = {
     "text, then close": (saying_and_closing("Unauthorized: no such key"), "no such key"),
     "close with words": (closing(1008, "invalid api key"), "invalid api key"),
     "clean close": (closing(1000, ""), "1000"),
+    "an empty frame, then close": (saying_and_closing(""), "1008"),
+    "an empty frame, then silence": (saying(""), "silence"),
     "silence": (mute, "silence"),
     "after a PONG": (answering_and_saying, "invalid api key"),
 }
