@@ -27,8 +27,14 @@ class Audit:
         self.deltas = scan(folder, "book_deltas").collect()
         self.gaps = scan(folder, "gaps").collect()
         self.checks = scan(folder, "checks").collect()
+        self.kept = [
+            (token, side, price, size, time)
+            for token, side, price, size, time in self.deltas.select(
+                "token_id", "side", "price", "size", pl.col("ts_event").dt.epoch("ms")
+            ).iter_rows()
+        ]
         frames = [list(self._frames(texts)) for texts in sim.delivered.values()]
-        self.sent = [change for sent in frames for frame in sent for change in frame]
+        self.sent = [change for sent in frames for change in self._arrived(sent)]
         # The venue says a thing again right after it; a level that comes back to a size in between is no repetition.
         self.repeated = [
             change
@@ -38,17 +44,18 @@ class Audit:
             for change in frame
         ]
         self.withheld = [change for frame in self._frames(sim.withheld) for change in frame]
-        self.kept = [
-            (token, side, price, size, time)
-            for token, side, price, size, time in self.deltas.select(
-                "token_id", "side", "price", "size", pl.col("ts_event").dt.epoch("ms")
-            ).iter_rows()
-        ]
 
     @property
     def last(self) -> int:
         """Give the time of the last change that was kept; what was sent after that came after the end."""
         return max(change[4] for change in self.kept)
+
+    def _arrived(self, frames: Iterable[list[Change]]) -> list[Change]:
+        """List what a connection sent but for its end, which was still on its way when all was closed."""
+        changes, kept = [change for frame in frames for change in frame], set(self.kept)
+        while changes and changes[-1][4] >= self.last and changes[-1][:5] not in kept:
+            changes.pop()
+        return changes
 
     def _frames(self, texts: Iterable[str]) -> Iterable[list[Change]]:
         for text in texts:
