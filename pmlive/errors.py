@@ -9,6 +9,7 @@ __all__ = [
     "AuthError",
     "BookError",
     "FeedError",
+    "NoRecordingError",
     "PmliveError",
     "ProtocolError",
     "StoreError",
@@ -44,6 +45,10 @@ class FeedError(PmliveError):
 
 class StoreError(PmliveError):
     """A recording cannot be written or read."""
+
+
+class NoRecordingError(StoreError, FileNotFoundError):
+    """The folder of a recording does not exist."""
 
 
 class AuthError(PmliveError):

@@ -6,14 +6,29 @@ where the venue said nothing (``gaps``, ``checks``); the ``ts_recv`` of a row of
 """
 
 import hashlib
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import cast
+from typing import TypeVar, cast
 
 import polars as pl
 
 from pmlive.errors import ProtocolError
 
-__all__ = ["LEVELS", "NEVER_NULL", "ROLLING", "SCHEMAS", "STORED", "Digest", "Rolling"]
+__all__ = [
+    "FEES",
+    "LABELS",
+    "LEVELS",
+    "MARKETS",
+    "NEVER_NULL",
+    "ROLLING",
+    "SCHEMAS",
+    "STORED",
+    "Digest",
+    "Rolling",
+    "labelled",
+]
+
+_Rows = TypeVar("_Rows", pl.DataFrame, pl.LazyFrame)
 
 _TIME = pl.Datetime("ns", "UTC")
 _SIDE = pl.Enum(["buy", "sell"])
@@ -217,6 +232,40 @@ SCHEMAS: dict[str, pl.Schema] = {
     ),
 }
 
+# What names a token beside its id, where a reader asks for it: no file has these columns. ``activity`` and the tables
+# of the user have the venue's own ``slug`` or ``outcome``, which stay as they came.
+LABELS: tuple[str, ...] = ("slug", "outcome")
+
+FEES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "enabled": pl.Boolean,
+    "rate": pl.Float64,
+    "exponent": pl.Float64,
+    "taker_only": pl.Boolean,
+    "rebate_rate": pl.Float64,
+    "kind": pl.String,
+    "maker_base_fee_bps": pl.Float64,
+    "taker_base_fee_bps": pl.Float64,
+}
+# The tokens of a recording, a row for each, as they were known when they were recorded; ``winner`` is an outcome.
+MARKETS = pl.Schema(
+    {
+        "token_id": pl.String,
+        "market": pl.String,
+        "slug": pl.String,
+        "outcome": pl.String,
+        "question": pl.String,
+        "event_slug": pl.String,
+        "tick_size": pl.Float64,
+        "min_order_size": pl.Float64,
+        "neg_risk": pl.Boolean,
+        "fees": pl.Struct(FEES),
+        "end_date": _TIME,
+        "resolved": pl.Boolean,
+        "winner": pl.String,
+        "version": pl.String,
+    }
+)
+
 # What every row has, and what readers need of a row of each table; other columns may be null.
 _ALWAYS = ("seq", "ts_recv", "conn")
 _BOOK = ("token_id", "bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
@@ -247,6 +296,29 @@ ROLLING: tuple[str, ...] = (
     "activity",
     "reference_prices",
 )
+
+
+def labelled(rows: _Rows, names: Mapping[str, tuple[str, str]]) -> _Rows:
+    """Return rows with the columns of ``LABELS`` after ``token_id``, null where a token has no name yet.
+
+    Columns of these names that are there stay as they are, and rows without ``token_id`` are returned unchanged.
+
+    Args:
+        rows: rows of a table, or made of them.
+        names: the slug and the outcome of each token.
+    """
+    columns = rows.collect_schema().names()
+    own = [name for name in LABELS if name not in columns]
+    if "token_id" not in columns or not own:
+        return rows
+    at = columns.index("token_id") + 1
+    texts = {name: {token: named[place] or None for token, named in names.items()} for place, name in enumerate(LABELS)}
+    made = [
+        pl.col("token_id").replace_strict(texts[name], default=None, return_dtype=pl.Categorical).alias(name)
+        for name in own
+    ]
+    return rows.with_columns(made).select(*columns[:at], *own, *columns[at:])
+
 
 # After this many chunks the last ones are joined into one, so that reading a rolling frame stays cheap.
 _JOINED = 64

@@ -31,6 +31,7 @@ __all__ = [
     "note_fault",
     "repeating",
     "single",
+    "uninterrupted",
 ]
 
 T = TypeVar("T")
@@ -87,8 +88,22 @@ def single(name: str, work: Callable[[], object], *, daemon: bool = True) -> thr
     return threading.Thread(target=run, name=name, daemon=daemon)
 
 
+def uninterrupted(work: Callable[[], T]) -> T:
+    """Call a function, again if Ctrl-C ends it: polars ends a query in any thread, not only in the main one."""
+    while True:
+        try:
+            return work()
+        except KeyboardInterrupt:
+            continue
+
+
 def note_fault(name: str, error: BaseException) -> None:
-    """Keep a failure for ``faults``, and log it unless it repeats too often; never raise."""
+    """Keep a failure for ``faults``, and log it unless it repeats too often; never raise.
+
+    A ``KeyboardInterrupt`` is no failure of a thread: when Ctrl-C is pressed, polars raises it in each that queries.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return
     try:
         before, text = _faults.get(name), repr(error)[:500]
         keep_fault(name, text)

@@ -88,8 +88,8 @@ def test_a_stale_book_is_a_finding(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("book", pm.sample(), "nobody", "--at", AT), "no recorded token is meant by 'nobody'"),
-        (("book", pm.sample(), "Yes", "--at", AT), "4 recorded tokens are meant by 'Yes'"),
+        (("book", pm.sample(), "nobody", "--at", AT), "no recorded market or token is named 'nobody'"),
+        (("book", pm.sample(), "Yes", "--at", AT), "4 recorded tokens are named 'Yes'"),
         (("book", pm.sample(), "Yes"), "--at"),
         (("verify", "nowhere"), "is not a recording"),
         (("quality", "nowhere"), "is not a recording"),

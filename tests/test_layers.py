@@ -42,8 +42,8 @@ _ONLY_IN = {
     "ipywidgets": {"widgets"},
     "IPython": {"widgets"},
     "traitlets": {"widgets"},
-    # A quality's `figure()` names what it gives, for type checkers only.
-    "matplotlib": {"widgets", "recording"},
+    # Outside of widgets, for type checkers only: what `figure()` and `plot()` give.
+    "matplotlib": {"widgets", "recording", "manager"},
     "mcp": {"mcp"},
     "eth_account": {"credentials"},
 }
@@ -103,8 +103,13 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports_of(path: Path) -> Iterator[str]:
+@cache
+def imports_of(path: Path) -> list[str]:
     """Name every module that a file imports, at any depth, as `pmlive.part...` or as its top-level library."""
+    return list(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     inside = ["pmlive", *path.relative_to(_PACKAGE).with_suffix("").parts][:-1]
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
@@ -125,37 +130,46 @@ def libraries(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imports_of(path)} - {"pmlive"}
 
 
-@pytest.mark.parametrize("path", _FILES, ids=name_of)
-def test_every_module_belongs_to_a_layer(path: Path) -> None:
-    assert part_of(path) in _LAYER or part_of(path) in _APART or part_of(path) in _ENTRY
+def test_every_module_belongs_to_a_layer() -> None:
+    assert {part_of(path) for path in _FILES} <= _LAYER.keys() | _APART.keys() | _ENTRY
 
 
-@pytest.mark.parametrize("path", _FILES, ids=name_of)
-def test_imports_point_downwards(path: Path) -> None:
-    part = part_of(path)
-    if part in _ENTRY:
-        return
-    for imported in ours(path) - {part} - {above for name, above in _NAMED_ABOVE if name == name_of(path)}:
-        if part in _APART:
-            assert imported in _APART[part], f"{name_of(path)} imports {imported}"
-        elif imported in _APART:
-            assert part in _USES_APART[imported], f"{name_of(path)} imports {imported}"
-        else:
-            assert _LAYER[imported] <= _LAYER[part], f"{name_of(path)} imports {imported}"
+def test_imports_point_downwards() -> None:
+    wrong = [
+        f"{name_of(path)} imports {imported}"
+        for path in _FILES
+        if part_of(path) not in _ENTRY
+        for imported in ours(path) - {part_of(path)}
+        if (name_of(path), imported) not in _NAMED_ABOVE and not may_import(part_of(path), imported)
+    ]
+
+    assert wrong == []
 
 
-@pytest.mark.parametrize("path", _FILES, ids=name_of)
-def test_a_heavy_library_is_imported_where_it_is_shown_and_nowhere_else(path: Path) -> None:
-    part = part_of(path)
-    for library in libraries(path):
-        assert part in _ONLY_IN.get(library, {part}), f"{name_of(path)} imports {library}"
+def may_import(part: str, imported: str) -> bool:
+    if part in _APART:
+        return imported in _APART[part]
+    if imported in _APART:
+        return part in _USES_APART[imported]
+    return _LAYER[imported] <= _LAYER[part]
 
 
-@pytest.mark.parametrize("path", [path for path in _FILES if part_of(path) in (*_CORE, "tables")], ids=name_of)
-def test_the_core_has_no_clock_no_socket_and_no_log(path: Path) -> None:
-    banned = _NOT_IN_CORE - ({"polars", "pyarrow"} if part_of(path) == "tables" else set())
+def test_a_heavy_library_is_imported_where_it_is_shown_and_nowhere_else() -> None:
+    wrong = [
+        f"{name_of(path)} imports {library}"
+        for path in _FILES
+        for library in libraries(path)
+        if library in _ONLY_IN and part_of(path) not in _ONLY_IN[library]
+    ]
 
-    assert not libraries(path) & banned
+    assert wrong == []
+
+
+def test_the_core_has_no_clock_no_socket_and_no_log() -> None:
+    core = [path for path in _FILES if part_of(path) in _CORE]
+
+    assert {name_of(path): libraries(path) & _NOT_IN_CORE for path in core} == {name_of(path): set() for path in core}
+    assert libraries(_PACKAGE / "tables.py") & _NOT_IN_CORE <= {"polars", "pyarrow"}
 
 
 @pytest.mark.skipif(not (_PACKAGE / "__init__.py").exists(), reason="the package has no front yet")
@@ -169,35 +183,35 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("path", _FILES, ids=name_of)
-def test_no_module_is_longer_than_600_lines(path: Path) -> None:
-    lines = path.read_text(encoding="utf-8").count("\n")
+def test_no_module_is_longer_than_600_lines() -> None:
+    lines = {name_of(path): path.read_text(encoding="utf-8").count("\n") for path in _FILES}
 
-    assert lines <= 600
+    assert {name: count for name, count in lines.items() if count > 600} == {}
 
 
-@pytest.mark.parametrize("path", _FILES, ids=name_of)
-def test_no_function_is_longer_than_40_lines(path: Path) -> None:
+def test_no_function_is_longer_than_40_lines() -> None:
     long = [
-        f"{node.name} ({(node.end_lineno or 0) - node.lineno + 1} lines)"
+        f"{node.name} in {name_of(path)} ({(node.end_lineno or 0) - node.lineno + 1} lines)"
+        for path in _FILES
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno >= 40
     ]
 
-    assert not long
+    assert long == []
 
 
-@pytest.mark.parametrize("path", [path for path in _FILES if part_of(path) not in _MAY_SPEAK_VENUE], ids=name_of)
-def test_only_the_wire_knows_what_the_venue_calls_things(path: Path) -> None:
+def test_only_the_wire_knows_what_the_venue_calls_things() -> None:
     spoken = [
-        f"{word} in line {node.lineno}"
+        f"{word} in line {node.lineno} of {name_of(path)}"
+        for path in _FILES
+        if part_of(path) not in _MAY_SPEAK_VENUE
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         for word in _VENUE_WORDS
         if word in node.value
     ]
 
-    assert not spoken
+    assert spoken == []
 
 
 def test_the_rules_see_the_imports() -> None:

@@ -72,7 +72,7 @@ def test_prices_on_a_grid_are_the_tops_of_the_books(tmp_path: Path) -> None:
         one_sided = tops.filter(pl.col("best_bid").is_null() | pl.col("best_ask").is_null())
         assert one_sided["mid"].null_count() == one_sided.height
     assert night.prices(every=timedelta(seconds=3)).filter(pl.col("token_id") == "12").equals(night.prices("12", "3s"))
-    assert night.prices("11").equals(night.scan("prices", token="11").collect())
+    assert night.prices("11").equals(night.scan("prices", token="11", labels=True).collect())
 
 
 def test_a_side_that_is_empty_is_null_and_an_empty_list(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal, Self
 import polars as pl
 
 from pmlive.credentials import Credentials
-from pmlive.errors import BookError, PmliveError, UnknownMarketError
+from pmlive.errors import PmliveError, UnknownMarketError
+from pmlive.gaps import concerning
 from pmlive.logs import get_logger
 from pmlive.manager.engine import Engine, Options
 from pmlive.manager.keys import MarketId, Provider, market_list, price_keys, rows_of, series_of
@@ -22,12 +23,12 @@ from pmlive.manager.source import VenueName, venue_meant
 from pmlive.manager.status import Status
 from pmlive.manager.subscribing import Subscribing, streamed, words
 from pmlive.manager.subscriptions import CallbackType, Handler, Subscription
+from pmlive.manager.token_view import Key, TokenRows, TokenView, key_parts
 from pmlive.markets import Market, find
-from pmlive.markets.directory import Directory
-from pmlive.pipeline import Token
 from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
 from pmlive.store import RecorderOptions
+from pmlive.tables import ROLLING
 
 if TYPE_CHECKING:
     from pmlive.mcp.http import McpEndpoint
@@ -39,6 +40,8 @@ __all__ = ["Manager"]
 logger = get_logger(__name__)
 
 _LOOK_AGAIN = 0.02
+# Markets that an error message names.
+_MOST_NAMED = 6
 
 
 class Manager:
@@ -123,6 +126,44 @@ class Manager:
         series = [one for one in map(series_of, ids) if one is not None]
         wanted = self._engine.resolve([each for each in ids if series_of(each) is None])
         return self._subscribing.follow("watch", wanted, callback_type, on_event, series=series)
+
+    def follow(self, market: MarketId, outcome: str | None = None) -> TokenView[BookView]:
+        """Watch a market, unless that is done already, and return a view of one of its outcomes.
+
+        Args:
+            market: an address, slug or id of one market, or a ``Market``.
+            outcome: by default the market's first, such as Yes; a token id means its own.
+
+        Raises:
+            UnknownMarketError: the venue does not know the market, it has no such outcome, or several are meant.
+            FeedError: the venue cannot be asked.
+        """
+        wanted = self._engine.resolve([market])
+        if len(wanted.markets) > 1:
+            names = ", ".join(repr(each.slug) for each in wanted.markets[:_MOST_NAMED])
+            raise UnknownMarketError(
+                f"{market!r} has {len(wanted.markets)} markets; follow one of them, such as {names}"
+            )
+        token_id = wanted.token_ids[0] if outcome is None else wanted.markets[0].token_of(outcome)
+        if not self._engine.call(lambda: self._engine.registry.wants("market", token_id)):
+            self.watch(market)
+        return self._token_view(token_id)
+
+    def token(self, named: str, outcome: str | None = None) -> str:
+        """Return the token id for a token id, an outcome alone, or a slug or condition id with an outcome.
+
+        Raises:
+            UnknownMarketError: no such token was subscribed, or several are meant.
+        """
+        return self._engine.call(lambda: self._engine.token_id(named, outcome))
+
+    def __getitem__(self, key: Key) -> TokenView[BookView]:
+        """Return a view of a token: ``live["will-it-rain", "Yes"]``, or of an outcome or a token id alone.
+
+        Raises:
+            UnknownMarketError: no such token is subscribed, or several are meant.
+        """
+        return self._token_view(self.token(*key_parts(key)))
 
     def subscribe_market_prices(
         self,
@@ -260,6 +301,30 @@ class Manager:
 
     # --- what is there ---
 
+    def first(self, table: str = "prices", *, rows: int = 1, patience: float = 10.0) -> pl.DataFrame:
+        """Wait until a frame has rows, and return it: right after a subscription there are none.
+
+        Args:
+            table: the name of a frame, such as ``"trades"``.
+            rows: how many rows to wait for.
+            patience: how many seconds to wait.
+
+        Raises:
+            TimeoutError: so many rows did not come within that time.
+            ValueError: there is no such frame.
+        """
+        if table not in ROLLING:
+            raise ValueError(f"no frame {table!r}; there are {', '.join(ROLLING)}")
+        until = time.monotonic() + patience
+        while (frame := self._frame(table)).height < rows:
+            if time.monotonic() >= until:
+                raise TimeoutError(
+                    f"{frame.height} of {rows} rows of {table!r} came within {patience:g} s; status() tells how the "
+                    f"connections are, and which of {len(self.subscriptions)} subscriptions got something"
+                )
+            time.sleep(_LOOK_AGAIN)
+        return frame
+
     @property
     def prices(self) -> pl.DataFrame:
         """Return the changes of the best prices of every book."""
@@ -353,12 +418,13 @@ class Manager:
     # --- showing ---
 
     def dashboard(
-        self, token_id: str | None = None, *, rate: float = 10.0, charts: Literal["canvas", "image"] = "canvas"
+        self, token_id: Key | None = None, *, rate: float = 10.0, charts: Literal["canvas", "image"] = "canvas"
     ) -> "Dashboard":
         """Show live charts, tables and, for a replay, its controls; the dashboard shown before is closed.
 
         Args:
-            token_id: the token to begin with, by default the first that is watched.
+            token_id: the token to begin with, by default the first that is watched: an id, an outcome if only one has
+                it, or a market and its outcome, such as ``("will-it-rain", "Yes")``.
             rate: the most drawings a second of each chart, 30 at most.
             charts: ``"image"`` for front ends that load no script of ours; see ``pmlive.widgets.image``.
 
@@ -484,33 +550,28 @@ class Manager:
                 logger.exception("what was to be done before a manager closes failed")
 
     def _frame(self, table: str) -> pl.DataFrame:
-        return self._engine.call(lambda: self._engine.started().ingest.frame(table))
+        return self._engine.frame(table)
+
+    def _token_rows(self, token_id: str, table: TokenRows) -> pl.DataFrame:
+        rows = self._frame(table)
+        # What befalls a connection is a gap of each token on it, too.
+        return rows.filter(concerning(rows, token_id, ()) if table == "gaps" else pl.col("token_id") == token_id)
+
+    def _token_view(self, token_id: str) -> TokenView[BookView]:
+        engine = self._engine
+        return TokenView(
+            token_id,
+            engine.names.get(token_id, ("", "")),
+            engine.labels.get(token_id, f"token {token_id}"),
+            rows=partial(self._token_rows, token_id),
+            book=partial(self.book, token_id),
+            end=engine.now,
+        )
 
     def _view(self, named: str, outcome: str | None, depth: int | None) -> BookView:
-        token = self._token(named, outcome)
+        token = self._engine.meant(named, outcome)
         label = self._engine.labels.get(token.id, f"token {token.id}")
         return book_view(token, label, depth, stopped=self._engine.started().ingest.pipeline.stopped)
-
-    def _token(self, named: str, outcome: str | None) -> Token:
-        if (token := self._engine.token(named)) is not None:
-            return token
-        candidates = [named, *self._named(named, outcome)]
-        meant = [token for each in candidates if (token := self._engine.token(each)) is not None]
-        if len(meant) == 1:
-            return meant[0]
-        if not meant and self._engine.started().settled & set(candidates):
-            raise BookError(f"the market of {named!r} was resolved; it has no book any more")
-        tokens = list(self._engine.started().ingest.pipeline.books.tokens)[:6]
-        known = "; ".join(f"{self._engine.labels.get(token_id, '?')} = {token_id}" for token_id in tokens)
-        problem = f"{len(meant)} subscribed tokens are" if meant else "no subscribed token is"
-        raise UnknownMarketError(f"{problem} meant by {named!r}; name one by its id, such as {known or 'none yet'}")
-
-    def _named(self, named: str, outcome: str | None) -> Sequence[str]:
-        """List the tokens that a market and its outcome, or an outcome alone, may mean."""
-        markets = self._engine.markets.values()
-        if outcome is None:
-            return Directory(markets).meant(named)
-        return [market.token_of(outcome) for market in markets if named in (market.slug, market.condition_id)]
 
 
 def _check(*, rows: object, depth: object, age: object) -> None:

@@ -1,6 +1,7 @@
 """What a manager does in the feed thread: subscriptions meet sockets, names meet tokens."""
 
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import TypeVar
 
@@ -9,7 +10,7 @@ import polars as pl
 
 from pmlive._session import Timing
 from pmlive.credentials import Credentials
-from pmlive.errors import AuthError, FeedError, PmliveError, UnknownMarketError
+from pmlive.errors import AuthError, BookError, FeedError, PmliveError, UnknownMarketError
 from pmlive.events import Channel
 from pmlive.logs import get_logger
 from pmlive.manager.keys import MarketId, Wanted, resolve, whole_markets
@@ -19,10 +20,12 @@ from pmlive.manager.source import Source
 from pmlive.manager.status import Status, status_of
 from pmlive.manager.subscriptions import News, Registry, Subscription, deliver
 from pmlive.markets import Catalogue, Market, Series, described
+from pmlive.markets.directory import Directory
 from pmlive.pipeline import Token
 from pmlive.retries import DialPolicy
 from pmlive.settings import AddressField, Venue
 from pmlive.store import Recorder
+from pmlive.tables import ROLLING, SCHEMAS, labelled
 from pmlive.threads import LoopThread
 
 __all__ = ["Engine", "Options"]
@@ -68,8 +71,13 @@ class Engine:
         self.source: Source | None = None
         self.markets: dict[str, Market] = {}
         self.labels: dict[str, str] = {}
+        # The slug and the outcome of each token.
+        self.names: dict[str, tuple[str, str]] = {}
         self.thread = LoopThread("pmlive", "manager")
         self._closed = False
+        # The rolling frames as they were at the end, which stay readable.
+        self._last_frames: Future[dict[str, pl.DataFrame]] = Future()
+        self._ended_ns = 0
         self._market_of: dict[str, str] = {}
         self._listing: Listing | None = None
 
@@ -80,6 +88,16 @@ class Engine:
         self.refuse_closed()
         return self.thread.call(function)
 
+    def frame(self, table: str) -> pl.DataFrame:
+        """Return the rolling rows of a table, with names of tokens; of a closed manager, those of its end."""
+        if self._closed:
+            return self._last_frames.result()[table]
+        return self.call(lambda: self._labelled(table))
+
+    def now(self) -> int:
+        """Return the time (ns) up to which frames tell: the present one, or when a closed manager ended."""
+        return self._ended_ns if self._closed else self.call(lambda: self.started().clock())
+
     def token(self, token_id: str) -> Token | None:
         """Find a token that somebody wants; one whose connection was never open has nothing yet."""
         source = self.started()
@@ -87,6 +105,35 @@ class Engine:
         if token_id not in known and token_id not in source.settled and self.registry.wants("market", token_id):
             return Token(token_id)
         return known.get(token_id)
+
+    def meant(self, named: str, outcome: str | None = None) -> Token:
+        """Find the token that somebody wants and that a name means.
+
+        Raises:
+            BookError: its market was resolved.
+            UnknownMarketError: no such token is subscribed, or several are meant.
+        """
+        source = self.started()
+        try:
+            token_id = self._one_token(named, outcome, held=lambda each: self.token(each) is not None)
+        except UnknownMarketError:
+            if source.settled & {named, *Directory(self.markets.values()).meant(named, outcome)}:
+                raise BookError(f"the market of {named!r} was resolved; it has no book any more") from None
+            raise
+        return self.token(token_id) or Token(token_id)
+
+    def token_id(self, named: str, outcome: str | None = None) -> str:
+        """Return the token that a name means, also of a market that was resolved or is not subscribed any more.
+
+        Raises:
+            UnknownMarketError: no such token was ever subscribed, or several are meant.
+        """
+        held = self.names.keys() | self.started().settled
+        return self._one_token(named, outcome, held=lambda each: each in held or self.token(each) is not None)
+
+    def _one_token(self, named: str, outcome: str | None, *, held: Callable[[str], bool]) -> str:
+        directory, books = Directory(self.markets.values()), self.started().ingest.pipeline.books
+        return directory.token(named, outcome, held=held, others=lambda: books.tokens, kind="subscribed")
 
     def status(self) -> Status:
         """Describe the source and the subscriptions as they are now."""
@@ -133,7 +180,22 @@ class Engine:
         if self._closed:
             return
         self._closed = True
-        self.thread.stop(self._end)
+        try:
+            self.thread.stop(self._end)
+        finally:
+            self._keep_frames()
+
+    def _keep_frames(self) -> None:
+        self._ended_ns = 0 if self.source is None else self.source.clock()
+        try:
+            self._last_frames.set_result({table: self._labelled(table) for table in ROLLING})
+        except Exception as error:  # noqa: BLE001  # raised to whoever reads a frame
+            self._last_frames.set_exception(error)
+
+    def _labelled(self, table: str) -> pl.DataFrame:
+        source = self.source
+        rows = SCHEMAS[table].to_frame() if source is None else source.ingest.frame(table)
+        return labelled(rows, self.names)
 
     async def _end(self) -> None:
         for subscription in list(self.registry.active.values()):
@@ -234,6 +296,7 @@ class Engine:
             self.markets[market.condition_id] = market
             self.labels.update({token_id: market.label(token_id) for token_id in market.token_ids})
             self._market_of.update(dict.fromkeys(market.token_ids, market.condition_id))
+        self.names.update(Directory(wanted.markets).names())
         if wanted.markets and source.ingest.recorder is not None:
             source.ingest.recorder.markets(self.described())
         nameless = [token_id for token_id in wanted.token_ids if token_id not in self.labels]

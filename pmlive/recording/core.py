@@ -3,35 +3,39 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from html import escape
 from pathlib import Path
-from typing import overload
+from typing import Self, overload
 
 import msgspec
 import polars as pl
 
 from pmlive.errors import UnknownMarketError
-from pmlive.gaps import GapIndex
+from pmlive.gaps import GapIndex, concerning
 from pmlive.manager import Replay
+from pmlive.manager.token_view import Key, TokenRows, TokenView, key_parts
 from pmlive.recording.book_at import RecordedBook
-from pmlive.recording.contents import check_table, digest
-from pmlive.recording.grids import Grid, bars, depth, prices, sampled_prices
+from pmlive.recording.contents import check_table, collect, digest
+from pmlive.recording.frames import DepthFrame, PricesFrame
+from pmlive.recording.grids import Grid, bars, depth, depth_rows, prices, sampled_prices
 from pmlive.recording.index import IndexCache, RecordingIndex
 from pmlive.recording.quality import Quality, quality
 from pmlive.recording.summary import RecordedMarket, RecordingSummary, info
 from pmlive.recording.verify import Verification, rebuild_into, rebuild_tables, verify
 from pmlive.replay import Speed
 from pmlive.store.diagnosis import diagnosed
-from pmlive.tables import STORED
+from pmlive.tables import SCHEMAS, STORED, labelled
 from pmlive.times import Interval, Time, interval, moment, nanoseconds
 
 __all__ = ["Recording", "open_recording"]
 
 
 def open_recording(folder: str | Path) -> "Recording":
-    """Open a recording, also while it is being made.
+    """Open a recording, also while it is being made; in a ``with`` block what was read of it is forgotten at the end.
 
     Raises:
+        FileNotFoundError: there is no such folder; it is a StoreError as well.
         StoreError: the folder is not a recording.
     """
     return Recording(Path(folder))
@@ -52,7 +56,14 @@ class Recording:
     # --- contents ---
 
     def scan(
-        self, table: str, *, token: str | None = None, start: Time | None = None, end: Time | None = None
+        self,
+        table: str,
+        *,
+        token: str | None = None,
+        outcome: str | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        labels: bool = False,
     ) -> pl.LazyFrame:
         """Scan a table in order of arrival: what is sealed, and what is only in the log so far.
 
@@ -63,8 +74,10 @@ class Recording:
         Args:
             table: one of ``tables``.
             token: leave out the rows of other tokens.
+            outcome: the outcome, where ``token`` is a market's slug or condition id.
             start: leave out what was received before.
             end: leave out what was received then or later.
+            labels: whether to add ``slug`` and ``outcome`` of each token beside its id, null where they are not known.
 
         Raises:
             StoreError: the folder is not a recording any more, or a footer shows that a file is damaged or another one.
@@ -73,10 +86,11 @@ class Recording:
         """
         check_table(table)
         since, until = _nanoseconds_or_none(start), None if end is None else nanoseconds(end) - 1
-        token_id = None if token is None else self.token(token)
+        token_id = None if token is None else self.token(token, outcome)
         with self._reading() as index:
             rows = index.contents.scan(table, since=since, until=until)
-            return rows if token_id is None else rows.filter(pl.col("token_id") == token_id)
+            found = rows if token_id is None else rows.filter(pl.col("token_id") == token_id)
+            return labelled(found, index.names.names) if labels else found
 
     @property
     def tables(self) -> list[str]:
@@ -88,11 +102,6 @@ class Recording:
     def markets(self) -> list[RecordedMarket]:
         """The recorded markets; texts are cleaned, and still untrusted."""
         return list(self._cache.current().markets)
-
-    @property
-    def gaps(self) -> pl.DataFrame:
-        """The intervals that cannot be trusted, each once, with its end as it was last recorded."""
-        return self.gap_index.frame
 
     @property
     def gap_index(self) -> GapIndex:
@@ -129,6 +138,77 @@ class Recording:
                 # It may have come since that was read.
                 return self._cache.current(fresh=True).names.token(named, outcome)
 
+    # --- tables ---
+
+    @property
+    def prices(self) -> PricesFrame:
+        """Every change of the best prices of all books, as ``Manager.prices`` has them, read when it is used.
+
+        Call it for less, or for the prices at the ends of intervals: ``night.prices(every="1s")``.
+        """
+        return PricesFrame(self._prices, self._prices)
+
+    @property
+    def depth(self) -> DepthFrame:
+        """The best ten levels of all books, as ``Manager.depth`` has them, read when it is used.
+
+        Call it for those of one book at the ends of intervals: ``night.depth(token, every="1s", levels=5)``.
+        """
+        return DepthFrame(self._all_depth, self._depth)
+
+    @property
+    def trades(self) -> pl.DataFrame:
+        """The trades, with the taker's side."""
+        return self._whole("trades")
+
+    @property
+    def market_events(self) -> pl.DataFrame:
+        """The tick size changes, new markets and resolutions."""
+        return self._whole("market_events")
+
+    @property
+    def user_orders(self) -> pl.DataFrame:
+        """The messages on the user's own orders."""
+        return self._whole("user_orders")
+
+    @property
+    def user_trades(self) -> pl.DataFrame:
+        """The messages on the user's own trades."""
+        return self._whole("user_trades")
+
+    @property
+    def activity(self) -> pl.DataFrame:
+        """The trades of subscribed events, with wallets."""
+        return self._whole("activity")
+
+    @property
+    def reference_prices(self) -> pl.DataFrame:
+        """The prices from outside the venue."""
+        return self._whole("reference_prices")
+
+    @property
+    def gaps(self) -> pl.DataFrame:
+        """The intervals that cannot be trusted, each once, with its end as it was last recorded."""
+        with self._reading() as index:
+            return labelled(index.gaps.frame, index.names.names)
+
+    def __getitem__(self, key: Key) -> TokenView[RecordedBook]:
+        """Return a view of a token: ``night["will-it-rain", "Yes"]``, or of an outcome or a token id alone.
+
+        Raises:
+            UnknownMarketError: no recorded token matches, or several do.
+        """
+        token_id = self.token(*key_parts(key))
+        names = self._cache.current().names
+        return TokenView(
+            token_id,
+            names.names.get(token_id, ("", "")),
+            names.label(token_id),
+            rows=partial(self._token_rows, token_id),
+            book=lambda: self.book_at(token_id, self._end_ns()),
+            end=self._end_ns,
+        )
+
     # --- books ---
 
     def book_at(self, token: str, t: Time, outcome: str | None = None) -> RecordedBook:
@@ -146,67 +226,6 @@ class Recording:
         token_id, time = self.token(token, outcome), nanoseconds(t)
         with self._reading() as index:
             return index.book_at(token_id, time)
-
-    def depth(
-        self,
-        token: str,
-        every: Interval = "1s",
-        levels: int = 10,
-        *,
-        outcome: str | None = None,
-        start: Time | None = None,
-        end: Time | None = None,
-    ) -> pl.DataFrame:
-        """Return the best levels of a book at the end of each interval; ``time`` is the interval's start.
-
-        Intervals are left-closed: what came exactly at an interval's end is in the next one. Where the book could not
-        be trusted at the end of an interval, its lists are null and ``quality`` is ``stale``; an empty list is an
-        empty side.
-
-        Args:
-            token: a token, as ``book_at`` takes it.
-            every: the length of an interval, such as ``"500ms"`` or ``"1m"``.
-            levels: the largest number of levels on a side.
-            outcome: the outcome, where ``token`` is a market's slug or condition id.
-            start: the first interval has this time; by default the first record's.
-            end: the last interval begins before this time; by default with the last record.
-
-        Raises:
-            UnknownMarketError: no recorded token matches, or several do.
-            ValueError: the interval or the number of levels is not positive, or there are too many intervals.
-        """
-        if levels < 1:
-            raise ValueError(f"levels must be 1 or more; got {levels}")
-        token_id, grid = self.token(token, outcome), self._grid(every, start, end)
-        with self._reading() as index:
-            return depth(index, token_id, grid, levels)
-
-    def prices(
-        self,
-        token: str | None = None,
-        every: Interval | None = None,
-        *,
-        outcome: str | None = None,
-        start: Time | None = None,
-        end: Time | None = None,
-    ) -> pl.DataFrame:
-        """Return each change of the best prices of a book, or of all; with ``every``, those at interval ends.
-
-        Intervals are left-closed and named by their start in ``time``. Where a book could not be trusted at the end
-        of an interval, its prices are null: nothing is carried over a gap.
-
-        Raises:
-            UnknownMarketError: no recorded token matches, or several do.
-            ValueError: the interval is not positive, or there are too many.
-        """
-        token_id = None if token is None else self.token(token, outcome)
-        if every is not None:
-            grid = self._grid(every, start, end)
-            with self._reading() as index:
-                return sampled_prices(index, token_id, grid)
-        since, until = _nanoseconds_or_none(start), _nanoseconds_or_none(end)
-        with self._reading() as index:
-            return prices(index, token_id, since, until)
 
     def bars(
         self,
@@ -229,7 +248,7 @@ class Recording:
         """
         token_id, grid = None if token is None else self.token(token, outcome), self._grid(every, start, end)
         with self._reading() as index:
-            return bars(index, token_id, grid)
+            return labelled(bars(index, token_id, grid), index.names.names)
 
     # --- quality ---
 
@@ -327,6 +346,78 @@ class Recording:
         return f"<p>{escape(repr(self))}</p><table>{markets}</table><table>{tables}</table>"
 
     # --- reading ---
+
+    def close(self) -> None:
+        """Forget what was read; the recording can be used again, and is read again then."""
+        self._cache = IndexCache(self.folder)
+
+    def __enter__(self) -> Self:
+        """Use the recording in a block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Forget what was read."""
+        self.close()
+
+    def _prices(
+        self,
+        token: str | None = None,
+        every: Interval | None = None,
+        *,
+        outcome: str | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+    ) -> pl.DataFrame:
+        token_id = None if token is None else self.token(token, outcome)
+        if every is not None:
+            grid = self._grid(every, start, end)
+            with self._reading() as index:
+                return labelled(sampled_prices(index, token_id, grid), index.names.names)
+        since, until = _nanoseconds_or_none(start), _nanoseconds_or_none(end)
+        with self._reading() as index:
+            return labelled(prices(index, token_id, since, until), index.names.names)
+
+    def _depth(
+        self,
+        token: str,
+        every: Interval = "1s",
+        levels: int = 10,
+        *,
+        outcome: str | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+    ) -> pl.DataFrame:
+        if levels < 1:
+            raise ValueError(f"levels must be 1 or more; got {levels}")
+        token_id, grid = self.token(token, outcome), self._grid(every, start, end)
+        with self._reading() as index:
+            return depth(index, token_id, grid, levels)
+
+    def _all_depth(self) -> pl.DataFrame:
+        with self._reading() as index:
+            frames = [self._depth_of(token_id) for token_id in index.timelines]
+            return pl.concat([labelled(SCHEMAS["depth"].to_frame(), {}), *frames]).sort("ts_recv")
+
+    def _depth_of(self, token_id: str) -> pl.DataFrame:
+        """Return the ladders of a book as the table ``depth`` has them, which no recording holds."""
+        with self._reading() as index:
+            return labelled(depth_rows(index, token_id), index.names.names)
+
+    def _whole(self, table: str) -> pl.DataFrame:
+        with self._reading() as index:
+            return collect(index.contents, table, self.scan(table, labels=True))
+
+    def _token_rows(self, token_id: str, table: TokenRows) -> pl.DataFrame:
+        if table == "depth":
+            return self._depth_of(token_id)
+        if table == "gaps":
+            gaps = self.gaps
+            # What befalls a connection is a gap of each token on it, too.
+            return gaps.filter(concerning(gaps, token_id, ()))
+        return self._prices(token_id) if table == "prices" else self.trades.filter(pl.col("token_id") == token_id)
+
+    def _end_ns(self) -> int:
+        return self._cache.current().contents.last_recv() or 0
 
     @contextmanager
     def _reading(self) -> Generator[RecordingIndex]:

@@ -12,6 +12,7 @@ from pmlive.recording.book_at import BookRow, applied_changes, read_book_row, re
 from pmlive.recording.contents import collect
 from pmlive.recording.index import RecordingIndex
 from pmlive.recording.trust import Span, TrustEvent, TrustTimeline, hash_history
+from pmlive.tables import SCHEMAS
 
 __all__ = [
     "TIME",
@@ -24,6 +25,7 @@ __all__ = [
     "Resets",
     "bars",
     "depth",
+    "depth_rows",
     "in_spans",
     "prices",
     "sampled_prices",
@@ -36,6 +38,10 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 
 TIME = pl.Datetime("ns", "UTC")
 _MOST_INTERVALS = 20_000_000
+# What a manager's frame of ladders has: the best levels at most so often, and so many rows.
+_DEPTH_LEVELS = 10
+_DEPTH_EVERY = 100_000_000
+_DEPTH_ROWS = 200_000
 # Ticks in a dollar: nearly all prices are multiples of one, and their cells are found without sorting.
 _TICKS = 10_000
 _QUALITY = pl.Enum(["verified", "unverifiable", "stale"])
@@ -195,6 +201,25 @@ def depth(index: RecordingIndex, token_id: str, grid: Grid, levels: int) -> pl.D
     return pl.DataFrame({"time": grid.times, "quality": quality.cast(_QUALITY)}).with_columns(
         pl.when(kept).then(column).otherwise(None).alias(name) for name, column in zip(schema, columns, strict=True)
     )
+
+
+def depth_rows(index: RecordingIndex, token_id: str) -> pl.DataFrame:
+    """Return the best levels of a token's book as rows of ``depth``, one for each interval in which they changed.
+
+    ``ts_recv`` is the end of the interval; nothing tells of the numbers that such rows had live, which are null.
+    """
+    first, last = index.contents.first_recv() or 0, index.contents.last_recv() or 0
+    every = max(_DEPTH_EVERY, -(-(last - first) // _DEPTH_ROWS))
+    ladders, market = depth(index, token_id, Grid(index, every, None, None), _DEPTH_LEVELS), index.names.market_of
+    names = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
+    changed = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in names)
+    rows = ladders.filter(changed & (pl.col("quality") != "stale")).select(
+        *names,
+        ts_recv=(pl.col("time").to_physical() + every).cast(TIME),
+        token_id=pl.lit(token_id),
+        market=pl.lit(market[token_id].condition_id if token_id in market else None),
+    )
+    return pl.concat([SCHEMAS["depth"].to_frame(), rows], how="diagonal_relaxed")
 
 
 class _BookHistory:

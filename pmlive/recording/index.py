@@ -1,16 +1,15 @@
 """The index of a recording at one moment: names of tokens, gaps, timelines and books, each found once when needed."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 
-from pmlive.errors import UnknownMarketError
 from pmlive.gaps import GapIndex
 from pmlive.markets import clean
-from pmlive.markets.directory import Directory
+from pmlive.markets.directory import Directory, label
 from pmlive.recording.book_at import RecordedBook, TrustedBook, book_from_rows, recorded_book, stale_reason
 from pmlive.recording.contents import Contents, ContentsCache, collect
 from pmlive.recording.summary import RecordedMarket, markets_of
@@ -26,9 +25,6 @@ _WHOLE = Window(None, None)
 _BOOKS = ("book_deltas", "book_snapshots", "keyframes", "gaps")
 # The largest number of timelines, each of one token between two keyframes, that are cached.
 _MOST_WINDOWS = 10_000
-# Tokens that an error message names, and the letters of a question in a label.
-_MOST_NAMED = 6
-_LABEL_LENGTH = 60
 
 
 class RecordingIndex:
@@ -155,13 +151,13 @@ class IndexCache:
 class TokenNames:
     """The tokens of a recording; ``others`` lists those that no market of the manifest has."""
 
-    def __init__(self, markets: Sequence[RecordedMarket], others: Callable[[], Iterable[str]]) -> None:
+    def __init__(self, markets: Sequence[RecordedMarket], others: Callable[[], Collection[str]]) -> None:
         self._directory = Directory(markets)
         self._others = others
         self.labels = {
-            token_id: f"{_shortened(market.question or market.slug or market.condition_id)} - {outcome}"
-            for token_id, (market, outcome) in self._directory.tokens.items()
+            token_id: label(market, outcome) for token_id, (market, outcome) in self._directory.tokens.items()
         }
+        self.names = self._directory.names()
         self.market_of = {token_id: market for market in markets for token_id in market.token_ids}
 
     def label(self, token_id: str) -> str:
@@ -179,20 +175,11 @@ class TokenNames:
         Raises:
             UnknownMarketError: no token matches, or several do; the message lists some.
         """
-        if outcome is None and named in self.labels:
-            return named
-        meant = self._directory.meant(named, outcome)
-        if len(meant) == 1:
-            return meant[0]
-        if not meant and outcome is None and named in set(self._others()):
-            return named
-        known = [f"{label} = {token_id}" for token_id, label in self.labels.items()]
-        # Tokens of rows are strangers' texts, too.
-        known = known or [clean(token_id, 80) for token_id in self._others()]
-        problem = f"{len(meant)} recorded tokens are" if meant else "no recorded token is"
-        wanted = repr(named[:100]) if outcome is None else f"{named[:100]!r}, {outcome[:60]!r}"
-        listed = "; ".join(known[:_MOST_NAMED]) or "none yet"
-        raise UnknownMarketError(f"{problem} meant by {wanted}; name one by its id, such as {listed}")
+
+        def is_recorded(token_id: str) -> bool:
+            return token_id in self.labels or token_id in self._others()
+
+        return self._directory.token(named, outcome, held=is_recorded, others=self._others, kind="recorded")
 
 
 def _gaps(contents: Contents) -> pl.DataFrame:
@@ -227,7 +214,3 @@ def _lost_file_gap(contents: Contents, file: SealedFile) -> tuple[object, ...]:
     """Return the row of ``gaps`` for a lost file, without which the books of its time are unknown."""
     started, ended = contents.manifest.unknown_since(file), file.last_time + 1
     return (file.last_seq, None, ended, 0, None, started, ended, "disk", f"{file.path} is lost")
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LABEL_LENGTH else f"{text[: _LABEL_LENGTH - 1].rstrip()}…"

@@ -18,7 +18,8 @@ from pmlive.records import Kind, Loss, read_note
 from pmlive.store import Record, SealedFile, records, verify_files
 from pmlive.store.leftovers import unlisted_files
 from pmlive.store.maintenance import RebuiltRecording
-from pmlive.store.manifest import MANIFEST, contradictions
+from pmlive.store.manifest import MANIFEST, contradictions, read_manifest
+from pmlive.store.markets_file import MARKETS_FILE, MarketsFile
 from pmlive.store.reader import log_files, read_raw
 from pmlive.tables import SCHEMAS, STORED
 from pmlive.times import utc
@@ -26,6 +27,7 @@ from pmlive.times import utc
 __all__ = ["Finding", "Verification", "rebuild_into", "rebuild_tables", "stored_tables", "verify"]
 
 _RESTORE = "restore the file from a copy, or run: pmlive repair"
+_REWRITE = "the manifest has all of it; to write the file again, run: pmlive repair"
 _LIST = f"restore {MANIFEST} and what it lists from a copy; until then that time is a gap"
 _UNLISTED = f"no reader uses it: restore the {MANIFEST} that lists it, or move it away"
 _REBUILD = "keep the folder, and rebuild its tables with rebuild(into=...)"
@@ -120,6 +122,7 @@ def verify(index: RecordingIndex) -> Verification:
     work = _SegmentChecks(contents, bad)
     readable = index.without(bad)
     findings = [*damaged, *work.segments(), *_log(contents), *_holes(readable), *_listing(readable.contents)]
+    findings += _markets(contents, bad)
     return Verification(
         path=str(contents.folder),
         files=len(contents.manifest.files),
@@ -248,6 +251,15 @@ def _holes(index: RecordingIndex) -> Iterator[Finding]:
     for hole in index.contents.manifest.holes:
         if (hole.started, hole.cause) not in listed:
             yield Finding(where="gaps", what=f"the hole since {utc(hole.started)} is not in the table", advice=_REBUILD)
+
+
+def _markets(contents: Contents, bad: set[str]) -> Iterator[Finding]:
+    """Compare the table of markets with what it is made of, where that is whole and nobody is about to write it."""
+    if contents.unsealed or any(file.path in bad for file in contents.manifest.of("market_events")):
+        return
+    problem = MarketsFile(contents.folder).problem(contents.manifest)
+    if problem is not None and read_manifest(contents.folder) == contents.manifest:
+        yield Finding(where=MARKETS_FILE, what=problem, advice=_REWRITE)
 
 
 def _listing(contents: Contents) -> Iterator[Finding]:

@@ -37,6 +37,7 @@ from pmlive.store.manifest import (
     segment_number,
     without_rows,
 )
+from pmlive.store.markets_file import MarketsFile
 from pmlive.store.merging import GRACE_S, MergeLimits, is_hidden, merge, plan_merges, replace_inputs
 from pmlive.store.opening import locked_recording
 from pmlive.store.reader import problem_of
@@ -164,7 +165,9 @@ def repair(
         return RepairReport(checked=0, repaired=[], removed=removed)
     with locked_recording(folder, now=clock(), step=step) as context:
         try:
-            return msgspec.structs.replace(_Repair(context, rebuild).run(), removed=removed)
+            report = _Repair(context, rebuild).run()
+            MarketsFile(folder).write(context.manifest.current)
+            return msgspec.structs.replace(report, removed=removed)
         except OSError as error:
             raise StoreError(f"{str(folder)!r} cannot be repaired: {error}; try again on a disk that works") from error
 
@@ -215,6 +218,7 @@ class RebuiltRecording:
         data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
         path = self._folder / MANIFEST
         disk.replace(disk.write_temporary(path, self._folder, data), path, self._folder)
+        MarketsFile(self._folder).write(manifest)
         disk.sync_folder(self._folder, self._folder)
 
     def _copy(self, path: Path, source: Path, final: Path) -> None:

@@ -25,7 +25,7 @@ from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
 
-from pmlive.errors import StoreError
+from pmlive.errors import NoRecordingError, StoreError
 from pmlive.events import Gap
 from pmlive.store import disk
 from pmlive.times import utc
@@ -47,6 +47,7 @@ __all__ = [
     "is_sealed_path",
     "missing_parts",
     "new_manifest",
+    "no_recording",
     "read_manifest",
     "segment_number",
     "without_rows",
@@ -254,10 +255,17 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         data = disk.read(path, folder, most=_LARGEST_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise StoreError(f"{str(folder)!r} is not a recording: it has no {MANIFEST}") from error
+        raise no_recording(folder) from error
     except OSError as error:
         raise StoreError(f"{str(path)!r} cannot be read: {error.strerror}; check its permissions") from error
     return _decode(path, data)
+
+
+def no_recording(folder: Path) -> StoreError:
+    """Return the error of a folder without a manifest."""
+    if not folder.exists():
+        return NoRecordingError(f"{str(folder)!r} is not a recording: there is no such folder")
+    return StoreError(f"{str(folder)!r} is not a recording: it has no {MANIFEST}")
 
 
 def is_sealed_path(path: str) -> bool:

@@ -35,6 +35,7 @@ from pmlive.store.manifest import (
     MissingPart,
     SealedFile,
     missing_parts,
+    no_recording,
     read_manifest,
 )
 from pmlive.tables import SCHEMAS
@@ -268,7 +269,7 @@ def stamp(folder: Path) -> Stamp:
     try:
         found = disk.stat(folder / MANIFEST, folder)
     except OSError as error:
-        raise StoreError(f"{str(folder)!r} is not a recording: it has no {MANIFEST}") from error
+        raise no_recording(folder) from error
     sizes: list[int] = []
     for number, files in segment_files(folder).items():
         for path in files:

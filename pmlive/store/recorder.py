@@ -332,7 +332,8 @@ class Recorder:
     def _trouble(self) -> str | None:
         lag = self._writer.lag()
         hung = f"writing the log: the disk has taken nothing for {lag:.0f} s" if lag > _HUNG_S else None
-        trouble = self._failure() or hung or self._sealer.upkeep_trouble.message
+        sealer = self._sealer
+        trouble = self._failure() or hung or sealer.upkeep_trouble.message or sealer.listing_trouble.message
         return trouble if self._hole is None or self._closed else f"{trouble or 'catching up'}; data is being lost"
 
     def _finish(self) -> None:

@@ -30,8 +30,9 @@ from pmlive.records import Record
 from pmlive.store import disk, raw
 from pmlive.store.log import Block, SegmentReading, has_second_name, read_segment
 from pmlive.store.manifest import RAW, Manifest, ManifestFile, SealedFile, SealedSegment
+from pmlive.store.markets_file import MarketsFile
 from pmlive.tables import STORED
-from pmlive.threads import note_fault, repeating
+from pmlive.threads import note_fault, repeating, uninterrupted
 
 if TYPE_CHECKING:
     from pmlive.store.parquet import EncodedTable
@@ -200,7 +201,9 @@ class Sealer:
         self.trouble = RecorderTrouble(str(context.folder), "sealing")
         # Separate, since nothing waits for upkeep and nothing is lost by it.
         self.upkeep_trouble = RecorderTrouble(str(context.folder), "merging")
+        self.listing_trouble = RecorderTrouble(str(context.folder), "listing the markets")
         self.sealed = 0
+        self._markets = MarketsFile(context.folder)
         self._thread = repeating("pmlive-seal", self._turn, pause=retry)
 
     def start(self) -> None:
@@ -235,6 +238,7 @@ class Sealer:
             self._wake.wait(self._retry if self._tasks else None)
         self._wake.clear()
         self._run_tasks()
+        self._list_markets()
         if self._upkeep_due and not self._tasks:
             self._upkeep_due = not self._closing and self._run_upkeep()
         gave_up = self.trouble.lasts(self._patience, since=self._closed_at)
@@ -243,17 +247,26 @@ class Sealer:
     def _run_tasks(self) -> None:
         while self._tasks:
             try:
-                self._tasks[0]()
+                uninterrupted(self._tasks[0])
             except BaseException as error:  # noqa: BLE001  # it is noted, and tried until it works
                 self._note(self.trouble, error)
                 return
             self._tasks.popleft()
             self.trouble.clear()
 
+    def _list_markets(self) -> None:
+        """Write the table of markets, which no sealing waits for; a failure is noted, and tried again later."""
+        try:
+            uninterrupted(lambda: self._markets.write(self._context.manifest.current))
+        except BaseException as error:  # noqa: BLE001  # sealing goes on, and the manifest has the markets
+            self._note(self.listing_trouble, error)
+        else:
+            self.listing_trouble.clear()
+
     def _run_upkeep(self) -> bool:
         """Run the upkeep once; a failure is noted, and tried again after the next sealing."""
         try:
-            more = self._upkeep()
+            more = uninterrupted(self._upkeep)
         except BaseException as error:  # noqa: BLE001  # sealing goes on, whatever merging fails at
             self._note(self.upkeep_trouble, error)
             return False

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker
     from pmlive.widgets.coverage import coverage_figure
     from pmlive.widgets.dashboard import Dashboard
+    from pmlive.widgets.figures import plot_token
     from pmlive.widgets.tables import Ladder, RecordingPanel, StatusPanel, Tape
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Tape",
     "TokenPicker",
     "coverage_figure",
+    "plot_token",
 ]
 
 # Loaded when first used: the magic needs neither ipywidgets nor matplotlib, which take a second.
@@ -39,6 +41,7 @@ _LAZY = {
     "Tape": "tables",
     "TokenPicker": "controls",
     "coverage_figure": "coverage",
+    "plot_token": "figures",
 }
 
 

@@ -20,6 +20,7 @@ from pmlive.errors import FeedError
 from pmlive.logs import get_logger
 from pmlive.manager import Manager
 from pmlive.manager.snapshots import Cursor, Query, Snapshot, short_label
+from pmlive.manager.token_view import Key, key_parts
 from pmlive.widgets.render_loop import FASTEST, render_loop_of
 from pmlive.widgets.views import View
 
@@ -169,12 +170,17 @@ class TokenWidget(ManagerWidget[V]):
 
     Args:
         manager: whose token.
-        token_id: the token, by default the first that is watched.
+        token_id: a token id, an outcome if only one watched token has it, or a market's slug with an outcome, as in
+            ``("will-it-rain", "Yes")``; by default the first that is watched.
         rate: the most drawings a second.
+
+    Raises:
+        UnknownMarketError: no such token was subscribed, or several are meant.
     """
 
-    def __init__(self, manager: Manager, token_id: str | None = None, *, rate: float = 10.0) -> None:
-        self._token_id = token_id or next(iter(manager.snapshots([Query()])[0].labels), None)
+    def __init__(self, manager: Manager, token_id: Key | None = None, *, rate: float = 10.0) -> None:
+        first = next(iter(manager.snapshots([Query()])[0].labels), None)
+        self._token_id = first if token_id is None else manager.token(*key_parts(token_id))
         super().__init__(manager, rate=rate)
 
     @property
@@ -183,8 +189,8 @@ class TokenWidget(ManagerWidget[V]):
         return self._token_id
 
     @token_id.setter
-    def token_id(self, token_id: str | None) -> None:
-        self._token_id = token_id
+    def token_id(self, token_id: Key | None) -> None:
+        self._token_id = None if token_id is None else self.manager.token(*key_parts(token_id))
         self._refresh()
 
     @property

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from pmlive.manager import Manager, Replay
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
+from pmlive.manager.token_view import Key
 from pmlive.widgets.base import Bundle, TokenWidget, png_bundle
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
@@ -75,7 +76,7 @@ class _TimeChart(BaseChart[C]):
     def __init__(
         self,
         manager: Manager,
-        token_id: str | None = None,
+        token_id: Key | None = None,
         *,
         window: float | None = 300.0,
         rate: float = 10.0,
@@ -142,7 +143,7 @@ class BaseHeatMap(_TimeChart[HeatView]):
     _grows: ClassVar[tuple[str, ...]] = HEAT_ROWS
 
     def __init__(
-        self, manager: Manager, token_id: str | None = None, *, window: float | None = 300.0, rate: float = 2.0
+        self, manager: Manager, token_id: Key | None = None, *, window: float | None = 300.0, rate: float = 2.0
     ) -> None:
         super().__init__(manager, token_id, window=window, rate=rate)
 

@@ -13,6 +13,7 @@ import ipywidgets
 from matplotlib.figure import Figure
 
 from pmlive.manager import Manager, Replay
+from pmlive.manager.token_view import Key, key_parts
 from pmlive.markets import Market
 from pmlive.widgets import charts as canvas_charts
 from pmlive.widgets import image, tables
@@ -39,7 +40,7 @@ class Dashboard(ipywidgets.VBox):
 
     Args:
         manager: whose.
-        token_id: the token to begin with, by default the first that is watched.
+        token_id: the token to begin with, as charts take it; by default the first that is watched.
         rate: the most drawings a second of each chart, 30 at most.
         charts: ``"canvas"``, or ``"image"`` for front ends that load no script of ours: charts are pictures then, drawn
             in the kernel at most five times a second, and tables HTML.
@@ -49,7 +50,7 @@ class Dashboard(ipywidgets.VBox):
     _closed = True
 
     def __init__(
-        self, manager: Manager, token_id: str | None = None, *, rate: float = 10.0, charts: BackendName = "canvas"
+        self, manager: Manager, token_id: Key | None = None, *, rate: float = 10.0, charts: BackendName = "canvas"
     ) -> None:
         backend = _backend_of(charts)
         self.manager = manager
@@ -75,7 +76,7 @@ class Dashboard(ipywidgets.VBox):
 
     @classmethod
     def of(
-        cls, manager: Manager, token_id: str | None = None, *, rate: float = 10.0, charts: BackendName = "canvas"
+        cls, manager: Manager, token_id: Key | None = None, *, rate: float = 10.0, charts: BackendName = "canvas"
     ) -> "Dashboard":
         """Make a manager's dashboard in place of the one that it had before, which is closed."""
         made = cls(manager, token_id, rate=rate, charts=charts)
@@ -95,8 +96,13 @@ class Dashboard(ipywidgets.VBox):
             _beside(_column([self.tape], "560px", 5.0), reports),
         ]
 
-    def show(self, token_id: str) -> None:
-        """Show another token in all charts."""
+    def show(self, token_id: Key) -> None:
+        """Show another token in all charts.
+
+        Raises:
+            UnknownMarketError: no such token was subscribed, or several are meant.
+        """
+        token_id = self.manager.token(*key_parts(token_id))
         self.picker.pick(token_id)
         for widget in (self.price, self.depth, self.heat, self.ladder):
             widget.token_id = token_id

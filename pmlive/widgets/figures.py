@@ -28,7 +28,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
 
-from pmlive.widgets.views import LEVELS, ChartView, DepthView, GapView, HeatView, Numbers, PriceView
+from pmlive.manager.token_view import TokenView
+from pmlive.widgets.views import LEVELS, ChartView, DepthView, GapView, HeatView, Numbers, PriceView, price_view
 
 __all__ = [
     "DPI",
@@ -46,6 +47,7 @@ __all__ = [
     "draw_heat",
     "draw_price",
     "new_figure",
+    "plot_token",
     "png",
     "printable",
     "set_limits",
@@ -103,6 +105,23 @@ def draw_price(axes: Axes, view: PriceView) -> None:
     extent = PricePlot(axes).update(view)
     set_limits(axes, _padded(extent))
     set_title(axes, view["label"], view["doubt"])
+
+
+def plot_token(token: TokenView[object], until: int, ax: Axes | None = None) -> Axes:
+    """Draw the prices, trades and gaps of one token up to a time (ns); return the axes, new ones by default."""
+    axes = new_figure()[1][0] if ax is None else ax
+    prices, trades = token.prices, token.trades
+    view = price_view(
+        prices,
+        trades,
+        token.gaps,
+        token_id=token.token_id,
+        label=token.label,
+        now_ms=until / 1e6,
+        most=max(prices.height, 10 * trades.height),
+    )
+    draw_price(axes, view)
+    return axes
 
 
 def draw_depth(axes: Axes, view: DepthView) -> None:

@@ -27,6 +27,7 @@ from PIL import Image
 from pmlive.logs import get_logger
 from pmlive.manager import Manager
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
+from pmlive.manager.token_view import Key
 from pmlive.widgets.base import ManagerWidget, cursors_of
 from pmlive.widgets.channel import TICK_SLACK_S, pack
 from pmlive.widgets.charts import BaseChart, BaseDepthChart, BaseHeatMap, BasePriceChart
@@ -191,7 +192,7 @@ class PriceChart(BasePriceChart, ImageChart[PriceView]):
     """
 
     def __init__(
-        self, manager: Manager, token_id: str | None = None, *, window: float | None = 300.0, rate: float = 5.0
+        self, manager: Manager, token_id: Key | None = None, *, window: float | None = 300.0, rate: float = 5.0
     ) -> None:
         self._renderer = ImageRenderer(PricePlot, over_time=True)
         super().__init__(manager, token_id, window=window, rate=rate)
@@ -211,7 +212,7 @@ class HeatMap(BaseHeatMap, ImageChart[HeatView]):
     """
 
     def __init__(
-        self, manager: Manager, token_id: str | None = None, *, window: float | None = 300.0, rate: float = 2.0
+        self, manager: Manager, token_id: Key | None = None, *, window: float | None = 300.0, rate: float = 2.0
     ) -> None:
         self._renderer = ImageRenderer(HeatPlot, over_time=True)
         super().__init__(manager, token_id, window=window, rate=rate)
@@ -229,7 +230,7 @@ class DepthChart(BaseDepthChart, ImageChart[DepthView]):
         rate: the most drawings a second, 30 at most.
     """
 
-    def __init__(self, manager: Manager, token_id: str | None = None, *, rate: float = 5.0) -> None:
+    def __init__(self, manager: Manager, token_id: Key | None = None, *, rate: float = 5.0) -> None:
         self._renderer = ImageRenderer(DepthPlot, over_time=False)
         super().__init__(manager, token_id, rate=rate)
 

@@ -14,6 +14,7 @@ from pmlive.manager import Manager
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.manager.source import ConnectionStatus
 from pmlive.manager.status import Status
+from pmlive.manager.token_view import Key, key_parts
 from pmlive.widgets.base import Bundle, ManagerWidget, TokenWidget
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.views import (
@@ -133,8 +134,8 @@ class BaseRecordingPanel(BaseTable):
 class BaseTape(BaseTable):
     """A table of the last trades, for either backend."""
 
-    def __init__(self, manager: Manager, token_id: str | None = None, *, rows: int = 30, rate: float = 4.0) -> None:
-        self.token_id = token_id
+    def __init__(self, manager: Manager, token_id: Key | None = None, *, rows: int = 30, rate: float = 4.0) -> None:
+        self.token_id = None if token_id is None else manager.token(*key_parts(token_id))
         self._rows = rows
         super().__init__(manager, rate=rate)
 
@@ -150,7 +151,7 @@ class BaseTape(BaseTable):
 class BaseLadder(TokenWidget[View], BaseTable):
     """A table of the best levels of a book, for either backend."""
 
-    def __init__(self, manager: Manager, token_id: str | None = None, *, rate: float = 5.0) -> None:
+    def __init__(self, manager: Manager, token_id: Key | None = None, *, rate: float = 5.0) -> None:
         super().__init__(manager, token_id, rate=rate)
 
     def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:

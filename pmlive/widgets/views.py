@@ -59,7 +59,7 @@ HEAT_ROWS: Final = ("times", "prices", "sizes")
 # So many of the last gaps are shaded.
 _SHADED = 200
 # The most rows that are shown of prices, trades and ladders.
-_POINTS, _TRADES, _LADDERS = 50_000, 5_000, 50_000
+_POINTS, _LADDERS = 50_000, 50_000
 # So many slices fill a chart; a recording's day fits in with slices that are longer.
 SLICES = 600
 _PRICES, _SIZES = ("bid_prices", "ask_prices"), ("bid_sizes", "ask_sizes")
@@ -113,7 +113,7 @@ class PriceView(ChartView, GapView):
     trade_buys: Numbers
 
 
-def price_view(
+def price_view(  # noqa: PLR0913  # all but three are by name
     prices: pl.DataFrame,
     trades: pl.DataFrame,
     gaps: pl.DataFrame,
@@ -123,9 +123,10 @@ def price_view(
     now_ms: float,
     window_ms: float = 0.0,
     doubt: str = "",
+    most: int = _POINTS,
 ) -> PriceView:
-    """Make a view of the last prices and trades of a token."""
-    quoted, traded = _rows_of(prices, token_id, _POINTS), _rows_of(trades, token_id, _TRADES)
+    """Make a view of the last prices of a token, ``most`` at most, and of a tenth as many trades."""
+    quoted, traded = _rows_of(prices, token_id, most), _rows_of(trades, token_id, max(most // 10, 1))
     return {
         "label": label,
         "doubt": doubt,

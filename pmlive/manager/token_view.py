@@ -1,0 +1,99 @@
+"""One token of a manager or of a recording, by the names that people give it: its rows, its book, a picture."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Key", "TokenRows", "TokenView", "key_parts"]
+
+# What stands in brackets: a token id or an outcome alone, or a market and its outcome.
+Key: TypeAlias = str | tuple[str, str]
+# The tables that tell of one token, and the gaps that concern it.
+TokenRows: TypeAlias = Literal["prices", "depth", "trades", "gaps"]
+B_co = TypeVar("B_co", covariant=True)
+
+
+class TokenView(Generic[B_co]):
+    """One token of a manager or of a recording; what it shows is as of now each time.
+
+    Columns are those of the manager's frames of these names, whichever it is of.
+    """
+
+    def __init__(
+        self,
+        token_id: str,
+        names: tuple[str, str],
+        label: str,
+        *,
+        rows: Callable[[TokenRows], pl.DataFrame],
+        book: Callable[[], B_co],
+        end: Callable[[], int],
+    ) -> None:
+        self.token_id = token_id
+        self.slug, self.outcome = names
+        self.label = label
+        self._rows = rows
+        self._book = book
+        self._end = end
+
+    @property
+    def prices(self) -> pl.DataFrame:
+        """The changes of the best prices (dollars a share) and of what rests there (shares)."""
+        return self._rows("prices")
+
+    @property
+    def depth(self) -> pl.DataFrame:
+        """The best levels, a row for each change that lasted for a tenth of a second."""
+        return self._rows("depth")
+
+    @property
+    def trades(self) -> pl.DataFrame:
+        """The trades, with the taker's side."""
+        return self._rows("trades")
+
+    @property
+    def gaps(self) -> pl.DataFrame:
+        """The intervals in which the book could not be trusted, or trades may be missing."""
+        return self._rows("gaps")
+
+    def book(self) -> B_co:
+        """Return the book as it is now, or as it was at the end of the recording.
+
+        Raises:
+            BookError: the book of a manager cannot be trusted now.
+        """
+        return self._book()
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw bid, ask and mid over time with trades and gaps; return the axes, which are new ones by default.
+
+        Raises:
+            ImportError: the extra ``pmlive[jupyter]`` is not installed.
+        """
+        return import_module("pmlive.widgets").plot_token(self, self._end(), ax)
+
+    def __repr__(self) -> str:
+        """Return what it is of, in one line."""
+        return f"<{self.label}: token {self.token_id}>"
+
+
+def key_parts(key: Key) -> tuple[str, str | None]:
+    """Split what stands in brackets into a name and an outcome.
+
+    Raises:
+        TypeError: it is neither a name nor a pair of names.
+    """
+    match key:
+        case str():
+            return key, None
+        case (str(), str()):
+            return key
+        case _:
+            raise TypeError(
+                f"expected a token id, or a market and an outcome such as ['will-it-rain', 'Yes']; got {key!r}"
+            )
