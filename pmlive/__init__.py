@@ -17,8 +17,8 @@ from pmlive.errors import (
 if TYPE_CHECKING:
     from pmlive.credentials import Credentials
     from pmlive.feed import Policy
-    from pmlive.manager import BookView, Manager, Subscription, close_all, managers
-    from pmlive.markets import Market, find
+    from pmlive.manager import BookView, Manager, Subscription, close_all, find, managers
+    from pmlive.markets import Market
     from pmlive.recording import RecordedBook, Recording, open_recording, recordings, sample
     from pmlive.settings import Venue
 
@@ -61,7 +61,7 @@ _LAZY = {
     "Subscription": "pmlive.manager",
     "Venue": "pmlive.settings",
     "close_all": "pmlive.manager",
-    "find": "pmlive.markets",
+    "find": "pmlive.manager",
     "managers": "pmlive.manager",
     "open_recording": "pmlive.recording",
     "recordings": "pmlive.recording",

@@ -50,7 +50,7 @@ def _make(folder: Path, segments: int = 5) -> list[int]:
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet"))
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*/*.parquet"))
 
 
 def test_many_files_become_one_that_has_the_same_rows(tmp_path: Path) -> None:

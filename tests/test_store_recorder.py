@@ -13,6 +13,7 @@ from storing import NOON, SECOND, Clock, fast, feed, logged, rebuild, record, re
 
 from pmlive.errors import StoreError
 from pmlive.store import Record, Recorder, RecorderOptions, read_manifest, recordings, records, verify_files
+from pmlive.store.markets_file import MARKETS_FILE
 
 
 def test_what_was_logged_is_sealed_when_the_recorder_closes(tmp_path: Path) -> None:
@@ -332,6 +333,7 @@ def test_a_folder_that_was_moved_and_put_back_goes_on(tmp_path: Path) -> None:
     with recording(folder) as recorder:
         feed(recorder, range(1, 10))
         assert recorder.flush(10)
+        wait((folder / MARKETS_FILE).exists)
         folder.rename(elsewhere)
         wait(lambda: recorder.status().trouble)
         elsewhere.rename(folder)

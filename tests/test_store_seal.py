@@ -30,6 +30,7 @@ from pmlive.errors import StoreError
 from pmlive.store import Record, Recorder, read_manifest, records, scan, verify_files
 from pmlive.store.log import Block, decode_entries, encode_block, read_blocks
 from pmlive.store.manifest import MANIFEST
+from pmlive.store.markets_file import MARKETS_FILE
 
 
 def _blocks(first: int, last: int, *, size: int = 7) -> Iterator[bytes]:
@@ -83,6 +84,7 @@ def test_a_crash_at_any_step_of_sealing_loses_nothing_and_doubles_nothing(tmp_pa
         assert {str(path.relative_to(folder)) for path in folder.rglob("*.*") if path.is_file()} == {
             ".lock",
             MANIFEST,
+            MARKETS_FILE,
             *(file.path for file in read_manifest(folder).files),
         }
 

@@ -102,7 +102,11 @@ def _demo(options: Namespace, out: Output, stop: Stop) -> int:
 
         run = _record_until_stopped(venue_of(sim), folder, subscribe, out, stop, seconds=options.seconds)
         title = f"recorded {len(slugs)} simulated markets over real sockets for {format_duration(run.seconds)}"
-        following = [f"pmlive info {shlex.quote(run.folder)}", "pmlive search fed decision", "pmlive record MARKET"]
+        following = [
+            f"pmlive info {shlex.quote(run.folder)}",
+            "pmlive search fed decision --venue sim",
+            "pmlive record MARKET",
+        ]
         return _print_run(run, title, following, out, stop)
 
 

@@ -25,8 +25,10 @@ from typing import TYPE_CHECKING, TypeVar
 from pmlive.errors import FeedError, StoreError
 from pmlive.logs import get_logger
 from pmlive.manager.engine import Engine
+from pmlive.markets import Market
+from pmlive.markets import find as find_at
 from pmlive.pipeline.journal import rebuild
-from pmlive.settings import data_dir
+from pmlive.settings import Venue, data_dir
 from pmlive.store import Recorder, RecorderOptions
 from pmlive.threads import single
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from pmlive.manager.core import Manager
     from pmlive.sim import SimulatedVenue
 
-__all__ = ["Lifecycle", "close_all", "managers", "the_end"]
+__all__ = ["Lifecycle", "close_all", "find", "managers", "the_end"]
 
 T = TypeVar("T")
 logger = get_logger(__name__)
@@ -106,6 +108,22 @@ class Lifecycle:
     def ending(self) -> bool:
         """Whether they are being closed."""
         return self._ended is not None
+
+    @property
+    def venue(self) -> Venue:
+        """The addresses of the venue."""
+        return self._engine.venue
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the venue is one that was simulated for this manager."""
+        return self._sim is not None
+
+    @property
+    def replays(self) -> bool:
+        """Whether recordings are played."""
+        source = self._engine.source
+        return source is not None and source.recorded
 
     @property
     def ours(self) -> bool:
@@ -201,6 +219,28 @@ def managers() -> "list[Manager]":
     """List the managers and replays of this process that are open."""
     there = [held.manager() for held in _ours() if not held.ending]
     return [manager for manager in there if manager is not None]
+
+
+def find(text: str, venue: Venue | None = None) -> list[Market]:
+    """Find what a text means: an address, an id, a slug, a series, or words to search for.
+
+    It works in a script and in a notebook, whose event loop is blocked meanwhile.
+
+    Args:
+        text: what to look for.
+        venue: where; by default the simulated venue of this process, if every open manager is of that one, else that of
+            the environment.
+
+    Raises:
+        ValueError: the text cannot name a market.
+        UnknownMarketError: the venue does not know the id, the slug or the address.
+        FeedError: the venue cannot be asked.
+    """
+    if venue is None:
+        live = [held for held in _ours() if not (held.ending or held.replays)]
+        venues = {held.venue for held in live}
+        venue = venues.pop() if len(venues) == 1 and all(held.simulated for held in live) else None
+    return find_at(text, venue)
 
 
 def close_all() -> None:

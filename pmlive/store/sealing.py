@@ -238,9 +238,9 @@ class Sealer:
             self._wake.wait(self._retry if self._tasks else None)
         self._wake.clear()
         self._run_tasks()
-        self._list_markets()
         if self._upkeep_due and not self._tasks:
             self._upkeep_due = not self._closing and self._run_upkeep()
+        self._list_markets()
         gave_up = self.trouble.lasts(self._patience, since=self._closed_at)
         return not self._closing or not (gave_up or not self._tasks)
 
