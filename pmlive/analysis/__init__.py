@@ -1,12 +1,13 @@
 """Analyses as pure functions: of one book, of frames of the tables, of forecasts and outcomes.
 
 Times are our own clock's (``ts_recv``), prices are dollars a share, sizes are shares. A function over time takes frames
-of any number of tokens, and the rows of the table ``gaps``: what a gap touches is flagged with nulls or dropped, never
-averaged over. A function that needs the sign of trades asks for its source, which the result names. While a side of a
-book is empty there is no mid, and none is made up.
+of any number of tokens, and the rows of the table ``gaps``. What a gap touches is measured without the time of the gap
+(``touched="exclude"``), flagged with nulls (``"flag"``) or left out (``"drop"``), never averaged over. A function that
+needs the sign of trades asks for its source, which the result names. While a side of a book is empty there is no mid,
+and none is made up.
 """
 
-from pmlive.analysis._intervals import Every, Touched, broken, drop_touched, mark, touched_by
+from pmlive.analysis._intervals import Every, Touched, broken, covered, drop_touched, mark, touched_by
 from pmlive.analysis.arbitrage import (
     Edge,
     Fees,
@@ -79,6 +80,7 @@ from pmlive.analysis.volatility import (
     signature,
     variance_windows,
 )
+from pmlive.analysis.weighting import time_weighted_mean
 
 __all__ = [
     "Calibration",
@@ -108,6 +110,7 @@ __all__ = [
     "broken",
     "calibration",
     "calibration_slope",
+    "covered",
     "cross_correlation",
     "depth_within",
     "drop_touched",
@@ -148,6 +151,7 @@ __all__ = [
     "spread_bps",
     "spread_cents",
     "taker_fee",
+    "time_weighted_mean",
     "top_share",
     "touched_by",
     "trade_bars",
