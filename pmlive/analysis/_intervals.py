@@ -22,10 +22,10 @@ __all__ = [
     "broken",
     "by_token_and_time",
     "covered",
-    "covered_time",
     "drop_touched",
     "first_time",
     "last_time",
+    "lost_until",
     "mark",
     "outside",
     "positive_ns",
@@ -109,23 +109,29 @@ def covered(intervals: pl.DataFrame, gaps: pl.DataFrame, *, conns: pl.DataFrame 
     >>> covered(hour, gap).to_list()
     [0.75]
     """
-    length = (pl.col("end") - pl.col("start")).dt.total_nanoseconds().cast(pl.Float64)
+    length = (pl.col("end") - pl.col("start")).dt.total_nanoseconds()
     instant = pl.lit(~touched_by(intervals, gaps, conns=conns)).cast(pl.Float64)
-    share = pl.lit(covered_time(intervals, gaps, conns=conns)).cast(pl.Float64) / length
+    lost = lost_until(intervals, gaps, "end", conns=conns) - lost_until(intervals, gaps, "start", conns=conns)
+    share = (length - pl.lit(lost)) / length
     whole = intervals.select(pl.col("start", "end").cast(TIME))
     return whole.select(covered=pl.when(length > 0).then(share).otherwise(instant))["covered"]
 
 
-def covered_time(intervals: pl.DataFrame, gaps: pl.DataFrame | None, *, conns: pl.DataFrame | None = None) -> pl.Series:
-    """Return for each interval the nanoseconds of it that are in no gap."""
-    whole = intervals.select("token_id", pl.col("start", "end").cast(TIME))
-    length = (pl.col("end") - pl.col("start")).dt.total_nanoseconds()
-    if gaps is None:
-        return whole.select(covered=length)["covered"]
-    spans = _disjoint(_spans(gaps, intervals.select("token_id").unique(), conns))
-    return whole.select(covered=length - (_lost_until(whole, spans, "end") - _lost_until(whole, spans, "start")))[
-        "covered"
-    ]
+def lost_until(
+    rows: pl.DataFrame, gaps: pl.DataFrame | None, at: str, *, conns: pl.DataFrame | None = None
+) -> pl.Series:
+    """Return for each row the nanoseconds that gaps took from its token until the time in a column."""
+    if gaps is None or not gaps.height:
+        return pl.Series("lost", [0], dtype=pl.Int64).new_from_index(0, rows.height)
+    spans = _disjoint(_spans(gaps, rows.select("token_id").unique(), conns))
+    found = as_of(
+        rows.select("token_id", pl.col(at).cast(TIME)),
+        spans,
+        {"_started": "ts_recv", "_ended": "ended", "_lost": "_lost"},
+        at=at,
+    )
+    since = (pl.min_horizontal(at, "_ended") - pl.col("_started")).dt.total_nanoseconds()
+    return found.select(lost=(pl.col("_lost") + since).fill_null(0))["lost"]
 
 
 def outside(
@@ -297,13 +303,6 @@ def _disjoint(spans: pl.DataFrame) -> pl.DataFrame:
     cut = spans.with_columns(ts_recv=pl.max_horizontal("ts_recv", reached)).filter(pl.col("ended") > pl.col("ts_recv"))
     length = pl.col("ended").cast(pl.Int64) - pl.col("ts_recv").cast(pl.Int64)
     return cut.with_columns(_lost=(length.cum_sum() - length).over("token_id"))
-
-
-def _lost_until(rows: pl.DataFrame, spans: pl.DataFrame, at: str) -> pl.Series:
-    """Return the nanoseconds that the disjoint spans of a row's token take up to a time."""
-    found = as_of(rows, spans, {"_started": "ts_recv", "_ended": "ended", "_lost": "_lost"}, at=at)
-    since = (pl.min_horizontal(at, "_ended") - pl.col("_started")).dt.total_nanoseconds()
-    return found.select(lost=(pl.col("_lost") + since).fill_null(0))["lost"]
 
 
 def _carriers(gaps: pl.DataFrame, conns: pl.DataFrame | None) -> dict[str, set[int]] | None:

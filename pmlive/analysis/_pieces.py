@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from pmlive.analysis._intervals import as_of, by_token_and_time, covered_time
+from pmlive.analysis._intervals import as_of, by_token_and_time, lost_until
 
 __all__ = ["pieces"]
 
@@ -30,17 +30,22 @@ def pieces(
         ``token_id``, ``start`` (of the window), ``ts_recv``, the values, ``_weight`` (the nanoseconds that count, as a
         float), ``_stands`` (whether there was a row by then) and ``_is_row`` (whether the piece begins with one).
     """
-    edges = spans.select("token_id", "start", ts_recv="start")
     known = {"_known": "ts_recv", **{name: name for name in values}}
-    carried = as_of(edges, states, known, when="before").with_columns(_is_row=pl.lit(value=False))
+    edges = as_of(spans.select("token_id", "start", ts_recv="start"), states, known, when="before")
     rows = by_token_and_time(states).select(
         "token_id", "ts_recv", *values, _known="ts_recv", _is_row=pl.lit(value=True)
     )
-    cut = by_token_and_time(pl.concat([carried, rows], how="diagonal"))
-    ends = cut.with_columns(
-        pl.col("start").forward_fill().over("token_id"),
-        _end=pl.col("ts_recv").shift(-1).over("token_id").fill_null(until),
-        _stands=pl.col("_known").is_not_null(),
+    ends = spans.select("token_id").unique().with_columns(ts_recv=until, _is_end=pl.lit(value=True))
+    cut = by_token_and_time(pl.concat([edges, rows, ends], how="diagonal"))
+    lost = pl.lit(lost_until(cut, gaps, "ts_recv", conns=states))
+    after = [each.shift(-1) - each for each in (pl.col("ts_recv").cast(pl.Int64), lost)]
+    return (
+        cut.with_columns(
+            pl.col("start").forward_fill().over("token_id"),
+            pl.col("_is_row", "_is_end").fill_null(value=False),
+            _weight=(after[0] - after[1]).cast(pl.Float64),
+            _stands=pl.col("_known").is_not_null(),
+        )
+        .filter(~pl.col("_is_end"))
+        .drop("_is_end", "_known")
     )
-    counts = covered_time(ends.select("token_id", start="ts_recv", end="_end"), gaps, conns=states)
-    return ends.with_columns(_weight=counts.cast(pl.Float64)).drop("_end", "_known")
