@@ -10,6 +10,7 @@ from typing import overload
 import msgspec
 import polars as pl
 
+from pmlive.analysis import Touched
 from pmlive.errors import UnknownMarketError
 from pmlive.gaps import GapIndex
 from pmlive.manager import Replay
@@ -189,21 +190,27 @@ class Recording:
         outcome: str | None = None,
         start: Time | None = None,
         end: Time | None = None,
+        gaps: Touched = "flag",
     ) -> pl.DataFrame:
         """Return each change of the best prices of a book, or of all; with ``every``, those at interval ends.
 
         Intervals are left-closed and named by their start in ``time``. Where a book could not be trusted at the end
-        of an interval, its prices are null: nothing is carried over a gap.
+        of an interval, its prices are null: nothing is carried over a gap. With ``gaps="drop"`` the interval is left
+        out, and with ``"exclude"`` it has the last prices in it that could be trusted, and ``covered`` says in which
+        share of the interval, 0 to 1, the book could be. ``pmlive.analysis.time_weighted_mean`` has averages.
 
         Raises:
             UnknownMarketError: no recorded token matches, or several do.
-            ValueError: the interval is not positive, or there are too many.
+            ValueError: the interval is not positive, there are too many, or there is none and ``gaps`` is given.
         """
+        _check_gaps(gaps)
         token_id = None if token is None else self.token(token, outcome)
         if every is not None:
             grid = self._grid(every, start, end)
             with self._reading() as index:
-                return sampled_prices(index, token_id, grid)
+                return sampled_prices(index, token_id, grid, gaps=gaps)
+        if gaps != "flag":
+            raise ValueError(f"gaps={gaps!r} is for intervals; expected every, too")
         since, until = _nanoseconds_or_none(start), _nanoseconds_or_none(end)
         with self._reading() as index:
             return prices(index, token_id, since, until)
@@ -216,20 +223,25 @@ class Recording:
         outcome: str | None = None,
         start: Time | None = None,
         end: Time | None = None,
+        gaps: Touched | None = None,
     ) -> pl.DataFrame:
         """Return open, high, low, close and volume of the trades of a token, or of all, in left-closed intervals.
 
         A trade is in the interval in which it was received. An interval without any has null prices and a volume of 0.
         Where ``touched`` is true, the token was not followed, or not to be trusted, for some of the interval: trades
-        may be missing.
+        may be missing, and by default those that came count all the same. With ``gaps="flag"`` such an interval has
+        nulls, with ``"drop"`` it is left out, and with ``"exclude"`` it has the trades that came while the token could
+        be trusted, and ``covered`` says for which share of the interval, 0 to 1, that was.
 
         Raises:
             UnknownMarketError: no recorded token matches, or several do.
             ValueError: the interval is not positive, or there are too many.
         """
+        if gaps is not None:
+            _check_gaps(gaps)
         token_id, grid = None if token is None else self.token(token, outcome), self._grid(every, start, end)
         with self._reading() as index:
-            return bars(index, token_id, grid)
+            return bars(index, token_id, grid, gaps=gaps)
 
     # --- quality ---
 
@@ -344,6 +356,11 @@ class Recording:
             table: sum(file.rows for file in contents.files(table)) + sum(rows.height for rows in contents.rows(table))
             for table in self.tables
         }
+
+
+def _check_gaps(gaps: Touched) -> None:
+    if gaps not in {"exclude", "flag", "drop"}:
+        raise ValueError(f"invalid gaps {gaps!r}; expected 'exclude', 'flag' or 'drop'")
 
 
 def _nanoseconds_or_none(time: Time | None) -> int | None:
