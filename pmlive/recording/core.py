@@ -18,6 +18,7 @@ from pmlive.recording.book_at import RecordedBook
 from pmlive.recording.contents import check_table, digest
 from pmlive.recording.grids import Grid, bars, depth, prices, sampled_prices
 from pmlive.recording.index import IndexCache, RecordingIndex
+from pmlive.recording.outcomes import outcomes
 from pmlive.recording.quality import Quality, quality
 from pmlive.recording.summary import RecordedMarket, RecordingSummary, info
 from pmlive.recording.verify import Verification, rebuild_into, rebuild_tables, verify
@@ -129,6 +130,20 @@ class Recording:
             except UnknownMarketError:
                 # It may have come since that was read.
                 return self._cache.current(fresh=True).names.token(named, outcome)
+
+    def outcomes(self) -> pl.DataFrame:
+        """Return what the recording knows of how its markets ended: a row for each token.
+
+        Returns ``market``, ``slug``, ``question``, ``token_id``, ``outcome`` (its name; texts are cleaned, and still
+        untrusted), ``resolved``, ``winner`` (null while nobody won: before the resolution, and where the venue settled
+        by a split), ``resolved_at`` (when the recorder was told, by its own clock, which may be later than the
+        venue's decision) and ``source`` of that knowledge: ``"feed"``, or ``"catalogue"`` where the recorder asked.
+
+        Raises:
+            StoreError: a table cannot be read.
+        """
+        with self._reading() as index:
+            return outcomes(index)
 
     # --- books ---
 
