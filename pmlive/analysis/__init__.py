@@ -71,6 +71,7 @@ from pmlive.analysis.flow import (
     with_mids,
 )
 from pmlive.analysis.leadlag import HayashiYoshida, cross_correlation, hayashi_yoshida, lead_lag
+from pmlive.analysis.signs import SignMethod, TradeBars, classify_trades, sign_agreement
 from pmlive.analysis.volatility import (
     Scale,
     bipower_variation,
@@ -99,8 +100,10 @@ __all__ = [
     "Levels",
     "Measure",
     "Scale",
+    "SignMethod",
     "TakerSide",
     "Touched",
+    "TradeBars",
     "align",
     "amihud",
     "arbitrages",
@@ -110,6 +113,7 @@ __all__ = [
     "broken",
     "calibration",
     "calibration_slope",
+    "classify_trades",
     "covered",
     "cross_correlation",
     "depth_within",
@@ -144,6 +148,7 @@ __all__ = [
     "roll_windows",
     "sample_mids",
     "set_sums",
+    "sign_agreement",
     "signature",
     "signed",
     "slippage_by_dollars",
