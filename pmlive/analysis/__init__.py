@@ -70,7 +70,14 @@ from pmlive.analysis.flow import (
     vpin,
     with_mids,
 )
-from pmlive.analysis.leadlag import HayashiYoshida, cross_correlation, hayashi_yoshida, lead_lag
+from pmlive.analysis.leadlag import (
+    HayashiYoshida,
+    RefreshTimeCorr,
+    cross_correlation,
+    hayashi_yoshida,
+    lead_lag,
+    refresh_time_corr,
+)
 from pmlive.analysis.signs import SignMethod, TradeBars, classify_trades, sign_agreement
 from pmlive.analysis.volatility import (
     Scale,
@@ -99,6 +106,7 @@ __all__ = [
     "KyleLambda",
     "Levels",
     "Measure",
+    "RefreshTimeCorr",
     "Scale",
     "SignMethod",
     "TakerSide",
@@ -143,6 +151,7 @@ __all__ = [
     "quote_bars",
     "quote_measures",
     "realised_variance",
+    "refresh_time_corr",
     "reliability_table",
     "roll_spread",
     "roll_windows",
