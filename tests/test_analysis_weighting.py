@@ -10,6 +10,7 @@ from analysing import START, gaps, mids, ms, quotes, times, trades
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pmlive as pm
 from pmlive.analysis import (
     EventWindow,
     align,
@@ -29,6 +30,7 @@ from pmlive.analysis import (
     variance_windows,
     vpin,
     with_mids,
+    with_resolutions,
 )
 from pmlive.tables import SCHEMAS
 
@@ -332,6 +334,33 @@ def test_a_sampled_mid_is_covered_or_not() -> None:
         (pytest.approx(0.5), 1.0),
         (pytest.approx(0.6), 1.0),
     ]
+
+
+def test_after_a_resolution_nothing_stands_any_more() -> None:
+    rows = pl.concat([mids([(0, 0.5), (500, 0.9)], token_id="yes"), mids([(0, 0.2), (4000, 0.2)], token_id="other")])
+    known = gaps([(800, 1500)])
+    outcomes = pl.DataFrame({"token_id": ["yes", "no", "other"], "resolved_at": times([1500, 1500, None])})
+
+    carried = time_weighted_mean(rows, "1s", values=["mid"], gaps=known).filter(pl.col("token_id") == "yes")
+    whole = with_resolutions(known, outcomes)
+    ended = time_weighted_mean(rows, "1s", values=["mid"], gaps=whole)
+
+    assert carried["covered"].to_list() == [0.8, 0.5, 1.0, 1.0, 0.0]
+    assert ended.filter(pl.col("token_id") == "yes")["covered"].to_list() == [0.8, 0.0, 0.0, 0.0, 0.0]
+    assert ended.filter(pl.col("token_id") == "other")["covered"].to_list() == [1.0, 1.0, 1.0, 1.0, 0.0]
+    assert whole.select("token_id", "cause").rows() == [("yes", "disconnect"), ("yes", "resolved"), ("no", "resolved")]
+
+
+def test_resolutions_are_added_to_the_gaps_of_a_recording() -> None:
+    night = pm.open_recording(pm.sample("updown"))
+
+    whole = with_resolutions(night.gaps, night.outcomes())
+    bars = trade_bars(night.scan("trades").collect(), "5m", gaps=whole, touched="exclude")
+
+    over = bars.join(night.outcomes(), on="token_id").filter(pl.col("start") >= pl.col("resolved_at"))
+    assert over.height > 100
+    assert over["volume"].null_count() == over.height
+    assert whole.height == night.gaps.height + night.outcomes()["resolved"].sum()
 
 
 def test_times_of_other_units_have_the_same_means() -> None:

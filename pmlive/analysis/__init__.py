@@ -7,7 +7,7 @@ needs the sign of trades asks for its source, which the result names. While a si
 and none is made up.
 """
 
-from pmlive.analysis._intervals import Every, Touched, broken, covered, drop_touched, mark, touched_by
+from pmlive.analysis._intervals import Every, Touched, broken, covered, drop_touched, mark, touched_by, with_resolutions
 from pmlive.analysis.arbitrage import (
     Edge,
     Fees,
@@ -175,4 +175,5 @@ __all__ = [
     "vpin",
     "weighted_mid",
     "with_mids",
+    "with_resolutions",
 ]

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 import polars as pl
 
-from pmlive.gaps import GapIndex
+from pmlive.gaps import ENDLESS, GapIndex
 
 __all__ = [
     "TIME",
@@ -33,6 +33,7 @@ __all__ = [
     "touched_by",
     "window_start",
     "windows",
+    "with_resolutions",
     "with_window",
 ]
 
@@ -115,6 +116,30 @@ def covered(intervals: pl.DataFrame, gaps: pl.DataFrame, *, conns: pl.DataFrame 
     share = (length - pl.lit(lost)) / length
     whole = intervals.select(pl.col("start", "end").cast(TIME))
     return whole.select(covered=pl.when(length > 0).then(share).otherwise(instant))["covered"]
+
+
+def with_resolutions(gaps: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Return gaps, and from each resolution on another one, in which its tokens have no book and no trades.
+
+    A gap that lasts when a market is resolved ends then, but the book that follows is none; and a market that is over
+    is no market without trades. ``outcomes`` has ``token_id`` and ``resolved_at`` (null before), as a recording's
+    ``outcomes()``; gaps with the cause ``"resolved"`` are for ``gaps=`` of these functions.
+
+    >>> at = pl.Series([5, None], dtype=pl.Int64).cast(pl.Datetime("ms")).cast(pl.Datetime("ns", "UTC"))
+    >>> outcomes = pl.DataFrame({"token_id": ["7", "8"], "resolved_at": at})
+    >>> none = {"token_id": pl.String, "conn": pl.UInt32, "cause": pl.String, "started": TIME, "ended": TIME}
+    >>> with_resolutions(pl.DataFrame(schema=none), outcomes).select("token_id", "cause").rows()
+    [('7', 'resolved')]
+    """
+    over = outcomes.filter(pl.col("resolved_at").is_not_null()).select(
+        pl.lit(0, dtype=gaps.schema["conn"]).alias("conn"),
+        pl.col("token_id").cast(gaps.schema["token_id"]),
+        started=pl.col("resolved_at").cast(gaps.schema["started"]),
+        # One without an end would end where another run of the recorder began.
+        ended=pl.lit(ENDLESS).cast(TIME).cast(gaps.schema["ended"]),
+        cause=pl.lit("resolved"),
+    )
+    return pl.concat([gaps.with_columns(pl.col("cause").cast(pl.String)), over], how="diagonal")
 
 
 def lost_until(

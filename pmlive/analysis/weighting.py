@@ -2,8 +2,8 @@
 
 A row stands until the token's next one, and the last until the frame's last row. The time of a gap has no weight. Where
 no row came with the end of a gap, the row before it stands again: ``prices`` has a row for each change, and at the end
-of a gap the book was known. A gap that ended because its market was resolved is an exception, which the frames do not
-show: leave out what comes after a resolution.
+of a gap the book was known. A gap that ended because its market was resolved is an exception, which the gaps alone do
+not show; ``with_resolutions`` adds it.
 """
 
 from collections.abc import Sequence
