@@ -5,7 +5,7 @@ from html import escape
 import msgspec
 import polars as pl
 
-__all__ = ["Levels"]
+__all__ = ["Levels", "share_count"]
 
 _SHOWN = 10
 
@@ -48,8 +48,19 @@ class Levels(msgspec.Struct, frozen=True):
 
     def html(self, caption: str) -> str:
         """Return the best levels as an HTML table; the caption is escaped."""
-        bids, asks = ([f"{price:g} x {size:,.2f}" for price, size in side[:_SHOWN]] for side in (self.bids, self.asks))
+        bids, asks = (
+            [f"{price:g} x {share_count(size)}" for price, size in side[:_SHOWN]] for side in (self.bids, self.asks)
+        )
         lines = max(len(bids), len(asks))
         padded = zip(*(side + [""] * (lines - len(side)) for side in (bids, asks)), strict=True)
         cells = "".join(f"<tr><td>{bid}</td><td>{ask}</td></tr>" for bid, ask in padded)
         return f"<table><caption>{escape(caption)}</caption><tr><th>bid</th><th>ask</th></tr>{cells}</table>"
+
+
+def share_count(shares: float) -> str:
+    """Return a number of shares as text, with two decimals where it is not whole.
+
+    >>> share_count(2134.0), share_count(57.254)
+    ('2,134', '57.25')
+    """
+    return f"{shares:,.0f}" if shares.is_integer() else f"{shares:,.2f}"

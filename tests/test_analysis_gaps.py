@@ -112,7 +112,7 @@ def test_without_gaps_nobody_knows_what_was_touched() -> None:
 
 
 def test_another_word_for_what_to_do_is_refused() -> None:
-    with pytest.raises(ValueError, match="invalid touched 'fill'; expected 'flag' or 'drop'"):
+    with pytest.raises(ValueError, match="invalid touched 'fill'; expected 'exclude', 'flag' or 'drop'"):
         mark(intervals([]), None, conns=intervals([]), measured=[], touched="fill")  # pyright: ignore[reportArgumentType]  # what is tested
 
 

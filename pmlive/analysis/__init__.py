@@ -1,12 +1,13 @@
 """Analyses as pure functions: of one book, of frames of the tables, of forecasts and outcomes.
 
 Times are our own clock's (``ts_recv``), prices are dollars a share, sizes are shares. A function over time takes frames
-of any number of tokens, and the rows of the table ``gaps``: what a gap touches is flagged with nulls or dropped, never
-averaged over. A function that needs the sign of trades asks for its source, which the result names. While a side of a
-book is empty there is no mid, and none is made up.
+of any number of tokens, and the rows of the table ``gaps``. What a gap touches is measured without the time of the gap
+(``touched="exclude"``), flagged with nulls (``"flag"``) or left out (``"drop"``), never averaged over. A function that
+needs the sign of trades asks for its source, which the result names. While a side of a book is empty there is no mid,
+and none is made up.
 """
 
-from pmlive.analysis._intervals import Every, Touched, broken, drop_touched, mark, touched_by
+from pmlive.analysis._intervals import Every, Touched, broken, covered, drop_touched, mark, touched_by, with_resolutions
 from pmlive.analysis.arbitrage import (
     Edge,
     Fees,
@@ -69,7 +70,15 @@ from pmlive.analysis.flow import (
     vpin,
     with_mids,
 )
-from pmlive.analysis.leadlag import HayashiYoshida, cross_correlation, hayashi_yoshida, lead_lag
+from pmlive.analysis.leadlag import (
+    HayashiYoshida,
+    RefreshTimeCorr,
+    cross_correlation,
+    hayashi_yoshida,
+    lead_lag,
+    refresh_time_corr,
+)
+from pmlive.analysis.signs import SignMethod, TradeBars, classify_trades, sign_agreement
 from pmlive.analysis.volatility import (
     Scale,
     bipower_variation,
@@ -79,6 +88,7 @@ from pmlive.analysis.volatility import (
     signature,
     variance_windows,
 )
+from pmlive.analysis.weighting import time_weighted_mean
 
 __all__ = [
     "Calibration",
@@ -96,9 +106,12 @@ __all__ = [
     "KyleLambda",
     "Levels",
     "Measure",
+    "RefreshTimeCorr",
     "Scale",
+    "SignMethod",
     "TakerSide",
     "Touched",
+    "TradeBars",
     "align",
     "amihud",
     "arbitrages",
@@ -108,6 +121,8 @@ __all__ = [
     "broken",
     "calibration",
     "calibration_slope",
+    "classify_trades",
+    "covered",
     "cross_correlation",
     "depth_within",
     "drop_touched",
@@ -136,11 +151,13 @@ __all__ = [
     "quote_bars",
     "quote_measures",
     "realised_variance",
+    "refresh_time_corr",
     "reliability_table",
     "roll_spread",
     "roll_windows",
     "sample_mids",
     "set_sums",
+    "sign_agreement",
     "signature",
     "signed",
     "slippage_by_dollars",
@@ -148,6 +165,7 @@ __all__ = [
     "spread_bps",
     "spread_cents",
     "taker_fee",
+    "time_weighted_mean",
     "top_share",
     "touched_by",
     "trade_bars",
@@ -157,4 +175,5 @@ __all__ = [
     "vpin",
     "weighted_mid",
     "with_mids",
+    "with_resolutions",
 ]

@@ -2,7 +2,7 @@
 
 A gap says that something between its start and its end may be missing. The state at its start was still received, and
 the state at its end is known again, so an interval that only meets it at an edge is complete. What was measured over an
-interval that a gap touches is flagged or dropped, never averaged over.
+interval that a gap touches is measured without the time of the gap, flagged, or dropped: a gap is never averaged over.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 import polars as pl
 
-from pmlive.gaps import GapIndex
+from pmlive.gaps import ENDLESS, GapIndex
 
 __all__ = [
     "TIME",
@@ -21,15 +21,19 @@ __all__ = [
     "as_of",
     "broken",
     "by_token_and_time",
+    "covered",
     "drop_touched",
     "first_time",
     "last_time",
+    "lost_until",
     "mark",
+    "outside",
     "positive_ns",
     "to_ns",
     "touched_by",
     "window_start",
     "windows",
+    "with_resolutions",
     "with_window",
 ]
 
@@ -51,8 +55,9 @@ _PART = "([0-9]+)(ns|us|ms|s|m|h|d)"
 _is_length = re.compile(f"-?(?:{_PART})+", re.ASCII).fullmatch
 _parts = re.compile(_PART, re.ASCII).findall
 
-# "flag" keeps an interval that a gap touches, with nulls for its measures; "drop" leaves it out.
-Touched: TypeAlias = Literal["flag", "drop"]
+# What becomes of an interval that a gap touches: "exclude" measures it without the time of the gap and says how much of
+# it was covered, "flag" keeps it with nulls for its measures, "drop" leaves it out.
+Touched: TypeAlias = Literal["exclude", "flag", "drop"]
 
 _SPAN = {"_started": "ts_recv", "_ended": "ended"}
 
@@ -93,6 +98,77 @@ def drop_touched(intervals: pl.DataFrame, gaps: pl.DataFrame, *, conns: pl.DataF
     return intervals.filter(~touched_by(intervals, gaps, conns=conns))
 
 
+def covered(intervals: pl.DataFrame, gaps: pl.DataFrame, *, conns: pl.DataFrame | None = None) -> pl.Series:
+    """Return for each interval the share of its time, 0 to 1, that is in no gap.
+
+    The arguments are those of ``touched_by``. Time in several gaps counts once, a gap without length takes none, and an
+    instant is covered or not.
+
+    >>> at = pl.Series([0, 3, 4], dtype=pl.Int64).cast(pl.Datetime("ms")).cast(pl.Datetime("ns", "UTC"))
+    >>> hour = pl.DataFrame({"token_id": "7", "start": at[:1], "end": at[2:]})
+    >>> gap = pl.DataFrame({"token_id": "7", "conn": 3, "cause": "mismatch", "started": at[1:2], "ended": at[2:]})
+    >>> covered(hour, gap).to_list()
+    [0.75]
+    """
+    length = (pl.col("end") - pl.col("start")).dt.total_nanoseconds()
+    instant = pl.lit(~touched_by(intervals, gaps, conns=conns)).cast(pl.Float64)
+    lost = lost_until(intervals, gaps, "end", conns=conns) - lost_until(intervals, gaps, "start", conns=conns)
+    share = (length - pl.lit(lost)) / length
+    whole = intervals.select(pl.col("start", "end").cast(TIME))
+    return whole.select(covered=pl.when(length > 0).then(share).otherwise(instant))["covered"]
+
+
+def with_resolutions(gaps: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Return gaps, and from each resolution on another one, in which its tokens have no book and no trades.
+
+    A gap that lasts when a market is resolved ends then, but the book that follows is none; and a market that is over
+    is no market without trades. ``outcomes`` has ``token_id`` and ``resolved_at`` (null before), as a recording's
+    ``outcomes()``; gaps with the cause ``"resolved"`` are for ``gaps=`` of these functions.
+
+    >>> at = pl.Series([5, None], dtype=pl.Int64).cast(pl.Datetime("ms")).cast(pl.Datetime("ns", "UTC"))
+    >>> outcomes = pl.DataFrame({"token_id": ["7", "8"], "resolved_at": at})
+    >>> none = {"token_id": pl.String, "conn": pl.UInt32, "cause": pl.String, "started": TIME, "ended": TIME}
+    >>> with_resolutions(pl.DataFrame(schema=none), outcomes).select("token_id", "cause").rows()
+    [('7', 'resolved')]
+    """
+    over = outcomes.filter(pl.col("resolved_at").is_not_null()).select(
+        pl.lit(0, dtype=gaps.schema["conn"]).alias("conn"),
+        pl.col("token_id").cast(gaps.schema["token_id"]),
+        started=pl.col("resolved_at").cast(gaps.schema["started"]),
+        # One without an end would end where another run of the recorder began.
+        ended=pl.lit(ENDLESS).cast(TIME).cast(gaps.schema["ended"]),
+        cause=pl.lit("resolved"),
+    )
+    return pl.concat([gaps.with_columns(pl.col("cause").cast(pl.String)), over], how="diagonal")
+
+
+def lost_until(
+    rows: pl.DataFrame, gaps: pl.DataFrame | None, at: str, *, conns: pl.DataFrame | None = None
+) -> pl.Series:
+    """Return for each row the nanoseconds that gaps took from its token until the time in a column."""
+    if gaps is None or not gaps.height:
+        return pl.Series("lost", [0], dtype=pl.Int64).new_from_index(0, rows.height)
+    spans = _disjoint(_spans(gaps, rows.select("token_id").unique(), conns))
+    found = as_of(
+        rows.select("token_id", pl.col(at).cast(TIME)),
+        spans,
+        {"_started": "ts_recv", "_ended": "ended", "_lost": "_lost"},
+        at=at,
+    )
+    since = (pl.min_horizontal(at, "_ended") - pl.col("_started")).dt.total_nanoseconds()
+    return found.select(lost=(pl.col("_lost") + since).fill_null(0))["lost"]
+
+
+def outside(
+    rows: pl.DataFrame, gaps: pl.DataFrame | None, *, touched: Touched, conns: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Return the rows that count: with ``"exclude"`` those that were not received inside a gap, otherwise all."""
+    if gaps is None or touched != "exclude":
+        return rows
+    instants = rows.select("token_id", start="ts_recv", end="ts_recv")
+    return rows.filter(~touched_by(instants, gaps, conns=rows if conns is None else conns))
+
+
 def broken(rows: pl.DataFrame, gaps: pl.DataFrame | None) -> pl.Series:
     """Return for each row whether a gap lies between it and the token's row before.
 
@@ -114,23 +190,28 @@ def mark(
 ) -> pl.DataFrame:
     """Add the Boolean ``touched``, and where it is true set the measures to null or leave the row out.
 
-    An existing column ``touched`` counts, too. Without ``gaps`` nothing is known: ``touched`` is null, and no row is
-    left out.
+    With ``"exclude"``, ``covered`` is added, too: the share of the interval that is in no gap, unless the caller has
+    measured it already. Measures are then set to null only where it is 0; that they are of the covered part is the
+    caller's business. An existing column ``touched`` counts, too. Without ``gaps`` nothing is known: ``touched`` and
+    ``covered`` are null, and no row is left out.
 
     Raises:
-        ValueError: ``touched`` is not one of its two words.
+        ValueError: ``touched`` is not one of its three words.
     """
-    if touched not in {"flag", "drop"}:
-        raise ValueError(f"invalid touched {touched!r}; expected 'flag' or 'drop'")
+    if touched not in {"exclude", "flag", "drop"}:
+        raise ValueError(f"invalid touched {touched!r}; expected 'exclude', 'flag' or 'drop'")
     if gaps is None:
-        return intervals.with_columns(touched=pl.lit(None, dtype=pl.Boolean))
+        share = {"covered": pl.lit(None, dtype=pl.Float64)} if touched == "exclude" else {}
+        return intervals.with_columns(touched=pl.lit(None, dtype=pl.Boolean), **share)
     already = pl.col("touched").fill_null(value=False) if "touched" in intervals.columns else pl.lit(value=False)
     found = touched_by(intervals, gaps, conns=conns)
     marked = intervals.with_columns(touched=already | pl.lit(found))
     if touched == "drop":
         return marked.filter(~pl.col("touched"))
-    kept = [pl.when(~pl.col("touched")).then(pl.col(name)).alias(name) for name in measured]
-    return marked.with_columns(kept)
+    if touched == "exclude" and "covered" not in marked.columns:
+        marked = marked.with_columns(covered(intervals, gaps, conns=conns))
+    known = ~pl.col("touched") if touched == "flag" else pl.col("covered") > 0
+    return marked.with_columns(pl.when(known).then(pl.col(name)).alias(name) for name in measured)
 
 
 def to_ns(every: Every) -> int:
@@ -239,6 +320,14 @@ def _spans(gaps: pl.DataFrame, tokens: pl.DataFrame, conns: pl.DataFrame | None)
     schema = {"token_id": tokens["token_id"].dtype, "ts_recv": pl.Int64, "ended": pl.Int64}
     frame = pl.DataFrame(spans, schema=schema, orient="row").with_columns(pl.col("ts_recv", "ended").cast(TIME))
     return by_token_and_time(frame).with_columns(pl.col("ended").cum_max().over("token_id"))
+
+
+def _disjoint(spans: pl.DataFrame) -> pl.DataFrame:
+    """Cut overlaps from spans in order of time, and add how much time was lost before each."""
+    reached = pl.col("ended").shift(1).over("token_id")
+    cut = spans.with_columns(ts_recv=pl.max_horizontal("ts_recv", reached)).filter(pl.col("ended") > pl.col("ts_recv"))
+    length = pl.col("ended").cast(pl.Int64) - pl.col("ts_recv").cast(pl.Int64)
+    return cut.with_columns(_lost=(length.cum_sum() - length).over("token_id"))
 
 
 def _carriers(gaps: pl.DataFrame, conns: pl.DataFrame | None) -> dict[str, set[int]] | None:

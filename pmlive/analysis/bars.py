@@ -5,14 +5,15 @@ import polars as pl
 from pmlive.analysis._intervals import (
     Every,
     Touched,
-    as_of,
     by_token_and_time,
     last_time,
     mark,
-    positive_ns,
+    outside,
+    touched_by,
     window_start,
     windows,
 )
+from pmlive.analysis._pieces import pieces
 
 __all__ = ["quote_bars", "trade_bars"]
 
@@ -27,7 +28,9 @@ def trade_bars(
 
     Returns ``token_id``, ``start``, ``end``, ``open``, ``high``, ``low``, ``close``, ``vwap`` (dollars a share),
     ``volume`` (shares), ``trades`` and ``touched``. A bar without a trade has volume 0 and null prices: no price is
-    carried forward. One that a gap touches has only nulls, or is left out with ``touched="drop"``.
+    carried forward. One that a gap touches has only nulls, or is left out with ``touched="drop"``. With ``"exclude"``
+    it has the trades that were received outside of gaps, and ``covered`` is added: the share of the bar, 0 to 1, in
+    which no gap lasted, so that ``volume / covered`` is comparable with the volume of other bars.
 
     Raises:
         ValueError: ``every`` is not a length of time above 0.
@@ -39,7 +42,7 @@ def trade_bars(
     """
     price, size = pl.col("price"), pl.col("size")
     made = (
-        by_token_and_time(trades)
+        by_token_and_time(outside(trades, gaps, touched=touched))
         .group_by("token_id", window_start(every).alias("start"))
         .agg(
             open=price.first(),
@@ -64,33 +67,36 @@ def quote_bars(
     Returns ``token_id``, ``start``, ``end``, ``mid`` (at the close, null if a side is empty then), ``spread`` (the
     average over the time during which both sides had quotes), ``quoted`` (that time as a fraction of the bar),
     ``quotes`` (rows in the bar) and ``touched``. The last bar is known up to the frame's last row only, as ``quoted``
-    shows.
+    shows. With ``touched="exclude"`` the time of gaps does not count: ``mid`` is the last one outside of them, and
+    ``covered`` is added, the share of the bar in which a quote stood and no gap lasted. ``time_weighted_mean`` has the
+    averages of other columns.
 
     Raises:
         ValueError: ``every`` is not a length of time above 0.
     """
-    pieces = _pieces(prices, every).with_columns(
-        _length=pl.when(pl.col("spread").is_not_null()).then(pl.col("_length")).otherwise(0.0)
+    spans = windows(prices, every)
+    left_out = gaps if touched == "exclude" else None
+    cut = pieces(prices, spans, ("mid", "spread"), until=last_time(prices), gaps=left_out)
+    cut = cut.with_columns(
+        _length=pl.when(pl.col("spread").is_not_null()).then(pl.col("_weight")).otherwise(0.0),
+        _counts=pl.col("_is_row") & ~pl.lit(_inside(cut, prices, left_out)),
     )
-    length = pl.col("_length")
-    made = pieces.group_by("token_id", window_start(every).alias("start")).agg(
-        mid=pl.col("mid").last(),
+    length, weight = pl.col("_length"), pl.col("_weight")
+    made = cut.group_by("token_id", "start").agg(
+        mid=(pl.col("mid") if left_out is None else pl.col("mid").filter(weight > 0)).last(),
         spread=pl.when(length.sum() > 0).then((length * pl.col("spread")).sum() / length.sum()),
-        quoted=length.sum() / positive_ns(every),
-        quotes=pl.col("_is_quote").sum(),
+        quoted=length.sum(),
+        quotes=pl.col("_counts").sum(),
+        covered=weight.filter("_stands").sum(),
     )
-    bars = windows(prices, every).join(made, on=["token_id", "start"], how="left").sort("token_id", "start")
-    return mark(bars, gaps, conns=prices, measured=_QUOTED, touched=touched)
+    bars = spans.join(made, on=["token_id", "start"], how="left").sort("token_id", "start")
+    whole = (pl.col("end") - pl.col("start")).dt.total_nanoseconds()
+    bars = bars.with_columns(pl.col("quoted", "covered") / whole)
+    kept = bars if touched == "exclude" else bars.drop("covered")
+    return mark(kept, gaps, conns=prices, measured=_QUOTED, touched=touched)
 
 
-def _pieces(prices: pl.DataFrame, every: Every) -> pl.DataFrame:
-    edges = windows(prices, every).select("token_id", ts_recv="start")
-    carried = as_of(edges, prices, {"mid": "mid", "spread": "spread"}, when="before")
-    quotes = by_token_and_time(prices).select("token_id", "ts_recv", "mid", "spread")
-    cut = by_token_and_time(
-        pl.concat(
-            [carried.with_columns(_is_quote=pl.lit(value=False)), quotes.with_columns(_is_quote=pl.lit(value=True))]
-        )
-    )
-    until = pl.col("ts_recv").shift(-1).over("token_id").fill_null(last_time(prices))
-    return cut.with_columns(_length=(until - pl.col("ts_recv")).dt.total_nanoseconds().cast(pl.Float64))
+def _inside(cut: pl.DataFrame, prices: pl.DataFrame, gaps: pl.DataFrame | None) -> pl.Series:
+    if gaps is None:
+        return pl.Series([False], dtype=pl.Boolean).new_from_index(0, cut.height)
+    return touched_by(cut.select("token_id", start="ts_recv", end="ts_recv"), gaps, conns=prices)

@@ -7,7 +7,17 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from pmlive.analysis._intervals import TIME, Every, Touched, as_of, by_token_and_time, last_time, mark, positive_ns
+from pmlive.analysis._intervals import (
+    TIME,
+    Every,
+    Touched,
+    as_of,
+    by_token_and_time,
+    last_time,
+    mark,
+    positive_ns,
+    touched_by,
+)
 
 __all__ = ["EventWindow", "Measure", "align", "event_study", "placebos"]
 
@@ -45,11 +55,11 @@ def align(
 
     ``values`` are numeric columns of the frame, whose rows stand until the token's next one: quotes, or the result of
     ``ladder_measures``. The window is by default from a minute before to two minutes after, in steps of a second. An
-    event is flagged or dropped if a gap touches its window.
+    event is flagged or dropped if a gap touches its window; with ``"exclude"`` only what lies in a gap is null.
 
     Returns ``event`` (the number of its row), ``token_id``, ``offset`` (Duration), the values, ``updates`` (rows since
-    the offset before, null at the first) and ``touched``. Values are null before the token's first row and after the
-    frame's last.
+    the offset before, null at the first) and ``touched``; with ``"exclude"`` also ``covered``, the share of the event's
+    window in which no gap lasted. Values are null before the token's first row and after the frame's last.
 
     Raises:
         ValueError: a length of the window is not above 0.
@@ -68,8 +78,10 @@ def align(
         start=pl.col("_zero") + pl.duration(nanoseconds=offsets[0]),
         end=pl.col("_zero") + pl.duration(nanoseconds=offsets[-1]),
     )
+    if touched == "exclude" and gaps is not None:
+        rows = _without_gaps(rows, gaps, values, conns=frame)
     marked = mark(rows, gaps, conns=frame, measured=(*values, "updates"), touched=touched)
-    return marked.select("event", "token_id", "offset", *values, "updates", "touched")
+    return marked.drop("start", "end", "_zero", "_at", "_count")
 
 
 def placebos(
@@ -130,6 +142,18 @@ def event_study(
     bands = medians.agg(null_low=low, null_median=number.median(), null_high=high)
     found = real.group_by("offset", "value").agg(median=number.median(), n=number.count())
     return found.join(bands, on=["offset", "value"], how="left").sort("value", "offset")
+
+
+def _without_gaps(
+    rows: pl.DataFrame, gaps: pl.DataFrame, values: Sequence[str], *, conns: pl.DataFrame
+) -> pl.DataFrame:
+    instants = rows.select("token_id", start="_at", end="_at")
+    steps = rows.select("token_id", start=pl.col("_at").shift(1).over("event").fill_null(pl.col("_at")), end="_at")
+    inside, cut = (pl.lit(touched_by(each, gaps, conns=conns)) for each in (instants, steps))
+    return rows.with_columns(
+        *(pl.when(~inside).then(pl.col(name)).alias(name) for name in values),
+        updates=pl.when(~cut).then(pl.col("updates")),
+    )
 
 
 def _long(aligned: pl.DataFrame, values: Sequence[str], measure: Measure) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from pmlive.analysis._intervals import (
     by_token_and_time,
     last_time,
     mark,
+    outside,
     positive_ns,
     windows,
     with_window,
@@ -145,13 +146,17 @@ def order_flow_imbalance(
     """Return the order flow of windows of time, by default of one window per token.
 
     Returns ``token_id``, ``start``, ``end``, ``ofi`` (shares), ``mid_change`` (dollars a share), ``changes`` (of the
-    quote) and ``touched``. ``ofi`` and ``mid_change`` are null if a side was empty at any of the changes.
+    quote) and ``touched``. ``ofi`` and ``mid_change`` are null if a side was empty at any of the changes. With
+    ``touched="exclude"`` they are sums over the changes that no gap touches, and ``covered`` is added, the share of the
+    window in which no gap lasted.
 
     Raises:
         ValueError: ``every`` is not a length of time above 0.
     """
     spans = windows(prices, every)
     events = with_window(order_flow_events(prices, gaps=gaps), spans)
+    if touched == "exclude":
+        events = events.filter(~pl.col("touched"))
     known = pl.col("ofi").is_not_null().all()
     made = events.group_by("token_id", "start").agg(
         ofi=pl.when(known).then(pl.col("ofi").sum()),
@@ -182,6 +187,8 @@ def ofi_slope(windows: pl.DataFrame) -> Fit | None:
 def signed(trades: pl.DataFrame, *, sign_source: str) -> pl.DataFrame:
     """Add ``sign`` (1 if the taker bought, -1 if it sold) to trades that were signed by the named source.
 
+    Trades of ``classify_trades`` have it already, and may have none.
+
     Raises:
         ValueError: a trade was signed by another source or by none, or has no side.
     """
@@ -192,6 +199,8 @@ def signed(trades: pl.DataFrame, *, sign_source: str) -> pl.DataFrame:
     others = trades.select(pl.col("sign_source").cast(pl.String).unique().sort()).to_series().to_list()
     if trades.height and others != [sign_source]:
         raise ValueError(f"sign_source is {sign_source!r} but the trades were signed by {others!r}; filter them first")
+    if _is_classified(trades):
+        return trades.with_columns(pl.col("sign_source").cast(pl.String))
     sides = trades["side"].cast(pl.String)
     if not sides.is_in(["buy", "sell"]).fill_null(value=False).all():
         raise ValueError(f"every trade needs the side 'buy' or 'sell'; found {sides.unique().to_list()!r}")
@@ -213,20 +222,22 @@ def trade_flow(
 
     Returns ``token_id``, ``start``, ``end``, ``volume``, ``buy_volume``, ``sell_volume``, ``signed_volume`` (bought
     less sold, shares), ``vwap`` (dollars a share, null without a trade), ``trades``, ``sign_source`` and ``touched``.
+    What no method could sign is in ``volume`` alone. With ``touched="exclude"`` the trades are those received outside
+    of gaps, and ``covered`` is added, the share of the window in which no gap lasted.
 
     Raises:
         ValueError: the trades were not all signed by ``sign_source``, or ``every`` is not a length of time above 0.
     """
-    size, is_buy = pl.col("size"), pl.col("sign") > 0
-    spans = windows(trades, every)
+    size, bought = pl.col("size"), pl.col("buy_share")
+    spans, counted = windows(trades, every), outside(trades, gaps, touched=touched)
     made = (
-        with_window(signed(by_token_and_time(trades), sign_source=sign_source), spans)
+        with_window(_with_shares(by_token_and_time(counted), sign_source), spans)
         .group_by("token_id", "start")
         .agg(
             volume=size.sum(),
-            buy_volume=size.filter(is_buy).sum(),
-            sell_volume=size.filter(~is_buy).sum(),
-            signed_volume=(size * pl.col("sign")).sum(),
+            buy_volume=(size * bought).sum(),
+            sell_volume=(size * (1 - bought)).sum(),
+            signed_volume=(size * (2 * bought - 1)).sum(),
             vwap=(size * pl.col("price")).sum() / size.sum(),
             trades=pl.len(),
         )
@@ -251,27 +262,34 @@ def vpin(
 ) -> pl.DataFrame:
     """Return VPIN, the imbalance over the last buckets of equal volume: ``sum(|Vb - Vs|) / (window * bucket)``.
 
-    A trade that is larger than the rest of a bucket is split, and an incomplete last bucket is left out (Easley, López
-    de Prado and O'Hara 2012, Rev. Financial Studies 25(5):1457-1493, with signs instead of bulk classification).
+    A trade that is larger than the rest of a bucket is split, and an incomplete last bucket is left out, as are trades
+    that no method could sign (Easley, López de Prado and O'Hara 2012, Rev. Financial Studies 25(5):1457-1493; with
+    their bulk classification if the trades were signed by ``"bulk_volume"``).
 
     Returns, per token and bucket (shares), ``token_id``, ``bucket`` (0, 1, …), ``start`` and ``end`` (its first and
     last trade), ``buy_volume``, ``sell_volume``, ``vpin`` (0 to 1, null for the first ``window - 1`` buckets),
     ``sign_source`` and ``touched``. ``vpin`` is null for a bucket that a gap touches and the ``window - 1`` after it.
+    With ``touched="exclude"`` buckets are filled by the trades received outside of gaps, whatever lies between, and
+    ``covered`` is added, the share of a bucket's time in which no gap lasted.
 
     Raises:
         ValueError: ``bucket`` or ``window`` is not above 0, or the trades were not all signed by ``sign_source``.
     """
     if not bucket > 0 or window < 1:
         raise ValueError(f"invalid bucket {bucket!r} or window {window!r}; expected numbers above 0")
-    rows = signed(by_token_and_time(trades), sign_source=sign_source)
+    rows = _with_shares(by_token_and_time(outside(trades, gaps, touched=touched)), sign_source)
+    rows = rows.filter(pl.col("buy_share").is_not_null())
     rows = rows.with_columns(_broken=broken(rows, gaps))
     tokens = [_buckets(token, bucket) for token in rows.partition_by("token_id", maintain_order=True)]
     made = pl.concat([pl.DataFrame(schema=_VPIN_SCHEMA), *tokens])
-    marked = mark(made, gaps, conns=trades, measured=("buy_volume", "sell_volume"), touched="flag")
+    how: Touched = "exclude" if touched == "exclude" else "flag"
+    measured = () if touched == "exclude" else ("buy_volume", "sell_volume")
+    marked = mark(made, gaps, conns=trades, measured=measured, touched=how)
     uneven = (pl.col("buy_volume") - pl.col("sell_volume")).abs()
     rolled = uneven.rolling_sum(window).over("token_id") / (window * bucket)
     whole = marked.with_columns(vpin=rolled, sign_source=pl.lit(sign_source))
-    columns = ("token_id", "bucket", "start", "end", "buy_volume", "sell_volume", "vpin", "sign_source", "touched")
+    columns = ["token_id", "bucket", "start", "end", "buy_volume", "sell_volume", "vpin", "sign_source", "touched"]
+    columns += ["covered"] if touched == "exclude" else []
     return (whole.filter(~pl.col("touched").fill_null(value=False)) if touched == "drop" else whole).select(columns)
 
 
@@ -311,9 +329,9 @@ def trade_costs(trades: pl.DataFrame, *, sign_source: str) -> pl.DataFrame:
     where a mid is null.
 
     Raises:
-        ValueError: the trades were not all signed by ``sign_source``.
+        ValueError: the trades were not all signed by ``sign_source``, or it does not sign trades but bars.
     """
-    rows = signed(trades, sign_source=sign_source)
+    rows = _each_signed(trades, sign_source)
     sign, price, before, after = (pl.col(name) for name in ("sign", "price", "mid_before", "mid_after"))
     return rows.with_columns(
         effective_spread=2 * sign * (price - before),
@@ -349,14 +367,15 @@ def kyle_windows(
     """Return the regression of ``kyle_lambda`` for windows of time; the trades need mids (see ``with_mids``).
 
     Returns ``token_id``, ``start``, ``end``, the fields of ``KyleLambda`` (the line is null for fewer than 3 trades)
-    and ``touched``.
+    and ``touched``. With ``touched="exclude"`` the trades are those received outside of gaps whose mids ``with_mids``
+    could tell, and ``covered`` is added, the share of the window in which no gap lasted.
 
     Raises:
         ValueError: the trades were not all signed by ``sign_source``, or ``every`` is not a length of time above 0.
     """
     spans = windows(trades, every)
     made = (
-        with_window(_moves(trades, sign_source).drop("touched", strict=False), spans)
+        with_window(_moves(outside(trades, gaps, touched=touched), sign_source).drop("touched", strict=False), spans)
         .group_by("token_id", "start")
         .agg(**_fit_exprs("_signed", "_moved"))
     )
@@ -375,14 +394,16 @@ def amihud(
     """Return how far a dollar moves the mid, ``mean(|mid_after - mid_before| / (price * size))`` (Amihud 2002).
 
     The trades need mids (see ``with_mids``). Returns, per window of time, by default per token, ``token_id``,
-    ``start``, ``end``, ``amihud`` (1/share), ``trades`` (with both mids) and ``touched``.
+    ``start``, ``end``, ``amihud`` (1/share), ``trades`` (with both mids) and ``touched``. With ``touched="exclude"``
+    the trades are those received outside of gaps, and ``covered`` is added, as in ``kyle_windows``.
 
     Raises:
         ValueError: ``every`` is not a length of time above 0.
     """
     spans = windows(trades, every)
     moved = (pl.col("mid_after") - pl.col("mid_before")).abs() / (pl.col("price") * pl.col("size"))
-    made = with_window(trades, spans).group_by("token_id", "start").agg(amihud=moved.mean(), trades=moved.count())
+    rows = with_window(outside(trades, gaps, touched=touched), spans)
+    made = rows.group_by("token_id", "start").agg(amihud=moved.mean(), trades=moved.count())
     found = spans.join(made, on=["token_id", "start"], how="left").sort("token_id", "start")
     whole = found.with_columns(pl.col("trades").fill_null(0))
     return mark(whole, gaps, conns=trades, measured=("amihud", "trades"), touched=touched)
@@ -411,16 +432,20 @@ def roll_windows(
     """Return the spread of ``roll_spread`` for windows of time, by default for one window per token.
 
     Returns ``token_id``, ``start``, ``end``, ``roll`` (dollars a share), ``trades`` and ``touched``. Changes of price
-    from one window to the next do not count.
+    from one window to the next do not count. With ``touched="exclude"`` the trades are those received outside of gaps,
+    no change is one over a gap, and ``covered`` is added, the share of the window in which no gap lasted.
 
     Raises:
         ValueError: ``every`` is not a length of time above 0.
     """
     spans = windows(trades, every)
-    rows = with_window(by_token_and_time(trades), spans)
+    rows = with_window(by_token_and_time(outside(trades, gaps, touched=touched)), spans)
+    cut = broken(rows, gaps if touched == "exclude" else None)
     step = pl.col("price").diff().over("token_id", "start")
-    rows = rows.with_columns(_step=step).with_columns(_last=pl.col("_step").shift(1).over("token_id", "start"))
-    both = pl.col("_last").is_not_null()
+    rows = rows.with_columns(_step=pl.when(~pl.lit(cut)).then(step)).with_columns(
+        _last=pl.col("_step").shift(1).over("token_id", "start")
+    )
+    both = pl.col("_step").is_not_null() & pl.col("_last").is_not_null()
     cov = pl.cov(pl.col("_step").filter(both), pl.col("_last").filter(both))
     made = rows.group_by("token_id", "start").agg(
         roll=pl.when((both.sum() > 1) & (cov < -_LEAST_COVARIANCE)).then(2 * (-cov).sqrt()), trades=pl.len()
@@ -430,11 +455,31 @@ def roll_windows(
     return mark(whole, gaps, conns=trades, measured=("roll", "trades"), touched=touched)
 
 
+def _is_classified(trades: pl.DataFrame) -> bool:
+    return {"sign", "buy_share"} <= set(trades.columns)
+
+
+def _with_shares(trades: pl.DataFrame, sign_source: str) -> pl.DataFrame:
+    """Return signed trades with ``buy_share``, the share of each that was bought."""
+    rows = signed(trades, sign_source=sign_source)
+    return rows if _is_classified(trades) else rows.with_columns(buy_share=(pl.col("sign") + 1) / 2)
+
+
+def _each_signed(trades: pl.DataFrame, sign_source: str) -> pl.DataFrame:
+    rows = signed(trades, sign_source=sign_source)
+    if (
+        _is_classified(rows)
+        and rows.select((pl.col("buy_share").is_not_null() & pl.col("sign").is_null()).any()).item()
+    ):
+        raise ValueError(f"{sign_source!r} says how much of a bar was bought, not which trades; sign them otherwise")
+    return rows
+
+
 def _buckets(trades: pl.DataFrame, bucket: float) -> pl.DataFrame:
     # The volume bought up to each edge, interpolated between the trades around it, which splits trades at edges.
     size = trades["size"].to_numpy()
     total = np.concatenate([[0.0], np.cumsum(size)])
-    bought = np.concatenate([[0.0], np.cumsum(np.where(trades["sign"].to_numpy() > 0, size, 0.0))])
+    bought = np.concatenate([[0.0], np.cumsum(size * trades["buy_share"].to_numpy())])
     count = int(total[-1] / bucket + _EPSILON)
     edges = bucket * np.arange(count + 1)
     buys = np.diff(np.interp(edges, total, bought))
@@ -466,7 +511,7 @@ def _known(rows: pl.DataFrame, conns: pl.DataFrame, gaps: pl.DataFrame | None) -
 
 
 def _moves(trades: pl.DataFrame, sign_source: str) -> pl.DataFrame:
-    rows = signed(trades, sign_source=sign_source)
+    rows = _each_signed(trades, sign_source)
     return rows.with_columns(_signed=pl.col("sign") * pl.col("size"), _moved=pl.col("mid_after") - pl.col("mid_before"))
 
 

@@ -67,7 +67,7 @@ def sample_mids(
     """Return the mid at every whole ``step``, from each token's first quote to the frame's last.
 
     Returns ``token_id``, ``ts_recv`` (the instant), ``mid`` (of the last quote at or before it; null while a side is
-    empty or a gap lasts) and ``touched``.
+    empty or a gap lasts) and ``touched``; with ``touched="exclude"`` also ``covered``, 0 in a gap and else 1.
 
     Raises:
         ValueError: ``step`` is not a length of time above 0.
@@ -92,7 +92,8 @@ def variance_windows(
     Returns ``token_id``, ``start``, ``end``, ``rv``, ``bipower``, ``rv_logit``, ``bipower_logit`` (see
     ``realised_variance`` and ``bipower_variation``; null without a change), ``changes`` (how many were measured: there
     is none to or from an instant at which a side was empty) and ``touched``. A change belongs to the window in which it
-    ends.
+    ends. With ``touched="exclude"`` the sums are over the changes that no gap touches, and ``covered`` is added, the
+    share of the window in which no gap lasted: sums over less time are smaller, so compare ``rv / covered``.
 
     Raises:
         ValueError: ``every`` or ``step`` is not a length of time above 0, or ``tick`` is not between 0 and 0.5.

@@ -26,6 +26,7 @@ from pmlive.cli.terminal import (
     section,
 )
 from pmlive.errors import StoreError
+from pmlive.levels import share_count
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
 from pmlive.recording import RecordedBook, RecordedMarket, RecordingSummary, info, open_recording, recordings
@@ -231,7 +232,8 @@ def _book_lines(book: RecordedBook) -> list[str]:
 
 def _side_lines(book: RecordedBook) -> list[str]:
     bids, asks = (
-        [(f"{price:g}", f"{shares:,.2f}") for price, shares in side[:_MOST_LEVELS]] for side in (book.bids, book.asks)
+        [(f"{price:g}", share_count(shares)) for price, shares in side[:_MOST_LEVELS]]
+        for side in (book.bids, book.asks)
     )
     rows = [(shares, price, *ask) for (price, shares), ask in zip_longest(bids, asks, fillvalue=("", ""))]
     return format_table(("size", "bid", "ask", "size"), rows, right=(0, 1, 3))

@@ -10,6 +10,7 @@ import polars as pl
 
 from pmlive.cli.commands import Subparsers, add_command, positive_number
 from pmlive.cli.terminal import Output, Stop, format_count, format_duration, format_time, section
+from pmlive.levels import share_count
 from pmlive.manager import Replay
 from pmlive.manager.status import BookCounts
 from pmlive.replay import Speed
@@ -96,7 +97,9 @@ class _Tape:
         return [line for _, line in sorted(found)]
 
     def _trade(self, row: dict[str, object]) -> str:
-        what = f"{row['side'] or 'trade':<5} {row['size']:>12,.2f} at {row['price']:.4g}"
+        size = row["size"]
+        shares = share_count(size) if isinstance(size, float) else "?"
+        what = f"{row['side'] or 'trade':<5} {shares:>12} at {row['price']:.4g}"
         return f"{_clock(row['ts_recv'])}  {what}  {self._label(row['token_id'])}"
 
     def _gap(self, row: dict[str, object]) -> str:

@@ -11,6 +11,7 @@ from typing import Self, overload
 import msgspec
 import polars as pl
 
+from pmlive.analysis import Touched
 from pmlive.errors import UnknownMarketError
 from pmlive.gaps import GapIndex, concerning
 from pmlive.manager import Replay
@@ -20,6 +21,7 @@ from pmlive.recording.contents import check_table, collect, digest
 from pmlive.recording.frames import DepthFrame, PricesFrame
 from pmlive.recording.grids import Grid, bars, depth, depth_rows, prices, sampled_prices
 from pmlive.recording.index import IndexCache, RecordingIndex
+from pmlive.recording.outcomes import outcomes
 from pmlive.recording.quality import Quality, quality
 from pmlive.recording.summary import RecordedMarket, RecordingSummary, info
 from pmlive.recording.verify import Verification, rebuild_into, rebuild_tables, verify
@@ -209,6 +211,20 @@ class Recording:
             end=self._end_ns,
         )
 
+    def outcomes(self) -> pl.DataFrame:
+        """Return what the recording knows of how its markets ended: a row for each token.
+
+        Returns ``market``, ``slug``, ``question``, ``token_id``, ``outcome`` (its name; texts are cleaned, and still
+        untrusted), ``resolved``, ``winner`` (null while nobody won: before the resolution, and where the venue settled
+        by a split), ``resolved_at`` (when the recorder was told, by its own clock, which may be later than the
+        venue's decision) and ``source`` of that knowledge: ``"feed"``, or ``"catalogue"`` where the recorder asked.
+
+        Raises:
+            StoreError: a table cannot be read.
+        """
+        with self._reading() as index:
+            return outcomes(index)
+
     # --- books ---
 
     def book_at(self, token: str, t: Time, outcome: str | None = None) -> RecordedBook:
@@ -235,20 +251,25 @@ class Recording:
         outcome: str | None = None,
         start: Time | None = None,
         end: Time | None = None,
+        gaps: Touched | None = None,
     ) -> pl.DataFrame:
         """Return open, high, low, close and volume of the trades of a token, or of all, in left-closed intervals.
 
         A trade is in the interval in which it was received. An interval without any has null prices and a volume of 0.
         Where ``touched`` is true, the token was not followed, or not to be trusted, for some of the interval: trades
-        may be missing.
+        may be missing, and by default those that came count all the same. With ``gaps="flag"`` such an interval has
+        nulls, with ``"drop"`` it is left out, and with ``"exclude"`` it has the trades that came while the token could
+        be trusted, and ``covered`` says for which share of the interval, 0 to 1, that was.
 
         Raises:
             UnknownMarketError: no recorded token matches, or several do.
             ValueError: the interval is not positive, or there are too many.
         """
+        if gaps is not None:
+            _check_gaps(gaps)
         token_id, grid = None if token is None else self.token(token, outcome), self._grid(every, start, end)
         with self._reading() as index:
-            return labelled(bars(index, token_id, grid), index.names.names)
+            return labelled(bars(index, token_id, grid, gaps=gaps), index.names.names)
 
     # --- quality ---
 
@@ -367,12 +388,16 @@ class Recording:
         outcome: str | None = None,
         start: Time | None = None,
         end: Time | None = None,
+        gaps: Touched = "flag",
     ) -> pl.DataFrame:
+        _check_gaps(gaps)
         token_id = None if token is None else self.token(token, outcome)
         if every is not None:
             grid = self._grid(every, start, end)
             with self._reading() as index:
-                return labelled(sampled_prices(index, token_id, grid), index.names.names)
+                return labelled(sampled_prices(index, token_id, grid, gaps=gaps), index.names.names)
+        if gaps != "flag":
+            raise ValueError(f"gaps={gaps!r} is for intervals; expected every, too")
         since, until = _nanoseconds_or_none(start), _nanoseconds_or_none(end)
         with self._reading() as index:
             return labelled(prices(index, token_id, since, until), index.names.names)
@@ -435,6 +460,11 @@ class Recording:
             table: sum(file.rows for file in contents.files(table)) + sum(rows.height for rows in contents.rows(table))
             for table in self.tables
         }
+
+
+def _check_gaps(gaps: Touched) -> None:
+    if gaps not in {"exclude", "flag", "drop"}:
+        raise ValueError(f"invalid gaps {gaps!r}; expected 'exclude', 'flag' or 'drop'")
 
 
 def _nanoseconds_or_none(time: Time | None) -> int | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import polars as pl
 
+from pmlive.analysis import Touched
 from pmlive.times import Interval, Time
 
 __all__ = ["DepthFrame", "PricesFrame"]
@@ -41,11 +42,14 @@ class PricesFrame(_ReadLater):
         outcome: str | None = None,
         start: Time | None = None,
         end: Time | None = None,
+        gaps: Touched = "flag",
     ) -> pl.DataFrame:
         """Return each change of the best prices of a book, or of all; with ``every``, those at interval ends.
 
         Intervals are left-closed and named by their start in ``time``. Where a book could not be trusted at the end
-        of an interval, its prices are null: nothing is carried over a gap.
+        of an interval, its prices are null: nothing is carried over a gap. With ``gaps="drop"`` the interval is left
+        out, and with ``"exclude"`` it has the last prices in it that could be trusted, and ``covered`` says in which
+        share of the interval, 0 to 1, the book could be. ``pmlive.analysis.time_weighted_mean`` has averages.
 
         Args:
             token: a token, as ``book_at`` takes it.
@@ -53,12 +57,13 @@ class PricesFrame(_ReadLater):
             outcome: the outcome, where ``token`` is a market's slug or condition id.
             start: the first time, by default that of the first record.
             end: the time before which it ends, by default after the last record.
+            gaps: what becomes of an interval at whose end the book could not be trusted.
 
         Raises:
             UnknownMarketError: no recorded token matches, or several do.
-            ValueError: the interval is not positive, or there are too many.
+            ValueError: the interval is not positive, there are too many, or there is none and ``gaps`` is given.
         """
-        return self._part(token, every, outcome=outcome, start=start, end=end)
+        return self._part(token, every, outcome=outcome, start=start, end=end, gaps=gaps)
 
 
 class DepthFrame(_ReadLater):

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pmlive.analysis import Touched
 from pmlive.gaps import GapInterval
 from pmlive.recording.book_at import BookRow, applied_changes, read_book_row, read_changes
 from pmlive.recording.contents import collect
@@ -29,6 +30,7 @@ __all__ = [
     "in_spans",
     "prices",
     "sampled_prices",
+    "shares",
     "to_lists",
 ]
 
@@ -83,6 +85,21 @@ def in_spans(spans: Sequence[Span], times: Ints) -> Flags:
     starts, ends = np.array([span.start for span in spans]), np.array([span.end for span in spans])
     position = np.searchsorted(starts, times, side="right") - 1
     return (position >= 0) & (times < ends[np.maximum(position, 0)])
+
+
+def shares(spans: Sequence[Span], grid: Grid) -> Floats:
+    """Return for each interval which share of it, 0 to 1, is in spans, which are in order and do not overlap."""
+    if not spans:
+        return np.zeros(len(grid.starts))
+    starts, ends = np.array([span.start for span in spans]), np.array([span.end for span in spans])
+    before = np.concatenate([[0], np.cumsum(ends - starts)])
+
+    def until(times: Ints) -> Ints:
+        position = np.searchsorted(starts, times, side="right") - 1
+        held = np.maximum(position, 0)
+        return np.where(position < 0, 0, before[held] + np.minimum(times, ends[held]) - starts[held])
+
+    return (until(grid.starts + grid.every) - until(grid.starts)) / grid.every
 
 
 class Changes(NamedTuple):
@@ -326,22 +343,43 @@ def prices(index: RecordingIndex, token_id: str | None, start: int | None, end: 
     return collect(index.contents, "prices", rows if token_id is None else rows.filter(pl.col("token_id") == token_id))
 
 
-def sampled_prices(index: RecordingIndex, token_id: str | None, grid: Grid) -> pl.DataFrame:
-    """Return the best prices of each book at the end of each interval, null where it could not be trusted."""
+def sampled_prices(index: RecordingIndex, token_id: str | None, grid: Grid, *, gaps: Touched = "flag") -> pl.DataFrame:
+    """Return the best prices of each book at the end of each interval, null where it could not be trusted.
+
+    With ``"drop"`` such an interval is left out, and with ``"exclude"`` it has the last prices in it that could be
+    trusted, and every interval ``covered``.
+    """
     chosen = sorted(index.timelines) if token_id is None else [token_id]
     tops = _tops(index, token_id, int(grid.lasts[-1]) if len(grid.lasts) else 0)
-    parts = [_sampled_token(index, each, tops.filter(pl.col("token_id") == each), grid) for each in chosen]
-    schema = {"time": TIME, "token_id": pl.String} | dict.fromkeys(_TOP_COLUMNS, pl.Float64)
-    return pl.concat(parts) if parts else pl.DataFrame(schema=schema)
+    schema = {"time": TIME, "token_id": pl.String} | dict.fromkeys((*_TOP_COLUMNS, "covered"), pl.Float64)
+    parts = [_sampled_token(index, each, tops.filter(pl.col("token_id") == each), grid, gaps) for each in chosen]
+    whole = pl.concat([pl.DataFrame(schema={**schema, "_trusted": pl.Boolean}), *parts])
+    kept = whole.filter("_trusted") if gaps == "drop" else whole
+    return kept.select(*schema) if gaps == "exclude" else kept.select("time", "token_id", *_TOP_COLUMNS)
 
 
-def _sampled_token(index: RecordingIndex, token_id: str, tops: pl.DataFrame, grid: Grid) -> pl.DataFrame:
+def _sampled_token(index: RecordingIndex, token_id: str, tops: pl.DataFrame, grid: Grid, gaps: Touched) -> pl.DataFrame:
     timeline = index.timelines.get(token_id)
-    lasts = pl.DataFrame({"time": grid.times, "last": pl.Series(grid.lasts).cast(TIME)})
-    trusted = pl.Series(in_spans([] if timeline is None else timeline.spans(), grid.lasts))
+    spans = [] if timeline is None else timeline.spans()
+    share = shares(spans, grid)
+    read = _last_trusted(spans, grid) if gaps == "exclude" else grid.lasts
+    trusted = pl.Series(share > 0 if gaps == "exclude" else in_spans(spans, grid.lasts))
+    lasts = pl.DataFrame({"time": grid.times, "last": pl.Series(read).cast(TIME)})
     joined = lasts.join_asof(tops.drop("token_id"), left_on="last", right_on="ts_recv")
     columns = [pl.when(trusted).then(pl.col(name)).otherwise(None).alias(name) for name in _TOP_COLUMNS]
-    return joined.select("time", pl.lit(token_id).alias("token_id"), *columns)
+    return joined.select(
+        "time", pl.lit(token_id).alias("token_id"), *columns, covered=pl.Series(share), _trusted=trusted
+    )
+
+
+def _last_trusted(spans: Sequence[Span], grid: Grid) -> Ints:
+    """Return the last time up to the end of each interval at which a book could be trusted; 0 before the first."""
+    if not spans:
+        return np.zeros(len(grid.starts), dtype=np.int64)
+    starts, ends = np.array([span.start for span in spans]), np.array([span.end for span in spans])
+    position = np.searchsorted(starts, grid.lasts, side="right") - 1
+    # What came at the very start of a gap is the last that came before it.
+    return np.where(position < 0, 0, np.minimum(grid.lasts, ends[np.maximum(position, 0)]))
 
 
 def _tops(index: RecordingIndex, token_id: str | None, until: int) -> pl.DataFrame:
@@ -364,7 +402,7 @@ def _tops(index: RecordingIndex, token_id: str | None, until: int) -> pl.DataFra
     return pl.concat(found).sort("ts_recv", "seq").drop("seq")
 
 
-def bars(index: RecordingIndex, token_id: str | None, grid: Grid) -> pl.DataFrame:
+def bars(index: RecordingIndex, token_id: str | None, grid: Grid, *, gaps: Touched | None = None) -> pl.DataFrame:
     """Return bars of trades; an interval without any has a volume of 0 and no prices."""
     chosen = sorted(index.timelines) if token_id is None else [token_id]
     if not len(grid.starts):
@@ -372,27 +410,48 @@ def bars(index: RecordingIndex, token_id: str | None, grid: Grid) -> pl.DataFram
     first, last = (int(grid.starts[0]), int(grid.lasts[-1])) if chosen else (0, 0)
     rows = index.contents.scan("trades", since=first, until=last)
     selected = rows if token_id is None else rows.filter(pl.col("token_id") == token_id)
+    if gaps == "exclude":
+        selected = _trusted_trades(index, collect(index.contents, "trades", selected)).lazy()
     filled = collect(index.contents, "trades", _bars(selected, grid.every))
-    whole = [
-        pl.DataFrame({"time": grid.times, "touched": pl.Series(_touched(index, each, grid))}).with_columns(
-            token_id=pl.lit(each)
-        )
-        for each in chosen
-    ]
-    schema = {"time": TIME, "touched": pl.Boolean, "token_id": pl.String}
-    frame = pl.concat(whole) if whole else pl.DataFrame(schema=schema)
+    schema = {"time": TIME, "token_id": pl.String, "touched": pl.Boolean, "covered": pl.Float64}
+    frame = pl.concat([pl.DataFrame(schema=schema), *(_cover(index, each, grid) for each in chosen)])
     joined = frame.join(filled, on=["time", "token_id"], how="left", maintain_order="left")
-    return joined.select(
-        "time",
-        "token_id",
-        "open",
-        "high",
-        "low",
-        "close",
-        pl.col("volume").fill_null(0.0),
-        pl.col("trades").fill_null(0),
-        "touched",
+    return _shown(joined.with_columns(pl.col("volume").fill_null(0.0), pl.col("trades").fill_null(0)), gaps)
+
+
+def _cover(index: RecordingIndex, token_id: str, grid: Grid) -> pl.DataFrame:
+    timeline = index.timelines.get(token_id)
+    share = shares([] if timeline is None else timeline.spans(), grid)
+    return pl.DataFrame({"time": grid.times}).select(
+        "time", token_id=pl.lit(token_id), touched=pl.Series(_touched(index, token_id, grid)), covered=pl.Series(share)
     )
+
+
+def _trusted_trades(index: RecordingIndex, trades: pl.DataFrame) -> pl.DataFrame:
+    """Return the trades received while their token's book could be trusted."""
+
+    def kept(token_id: str, rows: pl.DataFrame) -> pl.DataFrame:
+        timeline = index.timelines.get(token_id)
+        spans = [] if timeline is None else timeline.spans()
+        times = rows["ts_recv"].dt.epoch("ns").to_numpy()
+        # What came at the very start of a gap is the last that came before it.
+        return rows.filter(pl.Series(in_spans(spans, times) | in_spans(spans, times - 1)))
+
+    parts = trades.partition_by("token_id", as_dict=True, maintain_order=True)
+    return pl.concat([trades.clear(), *(kept(str(key[0]), rows) for key, rows in parts.items())])
+
+
+def _shown(bars: pl.DataFrame, gaps: Touched | None) -> pl.DataFrame:
+    """Return bars with nulls, or without those, that a gap leaves nothing to say of."""
+    measured = ("open", "high", "low", "close", "volume", "trades")
+    columns = ("time", "token_id", *measured, "touched")
+    if gaps == "drop":
+        return bars.filter(~pl.col("touched")).select(columns)
+    if gaps is None:
+        return bars.select(columns)
+    known = ~pl.col("touched") if gaps == "flag" else pl.col("covered") > 0
+    kept = bars.with_columns(pl.when(known).then(pl.col(name)).alias(name) for name in measured)
+    return kept.select(*columns, "covered") if gaps == "exclude" else kept.select(columns)
 
 
 def _bars(trades: pl.LazyFrame, every: int) -> pl.LazyFrame:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Literal
 
+from pmlive.levels import share_count
 from pmlive.manager import Manager
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.manager.source import ConnectionStatus
@@ -227,7 +228,7 @@ def tape_html(view: TapeView) -> str:
         view["times"], view["labels"], view["prices"], view["sizes"], view["sides"], strict=True
     ):
         did, colour = _TAKERS[side]
-        cells = (time, label, _price(price), f"{size:,.2f}", did)
+        cells = (time, label, _price(price), share_count(size), did)
         rows.append(_row("td", cells, [left, left, *[f"{right} color: {colour};"] * 3]))
     table = _table(head + "".join(rows), "92px", "auto", "52px", "76px", "56px")
     return _titled("Trades", view["label"], table, note="" if rows else "none yet")
@@ -313,7 +314,7 @@ def _level_row(side: str, price: float, size: float, total: float, largest: floa
     right, share = f"{_CELL}text-align: right;", 100 * size / largest
     faded = f"color-mix(in srgb, {_COLOURS[side]} 28%, transparent)"
     bar = f"background: linear-gradient(to left, {faded} {share:.0f}%, transparent 0);"
-    cells = (_price(price), f"{size:,.2f}", f"{total:,.0f}")
+    cells = (_price(price), share_count(size), f"{total:,.0f}")
     return _row("td", cells, [f"{right} color: {_COLOURS[side]};", f"{right} {bar}", f"{right} {_QUIET}"])
 
 
