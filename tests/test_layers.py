@@ -42,8 +42,8 @@ _ONLY_IN = {
     "ipywidgets": {"widgets"},
     "IPython": {"widgets"},
     "traitlets": {"widgets"},
-    # A quality's `figure()` names what it gives, for type checkers only.
-    "matplotlib": {"widgets", "recording"},
+    # A quality's `figure()` names what it gives, for type checkers only; of `analysis` only `plots` has it.
+    "matplotlib": {"widgets", "recording", "analysis"},
     "mcp": {"mcp"},
     "eth_account": {"credentials"},
 }
@@ -151,11 +151,28 @@ def test_a_heavy_library_is_imported_where_it_is_shown_and_nowhere_else(path: Pa
         assert part in _ONLY_IN.get(library, {part}), f"{name_of(path)} imports {library}"
 
 
+@pytest.mark.parametrize("path", [path for path in _FILES if part_of(path) == "analysis"], ids=name_of)
+def test_only_the_plots_of_analysis_know_matplotlib_and_the_rest_does_not_know_them(path: Path) -> None:
+    if path.parent.name != "plots":
+        assert "matplotlib" not in libraries(path)
+        assert not [name for name in imports_of(path) if name.startswith("pmlive.analysis.plots")]
+
+
 @pytest.mark.parametrize("path", [path for path in _FILES if part_of(path) in (*_CORE, "tables")], ids=name_of)
 def test_the_core_has_no_clock_no_socket_and_no_log(path: Path) -> None:
     banned = _NOT_IN_CORE - ({"polars", "pyarrow"} if part_of(path) == "tables" else set())
 
     assert not libraries(path) & banned
+
+
+def test_importing_the_analyses_imports_no_matplotlib() -> None:
+    program = "import sys, pmlive.analysis; print('matplotlib' in sys.modules)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True, timeout=30, cwd=_PACKAGE.parent
+    )
+
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.skipif(not (_PACKAGE / "__init__.py").exists(), reason="the package has no front yet")
