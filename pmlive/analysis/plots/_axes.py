@@ -1,4 +1,4 @@
-"""Axes, and what all figures do with them: refuse what cannot be drawn, name lines, and tell the time in UTC."""
+"""Axes, and what all figures do with them: refuse what cannot be drawn, and name lines."""
 
 # matplotlib's stubs leave the types of data open.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -13,7 +13,6 @@ import polars as pl
 from matplotlib import pyplot as plt
 from matplotlib import rcParams
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
@@ -21,22 +20,23 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 from pmlive.analysis.plots.theme import LINES, MARKERS, SERIES
 
 __all__ = [
+    "APART",
     "Dash",
     "Floats",
     "Look",
     "by_token",
     "checked",
-    "dates",
     "finish",
     "floats",
     "known",
+    "label_width",
+    "length_points",
     "lines_of",
     "look",
     "make_room",
     "new_axes",
     "printable",
     "show_lengths",
-    "show_times",
     "split_axes",
 ]
 
@@ -48,15 +48,12 @@ _END = 6
 _LETTERS = 34
 # Names beyond this number stand beside the axes, and not in them.
 _MOST_INSIDE = 8
-# So many ticks of a time axis are tried, and labels are apart if their distance is so many times their width.
-_TICKS, _APART = (7, 6, 5, 4, 3, 2), 1.15
+# Labels are apart if their distance is so many times their width.
+APART = 1.15
 # A line of a legend is so many times as high as its letters, and a legend has so much around them.
 _LINE, _AROUND = 1.5, 1.4
 _POINTS = 72.0
 _UNITS = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (0.001, "ms"), (1e-6, "μs"))
-_DATE_FORMATS = ("%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S.%f")
-_FIRST_FORMATS = ("", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M:%S.%f")
-_OFFSET_FORMATS = ("", "", "%Y", "%d %b %Y", "%d %b %Y", "%d %b %Y")
 
 
 class Look(NamedTuple):
@@ -83,7 +80,7 @@ def new_axes(ax: Axes | None, *, height: float | None = None) -> Axes:
 
 
 def finish(ax: Axes, title: str | None) -> None:
-    """Title axes, and name what is drawn, above it if there is no room beside it."""
+    """Title axes, and name what is drawn: in them, or beside them if it is much."""
     if title is not None:
         ax.set_title(title)
     handles, names = ax.get_legend_handles_labels()
@@ -184,72 +181,16 @@ def floats(values: pl.Series) -> Floats:
     return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def dates(times: pl.Series) -> Floats:
-    """Return times as matplotlib counts them, in days; a null is NaN."""
-    return np.asarray(date2num(times.dt.cast_time_unit("us").dt.replace_time_zone(None).to_numpy()), dtype=np.float64)
-
-
-def show_times(ax: Axes) -> None:
-    """Label an axis of times in UTC, with the day at its end."""
-    ax.xaxis_date("UTC")
-    ax.xaxis.set_major_locator(locator := _TimeLocator(ax))
-    ax.xaxis.set_major_formatter(_formatter(locator))
-    # The day stands at the other end.
-    ax.set_xlabel("time, UTC", loc="left")
-
-
 def show_lengths(ax: Axes, seconds: Sequence[float]) -> None:
     """Label a logarithmic axis of lengths of time at those that are drawn, as far as there is room."""
     ax.set_xscale("log")
     ax.set_xlim(min(seconds) / 1.3, max(seconds) * 1.3)
-    scale = _length_points(ax) / np.log(max(seconds) / min(seconds) * 1.3**2)
+    scale = length_points(ax) / np.log(max(seconds) / min(seconds) * 1.3**2)
     shown = _apart(sorted(set(seconds)), lambda at: scale * float(np.log(at)))
     ax.xaxis.set_major_locator(FixedLocator(shown))
     ax.xaxis.set_major_formatter(FixedFormatter([_length(each) for each in shown]))
     ax.xaxis.set_minor_locator(FixedLocator(list(seconds)))
     ax.xaxis.set_minor_formatter(NullFormatter())
-
-
-class _TimeLocator(AutoDateLocator):
-    """Whole times, as many as there is room for, with labels that do not reach beyond the axis."""
-
-    def __init__(self, ax: Axes) -> None:
-        super().__init__(tz="UTC", minticks=2)
-        self._ax = ax
-
-    def __call__(self) -> Sequence[float]:
-        found: Floats = np.empty(0)
-        for most in _TICKS:
-            self.maxticks = dict.fromkeys(self.maxticks, most)
-            found = self._inside(np.asarray(super().__call__(), dtype=np.float64))
-            if len(found) and self._are_apart(found):
-                break
-        return found.tolist()
-
-    def _inside(self, ticks: Floats) -> Floats:
-        left, right = sorted(self._ax.get_xlim())
-        half = self._days(ticks) / 2
-        return ticks[(ticks - half >= left) & (ticks + half <= right)]
-
-    def _are_apart(self, ticks: Floats) -> bool:
-        width = self._days(ticks)
-        return bool((np.diff(ticks) > _APART * (width[1:] + width[:-1]) / 2).all())
-
-    def _days(self, ticks: Floats) -> Floats:
-        """Return the widths of labels, in days."""
-        labels = _formatter(AutoDateLocator(tz="UTC")).format_ticks(ticks.tolist())
-        left, right = sorted(self._ax.get_xlim())
-        return np.array([_width(label) for label in labels]) * (right - left) / _length_points(self._ax)
-
-
-def _formatter(locator: AutoDateLocator) -> ConciseDateFormatter:
-    return ConciseDateFormatter(
-        locator,
-        tz="UTC",
-        formats=list(_DATE_FORMATS),
-        zero_formats=list(_FIRST_FORMATS),
-        offset_formats=list(_OFFSET_FORMATS),
-    )
 
 
 def _apart(places: Sequence[float], points: Callable[[float], float]) -> list[float]:
@@ -258,7 +199,8 @@ def _apart(places: Sequence[float], points: Callable[[float], float]) -> list[fl
     for place in places:
         if (
             not shown
-            or points(place) - points(shown[-1]) > _APART * (_width(_length(place)) + _width(_length(shown[-1]))) / 2
+            or points(place) - points(shown[-1])
+            > APART * (label_width(_length(place)) + label_width(_length(shown[-1]))) / 2
         ):
             shown.append(place)
     return shown
@@ -269,13 +211,13 @@ def _length(seconds: float) -> str:
     return f"{seconds / size:g} {unit}"
 
 
-def _width(text: str) -> float:
+def label_width(text: str) -> float:
     """Return how many points a label of the axis is wide."""
     size = FontProperties(size=rcParams["xtick.labelsize"]).get_size_in_points()
     return text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)[0]
 
 
-def _length_points(ax: Axes) -> float:
+def length_points(ax: Axes) -> float:
     return ax.bbox.width * _POINTS / float(ax.figure.dpi) or 1.0
 
 

@@ -17,7 +17,6 @@ from pmlive.analysis.plots._axes import (
     Floats,
     Look,
     checked,
-    dates,
     finish,
     floats,
     known,
@@ -25,9 +24,9 @@ from pmlive.analysis.plots._axes import (
     look,
     make_room,
     new_axes,
-    show_times,
     split_axes,
 )
+from pmlive.analysis.plots._times import dates, show_times
 from pmlive.analysis.plots.theme import ASK, BID, LINES, MARKERS
 
 __all__ = [
@@ -84,7 +83,7 @@ def spread_by_hour(
     """
     length = _part_of_day(every)
     known(quotes, ("time", "mid", "spread"), give=_QUOTES)
-    since = pl.col("time").dt.cast_time_unit("ns").dt.epoch("ns") % _DAY_NS
+    since = pl.col("time").dt.epoch("ns") % _DAY_NS
     tokens = lines_of(quotes.with_columns(_bin=since // length), labels)
     ax, hours = new_axes(ax), length / _HOUR_NS
     for number, (name, rows) in enumerate(tokens):
@@ -164,9 +163,9 @@ def depth_profile(
 def depth_over_time(measures: pl.DataFrame, *, ax: Axes | None = None, title: str | None = None) -> tuple[Axes, Axes]:
     """Draw a token's mid over time, and under it the shares near it: asks upwards, bids downwards.
 
-    Both are interrupted in gaps and while a side is empty. Axes that are given are parted in two. ``measures`` are one
-    token's, with ``time``, ``mid``, ``depth_bid`` and ``depth_ask``, as of ``ladder_measures``; the ``cents`` given
-    there say what is near.
+    Both are interrupted in gaps, while a side is empty, and where rows are missing between even times. ``measures`` are
+    one token's, of ``ladder_measures`` with the rows of ``Recording.depth``; the ``cents`` given there say what is
+    near. Axes that are given are parted in two.
 
     Raises:
         ValueError: there is no row with a mid, a column is missing, the rows are of several tokens, or the axes have no
@@ -176,17 +175,17 @@ def depth_over_time(measures: pl.DataFrame, *, ax: Axes | None = None, title: st
     known(measures, columns, give=_MEASURES)
     if "token_id" in measures.columns and measures["token_id"].n_unique() > 1:
         raise ValueError(f"the rows are of {measures['token_id'].n_unique()} tokens; expected one")
-    rows = measures.sort("time")
+    rows = _with_breaks(measures.select(columns).sort("time"))
     upper, lower = split_axes(new_axes(ax, height=1.4 * rcParams["figure.figsize"][1]), (2, 1))
     at = dates(rows["time"])
     upper.plot(at, floats(rows["mid"]), drawstyle="steps-post", color="0.2", linestyle="-", lw=0.8)
     for column, sign, how in (("depth_ask", 1, _SIDES["ask"]), ("depth_bid", -1, _SIDES["bid"])):
         label = f"{'asks, upwards' if sign > 0 else 'bids, downwards'}"
-        lower.fill_between(at, sign * floats(rows[column]), step="post", color=how.color, lw=0, label=label)
+        lower.stairs(sign * floats(rows[column])[:-1], at, fill=True, color=how.color, lw=0, label=label)
     lower.yaxis.set_major_formatter(FuncFormatter(_unsigned))
     upper.set_ylabel("mid, $ a share")
     lower.set_ylabel("shares near it")
-    lower.set_xlim(at[0], at[-1] if at[-1] > at[0] else at[0] + 1 / 86_400)
+    lower.set_xlim(at[0], at[-1])
     show_times(upper)
     show_times(lower)
     upper.tick_params(axis="x", labelbottom=False)
@@ -317,6 +316,15 @@ def _show_costs(ax: Axes, amounts_in: Amount, unit: SpreadUnit) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(_plain))
     ax.set_ylabel("cost against the mid, cents" if unit == "cents" else "cost against the mid, bps of the mid")
     make_room(ax)
+
+
+def _with_breaks(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add a row of nulls at the end, and wherever rows are missing between even times."""
+    ahead = pl.col("time").diff().shift(-1)
+    steps = rows.with_columns(_step=ahead.min().fill_null(pl.duration(seconds=1)), _ahead=ahead)
+    ends = pl.col("_ahead").is_null() | (pl.col("_ahead") > pl.col("_step"))
+    breaks = steps.filter(ends).select((pl.col("time") + pl.col("_step")).cast(rows.schema["time"]))
+    return pl.concat([rows, breaks], how="diagonal").sort("time")
 
 
 def _unsigned(shares: float, _: int | None) -> str:

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
 
-from pmlive.analysis.plots._axes import by_token, dates, known, new_axes, show_times
+from pmlive.analysis.plots._axes import by_token, known, new_axes
+from pmlive.analysis.plots._times import dates, show_times
 from pmlive.analysis.plots.theme import ASK, BID
 
 __all__ = ["coverage_plot"]

@@ -138,11 +138,12 @@ def lead_lag_plot(
     several = {"": curves} if isinstance(curves, pl.DataFrame) else curves
     if not several:
         raise ValueError(f"there is no curve; expected {_LAGS}")
+    for curve in several.values():
+        known(curve, ("lag", "corr"), give=_LAGS)
     ax = new_axes(ax)
     ax.axvline(0.0, lw=0.6, color="0.6", zorder=0)
     ax.axhline(0.0, lw=0.6, color="0.6", zorder=0)
     for number, (name, curve) in enumerate(several.items()):
-        known(curve, ("lag", "corr"), give=_LAGS)
         _draw_curve(ax, curve.sort("lag"), look(number), name)
     ax.set_xlabel(f"lag, s (above 0: {names[0]} leads {names[1]})")
     ax.set_ylabel("correlation")
