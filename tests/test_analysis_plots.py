@@ -312,6 +312,37 @@ def test_costs_of_tokens_have_colours_for_tokens_and_patterns_for_sides() -> Non
     assert ax.lines[0].get_linestyle() == ax.lines[2].get_linestyle() != ax.lines[1].get_linestyle()
 
 
+# --- set_sums_plot ---
+
+
+def sums(rows: list[tuple[int, int, float | None, float | None]], *, prefix: str = "") -> pl.DataFrame:
+    """Make steps of seconds from and to, and the sums of asks and bids."""
+    return pl.DataFrame(
+        {
+            "start": times([1000 * row[0] for row in rows]),
+            "end": times([1000 * row[1] for row in rows]),
+            f"{prefix}buy_sum": pl.Series([row[2] for row in rows], dtype=pl.Float64),
+            f"{prefix}sell_sum": pl.Series([row[3] for row in rows], dtype=pl.Float64),
+        }
+    )
+
+
+@pytest.mark.parametrize(("prefix", "what"), [("", "a set"), ("yes_", "every Yes")])
+def test_sums_of_sets_hold_from_start_to_end_and_are_interrupted_where_they_are_not_known(
+    prefix: str, what: str
+) -> None:
+    frame = sums([(0, 2, 1.01, 0.98), (2, 3, None, None), (3, 5, 1.02, None), (8, 9, 0.99, 0.97)], prefix=prefix)
+
+    ax = plots.set_sums_plot(frame)
+
+    for number, expected in ((1, [1.01, NAN, 1.02, NAN, 0.99, NAN]), (2, [0.98, NAN, NAN, NAN, 0.97, NAN])):
+        x, y = points(ax, number)
+        np.testing.assert_allclose((x - x[0]) * 86_400, [0, 2, 3, 5, 8, 9], atol=1e-4)
+        np.testing.assert_allclose(y, expected)
+    assert legend(ax) == [f"{what} bought", f"{what} sold"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time, UTC", "$ a set")
+
+
 # --- order_flow_regression, signature_plot, lead_lag_plot ---
 
 
@@ -414,22 +445,31 @@ def test_a_lead_is_marked_where_the_correlation_is_strongest() -> None:
 
 def test_a_calibration_has_shares_intervals_and_counts_of_each_bin_that_is_not_empty() -> None:
     told = golden("calibration")
-    table = analysis.reliability_table([0.05, 0.15, 0.15, 0.95, 0.9], [0, 1, 0, 1, 1], bins=10)
+    bins, counts, forecast, outcome = np.array(told["table"]).T
 
-    ax, bars = plots.calibration_plot(table)
+    ax, bars = plots.calibration_plot(analysis.reliability_table(told["forecast"], told["outcome"], bins=10))
 
-    assert told
-    full = table.drop_nulls("forecast")
     x, y = points(ax, 1)
-    np.testing.assert_allclose(x, full["forecast"])
-    np.testing.assert_allclose(y, full["outcome"])
-    np.testing.assert_allclose([bar[:, 1] for bar in segments(ax)], full.select("low", "high").to_numpy())
+    np.testing.assert_allclose(x, forecast)
+    np.testing.assert_allclose(y, outcome)
+    # Wilson 1927: the bounds are where the outcome is 1.96 standard errors away.
+    for at, bar in enumerate(segments(ax)):
+        variance = bar[:, 1] * (1 - bar[:, 1]) / counts[at]
+        np.testing.assert_allclose((outcome[at] - bar[:, 1]) ** 2, 1.959964**2 * variance, rtol=1e-6, atol=1e-12)
     boxes = [each for each in bars.patches if isinstance(each, Rectangle)]
-    assert [box.get_height() for box in boxes] == table["n"].to_list()
-    np.testing.assert_allclose([box.get_x() + box.get_width() / 2 for box in boxes], np.arange(10) / 10 + 0.05)
-    assert legend(ax) == ["n = 5"]
+    assert [box.get_height() for box in boxes] == counts.tolist()
+    np.testing.assert_allclose([box.get_x() + box.get_width() / 2 for box in boxes], bins / 10 + 0.05)
+    assert legend(ax) == [f"n = {len(told['forecast'])}"]
     assert bars.get_xlabel() == "forecast, $ a share"
     assert ax.get_ylabel() == "share that came true"
+
+
+def test_bins_without_forecasts_have_no_mark_and_no_bar() -> None:
+    ax, bars = plots.calibration_plot(analysis.reliability_table([0.05, 0.15, 0.15], [0, 1, 0], bins=10))
+
+    np.testing.assert_allclose(points(ax, 1), [[0.05, 0.15], [0.0, 0.5]])
+    assert len(segments(ax)) == 2
+    assert [each.get_height() for each in bars.patches if isinstance(each, Rectangle)] == [1, 2, *[0] * 8]
 
 
 def test_calibrations_of_several_sets_stand_beside_each_other() -> None:
@@ -595,6 +635,7 @@ def examples() -> dict[str, tuple[Callable[..., Axes | tuple[Axes, Axes]], pl.Da
         "depth_profile": (plots.depth_profile, ladders([BOOK, None]), "night.depth"),
         "depth_over_time": (plots.depth_over_time, analysis.ladder_measures(ladders([BOOK, None])), "ladder_measures"),
         "impact_plot": (plots.impact_plot, ladders([BOOK, None]), "night.depth"),
+        "set_sums_plot": (plots.set_sums_plot, sums([(0, 2, 1.01, 0.98), (2, 3, None, None)]), "set_sums"),
         "order_flow_regression": (plots.order_flow_regression, windows(), "order_flow_imbalance"),
         "signature_plot": (plots.signature_plot, analysis.signature(mids([(0, 0.5), (9000, 0.6)])), "signature"),
         "lead_lag_plot": (plots.lead_lag_plot, curve, "lead_lag"),

@@ -24,6 +24,7 @@ try:
         depth_over_time,
         depth_profile,
         impact_plot,
+        set_sums_plot,
         spread_by_hour,
         spread_by_price,
     )
@@ -53,6 +54,7 @@ __all__ = [
     "lead_lag_plot",
     "martingale_plot",
     "order_flow_regression",
+    "set_sums_plot",
     "signature_plot",
     "spread_by_hour",
     "spread_by_price",

@@ -35,6 +35,7 @@ __all__ = [
     "depth_over_time",
     "depth_profile",
     "impact_plot",
+    "set_sums_plot",
     "spread_by_hour",
     "spread_by_price",
 ]
@@ -46,6 +47,7 @@ Amount: TypeAlias = Literal["shares", "dollars"]
 _QUOTES = "quotes at even times, such as night.prices(every='1s')"
 _LADDERS = "ladders, such as night.depth(token, every='1s')"
 _MEASURES = "measures of ladders, such as ladder_measures(night.depth(token, every='1s'))"
+_SUMS = "sums of the best prices of sets, such as set_sums(prices, token_ids, fees=fees)"
 _LISTS = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
 _HOUR_NS, _DAY_NS = 3_600_000_000_000, 86_400_000_000_000
 # Minutes between ticks of an axis of hours, of which the first is taken that makes so many ticks at most.
@@ -233,6 +235,33 @@ def impact_plot(
     return ax
 
 
+def set_sums_plot(sums: pl.DataFrame, *, ax: Axes | None = None, title: str | None = None) -> Axes:
+    """Draw over time what a set of all outcomes costs to buy and brings when sold, beside what it pays.
+
+    ``sums`` are those of ``set_sums`` (a set pays a dollar), or of ``neg_risk_sums``, of which the sets of Yes are
+    drawn. The lines are interrupted in gaps and while a side is empty. Fees are not included.
+
+    Raises:
+        ValueError: no sum is known, or a column is missing.
+    """
+    prefix, what = ("yes_", "every Yes") if "yes_buy_sum" in sums.columns else ("", "a set")
+    columns = {f"{prefix}buy_sum": f"{what} bought", f"{prefix}sell_sum": f"{what} sold"}
+    checked(sums, ("start", "end", *columns), give=_SUMS)
+    known(sums.with_columns(sum=pl.coalesce(list(columns))), ("sum",), give=_SUMS)
+    rows = _with_ends(sums.select("start", "end", *columns).sort("start"))
+    ax, at = new_axes(ax), dates(rows["start"])
+    ax.axhline(1.0, lw=0.8, linestyle=":", color="0.4")
+    for number, (column, label) in enumerate(columns.items()):
+        how = look(number)
+        ax.plot(at, floats(rows[column]), drawstyle="steps-post", color=how.color, linestyle=how.linestyle, label=label)
+    ax.set_xlim(at[0], at[-1])
+    ax.set_ylabel("$ a set")
+    show_times(ax)
+    make_room(ax)
+    finish(ax, title)
+    return ax
+
+
 _SPREADS: dict[SpreadUnit, str] = {"cents": "spread, cents", "bps": "spread, bps of the mid"}
 _SIDES: dict[BookSide, Look] = {"bid": Look(BID, LINES[0], MARKERS[0]), "ask": Look(ASK, LINES[1], MARKERS[1])}
 # Buyers take asks, sellers bids.
@@ -316,6 +345,13 @@ def _show_costs(ax: Axes, amounts_in: Amount, unit: SpreadUnit) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(_plain))
     ax.set_ylabel("cost against the mid, cents" if unit == "cents" else "cost against the mid, bps of the mid")
     make_room(ax)
+
+
+def _with_ends(steps: pl.DataFrame) -> pl.DataFrame:
+    """Add a row of nulls at the end, and wherever a step is not followed by another at once."""
+    ahead = pl.col("start").shift(-1)
+    ends = steps.filter(ahead.is_null() | (ahead > pl.col("end"))).select(start="end")
+    return pl.concat([steps.drop("end"), ends], how="diagonal").sort("start", maintain_order=True)
 
 
 def _with_breaks(rows: pl.DataFrame) -> pl.DataFrame:

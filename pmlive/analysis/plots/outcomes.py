@@ -160,7 +160,9 @@ def _draw_bins(ax: Axes, bins: pl.DataFrame, how: Look, beside: float, name: str
     ax.vlines(at, floats(bins["low"]), floats(bins["high"]), color=how.color, lw=1.2)
     count = f"n = {bins['n'].sum():,}"
     label = f"{name}, {count}" if name else count
-    ax.plot(at, floats(bins["outcome"]), color=how.color, linestyle="none", marker=how.marker, label=label)
+    # A mark at the edge is drawn whole.
+    dots = how._replace(linestyle="none")
+    ax.plot(at, floats(bins["outcome"]), **dots._asdict(), label=label, clip_on=False)
 
 
 def _draw_counts(bars: Axes, table: pl.DataFrame, number: int, count: int) -> None:
