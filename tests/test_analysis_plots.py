@@ -392,6 +392,20 @@ def test_each_token_has_its_line_and_two_windows_have_none() -> None:
     assert len([each for each in ax.collections if isinstance(each, PathCollection)]) == 2
 
 
+def test_names_of_many_lines_stand_beside_the_axes_and_leave_them_room() -> None:
+    many = pl.concat([windows(token_id=f"{at:077}", seed=at) for at in range(8)])
+
+    with warnings.catch_warnings(), plots.style("column"):
+        warnings.simplefilter("error")
+        ax = plots.order_flow_regression(many)
+        ax.figure.canvas.draw()
+
+    told = ax.get_legend()
+    assert told is not None
+    assert ax.get_window_extent().x1 <= told.get_window_extent().x0
+    assert ax.get_window_extent().width > 0.3 * ax.figure.bbox.width
+
+
 def test_a_signature_has_the_variances_by_step_and_breaks_where_one_is_missing() -> None:
     rng = np.random.default_rng(5)
     prices = mids(

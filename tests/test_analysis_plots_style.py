@@ -82,13 +82,18 @@ def test_lines_of_up_to_25_tokens_all_look_different() -> None:
         {"token_id": [str(each) for each in range(25)], "step": timedelta(seconds=1), "rv": 0.1, "rv_logit": 0.2}
     )
 
-    ax = plots.signature_plot(frame)
+    with plots.style("column"):
+        ax = plots.signature_plot(frame)
+        ax.figure.canvas.draw()
 
     assert len({(line.get_color(), str(line.get_linestyle()), line.get_marker()) for line in ax.lines}) == 25
     told = ax.get_legend()
     assert told is not None
-    ax.figure.canvas.draw()
-    assert told.get_window_extent().x0 >= ax.get_window_extent().x1
+    box = told.get_window_extent()
+    assert ax.get_window_extent().x1 <= box.x0 < box.x1 <= ax.figure.bbox.x1
+    assert 0 <= box.y0 < box.y1 <= ax.figure.bbox.y1
+    with pytest.raises(ValueError, match="the frame has 26 tokens, and no more than 25 lines can be told apart"):
+        plots.signature_plot(pl.concat([frame, frame.head(1).with_columns(token_id=pl.lit("other"))]))
 
 
 # --- style ---

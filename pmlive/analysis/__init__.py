@@ -4,6 +4,8 @@ Times are our own clock's (``ts_recv``), prices are dollars a share, sizes are s
 of any number of tokens, and the rows of the table ``gaps``: what a gap touches is flagged with nulls or dropped, never
 averaged over. A function that needs the sign of trades asks for its source, which the result names. While a side of a
 book is empty there is no mid, and none is made up.
+
+Figures of what they return are in ``pmlive.analysis.plots``, which is imported by name, since it needs matplotlib.
 """
 
 from pmlive.analysis._intervals import Every, Touched, broken, drop_touched, mark, touched_by

@@ -12,8 +12,10 @@ import numpy.typing as npt
 import polars as pl
 from matplotlib import pyplot as plt
 from matplotlib import rcParams
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.legend import Legend
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
@@ -46,12 +48,14 @@ Dash: TypeAlias = str | tuple[int, tuple[int, ...]]
 # So many digits of either end of a token id are shown, and so many letters of a name.
 _END = 6
 _LETTERS = 34
-# Names beyond this number stand beside the axes, and not in them.
+# Names of more lines than this stand beside the axes, and not in them.
 _MOST_INSIDE = 8
 # Labels are apart if their distance is so many times their width.
 APART = 1.15
 # A line of a legend is so many times as high as its letters, and a legend has so much around them.
 _LINE, _AROUND = 1.5, 1.4
+# Widths of a letter, and of what stands before a name, in letters' heights.
+_WIDE, _HANDLE = 0.6, 3.5
 _POINTS = 72.0
 _UNITS = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (0.001, "ms"), (1e-6, "μs"))
 
@@ -86,10 +90,8 @@ def finish(ax: Axes, title: str | None) -> None:
     handles, names = ax.get_legend_handles_labels()
     if not names:
         return
-    if len(names) <= _MOST_INSIDE:
-        legend = ax.legend(handles, names, loc="best")
-    else:
-        legend = ax.legend(handles, names, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    inside = _lines(names) <= _MOST_INSIDE
+    legend = ax.legend(handles, names, loc="best") if inside else _legend_beside(ax, handles, names)
     for text in legend.get_texts():
         # Names are strangers' text: no formulas are read out of them.
         text.set_parse_math(False)
@@ -97,13 +99,11 @@ def finish(ax: Axes, title: str | None) -> None:
 
 def make_room(ax: Axes) -> None:
     """Leave room for a legend above what is drawn on a linear scale."""
-    names = ax.get_legend_handles_labels()[1]
-    lines = sum(1 + name.count("\n") for name in names)
-    if not lines or len(names) > _MOST_INSIDE:
+    lines = _lines(ax.get_legend_handles_labels()[1])
+    if not lines or lines > _MOST_INSIDE:
         return
-    letters = FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points()
     height = ax.bbox.height * _POINTS / float(ax.figure.dpi)
-    share = min(letters * (_LINE * lines + _AROUND) / height, 0.6)
+    share = min(_letters() * (_LINE * lines + _AROUND) / height, 0.6)
     low, high = ax.get_ylim()
     ax.set_ylim(low, low + (high - low) / (1 - share))
 
@@ -146,8 +146,14 @@ def known(frame: pl.DataFrame, columns: Sequence[str], *, give: str) -> pl.DataF
 
 
 def lines_of(frame: pl.DataFrame, labels: Mapping[str, str] | None) -> list[tuple[str, pl.DataFrame]]:
-    """Return the rows of each token with a name for it; one that is alone needs none."""
+    """Return the rows of each token with a name for it; one that is alone needs none.
+
+    Raises:
+        ValueError: there are more tokens than lines that can be told apart.
+    """
     tokens = by_token(frame, labels)
+    if len(tokens) > (most := len(SERIES) * len(LINES)):
+        raise ValueError(f"the frame has {len(tokens)} tokens, and no more than {most} lines can be told apart")
     return tokens if len(tokens) > 1 else [("", frame)]
 
 
@@ -229,6 +235,25 @@ def _drawable(*families: str) -> frozenset[int]:
 def _named(part: pl.DataFrame) -> str:
     columns = [name for name in ("slug", "outcome") if part.schema.get(name) == pl.String]
     return " ".join(text for name in columns if (text := part[name][0]))
+
+
+def _legend_beside(ax: Axes, handles: Sequence[Artist], names: Sequence[str]) -> Legend:
+    """Name what is drawn beside axes, in letters that leave the axes at least half of their width and height."""
+    width, height = (each * _POINTS / float(ax.figure.dpi) for each in (ax.bbox.width, ax.bbox.height))
+    longest = max(len(line) for name in names for line in name.splitlines())
+    letters = min(_letters(), height / (_LINE * _lines(names)), width / 2 / (_WIDE * longest + _HANDLE))
+    return ax.legend(
+        handles, names, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=letters, labelspacing=0.25, borderpad=0
+    )
+
+
+def _lines(names: Sequence[str]) -> int:
+    return sum(1 + name.count("\n") for name in names)
+
+
+def _letters() -> float:
+    """Return how many points the letters of a legend are high."""
+    return float(FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points())
 
 
 def _short(token_id: str) -> str:
