@@ -15,7 +15,8 @@ Width: TypeAlias = Literal["column", "page"]
 
 WIDTHS: dict[Width, float] = {"column": 3.4, "page": 7.0}
 
-# Any two differ by 35 or more in CIE Lab, also for eyes that lack one of the three cones, and by 37 from white.
+# Any two differ by 34 or more in CIE Lab (1976), and so does each from white, also for eyes that lack one of the three
+# kinds of cones.
 SERIES = ("#1f4e79", "#d96f1e", "#10a898", "#502818", "#b088e8")
 BID, ASK = SERIES[:2]
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
