@@ -42,8 +42,8 @@ _ONLY_IN = {
     "ipywidgets": {"widgets"},
     "IPython": {"widgets"},
     "traitlets": {"widgets"},
-    # Outside of widgets, for type checkers only: what `figure()` and `plot()` give.
-    "matplotlib": {"widgets", "recording", "manager"},
+    # Outside of widgets, for type checkers only: what `figure()` and `plot()` give; of `analysis` only `plots` has it.
+    "matplotlib": {"widgets", "recording", "manager", "analysis"},
     "mcp": {"mcp"},
     "eth_account": {"credentials"},
 }
@@ -165,11 +165,28 @@ def test_a_heavy_library_is_imported_where_it_is_shown_and_nowhere_else() -> Non
     assert wrong == []
 
 
+def test_only_the_plots_of_analysis_know_matplotlib_and_the_rest_does_not_know_them() -> None:
+    others = [path for path in _FILES if part_of(path) == "analysis" and path.parent.name != "plots"]
+
+    assert [name_of(path) for path in others if "matplotlib" in libraries(path)] == []
+    assert [name_of(path) for path in others if any("analysis.plots" in name for name in imports_of(path))] == []
+
+
 def test_the_core_has_no_clock_no_socket_and_no_log() -> None:
     core = [path for path in _FILES if part_of(path) in _CORE]
 
     assert {name_of(path): libraries(path) & _NOT_IN_CORE for path in core} == {name_of(path): set() for path in core}
     assert libraries(_PACKAGE / "tables.py") & _NOT_IN_CORE <= {"polars", "pyarrow"}
+
+
+def test_importing_the_analyses_imports_no_matplotlib() -> None:
+    program = "import sys, pmlive.analysis; print('matplotlib' in sys.modules)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True, timeout=30, cwd=_PACKAGE.parent
+    )
+
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.skipif(not (_PACKAGE / "__init__.py").exists(), reason="the package has no front yet")

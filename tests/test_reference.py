@@ -46,7 +46,7 @@ def test_the_reference_has_all_that_is_public() -> None:
     _, _, table = _COMPATIBILITY.partition("\n| public |")
     cells = [row.split("|")[1] for row in table.split("\n\n")[0].splitlines()[2:]]
 
-    assert sorted({"pmlive", *re.findall(r"`(pmlive\.\w+)`", " ".join(cells))}) == list(MODULES)
+    assert sorted({"pmlive", *re.findall(r"`(pmlive\.[\w.]+)`", " ".join(cells))}) == list(MODULES)
 
 
 @pytest.mark.io  # pdoc has the index of its search made by Node, where there is one

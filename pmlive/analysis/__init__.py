@@ -5,6 +5,8 @@ of any number of tokens, and the rows of the table ``gaps``. What a gap touches 
 (``touched="exclude"``), flagged with nulls (``"flag"``) or left out (``"drop"``), never averaged over. A function that
 needs the sign of trades asks for its source, which the result names. While a side of a book is empty there is no mid,
 and none is made up.
+
+Figures of what they return are in ``pmlive.analysis.plots``, which is imported by name, since it needs matplotlib.
 """
 
 from pmlive.analysis._intervals import Every, Touched, broken, covered, drop_touched, mark, touched_by, with_resolutions

@@ -15,6 +15,7 @@ __all__ = ["MODULES", "modules", "write"]
 MODULES = (
     "pmlive",
     "pmlive.analysis",
+    "pmlive.analysis.plots",
     "pmlive.errors",
     "pmlive.events",
     "pmlive.export",
