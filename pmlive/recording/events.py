@@ -83,8 +83,8 @@ class TradeEvent(EventBase, frozen=True, gc=False):
 class BookEvent(EventBase, frozen=True, gc=False, kw_only=True):
     """A whole book, as lists with the best level first, with the venue's hash and what else it told.
 
-    The venue repeats books, and some are older than what has come: ``book`` is the one to go by. One of the
-    ``recorder`` stands where a book is first known, without having been sent whole at that moment.
+    The venue repeats books, and some are older than what has come: the event's own book is the one to go by. One of
+    the ``recorder`` stands where a book is first known, without having been sent whole at that moment.
     """
 
     source: BookSource
