@@ -70,6 +70,15 @@ from pmlive.analysis.flow import (
     with_mids,
 )
 from pmlive.analysis.leadlag import HayashiYoshida, cross_correlation, hayashi_yoshida, lead_lag
+from pmlive.analysis.marketmaking import (
+    Mark,
+    MarketEvent,
+    Order,
+    Orders,
+    Simulation,
+    markouts,
+    simulate,
+)
 from pmlive.analysis.volatility import (
     Scale,
     bipower_variation,
@@ -95,8 +104,13 @@ __all__ = [
     "Horizon",
     "KyleLambda",
     "Levels",
+    "Mark",
+    "MarketEvent",
     "Measure",
+    "Order",
+    "Orders",
     "Scale",
+    "Simulation",
     "TakerSide",
     "Touched",
     "align",
@@ -125,6 +139,7 @@ __all__ = [
     "lead_lag",
     "log_loss",
     "mark",
+    "markouts",
     "martingale_check",
     "mid",
     "mirror",
@@ -143,6 +158,7 @@ __all__ = [
     "set_sums",
     "signature",
     "signed",
+    "simulate",
     "slippage_by_dollars",
     "slippage_by_shares",
     "spread_bps",
