@@ -97,6 +97,9 @@ class Queues:
         if not self.is_known:
             self._sizes, self.is_known = sizes, True
             return
+        if sizes == self._sizes:
+            # Most whole books repeat what is known.
+            return
         for key in [key for key in self._sizes if key not in sizes]:
             self.put(key, 0.0, now)
         for key, size in sizes.items():

@@ -160,9 +160,10 @@ class SimulatedMarket:
         if len(self._others) != 2 * len(pairs):
             raise ValueError(f"invalid pairs {list(pairs)!r}; expected two tokens each, and no token twice")
         self.now = 0
-        self.live: dict[int, Order] = {}
+        # Orders that rest or are on their way, by token and number.
+        self.live: defaultdict[str, dict[int, Order]] = defaultdict(dict)
         self.positions: defaultdict[str, Position] = defaultdict(Position)
-        # The mid of each book, None where it cannot be trusted or a side is empty.
+        # The mid of each book that an order was placed in, None where it cannot be trusted or a side is empty.
         self.mids: dict[str, float | None] = {}
         self._books: dict[str, _Book] = {}
         # Copies of the books that orders on their way will meet: those of the events have gone on by then.
@@ -196,11 +197,12 @@ class SimulatedMarket:
             placed=self.now,
         )
         self.orders.append(order)
-        self.live[number] = order
+        self.live[token_id][number] = order
         self._arriving[token_id] += 1
         self._actions.append(_Action(self.now + self._latency, order, "place"))
         if token_id in self._books:
             self._met[token_id] = self._books[token_id].copy()
+            self.mids[token_id] = _mid(self._met[token_id])
         return order
 
     def cancel(self, order: Order) -> None:
@@ -214,7 +216,9 @@ class SimulatedMarket:
         """Take an event, after all that reached the venue before it."""
         self.arrive(event.ts_recv)
         self.now, token_id, book = event.ts_recv, event.token_id, event.book
-        self._books[token_id], self.mids[token_id] = book, book.mid if book.trusted else None
+        self._books[token_id] = book
+        if token_id in self.live:
+            self.mids[token_id] = _mid(book)
         if event.kind == "resolution":
             self._resolve(token_id, event.payout)
         if not book.trusted:
@@ -300,7 +304,7 @@ class SimulatedMarket:
 
     def _refuse(self, order: Order, reason: str) -> None:
         order.status, order.reason = "rejected", reason
-        del self.live[order.id]
+        del self.live[order.token_id][order.id]
 
     def _end(self, order: Order, reason: str) -> None:
         """Cancel what is left of an order, if anything is."""
@@ -309,7 +313,7 @@ class SimulatedMarket:
         if order.status == "open":
             self._queues[order.token_id].remove(order)
         order.status, order.reason = "cancelled", reason
-        del self.live[order.id]
+        del self.live[order.token_id][order.id]
 
     def _fill(self, order: Order, size: float, time: int, *, at: float | None = None) -> None:
         """Fill an order: a maker's at its own price, or a taker's ``at`` that of a level."""
@@ -331,7 +335,7 @@ class SimulatedMarket:
         if not order.remaining:
             self._queues[token_id].remove(order)
             order.status = "filled"
-            del self.live[order.id]
+            del self.live[order.token_id][order.id]
 
     def total_cash(self) -> float:
         """Return the dollars received less those paid."""
@@ -345,6 +349,10 @@ class SimulatedMarket:
                 return None
             equity += held.inventory * (mid or 0.0)
         return equity
+
+
+def _mid(book: _Book) -> float | None:
+    return book.mid if book.trusted else None
 
 
 def _sizes(book: _Book) -> dict[Key, float]:

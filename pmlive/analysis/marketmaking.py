@@ -180,8 +180,10 @@ class Orders:
             self._market.cancel(order)
 
     def live(self, token_id: str | None = None) -> list[Order]:
-        """List the orders of a token, or all, that rest or are on their way, in the order in which they were placed."""
-        return [order for order in self._market.live.values() if token_id in (None, order.token_id)]
+        """List the orders of a token, or all, that rest or are on their way; a token's as they were placed."""
+        if token_id is not None:
+            return list(self._market.live[token_id].values())
+        return [order for orders in self._market.live.values() for order in orders.values()]
 
     def inventory(self, token_id: str) -> float:
         """Return the shares held of a token, below 0 if more were sold than bought."""
