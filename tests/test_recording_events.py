@@ -19,7 +19,7 @@ from test_recording_moments import cut_night, known
 import pmlive as pm
 from pmlive.recording import EventBook, RecordedEvent
 from pmlive.recording.event_walk import EventWalk
-from pmlive.recording.index import RecordingIndex
+from pmlive.recording.index import IndexCache, RecordingIndex
 from pmlive.store.maintenance import compact
 
 seeds = st.integers(0, 2**32 - 1)
@@ -225,16 +225,56 @@ def test_a_run_whose_clock_is_behind_the_one_before_has_books_of_its_own(tmp_pat
 
 def test_files_that_are_merged_meanwhile_are_found(tmp_path: Path) -> None:
     told(tmp_path / "night", 8, segments=5)
-    night = pm.open_recording(tmp_path / "night")
-    wanted = [plain(event) for event in night.events()]
-    index = RecordingIndex(night._cache.current().contents, night._cache._unsubscribed, {})  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    cache = IndexCache(tmp_path / "night")
+    wanted = [plain(event) for event in walked(cache.current(), None)]
 
-    walk = EventWalk(index, lambda: night._cache.current().contents, None, numbers=50).events()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    walk = EventWalk(cache.current(), lambda: cache.current().contents, None, numbers=50).events()
     found = [plain(event) for event in islice(walk, 40)]
     assert compact(tmp_path / "night", grace=0).outputs
     found += [plain(event) for event in walk]
 
     assert found == wanted
+
+
+def test_a_recording_that_is_being_made_is_told_up_to_where_it_stood(tmp_path: Path) -> None:
+    tape = Tape(tmp_path / "night", Random(5))
+    tape.steps(40)
+    tape.cut()
+    tape.steps(40)
+    assert tape.recorder.flush(10)
+    night = pm.open_recording(tmp_path / "night")
+    last = tape.records[-1].recv
+    wanted = [plain(event) for event in night.events()]
+
+    events = night.events()
+    found = [plain(event) for event in islice(events, 30)]
+    tape.steps(40)
+    tape.cut()
+    tape.end()
+    found += [plain(event) for event in events]
+
+    assert found == wanted
+    later = [plain(event) for event in pm.open_recording(tmp_path / "night").events()]
+    assert len(later) > len(wanted)
+    rows = {"level", "trade", "book"}
+    told_then = [each for each in wanted if each["kind"] in rows and "check" not in each]
+    assert told_then == [each for each in later if each in told_then]
+    assert max(event.ts_recv for event in night.events(end=last + 1)) <= last
+
+
+@pytest.mark.parametrize("table", ["book_deltas", "book_snapshots", "keyframes"])
+def test_where_a_file_is_lost_the_books_are_those_of_that_moment(tmp_path: Path, table: str) -> None:
+    told(tmp_path / "night", 7, segments=4)
+    sorted((tmp_path / "night").glob(f"{table}/*/*"))[1].unlink()
+    night = pm.open_recording(tmp_path / "night")
+    random, compared = Random(1), Counter[str]()
+
+    for time, books in moments(night.events()):
+        if random.random() < 0.4:
+            compared += agree(books, night, time)
+
+    assert compared["trusted"] > 20
+    assert compared["stale"] > 20
 
 
 def test_tick_sizes_and_resolutions_are_told_of_each_token() -> None:

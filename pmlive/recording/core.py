@@ -271,7 +271,7 @@ class Recording:
         since, until = _nanoseconds_or_none(start), _nanoseconds_or_none(end)
         with self._reading() as index:
             walk = EventWalk(index, lambda: self._cache.current().contents, token_ids, start=since, end=until)
-        return walk.events()
+        return self._diagnosed(walk.events())
 
     # --- quality ---
 
@@ -375,6 +375,10 @@ class Recording:
         """Yield the index as it is now; a damaged table that makes the block fail is named."""
         with diagnosed(self.folder):
             yield self._cache.current()
+
+    def _diagnosed(self, events: Iterator[RecordedEvent]) -> Iterator[RecordedEvent]:
+        with diagnosed(self.folder):
+            yield from events
 
     def _grid(self, every: Interval, start: Time | None, end: Time | None) -> Grid:
         index = self._cache.current()

@@ -161,7 +161,8 @@ class EventWalk:
                 yield zip(*self._columns(part), strict=True), rest
 
     def _range(self) -> tuple[int, int]:
-        contents, numbers = self._index.contents, list[int]()
+        contents = self._index.contents
+        numbers: list[int] = []
         for table in _TABLES:
             for file in contents.files(table, since=self._since, until=self._end):
                 numbers += (file.first_seq, file.last_seq)
@@ -170,7 +171,8 @@ class EventWalk:
         return min(numbers, default=0), max(numbers, default=-1) + 1
 
     def _read(self, first: int, stop: int) -> dict[int, pl.DataFrame]:
-        contents, found = self._current(), dict[int, pl.DataFrame]()
+        contents = self._current()
+        found: dict[int, pl.DataFrame] = {}
         for number, table in enumerate(_TABLES):
             rows = contents.scan_numbered(table, first, stop).filter(pl.col("ts_recv") < time_literal(self._end))
             if self._since is not None:
