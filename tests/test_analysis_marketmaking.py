@@ -339,10 +339,11 @@ def test_a_book_that_crosses_an_order_without_a_trade_does_not_fill_it() -> None
         yield tape.level(10, "ask", 0.41, 500)
         yield tape.level(20, "ask", 0.41, 0)
 
-    made = play(story, {0: buy(0.42, 10)})
+    made = play(story, {0: lambda orders: (buy(0.42, 10)(orders), buy(0.40, 10)(orders))})
 
     assert filled(made) == []
-    assert ended(made) == [("open", "")]
+    assert ended(made) == [("open", ""), ("open", "")]
+    assert made.orders["crossed"].to_list() == [True, False]
 
 
 def test_a_gap_cancels_orders_and_nothing_is_filled_in_it() -> None:

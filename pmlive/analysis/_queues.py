@@ -30,7 +30,8 @@ class Order(msgspec.Struct, kw_only=True, eq=False):
 
     ``placed`` is when the strategy placed it and ``accepted`` when it reached the venue (nanoseconds since 1970), None
     before that. ``queue_ahead`` is what is ahead of it now (shares) and ``queue_ahead_placed`` what was when it came.
-    ``reason`` says why it was cancelled or rejected.
+    ``crossed`` says that the displayed book came to cross it while it rested, ``reason`` why it was cancelled or
+    rejected.
     """
 
     id: int
@@ -46,6 +47,7 @@ class Order(msgspec.Struct, kw_only=True, eq=False):
     filled: float = 0.0
     queue_ahead: float = 0.0
     queue_ahead_placed: float | None = None
+    crossed: bool = False
 
     @property
     def remaining(self) -> float:
@@ -137,6 +139,14 @@ class Queues:
         explained = [(part.time, part.size) for part in _taken(self._decreases[key], size)]
         self._wait(self._trades[key], size - sum(part for _, part in explained), now)
         return explained
+
+    def note_crossed(self, best_bid: float | None, best_ask: float | None) -> None:
+        """Mark the orders that the best price of the other side has reached."""
+        for (side, price), orders in self.orders.items():
+            best = best_ask if side == "buy" else best_bid
+            if best is not None and (best <= price if side == "buy" else best >= price):
+                for order in orders:
+                    order.crossed = True
 
     def rest(self, order: Order) -> None:
         """Put an order at the end of its queue."""

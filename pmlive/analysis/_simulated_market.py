@@ -23,6 +23,10 @@ class _Book(Protocol):
     @property
     def mid(self) -> float | None: ...
     @property
+    def best_bid(self) -> float | None: ...
+    @property
+    def best_ask(self) -> float | None: ...
+    @property
     def bids(self) -> list[tuple[float, float]]: ...
     @property
     def asks(self) -> list[tuple[float, float]]: ...
@@ -232,6 +236,8 @@ class SimulatedMarket:
             queues.replace(_sizes(book), self.now)
         if event.kind == "trade":
             self._trade(event)
+        elif queues.orders:
+            queues.note_crossed(book.best_bid, book.best_ask)
 
     def told(self, event: MarketEvent) -> None:
         """Note that the strategy was told of an event: keep the book for orders that will meet it."""

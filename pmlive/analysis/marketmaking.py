@@ -52,6 +52,7 @@ _ORDERS = {
     "reason": pl.String,
     "placed": pl.Int64,
     "accepted": pl.Int64,
+    "crossed": pl.Boolean,
 }
 _POSITIONS = {
     "token_id": pl.String,
@@ -84,7 +85,8 @@ class Simulation(msgspec.Struct, frozen=True):
       (``proportional``). A trade that explains a decrease from before our order came is of no use to it.
     - **Makers** are filled by trades alone: at their price by what a trade leaves after the queue, at a better price
       than the trade's before all others, and never by more than was traded. An order that the displayed book comes to
-      cross without a trade is not filled, so that some fills, which would be bad ones, are missing.
+      cross without a trade is not filled, so that some fills, which would be bad ones, are missing: ``orders`` tells
+      which were ``crossed``.
     - **Takers** walk the displayed book, up to their limit. What they take is there again for the next: our orders do
       not move the market. They do not meet each other either.
     - **Latency.** Orders and cancellations reach the venue so long after the event at which they were given, and meet
@@ -113,7 +115,7 @@ class Simulation(msgspec.Struct, frozen=True):
       ``pnl_mid`` and ``pnl_settlement``: cash and the inventory at that price (null without one, unless nothing is
       held).
     - ``orders``: ``order_id``, ``token_id``, ``side``, ``price``, ``size``, ``filled``, ``order_type``, ``status``,
-      ``reason``, ``placed`` and ``accepted``.
+      ``reason``, ``placed``, ``accepted`` and ``crossed`` (by the displayed book, while it rested).
 
     >>> from pmlive import open_recording, sample
     >>> night = open_recording(sample())
@@ -303,6 +305,7 @@ def _order_row(order: Order) -> tuple[object, ...]:
         order.reason,
         order.placed,
         order.accepted,
+        order.crossed,
     )
 
 
