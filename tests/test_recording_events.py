@@ -9,7 +9,7 @@ from random import Random
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.examples import examples
 from support.moments import Books
@@ -92,21 +92,23 @@ def test_the_book_at_any_event_is_the_one_of_that_moment_in_long_nights(seed: in
 
 
 @examples(8)
+@example(2)
 @given(seeds)
 def test_events_from_a_time_on_are_the_last_of_all_events(seed: int) -> None:
     random = Random(seed)
     index = known(cut_night(random, steps=40, cuts=random.randint(1, 3)))
     whole = [(event.ts_recv, plain(event)) for event in walked(index)]
-    start = random.choice(whole)[0] + random.choice((-1, 0, 1))
+    some = random.choice(whole)[0]
 
-    found = list(walked(index, start=start))
+    for start in (some - 1, some, some + 1, *index.keyframe_times):
+        found = [plain(event) for event in walked(index, start=start)]
 
-    last = [said for time, said in whole if time >= start]
-    opening = found[: len(found) - len(last)]
-    assert [plain(event) for event in found[len(opening) :]] == last
-    assert {event.kind for event in opening} <= {"book", "gap_begin"}
-    assert {event.ts_recv for event in opening} <= {start}
-    for time, books in moments(walked(index, start=start)):
+        last = [said for time, said in whole if time >= start]
+        opening = found[: len(found) - len(last)]
+        assert found[len(opening) :] == last
+        assert {said["kind"] for said in opening} <= {"book", "gap_begin"}
+        assert {said["ts_recv"] for said in opening} <= {start}
+    for time, books in moments(walked(index, start=some)):
         if random.random() < 0.2:
             agree(books, index, time)
 

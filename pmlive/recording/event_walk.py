@@ -101,8 +101,8 @@ class EventWalk:
         self._numbers = numbers
         self._end = ENDLESS if end is None else end
         self._start = start
-        # Every book is known from the last keyframes on.
-        self._since = None if start is None else index.window(start).since
+        # Every book is known from the last keyframes on; with those of that very time there may be other rows.
+        self._since = None if start is None else index.window(start - 1).since
         self._books: dict[str, MovingBook] = {}
         self._bases: set[int] = set()
         edges = [
@@ -117,6 +117,8 @@ class EventWalk:
         """Yield the events."""
         if self._since is not None:
             self._seek(self._since)
+            for book in self._books.values():
+                self._told(book, self._since, 0)
         yield from self._events_of_rows()
         last = self._index.contents.recv_of_last()
         if last is not None:
