@@ -397,6 +397,8 @@ def test_names_of_many_lines_stand_beside_the_axes_and_leave_them_room() -> None
 
     with warnings.catch_warnings(), plots.style("column"):
         warnings.simplefilter("error")
+        # Of other versions of what matplotlib itself uses, it warns by itself.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="matplotlib")
         ax = plots.order_flow_regression(many)
         ax.figure.canvas.draw()
 

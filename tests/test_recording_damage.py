@@ -206,6 +206,7 @@ def _readers(folder: Path, out: Path) -> Generator[tuple[str, Callable[[], objec
     yield "depth", lambda: [night.depth(token, "1s") for token in TOKENS]
     yield "bars", lambda: night.bars(every="1s")
     yield "books", lambda: [night.book_at(token, time).to_dict() for token in TOKENS for time in _times(night)]
+    yield "events", lambda: (list(night.events()), list(night.events("11", start=_times(night)[2])))
     yield "csv", lambda: to_csv(folder, out / "csv")
     yield "duckdb", lambda: to_duckdb(folder, out / "duckdb")
     yield "hftbacktest", lambda: to_hftbacktest(folder, out / "hftbacktest")

@@ -80,6 +80,15 @@ from pmlive.analysis.leadlag import (
     lead_lag,
     refresh_time_corr,
 )
+from pmlive.analysis.marketmaking import (
+    Mark,
+    MarketEvent,
+    Order,
+    Orders,
+    Simulation,
+    markouts,
+    simulate,
+)
 from pmlive.analysis.signs import SignMethod, TradeBars, classify_trades, sign_agreement
 from pmlive.analysis.volatility import (
     Scale,
@@ -107,10 +116,15 @@ __all__ = [
     "Horizon",
     "KyleLambda",
     "Levels",
+    "Mark",
+    "MarketEvent",
     "Measure",
+    "Order",
+    "Orders",
     "RefreshTimeCorr",
     "Scale",
     "SignMethod",
+    "Simulation",
     "TakerSide",
     "Touched",
     "TradeBars",
@@ -142,6 +156,7 @@ __all__ = [
     "lead_lag",
     "log_loss",
     "mark",
+    "markouts",
     "martingale_check",
     "mid",
     "mirror",
@@ -162,6 +177,7 @@ __all__ = [
     "sign_agreement",
     "signature",
     "signed",
+    "simulate",
     "slippage_by_dollars",
     "slippage_by_shares",
     "spread_bps",

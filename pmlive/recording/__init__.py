@@ -3,6 +3,19 @@
 from pmlive.levels import Levels
 from pmlive.recording.book_at import RecordedBook
 from pmlive.recording.core import Recording, open_recording
+from pmlive.recording.event_book import EventBook
+from pmlive.recording.events import (
+    BookEndEvent,
+    BookEvent,
+    EventBase,
+    GapBeginEvent,
+    GapEndEvent,
+    LevelEvent,
+    RecordedEvent,
+    ResolutionEvent,
+    TickSizeEvent,
+    TradeEvent,
+)
 from pmlive.recording.quality import Fault, Latency, Mirror, Quality, TokenQuality
 from pmlive.recording.summary import (
     RecordedGap,
@@ -16,19 +29,30 @@ from pmlive.recording.summary import (
 from pmlive.recording.verify import Finding, Verification
 
 __all__ = [
+    "BookEndEvent",
+    "BookEvent",
+    "EventBase",
+    "EventBook",
     "Fault",
     "Finding",
+    "GapBeginEvent",
+    "GapEndEvent",
     "Latency",
+    "LevelEvent",
     "Levels",
     "Mirror",
     "Quality",
     "RecordedBook",
+    "RecordedEvent",
     "RecordedGap",
     "RecordedMarket",
     "Recording",
     "RecordingSummary",
+    "ResolutionEvent",
     "TableSummary",
+    "TickSizeEvent",
     "TokenQuality",
+    "TradeEvent",
     "Verification",
     "info",
     "open_recording",

@@ -19,6 +19,7 @@ __all__ = [
     "RecordedBook",
     "RecordedQuality",
     "TrustedBook",
+    "absence_reason",
     "applied_changes",
     "book_from_rows",
     "quality_of",
@@ -210,6 +211,11 @@ def stale_reason(timeline: TrustTimeline | None, time: int) -> str:
         return f"not to be trusted {gap}"
     if time >= timeline.end:
         return f"the recording ends at {utc(timeline.end - 1)}"
+    return absence_reason(event)
+
+
+def absence_reason(event: TrustEvent | None) -> str:
+    """Return why there is no book after an event that does not begin one."""
     if event is None or event.kind == "restart":
         return "its first book had not come yet"
     if event.kind == "untrusted":

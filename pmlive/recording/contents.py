@@ -90,6 +90,13 @@ class Contents:
         rows = self._sealed(table, selected).filter(pl.col("seq") >= first)
         return rows if stop is None else rows.filter(pl.col("seq") < stop)
 
+    def scan_numbered(self, table: str, first: int, stop: int) -> pl.LazyFrame:
+        """Scan the rows of a table, sealed or not, with numbers from ``first`` on and below ``stop``."""
+        numbered = pl.col("seq").is_between(first, stop, closed="left")
+        return pl.concat(
+            [self.scan_sealed(table, first, stop), *(rows.lazy().filter(numbered) for rows in self._rows[table])]
+        )
+
     def rows(self, table: str) -> list[pl.DataFrame]:
         """List the rows that are not sealed, by segment of the log."""
         return self._rows[table]

@@ -1,6 +1,6 @@
 """A recording opened for reading: its tables, books at any time, quality, verification and replay."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -18,6 +18,8 @@ from pmlive.manager import Replay
 from pmlive.manager.token_view import Key, TokenRows, TokenView, key_parts
 from pmlive.recording.book_at import RecordedBook
 from pmlive.recording.contents import check_table, collect, digest
+from pmlive.recording.event_walk import EventWalk
+from pmlive.recording.events import RecordedEvent
 from pmlive.recording.frames import DepthFrame, PricesFrame
 from pmlive.recording.grids import Grid, bars, depth, depth_rows, prices, sampled_prices
 from pmlive.recording.index import IndexCache, RecordingIndex
@@ -271,6 +273,46 @@ class Recording:
         with self._reading() as index:
             return labelled(bars(index, token_id, grid, gaps=gaps), index.names.names)
 
+    # --- events ---
+
+    def events(
+        self, tokens: str | Iterable[str] | None = None, *, start: Time | None = None, end: Time | None = None
+    ) -> Iterator[RecordedEvent]:
+        """Yield level changes, whole books, trades, gaps, tick sizes and resolutions in order of arrival.
+
+        Each event has ``book``, the token's book after it, which is a view of one that goes on: valid until the next
+        event is asked for, unless it is copied. It is the book that ``book_at`` returns of that moment; while it cannot
+        be trusted, its levels cannot be read. Rows are read a part at a time, so that a night needs little memory. What
+        is recorded after the call is left out.
+
+        Args:
+            tokens: one token or several, as ``token`` takes them; by default all.
+            start: leave out what was received before. The gaps that last there are told first, and the books that are
+                trusted there are told whole, as the recorder had them.
+            end: leave out what was received then or later.
+
+        Raises:
+            StoreError: a table cannot be read (while events are asked for, too).
+            UnknownMarketError: no recorded token matches, or several do.
+            ValueError: a text is not a time.
+
+        >>> from pmlive import open_recording, sample
+        >>> night = open_recording(sample())
+        >>> token = night.markets[0].token_ids[0]
+        >>> bought = sum(event.size for event in night.events(token) if event.kind == "trade" and event.side == "buy")
+        >>> round(bought, 2)
+        2034.03
+        >>> spreads = [event.book.spread for event in night.events(token) if event.book.trusted]
+        >>> min(spread for spread in spreads if spread is not None)
+        0.01
+        """
+        named = [tokens] if isinstance(tokens, str) else tokens
+        token_ids = None if named is None else {self.token(each) for each in named}
+        since, until = _nanoseconds_or_none(start), _nanoseconds_or_none(end)
+        with self._reading() as index:
+            walk = EventWalk(index, lambda: self._cache.current().contents, token_ids, start=since, end=until)
+        return self._diagnosed(walk.events())
+
     # --- quality ---
 
     def quality(self) -> Quality:
@@ -449,6 +491,10 @@ class Recording:
         """Yield the index as it is now; a damaged table that makes the block fail is named."""
         with diagnosed(self.folder):
             yield self._cache.current()
+
+    def _diagnosed(self, events: Iterator[RecordedEvent]) -> Iterator[RecordedEvent]:
+        with diagnosed(self.folder):
+            yield from events
 
     def _grid(self, every: Interval, start: Time | None, end: Time | None) -> Grid:
         index = self._cache.current()
