@@ -1,6 +1,7 @@
 """How the program is called: help, bad usage, signals while it has nothing open."""
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 from commands import run
 
+import pmlive as pm
 from pmlive import __version__, logs
 from pmlive.cli import main
-from pmlive.cli.commands import Subparsers, add_command, run_one_of
+from pmlive.cli.commands import Subparsers, add_command, duration, run_one_of
 from pmlive.cli.terminal import Output, Stop
 
 COMMANDS = [
@@ -134,3 +136,59 @@ def test_what_is_no_error_of_the_users_is_one_sentence(
 def test_an_interruption_is_not_taken_for_an_error() -> None:
     with Stop() as stop, pytest.raises(KeyboardInterrupt):
         run_one_of([partial(_failing, KeyboardInterrupt())], ["fail"], stop)
+
+
+@pytest.mark.parametrize("where", ["before", "after", "both"])
+def test_what_is_common_to_all_commands_may_stand_before_or_after_the_name(
+    where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = ["-o", "json"] if where == "before" else ["-o", "text"] if where == "both" else []
+    after = [] if where == "before" else ["-o", "json"]
+
+    code = main([*before, "info", str(pm.sample()), *after])
+
+    assert code == 1
+    assert json.loads(capsys.readouterr().out)["path"] == str(pm.sample())
+
+
+@pytest.mark.parametrize("length", ["0s", "8", "eight hours", "-1h", ""])
+def test_a_length_that_is_none_is_bad_usage(length: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["record", "rain", "--for", length]) == 2
+
+    assert "argument --for" in capsys.readouterr().err
+
+
+def test_how_long_to_record_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["record", "rain", "--for", "8h", "--seconds", "3"]) == 2
+
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_a_length_is_read_as_people_write_it() -> None:
+    assert (duration("90s"), duration("8h"), duration("1h30m"), duration("500ms")) == (90, 28_800, 5_400, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("at", "meant"),
+    [
+        ("22:35:20", "2026-11-25T22:35:20"),
+        ("22:35", "2026-11-25T22:35:00"),
+        ("23:35:20+01:00", "2026-11-25T22:35:20"),
+        ("2026-11-25T22:35:20Z", "2026-11-25T22:35:20"),
+    ],
+)
+def test_a_time_of_day_is_the_last_one_that_was_recorded(
+    at: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rain = "will-it-rain-in-london-on-new-years-eve"
+
+    code = main(["-o", "json", "book", str(pm.sample()), rain, "--outcome", "Yes", "--at", at])
+
+    assert code == 0
+    assert json.loads(capsys.readouterr().out)["at"].startswith(meant)
+
+
+def test_a_time_of_day_that_was_not_recorded_is_told_with_those_that_were(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["book", str(pm.sample()), "Yes", "--at", "03:00"]) == 2
+
+    assert "the recording has no 03:00; it goes from 2026-11-25 22:34:5" in capsys.readouterr().err

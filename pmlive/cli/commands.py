@@ -17,12 +17,14 @@ from pmlive import __version__, logs
 from pmlive.cli.terminal import Output, Stop, discard_output
 from pmlive.errors import PmliveError
 from pmlive.settings import SECRET_NAMES, Variables
+from pmlive.times import interval
 
 __all__ = [
     "Parser",
     "Subparsers",
     "add_command",
     "add_recording_command",
+    "duration",
     "positive_number",
     "run",
     "run_one_of",
@@ -85,18 +87,27 @@ def add_command(subparsers: Subparsers, name: str, run: Command, *, summary: str
         description=f"{summary}. {more}".strip(),
         allow_abbrev=False,
     )
-    command.add_argument(
+    # What is not given here may stand before the name of the command.
+    _add_common(command, default=argparse.SUPPRESS)
+    command.set_defaults(run=run, tracebacks="asked")
+    return command
+
+
+def _add_common(parser: Parser, *, default: str | None) -> None:
+    parser.add_argument(
         "-o",
         "--output",
         choices=("text", "json"),
-        default="text",
+        default=default or "text",
         help="what to print; json is one object for programs",
     )
-    command.add_argument(
-        "-v", "--verbose", action="store_true", help="show more of what happens, on the standard error"
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=default or False,
+        help="show more of what happens, on the standard error",
     )
-    command.set_defaults(run=run, tracebacks="asked")
-    return command
 
 
 def add_recording_command(subparsers: Subparsers, name: str, run: Command, *, summary: str, more: str) -> Parser:
@@ -119,6 +130,18 @@ def positive_number(text: str) -> float:
     if not math.isfinite(value) or value <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
+
+
+def duration(text: str) -> float:
+    """Parse a length of time, such as ``8h`` or ``1h30m``, into seconds.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not one.
+    """
+    try:
+        return interval(text) / 1e9
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
@@ -153,6 +176,7 @@ def _parser(adders: Iterable[AddCommands]) -> Parser:
         allow_abbrev=False,
     )
     commands.add_argument("--version", action="version", version=f"pmlive {__version__}")
+    _add_common(commands, default=None)
     subparsers = commands.add_subparsers(title="commands", metavar="COMMAND")
     for add in adders:
         add(subparsers)

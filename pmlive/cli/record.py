@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from pmlive import Manager, logs, threads
-from pmlive.cli.commands import Parser, Subparsers, add_command, positive_number
+from pmlive.cli.commands import Parser, Subparsers, add_command, duration, positive_number
 from pmlive.cli.summary import Run, Trouble, run_of, run_text
 from pmlive.cli.terminal import Output, Stop, format_count, format_duration, format_size, section
 from pmlive.cli.venue import add_venue, venue_of
@@ -48,9 +48,8 @@ def add(subparsers: Subparsers) -> None:
         summary="Record a simulated venue, and show what was kept and how it was proved",
         more="Everything stays on this computer: no network and no account are needed.",
     )
-    command.add_argument(
-        "--seconds", type=positive_number, default=_DEMO_SECONDS, help="how long to record (default: %(default)g)"
-    )
+    _add_length(command, f"{_DEMO_SECONDS:g} s")
+    command.set_defaults(seconds=_DEMO_SECONDS)
     _add_out(command)
     add_record(subparsers)
 
@@ -72,9 +71,7 @@ def add_record(subparsers: Subparsers, make: Callable[[Venue], Manager] = Manage
         "such as btc-updown-5m; with --venue sim none means all",
     )
     _add_out(command)
-    command.add_argument(
-        "--seconds", type=positive_number, metavar="N", help="how long to record (default: until Ctrl-C)"
-    )
+    _add_length(command, "until Ctrl-C")
     command.add_argument(
         "--keep-raw",
         type=positive_number,
@@ -83,6 +80,18 @@ def add_record(subparsers: Subparsers, make: Callable[[Venue], Manager] = Manage
     )
     add_venue(command)
     command.set_defaults(make=make)
+
+
+def _add_length(command: Parser, default: str) -> None:
+    length = command.add_mutually_exclusive_group()
+    length.add_argument(
+        "--for",
+        dest="seconds",
+        type=duration,
+        metavar="TIME",
+        help=f"how long to record, such as 90s, 8h or 1h30m (default: {default})",
+    )
+    length.add_argument("--seconds", type=positive_number, metavar="N", help="the same, in seconds")
 
 
 def _add_out(command: Parser) -> None:

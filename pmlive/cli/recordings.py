@@ -6,7 +6,8 @@ being recorded into.
 
 from argparse import Namespace
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from datetime import time as datetime_time
 from itertools import zip_longest
 from pathlib import Path
 
@@ -29,7 +30,15 @@ from pmlive.errors import StoreError
 from pmlive.levels import share_count
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
-from pmlive.recording import RecordedBook, RecordedMarket, RecordingSummary, info, open_recording, recordings
+from pmlive.recording import (
+    RecordedBook,
+    RecordedMarket,
+    Recording,
+    RecordingSummary,
+    info,
+    open_recording,
+    recordings,
+)
 from pmlive.settings import data_dir
 from pmlive.store import Compaction, RecordingInfo, Repaired, compact, repair
 
@@ -104,7 +113,12 @@ def _add_book(subparsers: Subparsers) -> None:
         "token", metavar="TOKEN", help="a token id, an outcome, or the slug of a market with --outcome"
     )
     command.add_argument("--outcome", metavar="NAME", help="the outcome, where TOKEN is a slug or a condition id")
-    command.add_argument("--at", required=True, metavar="TIME", help="such as 2026-11-23T02:14:07Z; UTC without a zone")
+    command.add_argument(
+        "--at",
+        required=True,
+        metavar="TIME",
+        help="such as 2026-11-23T02:14:07Z, or 02:14:07 where it was recorded then last; UTC without a zone",
+    )
 
 
 def _list(options: Namespace, out: Output, _: Stop) -> int:
@@ -215,9 +229,31 @@ def _quality(options: Namespace, out: Output, _: Stop) -> int:
 
 
 def _book(options: Namespace, out: Output, _: Stop) -> int:
-    book = open_recording(options.folder).book_at(options.token, options.at, options.outcome)
+    night = open_recording(options.folder)
+    book = night.book_at(options.token, _time_meant(options.at, night), options.outcome)
     out.result(book.to_dict(), "\n".join(_book_lines(book)))
     return 1 if book.quality == "stale" else 0
+
+
+def _time_meant(text: str, night: Recording) -> times.Time:
+    """Return the time that a text means: of a time of day, the last one that lies within the recording.
+
+    Raises:
+        ValueError: the recording has no such time of day.
+    """
+    try:
+        clock = datetime_time.fromisoformat(text)
+    except ValueError:
+        return text
+    first, last = night.first_time, night.last_time
+    if first is None or last is None:
+        raise ValueError("the recording is empty, so it has no time of day")
+    when = datetime.combine(last.astimezone(clock.tzinfo or UTC).date(), clock, clock.tzinfo or UTC)
+    if when > last:
+        when -= timedelta(days=1)
+    if when < first:
+        raise ValueError(f"the recording has no {text}; it goes from {times.utc(first)} to {times.utc(last)} UTC")
+    return when
 
 
 def _book_lines(book: RecordedBook) -> list[str]:
