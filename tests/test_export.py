@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from datetime import UTC
 from pathlib import Path
 from random import Random
 from types import ModuleType
@@ -24,6 +25,7 @@ from support.night import Night, now
 from support.story import Story
 from support.venue import START, Venue
 
+import pmlive as pm
 from pmlive import StoreError, sample
 from pmlive.captures import import_capture
 from pmlive.export import Exported, to_csv, to_duckdb, to_hftbacktest
@@ -403,6 +405,20 @@ def test_no_spreadsheet_calculates_a_text_and_no_terminal_obeys_it(tmp_path: Pat
     text = (tmp_path / "csv" / "gaps.csv").read_text(encoding="utf-8")
     assert len(text.splitlines()) == len(_HOSTILE) + 1
     assert all(letter.isprintable() or letter == "\n" for letter in text)
+
+
+def test_times_can_be_fetched_with_the_extra_from_files_and_from_a_database(tmp_path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    to_duckdb(pm.sample(), tmp_path / "night.duckdb")
+    first = pm.open_recording(pm.sample()).trades["ts_recv"][0]
+
+    query = "SELECT min(ts_recv) FROM read_parquet(?)"
+    ((file,),) = duckdb.execute(query, [f"{pm.sample()}/trades/*/*.parquet"]).fetchall()
+    with duckdb.connect(str(tmp_path / "night.duckdb")) as database:
+        ((row,),) = database.execute("SELECT min(ts_recv) FROM trades").fetchall()
+
+    assert abs(file - first).total_seconds() < 1e-5
+    assert abs(row.replace(tzinfo=UTC) - first).total_seconds() < 1e-5
 
 
 def test_a_database_has_texts_that_can_be_shown(tmp_path: Path, hostile: Path) -> None:
