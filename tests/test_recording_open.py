@@ -203,7 +203,7 @@ def test_tokens_go_by_id_by_market_and_outcome_and_by_an_outcome_that_only_one_h
     told(tmp_path / "night", 1, segments=1)
     nameless = pm.open_recording(tmp_path / "night")
     assert nameless.book_at("11", at).label == "token 11"
-    with pytest.raises(pm.UnknownMarketError, match="such as 11; 12; 21; 22"):
+    with pytest.raises(pm.UnknownMarketError, match="there are '11'; '12'; '21'; '22'"):
         nameless.book_at("31", at)
 
 

@@ -235,7 +235,8 @@ class Sealer:
     def _turn(self) -> bool:
         """Run the tasks that are due; return False when there will be no more."""
         if self._tasks or not self._upkeep_due:
-            self._wake.wait(self._retry if self._tasks else None)
+            is_failing = self._tasks or self.listing_trouble.message is not None
+            self._wake.wait(self._retry if is_failing else None)
         self._wake.clear()
         self._run_tasks()
         if self._upkeep_due and not self._tasks:
