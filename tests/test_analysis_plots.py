@@ -19,6 +19,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from matplotlib.patches import Rectangle, StepPatch
+from numpy.testing import assert_allclose, assert_array_equal
 
 import pmlive as pm
 from pmlive import analysis
@@ -94,10 +95,10 @@ def test_spreads_are_drawn_as_medians_and_middle_halves_of_each_hour_of_the_day(
     by_hour = [100 * spreads[hours == hour] for hour in range(24)]
     x, y = points(ax, 0)
     assert x.tolist() == [hour + 0.5 for hour in range(24)]
-    np.testing.assert_allclose(y, [np.median(each) for each in by_hour])
+    assert_allclose(y, [np.median(each) for each in by_hour])
     bars = segments(ax)
-    np.testing.assert_allclose([bar[0, 1] for bar in bars], [np.quantile(each, 0.25) for each in by_hour])
-    np.testing.assert_allclose([bar[1, 1] for bar in bars], [np.quantile(each, 0.75) for each in by_hour])
+    assert_allclose([bar[0, 1] for bar in bars], [np.quantile(each, 0.25) for each in by_hour])
+    assert_allclose([bar[1, 1] for bar in bars], [np.quantile(each, 0.75) for each in by_hour])
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("time of the day, UTC", "spread, cents")
     assert ax.get_xlim() == (0, 24)
 
@@ -109,8 +110,8 @@ def test_an_interval_of_the_day_without_a_spread_breaks_the_line() -> None:
 
     first = (START // 10**9 % 86_400) / 3600
     x, y = points(ax, 0)
-    np.testing.assert_allclose(x, first + (np.arange(6) + 0.5) / 6)
-    np.testing.assert_allclose(y, [200, 400, NAN, 600, NAN, 800])
+    assert_allclose(x, first + (np.arange(6) + 0.5) / 6)
+    assert_allclose(y, [200, 400, NAN, 600, NAN, 800])
     assert ax.get_ylabel() == "spread, bps of the mid"
 
 
@@ -171,8 +172,8 @@ def test_spreads_by_price_are_binned_with_edges_in_the_upper_bin() -> None:
     ax = plots.spread_by_price(frame)
 
     x, y = points(ax, 0)
-    np.testing.assert_allclose(x, np.arange(1, 10) / 10 + 0.05)
-    np.testing.assert_allclose(y, [2, 2, 4, NAN, NAN, NAN, 6, NAN, 0.2])
+    assert_allclose(x, np.arange(1, 10) / 10 + 0.05)
+    assert_allclose(y, [2, 2, 4, NAN, NAN, NAN, 6, NAN, 0.2])
     assert ax.get_xlabel() == "mid, $ a share"
 
 
@@ -190,10 +191,10 @@ def test_a_profile_has_the_median_of_the_shares_up_to_each_distance_and_ends_whe
     for side, sign in ((0, -1), (1, 1)):
         x, y = points(ax, side)
         expected = [np.median([shares_up_to(book, side, sign * at) for book in (BOOK, DEEP, BOOK)]) for at in x]
-        np.testing.assert_allclose(y, expected)
+        assert_allclose(y, expected)
     # Three levels may be all that was asked for: the shares beyond the nearest third one are not known.
-    np.testing.assert_allclose(points(ax, 0)[0], [0, -1, -2, -3, -4])
-    np.testing.assert_allclose(points(ax, 1)[0], [0, 1, 2, 3, 4])
+    assert_allclose(points(ax, 0)[0], [0, -1, -2, -3, -4])
+    assert_allclose(points(ax, 1)[0], [0, 1, 2, 3, 4])
     assert legend(ax) == ["bid", "ask"]
     assert ax.lines[0].get_linestyle() != ax.lines[1].get_linestyle()
     assert "cents" in ax.get_xlabel()
@@ -238,12 +239,12 @@ def test_depth_over_time_is_interrupted_in_gaps_and_where_rows_are_missing() -> 
     upper, lower = plots.depth_over_time(measured.with_row_index("row").filter(pl.col("row") != 4).drop("row"))
 
     x, y = points(upper, 0)
-    np.testing.assert_allclose((x - x[0]) * 86_400, range(8), atol=1e-4)
-    np.testing.assert_allclose(y, [0.5, 0.5, NAN, 0.5, NAN, 0.5, 0.5, NAN])
+    assert_allclose((x - x[0]) * 86_400, range(8), atol=1e-4)
+    assert_allclose(y, [0.5, 0.5, NAN, 0.5, NAN, 0.5, 0.5, NAN])
     asks, bids = (each for each in lower.patches if isinstance(each, StepPatch))
-    np.testing.assert_allclose(asks.get_data()[1], x)
-    np.testing.assert_allclose(asks.get_data()[0], [7, 7, NAN, 0, NAN, 7, 7])
-    np.testing.assert_allclose(bids.get_data()[0], [-10, -10, NAN, 0, NAN, -10, -10])
+    assert_allclose(asks.get_data()[1], x)
+    assert_allclose(asks.get_data()[0], [7, 7, NAN, 0, NAN, 7, 7])
+    assert_allclose(bids.get_data()[0], [-10, -10, NAN, 0, NAN, -10, -10])
     assert (upper.get_ylabel(), lower.get_ylabel()) == ("mid, $ a share", "shares near it")
     assert lower.get_xlabel() == "time, UTC"
 
@@ -277,7 +278,7 @@ def test_costs_are_those_of_walking_each_book() -> None:
         x, y = points(ax, number)
         fills = [[analysis.fill_shares(*book, side=side, shares=each) for book in books] for each in amounts]
         assert x.tolist() == list(amounts)
-        np.testing.assert_allclose(y, [np.median([100 * (fill.slippage or NAN) for fill in each]) for each in fills])
+        assert_allclose(y, [np.median([100 * (fill.slippage or NAN) for fill in each]) for each in fills])
     assert legend(ax) == ["buy", "sell"]
     assert ax.get_xlabel() == "size of the order, shares"
     assert ax.get_ylabel() == "cost against the mid, cents"
@@ -296,7 +297,7 @@ def test_costs_in_dollars_and_bps() -> None:
     ax = plots.impact_plot(ladders([BOOK]), [5.0], amounts_in="dollars", unit="bps")
 
     expected = analysis.fill_dollars(*BOOK, side="buy", dollars=5.0)
-    np.testing.assert_allclose(points(ax, 0)[1], [expected.slippage_bps or NAN])
+    assert_allclose(points(ax, 0)[1], [expected.slippage_bps or NAN])
     assert ax.get_xlabel() == "size of the order, $"
     with pytest.raises(ValueError, match=r"invalid amounts \[-1\.0\]"):
         plots.impact_plot(ladders([BOOK]), [-1.0])
@@ -337,8 +338,8 @@ def test_sums_of_sets_hold_from_start_to_end_and_are_interrupted_where_they_are_
 
     for number, expected in ((1, [1.01, NAN, 1.02, NAN, 0.99, NAN]), (2, [0.98, NAN, NAN, NAN, 0.97, NAN])):
         x, y = points(ax, number)
-        np.testing.assert_allclose((x - x[0]) * 86_400, [0, 2, 3, 5, 8, 9], atol=1e-4)
-        np.testing.assert_allclose(y, expected)
+        assert_allclose((x - x[0]) * 86_400, [0, 2, 3, 5, 8, 9], atol=1e-4)
+        assert_allclose(y, expected)
     assert legend(ax) == [f"{what} bought", f"{what} sold"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("time, UTC", "$ a set")
 
@@ -361,11 +362,11 @@ def test_order_flow_is_drawn_with_its_least_squares_line() -> None:
     ax = plots.order_flow_regression(frame, title="Flow")
 
     flow, change = frame.head(60).select("ofi", "mid_change").to_numpy().T
-    np.testing.assert_allclose(dots(ax), np.column_stack([flow, 100 * change]))
+    assert_allclose(dots(ax), np.column_stack([flow, 100 * change]))
     slope, intercept = np.polyfit(flow, change, 1)
     x, y = points(ax, -1)
-    np.testing.assert_allclose(x, [flow.min(), flow.max()])
-    np.testing.assert_allclose(y, 100 * (intercept + slope * x))
+    assert_allclose(x, [flow.min(), flow.max()])
+    assert_allclose(y, 100 * (intercept + slope * x))
     r2 = np.corrcoef(flow, change)[0, 1] ** 2
     assert legend(ax)[0].startswith(f"{1e5 * slope:.2f} ¢ per 1,000 shares\nt = ")
     assert legend(ax)[0].endswith(f"R² = {r2:.2f}, n = 60")
@@ -397,8 +398,6 @@ def test_names_of_many_lines_stand_beside_the_axes_and_leave_them_room() -> None
 
     with warnings.catch_warnings(), plots.style("column"):
         warnings.simplefilter("error")
-        # Of other versions of what matplotlib itself uses, it warns by itself.
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module="matplotlib")
         ax = plots.order_flow_regression(many)
         ax.figure.canvas.draw()
 
@@ -420,12 +419,12 @@ def test_a_signature_has_the_variances_by_step_and_breaks_where_one_is_missing()
     series = prices["mid"].to_numpy()
     x, y = points(ax, 0)
     assert x.tolist() == [1, 5, 10, 3600]
-    np.testing.assert_allclose(y[:3], [np.sum(np.diff(series[::step]) ** 2) for step in (1, 5, 10)])
+    assert_allclose(y[:3], [np.sum(np.diff(series[::step]) ** 2) for step in (1, 5, 10)])
     assert np.isnan(y[3])
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1 s", "5 s", "10 s", "1 h"]
     assert ax.get_ylabel() == "realised variance Σ(Δp)², $²"
     logit = plots.signature_plot(variances, scale="logit")
-    np.testing.assert_allclose(points(logit, 0)[1], variances["rv_logit"].cast(pl.Float64).to_numpy())
+    assert_allclose(points(logit, 0)[1], variances["rv_logit"].cast(pl.Float64).to_numpy())
 
 
 def test_labels_of_steps_have_room() -> None:
@@ -448,8 +447,8 @@ def test_a_lead_is_marked_where_the_correlation_is_strongest() -> None:
     ax = plots.lead_lag_plot({"HY": one, "grid": one.with_columns(pl.col("corr") / 2)}, names=("spot", "book"))
 
     curve = next(line for line in ax.lines if len(np.asarray(line.get_xdata())) == 4)
-    np.testing.assert_allclose(np.asarray(curve.get_xdata(), float), [-1, 0, 1, 2])
-    np.testing.assert_allclose(np.asarray(curve.get_ydata(), float), [NAN, 0.3, -0.8, 0.1])
+    assert_allclose(np.asarray(curve.get_xdata(), float), [-1, 0, 1, 2])
+    assert_allclose(np.asarray(curve.get_ydata(), float), [NAN, 0.3, -0.8, 0.1])
     assert legend(ax) == ["HY: strongest at 1 s", "grid: strongest at 1 s"]
     marks = [np.asarray(line.get_xydata()).tolist() for line in ax.lines if len(np.asarray(line.get_xdata())) == 1]
     assert marks == [[[1.0, -0.8]], [[1.0, -0.4]]]
@@ -466,15 +465,15 @@ def test_a_calibration_has_shares_intervals_and_counts_of_each_bin_that_is_not_e
     ax, bars = plots.calibration_plot(analysis.reliability_table(told["forecast"], told["outcome"], bins=10))
 
     x, y = points(ax, 1)
-    np.testing.assert_allclose(x, forecast)
-    np.testing.assert_allclose(y, outcome)
+    assert_allclose(x, forecast)
+    assert_allclose(y, outcome)
     # Wilson 1927: the bounds are where the outcome is 1.96 standard errors away.
     for at, bar in enumerate(segments(ax)):
         variance = bar[:, 1] * (1 - bar[:, 1]) / counts[at]
-        np.testing.assert_allclose((outcome[at] - bar[:, 1]) ** 2, 1.959964**2 * variance, rtol=1e-6, atol=1e-12)
+        assert_allclose((outcome[at] - bar[:, 1]) ** 2, 1.959964**2 * variance, rtol=1e-6, atol=1e-12)
     boxes = [each for each in bars.patches if isinstance(each, Rectangle)]
     assert [box.get_height() for box in boxes] == counts.tolist()
-    np.testing.assert_allclose([box.get_x() + box.get_width() / 2 for box in boxes], bins / 10 + 0.05)
+    assert_allclose([box.get_x() + box.get_width() / 2 for box in boxes], bins / 10 + 0.05)
     assert legend(ax) == [f"n = {len(told['forecast'])}"]
     assert bars.get_xlabel() == "forecast, $ a share"
     assert ax.get_ylabel() == "share that came true"
@@ -483,7 +482,7 @@ def test_a_calibration_has_shares_intervals_and_counts_of_each_bin_that_is_not_e
 def test_bins_without_forecasts_have_no_mark_and_no_bar() -> None:
     ax, bars = plots.calibration_plot(analysis.reliability_table([0.05, 0.15, 0.15], [0, 1, 0], bins=10))
 
-    np.testing.assert_allclose(points(ax, 1), [[0.05, 0.15], [0.0, 0.5]])
+    assert_allclose(points(ax, 1), [[0.05, 0.15], [0.0, 0.5]])
     assert len(segments(ax)) == 2
     assert [each.get_height() for each in bars.patches if isinstance(each, Rectangle)] == [1, 2, *[0] * 8]
 
@@ -496,7 +495,7 @@ def test_calibrations_of_several_sets_stand_beside_each_other() -> None:
     ax, bars = plots.calibration_plot(tables)
 
     apart = points(ax, 2)[0] - points(ax, 1)[0]
-    np.testing.assert_allclose(apart, 0.012)
+    assert_allclose(apart, 0.012)
     assert legend(ax) == ["a, n = 3", "b, n = 3"]
     boxes = [each for each in bars.patches if isinstance(each, Rectangle)]
     assert boxes[0].get_hatch() != boxes[5].get_hatch()
@@ -532,14 +531,14 @@ def test_the_mean_path_of_events_has_the_band_of_students_distribution() -> None
     mean = np.nanmean(values, axis=0)
     x, y = points(ax, 0)
     assert x.tolist() == [-2, -1, 0, 1, 2, 3]
-    np.testing.assert_allclose(y, mean)
+    assert_allclose(y, mean)
     # The 97.5 % points with 8 and 7 degrees of freedom, from tables.
     t = np.where(np.arange(6) == 3, 2.364624, 2.306004)
     n = np.isfinite(values).sum(axis=0)
     half = t * np.nanstd(values, axis=0, ddof=1) / np.sqrt(n)
     low, high = band(ax)
-    np.testing.assert_allclose(low, mean - half, rtol=1e-6)
-    np.testing.assert_allclose(high, mean + half, rtol=1e-6)
+    assert_allclose(low, mean - half, rtol=1e-6)
+    assert_allclose(high, mean + half, rtol=1e-6)
     assert legend(ax) == ["95 % confidence", "mean of 9 events"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("time from the event, s", "mid, $ a share")
 
@@ -549,7 +548,7 @@ def test_an_offset_that_no_event_reaches_breaks_the_path_and_one_event_has_no_ba
 
     ax = plots.event_study_plot(paths(values))
 
-    np.testing.assert_allclose(points(ax, 0)[1], [0.6, NAN, 0.6])
+    assert_allclose(points(ax, 0)[1], [0.6, NAN, 0.6])
 
 
 def test_changes_are_from_the_last_offset_before_the_event() -> None:
@@ -557,7 +556,7 @@ def test_changes_are_from_the_last_offset_before_the_event() -> None:
 
     ax = plots.event_study_plot(paths(values), measure="change")
 
-    np.testing.assert_allclose(points(ax, 0)[1], [-0.1, 0, 0.1, 0.15], atol=1e-12)
+    assert_allclose(points(ax, 0)[1], [-0.1, 0, 0.1, 0.15], atol=1e-12)
     assert ax.get_ylabel() == "mid, $ a share from before"
 
 
@@ -571,10 +570,10 @@ def test_medians_of_a_study_have_the_band_of_random_times() -> None:
     ax = plots.event_study_plot(study)
 
     rows = study.filter(pl.col("value") == "mid").sort("offset")
-    np.testing.assert_allclose(points(ax, 1)[1], rows["median"])
+    assert_allclose(points(ax, 1)[1], rows["median"])
     low, high = band(ax)
-    np.testing.assert_allclose(low, rows["null_low"])
-    np.testing.assert_allclose(high, rows["null_high"])
+    assert_allclose(low, rows["null_low"])
+    assert_allclose(high, rows["null_high"])
     assert legend(ax) == ["95 % of random times", "median of 3 events"]
     assert plots.event_study_plot(study, "updates").get_ylabel() == "updates in a step"
 
@@ -589,15 +588,15 @@ def test_movement_is_drawn_by_first_price_with_the_interval_of_its_mean() -> Non
 
     bins = [np.floor(4 * first) == each for each in range(4)]
     x, y = points(ax, 1)
-    np.testing.assert_allclose(x, [first[each].mean() for each in bins])
-    np.testing.assert_allclose(y, [movement[each].mean() for each in bins])
+    assert_allclose(x, [first[each].mean() for each in bins])
+    assert_allclose(y, [movement[each].mean() for each in bins])
     lengths = np.array([bar[1, 1] - bar[0, 1] for bar in segments(ax)])
     t = lengths / 2 / np.array([excess[each].std(ddof=1) / np.sqrt(each.sum()) for each in bins])
     # With 10 to 40 degrees of freedom.
     assert (t > 2.02).all()
     assert (t < 2.23).all()
     curve_x, curve_y = points(ax, 0)
-    np.testing.assert_allclose(curve_y, curve_x * (1 - curve_x))
+    assert_allclose(curve_y, curve_x * (1 - curve_x))
 
 
 # --- coverage_plot ---
@@ -613,7 +612,7 @@ def test_coverage_has_thick_bars_while_a_book_was_trusted_and_thin_hatched_ones_
     was_trusted = told.intervals["trusted"].to_numpy()
     for trusted in (True, False):
         drawn = [box.get_width() * 86_400 for box in boxes if (box.get_height() > 0.5) == trusted]
-        np.testing.assert_allclose(sorted(drawn), sorted(length[was_trusted == trusted]), atol=1e-3)
+        assert_allclose(sorted(drawn), sorted(length[was_trusted == trusted]), atol=1e-3)
     assert all(bool(box.get_hatch()) == (box.get_height() < 0.5) for box in boxes)
     names = [label.get_text() for label in ax.get_yticklabels()]
     assert len(names) == 8
@@ -693,6 +692,8 @@ def test_a_figure_is_saved_as_pdf_and_png_without_a_warning(
 
     with warnings.catch_warnings(), plots.style(width):
         warnings.simplefilter("error")
+        # What libraries think of each other is no warning of ours.
+        warnings.simplefilter("ignore", DeprecationWarning)
         draw(frame, title="A title")
         plt.savefig(file := io.BytesIO(), format=form)
 
@@ -741,7 +742,7 @@ def test_a_gap_that_was_left_out_of_windows_is_not_drawn() -> None:
     flagged = plots.order_flow_regression(analysis.order_flow_imbalance(prices, "1s", gaps=hole))
     dropped = plots.order_flow_regression(analysis.order_flow_imbalance(prices, "1s", gaps=hole, touched="drop"))
 
-    np.testing.assert_array_equal(dots(flagged), dots(dropped))
+    assert_array_equal(dots(flagged), dots(dropped))
     assert len(dots(flagged)) == 30 - 7
 
 
@@ -751,6 +752,6 @@ def test_times_of_another_zone_are_drawn_in_utc() -> None:
 
     here, there = (plots.spread_by_hour(each) for each in (frame, moved))
 
-    np.testing.assert_array_equal(points(here, 0)[0], points(there, 0)[0])
+    assert_array_equal(points(here, 0)[0], points(there, 0)[0])
     assert frame["time"].dtype == TIME
     assert frame["time"][0] == datetime(2027, 1, 15, 8, 0, tzinfo=UTC)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from numpy.testing import assert_allclose
 from support.examples import examples
 
 from pmlive.analysis import plots
@@ -61,8 +62,8 @@ def difference(one: str, other: str, sight: Floats) -> float:
 
 
 def test_the_colour_space_is_known_by_its_corners() -> None:
-    np.testing.assert_allclose(lab("white", _SIGHTS["normal"]), [100, 0, 0], atol=0.02)
-    np.testing.assert_allclose(lab("#ff0000", _SIGHTS["normal"]), [53.24, 80.09, 67.20], atol=0.05)
+    assert_allclose(lab("white", _SIGHTS["normal"]), [100, 0, 0], atol=0.02)
+    assert_allclose(lab("#ff0000", _SIGHTS["normal"]), [53.24, 80.09, 67.20], atol=0.05)
     # What deuteranopes confuse, and what they do not.
     assert difference("#e06c5a", "#a39f5c", _SIGHTS["deutan"]) < difference("#e06c5a", "#a39f5c", _SIGHTS["normal"]) / 2
     assert difference("#0000ff", "#ffff00", _SIGHTS["deutan"]) > 100
