@@ -89,7 +89,7 @@ def single(name: str, work: Callable[[], object], *, daemon: bool = True) -> thr
 
 
 def uninterrupted(work: Callable[[], T]) -> T:
-    """Call a function, again if Ctrl-C ends it: polars ends a query in any thread, not only in the main one."""
+    """Call a function that may be called again, and do so if Ctrl-C ends it: polars ends queries in every thread."""
     while True:
         try:
             return work()
@@ -98,12 +98,7 @@ def uninterrupted(work: Callable[[], T]) -> T:
 
 
 def note_fault(name: str, error: BaseException) -> None:
-    """Keep a failure for ``faults``, and log it unless it repeats too often; never raise.
-
-    A ``KeyboardInterrupt`` is no failure of a thread: when Ctrl-C is pressed, polars raises it in each that queries.
-    """
-    if isinstance(error, KeyboardInterrupt):
-        return
+    """Keep a failure for ``faults``, and log it unless it repeats too often; never raise."""
     try:
         before, text = _faults.get(name), repr(error)[:500]
         keep_fault(name, text)

@@ -9,7 +9,7 @@ import msgspec
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from storing import fast, feed, rebuild
+from storing import fast, feed, rebuild, stored
 from support.live import address
 from support.waiting import wait_until
 
@@ -21,7 +21,7 @@ from pmlive.store import Recorder, read_manifest, repair
 from pmlive.store.manifest import Manifest
 from pmlive.store.markets_file import MARKETS_FILE, MarketsFile
 from pmlive.tables import MARKETS
-from pmlive.threads import faults, note_fault, uninterrupted
+from pmlive.threads import faults, uninterrupted
 
 RAIN: dict[str, object] = {
     "condition_id": "0xa",
@@ -147,7 +147,7 @@ def test_a_damaged_table_of_resolutions_is_told_and_keeps_nothing_from_being_sea
 # --- Ctrl-C, by which polars ends its queries in every thread ---
 
 
-def test_what_ctrl_c_ends_in_another_thread_is_done_again_and_is_no_fault() -> None:
+def test_what_ctrl_c_ends_in_another_thread_is_done_again() -> None:
     calls: list[int] = []
 
     def interrupted() -> str:
@@ -158,29 +158,47 @@ def test_what_ctrl_c_ends_in_another_thread_is_done_again_and_is_no_fault() -> N
 
     assert uninterrupted(interrupted) == "done"
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize("rows_memory", [0, 1 << 20], ids=["rows are rebuilt", "rows are in memory"])
+def test_wherever_ctrl_c_ends_the_work_of_the_sealing_thread_it_is_done_again(rows_memory: int, tmp_path: Path) -> None:
+    """Sealing, merging, listing: nothing of it says anything of a log or a file."""
+    steps = interrupted_at(0, tmp_path / "count", rows_memory)
+    assert {"wrote trades", "before the manifest", "removed a part of the log"} <= set(steps)
     before = faults()
-    note_fault("somebody's", KeyboardInterrupt())
+
+    for number in range(1, len(steps) + 1):
+        folder = tmp_path / str(number)
+        interrupted_at(number, folder, rows_memory)
+
+        manifest = read_manifest(folder)
+        assert stored(folder) == [*range(1, 40)], steps[number - 1]
+        assert (manifest.holes, list((folder / "wal").iterdir())) == ([], []), steps[number - 1]
+        assert len(manifest.of("trades")) == 1, steps[number - 1]
     assert faults() == before
 
 
-@pytest.mark.parametrize("step", ["wrote trades", "before the manifest", "removed a part of the log"])
-def test_a_segment_whose_sealing_ctrl_c_ends_is_sealed_without_trouble(step: str, tmp_path: Path) -> None:
-    hits: list[str] = []
+def interrupted_at(number: int, folder: Path, rows_memory: int) -> list[str]:
+    """Record and merge, with a Ctrl-C in the sealing thread at a step, twice; list the steps of that thread."""
+    steps: list[str] = []
 
     def interrupt(name: str) -> None:
-        if name == step and not hits:
-            hits.append(threading.current_thread().name)
-            raise KeyboardInterrupt
+        if threading.current_thread().name == "pmlive-seal":
+            steps.append(name)
+            if len(steps) in (number, number + 1):
+                raise KeyboardInterrupt
 
-    before = faults()
-    recorder = Recorder(tmp_path, rebuild=rebuild, options=fast(), step=interrupt)
-    feed(recorder, range(1, 10))
+    options = fast(rows_memory=rows_memory, merge_files=2, grace=0.0)
+    recorder = Recorder(folder, rebuild=rebuild, options=options, step=interrupt)
+    feed(recorder, range(1, 20))
+    recorder.cut([])
+    feed(recorder, range(20, 40))
+    recorder.cut([])
+    wait_until(lambda: recorder.status().segments == 2)
+    wait_until(lambda: len(read_manifest(folder).of("trades")) == 1)
     recorder.close()
-
-    assert hits == ["pmlive-seal"]
-    assert faults() == before
     assert recorder.status().trouble is None
-    assert read_manifest(tmp_path).last_seq == 9
+    return steps
 
 
 def test_the_frames_of_a_recording_name_the_tokens_as_its_table_does(tmp_path: Path) -> None:

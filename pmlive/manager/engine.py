@@ -92,7 +92,8 @@ class Engine:
         """Return the rolling rows of a table, with names of tokens; of a closed manager, those of its end."""
         if self._closed:
             return self._last_frames.result()[table]
-        return self.call(lambda: self._labelled(table))
+        # The names are put on here and not in the feed thread, which has better things to do.
+        return labelled(*self.call(lambda: (self._rows(table), self.names.copy())))
 
     def now(self) -> int:
         """Return the time (ns) up to which frames tell: the present one, or when a closed manager ended."""
@@ -188,14 +189,12 @@ class Engine:
     def _keep_frames(self) -> None:
         self._ended_ns = 0 if self.source is None else self.source.clock()
         try:
-            self._last_frames.set_result({table: self._labelled(table) for table in ROLLING})
+            self._last_frames.set_result({table: labelled(self._rows(table), self.names) for table in ROLLING})
         except Exception as error:  # noqa: BLE001  # raised to whoever reads a frame
             self._last_frames.set_exception(error)
 
-    def _labelled(self, table: str) -> pl.DataFrame:
-        source = self.source
-        rows = SCHEMAS[table].to_frame() if source is None else source.ingest.frame(table)
-        return labelled(rows, self.names)
+    def _rows(self, table: str) -> pl.DataFrame:
+        return SCHEMAS[table].to_frame() if self.source is None else self.source.ingest.frame(table)
 
     async def _end(self) -> None:
         for subscription in list(self.registry.active.values()):

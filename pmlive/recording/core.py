@@ -150,7 +150,8 @@ class Recording:
 
         Call it for less, or for the prices at the ends of intervals: ``night.prices(every="1s")``.
         """
-        return PricesFrame(self._prices, self._prices)
+        whole = partial(self._prices, None, None, outcome=None, start=None, end=None, gaps="flag")
+        return PricesFrame(whole, self._prices)
 
     @property
     def depth(self) -> DepthFrame:
@@ -424,13 +425,13 @@ class Recording:
 
     def _prices(
         self,
-        token: str | None = None,
-        every: Interval | None = None,
+        token: str | None,
+        every: Interval | None,
         *,
-        outcome: str | None = None,
-        start: Time | None = None,
-        end: Time | None = None,
-        gaps: Touched = "flag",
+        outcome: str | None,
+        start: Time | None,
+        end: Time | None,
+        gaps: Touched,
     ) -> pl.DataFrame:
         _check_gaps(gaps)
         token_id = None if token is None else self.token(token, outcome)
@@ -445,14 +446,7 @@ class Recording:
             return labelled(prices(index, token_id, since, until), index.names.names)
 
     def _depth(
-        self,
-        token: str,
-        every: Interval = "1s",
-        levels: int = 10,
-        *,
-        outcome: str | None = None,
-        start: Time | None = None,
-        end: Time | None = None,
+        self, token: str, every: Interval, levels: int, *, outcome: str | None, start: Time | None, end: Time | None
     ) -> pl.DataFrame:
         if levels < 1:
             raise ValueError(f"levels must be 1 or more; got {levels}")
@@ -481,7 +475,10 @@ class Recording:
             gaps = self.gaps
             # What befalls a connection is a gap of each token on it, too.
             return gaps.filter(concerning(gaps, token_id, ()))
-        return self._prices(token_id) if table == "prices" else self.trades.filter(pl.col("token_id") == token_id)
+        if table == "prices":
+            return self.prices(token_id)
+        with self._reading() as index:
+            return collect(index.contents, table, self.scan(table, token=token_id, labels=True))
 
     def _end_ns(self) -> int:
         return self._cache.current().contents.last_recv() or 0

@@ -65,23 +65,26 @@ class MarketsFile:
 
     def problem(self, manifest: Manifest) -> str | None:
         """Return what is wrong with the file; None where it is as it should be, or was never written."""
+        from pmlive.store import parquet
+
         try:
-            data = disk.read(self._folder / MARKETS_FILE, self._folder)
-            is_right = pl.read_parquet(BytesIO(data)).equals(self.rows(manifest))
+            is_right = parquet.read_columns(self._folder / MARKETS_FILE, self._folder).equals(self.rows(manifest))
         except FileNotFoundError:
             return None
-        except (OSError, StoreError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            return f"cannot be read: {str(error).partition(chr(10))[0][:200]}"
+        except (OSError, StoreError) as error:
+            return f"cannot be read: {error}"
         return None if is_right else "does not say what the manifest and the resolutions say"
 
     def _unread(self, manifest: Manifest) -> list[SealedFile]:
         return [file for file in manifest.of("market_events") if file.path not in self._read]
 
     def _resolutions(self, file: SealedFile) -> Iterable[tuple[str, str]]:
+        from pmlive.store import parquet
+
         with diagnosis.diagnosed(self._folder, ("market_events",)):
-            events = pl.read_parquet(BytesIO(disk.read(self._folder / file.path, self._folder)))
-            resolved = events.filter(pl.col("kind") == "market_resolved")
-            return resolved.select("market", pl.col("winning_outcome").fill_null("")).rows()
+            path, columns = self._folder / file.path, ("kind", "market", "winning_outcome")
+            events = parquet.read_columns(path, self._folder, columns).select(columns).iter_rows()
+            return [(market, winner or "") for kind, market, winner in events if kind == "market_resolved"]
 
 
 def _rows(market: MarketEntry, winners: dict[str, str]) -> Iterator[tuple[object, ...]]:

@@ -112,7 +112,8 @@ class Upkeep:
                 continue
             try:
                 merge(inputs, self._context, now=now)
-            except OSError:
+            except (OSError, KeyboardInterrupt):
+                # These say nothing of the files.
                 raise
             except StoreError as error:
                 self._unmergeable |= paths

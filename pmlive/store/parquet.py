@@ -35,6 +35,7 @@ __all__ = [
     "find_nulls",
     "join",
     "merge",
+    "read_columns",
 ]
 
 _DELTA = {"seq": "DELTA_BINARY_PACKED", "ts_event": "DELTA_BINARY_PACKED", "ts_recv": "DELTA_BINARY_PACKED"}
@@ -200,6 +201,24 @@ def check_footer(path: Path, root: Path, listed: SealedFile) -> None:
             f"{str(path)!r} is another file than the one that is listed: it has rows {first} to {last} where "
             f"{listed.first_seq} to {listed.last_seq} are listed"
         )
+
+
+def read_columns(path: Path, root: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Read columns of a parquet file, by default all, if what its footer states fits into memory.
+
+    Raises:
+        OSError: it is not there or cannot be read.
+        TableError: it is damaged.
+        StoreError: it is a link or not a file, or states too much.
+    """
+    with disk.open_to_read(path, root) as file:
+        found = os.fstat(file.fileno())
+        try:
+            footer = _read_footer(file, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+            bounds.check_table(path, rows=footer.rows, values=footer.values, size=footer.size)
+            return pl.DataFrame(pq.ParquetFile(file).read(columns=columns, use_threads=False))
+        except (ValueError, pa.ArrowException) as error:
+            raise TableError(f"{str(path)!r} cannot be read: {_first_line(error)}") from error
 
 
 def check_contents(path: Path, root: Path, listed: SealedFile) -> None:

@@ -287,7 +287,8 @@ class Sealer:
             return
         try:
             seal(segment, self._context)
-        except (OSError, StoreError, MemoryError):
+        except (OSError, StoreError, MemoryError, KeyboardInterrupt):
+            # These say nothing of the log.
             raise
         except BaseException as error:
             if segment.rows is None or segment.rows.frames is None:
