@@ -118,6 +118,8 @@ def test_depth_has_the_columns_of_a_manager_and_the_books_at_those_times() -> No
 
     assert depth.drop(LABELS).schema == SCHEMAS["depth"]
     assert depth.height > 100
+    assert NIGHT[YES].gaps.height > 0
+    assert depth.select("bid_prices", "ask_sizes").null_count().row(0) == (0, 0)
     for row in depth.gather_every(40).iter_rows(named=True):
         book = NIGHT.book_at(YES, _before(row["ts_recv"]))
         assert book.quality != "stale"
