@@ -210,6 +210,11 @@ def test_a_market_is_followed_by_its_name_and_seen_by_its_outcomes() -> None:
         view = live.follow(market.slug)
         other = live.follow(market.slug, "No")
 
+        assert live.follow(market.token_ids[1]).token_id == other.token_id
+        with pytest.raises(pm.UnknownMarketError, match="is a token, which is of one outcome"):
+            live.follow(market.token_ids[1], "No")
+        with pytest.raises(pm.UnknownMarketError, match="2 markets; follow one of them, such as"):
+            live.follow(market.event_slug)
         assert (view.slug, view.outcome, other.outcome) == (market.slug, market.outcomes[0], "No")
         assert len(live.subscriptions) == 1
         assert view.book().token_id == view.token_id == market.token_ids[0]

@@ -144,6 +144,8 @@ class Manager:
             raise UnknownMarketError(
                 f"{market!r} has {len(wanted.markets)} markets; follow one of them, such as {names}"
             )
+        if outcome is not None and not wanted.markets:
+            raise UnknownMarketError(f"{market!r} is a token, which is of one outcome; give its market, or no outcome")
         token_id = wanted.token_ids[0] if outcome is None else wanted.markets[0].token_of(outcome)
         if not self._engine.call(lambda: self._engine.registry.wants("market", token_id)):
             self.watch(market)
