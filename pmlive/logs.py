@@ -93,12 +93,12 @@ class _LogThread:
             return
         try:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="pmlive log", daemon=True)
-                thread.start()
-                self._thread = thread
+                # Known before it runs, or it would take its own lines for another's and queue them again.
+                self._thread = threading.Thread(target=self._run, name="pmlive log", daemon=True)
+                self._thread.start()
         except (RuntimeError, MemoryError):
             # No thread can be started now; the next line will try again.
-            return
+            self._thread = None
         finally:
             self._starting.release()
 

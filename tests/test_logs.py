@@ -178,6 +178,29 @@ raise SystemExit(code)
     assert (done.returncode, done.stdout) == (0, "of the child"), done.stderr
 
 
+def test_a_line_is_queued_once_however_slowly_the_thread_starts() -> None:
+    program = """
+import logging, threading, time
+from pmlive import logs
+start = threading.Thread.start
+def slowly(thread):
+    start(thread)
+    time.sleep(0.2)
+threading.Thread.start = slowly
+passed = []
+logging.getLogger("pmlive.a_test").addFilter(lambda record: passed.append(record.getMessage()) or True)
+logger = logs.get_logger("pmlive.a_test")
+logger.addHandler(logging.NullHandler())
+logger.warning("first")
+logger.warning("second")
+print(logs.flush(30), sorted(passed), logs.lost())
+"""
+    done = in_a_program(program, stderr=subprocess.PIPE)
+
+    # Once where it is logged, and once in the thread that writes it.
+    assert done.stdout == "True ['first', 'first', 'second', 'second'] 0\n", done.stderr
+
+
 def test_importing_the_package_starts_no_thread() -> None:
     program = "import threading, pmlive, pmlive.manager; print(threading.active_count())"
 
