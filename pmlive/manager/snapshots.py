@@ -12,6 +12,7 @@ from pmlive.events import Gap, epoch_ns
 from pmlive.levels import Levels
 from pmlive.manager.engine import Engine
 from pmlive.manager.status import Status
+from pmlive.manager.tops import Tops, tops
 from pmlive.pipeline import Token
 from pmlive.times import moment, utc
 
@@ -98,7 +99,7 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What a chart wants: rows of tables, a token's book, the status.
+    """What a chart wants: rows of tables, a token's book, the status, the tops of at most so many books.
 
     Of a table, the rows from a cursor on, the last so many, or all of them.
     """
@@ -107,6 +108,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     token_id: str | None = None
     depth: int | None = None
     status: bool = False
+    tops: int = 0
 
 
 class TableRows(msgspec.Struct, frozen=True):
@@ -130,6 +132,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     book: BookView | None = None
     unavailable_because: str = ""
     status: Status | None = None
+    tops: Tops | None = None
 
 
 def snapshots(engine: Engine, queries: Sequence[Query]) -> list[Snapshot]:
@@ -147,6 +150,7 @@ def snapshots(engine: Engine, queries: Sequence[Query]) -> list[Snapshot]:
             gaps=gaps,
             labels=labels,
             status=status if each.status else None,
+            tops=tops(engine, each.tops) if each.tops else None,
             **_book(engine, each, labels),
         )
         for each in queries
