@@ -43,6 +43,17 @@ class Levels(msgspec.Struct, frozen=True):
             return None
         return round(self.best_ask - self.best_bid, 6)
 
+    @property
+    def top(self) -> str:
+        """The best prices in words, written alike."""
+        best = [price for price in (self.best_bid, self.best_ask) if price is not None]
+        decimals = price_decimals(best)
+        bid, ask = (
+            f"no {side}" if price is None else f"{price:.{decimals}f} {side}"
+            for side, price in (("bid", self.best_bid), ("ask", self.best_ask))
+        )
+        return f"{bid}, {ask}"
+
     def frame(self) -> pl.DataFrame:
         """Return the levels as a frame with side, price and size, best first."""
         rows = [("bid", *level) for level in self.bids] + [("ask", *level) for level in self.asks]

@@ -252,7 +252,7 @@ def test_of_many_markets_those_that_have_room_are_shown_and_the_others_counted()
     *rows, last, below = draw(table([top(number) for number in range(30)], tokens=56), screen())
 
     assert len(rows) + 2 == 24
-    assert last == "and 37 more; 30 of 56 books trusted"
+    assert last == "and 36 more; 30 of 56 books trusted"
     assert below == ""
 
 
@@ -285,7 +285,7 @@ def test_rates_are_those_of_the_last_seconds() -> None:
 
 
 def test_the_tops_of_a_replay_are_those_of_its_books() -> None:
-    with Replay([SAMPLE], speed="max") as replay:
+    with Replay([pm.sample()], speed="max") as replay:
         (snapshot,) = replay.snapshots([Query(tops=5)])
         assert snapshot.tops is not None
         assert snapshot.tops.tokens == 8
@@ -334,7 +334,7 @@ def test_the_venue_may_have_more_markets_than_a_terminal_has_lines(tmp_path: Pat
             size=(80, 6),
         ) as shown,
     ):
-        shown.wait_until(lambda: any(line.startswith("and 2 more; 4 of 4 books trusted") for line in shown.lines))
+        shown.wait_until(lambda: any(line.startswith("and 3 more; 4 of 4 books trusted") for line in shown.lines))
         shown.type(b"\x03")
 
         assert shown.end() == 0

@@ -14,7 +14,7 @@ _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 _LAYERS = (
     ("errors", "events", "_wire", "book", "integrity", "records", "times", "_streams", "_session"),
-    ("logs", "threads", "tables", "levels", "gaps", "progress", "pipeline", "store"),
+    ("logs", "threads", "tables", "levels", "ladder", "gaps", "progress", "pipeline", "store"),
     ("feed", "replay", "markets", "settings", "credentials", "proxies", "retries"),
     ("manager", "recording", "export", "captures"),
     ("widgets", "mcp", "cli"),

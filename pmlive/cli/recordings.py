@@ -8,7 +8,6 @@ from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from datetime import time as datetime_time
-from itertools import zip_longest
 from pathlib import Path
 
 import msgspec
@@ -28,11 +27,9 @@ from pmlive.cli.terminal import (
     section,
 )
 from pmlive.errors import StoreError
-from pmlive.levels import share_count
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
 from pmlive.recording import (
-    RecordedBook,
     RecordedMarket,
     Recording,
     RecordingSummary,
@@ -44,8 +41,6 @@ from pmlive.settings import data_dir
 from pmlive.store import Compaction, RecordingInfo, Repaired, compact, repair
 
 __all__ = ["add", "add_repair"]
-
-_MOST_LEVELS = 10
 
 
 def add(subparsers: Subparsers) -> None:
@@ -245,7 +240,7 @@ def _quality(options: Namespace, out: Output, _: Stop) -> int:
 def _book(options: Namespace, out: Output, _: Stop) -> int:
     night = open_recording(options.folder)
     book = night.book_at(options.token, _time_meant(options.at, night), options.outcome)
-    out.result(book.to_dict(), "\n".join(_book_lines(book)))
+    out.result(book.to_dict(), str(book))
     return 1 if book.quality == "stale" else 0
 
 
@@ -268,25 +263,6 @@ def _time_meant(text: str, night: Recording) -> times.Time:
     if when < first:
         raise ValueError(f"the recording has no {text}; it goes from {times.utc(first)} to {times.utc(last)} UTC")
     return when
-
-
-def _book_lines(book: RecordedBook) -> list[str]:
-    lines = [book.label, f"{book.quality} at {format_time(book.at)} UTC: {book.why}", ""]
-    if book.levels is not None:
-        return [*lines, *_side_lines(book)]
-    if book.last_known is None:
-        return lines[:-1]
-    last = book.last_known
-    return [*lines, f"the last that could be trusted, at {format_time(last.at)} UTC:", *_side_lines(last)]
-
-
-def _side_lines(book: RecordedBook) -> list[str]:
-    bids, asks = (
-        [(f"{price:g}", share_count(shares)) for price, shares in side[:_MOST_LEVELS]]
-        for side in (book.bids, book.asks)
-    )
-    rows = [(shares, price, *ask) for (price, shares), ask in zip_longest(bids, asks, fillvalue=("", ""))]
-    return format_table(("size", "bid", "ask", "size"), rows, right=(0, 1, 3))
 
 
 def _repair(options: Namespace, out: Output, stop: Stop) -> int:

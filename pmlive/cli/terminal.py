@@ -13,11 +13,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from importlib.util import find_spec
 from io import TextIOBase, TextIOWrapper
+from queue import Empty, SimpleQueue
 from threading import RLock
 from types import FrameType
 from typing import Literal, Self, TextIO, TypeAlias
@@ -213,7 +214,9 @@ class Stop:
     """The user's request to stop, by Ctrl-C or a signal; a context manager for the main thread."""
 
     def __init__(self) -> None:
-        self._requested = threading.Event()
+        self._requested = False
+        # An event has a lock, on which a handler that interrupts whoever waits for it would wait for ever.
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._deferring = False
         self._before: dict[signal.Signals, _Handler] = {}
 
@@ -236,7 +239,7 @@ class Stop:
     @property
     def requested(self) -> bool:
         """Whether a signal came while signals were deferred."""
-        return self._requested.is_set()
+        return self._requested
 
     @contextmanager
     def deferred(self) -> Generator[None]:
@@ -249,13 +252,17 @@ class Stop:
 
     def wait(self, seconds: float) -> bool:
         """Wait at most this long for a request to stop; return whether there is one."""
-        return self._requested.wait(seconds)
+        if not self._requested:
+            with suppress(Empty):
+                self._wake.get(timeout=seconds)
+        return self._requested
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         if not self._deferring:
             raise KeyboardInterrupt
-        self._requested.set()
+        self._requested = True
+        self._wake.put(None)
 
 
 def fill_closed_streams() -> None:

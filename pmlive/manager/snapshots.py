@@ -9,7 +9,8 @@ import polars as pl
 
 from pmlive.errors import BookError
 from pmlive.events import Gap, epoch_ns
-from pmlive.levels import Levels
+from pmlive.ladder import Pretty, ladder_lines, pretty
+from pmlive.levels import Levels, price_decimals
 from pmlive.manager.engine import Engine
 from pmlive.manager.status import Status
 from pmlive.manager.tops import Tops, tops
@@ -55,10 +56,25 @@ class BookView(Levels, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """Show the top in one line."""
-        return f"<Book of {self.label}: {self.best_bid} bid, {self.best_ask} ask, {self.state}>"
+        return f"<Book of {self.label}: {self.top}, {self.state}>"
+
+    def __str__(self) -> str:
+        """Show the best levels as a ladder, with how far they can be trusted."""
+        note = f"{self.state} at {utc(self.ts_recv)} UTC, spread {_spread_text(self)}"
+        return "\n".join([self.label, note, "", *ladder_lines(self)])
+
+    def _repr_pretty_(self, printer: Pretty, cycle: object) -> None:
+        del cycle
+        pretty(self, printer)
 
     def _repr_html_(self) -> str:
         return self.html(f"{self.label} ({self.state})")
+
+
+def _spread_text(book: Levels) -> str:
+    if book.spread is None:
+        return "unknown, since a side is empty"
+    return f"{book.spread:.{price_decimals([book.spread])}f}"
 
 
 def book_view(token: Token, label: str, depth: int | None, *, stopped: Gap | None = None) -> BookView:

@@ -136,7 +136,8 @@ def terminal(
 
 
 def _take_terminal() -> None:
-    """Make the terminal that of the process, so that Ctrl-C and its closing reach it."""
+    """Make the terminal that of the process, so that Ctrl-C and its closing reach it, also if tests run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
