@@ -10,6 +10,7 @@ __all__ = [
     "LONGEST_LATENCY_NS",
     "Interval",
     "Time",
+    "clock",
     "interval",
     "moment",
     "nanoseconds",
@@ -78,6 +79,15 @@ def _from_datetime(time: datetime) -> int:
 def moment(time_ns: int) -> datetime:
     """Convert nanoseconds since 1970 to a datetime, which is exact to the microsecond."""
     return _EPOCH + timedelta(microseconds=time_ns // 1_000)
+
+
+def clock(time: datetime) -> str:
+    """Write the time of day in UTC, to the second.
+
+    >>> clock(datetime(2026, 11, 23, 2, 14, 7, tzinfo=UTC))
+    '02:14:07 UTC'
+    """
+    return f"{time.astimezone(UTC):%H:%M:%S} UTC"
 
 
 def utc(time: Time) -> str:

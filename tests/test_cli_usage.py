@@ -20,7 +20,7 @@ from pmlive.cli.terminal import Output, Stop
 
 COMMANDS = [
     *("demo", "record", "search", "ls", "info", "verify", "quality", "book", "replay", "export", "import"),
-    *("repair", "compact", "mcp", "sim", "doctor"),
+    *("repair", "compact", "mcp", "sim", "doctor", "completion"),
 ]
 
 
@@ -118,7 +118,7 @@ def _failing(error: BaseException, subparsers: Subparsers) -> None:
     def fail(_options: argparse.Namespace, _out: Output, _stop: Stop) -> int:
         raise error
 
-    add_command(subparsers, "fail", fail, summary="Fail")
+    add_command(subparsers, "fail", fail, summary="Fail", examples=["pmlive fail"])
 
 
 @pytest.mark.parametrize("error", [RuntimeError("it broke"), _PanicError("it broke")])

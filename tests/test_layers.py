@@ -14,7 +14,7 @@ _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 _LAYERS = (
     ("errors", "events", "_wire", "book", "integrity", "records", "times", "_streams", "_session"),
-    ("logs", "threads", "tables", "levels", "gaps", "pipeline", "store"),
+    ("logs", "threads", "tables", "levels", "ladder", "gaps", "progress", "pipeline", "store"),
     ("feed", "replay", "markets", "settings", "credentials", "proxies", "retries"),
     ("manager", "recording", "export", "captures"),
     ("widgets", "mcp", "cli"),
@@ -46,6 +46,8 @@ _ONLY_IN = {
     "matplotlib": {"widgets", "recording", "manager", "analysis"},
     "mcp": {"mcp"},
     "eth_account": {"credentials"},
+    "rich": {"cli"},
+    "shtab": {"cli"},
 }
 _NOT_IN_CORE = {
     "numpy",
@@ -75,6 +77,8 @@ _HEAVY = (
     "websockets",
     "httpx",
     "IPython",
+    "rich",
+    "shtab",
 )
 
 # What the venue calls things: outside `_wire` only the text that its hash covers, and the simulated venue, may say so.

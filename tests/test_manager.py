@@ -761,7 +761,7 @@ def test_the_real_venue_by_name_is_that_whatever_the_environment_says(monkeypatc
 
     with Manager(venue="polymarket") as named, Manager() as default:
         assert named.sim is None
-        assert repr(named) == "<Manager of wss://ws-subscriptions-clob.polymarket.com/ws, 0 subscriptions>"
+        assert repr(named) == "<Manager of wss://ws-subscriptions-clob.polymarket.com/ws, nothing watched>"
         assert "ws://127.0.0.1:9/ws" in repr(default)
 
 

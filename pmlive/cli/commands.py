@@ -11,20 +11,21 @@ from argparse import Namespace
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import TypeAlias
 
 from pmlive import __version__, logs
+from pmlive.cli.parsing import Parser, with_examples
 from pmlive.cli.terminal import Output, Stop, discard_output
 from pmlive.errors import PmliveError
 from pmlive.settings import SECRET_NAMES, Variables
 from pmlive.times import interval
 
 __all__ = [
-    "Parser",
     "Subparsers",
     "add_command",
     "add_recording_command",
     "duration",
+    "parser",
     "positive_number",
     "run",
     "run_one_of",
@@ -52,15 +53,6 @@ _LEVELS = {
 _SHORTEST_SECRET = 6
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser that reports bad usage in one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message and exit with code 2."""
-        Output("text").problem(f"{message}; see: {self.prog} --help")
-        raise SystemExit(2)
-
-
 def run(arguments: Sequence[str] | None, stop: Stop) -> int:
     """Run the command that the arguments name, and return its exit code."""
     return run_one_of(_adders(sys.argv[1:] if arguments is None else arguments), arguments, stop)
@@ -79,14 +71,17 @@ def run_one_of(adders: Iterable[AddCommands], arguments: Sequence[str] | None, s
     return _run(options, stop)
 
 
-def add_command(subparsers: Subparsers, name: str, run: Command, *, summary: str, more: str = "") -> Parser:
-    """Add a command with the options that all commands have."""
+def add_command(
+    subparsers: Subparsers, name: str, run: Command, *, summary: str, examples: Sequence[str], more: str = ""
+) -> Parser:
+    """Add a command with the options that all commands have; examples are whole command lines."""
     command = subparsers.add_parser(
         name,
         help=summary[0].lower() + summary[1:],
         description=f"{summary}. {more}".strip(),
         allow_abbrev=False,
     )
+    with_examples(command, examples)
     # What is not given here may stand before the name of the command.
     _add_common(command, default=argparse.SUPPRESS)
     command.set_defaults(run=run, tracebacks="asked")
@@ -110,9 +105,11 @@ def _add_common(parser: Parser, *, default: str | None) -> None:
     )
 
 
-def add_recording_command(subparsers: Subparsers, name: str, run: Command, *, summary: str, more: str) -> Parser:
+def add_recording_command(
+    subparsers: Subparsers, name: str, run: Command, *, summary: str, examples: Sequence[str], more: str
+) -> Parser:
     """Add a command whose first argument is the folder of a recording."""
-    command = add_command(subparsers, name, run, summary=summary, more=more)
+    command = add_command(subparsers, name, run, summary=summary, examples=examples, more=more)
     command.add_argument("folder", type=Path, metavar="DIR", help="the recording")
     return command
 
@@ -161,11 +158,16 @@ def _adders(arguments: Sequence[str]) -> list[AddCommands]:
         from pmlive.cli import mcp
 
         return [mcp.add]
-    from pmlive.cli import doctor, export, mcp, record, recordings, replay, venue
+    from pmlive.cli import completion, doctor, export, mcp, record, recordings, replay, venue
 
     # In the order of the help.
     recording = (record.add, venue.add_search, recordings.add, replay.add, export.add, recordings.add_repair)
-    return [*recording, mcp.add, venue.add, doctor.add]
+    return [*recording, mcp.add, venue.add, doctor.add, completion.add]
+
+
+def parser() -> Parser:
+    """Return the parser of all commands."""
+    return _parser(_adders(()))
 
 
 def _parser(adders: Iterable[AddCommands]) -> Parser:

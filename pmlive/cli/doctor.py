@@ -65,6 +65,7 @@ def add(subparsers: Subparsers) -> None:
         "doctor",
         _doctor,
         summary="Check network, clock, credentials, disk and versions, and say what to do",
+        examples=["pmlive doctor", "pmlive doctor --faults disk"],
         more="No secret is shown or sent. The exit code is 1 if there is a problem. With --faults none of that is "
         "checked: instead every fault that pmlive is built for is brought about here, with a simulated venue and "
         "recorders in processes of their own, which takes some minutes.",

@@ -7,6 +7,7 @@ import msgspec
 
 from pmlive.captures import ImportReport, import_capture
 from pmlive.cli.commands import Subparsers, add_command, add_recording_command, whole_number
+from pmlive.cli.progress import ProgressLine
 from pmlive.cli.summary import missed_in, missed_lines, proved_lines
 from pmlive.cli.terminal import Output, Stop, format_count, format_size, section
 from pmlive.export import Exported, to_csv, to_duckdb, to_hftbacktest
@@ -30,6 +31,11 @@ def _add_export(subparsers: Subparsers) -> None:
         "export",
         _export,
         summary="Write a recording for other tools",
+        examples=[
+            "pmlive export data/tonight --to csv out",
+            "pmlive export data/tonight --to duckdb tonight.duckdb",
+            "pmlive export data/tonight --to hftbacktest arrays",
+        ],
         more="Nothing is overwritten. The exit code is 1 if something that was recorded is not in it.",
     )
     command.add_argument(
@@ -48,6 +54,10 @@ def _add_import(subparsers: Subparsers) -> None:
         "import",
         _import,
         summary="Make a recording of captured frames, one a line, and check them",
+        examples=[
+            "pmlive import capture.jsonl --out data/imported",
+            "pmlive import a.jsonl.gz b.jsonl.gz --frame payload.raw --received ts --time-unit ms --out data/imported",
+        ],
         more="Lines may be frames, envelopes around frames, [time, frame], a time before a frame, or rows of CSV and "
         "Parquet; files may be packed (gzip, zstd, bzip2, xz), and several are merged by time. The exit code is 1 if "
         "something was not understood or the books have gaps or mismatches.",
@@ -74,13 +84,13 @@ def _add_import(subparsers: Subparsers) -> None:
 def _export(options: Namespace, out: Output, _: Stop) -> int:
     if options.token is not None and options.to != "hftbacktest":
         raise ValueError("--token goes with --to hftbacktest only; tables are exported whole")
-    out.progress(f"exporting {options.folder}")
+    progress = ProgressLine(out, "exporting", "tokens" if options.to == "hftbacktest" else "rows")
     if options.to == "csv":
-        done = to_csv(options.folder, options.out)
+        done = to_csv(options.folder, options.out, progress=progress)
     elif options.to == "duckdb":
-        done = to_duckdb(options.folder, options.out)
+        done = to_duckdb(options.folder, options.out, progress=progress)
     else:
-        done = to_hftbacktest(options.folder, options.out, token_id=options.token)
+        done = to_hftbacktest(options.folder, options.out, token_id=options.token, progress=progress)
     totals = {"rows": done.rows, "bytes": done.bytes, "whole": done.whole}
     out.result(msgspec.structs.asdict(done) | totals, "\n".join(_export_lines(done)))
     return 0 if done.whole else 1
@@ -110,8 +120,11 @@ def _first_lines(lines: list[str]) -> list[str]:
 
 
 def _import(options: Namespace, out: Output, _: Stop) -> int:
+    # Captures are read twice: to learn what they are, and to record them.
+    reading, importing = ProgressLine(out, "reading", "lines"), ProgressLine(out, "importing", "lines")
+
     def show(lines: int, total: int | None) -> None:
-        out.progress(f"reading: {lines:,} lines" if total is None else f"importing: {lines:,} of {total:,} lines")
+        (reading if total is None else importing)(lines, total)
 
     report = import_capture(
         options.files,

@@ -61,6 +61,7 @@ def add(subparsers: Subparsers) -> None:
         "mcp",
         _mcp,
         summary="Serve Claude and other MCP clients on standard input and output",
+        examples=["pmlive mcp --print-config", "pmlive mcp --venue sim", "pmlive mcp --recordings data"],
         more="Clients start it themselves; --print-config shows how to configure them.",
     )
     command.add_argument("--recordings", type=Path, metavar="DIR", help="the recordings that clients may query")

@@ -12,12 +12,16 @@ from functools import partial
 from pathlib import Path
 
 from pmlive import Manager, logs, threads
-from pmlive.cli.commands import Parser, Subparsers, add_command, duration, positive_number
+from pmlive.cli.commands import Subparsers, add_command, duration, positive_number
+from pmlive.cli.live_table import LiveTable, Part, Rates, draw
+from pmlive.cli.parsing import Parser
 from pmlive.cli.summary import Run, Trouble, run_of, run_text
 from pmlive.cli.terminal import Output, Stop, format_count, format_duration, format_size, section
 from pmlive.cli.venue import add_venue, venue_of
 from pmlive.errors import UnknownMarketError
+from pmlive.manager.snapshots import Query
 from pmlive.manager.status import BookCounts, Status
+from pmlive.manager.tops import Tops
 from pmlive.markets import Catalogue, Market, reference, tradable
 from pmlive.recording import info
 from pmlive.settings import Venue, data_dir
@@ -35,6 +39,10 @@ _SUMMARY_PATIENCE_S = 5.0
 _POLL_S = 0.05
 
 _INTERVAL_S = 0.5
+# Drawing a table takes some milliseconds.
+_TABLE_INTERVAL_S = 1.0
+# The rows of the tallest terminal.
+_MOST_TOKENS = 200
 # How many samples the rate of messages is computed from.
 _RATE_WINDOW = 10
 
@@ -47,6 +55,7 @@ def add(subparsers: Subparsers) -> None:
         _demo,
         summary="Record a simulated venue, and show what was kept and how it was proved",
         more="Everything stays on this computer: no network and no account are needed.",
+        examples=["pmlive demo", "pmlive demo --for 2m --out data/demo"],
     )
     _add_length(command, f"{_DEMO_SECONDS:g} s")
     command.set_defaults(seconds=_DEMO_SECONDS)
@@ -62,6 +71,11 @@ def add_record(subparsers: Subparsers, make: Callable[[Venue], Manager] = Manage
         _record,
         summary="Record markets into a folder, until Ctrl-C",
         more="A folder that was recorded into before is continued.",
+        examples=[
+            "pmlive record https://polymarket.com/event/fed-decision-in-december",
+            "pmlive record btc-updown-5m --for 8h --out data/tonight",
+            "pmlive record --venue sim --for 1m",
+        ],
     )
     command.add_argument(
         "markets",
@@ -233,18 +247,49 @@ def _record_until_stopped(
 def _watch(live: Manager, out: Output, stop: Stop, *, seconds: float | None, gaps_before: int = 0) -> None:
     """Show the progress of a recording until its time is over or a signal comes."""
     began = time.monotonic()
-    seen: deque[tuple[float, int]] = deque(maxlen=_RATE_WINDOW)
+    shown = _Progress(live, out, gaps_before)
     while not stop.requested:
         elapsed = time.monotonic() - began
-        left = _INTERVAL_S if seconds is None else seconds - elapsed
+        left = shown.every if seconds is None else seconds - elapsed
         if left <= 0:
             break
-        status = live.report()
-        seen.append((elapsed, status.statistics.total_events))
-        out.progress(f"{format_duration(elapsed)}  {_line(status, _rate(seen), gaps_before)}")
-        if stop.wait(min(left, _INTERVAL_S)):
+        shown.update(elapsed)
+        if stop.wait(min(left, shown.every)):
             break
     out.end_progress()
+
+
+class _Progress:
+    """What is shown while something is recorded: a table on a terminal that can, else one line."""
+
+    def __init__(self, live: Manager, out: Output, gaps_before: int) -> None:
+        self._live = live
+        self._out = out
+        self._gaps_before = gaps_before
+        self._seen: deque[tuple[float, int]] = deque(maxlen=_RATE_WINDOW)
+        self._rates = Rates()
+        self._draws_table = out.shows_tables
+        self.every = _TABLE_INTERVAL_S if self._draws_table else _INTERVAL_S
+
+    def update(self, elapsed: float) -> None:
+        """Show the present state, so many seconds after the beginning."""
+        if not self._draws_table:
+            head = self._head(self._live.report(), elapsed)
+            self._out.progress("  ".join(text for line in head for text, _ in line))
+            return
+        (snapshot,) = self._live.snapshots([Query(status=True, tops=_MOST_TOKENS)])
+        status, tops = snapshot.status or self._live.report(), snapshot.tops or Tops(shown=[], tokens=0)
+        table = LiveTable(
+            head=self._head(status, elapsed),
+            tops=tops,
+            trusted=(status.books or BookCounts()).trusted,
+            rates=self._rates.update(tops, elapsed),
+        )
+        self._out.draw(partial(draw, table))
+
+    def _head(self, status: Status, elapsed: float) -> list[list[Part]]:
+        self._seen.append((elapsed, status.statistics.total_events))
+        return _head(status, format_duration(elapsed), _rate(self._seen), self._gaps_before)
 
 
 def _rate(seen: deque[tuple[float, int]]) -> float:
@@ -252,21 +297,31 @@ def _rate(seen: deque[tuple[float, int]]) -> float:
     return (now - before) / (last - first) if last > first else 0.0
 
 
-def _line(status: Status, rate: float, gaps_before: int) -> str:
+def _head(status: Status, elapsed: str, rate: float, gaps_before: int) -> list[list[Part]]:
+    """Return what holds for all markets: two lines of parts, each with its style."""
     clob, books, recording = status.connections.clob, status.books or BookCounts(), status.recording
     rows = {} if recording is None else recording.rows
     gaps = max(0, rows.get("gaps", 0) - gaps_before) + books.open_gaps
     checks = books.checks
-    parts = [
-        "connected" if clob.connected else f"not connected ({clob.error or 'dialling'})",
-        f"{rate:,.0f} messages/s",
-        format_count(sum(rows.values()), "row"),
-        f"{checks.hash_verified + checks.bbo_ok + checks.snapshot_ok:,} checks passed",
-        format_count(gaps, "gap"),
-        format_size(0 if recording is None else recording.bytes),
-    ]
+    passed = checks.hash_verified + checks.bbo_ok + checks.snapshot_ok
+    connected = (
+        ("connected", "green") if clob.connected else (f"not connected ({clob.error or 'dialling'})", "bold red")
+    )
     trouble = None if recording is None else recording.trouble
-    return "  ".join([f"disk: {trouble}", *parts] if trouble else parts)
+    return [
+        [
+            (elapsed, "bold"),
+            *([(f"disk: {trouble}", "bold red")] if trouble else []),
+            connected,
+            (f"{rate:,.0f} messages/s", ""),
+            (format_count(sum(rows.values()), "row"), ""),
+        ],
+        [
+            (f"{passed:,} checks passed", ""),
+            (format_count(gaps, "gap"), "yellow" if gaps else ""),
+            (format_size(0 if recording is None else recording.bytes), ""),
+        ],
+    ]
 
 
 def _trouble_of(live: Manager) -> Trouble:

@@ -8,13 +8,13 @@ from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from datetime import time as datetime_time
-from itertools import zip_longest
 from pathlib import Path
 
 import msgspec
 
 from pmlive import times
 from pmlive.cli.commands import Subparsers, add_command, add_recording_command, positive_number
+from pmlive.cli.progress import ProgressLine
 from pmlive.cli.summary import missed_in, missed_lines, proved_lines
 from pmlive.cli.terminal import (
     Output,
@@ -27,11 +27,9 @@ from pmlive.cli.terminal import (
     section,
 )
 from pmlive.errors import StoreError
-from pmlive.levels import share_count
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
 from pmlive.recording import (
-    RecordedBook,
     RecordedMarket,
     Recording,
     RecordingSummary,
@@ -44,12 +42,16 @@ from pmlive.store import Compaction, RecordingInfo, Repaired, compact, repair
 
 __all__ = ["add", "add_repair"]
 
-_MOST_LEVELS = 10
-
 
 def add(subparsers: Subparsers) -> None:
     """Add the commands that change nothing."""
-    command = add_command(subparsers, "ls", _list, summary="List the recordings in a folder")
+    command = add_command(
+        subparsers,
+        "ls",
+        _list,
+        summary="List the recordings in a folder",
+        examples=["pmlive ls", "pmlive ls data -o json"],
+    )
     command.add_argument(
         "folder", nargs="?", type=Path, metavar="DIR", help="the folder (default: that of all recordings)"
     )
@@ -58,6 +60,7 @@ def add(subparsers: Subparsers) -> None:
         "info",
         _info,
         summary="Show what a recording holds",
+        examples=["pmlive info data/tonight"],
         more="The exit code is 1 if it has gaps or mismatches.",
     )
     add_recording_command(
@@ -65,6 +68,7 @@ def add(subparsers: Subparsers) -> None:
         "verify",
         _verify,
         summary="Check every file of a recording, and every row against the raw records",
+        examples=["pmlive verify data/tonight"],
         more="The exit code is 1 if anything is not as it was recorded.",
     )
     add_recording_command(
@@ -72,6 +76,7 @@ def add(subparsers: Subparsers) -> None:
         "quality",
         _quality,
         summary="Show how far a recording can be trusted, and what is missing",
+        examples=["pmlive quality data/tonight", "pmlive quality data/tonight -o json"],
         more="The exit code is 1 if it has gaps, mismatches or damaged files.",
     )
     _add_book(subparsers)
@@ -84,6 +89,7 @@ def add_repair(subparsers: Subparsers) -> None:
         "repair",
         _repair,
         summary="Rebuild damaged or missing tables from the raw frames",
+        examples=["pmlive repair data/tonight"],
         more="Damaged files are kept beside the new ones. The exit code is 1 if something is lost, which is a gap.",
     )
     command = add_recording_command(
@@ -91,6 +97,7 @@ def add_repair(subparsers: Subparsers) -> None:
         "compact",
         _compact,
         summary="Merge the small files of a recording",
+        examples=["pmlive compact data/tonight", "pmlive compact data/tonight --grace 60"],
         more="A recorder does this itself; the command is for recordings whose recorder was stopped early.",
     )
     command.add_argument(
@@ -107,6 +114,10 @@ def _add_book(subparsers: Subparsers) -> None:
         "book",
         _book,
         summary="Show a book as it was at a time",
+        examples=[
+            "pmlive book data/tonight will-it-rain-in-london-on-new-years-eve --outcome Yes --at 02:14:07",
+            "pmlive book data/tonight Yes --at 2026-11-23T02:14:07Z",
+        ],
         more="The exit code is 1 if the book could not be trusted then.",
     )
     command.add_argument(
@@ -215,15 +226,13 @@ def _table_lines(summary: RecordingSummary) -> list[str]:
 
 
 def _verify(options: Namespace, out: Output, _: Stop) -> int:
-    out.progress("checking")
-    report = open_recording(options.folder).verify()
+    report = open_recording(options.folder).verify(progress=ProgressLine(out, "checking", "records"))
     out.result(report.to_dict(), repr(report))
     return 0 if report.ok else 1
 
 
 def _quality(options: Namespace, out: Output, _: Stop) -> int:
-    out.progress("looking through the recording")
-    report = open_recording(options.folder).quality()
+    report = open_recording(options.folder).quality(progress=ProgressLine(out, "looking through it", "parts"))
     out.result(report.to_dict(), repr(report))
     return 0 if report.ok else 1
 
@@ -231,7 +240,7 @@ def _quality(options: Namespace, out: Output, _: Stop) -> int:
 def _book(options: Namespace, out: Output, _: Stop) -> int:
     night = open_recording(options.folder)
     book = night.book_at(options.token, _time_meant(options.at, night), options.outcome)
-    out.result(book.to_dict(), "\n".join(_book_lines(book)))
+    out.result(book.to_dict(), str(book))
     return 1 if book.quality == "stale" else 0
 
 
@@ -256,25 +265,6 @@ def _time_meant(text: str, night: Recording) -> times.Time:
     return when
 
 
-def _book_lines(book: RecordedBook) -> list[str]:
-    lines = [book.label, f"{book.quality} at {format_time(book.at)} UTC: {book.why}", ""]
-    if book.levels is not None:
-        return [*lines, *_side_lines(book)]
-    if book.last_known is None:
-        return lines[:-1]
-    last = book.last_known
-    return [*lines, f"the last that could be trusted, at {format_time(last.at)} UTC:", *_side_lines(last)]
-
-
-def _side_lines(book: RecordedBook) -> list[str]:
-    bids, asks = (
-        [(f"{price:g}", share_count(shares)) for price, shares in side[:_MOST_LEVELS]]
-        for side in (book.bids, book.asks)
-    )
-    rows = [(shares, price, *ask) for (price, shares), ask in zip_longest(bids, asks, fillvalue=("", ""))]
-    return format_table(("size", "bid", "ask", "size"), rows, right=(0, 1, 3))
-
-
 def _repair(options: Namespace, out: Output, stop: Stop) -> int:
     with stop.deferred():
         report = repair(options.folder, rebuild=rebuild)
@@ -296,7 +286,8 @@ def _repaired_line(repaired: Repaired) -> str:
 
 def _compact(options: Namespace, out: Output, stop: Stop) -> int:
     with stop.deferred():
-        done = compact(options.folder, grace=options.grace or 0.0)
+        progress = ProgressLine(out, "merging", "rows")
+        done = compact(options.folder, grace=options.grace or 0.0, progress=progress)
     out.result(done, "\n".join(_compact_lines(done)))
     return 1 if done.refused else 0
 

@@ -3,21 +3,27 @@
 import time
 from argparse import ArgumentTypeError, Namespace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import polars as pl
 
 from pmlive.cli.commands import Subparsers, add_command, positive_number
+from pmlive.cli.live_table import LiveTable, Part, Rates, draw
 from pmlive.cli.terminal import Output, Stop, format_count, format_duration, format_time, section
 from pmlive.levels import share_count
 from pmlive.manager import Replay
+from pmlive.manager.snapshots import Query
 from pmlive.manager.status import BookCounts
+from pmlive.manager.tops import Tops
 from pmlive.replay import Speed
 
 __all__ = ["add"]
 
 _INTERVAL_S = 0.2
+# The rows of the tallest terminal.
+_MOST_TOKENS = 200
 
 
 class ReplaySummary(msgspec.Struct, kw_only=True):
@@ -43,6 +49,11 @@ def add(subparsers: Subparsers) -> None:
         _replay,
         summary="Play a recording in the terminal",
         more="Books are proved again on the way. The exit code is 1 if there are gaps or mismatches.",
+        examples=[
+            "pmlive replay data/tonight --speed 60",
+            "pmlive replay data/tonight --from 2026-11-23T02:14:07Z",
+            "pmlive replay data/tonight --speed max -o json",
+        ],
     )
     command.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a recording; several are merged by time")
     command.add_argument(
@@ -66,13 +77,16 @@ def _replay(options: Namespace, out: Output, stop: Stop) -> int:
         if options.start is not None:
             replay.seek(options.start)
         tape = _Tape(replay) if out.mode == "text" and options.speed != "max" else None
+        shown = _Progress(replay, out)
         replay.resume()
         while not (stop.requested or replay.finished):
             stop.wait(_INTERVAL_S)
-            _show(replay, out, tape)
+            _show_tape(tape, out)
+            shown.update(time.monotonic() - began)
             if replay.failed is not None:
                 raise replay.failed
-        _show(replay, out, tape)
+        _show_tape(tape, out)
+        shown.update(time.monotonic() - began)
         summary = _summary(replay, time.monotonic() - began)
     out.end_progress()
     out.result(summary, "\n".join(_lines(summary)))
@@ -110,18 +124,47 @@ class _Tape:
         return "(the whole connection)" if token_id is None else self._labels.get(str(token_id), f"token {token_id}")
 
 
-def _show(replay: Replay, out: Output, tape: _Tape | None) -> None:
-    for line in tape.lines() if tape is not None else ():
-        out.line(line)
-    summary = _summary(replay, 0)
-    parts = [
-        format_time(summary.position),
-        f"{_share(summary):.0%}",
-        format_count(sum(summary.messages.values()), "message"),
-        f"{summary.books.trusted} of {format_count(summary.books.tokens, 'book')} trusted",
-        format_count(summary.gaps, "gap"),
+def _show_tape(tape: _Tape | None, out: Output) -> None:
+    if tape is not None and (lines := tape.lines()):
+        out.line("\n".join(lines))
+
+
+class _Progress:
+    """What is shown while a recording is played: a table on a terminal that can, else one line."""
+
+    def __init__(self, replay: Replay, out: Output) -> None:
+        self._replay = replay
+        self._out = out
+        self._rates = Rates()
+        self._draws_table = out.shows_tables
+
+    def update(self, elapsed: float) -> None:
+        """Show the present state, so many seconds after the beginning."""
+        if not self._out.is_terminal:
+            return
+        head = _head(_summary(self._replay, elapsed))
+        if not self._draws_table:
+            self._out.progress("  ".join(text for text, _ in head))
+            return
+        (snapshot,) = self._replay.snapshots([Query(status=True, tops=_MOST_TOKENS)])
+        tops, books = snapshot.tops or Tops(shown=[], tokens=0), snapshot.status and snapshot.status.books
+        table = LiveTable(
+            head=[head],
+            tops=tops,
+            trusted=0 if books is None else books.trusted,
+            rates=self._rates.update(tops, elapsed),
+        )
+        self._out.draw(partial(draw, table))
+
+
+def _head(summary: ReplaySummary) -> list[Part]:
+    return [
+        (format_time(summary.position), "bold"),
+        (f"{_share(summary):.0%}", ""),
+        (format_count(sum(summary.messages.values()), "message"), ""),
+        (f"{summary.books.trusted} of {format_count(summary.books.tokens, 'book')} trusted", ""),
+        (format_count(summary.gaps, "gap"), "yellow" if summary.gaps else ""),
     ]
-    out.progress("  ".join(parts))
 
 
 def _summary(replay: Replay, seconds: float) -> ReplaySummary:

@@ -13,10 +13,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
+from importlib.util import find_spec
 from io import TextIOBase, TextIOWrapper
+from queue import Empty, SimpleQueue
 from threading import RLock
 from types import FrameType
 from typing import Literal, Self, TextIO, TypeAlias
@@ -27,7 +29,9 @@ from pmlive import logs
 from pmlive.times import utc
 
 __all__ = [
+    "Draw",
     "Output",
+    "Screen",
     "Stop",
     "discard_output",
     "fill_closed_streams",
@@ -42,7 +46,6 @@ __all__ = [
 
 Mode: TypeAlias = Literal["text", "json"]
 
-_CLEAR = "\r\x1b[K"
 # JSON escapes the control characters of ASCII by itself.
 _OTHERS = re.compile(r"[^ -~]")
 
@@ -55,18 +58,56 @@ _MINUTE, _HOUR = 60, 3600
 _KILO = 1000
 
 
+class Screen(msgspec.Struct, frozen=True, kw_only=True):
+    """The room of a terminal, and what it shows: colours, and characters of an encoding."""
+
+    columns: int
+    lines: int
+    colours: bool
+    encoding: str
+
+    @property
+    def is_unicode(self) -> bool:
+        """Whether it shows all characters."""
+        return self.encoding.lower().replace("-", "") in {"utf8", "utf16", "utf32"}
+
+    @property
+    def ellipsis(self) -> str:
+        """What tells that a text was cut."""
+        return "…" if self.is_unicode else "~"
+
+    def encodable(self, text: str) -> str:
+        """Replace what it cannot show, so that a text is as wide as it looks."""
+        return text.encode(self.encoding, "replace").decode(self.encoding)
+
+
+# Returns the lines of a picture, each narrower than the screen, and fewer than it has.
+Draw: TypeAlias = Callable[[Screen], Sequence[str]]
+
+
 class Output:
     """Prints text for people, or one JSON object for programs and nothing else on the standard output."""
 
     def __init__(self, mode: Mode) -> None:
         self.mode: Mode = mode
         self._lock = RLock()
-        # The progress line that the terminal shows, and the one that it should show.
-        self._shown = ""
-        self._wanted = ""
+        # The lines of progress that the terminal shows, and what draws those that it should show.
+        self._shown: Sequence[str] = ()
+        self._wanted: Draw | None = None
         self._redrawing = False
         _escape_unencodable(sys.stdout)
         _escape_unencodable(sys.stderr)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether progress is shown: the standard error is a terminal."""
+        return sys.stderr is not None and sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison]  # it was closed
+
+    @property
+    def shows_tables(self) -> bool:
+        """Whether progress may have several lines: the terminal can move its cursor, and rich is there to draw."""
+        moves = os.environ.get("TERM", "dumb") not in {"", "dumb", "unknown"}
+        return self.is_terminal and moves and find_spec("rich") is not None
 
     def result(self, value: object, text: str) -> None:
         """Print the result at once, as JSON or as text."""
@@ -80,15 +121,15 @@ class Output:
             logs.write(sys.stdout, f"{text}\n", encoding="utf-8")
 
     def line(self, text: str) -> None:
-        """Print one line of text while the command runs; nothing as JSON, which is one object at the end."""
+        """Print text while the command runs; nothing as JSON, which is one object at the end."""
         if self.mode == "json":
             return
         with self._lock:
             if self._shown:
-                logs.write(sys.stderr, _CLEAR)
+                logs.write(sys.stderr, _cleared(self._shown))
             logs.write(sys.stdout, f"{_visible(text)}\n")
             if self._shown:
-                logs.write(sys.stderr, self._shown)
+                logs.write(sys.stderr, "\n".join(self._shown))
 
     def note(self, text: str) -> None:
         """Print a line on the standard error."""
@@ -100,43 +141,82 @@ class Output:
 
     def progress(self, text: str) -> None:
         """Show progress in one line that the next one overwrites, if the standard error is a terminal."""
-        if sys.stderr is None or not sys.stderr.isatty():  # pyright: ignore[reportUnnecessaryComparison]  # it was closed
+        shown = _visible(text)
+        self.draw(lambda screen: [shown[: screen.columns - 1]])
+
+    def draw(self, draw: Draw) -> None:
+        """Show progress in lines that the next ones overwrite, if the standard error is a terminal.
+
+        They are drawn in the log's thread: what is drawn must not change. Nothing waits for a terminal that is not
+        read; after a while it gets the newest picture only.
+        """
+        if not self.is_terminal:
             return
-        self._wanted = _visible(text)[: shutil.get_terminal_size().columns - 1]
-        # After a while in which the terminal was not read it gets the newest line only.
+        self._wanted = draw
         if not self._redrawing:
             self._redrawing = True
             logs.hand_over(self._redraw)
 
     def end_progress(self) -> None:
-        """End the progress line, which stays on the terminal."""
-        if self._wanted:
-            self._wanted = ""
-            logs.hand_over(self._end_line)
+        """End the lines of progress, which stay on the terminal."""
+        if self._wanted is not None:
+            self._wanted = None
+            logs.hand_over(self._end_lines)
 
     def _redraw(self) -> None:
         self._redrawing = False
         with self._lock:
-            if self._wanted:
-                self._shown = self._wanted
-                logs.write(sys.stderr, f"{_CLEAR}{self._shown}")
+            if (wanted := self._wanted) is not None:
+                before, self._shown = self._shown, wanted(_screen())
+                logs.write(sys.stderr, _replaced(before, self._shown))
 
-    def _end_line(self) -> None:
+    def _end_lines(self) -> None:
         with self._lock:
             if self._shown:
-                self._shown = ""
+                self._shown = ()
                 logs.write(sys.stderr, "\n")
 
     def _write_note(self, text: str) -> None:
         with self._lock:
-            logs.write(sys.stderr, f"{_CLEAR}{text}\n{self._shown}" if self._shown else f"{text}\n")
+            below = "\n".join(self._shown)
+            logs.write(sys.stderr, f"{_cleared(self._shown)}{text}\n{below}" if self._shown else f"{text}\n")
+
+
+def _screen() -> Screen:
+    try:
+        columns, lines = os.get_terminal_size(sys.stderr.fileno())
+    except OSError:
+        columns, lines = 0, 0
+    usual = shutil.get_terminal_size()
+    return Screen(
+        columns=columns or usual.columns,
+        lines=lines or usual.lines,
+        colours=not os.environ.get("NO_COLOR"),
+        encoding=sys.stderr.encoding,
+    )
+
+
+def _top(lines: Sequence[str]) -> str:
+    """Return what moves the cursor from the end of the last of these lines to the beginning of the first."""
+    return f"\r\x1b[{len(lines) - 1}A" if len(lines) > 1 else "\r"
+
+
+def _cleared(lines: Sequence[str]) -> str:
+    return f"{_top(lines)}\x1b[J"
+
+
+def _replaced(before: Sequence[str], lines: Sequence[str]) -> str:
+    """Return what writes lines over others; each is cleared after it was written, which does not flicker."""
+    return f"{_top(before)}" + "\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J"
 
 
 class Stop:
     """The user's request to stop, by Ctrl-C or a signal; a context manager for the main thread."""
 
     def __init__(self) -> None:
-        self._requested = threading.Event()
+        self._requested = False
+        # An event has a lock, on which a handler that interrupts whoever waits for it would wait for ever.
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._deferring = False
         self._before: dict[signal.Signals, _Handler] = {}
 
@@ -159,7 +239,7 @@ class Stop:
     @property
     def requested(self) -> bool:
         """Whether a signal came while signals were deferred."""
-        return self._requested.is_set()
+        return self._requested
 
     @contextmanager
     def deferred(self) -> Generator[None]:
@@ -172,13 +252,17 @@ class Stop:
 
     def wait(self, seconds: float) -> bool:
         """Wait at most this long for a request to stop; return whether there is one."""
-        return self._requested.wait(seconds)
+        if not self._requested:
+            with suppress(Empty):
+                self._wake.get(timeout=seconds)
+        return self._requested
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         if not self._deferring:
             raise KeyboardInterrupt
-        self._requested.set()
+        self._requested = True
+        self._wake.put(None)
 
 
 def fill_closed_streams() -> None:

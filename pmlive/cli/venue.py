@@ -8,7 +8,8 @@ from argparse import Namespace
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from pmlive.cli.commands import Parser, Subparsers, add_command, positive_number, whole_number
+from pmlive.cli.commands import Subparsers, add_command, positive_number, whole_number
+from pmlive.cli.parsing import Parser
 from pmlive.cli.terminal import Output, Stop
 from pmlive.errors import FeedError
 from pmlive.markets import Market, clean, find
@@ -31,6 +32,7 @@ def add(subparsers: Subparsers) -> None:
         _sim,
         summary="Run a simulated venue until Ctrl-C, and print the variables that point a client at it",
         more="It listens on this computer only, and speaks the real venue's protocol.",
+        examples=["pmlive sim", "pmlive sim --markets 100 --rate 1000 --seed 1"],
     )
     for option, kind, default, metavar, what in (
         ("--port", whole_number(0, _LAST_PORT), 0, "P", "the first of five ports (default: any)"),
@@ -50,6 +52,7 @@ def add_search(subparsers: Subparsers) -> None:
         _search,
         summary="Find markets, with the ids that record takes",
         more="Open markets come first.",
+        examples=["pmlive search fed decision", "pmlive search rain london --venue sim"],
     )
     command.add_argument("words", nargs="+", metavar="WORDS", help="words of the title, or an address, a slug or an id")
     add_venue(command)

@@ -32,6 +32,7 @@ from pmlive.export.output import (
     unsealed_bytes,
 )
 from pmlive.gaps import GapIndex
+from pmlive.progress import Progress, reported, unwatched
 from pmlive.recording.index import IndexCache
 from pmlive.recording.trust import unsubscriptions
 from pmlive.records import FRAMES, Kind
@@ -120,11 +121,19 @@ class _Ends(msgspec.Struct):
         return [*self.begun, *self.closed, *self.dropped.get(token_id, [])]
 
 
-def to_hftbacktest(folder: str | Path, out: str | Path, *, token_id: str | None = None) -> Exported:
+def to_hftbacktest(
+    folder: str | Path, out: str | Path, *, token_id: str | None = None, progress: Progress = unwatched
+) -> Exported:
     """Write the books and trades of every token, or of one, as ``TOKEN.npz`` into a new folder.
 
     Receive times of all tokens are moved by one and the same ``shift``, so that none is before the venue's time: the
     correction that hftbacktest's converters make, kept equal for tokens that are traded together.
+
+    Args:
+        folder: the recording.
+        out: the folder to make.
+        token_id: this token only.
+        progress: called after each token with the number of those done, and of all.
 
     Raises:
         StoreError: the folder is not a recording, has no such token or no book, or ``out`` has something in it.
@@ -133,20 +142,21 @@ def to_hftbacktest(folder: str | Path, out: str | Path, *, token_id: str | None 
     missing = missing_files(source)
     with new_folder(target) as unfinished, diagnosed(source):
         shift = _shift(source)
-        converted = _convert_all(source, _tokens(source, token_id), into=unfinished, shift=shift)
+        tokens = reported([(token, 1) for token in _tokens(source, token_id)], progress)
+        converted = _convert_all(source, tokens, into=unfinished, shift=shift)
         written = [one for one in converted if isinstance(one, ExportedToken)]
         skipped = [one for one in converted if isinstance(one, SkippedToken)]
         sizes = [(unfinished / one.path).stat().st_size for one in written]
         if not written:
             raise StoreError(_no_book(source, skipped))
-    tokens = [msgspec.structs.replace(one, path=str(target / one.path)) for one in written]
+    placed = [msgspec.structs.replace(one, path=str(target / one.path)) for one in written]
     return Exported(
         out=str(target),
         format="hftbacktest",
         files=[
-            ExportedFile(path=one.path, rows=one.events, bytes=size) for one, size in zip(tokens, sizes, strict=True)
+            ExportedFile(path=one.path, rows=one.events, bytes=size) for one, size in zip(placed, sizes, strict=True)
         ],
-        tokens=tokens,
+        tokens=placed,
         skipped=skipped,
         shift=shift,
         unsealed=unsealed_bytes(source),

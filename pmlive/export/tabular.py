@@ -19,6 +19,7 @@ import polars as pl
 
 from pmlive.errors import StoreError
 from pmlive.export.output import Exported, ExportedFile, missing_files, new_file, new_folder, unsealed_bytes
+from pmlive.progress import Progress, reported, unwatched
 from pmlive.store import read_manifest, scan
 from pmlive.store.diagnosis import diagnosed
 from pmlive.tables import SCHEMAS, STORED
@@ -45,20 +46,25 @@ _HIDDEN = r"\p{Cf}"
 _FORMULA = r"^\s*[=+\-@|%\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]"
 
 
-def to_csv(folder: str | Path, out: str | Path) -> Exported:
+def to_csv(folder: str | Path, out: str | Path, *, progress: Progress = unwatched) -> Exported:
     """Write one CSV file per table into a new folder, also of tables without rows, as a stream.
 
     An empty field is null; prices and sizes are written so that reading them gives the same numbers. Texts that begin
     like a formula are preceded by an apostrophe, and what controls a terminal is left out.
 
+    Args:
+        folder: the recording.
+        out: the folder to make.
+        progress: called after each table with the number of rows that are written, and of all.
+
     Raises:
         StoreError: the folder is not a recording, or ``out`` has something in it or cannot be written.
     """
     source, target = Path(folder), Path(out)
-    missing, manifest = missing_files(source), read_manifest(source)
-    tables = {table: sum(file.rows for file in manifest.of(table) if file.path not in missing) for table in STORED}
+    missing = missing_files(source)
+    tables = _listed_rows(source, missing)
     with new_folder(target) as unfinished:
-        for table in tables:
+        for table in reported(tables.items(), progress):
             with diagnosed(source, (table,)):
                 scan(source, table).select(_csv_columns(table)).sink_csv(unfinished / f"{table}.csv")
         sizes = {table: (unfinished / f"{table}.csv").stat().st_size for table in tables}
@@ -75,8 +81,13 @@ def to_csv(folder: str | Path, out: str | Path) -> Exported:
     )
 
 
-def to_duckdb(folder: str | Path, out: str | Path) -> Exported:
+def to_duckdb(folder: str | Path, out: str | Path, *, progress: Progress = unwatched) -> Exported:
     """Write every table of a recording, also those without rows, into a new DuckDB file.
+
+    Args:
+        folder: the recording.
+        out: the file to make.
+        progress: called after each table with the number of rows that are written, and of all.
 
     Raises:
         StoreError: duckdb is not installed, the folder is not a recording, or ``out`` exists or cannot be written.
@@ -84,10 +95,14 @@ def to_duckdb(folder: str | Path, out: str | Path) -> Exported:
     duckdb = _duckdb()
     source, target = Path(folder), Path(out)
     missing = missing_files(source)
+    listed = _listed_rows(source, missing)
     with new_file(target) as unfinished:
         try:
             with duckdb.connect(str(unfinished)) as database:
-                tables = {table: _fill(database, table, source, unfinished.parent) for table in STORED}
+                tables = {
+                    table: _fill(database, table, source, unfinished.parent)
+                    for table in reported(listed.items(), progress)
+                }
         except duckdb.Error as error:
             raise StoreError(f"{str(target)!r} could not be written: {error}") from error
         size = unfinished.stat().st_size
@@ -99,6 +114,11 @@ def to_duckdb(folder: str | Path, out: str | Path) -> Exported:
         unsealed=unsealed_bytes(source),
         missing=missing,
     )
+
+
+def _listed_rows(source: Path, missing: list[str]) -> dict[str, int]:
+    manifest = read_manifest(source)
+    return {table: sum(file.rows for file in manifest.of(table) if file.path not in missing) for table in STORED}
 
 
 # --- CSV ---

@@ -538,8 +538,8 @@ class Manager:
         await asyncio.to_thread(self.close)
 
     def __repr__(self) -> str:
-        """Return how much is subscribed, in one line."""
-        return f"<Manager of {self._engine.venue.clob_ws}, {len(self._engine.registry.active)} subscriptions>"
+        """Return what is watched, since when, and whether it is trusted, in one line; nobody is asked for it."""
+        return f"<Manager of {self._engine.venue.clob_ws}, {self._engine.in_words()}>"
 
     # --- inside ---
 

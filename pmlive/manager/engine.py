@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 import polars as pl
 
+from pmlive import times
 from pmlive._session import Timing
 from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, BookError, FeedError, PmliveError, UnknownMarketError
@@ -98,6 +99,21 @@ class Engine:
     def now(self) -> int:
         """Return the time (ns) up to which frames tell: the present one, or when a closed manager ended."""
         return self._ended_ns if self._closed else self.call(lambda: self.started().clock())
+
+    def in_words(self) -> str:
+        """Describe what is watched and how far it is trusted, without the feed thread, which may be busy."""
+        if self._closed:
+            return "closed"
+        subscriptions = list(self.registry.active.values())
+        if not subscriptions:
+            return "nothing watched"
+        keys = {key for each in subscriptions if each.channel == "market" for key in each.keys}
+        books = [] if self.source is None else list(self.source.ingest.pipeline.books.tokens.values())
+        trusted = sum(token.trusted() for token in books if token.id in keys)
+        gaps = sum(token.gap is not None for token in books)
+        since = min(each.created_at for each in subscriptions)
+        tokens = f"{len(keys)} tokens, {trusted} trusted" if keys else f"{len(subscriptions)} subscriptions"
+        return f"{tokens}, {gaps} gaps open, since {times.clock(since)}"
 
     def token(self, token_id: str) -> Token | None:
         """Find a token that somebody wants; one whose connection was never open has nothing yet."""

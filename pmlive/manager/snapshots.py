@@ -9,9 +9,11 @@ import polars as pl
 
 from pmlive.errors import BookError
 from pmlive.events import Gap, epoch_ns
-from pmlive.levels import Levels
+from pmlive.ladder import Pretty, ladder_lines, pretty
+from pmlive.levels import Levels, price_decimals
 from pmlive.manager.engine import Engine
 from pmlive.manager.status import Status
+from pmlive.manager.tops import Tops, tops
 from pmlive.pipeline import Token
 from pmlive.times import moment, utc
 
@@ -54,10 +56,25 @@ class BookView(Levels, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """Show the top in one line."""
-        return f"<Book of {self.label}: {self.best_bid} bid, {self.best_ask} ask, {self.state}>"
+        return f"<Book of {self.label}: {self.top}, {self.state}>"
+
+    def __str__(self) -> str:
+        """Show the best levels as a ladder, with how far they can be trusted."""
+        note = f"{self.state} at {utc(self.ts_recv)} UTC, spread {_spread_text(self)}"
+        return "\n".join([self.label, note, "", *ladder_lines(self)])
+
+    def _repr_pretty_(self, printer: Pretty, cycle: object) -> None:
+        del cycle
+        pretty(self, printer)
 
     def _repr_html_(self) -> str:
         return self.html(f"{self.label} ({self.state})")
+
+
+def _spread_text(book: Levels) -> str:
+    if book.spread is None:
+        return "unknown, since a side is empty"
+    return f"{book.spread:.{price_decimals([book.spread])}f}"
 
 
 def book_view(token: Token, label: str, depth: int | None, *, stopped: Gap | None = None) -> BookView:
@@ -98,7 +115,7 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What a chart wants: rows of tables, a token's book, the status.
+    """What a chart wants: rows of tables, a token's book, the status, the tops of at most so many books.
 
     Of a table, the rows from a cursor on, the last so many, or all of them.
     """
@@ -107,6 +124,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     token_id: str | None = None
     depth: int | None = None
     status: bool = False
+    tops: int = 0
 
 
 class TableRows(msgspec.Struct, frozen=True):
@@ -130,6 +148,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     book: BookView | None = None
     unavailable_because: str = ""
     status: Status | None = None
+    tops: Tops | None = None
 
 
 def snapshots(engine: Engine, queries: Sequence[Query]) -> list[Snapshot]:
@@ -147,6 +166,7 @@ def snapshots(engine: Engine, queries: Sequence[Query]) -> list[Snapshot]:
             gaps=gaps,
             labels=labels,
             status=status if each.status else None,
+            tops=tops(engine, each.tops) if each.tops else None,
             **_book(engine, each, labels),
         )
         for each in queries

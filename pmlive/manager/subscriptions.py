@@ -17,7 +17,7 @@ import polars as pl
 from pmlive.events import Channel, Gap
 from pmlive.logs import get_logger
 from pmlive.threads import repeating
-from pmlive.times import moment
+from pmlive.times import clock, moment
 
 __all__ = [
     "NEWEST",
@@ -61,6 +61,18 @@ TABLES: dict[SubscriptionType, tuple[tuple[str, ...], str]] = {
     "reference_prices": (("reference_prices",), "symbol"),
     "watch": (("prices", "depth", "trades", "market_events"), "token_id"),
 }
+# What each is called, and what its keys are where they are neither outcomes nor markets.
+_WORDS: dict[SubscriptionType, str] = {
+    "market_prices": "prices and trades",
+    "orderbook_updates": "books",
+    "user_orders": "own orders",
+    "user_trades": "own trades",
+    "market_resolution": "resolutions",
+    "activity": "trades with wallets",
+    "reference_prices": "prices from outside",
+    "watch": "prices, books, trades and resolutions",
+}
+_NOUNS: dict[SubscriptionType, str] = {"activity": "event", "reference_prices": "symbol"}
 _SOCKETS: dict[Channel, str] = {"market": "clob", "user": "clob", "realtime": "realtime", "prices": "realtime"}
 # Of these tables, the newest row of each token is enough.
 NEWEST = frozenset({"prices", "depth"})
@@ -266,10 +278,12 @@ class Subscription:
             self.selects.update(values)
 
     def __repr__(self) -> str:
-        """Return what it is and how many keys it has."""
-        number = "all" if self.everything else str(len(self.keys))
+        """Return in words what of how many it is, since when, and what came."""
+        noun = "outcome" if self.channel == "market" else _NOUNS.get(self.type, "market")
+        number = f"all {noun}s" if self.everything else f"{len(self.keys)} {noun}{'' if len(self.keys) == 1 else 's'}"
         awaited = f", {len(self.awaited)} markets awaited" if self.awaited else ""
-        return f"<Subscription {self.type} of {number}{awaited}, id {self.id}>"
+        came = f"{self.events_received:,} events since {clock(self.created_at)}"
+        return f"<Subscription to {_WORDS[self.type]} of {number}{awaited}, {came}{', ended' if self.closed else ''}>"
 
     async def __aiter__(self) -> AsyncIterator[Update]:
         """Yield updates as they come."""

@@ -349,9 +349,10 @@ class Books:
 
     def take_heard(self) -> dict[str, int]:
         """Return the number of messages of each token since the last call."""
-        heard = {token.id: token.messages for token in self.tokens.values() if token.messages}
-        for token_id in heard:
-            self.tokens[token_id].messages = 0
+        heard: dict[str, int] = {}
+        for token in self.tokens.values():
+            if token.messages != token.told:
+                heard[token.id], token.told = token.messages - token.told, token.messages
         return heard
 
     @property

@@ -56,6 +56,7 @@ class Token:
         "shown",
         "stated",
         "timestamp",
+        "told",
         "total",
     )
 
@@ -68,9 +69,10 @@ class Token:
         # The epoch whose snapshot the book began with, 0 while there is none, and the one that was asked for it.
         self.conn = 0
         self.link = 0
-        # The venue's time of the last change (ms); ours of the last message (ns), and how many came.
+        # The venue's time of the last change (ms); ours of the last message (ns), how many came, and how many of these
+        # were told of.
         self.timestamp = 0
-        self.heard = self.messages = 0
+        self.heard = self.messages = self.told = 0
         # When the last state that was proved came (ns), and when the venue sent it (ms; 0 where that is not known).
         self.proved_ns = self.proved_ms = 0
         self.proof = Proof()

@@ -9,6 +9,7 @@ import msgspec
 import polars as pl
 
 from pmlive.errors import BookError
+from pmlive.ladder import Pretty, ladder_lines, pretty
 from pmlive.levels import Levels
 from pmlive.recording.contents import Contents, collect
 from pmlive.recording.trust import HashHistory, TrustEvent, TrustTimeline, hash_history
@@ -118,9 +119,27 @@ class RecordedBook(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """Return the best prices, or why there are none, in one line."""
-        top = f"stale, {self.why}" if self.levels is None else f"{self.best_bid} bid, {self.best_ask} ask"
+        top = f"stale, {self.why}" if self.levels is None else self.levels.top
         quality = "" if self.levels is None else f", {self.quality}"
         return f"<Book of {self.label} at {self.at.isoformat()}: {top}{quality}>"
+
+    def __str__(self) -> str:
+        """Return the best levels as a ladder, with how far they can be trusted; of a stale book the last known."""
+        lines = [self.label, f"{self.quality} at {utc(self.at)} UTC: {self.why}"]
+        if self.levels is not None:
+            lines += ["", *ladder_lines(self.levels)]
+        elif self.last_known is not None and self.last_known.levels is not None:
+            last = self.last_known
+            lines += [
+                "",
+                f"the last that could be trusted, at {utc(last.at)} UTC:",
+                *ladder_lines(self.last_known.levels),
+            ]
+        return "\n".join(lines)
+
+    def _repr_pretty_(self, printer: Pretty, cycle: object) -> None:
+        del cycle
+        pretty(self, printer)
 
     def _repr_html_(self) -> str:
         caption, why = f"{self.label} at {self.at.isoformat()} ({self.quality})", f"<p>{escape(self.why)}</p>"

@@ -16,6 +16,7 @@ from pmlive.errors import UnknownMarketError
 from pmlive.gaps import GapIndex, concerning
 from pmlive.manager import Replay
 from pmlive.manager.token_view import Key, TokenRows, TokenView, key_parts
+from pmlive.progress import Progress, unwatched
 from pmlive.recording.book_at import RecordedBook
 from pmlive.recording.contents import check_table, collect, digest
 from pmlive.recording.event_walk import EventWalk
@@ -316,15 +317,23 @@ class Recording:
 
     # --- quality ---
 
-    def quality(self) -> Quality:
-        """Return what can be trusted, is missing, was proved, or came late; its repr is a page of text."""
-        with self._reading() as index:
-            return quality(index)
+    def quality(self, *, progress: Progress = unwatched) -> Quality:
+        """Return what can be trusted, is missing, was proved, or came late; its repr is a page of text.
 
-    def verify(self) -> Verification:
-        """Check every file against its checksum, and every table against a rebuild from the raw records."""
+        Args:
+            progress: called after each part of the work with the number of those done, and of all.
+        """
         with self._reading() as index:
-            return verify(index)
+            return quality(index, progress)
+
+    def verify(self, *, progress: Progress = unwatched) -> Verification:
+        """Check every file against its checksum, and every table against a rebuild from the raw records.
+
+        Args:
+            progress: called now and then with the number of raw records that were checked, and of all.
+        """
+        with self._reading() as index:
+            return verify(index, progress)
 
     @overload
     def rebuild(self, into: None = None) -> dict[str, pl.DataFrame]: ...

@@ -11,6 +11,7 @@ import polars as pl
 from pmlive.events import Cause
 from pmlive.gaps import ENDLESS, GapIndex, GapInterval
 from pmlive.integrity import Counts
+from pmlive.progress import Parts, Progress, unwatched
 from pmlive.recording.contents import Contents, collect
 from pmlive.recording.index import RecordingIndex
 from pmlive.recording.trust import distrusted_minutes, followed, trust_intervals
@@ -39,6 +40,8 @@ _CONTENT_CAUSES = ("malformed", "mismatch")
 _TOLERANCE = 1e-9
 _COUNTED = ("book_deltas", "book_snapshots", "trades")
 _MOST_LISTED = 20
+# Of the work of an assessment.
+_PARTS = 8
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -316,14 +319,15 @@ def _iso(time: int | None) -> str | None:
     return None if time is None else moment(time).isoformat()
 
 
-def quality(index: RecordingIndex) -> Quality:
-    """Assess the quality of a recording, as far as its files can be read."""
-    damaged = verify_files(index.contents.folder)
+def quality(index: RecordingIndex, progress: Progress = unwatched) -> Quality:
+    """Assess the quality of a recording, as far as its files can be read; progress is counted in parts of the work."""
+    parts = Parts(_PARTS, progress)
+    damaged = parts.done(verify_files(index.contents.folder))
     index = index.without({one.path for one in damaged})
     contents = index.contents
-    tokens = list(_tokens(index))
+    tokens = parts.done(list(_tokens(index)))
     followed_s = sum(token.followed for token in tokens)
-    skipped, rates = _skipped(index), _rates(contents)
+    skipped, rates = parts.done(_skipped(index)), parts.done(_rates(contents))
     return Quality(
         path=str(contents.folder),
         first_time=contents.first_recv(),
@@ -332,13 +336,13 @@ def quality(index: RecordingIndex) -> Quality:
         tokens=tokens,
         faults=faults(index.gaps.all),
         checks=Counts.total(token.checks for token in tokens),
-        latency=_latency(contents),
+        latency=parts.done(_latency(contents)),
         rates=rates,
         skipped=skipped[0],
         skipped_in_gaps=skipped[1],
-        mirror=mirror(index),
-        intervals=trust_intervals(index.timelines),
-        distrust=distrusted_minutes(index.timelines, rates["minute"].dt.epoch("ns").to_list()),
+        mirror=parts.done(mirror(index)),
+        intervals=parts.done(trust_intervals(index.timelines)),
+        distrust=parts.done(distrusted_minutes(index.timelines, rates["minute"].dt.epoch("ns").to_list())),
         damaged=damaged,
         unsealed=len(contents.records()),
     )

@@ -11,6 +11,7 @@ from pmlive.errors import StoreError
 from pmlive.integrity import Counts
 from pmlive.markets import clean
 from pmlive.pipeline.journal import rebuild
+from pmlive.progress import Progress, unwatched
 from pmlive.recording.contents import Contents, collect, conformed
 from pmlive.recording.index import RecordingIndex
 from pmlive.recording.quality import not_understood
@@ -26,6 +27,8 @@ from pmlive.times import utc
 
 __all__ = ["Finding", "Verification", "rebuild_into", "rebuild_tables", "stored_tables", "verify"]
 
+# After so many records the progress is told.
+_PROGRESS_EVERY = 2_000
 _RESTORE = "restore the file from a copy, or run: pmlive repair"
 _REWRITE = "the manifest has all of it; to write the file again, run: pmlive repair"
 _LIST = f"restore {MANIFEST} and what it lists from a copy; until then that time is a gap"
@@ -114,12 +117,12 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
             yield f"unchecked  {text}"
 
 
-def verify(index: RecordingIndex) -> Verification:
-    """Check everything that can be checked, segment by segment."""
+def verify(index: RecordingIndex, progress: Progress = unwatched) -> Verification:
+    """Check everything that can be checked, segment by segment; progress is counted in raw records."""
     contents = index.contents
     damaged = [Finding(where=one.path, what=one.problem, advice=_RESTORE) for one in verify_files(contents.folder)]
     bad = {finding.where for finding in damaged}
-    work = _SegmentChecks(contents, bad)
+    work = _SegmentChecks(contents, bad, progress)
     readable = index.without(bad)
     findings = [*damaged, *work.segments(), *_log(contents), *_holes(readable), *_listing(readable.contents)]
     findings += _markets(contents, bad)
@@ -140,9 +143,11 @@ def verify(index: RecordingIndex) -> Verification:
 class _SegmentChecks:
     """The checks of the sealed segments, one after the other."""
 
-    def __init__(self, contents: Contents, bad: set[str]) -> None:
+    def __init__(self, contents: Contents, bad: set[str], progress: Progress) -> None:
         self._contents = contents
         self._bad = bad
+        self._progress = progress
+        self._total = sum(file.rows for file in contents.files("raw") if file.path not in bad)
         self._losses: list[Loss] = []
         self.unreadable = [file for file in contents.manifest.files if file.path in bad]
         self.records = self.rows = 0
@@ -167,6 +172,7 @@ class _SegmentChecks:
             yield Finding(where=file.path, what=f"its records cannot be decoded: {clean(str(error))}", advice=_RESTORE)
             return
         self.records += summary.count
+        self._progress(self.records, self._total)
         if (other := summary.difference(file)) is not None:
             yield Finding(where=MANIFEST, what=f"{file.path} is not as it is listed: {other}", advice=_LIST)
         for table in STORED:
@@ -181,6 +187,8 @@ class _SegmentChecks:
     def _counted(self, file: SealedFile, summary: "_RecordSummary") -> Iterator[Record]:
         for record in read_raw(self._contents.folder, file):
             summary.add(record)
+            if summary.count % _PROGRESS_EVERY == 0:
+                self._progress(self.records + summary.count, self._total)
             if record.kind == Kind.LOSS and isinstance(loss := read_note(record), Loss):
                 self._losses.append(loss)
             yield record

@@ -24,6 +24,7 @@ import polars as pl
 
 from pmlive.errors import StoreError
 from pmlive.events import Gap
+from pmlive.progress import Progress, reported, unwatched
 from pmlive.store import disk, raw
 from pmlive.store.leftovers import remove_leftovers
 from pmlive.store.log import WAL
@@ -114,12 +115,13 @@ def compact(
     limits: MergeLimits | None = None,
     clock: Callable[[], int] = time.time_ns,
     step: StepHook = lambda _: None,
+    progress: Progress = unwatched,
 ) -> Compaction:
     """Merge neighbouring small files of each table and day, and finish earlier merges whose grace is over.
 
     Inputs stay for ``grace`` seconds, for frames that were scanned before: a later call removes them, or the next
     recorder. With 0 they are removed at once, which suits a recording that is not being read. Damaged files are left
-    alone and named in ``refused``.
+    alone and named in ``refused``. ``progress`` is called after each merge with the rows that were merged, and all.
 
     Raises:
         StoreError: it is not a recording, it is being recorded, or the disk refused; nothing is lost.
@@ -130,7 +132,7 @@ def compact(
             replace_inputs(context, now=clock(), grace=grace)
             chosen = plan_merges(context.manifest.current, limits)
             refused: list[str] = []
-            for inputs in chosen:
+            for inputs in reported([(each, sum(file.rows for file in each)) for each in chosen], progress):
                 try:
                     merge(inputs, context, now=clock())
                 except StoreError as error:

@@ -6,7 +6,9 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from html import escape
+from importlib import import_module
 from typing import Literal, NamedTuple, TypeAlias
 
 import ipywidgets
@@ -21,6 +23,7 @@ from pmlive.widgets.base import Displays, close_children, png_bundle, widget_bun
 from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker, TraitChange
 from pmlive.widgets.figures import new_figure, png
 from pmlive.widgets.render_loop import render_loop_of
+from pmlive.widgets.text import text_picture
 
 __all__ = ["Dashboard"]
 
@@ -138,7 +141,7 @@ class Dashboard(ipywidgets.VBox):
             if _dashboards.get(self.manager) is self:
                 del _dashboards[self.manager]
         if self._displays:
-            self._displays.replace(png_bundle(png(self.figure()), repr(self)))
+            self._displays.replace(png_bundle(png(self.figure()), str(self)))
         super().close()
         close_children(self)
 
@@ -151,13 +154,36 @@ class Dashboard(ipywidgets.VBox):
 
     def _ipython_display_(self, **_: object) -> None:
         """Display it with a picture for those who cannot run it; of a closed one the picture alone."""
-        picture = png_bundle(png(self.figure()), repr(self))
+        picture = png_bundle(png(self.figure()), str(self))
         widget = {} if self._closed else widget_bundle(self)
         self._displays.publish(widget | picture)
 
     def __repr__(self) -> str:
         """Show whose it is in one line."""
         return f"<Dashboard of {self.manager!r}{', closed' if self._closed else ''}>"
+
+    def _display_(self) -> object:
+        """Return what marimo shows in its place: the charts and tables live, or of a closed one a picture.
+
+        Its pages run widgets that bring their own script, which those of ``charts="image"`` and the controls do not.
+        """
+        marimo = import_module("marimo")
+        if self._closed or not isinstance(self.price, canvas_charts.PriceChart):
+            return marimo.image(png(self.figure()))
+        side_by_side = partial(marimo.hstack, wrap=True, gap=1)
+        return marimo.vstack(
+            [
+                side_by_side(
+                    [marimo.vstack([self.price, self.heat]), marimo.vstack([self.depth, self.ladder])], widths=[5, 3]
+                ),
+                side_by_side([self.tape, marimo.vstack([self.status, self.recording])], widths=[5, 3]),
+            ]
+        )
+
+    def __str__(self) -> str:
+        """Return its name, the recent prices as a line, and the book as a ladder."""
+        picture = text_picture(self.manager, self.price.token_id)
+        return f"{self!r}\n{picture}" if picture else repr(self)
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(repr(self))}</p>"

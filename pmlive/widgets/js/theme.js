@@ -3,9 +3,15 @@
 const LIGHT = { bid: "#0f8a6d", ask: "#cf3f55", mid: "#3267c8", band: "rgba(50, 103, 200, 0.10)", doubt: "#e9e9e9" };
 const DARK = { bid: "#3ecf9f", ask: "#ff7183", mid: "#82adff", band: "rgba(130, 173, 255, 0.14)", doubt: "#2b2b2b" };
 
+const SYSTEM = matchMedia("(prefers-color-scheme: dark)");
+
+// Says it as JupyterLab, VS Code or marimo do, or as the system does where the page says nothing.
 function isDark() {
-  const { jpThemeLight, vscodeThemeKind } = document.body.dataset;
-  return jpThemeLight === "false" || /dark|high-contrast$/.test(vscodeThemeKind || "");
+  const { jpThemeLight, vscodeThemeKind, theme } = document.body.dataset;
+  if (jpThemeLight !== undefined) return jpThemeLight === "false";
+  if (vscodeThemeKind !== undefined) return /dark|high-contrast$/.test(vscodeThemeKind);
+  if (theme !== undefined) return theme === "dark";
+  return SYSTEM.matches;
 }
 
 function colours(el) {
@@ -24,6 +30,11 @@ function colours(el) {
 // Calls `changed` when the page gets another theme, and gives the way to end that.
 function onTheme(changed) {
   const sight = new MutationObserver(changed);
-  sight.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-vscode-theme-kind"] });
-  return () => sight.disconnect();
+  const attributeFilter = ["data-jp-theme-light", "data-vscode-theme-kind", "data-theme"];
+  sight.observe(document.body, { attributes: true, attributeFilter });
+  SYSTEM.addEventListener("change", changed);
+  return () => {
+    sight.disconnect();
+    SYSTEM.removeEventListener("change", changed);
+  };
 }
