@@ -1,12 +1,14 @@
 """The golden numbers of these tests were cross-checked with scikit-learn 1.9, statsmodels 0.15."""
 
+import msgspec
 import polars as pl
 import pytest
 from analysing import gaps, golden, ms, quotes, times
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
-from pmlive.analysis import arbitrages, episodes, mirror, neg_risk_sums, set_sums
+from pmlive.analysis import arbitrages, episodes, event_sums, fees_by_token, mirror, neg_risk_sums, set_sums
 from pmlive.markets import FeeSchedule
 
 _GOLDEN = golden("arb")
@@ -233,3 +235,36 @@ def test_an_event_has_two_arbitrages_and_no_sale() -> None:
     assert found["peak"].to_list() == pytest.approx([0.1, 0.05])
     with pytest.raises(ValueError, match="expected 'gross' or 'net'"):
         arbitrages(sums, "best")  # pyright: ignore[reportArgumentType]  # what is refused
+
+
+class _Market(msgspec.Struct):
+    slug: str
+    token_ids: list[str]
+    event_slug: str = "chair"
+    outcomes: list[str] = msgspec.field(default_factory=lambda: ["Yes", "No"])
+    fees: FeeSchedule = _CRYPTO
+
+
+def test_the_sums_of_an_event_are_those_of_its_tokens_and_fees() -> None:
+    ash, birch = _Market("ash", ["1", "2"]), _Market("birch", ["4", "3"], outcomes=["No", "Yes"], fees=_FREE)
+    rows = pl.concat(still(token, 0.4, 0.45) for token in "1234")
+    gap = gaps([(-5, 5)], token_id="3")
+
+    found = event_sums(rows, [ash, birch])
+
+    fees = {"1": _CRYPTO, "2": _CRYPTO, "3": _FREE, "4": _FREE}
+    assert fees_by_token([ash, birch]) == fees
+    assert_frame_equal(found, neg_risk_sums(rows, yes=["1", "3"], no=["2", "4"], fees=fees))
+    assert event_sums(rows, [ash, birch], gaps=gap)["yes_buy_sum"].null_count() > 0
+
+
+def test_markets_that_are_no_set_are_refused() -> None:
+    ash, other = _Market("ash", ["1", "2"]), _Market("sun", ["5", "6"], event_slug="weather")
+    rows = still("1", 0.4, 0.45)
+
+    with pytest.raises(ValueError, match=r"1 markets of the events \['chair'\]"):
+        event_sums(rows, [ash])
+    with pytest.raises(ValueError, match=r"2 markets of the events \['chair', 'weather'\]"):
+        event_sums(rows, [ash, other])
+    with pytest.raises(ValueError, match=r"'up' has the outcomes \['Up', 'Down'\]; expected Yes and No"):
+        event_sums(rows, [ash, _Market("up", ["7", "8"], outcomes=["Up", "Down"])])

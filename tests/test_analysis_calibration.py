@@ -137,3 +137,30 @@ def test_forecasts_are_mids_at_fixed_times_before_the_end() -> None:
     assert found["forecast"].to_list() == [pytest.approx(0.9), None, None]
     assert found["touched"].to_list() == [False, True, False]
     assert found["outcome"].to_list() == [1, 1, 1]
+
+
+def test_forecasts_take_the_outcomes_of_a_recording_and_leave_out_what_is_not_decided() -> None:
+    at = times([9000.0, 9000.0, None, 9000.0])
+    outcomes = pl.DataFrame(
+        {
+            "market": ["m", "m", "n", "o"],
+            "slug": ["rain", "rain", "snow", "half"],
+            "token_id": ["yes", "no", "other", "split"],
+            "outcome": ["Yes", "No", "Yes", "Yes"],
+            "winner": [True, False, None, None],
+            "resolved_at": at,
+        }
+    )
+    prices = pl.concat([mids([(0, 0.7), (8500, 0.9)]), mids([(0, 0.3), (8500, 0.1)], token_id="no")])
+
+    found = forecasts(prices, outcomes, ["1s"])
+
+    assert found.select("token_id", "forecast", "outcome", "market", "slug").rows() == [
+        ("yes", pytest.approx(0.7), 1.0, "m", "rain"),
+        ("no", pytest.approx(0.3), 0.0, "m", "rain"),
+    ]
+
+
+def test_outcomes_without_a_time_are_refused() -> None:
+    with pytest.raises(ValueError, match="no column 'ts_recv'; expected those of a recording's outcomes"):
+        forecasts(mids([(0, 0.5)]), pl.DataFrame({"token_id": ["yes"], "outcome": [1]}))

@@ -112,3 +112,35 @@ def test_wrong_words_and_windows_are_refused() -> None:
         event_study(jumps(), events(1), measure="ratio")  # pyright: ignore[reportArgumentType]  # what is tested
     with pytest.raises(ValueError, match="above 0"):
         align(jumps(), events(1), window=EventWindow(step="0s"))
+
+
+def test_events_may_name_their_tokens_as_the_frame_does() -> None:
+    names = {"slug": pl.lit("rain", dtype=pl.Categorical), "outcome": pl.lit("Yes", dtype=pl.Categorical)}
+    rows = mids([(0, 0.1), (2500, 0.2), (4500, 0.4)]).with_columns(**names)
+    named = events(2000, 3000).drop("token_id").with_columns(slug=pl.lit("rain"), outcome=pl.lit("Yes"))
+
+    found = align(rows, named, ["mid"], window=_WINDOW)
+
+    assert_frame_equal(found, align(rows, events(2000, 3000), ["mid"], window=_WINDOW))
+    assert found.columns[:4] == ["event", "token_id", "slug", "outcome"]
+    assert placebos(rows, named, draws=2, window=_WINDOW)["token_id"].unique().to_list() == ["yes"]
+
+
+def test_events_that_name_no_token_of_the_frame_are_refused() -> None:
+    rows = mids([(0, 0.1)]).with_columns(slug=pl.lit("rain"), outcome=pl.lit("Yes"))
+    named = events(0).drop("token_id").with_columns(slug=pl.lit("snow"), outcome=pl.lit("Yes"))
+
+    with pytest.raises(ValueError, match=r"no rows of \[\('snow', 'Yes'\)\]"):
+        align(rows, named)
+    with pytest.raises(ValueError, match="'slug' and 'outcome' if the frame has these"):
+        align(mids([(0, 0.1)]), named)
+    with pytest.raises(ValueError, match="expected 'ts_recv' with 'token_id'"):
+        align(rows, events(0).drop("token_id"))
+
+
+def test_a_window_may_end_with_the_event() -> None:
+    window = EventWindow(before="2s", after="0s", step="1s")
+
+    assert ms(align(mids([(0, 0.1), (9000, 0.2)]), events(4000), window=window)["offset"]) == [-2000, -1000, 0]
+    with pytest.raises(ValueError, match="invalid before '-1s'"):
+        EventWindow(before="-1s").offsets()

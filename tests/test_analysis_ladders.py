@@ -17,6 +17,7 @@ from pmlive.analysis import (
     quote_measures,
     slippage_by_dollars,
     slippage_by_shares,
+    slippage_curve,
     spread_bps,
     weighted_mid,
 )
@@ -148,3 +149,50 @@ def test_wrong_words_and_numbers_are_refused() -> None:
         slippage_by_shares(golden_ladders(), side="buy", shares=0)
     with pytest.raises(ValueError, match="invalid side 'bid'; expected 'buy' or 'sell'"):
         slippage_by_dollars(golden_ladders(), side="bid", dollars=1)  # pyright: ignore[reportArgumentType]  # what is tested
+
+
+def _asking(*asks: list[float] | None) -> pl.DataFrame:
+    """Books that ask so many shares at 0.51, 0.52, …, and bid as many at 0.49, 0.48, …; None has no sides."""
+    sizes = [[] if each is None else each for each in asks]
+    up, down = ([[0.5 + sign * (at + 1) / 100 for at in range(len(each))] for each in sizes] for sign in (1, -1))
+    columns = {"bid_prices": down, "bid_sizes": sizes, "ask_prices": up, "ask_sizes": sizes}
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, LEVELS))
+
+
+def test_a_curve_has_the_quartiles_of_what_an_order_costs_and_thin_books_do_not_make_it_look_cheap() -> None:
+    curve = slippage_curve(_asking([10.0], [10.0, 10.0], [20.0], None), [10, 20], sides=["buy"])
+
+    assert curve["books"].to_list() == [3, 3]
+    assert curve["filled"].to_list() == pytest.approx([1.0, 2 / 3])
+    assert curve["cents"].to_list() == pytest.approx([1.0, 1.5])
+    assert curve["cents_low"].to_list() == pytest.approx([1.0, 1.25])
+    # A quarter of the books or more does not hold 20 shares.
+    assert curve["cents_high"].to_list() == [pytest.approx(1.0), None]
+    assert curve["bps"].to_list() == pytest.approx([200.0, 300.0])
+
+
+def test_a_curve_is_of_both_sides_and_of_each_token() -> None:
+    rows = _asking([10.0], [10.0, 10.0]).with_columns(token_id=pl.Series(["a", "b"]), slug=pl.lit("rain"))
+
+    curve = slippage_curve(rows, [20])
+
+    assert curve.select("token_id", "slug", "side", "filled").rows() == [
+        ("a", "rain", "buy", 0.0),
+        ("b", "rain", "buy", 1.0),
+        ("a", "rain", "sell", 0.0),
+        ("b", "rain", "sell", 1.0),
+    ]
+
+
+def test_a_curve_by_dollars_counts_what_is_paid() -> None:
+    curve = slippage_curve(_asking([10.0, 10.0]), [5.1, 10.3], sides=["buy"], amounts_in="dollars")
+
+    assert curve["cents"].to_list() == pytest.approx([1.0, 1.5])
+
+
+def test_amounts_and_words_of_a_curve_that_mean_nothing_are_refused() -> None:
+    for amounts in ([], [0.0], [5.0, -1.0]):
+        with pytest.raises(ValueError, match="invalid amounts"):
+            slippage_curve(_asking([1.0]), amounts)
+    with pytest.raises(ValueError, match="'shares' or 'dollars'"):
+        slippage_curve(_asking([1.0]), [1.0], amounts_in="euros")  # pyright: ignore[reportArgumentType]  # what is tested

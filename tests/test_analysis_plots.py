@@ -122,11 +122,14 @@ def test_tokens_have_a_line_each_beside_each_other_with_names_and_never_77_digit
     plain = plots.spread_by_hour(frame)
     named = plots.spread_by_hour(frame, labels={TOKENS[0]: "rain"})
     joined = plots.spread_by_hour(frame.join(slugs, on="token_id"))
+    recorded = plots.spread_by_hour(
+        frame.join(slugs.cast({"slug": pl.Categorical, "outcome": pl.Categorical}), on="token_id")
+    )
     alone = plots.spread_by_hour(frame.filter(pl.col("token_id") == TOKENS[0]))
 
     assert legend(plain) == ["token 111111…111111", "token 222222…222229"]
     assert legend(named) == ["rain", "token 222222…222229"]
-    assert legend(joined) == ["will-it-rain Yes", "will-it-rain No"]
+    assert legend(joined) == legend(recorded) == ["will-it-rain Yes", "will-it-rain No"]
     assert legend(alone) == []
     assert len(plain.lines) == 2
     assert (points(plain, 0)[0] < points(plain, 1)[0]).all()

@@ -24,6 +24,8 @@ __all__ = [
     "covered",
     "drop_touched",
     "first_time",
+    "label_names",
+    "labelled",
     "last_time",
     "lost_until",
     "mark",
@@ -73,8 +75,8 @@ def touched_by(intervals: pl.DataFrame, gaps: pl.DataFrame, *, conns: pl.DataFra
         intervals: ``token_id``, ``start`` and ``end`` (UTC, nanoseconds); they are equal for an instant.
         gaps: rows of the table ``gaps``.
         conns: rows with ``token_id`` and ``conn``, which show which connections carried a token. A gap without
-            ``token_id`` concerns the tokens of its ``conn``, or all tokens if ``conn`` is 0 (the recorder's own gap) or
-            ``conns`` is None.
+            ``token_id`` concerns the tokens of its ``conn``, and tokens with a row whose ``conn`` is null, or all
+            tokens if ``conn`` is 0 (the recorder's own gap) or ``conns`` is None.
 
     Returns:
         Booleans, named ``touched``, in the order of the intervals.
@@ -236,6 +238,22 @@ def by_token_and_time(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.col("ts_recv").cast(TIME)).sort("token_id", "ts_recv", maintain_order=True)
 
 
+def label_names(rows: pl.DataFrame) -> list[str]:
+    """List which of the columns ``slug`` and ``outcome`` the rows have."""
+    return [name for name in ("slug", "outcome") if name in rows.columns]
+
+
+def labelled(found: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Add ``slug`` and ``outcome`` of each token after its id, where the rows have them and the result does not."""
+    names = [name for name in label_names(rows) if name not in found.columns]
+    if not names:
+        return found
+    known = rows.group_by("token_id").agg(_label(name) for name in names)
+    whole = found.join(known, on="token_id", how="left", maintain_order="left")
+    place = found.columns.index("token_id") + 1
+    return whole.select(*found.columns[:place], *names, *found.columns[place:])
+
+
 def first_time(rows: pl.DataFrame) -> pl.Expr:
     """Return the earliest receive time."""
     return pl.lit(_numbers(rows).min(), dtype=pl.Int64).cast(TIME)
@@ -255,17 +273,18 @@ def windows(rows: pl.DataFrame, every: Every | None) -> pl.DataFrame:
     """Return ``token_id``, ``start`` and ``end`` of the windows from each token's first row to the frame's last row.
 
     A window is closed on the left and open on the right, and begins at a whole multiple of its length since 1970.
-    Without a length each token has one window, which begins with its first row.
+    Without a length each token has one window, which begins with its first row. ``slug`` and ``outcome`` of the token
+    are kept, where the rows have them.
     """
-    last = last_time(rows)
-    first = rows.group_by("token_id").agg(pl.col("ts_recv").min().cast(TIME))
+    last, names = last_time(rows), label_names(rows)
+    first = rows.group_by("token_id").agg(pl.col("ts_recv").min().cast(TIME), *(_label(name) for name in names))
     if every is None:
-        spans = first.select("token_id", start="ts_recv", end=last + pl.duration(nanoseconds=1))
+        spans = first.select("token_id", *names, start="ts_recv", end=last + pl.duration(nanoseconds=1))
     else:
         length = positive_ns(every)
         starts = pl.int_ranges(window_start(every).cast(pl.Int64), last.cast(pl.Int64) + 1, length)
         spans = (
-            first.select("token_id", start=starts)
+            first.select("token_id", *names, start=starts)
             .explode("start")
             .with_columns(pl.col("start").cast(TIME))
             .with_columns(end=pl.col("start") + pl.duration(nanoseconds=length))
@@ -310,6 +329,10 @@ def as_of(
     )
 
 
+def _label(name: str) -> pl.Expr:
+    return pl.col(name).drop_nulls().last()
+
+
 def _spans(gaps: pl.DataFrame, tokens: pl.DataFrame, conns: pl.DataFrame | None) -> pl.DataFrame:
     index, carriers = GapIndex(gaps), _carriers(gaps, conns)
     spans = [
@@ -330,15 +353,17 @@ def _disjoint(spans: pl.DataFrame) -> pl.DataFrame:
     return cut.with_columns(_lost=(length.cum_sum() - length).over("token_id"))
 
 
-def _carriers(gaps: pl.DataFrame, conns: pl.DataFrame | None) -> dict[str, set[int]] | None:
-    """Return the connections that carried each token; None if they do not matter."""
+def _carriers(gaps: pl.DataFrame, conns: pl.DataFrame | None) -> dict[str, set[int] | None] | None:
+    """Return the connections that carried each token, None if these are not known; None if they do not matter."""
     if conns is None or "conn" not in conns.columns:
         return None
     found: dict[str, set[int]] = {}
     for frame in (conns, gaps):
         for token_id, conn in frame.select("token_id", "conn").drop_nulls().unique().iter_rows():
             found.setdefault(token_id, set()).add(conn)
-    return found
+    # A recording's frame of ladders does not name the connection of a row: it may be any.
+    unnamed = conns.filter(pl.col("conn").is_null())["token_id"].unique().to_list()
+    return {**found, **dict.fromkeys(unnamed)}
 
 
 def _numbers(rows: pl.DataFrame) -> pl.Series:

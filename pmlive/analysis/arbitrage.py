@@ -19,9 +19,12 @@ __all__ = [
     "Edge",
     "Fees",
     "FeesByToken",
+    "PricedMarket",
     "arbitrages",
     "episodes",
+    "event_sums",
     "fee_per_share",
+    "fees_by_token",
     "mirror",
     "neg_risk_sums",
     "set_sums",
@@ -56,6 +59,40 @@ class Fees(Protocol):
     def exponent(self) -> float | None:
         """The power of the formula."""
         ...
+
+
+class PricedMarket(Protocol):
+    """A market with its tokens and fees, such as one of ``Recording.markets``."""
+
+    @property
+    def slug(self) -> str:
+        """Its name in addresses."""
+        ...
+
+    @property
+    def event_slug(self) -> str:
+        """The name of its event."""
+        ...
+
+    @property
+    def outcomes(self) -> Sequence[str]:
+        """The names of its outcomes."""
+        ...
+
+    @property
+    def token_ids(self) -> Sequence[str]:
+        """The tokens of these outcomes."""
+        ...
+
+    @property
+    def fees(self) -> Fees:
+        """Its schedule of fees."""
+        ...
+
+
+def fees_by_token(markets: Iterable[PricedMarket]) -> dict[str, Fees]:
+    """Return the schedule of each token of markets, such as ``Recording.markets``: what ``fees=`` asks for."""
+    return {token_id: market.fees for market in markets for token_id in market.token_ids}
 
 
 def mirror(prices: pl.DataFrame, *, yes: str, no: str, gaps: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -136,6 +173,27 @@ def neg_risk_sums(
         *_sums(range(n), tokens, fees, 1.0, prefix="yes_"),
         *_sums(range(n, 2 * n), tokens, fees, n - 1.0, prefix="no_"),
     )
+
+
+def event_sums(
+    prices: pl.DataFrame, markets: Sequence[PricedMarket], *, gaps: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Price the sets of an event's markets, of which exactly one comes true: ``neg_risk_sums`` of all of them.
+
+    Args:
+        prices: rows of the table ``prices``.
+        markets: all markets of one event, each with the outcomes Yes and No, such as
+            ``[market for market in night.markets if market.event_slug == event]``.
+        gaps: rows of the table ``gaps``.
+
+    Raises:
+        ValueError: there are fewer than two markets, they are of several events, or one has other outcomes.
+    """
+    events = list(dict.fromkeys(market.event_slug for market in markets))
+    if len(markets) < 2 or len(events) > 1:  # noqa: PLR2004  # a set
+        raise ValueError(f"{len(markets)} markets of the events {events!r}; expected two or more of one event")
+    sides = {side: [_token_of(market, side) for market in markets] for side in ("Yes", "No")}
+    return neg_risk_sums(prices, yes=sides["Yes"], no=sides["No"], fees=fees_by_token(markets), gaps=gaps)
 
 
 def episodes(steps: pl.DataFrame, value: str, *, above: float = 0.0, size: str | None = None) -> pl.DataFrame:
@@ -273,6 +331,13 @@ def _leg(steps: pl.DataFrame, rows: pl.DataFrame, place: int, token_id: str, gap
         return found
     touched = pl.lit(touched_by(found, gaps, conns=rows))
     return found.with_columns(pl.when(~touched).then(pl.col(name)).alias(name) for name in columns)
+
+
+def _token_of(market: PricedMarket, side: str) -> str:
+    places = [place for place, outcome in enumerate(market.outcomes) if outcome.lower() == side.lower()]
+    if len(places) != 1:
+        raise ValueError(f"{market.slug!r} has the outcomes {list(market.outcomes)!r}; expected Yes and No")
+    return market.token_ids[places[0]]
 
 
 def _terms(schedule: Fees) -> tuple[float, float]:

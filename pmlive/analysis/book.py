@@ -12,6 +12,7 @@ import msgspec
 import polars as pl
 
 __all__ = [
+    "Amount",
     "Depth",
     "Fill",
     "Levels",
@@ -25,6 +26,7 @@ __all__ = [
     "quote_measures",
     "slippage_by_dollars",
     "slippage_by_shares",
+    "slippage_curve",
     "spread_bps",
     "spread_cents",
     "top_share",
@@ -33,6 +35,8 @@ __all__ = [
 
 Levels: TypeAlias = Sequence[tuple[float, float]]
 TakerSide: TypeAlias = Literal["buy", "sell"]
+# What the size of an order counts.
+Amount: TypeAlias = Literal["shares", "dollars"]
 
 # Prices have at most four decimals: a smaller difference is a rounding error.
 _EPSILON = 1e-9
@@ -202,6 +206,67 @@ def slippage_by_dollars(ladders: pl.DataFrame, *, side: TakerSide, dollars: floa
         ValueError: ``dollars`` is not above 0, or ``side`` is neither ``"buy"`` nor ``"sell"``.
     """
     return _walk(ladders, side, dollars, pl.col("_price"))
+
+
+def slippage_curve(
+    ladders: pl.DataFrame,
+    amounts: Sequence[float],
+    *,
+    sides: Sequence[TakerSide] = ("buy", "sell"),
+    amounts_in: Amount = "shares",
+) -> pl.DataFrame:
+    """Return what a taker's order costs by its size, relative to the mid and before fees: median and middle half.
+
+    ``ladders`` are rows of ``Recording.depth``, of which those without a mid are left out. A book holds only what its
+    ladder lists, so ask for as many levels as the largest order may need. A book that holds less than the order counts
+    as dearer than any other, so that books that are too thin do not make an order look cheap.
+
+    Returns, per ``side`` and ``amount`` (shares, or dollars), and per token where the ladders have ``token_id``:
+    ``books`` (with a mid), ``filled`` (the share of them, 0 to 1, that hold the order), and ``cents_low``, ``cents``,
+    ``cents_high``, ``bps_low``, ``bps`` and ``bps_high``: quartiles of the cost in cents a share and in 1/10000 of the
+    mid, null where one depends on books that do not hold the order.
+
+    Raises:
+        ValueError: there is no amount or one is not above 0, or ``sides`` or ``amounts_in`` has another word.
+
+    >>> bids, asks = {"bid_prices": [[0.62]], "bid_sizes": [[1250.0]]}, {"ask_prices": [[0.63]], "ask_sizes": [[980.0]]}
+    >>> curve = slippage_curve(pl.DataFrame(bids | asks), [500, 2000], sides=["buy"])
+    >>> curve.select("amount", "filled", pl.col("cents").round(2)).rows()
+    [(500.0, 1.0, 0.5), (2000.0, 0.0, None)]
+    """
+    _check_amounts(amounts, amounts_in)
+    named = [name for name in ("token_id", "slug", "outcome") if name in ladders.columns]
+    books = ladders.select(*named, *_LADDERS).filter(
+        pl.all_horizontal(pl.col("bid_prices", "ask_prices").list.first().is_not_null())
+    )
+    costs = [_costs(books, side, amount, amounts_in) for side in sides for amount in amounts]
+    return pl.concat(costs).group_by(*named, "side", "amount", maintain_order=True).agg(_quartiles())
+
+
+def _check_amounts(amounts: Sequence[float], amounts_in: Amount) -> None:
+    if not amounts or not min(amounts) > 0:
+        raise ValueError(f"invalid amounts {list(amounts)!r}; expected numbers above 0")
+    if amounts_in not in {"shares", "dollars"}:
+        raise ValueError(f"invalid amounts_in {amounts_in!r}; expected 'shares' or 'dollars'")
+
+
+def _costs(books: pl.DataFrame, side: TakerSide, amount: float, amounts_in: Amount) -> pl.DataFrame:
+    if amounts_in == "shares":
+        fills = slippage_by_shares(books, side=side, shares=amount)
+    else:
+        fills = slippage_by_dollars(books, side=side, dollars=amount)
+    return fills.with_columns(side=pl.lit(side), amount=pl.lit(float(amount)))
+
+
+def _quartiles() -> list[pl.Expr]:
+    """Return quartiles of what an order costs; null where one depends on books that do not hold it."""
+    made = [pl.len().alias("books"), (~pl.col("partial")).mean().alias("filled")]
+    for unit, cost in (("cents", 100 * pl.col("slippage")), ("bps", pl.col("slippage_bps"))):
+        whole = pl.when(pl.col("partial")).then(float("inf")).otherwise(cost)
+        for name, part in ((f"{unit}_low", 0.25), (unit, 0.5), (f"{unit}_high", 0.75)):
+            quartile = whole.quantile(part, "linear")
+            made.append(pl.when(quartile.is_finite()).then(quartile).alias(name))
+    return made
 
 
 def _wanted(name: str, amount: float) -> float:

@@ -184,19 +184,23 @@ def forecasts(
 ) -> pl.DataFrame:
     """Return the mids at fixed times before markets ended.
 
-    ``outcomes`` has ``token_id``, ``ts_recv`` (when it ended) and ``outcome``. Returns ``token_id``, ``horizon``
-    (Duration), ``ts_recv`` (the instant), ``forecast`` (the mid then; null before the first quote, while a side is
-    empty, and while a gap lasts), ``outcome`` and ``touched``.
+    ``outcomes`` are those of ``Recording.outcomes``, of which the tokens count that won or lost, until the recorder was
+    told so; or a frame with ``token_id``, ``ts_recv`` (when it ended) and ``outcome`` (0 or 1). Returns ``token_id``,
+    ``horizon`` (Duration), ``ts_recv`` (the instant), ``forecast`` (the mid then; null before the first quote, while a
+    side is empty, and while a gap lasts), ``outcome`` (0 or 1), ``touched``, and ``market`` and ``slug`` where the
+    outcomes have them. Of a market with two outcomes one is enough: ``outcomes.filter(outcome="Yes")``.
 
     Raises:
-        ValueError: a horizon is not a length of time above 0.
+        ValueError: a horizon is not a length of time above 0, or a column is missing.
     """
     lengths = pl.DataFrame({"horizon": [positive_ns(each) for each in horizons]}).cast(pl.Duration("ns"))
-    asked = outcomes.select("token_id", "outcome", _end=pl.col("ts_recv").cast(TIME)).join(lengths, how="cross")
+    ended = _ended(outcomes)
+    names = [name for name in ("market", "slug") if name in ended.columns]
+    asked = ended.select("token_id", *names, "outcome", _end=pl.col("ts_recv").cast(TIME)).join(lengths, how="cross")
     instants = asked.with_columns(ts_recv=pl.col("_end") - pl.col("horizon"))
     read = as_of(instants, prices, {"forecast": "mid"}).with_columns(start=pl.col("ts_recv"), end=pl.col("ts_recv"))
     marked = mark(read, gaps, conns=prices, measured=("forecast",), touched="flag")
-    return marked.select("token_id", "horizon", "ts_recv", "forecast", "outcome", "touched")
+    return marked.select("token_id", "horizon", "ts_recv", "forecast", "outcome", "touched", *names)
 
 
 def calibration_slope(
@@ -233,6 +237,17 @@ def calibration_slope(
         return None
     low, high = _interval(x, y, numbers, count, np.random.default_rng(seed), draws)
     return CalibrationSlope(slope=line[1], intercept=line[0], low=low, high=high, n=len(p), events=count)
+
+
+def _ended(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Return ``outcomes`` with ``ts_recv`` and ``outcome`` as a number, also of those that a recording tells."""
+    if {"winner", "resolved_at"} <= set(outcomes.columns):
+        decided = outcomes.drop_nulls(["winner", "resolved_at"])
+        return decided.with_columns(ts_recv="resolved_at", outcome=pl.col("winner").cast(pl.Float64))
+    missing = [name for name in ("token_id", "ts_recv", "outcome") if name not in outcomes.columns]
+    if missing:
+        raise ValueError(f"the outcomes have no column {missing[0]!r}; expected those of a recording's outcomes()")
+    return outcomes
 
 
 def _pairs(forecast: _Forecasts, outcome: _Outcomes) -> tuple[_Floats, _Floats]:

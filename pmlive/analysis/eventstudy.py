@@ -13,9 +13,12 @@ from pmlive.analysis._intervals import (
     Touched,
     as_of,
     by_token_and_time,
+    label_names,
+    labelled,
     last_time,
     mark,
     positive_ns,
+    to_ns,
     touched_by,
 )
 
@@ -36,10 +39,12 @@ class EventWindow(msgspec.Struct, frozen=True, kw_only=True):
         """List the instants in nanoseconds from the event, which are whole multiples of the step, including 0.
 
         Raises:
-            ValueError: a length is not above 0.
+            ValueError: ``step`` is not above 0, or another length is below 0.
         """
-        step = positive_ns(self.step)
-        return [step * k for k in range(-(positive_ns(self.before) // step), positive_ns(self.after) // step + 1)]
+        step, before, after = positive_ns(self.step), to_ns(self.before), to_ns(self.after)
+        if before < 0 or after < 0:
+            raise ValueError(f"invalid before {self.before!r} or after {self.after!r}; expected lengths of 0 or more")
+        return [step * k for k in range(-(before // step), after // step + 1)]
 
 
 def align(
@@ -51,23 +56,23 @@ def align(
     gaps: pl.DataFrame | None = None,
     touched: Touched = "flag",
 ) -> pl.DataFrame:
-    """Return values around events, each of which is a row with ``token_id`` and ``ts_recv``.
+    """Return values around events, which have ``ts_recv`` and ``token_id``, or ``slug`` and ``outcome`` in its place.
 
     ``values`` are numeric columns of the frame, whose rows stand until the token's next one: quotes, or the result of
     ``ladder_measures``. The window is by default from a minute before to two minutes after, in steps of a second. An
     event is flagged or dropped if a gap touches its window; with ``"exclude"`` only what lies in a gap is null.
 
-    Returns ``event`` (the number of its row), ``token_id``, ``offset`` (Duration), the values, ``updates`` (rows since
+    Returns ``event`` (the number of its row), ``token_id``, with ``slug`` and ``outcome`` where the frame has them,
+    ``offset`` (Duration), the values, ``updates`` (rows since
     the offset before, null at the first) and ``touched``; with ``"exclude"`` also ``covered``, the share of the event's
     window in which no gap lasted. Values are null before the token's first row and after the frame's last.
 
     Raises:
-        ValueError: a length of the window is not above 0.
+        ValueError: the step of the window is not above 0, another length is below 0, or events name no token of the
+            frame.
     """
     offsets = (window or EventWindow()).offsets()
-    numbered = events.select("token_id", _zero=pl.col("ts_recv").cast(TIME)).with_row_index("event")
-    steps = pl.DataFrame({"offset": offsets}, schema={"offset": pl.Int64}).cast(pl.Duration("ns"))
-    grid = numbered.join(steps, how="cross").with_columns(_at=pl.col("_zero") + pl.col("offset"))
+    grid = _grid(_with_tokens(events, frame), offsets)
     counted = by_token_and_time(frame).with_columns(
         _count=pl.col("ts_recv").cum_count().over("token_id").cast(pl.Int64)
     )
@@ -81,7 +86,7 @@ def align(
     if touched == "exclude" and gaps is not None:
         rows = _without_gaps(rows, gaps, values, conns=frame)
     marked = mark(rows, gaps, conns=frame, measured=(*values, "updates"), touched=touched)
-    return marked.drop("start", "end", "_zero", "_at", "_count")
+    return labelled(marked.drop("start", "end", "_zero", "_at", "_count"), frame)
 
 
 def placebos(
@@ -95,7 +100,7 @@ def placebos(
     Raises:
         ValueError: a token of an event is not in the frame, or its time is shorter than the window.
     """
-    offsets = (window or EventWindow()).offsets()
+    offsets, events = (window or EventWindow()).offsets(), _with_tokens(events, frame)
     first = frame.group_by("token_id").agg(_first=pl.col("ts_recv").min().cast(TIME).cast(pl.Int64))
     last = last_time(frame).cast(pl.Int64)
     room = events.select("token_id").join(first, on="token_id", how="left", maintain_order="left")
@@ -142,6 +147,30 @@ def event_study(
     bands = medians.agg(null_low=low, null_median=number.median(), null_high=high)
     found = real.group_by("offset", "value").agg(median=number.median(), n=number.count())
     return found.join(bands, on=["offset", "value"], how="left").sort("value", "offset")
+
+
+def _grid(events: pl.DataFrame, offsets: Sequence[int]) -> pl.DataFrame:
+    numbered = events.select("token_id", _zero=pl.col("ts_recv").cast(TIME)).with_row_index("event")
+    steps = pl.DataFrame({"offset": offsets}, schema={"offset": pl.Int64}).cast(pl.Duration("ns"))
+    return numbered.join(steps, how="cross").with_columns(_at=pl.col("_zero") + pl.col("offset"))
+
+
+def _with_tokens(events: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return events with ``token_id``, which the frame tells of those that have ``slug`` and ``outcome`` instead."""
+    if "token_id" in events.columns:
+        return events
+    if label_names(events) != ["slug", "outcome"] or label_names(frame) != ["slug", "outcome"]:
+        raise ValueError(
+            f"events have the columns {events.columns!r}; expected 'ts_recv' with 'token_id', or with 'slug' and "
+            "'outcome' if the frame has these, too"
+        )
+    named = [pl.col(name).cast(pl.String) for name in ("slug", "outcome")]
+    tokens = frame.select("token_id", *named).drop_nulls().unique()
+    found = events.with_columns(named).join(tokens, on=["slug", "outcome"], how="left", maintain_order="left")
+    unknown = found.filter(pl.col("token_id").is_null()).select("slug", "outcome").unique(maintain_order=True).rows()
+    if unknown:
+        raise ValueError(f"the frame has no rows of {unknown!r}, which events name by slug and outcome")
+    return found
 
 
 def _without_gaps(

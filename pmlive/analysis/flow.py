@@ -17,6 +17,8 @@ from pmlive.analysis._intervals import (
     as_of,
     broken,
     by_token_and_time,
+    label_names,
+    labelled,
     last_time,
     mark,
     outside,
@@ -24,9 +26,10 @@ from pmlive.analysis._intervals import (
     windows,
     with_window,
 )
+from pmlive.analysis._least_squares import fit_exprs
+from pmlive.analysis.regression import Fit, fit_line
 
 __all__ = [
-    "Fit",
     "Horizon",
     "KyleLambda",
     "amihud",
@@ -65,23 +68,6 @@ _LINE = ("slope", "intercept", "stderr", "tstat", "r2", "n")
 _LEAST_CHANGES = 3
 # Prices move by 0.0001 at least, so a covariance nearer to 0 is a rounding error.
 _LEAST_COVARIANCE = 1e-15
-
-# With fewer points a line has no residuals to estimate its error from.
-_LEAST = 3
-
-
-class Fit(msgspec.Struct, frozen=True, kw_only=True):
-    """``y = intercept + slope * x``, by ordinary least squares over ``n`` points.
-
-    ``stderr`` is the standard error of the slope if errors are independent and alike; ``tstat = slope / stderr``.
-    """
-
-    slope: float
-    intercept: float
-    stderr: float
-    tstat: float
-    r2: float
-    n: int
 
 
 class KyleLambda(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +112,7 @@ def order_flow_events(prices: pl.DataFrame, *, gaps: pl.DataFrame | None = None)
     moved = (bid + ask) / 2 - (old_bid + old_ask) / 2
     changes = rows.select(
         "token_id",
+        *label_names(rows),
         "ts_recv",
         *(["conn"] if "conn" in rows.columns else []),
         ofi=pl.when(known).then(flow),
@@ -181,7 +168,7 @@ def ofi_slope(windows: pl.DataFrame) -> Fit | None:
     Cont, Kukanov and Stoikov expect a slope near ``1 / (2 * depth)``. Windows with nulls are left out. None for fewer
     than 3 windows, or if the flow is the same in all.
     """
-    return _fit(windows, "ofi", "mid_change")
+    return fit_line(windows, x="ofi", y="mid_change")
 
 
 def signed(trades: pl.DataFrame, *, sign_source: str) -> pl.DataFrame:
@@ -283,14 +270,14 @@ def vpin(
     tokens = [_buckets(token, bucket) for token in rows.partition_by("token_id", maintain_order=True)]
     made = pl.concat([pl.DataFrame(schema=_VPIN_SCHEMA), *tokens])
     how: Touched = "exclude" if touched == "exclude" else "flag"
-    measured = () if touched == "exclude" else ("buy_volume", "sell_volume")
+    measured = () if how == "exclude" else ("buy_volume", "sell_volume")
     marked = mark(made, gaps, conns=trades, measured=measured, touched=how)
     uneven = (pl.col("buy_volume") - pl.col("sell_volume")).abs()
     rolled = uneven.rolling_sum(window).over("token_id") / (window * bucket)
     whole = marked.with_columns(vpin=rolled, sign_source=pl.lit(sign_source))
-    columns = ["token_id", "bucket", "start", "end", "buy_volume", "sell_volume", "vpin", "sign_source", "touched"]
-    columns += ["covered"] if touched == "exclude" else []
-    return (whole.filter(~pl.col("touched").fill_null(value=False)) if touched == "drop" else whole).select(columns)
+    columns = [*list(_VPIN_SCHEMA)[:-1], "vpin", "sign_source", "touched", *marked.columns[len(_VPIN_SCHEMA) :]]
+    kept = whole if touched != "drop" else whole.filter(~pl.col("touched").fill_null(value=False))
+    return labelled(kept.select(columns), trades)
 
 
 def with_mids(
@@ -352,7 +339,7 @@ def kyle_lambda(trades: pl.DataFrame, *, sign_source: str) -> KyleLambda | None:
     tokens = trades["token_id"].n_unique()
     if tokens > 1:
         raise ValueError(f"the trades are of {tokens} tokens; expected one (kyle_windows takes several)")
-    line = _fit(_moves(trades, sign_source), "_signed", "_moved")
+    line = fit_line(_moves(trades, sign_source), x="_signed", y="_moved")
     return None if line is None else KyleLambda(**msgspec.structs.asdict(line), sign_source=sign_source)
 
 
@@ -377,7 +364,7 @@ def kyle_windows(
     made = (
         with_window(_moves(outside(trades, gaps, touched=touched), sign_source).drop("touched", strict=False), spans)
         .group_by("token_id", "start")
-        .agg(**_fit_exprs("_signed", "_moved"))
+        .agg(**fit_exprs("_signed", "_moved"))
     )
     found = spans.join(made, on=["token_id", "start"], how="left").sort("token_id", "start")
     whole = found.with_columns(pl.col("n").fill_null(0), sign_source=pl.lit(sign_source))
@@ -513,27 +500,3 @@ def _known(rows: pl.DataFrame, conns: pl.DataFrame, gaps: pl.DataFrame | None) -
 def _moves(trades: pl.DataFrame, sign_source: str) -> pl.DataFrame:
     rows = _each_signed(trades, sign_source)
     return rows.with_columns(_signed=pl.col("sign") * pl.col("size"), _moved=pl.col("mid_after") - pl.col("mid_before"))
-
-
-def _fit(points: pl.DataFrame, x: str, y: str) -> Fit | None:
-    """Return the line through the points that have both numbers; None for fewer than 3, or if x is constant."""
-    found = points.select(**_fit_exprs(x, y)).row(0, named=True)
-    return None if found["slope"] is None else Fit(**found)
-
-
-def _fit_exprs(x: str, y: str) -> dict[str, pl.Expr]:
-    """Return the fields of a ``Fit`` as aggregations; all but ``n`` are null for fewer than 3 points or constant x."""
-    both = pl.col(x).is_not_null() & pl.col(y).is_not_null()
-    xs, ys = pl.col(x).filter(both), pl.col(y).filter(both)
-    n, cov, var_x, var_y = both.sum(), pl.cov(xs, ys), xs.var(), ys.var()
-    slope = cov / var_x
-    stderr = ((var_y - slope * cov).clip(0.0) / (n - 2).cast(pl.Float64) / var_x).sqrt()
-    parts = {
-        "slope": slope,
-        "intercept": ys.mean() - slope * xs.mean(),
-        "stderr": stderr,
-        "tstat": slope / stderr,
-        "r2": cov * slope / var_y,
-    }
-    known = (n >= _LEAST) & (var_x > 0)
-    return {name: pl.when(known).then(part) for name, part in parts.items()} | {"n": n}

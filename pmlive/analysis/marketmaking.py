@@ -12,14 +12,15 @@ import polars as pl
 from pmlive.analysis._intervals import TIME, Every, to_ns
 from pmlive.analysis._queues import Cancellations, Order, OrderType, Side
 from pmlive.analysis._simulated_market import OTHER_SIDE, MarketEvent, Position, SimulatedMarket, rounded
-from pmlive.analysis.arbitrage import Fees
+from pmlive.analysis.arbitrage import FeesByToken, PricedMarket, fees_by_token
 from pmlive.analysis.flow import with_mids
 
-__all__ = ["Mark", "MarketEvent", "Order", "Orders", "Simulation", "markouts", "simulate"]
+__all__ = ["JoinBest", "Mark", "MarketEvent", "Order", "Orders", "Simulation", "markouts", "simulate"]
 
 # What inventory is worth: the middle of the book at the end, or what a share paid when its market was resolved.
 Mark: TypeAlias = Literal["mid", "settlement"]
 
+_PAIR = 2
 _SIDE = pl.Enum(["buy", "sell"])
 _FILLS = {
     "ts_recv": pl.Int64,
@@ -197,12 +198,59 @@ class Orders:
         return self._market.total_cash()
 
 
-def simulate(
+class JoinBest:
+    """A market maker that keeps a post-only order at the best bid and one at the best ask, and moves them with these.
+
+    It is the plainest there is, and no advice: it knows nothing of the price to come. While the book cannot be trusted
+    it does nothing; the simulation cancels its orders then. It quotes one token, of which it also sells what it has
+    not, as ``Simulation`` says.
+
+    Args:
+        token_id: the token.
+        size: shares of an order.
+        limit: the largest inventory, in shares, of either sign: an order is never for more than is left to it.
+
+    Raises:
+        ValueError: ``size`` or ``limit`` is not above 0.
+
+    >>> from pmlive import open_recording, sample
+    >>> night = open_recording(sample())
+    >>> market = night.markets[0]
+    >>> maker = JoinBest(market.token_ids[0], size=20, limit=100)
+    >>> made = simulate(night.events(market.token_ids), maker, latency="50ms", markets=[market])
+    >>> made.fills.height, made.fills["maker"].all()
+    (32, True)
+    """
+
+    def __init__(self, token_id: str, *, size: float, limit: float) -> None:
+        if not size > 0 or not limit > 0:
+            raise ValueError(f"invalid size {size!r} or limit {limit!r}; expected shares above 0")
+        self.token_id, self.size, self.limit = token_id, size, limit
+
+    def on_event(self, event: MarketEvent, orders: Orders) -> None:
+        """Move the orders, if it is an event of the token and its book can be trusted."""
+        if event.token_id != self.token_id or not event.book.trusted:
+            return
+        held = orders.inventory(self.token_id)
+        self._quote(orders, "buy", event.book.best_bid, self.limit - held)
+        self._quote(orders, "sell", event.book.best_ask, self.limit + held)
+
+    def _quote(self, orders: Orders, side: Side, price: float | None, room: float) -> None:
+        live = [order for order in orders.live(self.token_id) if order.side == side]
+        for order in live:
+            if order.price != price or order.remaining > room:
+                orders.cancel(order)
+        if not live and price is not None and room > 0:
+            orders.place(self.token_id, side, price=price, size=min(self.size, room))
+
+
+def simulate(  # noqa: PLR0913  # each is an assumption of its own
     events: Iterable[_E],
     strategy: "Callable[[_E, Orders], object] | _Strategy[_E]",
     *,
     latency: Every,
-    fees: Mapping[str, Fees],
+    fees: FeesByToken | None = None,
+    markets: Iterable[PricedMarket] = (),
     cancellations: Cancellations = "pessimistic",
     trade_lag: Every = "1s",
     pairs: Sequence[tuple[str, str]] = (),
@@ -214,7 +262,8 @@ def simulate(
         events: what was recorded, such as ``Recording.events`` yields it.
         strategy: called with each event, after it took effect, and with ``Orders``, or an object whose ``on_event`` is.
         latency: how long an order or a cancellation takes to the venue, such as ``"50ms"``.
-        fees: the schedule of each token that is traded.
+        fees: the schedule of each token that is traded, beside those of ``markets``.
+        markets: those that are traded, such as of ``Recording.markets``: their fees, and their two tokens as ``pairs``.
         cancellations: where in a queue they are: ``"pessimistic"`` (behind us) or ``"proportional"``.
         trade_lag: how long a trade may come after the change of the book that it caused, or before.
         pairs: the tokens of the two outcomes of a market; events must have both.
@@ -225,7 +274,9 @@ def simulate(
             pairs, or the schedule of a token that is taken is enabled and has no formula.
     """
     lengths = _length("latency", latency), _length("trade_lag", trade_lag)
-    market = SimulatedMarket(*lengths, fees=fees, cancellations=cancellations, pairs=pairs)
+    traded = list(markets)
+    schedules, pairs = fees_by_token(traded) | dict(fees or {}), [*pairs, *_pairs(traded)]
+    market = SimulatedMarket(*lengths, fees=schedules, cancellations=cancellations, pairs=pairs)
     orders, tell = Orders(market), strategy if callable(strategy) else strategy.on_event
     for event in events:
         market.take(event)
@@ -268,6 +319,11 @@ def markouts(
         )
         for horizon in horizons
     )
+
+
+def _pairs(markets: Iterable[PricedMarket]) -> list[tuple[str, str]]:
+    tokens = [market.token_ids for market in markets]
+    return [(each[0], each[1]) for each in tokens if len(each) == _PAIR]
 
 
 def _length(name: str, length: Every) -> int:

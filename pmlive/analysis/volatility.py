@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pmlive.analysis._intervals import Every, Touched, as_of, mark, positive_ns, windows, with_window
+from pmlive.analysis._intervals import Every, Touched, label_names, mark, positive_ns, windows, with_window
+from pmlive.analysis.sampling import sample_mids
 
 __all__ = [
     "Scale",
     "bipower_variation",
     "martingale_check",
     "realised_variance",
-    "sample_mids",
     "signature",
     "variance_windows",
 ]
@@ -59,23 +59,6 @@ def bipower_variation(
     products = steps[1:] * steps[:-1]
     known = products[~np.isnan(products)]
     return float(np.pi / 2 * np.sum(known)) if len(known) else None
-
-
-def sample_mids(
-    prices: pl.DataFrame, step: Every = "1s", *, gaps: pl.DataFrame | None = None, touched: Touched = "flag"
-) -> pl.DataFrame:
-    """Return the mid at every whole ``step``, from each token's first quote to the frame's last.
-
-    Returns ``token_id``, ``ts_recv`` (the instant), ``mid`` (of the last quote at or before it; null while a side is
-    empty or a gap lasts) and ``touched``; with ``touched="exclude"`` also ``covered``, 0 in a gap and else 1.
-
-    Raises:
-        ValueError: ``step`` is not a length of time above 0.
-    """
-    grid = windows(prices, step).select("token_id", ts_recv="start")
-    inside = as_of(grid, prices, {"mid": "mid", "_quoted": "ts_recv"}).filter(pl.col("_quoted").is_not_null())
-    instants = inside.select("token_id", "ts_recv", "mid", start="ts_recv", end="ts_recv")
-    return mark(instants, gaps, conns=prices, measured=("mid",), touched=touched).drop("start", "end")
 
 
 def variance_windows(
@@ -130,7 +113,7 @@ def signature(
     """
     return pl.concat(
         _steps(prices, step, tick, gaps)
-        .group_by("token_id")
+        .group_by("token_id", *label_names(prices))
         .agg(
             step=pl.duration(nanoseconds=positive_ns(step)),
             rv=_squares("_p"),
@@ -161,7 +144,7 @@ def martingale_check(prices: pl.DataFrame, *, step: Every = "1s", gaps: pl.DataF
     found = (
         sample_mids(prices, step)
         .filter(mid.is_not_null())
-        .group_by("token_id")
+        .group_by("token_id", *label_names(prices))
         .agg(start=at.first(), end=at.last(), first=mid.first(), last=mid.last(), movement=(mid.diff() ** 2).sum())
         .sort("token_id")
     )

@@ -232,8 +232,12 @@ def _drawable(*families: str) -> frozenset[int]:
     return frozenset(get_font(findfont(FontProperties(family=list(families)))).get_charmap())
 
 
+def _is_text(kind: pl.DataType | None) -> bool:
+    return kind == pl.String or kind == pl.Categorical  # noqa: PLR1714  # their hashes are not those of the classes
+
+
 def _named(part: pl.DataFrame) -> str:
-    columns = [name for name in ("slug", "outcome") if part.schema.get(name) == pl.String]
+    columns = [name for name in ("slug", "outcome") if _is_text(part.schema.get(name))]
     return " ".join(text for name in columns if (text := part[name][0]))
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from pmlive.analysis._intervals import Every, positive_ns
-from pmlive.analysis.book import TakerSide, slippage_by_dollars, slippage_by_shares
+from pmlive.analysis.book import Amount, TakerSide, slippage_curve
 from pmlive.analysis.plots._axes import (
     Floats,
     Look,
@@ -42,7 +42,6 @@ __all__ = [
 
 SpreadUnit: TypeAlias = Literal["cents", "bps"]
 BookSide: TypeAlias = Literal["bid", "ask"]
-Amount: TypeAlias = Literal["shares", "dollars"]
 
 _QUOTES = "quotes at even times, such as night.prices(every='1s')"
 _LADDERS = "ladders, such as night.depth(token, every='1s')"
@@ -224,10 +223,10 @@ def impact_plot(
     ax, sizes = new_axes(ax), sorted(amounts)
     for number, (name, rows) in enumerate(tokens):
         for side, alone in _TAKERS.items():
-            costs = pl.concat([_cost(rows, side, amount, amounts_in=amounts_in, unit=unit) for amount in sizes])
+            costs = slippage_curve(rows, sizes, sides=[side], amounts_in=amounts_in)
             how = look(number)._replace(linestyle=alone.linestyle) if name else alone
             label = (name if side == "buy" else None) if name else side
-            _draw_costs(ax, costs.with_columns(size=pl.Series(sizes)), how, label, band=not name)
+            _draw_costs(ax, costs, unit, how, label, band=not name)
     if len(tokens) > 1:
         _explain_sides(ax)
     _show_costs(ax, amounts_in, unit)
@@ -326,11 +325,13 @@ def _show_hours(ax: Axes, bins: pl.Series, hours: float) -> None:
     ax.set_xlabel("time of the day, UTC")
 
 
-def _draw_costs(ax: Axes, costs: pl.DataFrame, how: Look, label: str | None, *, band: bool) -> None:
-    size, median = floats(costs["size"]), floats(costs["median"])
+def _draw_costs(ax: Axes, costs: pl.DataFrame, unit: SpreadUnit, how: Look, label: str | None, *, band: bool) -> None:
+    size, median = floats(costs["amount"]), floats(costs[unit])
     ax.plot(size, median, **how._asdict(), label=label)
     if band:
-        ax.fill_between(size, floats(costs["low"]), floats(costs["high"]), color=how.color, alpha=_FADED, lw=0)
+        ax.fill_between(
+            size, floats(costs[f"{unit}_low"]), floats(costs[f"{unit}_high"]), color=how.color, alpha=_FADED, lw=0
+        )
 
 
 def _explain_sides(ax: Axes) -> None:
@@ -403,16 +404,3 @@ def _profile(books: pl.DataFrame, side: BookSide, cents: float | None) -> pl.Dat
         pl.col("distance") * sign,
         *(pl.when(pl.col("distance") <= limit + _EPSILON).then(pl.col(name)) for name in parts),
     )
-
-
-def _cost(books: pl.DataFrame, side: TakerSide, amount: float, *, amounts_in: Amount, unit: SpreadUnit) -> pl.DataFrame:
-    """Return the quartiles of what an order costs; null where that depends on books that do not hold it."""
-    if amounts_in == "shares":
-        fills = slippage_by_shares(books, side=side, shares=amount)
-    else:
-        fills = slippage_by_dollars(books, side=side, dollars=amount)
-    cost = 100 * pl.col("slippage") if unit == "cents" else pl.col("slippage_bps")
-    whole = pl.when(pl.col("partial")).then(float("inf")).otherwise(cost)
-    parts = {"low": 0.25, "median": 0.5, "high": 0.75}
-    found = fills.select(whole.quantile(part, "linear").alias(name) for name, part in parts.items())
-    return found.select(pl.when(pl.all().is_finite()).then(pl.all()))

@@ -10,7 +10,7 @@ import polars as pl
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 
-from pmlive.analysis.flow import Fit, ofi_slope
+from pmlive.analysis.flow import ofi_slope
 from pmlive.analysis.plots._axes import (
     Floats,
     Look,
@@ -23,6 +23,7 @@ from pmlive.analysis.plots._axes import (
     new_axes,
     show_lengths,
 )
+from pmlive.analysis.regression import Fit
 from pmlive.analysis.volatility import Scale
 
 __all__ = ["lead_lag_plot", "order_flow_regression", "signature_plot"]
