@@ -72,7 +72,7 @@ def test_what_is_closed_stays_as_it_was_closed() -> None:
 def test_a_front_end_with_a_person_before_it_is_shown_the_widget_once(tmp_path: Path) -> None:
     with kernel(tmp_path) as started:
         for cell in (BEGIN, SHOWS["canvas"], PLAY):
-            done = started.run(cell)
+            done = started.end(started.begin(cell))
             shown, again = done.shown("display_data"), done.shown("update_display_data")
 
             assert [VIEW in data for data in shown] == ([True] if cell == SHOWS["canvas"] else [])
