@@ -26,9 +26,9 @@ def ladder_lines(levels: Levels, *, most: int = _LEVELS, unicode: bool | None = 
     >>> book = Levels(bids=[(0.4, 30.0), (0.38, 7.5)], asks=[(0.42, 60.0)])
     >>> for line in ladder_lines(book, unicode=False):
     ...     print(line)
-                      size   bid   ask  size
-            ########    30  0.40  0.42    60  ################
-                  ##  7.50  0.38
+                       size   bid   ask   size
+            ########  30.00  0.40  0.42  60.00  ################
+                  ##   7.50  0.38
     """
     blocks = _is_unicode() if unicode is None else unicode
     bids, asks = levels.bids[:most], levels.asks[:most]

@@ -153,6 +153,10 @@ def missed_lines(missed: Sequence[Missed], *, unsealed: int) -> list[str]:
         return ["no gap in what is sealed; the log was not checked" if unsealed else "nothing was missed"]
     causes = Counter(gap.cause for gap in missed)
     lines = [", ".join(f"{format_count(number, 'gap')} by {cause}" for cause, number in causes.most_common())]
+    if whole := sum(gap.token_id is None for gap in missed if len(missed) > 1):
+        lines[0] += (
+            f": {whole:,} of connections, {len(missed) - whole:,} of tokens; quality counts what has one cause once"
+        )
     alike: dict[tuple[object, ...], list[Missed]] = {}
     for gap in missed:
         alike.setdefault((gap.token_id is None, gap.started, gap.ended, gap.cause, gap.detail), []).append(gap)

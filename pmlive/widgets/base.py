@@ -22,6 +22,7 @@ from pmlive.manager import Manager
 from pmlive.manager.snapshots import Cursor, Query, Snapshot, short_label
 from pmlive.manager.token_view import Key, key_parts
 from pmlive.widgets.render_loop import FASTEST, render_loop_of
+from pmlive.widgets.stills import is_run_by_program, keep_fresh
 from pmlive.widgets.views import View
 
 __all__ = [
@@ -161,8 +162,18 @@ class ManagerWidget(ipywidgets.DOMWidget, Generic[V]):
     def _ipython_display_(self, **_: object) -> None:
         """Display it with a picture for those who cannot run it; of a closed one the picture alone."""
         picture = self._picture(self._current_view())
-        widget = {} if self._closed else widget_bundle(self)
-        self._displays.publish(widget | picture)
+        if self._closed:
+            self._displays.publish(picture)
+        elif is_run_by_program():
+            self._displays.publish(picture)
+            keep_fresh(self)
+        else:
+            self._displays.publish(widget_bundle(self) | picture)
+
+    def draw_again(self) -> None:
+        """Display it as it is now, as a picture, in place of what is displayed; once it is closed, do nothing."""
+        if not self._closed:
+            self._displays.update(self._picture(self._current_view()))
 
 
 class TokenWidget(ManagerWidget[V]):
@@ -246,6 +257,11 @@ class Displays:
         handle: DisplayHandle | None = display(bundle, raw=True, display_id=True)
         if handle is not None:
             self._handles.append(handle)
+
+    def update(self, bundle: Bundle) -> None:
+        """Display something else in its place, everywhere."""
+        for handle in self._handles:
+            handle.update(bundle, raw=True)
 
     def replace(self, bundle: Bundle) -> None:
         """Leave something else wherever it is displayed."""

@@ -23,6 +23,7 @@ from pmlive.widgets.base import Displays, close_children, png_bundle, widget_bun
 from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker, TraitChange
 from pmlive.widgets.figures import new_figure, png
 from pmlive.widgets.render_loop import render_loop_of
+from pmlive.widgets.stills import is_run_by_program, keep_fresh
 from pmlive.widgets.text import text_picture
 
 __all__ = ["Dashboard"]
@@ -155,8 +156,18 @@ class Dashboard(ipywidgets.VBox):
     def _ipython_display_(self, **_: object) -> None:
         """Display it with a picture for those who cannot run it; of a closed one the picture alone."""
         picture = png_bundle(png(self.figure()), str(self))
-        widget = {} if self._closed else widget_bundle(self)
-        self._displays.publish(widget | picture)
+        if self._closed:
+            self._displays.publish(picture)
+        elif is_run_by_program():
+            self._displays.publish(picture)
+            keep_fresh(self)
+        else:
+            self._displays.publish(widget_bundle(self) | picture)
+
+    def draw_again(self) -> None:
+        """Display it as it is now, as a picture, in place of what is displayed; once it is closed, do nothing."""
+        if not self._closed:
+            self._displays.update(png_bundle(png(self.figure()), str(self)))
 
     def __repr__(self) -> str:
         """Show whose it is in one line."""
