@@ -4,13 +4,14 @@ const HEIGHT = 260;
 const FARTHEST = 0.005;
 
 // Slices hold until the next; one that came again, with the same time, counts as it came last. `start` is the first row.
-function slicesOf(state, start, from, now) {
+function slicesOf(state, start, from, to) {
   const times = state.array("times");
   const columns = state.columns("prices");
   const [prices, sizes] = [state.array("prices"), state.array("sizes")];
   const found = [];
   for (let at = start; at < times.length; at += 1) {
-    const until = at + 1 < times.length ? times[at + 1] : now;
+    const until = at + 1 < times.length ? times[at + 1] : to;
+    if (times[at] > to) break;
     if (until <= from || until === times[at]) continue;
     const [begin, end] = [at * columns, (at + 1) * columns];
     found.push({ time: times[at], until, prices: prices.subarray(begin, end), sizes: sizes.subarray(begin, end) });
@@ -58,58 +59,92 @@ function drawSlices({ pen, paint }, slices, { most, tick }, x, y) {
 // All but the slice that is being filled is drawn once, until another slice begins or all of it moves by a pixel.
 class Heat {
   constructor() {
-    this.steady = stepping();
     this.under = layer();
     this.basis = null;
+    this.isSliced = true;
   }
 
-  draw(sheet, state) {
-    if (state.number < 0) return;
+  draw(sheet, state, view) {
     const { area } = sheet;
     const times = state.array("times");
-    const seen = span(state, times);
-    const { from, to } = this.steady(seen, area.right - area.left);
+    const { isLocal, isLogit, edge, drawn: { from, to } } = view;
     const last = times.length ? times[times.length - 1] : from;
-    const basis = `${[from, to, last, state.wholes]}`;
+    const basis = `${[from, to, last, state.wholes, isLogit, isLocal]}`;
     if (basis !== this.basis) {
       this.settled = slicesOf(state, 0, from, to);
       this.reach = extent(this.settled);
-      this.settled.pop();
+      if (last <= to) this.settled.pop();
       this.basis = basis;
     }
-    const { low, high } = this.reach;
+    const { low, high } = this.shown(isLogit);
     const x = scale(from, to, area.left, area.right);
-    const y = scale(low, high, area.bottom, area.top);
+    const y = priceScale(low, high, area, isLogit);
     this.under(sheet, [basis, gapsOf(state)], (still) => {
-      drawPriceAxes(still, { from, to, low, high }, x, y);
+      drawPriceAxes(still, { from, to, low, high, isLocal, isLogit }, x, y);
       inside(still, () => {
         drawSlices(still, this.settled, this.reach, x, y);
-        shadeGaps(still, state, x, Math.min(last, seen.now));
+        shadeGaps(still, state, x, Math.min(last, edge));
       });
     });
     inside(sheet, () => {
       drawSlices(sheet, slicesOf(state, Math.max(0, times.length - 1), from, to), this.reach, x, y);
-      shadeGaps(sheet, state, x, seen.now, last);
+      shadeGaps(sheet, state, x, edge, last);
     });
-    this.head(sheet, state);
+    this.head(sheet, state, view);
     drawDoubt(sheet, state.values.doubt);
+    return { x, y };
   }
 
-  head(sheet, state) {
+  // No price is 0 or 1, which are endlessly far away by log-odds.
+  shown(isLogit) {
+    const { low, high, tick } = this.reach;
+    return isLogit ? { low: Math.max(low, tick / 2), high: Math.min(high, 1 - tick / 2) } : { low, high };
+  }
+
+  head(sheet, state, view) {
     const { paint } = sheet;
     drawHead(sheet, "Liquidity", state.values.label, [
       ["bids", paint.bid],
       ["asks", paint.ask],
       [`darkest: ${countText(Math.round(this.reach.most))} shares`],
-      ["$ a share, UTC"],
+      [unitText(view, view.edge)],
     ]);
+  }
+
+  // What rested at a time: at the price under the pointer, and at the best ones.
+  at(state, { time, price, isGap }) {
+    const row = lastAt(state.array("times"), time);
+    if (isGap || row < 0) return [];
+    const { asks, bids } = ladderOf(state, row);
+    const text = (level) => (level ? `${countText(level.size)} at ${priceText(level.price)}` : "none");
+    const best = [["best ask", text(asks[0]), "ask"], ["best bid", text(bids[0]), "bid"]];
+    if (Number.isNaN(price)) return best;
+    const under = [...bids, ...asks].find((level) => Math.abs(level.price - price) <= this.reach.tick / 2);
+    const here = under ? [`${priceText(under.price)} ${under.side}`, `${countText(under.size)} shares`, under.side] : ["here", "none"];
+    return [here, ...best];
+  }
+
+  told(state) {
+    const rows = state.array("times").length;
+    if (!rows) return "Nothing rested yet";
+    const { asks, bids } = ladderOf(state, rows - 1);
+    const text = (level) => (level ? `${countText(level.size)} shares at ${priceText(level.price)}` : "none");
+    return `Best bid ${text(bids[0])}, best ask ${text(asks[0])}, most at one price ${countText(Math.round(this.reach.most))} shares`;
   }
 }
 
+// The levels of a slice, the best of each side first.
+function ladderOf(state, row) {
+  const columns = state.columns("prices");
+  const begin = row * columns;
+  const [prices, sizes] = ["prices", "sizes"].map((name) => state.array(name).subarray(begin, begin + columns));
+  const levels = [...prices].map((price, at) => ({ price, size: sizes[at], side: at < columns / 2 ? "bid" : "ask" }));
+  const side = (name) => levels.filter((level) => level.side === name && !Number.isNaN(level.price));
+  return { bids: side("bid"), asks: side("ask") };
+}
+
 export default {
-  render({ model, el }) {
-    const fresh = canvasIn(el, HEIGHT);
-    const heat = new Heat();
-    return follow(model, el, (state) => heat.draw(fresh(), state));
+  render(shown) {
+    return timeChart(shown, { title: "Liquidity", height: HEIGHT, drawing: new Heat(), picture: () => new Heat() });
   },
 };
