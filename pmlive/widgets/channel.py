@@ -127,7 +127,9 @@ class Channel:
         """How many of the last seconds a view asks for, the most of all that are still there; 0 while none does."""
         with self._lock:
             since = self._free - _GONE_S
-            return max((self._reaches.get(view, 0.0) for view, (_, at) in self._views.items() if at >= since), default=0.0)
+            return max(
+                (self._reaches.get(view, 0.0) for view, (_, at) in self._views.items() if at >= since), default=0.0
+            )
 
     def due(self, now: float) -> bool:
         """Check whether it is time for a message, and a view is in sight."""

@@ -23,6 +23,8 @@ function timeChart({ model, el }, { title, height, drawing, picture }) {
   ]);
   const end = follow(model, el, () => chart.draw(), (paced) => chart.begin(paced));
   const endPointing = pointing(stage, chart, view);
+  // For whoever looks into the page.
+  el.viewed = chart;
   return () => {
     endPointing();
     end();

@@ -38,22 +38,36 @@ function extent(slices) {
   return { low: at(FARTHEST) - tick, high: at(1 - FARTHEST) + tick, most, tick };
 }
 
-function drawSlices({ pen, paint }, slices, { most, tick }, x, y) {
-  // Whole pixels: colours that let others through must not overlap.
+// Most levels are the same in many slices on end: what has the same size is one rectangle. All are whole pixels, since
+// colours that let others through must not overlap.
+function drawSlices(sheet, slices, { most, tick }, x, y) {
+  const runs = new Map();
   for (const { time, until, prices, sizes } of slices) {
-    const left = Math.round(x(time));
-    const width = Math.round(x(until)) - left;
-    if (width < 1) continue;
+    const [left, right] = [Math.round(x(time)), Math.round(x(until))];
+    if (right <= left) continue;
     for (let at = 0; at < prices.length; at += 1) {
-      if (Number.isNaN(prices[at])) continue;
-      // Sizes differ by powers of ten.
-      pen.globalAlpha = 0.06 + 0.94 * Math.sqrt(Math.min(1, sizes[at] / most));
-      pen.fillStyle = at < prices.length / 2 ? paint.bid : paint.ask;
-      const top = Math.round(y(prices[at] + tick / 2));
-      pen.fillRect(left, top, width, Math.max(1, Math.round(y(prices[at] - tick / 2)) - top));
+      const price = prices[at];
+      if (Number.isNaN(price)) continue;
+      const [size, isBid] = [sizes[at], at < prices.length / 2];
+      const run = runs.get(price);
+      if (run && run.right === left && run.size === size && run.isBid === isBid) {
+        run.right = right;
+      } else {
+        if (run) drawRun(sheet, run, most, tick, y);
+        runs.set(price, { price, size, isBid, left, right });
+      }
     }
   }
-  pen.globalAlpha = 1;
+  for (const run of runs.values()) drawRun(sheet, run, most, tick, y);
+  sheet.pen.globalAlpha = 1;
+}
+
+function drawRun({ pen, paint }, { price, size, isBid, left, right }, most, tick, y) {
+  // Sizes differ by powers of ten.
+  pen.globalAlpha = 0.06 + 0.94 * Math.sqrt(Math.min(1, size / most));
+  pen.fillStyle = isBid ? paint.bid : paint.ask;
+  const top = Math.round(y(price + tick / 2));
+  pen.fillRect(left, top, right - left, Math.max(1, Math.round(y(price - tick / 2)) - top));
 }
 
 // All but the slice that is being filled is drawn once, until another slice begins or all of it moves by a pixel.

@@ -60,15 +60,12 @@ function pointing(stage, chart, view) {
   };
 
   let scrolled = -Infinity;
-  const elsewhere = (event) => {
-    if (event.target !== canvas) scrolled = event.timeStamp;
+  const scrolling = (event) => {
+    if (!event.defaultPrevented) scrolled = event.timeStamp;
   };
   const wheel = (event) => {
     if (!chart.scales) return;
-    if (event.timeStamp - scrolled < SCROLLING) {
-      scrolled = event.timeStamp;
-      return;
-    }
+    if (event.timeStamp - scrolled < SCROLLING) return;
     const unit = event.deltaMode ? LINES : 1;
     const [across, along] = event.shiftKey ? [event.deltaY || event.deltaX, 0] : [event.deltaX, event.deltaY];
     const { x } = chart.scales;
@@ -128,6 +125,6 @@ function pointing(stage, chart, view) {
   };
   for (const [name, act] of Object.entries(heard)) canvas.addEventListener(name, act);
   canvas.addEventListener("wheel", wheel, { passive: false });
-  window.addEventListener("wheel", elsewhere, { passive: true, capture: true });
-  return () => window.removeEventListener("wheel", elsewhere, { capture: true });
+  window.addEventListener("wheel", scrolling, { passive: true });
+  return () => window.removeEventListener("wheel", scrolling);
 }
