@@ -146,6 +146,12 @@ def press(notebook: Notebook, *keys: str, name: str = "PriceChart") -> None:
         notebook.page.keyboard.press(key)
 
 
+def devtools(notebook: Notebook, command: str, **options: object) -> None:
+    """Have the browser do what a page cannot."""
+    session = notebook.page.context.new_cdp_session(notebook.page)
+    session.send(command, options)  # pyright: ignore[reportUnknownMemberType]  # it answers with anything
+
+
 def until_span(notebook: Notebook, holds: str, before: Span) -> Span:
     """Wait until what is shown is not what it was, and give it once both charts show it."""
     notebook.until(lambda: abs(span(notebook).start - before.start) + abs(span(notebook).end - before.end) > 1, holds)
@@ -300,12 +306,11 @@ def test_keys_do_what_the_mouse_does(notebook: Notebook) -> None:
 
 def test_two_fingers_that_part_make_it_nearer(notebook: Notebook) -> None:
     before, place = span(notebook), canvas(notebook)
-    touch = notebook.page.context.new_cdp_session(notebook.page)
     y = place["y"] + 150
 
     def at(kind: str, *xs: float) -> None:
         points = [{"x": place["x"] + x, "y": y, "id": number} for number, x in enumerate(xs)]
-        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        devtools(notebook, "Input.dispatchTouchEvent", type=kind, touchPoints=points)
 
     at("touchStart", 300, 400)
     for apart in (20, 60, 100):
@@ -422,9 +427,7 @@ def test_prices_are_spaced_by_their_log_odds_in_both_charts(notebook: Notebook) 
 
 
 def test_times_are_those_of_the_place_on_request(notebook: Notebook) -> None:
-    notebook.page.context.new_cdp_session(notebook.page).send(
-        "Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kolkata"}
-    )
+    devtools(notebook, "Emulation.setTimezoneOverride", timezoneId="Asia/Kolkata")
     hover(notebook, 0.4)
     utc = boxed(notebook, "HeatMap")["time"]
 
