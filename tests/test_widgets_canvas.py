@@ -220,6 +220,31 @@ def test_another_token_and_another_window_are_shown_from_the_next_drawing_on(pag
         wait_until(lambda: followed(page, chart).values["window"] == 20_000)
 
 
+def test_slices_become_longer_while_a_view_shows_more_than_the_window(page: Page) -> None:
+    with sample() as replay:
+        chart = HeatMap(replay, rate=30, window=60)
+        page.of(chart).say(kind="here", view="a")
+        fine = followed(page, chart)
+
+        page.of(chart).say(kind="reach", view="a", seconds=3600)
+
+        wait_until(lambda: followed(page, chart).values["slice"] == 6000)
+        coarse = followed(page, chart)
+        assert len(coarse.arrays["times"]) < len(fine.arrays["times"])
+        assert all(time % 6000 == 0 for time in coarse.arrays["times"])
+        page.of(chart).say(kind="reach", view="a", seconds=0)
+        wait_until(lambda: followed(page, chart).values["slice"] == fine.values["slice"])
+
+
+def test_charts_of_a_dashboard_are_one_group_and_others_none(page: Page) -> None:
+    with sample() as replay:
+        dashboard, alone = replay.dashboard(), PriceChart(replay)
+
+        assert dashboard.price.group == dashboard.heat.group != alone.group
+        groups = [state["group"] for state in page.of(dashboard.heat).states if "group" in state]
+        assert groups == [dashboard.price.group]
+
+
 def test_a_lost_connection_greys_the_charts_and_says_why(page: Page) -> None:
     with watching() as (sim, manager):
         widgets = [make(manager) for make in CHARTS]

@@ -106,6 +106,21 @@ def test_a_browser_that_lags_is_given_less_until_it_has_caught_up() -> None:
     assert channel.every == 0.1
 
 
+def test_a_view_that_shows_more_than_it_is_sent_is_sent_everything_as_long_as_it_is_there() -> None:
+    channel, _ = opened()
+    for view_id, seconds in (("a", 300), ("b", 3600.0)):
+        channel.receive({"kind": "reach", "view": view_id, "seconds": seconds}, 1.0)
+        assert channel.take_request(1.0)
+    channel.receive({"kind": "here", "view": "a"}, 80.0)
+    assert channel.reach == 3600
+
+    channel.note_free(70.0)
+    assert channel.reach == 300
+
+    channel.receive({"kind": "reach", "view": "a", "seconds": 0}, 81.0)
+    assert channel.reach == 0
+
+
 def test_a_page_that_says_nothing_to_a_kernel_that_listens_is_gone() -> None:
     """What is sent to nobody would be kept by the notebook's server."""
     channel, _ = opened()
@@ -172,7 +187,8 @@ def test_silence_is_no_reason_to_stop_but_everything_is_said_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [{}, {"kind": "dance"}, {"kind": "seen", "number": "five"}, {"kind": "visible", "view": 3}]
+    "content",
+    [{}, {"kind": "dance"}, {"kind": "seen", "number": "five"}, {"kind": "visible", "view": 3}, {"kind": "reach"}],
 )
 def test_what_is_no_message_is_ignored(content: dict[str, object]) -> None:
     channel, _ = opened()

@@ -67,6 +67,8 @@ class Channel:
         self._lock = threading.Lock()
         # Of each view whether it is in sight, and when it was heard last.
         self._views: dict[str, tuple[bool, float]] = {}
+        # How many of the last seconds each view shows, of those that show more than they are sent by themselves.
+        self._reaches: dict[str, float] = {}
         self._opened: float | None = None
         self._free = -math.inf
         self._whole_requested = False
@@ -90,6 +92,10 @@ class Channel:
                     self._views[view] = visible, now
                 case {"kind": "here", "view": str() as view}:
                     self._note(view, now)
+                case {"kind": "reach", "view": str() as view, "seconds": int() | float() as seconds}:
+                    self._note(view, now)
+                    self._whole_requested = True
+                    self._reaches[view] = float(seconds)
                 case {"kind": "seen", "view": str() as view, "lag": int() | float() as lag}:
                     self._note(view, now)
                     self.every = min(2 * self.every, _SLOWEST_S) if lag > _LATE_S else max(self.every / 2, self._every)
@@ -115,6 +121,15 @@ class Channel:
             if not self._views:
                 return self._opened is None or self._opened >= since
             return any(visible and heard >= since for visible, heard in self._views.values())
+
+    @property
+    def reach(self) -> float:
+        """How many of the last seconds a view asks for, the most of all that are still there; 0 while none does."""
+        with self._lock:
+            since = self._free - _GONE_S
+            return max(
+                (self._reaches.get(view, 0.0) for view, (_, at) in self._views.items() if at >= since), default=0.0
+            )
 
     def due(self, now: float) -> bool:
         """Check whether it is time for a message, and a view is in sight."""

@@ -4,7 +4,9 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from html import escape
 from typing import ClassVar, TypeVar
+from uuid import uuid4
 
+import traitlets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -39,6 +41,9 @@ __all__ = [
 
 C = TypeVar("C", bound=ChartView)
 
+# The scripts that every chart has.
+_PARTS = ("link", "theme", "times", "vector", "axes", "stage", "toolbar")
+
 # A manager that keeps what is newer than six hours has not more to show.
 _EVERYTHING_S = 6 * 3600.0
 
@@ -71,7 +76,13 @@ class BaseChart(TokenWidget[C]):
 
 
 class _TimeChart(BaseChart[C]):
-    """A chart over time."""
+    """A chart over time; those of the same ``group`` show the same span of time, and share a pointer."""
+
+    group = traitlets.Unicode().tag(sync=True)
+
+    @traitlets.default("group")
+    def _group_of_its_own(self) -> str:
+        return uuid4().hex
 
     def __init__(
         self,
@@ -133,7 +144,7 @@ class PriceChart(BasePriceChart, CanvasWidget[PriceView]):
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script("link", "theme", "axes", "price")
+    _esm = script(*_PARTS, "viewport", "pointer", "chart", "price")
 
 
 class BaseHeatMap(_TimeChart[HeatView]):
@@ -181,7 +192,11 @@ class HeatMap(BaseHeatMap, CanvasWidget[HeatView]):
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script("link", "theme", "axes", "heat")
+    _esm = script(*_PARTS, "viewport", "pointer", "chart", "heat")
+
+    def _span_s(self) -> float:
+        # Slices become longer while a view shows more than the window.
+        return max(super()._span_s(), self._channel.reach)
 
 
 class BaseDepthChart(BaseChart[DepthView]):
@@ -207,7 +222,7 @@ class DepthChart(BaseDepthChart, CanvasWidget[DepthView]):
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script("link", "theme", "axes", "depth")
+    _esm = script(*_PARTS, "depth")
 
 
 def _whole_second_ms(now_ns: int) -> float:

@@ -30,7 +30,15 @@ __all__ = ["Dashboard"]
 
 BackendName: TypeAlias = Literal["canvas", "image"]
 
-_WINDOWS = (("1 minute", 60.0), ("5 minutes", 300.0), ("1 hour", 3600.0), ("everything", 0.0))
+_WINDOWS = (
+    ("1 minute", 60.0),
+    ("5 minutes", 300.0),
+    ("15 minutes", 900.0),
+    ("1 hour", 3600.0),
+    ("6 hours", 21600.0),
+    ("1 day", 86400.0),
+    ("everything", 0.0),
+)
 # As many as there is room for beside the status.
 _TRADES = 16
 
@@ -61,6 +69,7 @@ class Dashboard(ipywidgets.VBox):
         self.price = backend.price(manager, token_id, rate=backend.limited(rate))
         self.depth = backend.depth(manager, token_id, rate=backend.limited(rate))
         self.heat = backend.heat(manager, token_id, rate=min(rate, 2.0))
+        self.heat.group = self.price.group
         self.ladder = backend.ladder(manager, token_id, rate=min(rate, 5.0))
         self.tape = backend.tape(manager, rows=_TRADES, rate=min(rate, 4.0))
         self.status = backend.status(manager)

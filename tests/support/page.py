@@ -13,7 +13,7 @@ from typing import IO, TypeVar, cast
 import msgspec
 from comm.base_comm import BaseComm, BuffersType, MaybeDict
 
-__all__ = ["Follower", "Page", "PageComm", "said"]
+__all__ = ["Follower", "Page", "PageComm", "Shown", "said", "walked"]
 
 T = TypeVar("T")
 
@@ -141,11 +141,26 @@ def said(moments: Sequence[tuple[float, float]]) -> list[float]:
     return _node().ask({"moments": moments}, list[float])
 
 
-class Node:
-    """A Node that runs the scripts of the widgets, for as long as the tests run."""
+class Shown(msgspec.Struct):
+    """What a viewport shows after a step: times in milliseconds, and the charts that were drawn."""
 
-    def __init__(self) -> None:
-        command = [_executable(), str(_HERE / "follow.mjs"), str(_SCRIPTS / "link.js")]
+    span: tuple[float, float]
+    drawn: tuple[float, float]
+    live: bool
+    changed: bool
+    painted: list[int]
+
+
+def walked(steps: Sequence[Sequence[object]]) -> list[Shown]:
+    """Take steps with a viewport of two charts: the name of what is done, and what is given to it."""
+    return _node("viewport.mjs", "viewport.js").ask(steps, list[Shown])
+
+
+class Node:
+    """A Node that runs a script of the widgets, for as long as the tests run."""
+
+    def __init__(self, runner: str, script: str) -> None:
+        command = [_executable(), str(_HERE / runner), str(_SCRIPTS / script)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         atexit.register(self.close)
 
@@ -160,8 +175,8 @@ class Node:
 
 
 @cache
-def _node() -> Node:
-    return Node()
+def _node(runner: str = "follow.mjs", script: str = "link.js") -> Node:
+    return Node(runner, script)
 
 
 def _executable() -> str:

@@ -1,28 +1,14 @@
 // What the charts have in common: a canvas that fits its place, scales, axes, shaded gaps, and the grey of doubt.
 
 // The same for all charts over time, so that one under another has its times under those of the other.
-const EDGE = { top: 30, right: 50, bottom: 22, left: 46 };
+const EDGE = { top: 30, right: 50, bottom: 34, left: 46 };
 const FONT = "11px system-ui, sans-serif";
 const TITLE_FONT = "600 12px system-ui, sans-serif";
-const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400].map((s) => s * 1000);
-// The least room between two marks of an axis.
-const APART = { x: 90, y: 36 };
-
-// Makes a canvas in `el`, and gives a function that clears it and says what can be drawn on, at its size of now.
-function canvasIn(el, height, right = EDGE.right) {
-  const canvas = document.createElement("canvas");
-  canvas.style.cssText = `display: block; width: 100%; height: ${height}px;`;
-  el.append(canvas);
-  return () => {
-    const width = Math.max(el.clientWidth, 200);
-    const area = { left: EDGE.left, top: EDGE.top, right: width - right, bottom: height - EDGE.bottom };
-    return { pen: penOf(canvas, width, height), area, width, height, paint: colours(el) };
-  };
-}
+// The least room between two marks of an axis of values.
+const APART = 36;
 
 // Clears a canvas, at a size in the pixels of the page, and gives what draws on it.
-function penOf(canvas, width, height) {
-  const ratio = window.devicePixelRatio || 1;
+function penOf(canvas, width, height, ratio = window.devicePixelRatio || 1) {
   if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
@@ -40,6 +26,11 @@ function layer() {
   const canvas = document.createElement("canvas");
   let drawn = null;
   return (sheet, key, draw) => {
+    // A picture is drawn once, and as sharp as its own canvas, or as vectors.
+    if (sheet.isPicture) {
+      draw(sheet);
+      return;
+    }
     const whole = JSON.stringify([key, sheet.width, sheet.height, window.devicePixelRatio, sheet.paint]);
     if (whole !== drawn) {
       draw({ ...sheet, pen: penOf(canvas, sheet.width, sheet.height) });
@@ -49,40 +40,65 @@ function layer() {
   };
 }
 
-// Gives a function that moves a span of time by whole pixels, so that between two moves nothing moves but what is new.
-function stepping() {
-  const held = { from: NaN, to: NaN };
-  return ({ from, now }, pixels) => {
-    const step = (now - from) / pixels;
-    const stays = now < held.to && now > held.to - 2 * step && Math.abs(from - held.from) < 2 * step;
-    if (!stays) Object.assign(held, { from, to: now + step });
-    return held;
-  };
-}
-
+// Gives a function from values to pixels; its `back` is the way back.
 function scale(from, to, start, end) {
   const span = to - from || 1;
-  return (value) => start + ((value - from) / span) * (end - start);
+  const there = (value) => start + ((value - from) / span) * (end - start);
+  there.back = (pixel) => from + ((pixel - start) / (end - start || 1)) * span;
+  return there;
+}
+
+// Prices near 0 and 1 are far apart in log-odds; those that are closer to an end than any tick of a market count as this.
+const EXTREME = 1e-4;
+
+function logit(price) {
+  const inside = Math.min(Math.max(price, EXTREME), 1 - EXTREME);
+  return Math.log(inside / (1 - inside));
+}
+
+// A scale of prices: by themselves, or by their log-odds.
+function priceScale(low, high, area, isLogit) {
+  if (!isLogit) return scale(low, high, area.bottom, area.top);
+  const odds = scale(logit(low), logit(high), area.bottom, area.top);
+  const there = (price) => odds(logit(price));
+  there.back = (pixel) => 1 / (1 + Math.exp(-odds.back(pixel)));
+  return there;
+}
+
+// Makes room around the prices to show.
+function widened(low, high, isLogit) {
+  if (!isLogit) {
+    const margin = Math.max((high - low) * 0.08, 0.002);
+    return [Math.max(0, low - margin), Math.min(1, high + margin)];
+  }
+  const margin = Math.max((logit(high) - logit(low)) * 0.08, 0.01);
+  const back = (odds) => 1 / (1 + Math.exp(-odds));
+  return [back(logit(low) - margin), back(logit(high) + margin)];
+}
+
+// Round prices for an axis of log-odds, whose distances differ: none is nearer to the one below than the room it needs.
+const HALF = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4];
+const ROUND = [...HALF, 0.5, ...HALF.map((price) => 1 - price).reverse()];
+
+function oddsTicks(low, high, pixels) {
+  const few = ROUND.filter((price) => price >= low && price <= high);
+  const even = ticks(low, high, 2 * pixels);
+  const y = priceScale(low, high, { top: 0, bottom: pixels }, true);
+  const found = [];
+  for (const price of few.length >= 4 ? few : even.found) {
+    if (!found.length || y(found[found.length - 1]) - y(price) >= APART / 2) found.push(price);
+  }
+  return { found, digits: few.length >= 4 ? 0 : even.digits };
 }
 
 // Finds round values between two, so many pixels apart at least; they are steps of 1, 2 or 5 times a power of ten.
-function ticks(from, to, pixels, apart = APART.y) {
+function ticks(from, to, pixels, apart = APART) {
   const rough = (to - from) / Math.max(1, Math.floor(pixels / apart)) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((times) => times * power).find((one) => one >= rough * (1 - 1e-9));
   const found = [];
   for (let value = Math.ceil(from / step - 1e-9) * step; value <= to + step * 1e-6; value += step) found.push(value);
   return { found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
-}
-
-// Times are shown in UTC, as frames have them.
-function timeTicks(from, to, pixels) {
-  const most = Math.max(1, Math.floor(pixels / APART.x));
-  const step = STEPS.find((one) => (to - from) / one <= most) || (to - from) / most;
-  const found = [];
-  for (let time = Math.ceil(from / step) * step; time <= to; time += step) found.push(time);
-  const [begin, end] = step >= 86400000 ? [5, 10] : [11, step >= 60000 ? 16 : 19];
-  return { found, text: (time) => new Date(time).toISOString().slice(begin, end) };
 }
 
 // Prices are cents, or finer where the market's ticks are.
@@ -138,16 +154,24 @@ function drawAxes(sheet, x, y, xs, ys) {
   for (const value of xs.found) {
     const half = pen.measureText(xs.text(value)).width / 2;
     line(pen, x(value), area.top, x(value), area.bottom);
-    pen.fillText(xs.text(value), Math.min(Math.max(x(value), half), sheet.width - half), area.bottom + 15);
+    const at = Math.min(Math.max(x(value), half), sheet.width - half);
+    pen.fillText(xs.text(value), at, area.bottom + 14);
+    const under = xs.under ? xs.under(value) : "";
+    if (under) pen.fillText(under, Math.max(at, pen.measureText(under).width / 2), area.bottom + 27);
   }
 }
 
 // The axes of what is at a price and a time.
-function drawPriceAxes(sheet, { from, to, low, high }, x, y) {
+function drawPriceAxes(sheet, { from, to, low, high, isLocal, isLogit }, x, y) {
   const { area } = sheet;
-  const ys = ticks(low, high, area.bottom - area.top);
-  const xs = timeTicks(from, to, area.right - area.left);
+  const ys = (isLogit ? oddsTicks : ticks)(low, high, area.bottom - area.top);
+  const xs = timeTicks(from, to, area.right - area.left, isLocal);
   drawAxes(sheet, x, y, xs, { ...ys, text: (one) => priceText(one, ys.digits) });
+}
+
+// How an axis of prices and one of times are to be read.
+function unitText({ isLocal, isLogit }, time) {
+  return `$ a share${isLogit ? " by log-odds" : ""}, ${zoneText(time, isLocal)}`;
 }
 
 // Lines one pixel wide are sharp between pixels.
@@ -215,11 +239,4 @@ function lines(pen, text, width) {
     else found.push(word);
   }
   return found.slice(0, 6);
-}
-
-// The span of time to show: the last `window` milliseconds or everything, but no time before there was anything.
-function span(state, times) {
-  const now = Math.max(state.values.now, times.length ? times[times.length - 1] : 0);
-  const first = Math.min(times.length ? times[0] : now, now - 1000);
-  return { from: state.values.window ? Math.max(first, now - state.values.window) : first, now };
 }

@@ -4,13 +4,14 @@ const HEIGHT = 260;
 const FARTHEST = 0.005;
 
 // Slices hold until the next; one that came again, with the same time, counts as it came last. `start` is the first row.
-function slicesOf(state, start, from, now) {
+function slicesOf(state, start, from, to) {
   const times = state.array("times");
   const columns = state.columns("prices");
   const [prices, sizes] = [state.array("prices"), state.array("sizes")];
   const found = [];
   for (let at = start; at < times.length; at += 1) {
-    const until = at + 1 < times.length ? times[at + 1] : now;
+    const until = at + 1 < times.length ? times[at + 1] : to;
+    if (times[at] > to) break;
     if (until <= from || until === times[at]) continue;
     const [begin, end] = [at * columns, (at + 1) * columns];
     found.push({ time: times[at], until, prices: prices.subarray(begin, end), sizes: sizes.subarray(begin, end) });
@@ -37,79 +38,127 @@ function extent(slices) {
   return { low: at(FARTHEST) - tick, high: at(1 - FARTHEST) + tick, most, tick };
 }
 
-function drawSlices({ pen, paint }, slices, { most, tick }, x, y) {
-  // Whole pixels: colours that let others through must not overlap.
+// Most levels are the same in many slices on end: what has the same size is one rectangle. All are whole pixels, since
+// colours that let others through must not overlap.
+function drawSlices(sheet, slices, { most, tick }, x, y) {
+  const runs = new Map();
   for (const { time, until, prices, sizes } of slices) {
-    const left = Math.round(x(time));
-    const width = Math.round(x(until)) - left;
-    if (width < 1) continue;
+    const [left, right] = [Math.round(x(time)), Math.round(x(until))];
+    if (right <= left) continue;
     for (let at = 0; at < prices.length; at += 1) {
-      if (Number.isNaN(prices[at])) continue;
-      // Sizes differ by powers of ten.
-      pen.globalAlpha = 0.06 + 0.94 * Math.sqrt(Math.min(1, sizes[at] / most));
-      pen.fillStyle = at < prices.length / 2 ? paint.bid : paint.ask;
-      const top = Math.round(y(prices[at] + tick / 2));
-      pen.fillRect(left, top, width, Math.max(1, Math.round(y(prices[at] - tick / 2)) - top));
+      const price = prices[at];
+      if (Number.isNaN(price)) continue;
+      const [size, isBid] = [sizes[at], at < prices.length / 2];
+      const run = runs.get(price);
+      if (run && run.right === left && run.size === size && run.isBid === isBid) {
+        run.right = right;
+      } else {
+        if (run) drawRun(sheet, run, most, tick, y);
+        runs.set(price, { price, size, isBid, left, right });
+      }
     }
   }
-  pen.globalAlpha = 1;
+  for (const run of runs.values()) drawRun(sheet, run, most, tick, y);
+  sheet.pen.globalAlpha = 1;
+}
+
+function drawRun({ pen, paint }, { price, size, isBid, left, right }, most, tick, y) {
+  // Sizes differ by powers of ten.
+  pen.globalAlpha = 0.06 + 0.94 * Math.sqrt(Math.min(1, size / most));
+  pen.fillStyle = isBid ? paint.bid : paint.ask;
+  const top = Math.round(y(price + tick / 2));
+  pen.fillRect(left, top, right - left, Math.max(1, Math.round(y(price - tick / 2)) - top));
 }
 
 // All but the slice that is being filled is drawn once, until another slice begins or all of it moves by a pixel.
 class Heat {
   constructor() {
-    this.steady = stepping();
     this.under = layer();
     this.basis = null;
+    this.isSliced = true;
   }
 
-  draw(sheet, state) {
-    if (state.number < 0) return;
+  draw(sheet, state, view) {
     const { area } = sheet;
     const times = state.array("times");
-    const seen = span(state, times);
-    const { from, to } = this.steady(seen, area.right - area.left);
+    const { isLocal, isLogit, edge, drawn: { from, to } } = view;
     const last = times.length ? times[times.length - 1] : from;
-    const basis = `${[from, to, last, state.wholes]}`;
+    const basis = `${[from, to, last, state.wholes, isLogit, isLocal]}`;
     if (basis !== this.basis) {
       this.settled = slicesOf(state, 0, from, to);
       this.reach = extent(this.settled);
-      this.settled.pop();
+      if (last <= to) this.settled.pop();
       this.basis = basis;
     }
-    const { low, high } = this.reach;
+    const { low, high } = this.shown(isLogit);
     const x = scale(from, to, area.left, area.right);
-    const y = scale(low, high, area.bottom, area.top);
+    const y = priceScale(low, high, area, isLogit);
     this.under(sheet, [basis, gapsOf(state)], (still) => {
-      drawPriceAxes(still, { from, to, low, high }, x, y);
+      drawPriceAxes(still, { from, to, low, high, isLocal, isLogit }, x, y);
       inside(still, () => {
         drawSlices(still, this.settled, this.reach, x, y);
-        shadeGaps(still, state, x, Math.min(last, seen.now));
+        shadeGaps(still, state, x, Math.min(last, edge));
       });
     });
     inside(sheet, () => {
       drawSlices(sheet, slicesOf(state, Math.max(0, times.length - 1), from, to), this.reach, x, y);
-      shadeGaps(sheet, state, x, seen.now, last);
+      shadeGaps(sheet, state, x, edge, last);
     });
-    this.head(sheet, state);
+    this.head(sheet, state, view);
     drawDoubt(sheet, state.values.doubt);
+    return { x, y };
   }
 
-  head(sheet, state) {
+  // No price is 0 or 1, which are endlessly far away by log-odds.
+  shown(isLogit) {
+    const { low, high, tick } = this.reach;
+    return isLogit ? { low: Math.max(low, tick / 2), high: Math.min(high, 1 - tick / 2) } : { low, high };
+  }
+
+  head(sheet, state, view) {
     const { paint } = sheet;
     drawHead(sheet, "Liquidity", state.values.label, [
       ["bids", paint.bid],
       ["asks", paint.ask],
       [`darkest: ${countText(Math.round(this.reach.most))} shares`],
-      ["$ a share, UTC"],
+      [unitText(view, view.edge)],
     ]);
+  }
+
+  // What rested at a time: at the price under the pointer, and at the best ones.
+  at(state, { time, price, isGap }) {
+    const row = lastAt(state.array("times"), time);
+    if (isGap || row < 0) return [];
+    const { asks, bids } = ladderOf(state, row);
+    const text = (level) => (level ? `${countText(level.size)} at ${priceText(level.price)}` : "none");
+    const best = [["best ask", text(asks[0]), "ask"], ["best bid", text(bids[0]), "bid"]];
+    if (Number.isNaN(price)) return best;
+    const under = [...bids, ...asks].find((level) => Math.abs(level.price - price) <= this.reach.tick / 2);
+    const here = under ? [`${priceText(under.price)} ${under.side}`, `${countText(under.size)} shares`, under.side] : ["here", "none"];
+    return [here, ...best];
+  }
+
+  told(state) {
+    const rows = state.array("times").length;
+    if (!rows) return "Nothing rested yet";
+    const { asks, bids } = ladderOf(state, rows - 1);
+    const text = (level) => (level ? `${countText(level.size)} shares at ${priceText(level.price)}` : "none");
+    return `Best bid ${text(bids[0])}, best ask ${text(asks[0])}, most at one price ${countText(Math.round(this.reach.most))} shares`;
   }
 }
 
+// The levels of a slice, the best of each side first.
+function ladderOf(state, row) {
+  const columns = state.columns("prices");
+  const begin = row * columns;
+  const [prices, sizes] = ["prices", "sizes"].map((name) => state.array(name).subarray(begin, begin + columns));
+  const levels = [...prices].map((price, at) => ({ price, size: sizes[at], side: at < columns / 2 ? "bid" : "ask" }));
+  const side = (name) => levels.filter((level) => level.side === name && !Number.isNaN(level.price));
+  return { bids: side("bid"), asks: side("ask") };
+}
+
 export default {
-  render({ model, el }) {
-    const fresh = canvasIn(el, HEIGHT);
-    const heat = new Heat();
-    return follow(model, el, (state) => heat.draw(fresh(), state));
+  render(shown) {
+    return timeChart(shown, { title: "Liquidity", height: HEIGHT, drawing: new Heat(), picture: () => new Heat() });
   },
 };

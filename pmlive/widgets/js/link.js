@@ -190,14 +190,27 @@ class Follower {
   }
 }
 
-// Keeps a view drawn: calls `draw(state)` in the next animation frame after something came. Gives the way to end it.
-function follow(model, el, draw) {
+// Has something drawn in the next animation frame whenever that is asked for.
+function eachFrame({ paint }) {
+  let frame = 0;
+  const now = () => {
+    frame = 0;
+    paint();
+  };
+  const later = () => {
+    if (!frame) frame = requestAnimationFrame(now);
+  };
+  return { later, end: () => cancelAnimationFrame(frame) };
+}
+
+// Keeps a view drawn: calls `draw(state)` in the next animation frame after something came, or when `pace` says so.
+// Gives the way to end it.
+function follow(model, el, draw, pace = eachFrame) {
   const view = Math.random().toString(36).slice(2);
   const problem = document.createElement("div");
   problem.style.cssText = "color: var(--jp-error-color1, #c62828); font-size: 12px;";
   el.append(problem);
   const word = new Word();
-  let frame = 0;
   let drawn = -1;
   let inView = true;
   let ended = false;
@@ -213,14 +226,10 @@ function follow(model, el, draw) {
       problem.textContent = "the kernel behind this has ended; run the cell again to go on";
     }
   };
-  const later = () => {
-    if (!frame) frame = requestAnimationFrame(paint);
-  };
-  const follower = new Follower({ say, later, warn: (text) => (problem.textContent = text) });
+  const follower = new Follower({ say, later: () => paced.later(), warn: (text) => (problem.textContent = text) });
   const { state } = follower;
 
   const paint = () => {
-    frame = 0;
     draw(state);
     el.dataset.draws = String(Number(el.dataset.draws || 0) + 1);
     el.dataset.number = String(state.number);
@@ -231,6 +240,8 @@ function follow(model, el, draw) {
     const lag = follower.late(seconds());
     if (word.due(lag, seconds())) say({ kind: "seen", number: drawn, lag });
   };
+  const paced = pace({ paint, state, say });
+  const { later } = paced;
   const receive = (message, buffers) => follower.receive(message, buffers[0], seconds());
   const visible = () => inView && !document.hidden;
   const tell = () => say({ kind: "visible", visible: visible() });
@@ -266,7 +277,7 @@ function follow(model, el, draw) {
   el.followed = state;
 
   return () => {
-    cancelAnimationFrame(frame);
+    paced.end();
     clearTimeout(again);
     clearInterval(here);
     sight.disconnect();

@@ -4,14 +4,7 @@ const HEIGHT = 300;
 
 // The first index whose price still holds at a time.
 function firstAt(times, from) {
-  let low = 0;
-  let high = times.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (times[middle] <= from) low = middle + 1;
-    else high = middle;
-  }
-  return Math.max(0, low - 1);
+  return Math.max(0, lastAt(times, from));
 }
 
 // How far prices go. While `basis` stays, only what is new is looked at.
@@ -20,7 +13,7 @@ class Reach {
     this.basis = null;
   }
 
-  of(state, from, basis) {
+  of(state, { from, to }, basis) {
     const fresh = basis !== this.basis;
     if (fresh) Object.assign(this, { basis, low: Infinity, high: -Infinity, prices: 0, trades: 0 });
     const widen = (value) => {
@@ -29,26 +22,25 @@ class Reach {
     };
     const [times, sold] = [state.array("times"), state.array("trade_times")];
     const start = fresh ? firstAt(times, from) : state.after("times", this.prices);
-    for (const name of ["bids", "asks"]) state.array(name).subarray(start).forEach(widen);
+    const stop = lastAt(times, to) + 1;
+    for (const name of ["bids", "asks"]) state.array(name).subarray(start, Math.max(start, stop)).forEach(widen);
     const prices = state.array("trade_prices");
     for (let at = state.after("trade_times", this.trades); at < sold.length; at += 1) {
-      if (sold[at] >= from) widen(prices[at]);
+      if (sold[at] >= from && sold[at] <= to) widen(prices[at]);
     }
     [this.prices, this.trades] = [state.came("times"), state.came("trade_times")];
-    if (this.low > this.high) return [0, 1];
-    const margin = Math.max((this.high - this.low) * 0.08, 0.002);
-    return [Math.max(0, this.low - margin), Math.min(1, this.high + margin)];
+    return this.low > this.high ? [0, 1] : [this.low, this.high];
   }
 }
 
 // What prices do in one column of pixels each: where they come in, how far they go, and where they leave. However many
 // prices there are, no more is drawn than can be seen. Columns without a price, where a side is empty, are left out, and
 // the next one begins a new line.
-function columnsOf(times, prices, start, x) {
+function columnsOf(times, prices, start, stop, x) {
   const found = [];
   let column = null;
   let broken = true;
-  for (let at = start; at < times.length; at += 1) {
+  for (let at = start; at < stop; at += 1) {
     const price = prices[at];
     const pixel = Math.round(x(times[at]));
     if (Number.isNaN(price)) {
@@ -90,11 +82,11 @@ function steps(pen, columns, until, y) {
 }
 
 // The band is between the last bid and the last ask of each column, where there are both.
-function drawBand({ pen, paint }, times, bids, asks, start, until, x, y) {
+function drawBand({ pen, paint }, times, bids, asks, { start, stop, until }, x, y) {
   pen.fillStyle = paint.band;
   let from = null;
-  for (let at = start; at <= times.length; at += 1) {
-    const pixel = at < times.length ? Math.round(x(times[at])) : until;
+  for (let at = start; at <= stop; at += 1) {
+    const pixel = at < stop ? Math.round(x(times[at])) : until;
     if (from !== null && pixel > from) {
       const [bid, ask] = [bids[at - 1], asks[at - 1]];
       if (bid <= ask) pen.fillRect(from, y(ask), pixel - from, y(bid) - y(ask));
@@ -137,10 +129,11 @@ function lastOf(numbers) {
   return numbers.length ? numbers[numbers.length - 1] : NaN;
 }
 
-function drawLines(sheet, state, start, until, x, y) {
+// Rows from `start` to before `stop`, of which the last holds until a pixel.
+function drawLines(sheet, state, { start, stop, until }, x, y) {
   const { pen, paint } = sheet;
   const [times, bids, asks, mids] = ["times", "bids", "asks", "mids"].map((name) => state.array(name));
-  drawBand(sheet, times, bids, asks, start, until, x, y);
+  drawBand(sheet, times, bids, asks, { start, stop, until }, x, y);
   for (const [prices, colour, width] of [
     [bids, paint.bid, 1.25],
     [asks, paint.ask, 1.25],
@@ -148,63 +141,97 @@ function drawLines(sheet, state, start, until, x, y) {
   ]) {
     pen.strokeStyle = colour;
     pen.lineWidth = width;
-    steps(pen, columnsOf(times, prices, start, x), until, y);
+    steps(pen, columnsOf(times, prices, start, stop, x), until, y);
   }
 }
 
 // An hour is drawn once, and then what is new, until all of it moves by a pixel or the prices go farther.
 class Price {
   constructor() {
-    this.steady = stepping();
     this.reach = new Reach();
     this.under = layer();
     this.drawn = null;
   }
 
-  draw(sheet, state) {
-    if (state.number < 0) return;
+  draw(sheet, state, view) {
     const { area } = sheet;
     const times = state.array("times");
-    const seen = span(state, times);
-    const { from, to } = this.steady(seen, area.right - area.left);
-    const [low, high] = this.reach.of(state, from, `${[from, to, state.wholes]}`);
+    const { isLocal, isLogit, drawn: { from, to } } = view;
+    const reach = this.reach.of(state, { from, to }, `${[from, to, state.wholes]}`);
+    const [low, high] = widened(...reach, isLogit);
     const x = scale(from, to, area.left, area.right);
-    const y = scale(low, high, area.bottom, area.top);
-    this.under(sheet, [from, to, low, high, state.wholes, gapsOf(state)], (still) => {
+    const y = priceScale(low, high, area, isLogit);
+    const seen = { from, to, low, high, isLocal, isLogit };
+    const stop = lastAt(times, to) + 1;
+    this.under(sheet, [seen, state.wholes, gapsOf(state)], (still) => {
       // The last price holds: from there on all is drawn again and again.
-      const since = times.length ? lastOf(times) : from;
-      this.drawn = { since, prices: state.came("times"), trades: state.came("trade_times") };
-      drawPriceAxes(still, { from, to, low, high }, x, y);
+      const since = stop ? times[stop - 1] : from;
+      this.drawn = { since, prices: state.came("times") - (times.length - stop), trades: state.came("trade_times") };
+      drawPriceAxes(still, seen, x, y);
       inside(still, () => {
-        drawLines(still, state, firstAt(times, from), x(since), x, y);
-        shadeGaps(still, state, x, seen.now);
+        drawLines(still, state, { start: firstAt(times, from), stop, until: x(since) }, x, y);
+        shadeGaps(still, state, x, view.edge);
         drawTrades(still, state, (time) => time >= from && time < since, x, y);
       });
     });
     inside(sheet, () => {
       const { since, prices, trades } = this.drawn;
       const late = state.after("trade_times", trades);
-      drawLines(sheet, state, Math.max(0, state.after("times", prices) - 1), area.right, x, y);
-      shadeGaps(sheet, state, x, seen.now, since);
-      drawTrades(sheet, state, (time, at) => time >= since || (time >= from && at >= late), x, y);
+      const start = Math.max(0, state.after("times", prices) - 1);
+      drawLines(sheet, state, { start, stop, until: area.right }, x, y);
+      shadeGaps(sheet, state, x, view.edge, since);
+      drawTrades(sheet, state, (time, at) => time <= to && (time >= since || (time >= from && at >= late)), x, y);
     });
-    const last = { bid: lastOf(state.array("bids")), mid: lastOf(state.array("mids")), ask: lastOf(state.array("asks")) };
-    drawPriceHead(sheet, state, last, y);
+    drawPriceHead(sheet, state, view, y);
     drawDoubt(sheet, state.values.doubt);
+    return { x, y };
+  }
+
+  // What there is at a time: prices, and trades that are near.
+  at(state, { time, near, isGap }) {
+    const row = lastAt(state.array("times"), time);
+    const [bid, ask, mid] = ["bids", "asks", "mids"].map((name) => (row < 0 ? NaN : state.array(name)[row]));
+    const text = (price) => (Number.isNaN(price) ? "none" : priceText(price));
+    const spread = Number.isNaN(ask - bid) ? [] : [["spread", priceText(ask - bid)]];
+    const prices = [["ask", text(ask), "ask"], ["mid", text(mid), "mid"], ["bid", text(bid), "bid"], ...spread];
+    return [...(isGap || row < 0 ? [] : prices), ...tradesNear(state, time, near)];
+  }
+
+  told(state) {
+    const said = ["bids", "asks", "mids"].map((name) => lastOf(state.array(name)));
+    const [bid, ask, mid] = said.map((price) => (Number.isNaN(price) ? "none" : priceText(price)));
+    const spread = Number.isNaN(said[1] - said[0]) ? "none" : priceText(said[1] - said[0]);
+    return `Bid ${bid}, ask ${ask}, mid ${mid}, spread ${spread}`;
   }
 }
 
-function drawPriceHead(sheet, state, last, y) {
+// The trades under the pointer, the nearest first; of many, how many more there are.
+const TRADES_TOLD = 3;
+
+function tradesNear(state, time, near) {
+  const [times, prices, sizes, buys] = ["trade_times", "trade_prices", "trade_sizes", "trade_buys"].map((name) => state.array(name));
+  const found = [];
+  for (let at = lastAt(times, time + near); at >= 0 && times[at] >= time - near; at -= 1) found.push(at);
+  found.sort((one, other) => Math.abs(times[one] - time) - Math.abs(times[other] - time));
+  const rows = found.slice(0, TRADES_TOLD).map((at) => {
+    const [name, colour] = buys[at] ? ["bought", "bid"] : ["sold", "ask"];
+    return [name, `${countText(sizes[at])} at ${priceText(prices[at])}`, colour];
+  });
+  return found.length > TRADES_TOLD ? [...rows, ["", `and ${found.length - TRADES_TOLD} more trades`]] : rows;
+}
+
+// The last prices, whatever is shown; beside the axis they stand where the axis reaches to them.
+function drawPriceHead(sheet, state, view, y) {
   const { paint } = sheet;
+  const last = { bid: lastOf(state.array("bids")), mid: lastOf(state.array("mids")), ask: lastOf(state.array("asks")) };
   const said = (name) => [`${name} ${Number.isNaN(last[name]) ? "none" : priceText(last[name])}`, paint[name]];
-  drawHead(sheet, "Price", state.values.label, [said("bid"), said("mid"), said("ask"), ["$ a share, UTC"]]);
-  drawTags(sheet, ["bid", "mid", "ask"].map((name) => [last[name], paint[name]]), y);
+  const notes = [said("bid"), said("mid"), said("ask"), [unitText(view, view.edge)]];
+  drawHead(sheet, "Price", state.values.label, notes);
+  if (view.isLive) drawTags(sheet, ["bid", "mid", "ask"].map((name) => [last[name], paint[name]]), y);
 }
 
 export default {
-  render({ model, el }) {
-    const fresh = canvasIn(el, HEIGHT);
-    const price = new Price();
-    return follow(model, el, (state) => price.draw(fresh(), state));
+  render(shown) {
+    return timeChart(shown, { title: "Price", height: HEIGHT, drawing: new Price(), picture: () => new Price() });
   },
 };

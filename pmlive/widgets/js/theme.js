@@ -22,6 +22,7 @@ function colours(el) {
     ...(dark ? DARK : LIGHT),
     text: themed("--jp-ui-font-color1", dark ? "#e0e0e0" : "#222222"),
     quiet: themed("--jp-ui-font-color2", dark ? "#9e9e9e" : "#616161"),
+    ground: themed("--jp-layout-color0", dark ? "#111111" : "#ffffff"),
     grid: dark ? "rgba(255, 255, 255, 0.10)" : "rgba(0, 0, 0, 0.08)",
     gap: dark ? "rgba(255, 167, 38, 0.28)" : "rgba(245, 140, 0, 0.22)",
   };

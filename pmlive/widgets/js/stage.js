@@ -1,0 +1,127 @@
+// The parts of a chart in the page: its tools, a canvas with another for what follows the pointer, a box with the values
+// under it, and the same in words for whoever sees none of it.
+
+const BAR = 26;
+// Seconds between two changes of the words that say what is drawn.
+const WORDS_EVERY = 5;
+const NUMBERS = "font-variant-numeric: tabular-nums;";
+
+function element(kind, style, attributes = {}) {
+  const made = document.createElement(kind);
+  made.style.cssText = style;
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
+class Stage {
+  constructor(el, height, right = EDGE.right) {
+    Object.assign(this, { el, height, right });
+    const id = `pmlive-${Math.random().toString(36).slice(2)}`;
+    this.figure = element("div", "position: relative;");
+    this.bar = element("div", `display: flex; align-items: center; gap: 3px; height: ${BAR}px; overflow: hidden;`, {
+      role: "toolbar",
+    });
+    this.place = element("div", "position: relative;");
+    this.canvas = element("canvas", "display: block; width: 100%; cursor: crosshair;", {
+      tabindex: "0",
+      role: "application",
+      "aria-roledescription": "chart",
+      "aria-describedby": id,
+    });
+    this.over = element("canvas", "position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none;", {
+      "aria-hidden": "true",
+    });
+    this.box = element("div", boxStyle(), { "aria-live": "off" });
+    const unseen = "position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);";
+    this.words = element("p", unseen, { id, "aria-live": "off" });
+    this.place.append(this.canvas, this.over, this.box, this.words);
+    this.figure.append(this.bar, this.place);
+    el.append(this.figure);
+    // JupyterLab would take keys for its own, such as 0 0 for another kernel.
+    this.figure.dataset.lmSuppressShortcuts = "true";
+    this.figure.addEventListener("fullscreenchange", () => {
+      this.figure.style.background = this.isFull ? colours(el).ground : "";
+    });
+    this.canvas.addEventListener("focus", () => this.outline());
+    this.canvas.addEventListener("blur", () => this.outline());
+  }
+
+  outline() {
+    const isSeen = this.canvas.matches(":focus-visible");
+    this.canvas.style.outline = isSeen ? "2px solid var(--jp-brand-color1, #1976d2)" : "none";
+    this.canvas.style.outlineOffset = "-2px";
+  }
+
+  get width() {
+    return Math.max(this.el.clientWidth, 200);
+  }
+
+  get isFull() {
+    return document.fullscreenElement === this.figure;
+  }
+
+  get size() {
+    if (this.isFull) return { width: this.figure.clientWidth, height: this.figure.clientHeight - BAR };
+    return { width: this.width, height: this.height };
+  }
+
+  // What can be drawn on, of some size, by some pen.
+  sheet(pen, { width, height }) {
+    const area = { left: EDGE.left, top: EDGE.top, right: width - this.right, bottom: height - EDGE.bottom };
+    return { pen, area, width, height, paint: colours(this.el) };
+  }
+
+  // The cleared canvas of the chart, or the one over it.
+  fresh(canvas = this.canvas) {
+    const { size } = this;
+    this.canvas.style.height = `${size.height}px`;
+    return this.sheet(penOf(canvas, size.width, size.height), size);
+  }
+
+  // Shows rows of a name and a value in the box, on the side where the pointer is not; no rows hide it.
+  tell(rows, { x = 0, isKey = false } = {}) {
+    this.box.style.display = rows.length ? "grid" : "none";
+    if (!rows.length) return;
+    this.box.setAttribute("aria-live", isKey ? "polite" : "off");
+    const isLeft = x > (EDGE.left + this.size.width - this.right) / 2;
+    Object.assign(this.box.style, { left: isLeft ? `${EDGE.left + 6}px` : "auto", right: isLeft ? "auto" : `${this.right + 6}px` });
+    const paint = colours(this.el);
+    this.box.replaceChildren(
+      ...rows.flatMap(([name, value, colour]) => {
+        const cells = [element("span", `color: ${paint.quiet};`), element("span", `color: ${paint[colour] || paint.text};`)];
+        [cells[0].textContent, cells[1].textContent] = [name, value];
+        return cells;
+      }),
+    );
+  }
+}
+
+function boxStyle() {
+  const room = `position: absolute; top: ${EDGE.top + 5}px; max-width: 60%; padding: 3px 7px; display: none;`;
+  const look = "background: var(--jp-layout-color1, Canvas); border: 1px solid var(--jp-border-color2, #bbb); opacity: 0.93;";
+  const rows = "grid-template-columns: auto auto; gap: 0 9px; font: 11px/1.45 system-ui, sans-serif; pointer-events: none;";
+  return `${room} ${look} ${rows} ${NUMBERS} border-radius: 2px;`;
+}
+
+// Draws the lines that cross under the pointer, with the price and the time of where they do.
+function drawCross({ pen, area, paint }, { x, y, time, price }) {
+  pen.strokeStyle = paint.quiet;
+  pen.setLineDash([3, 3]);
+  pen.lineWidth = 1;
+  if (x >= area.left && x <= area.right) line(pen, x, area.top, x, area.bottom);
+  if (y >= area.top && y <= area.bottom) line(pen, area.left, y, area.right, y);
+  pen.setLineDash([]);
+  if (time && x >= area.left && x <= area.right) tag(pen, paint, time, x, area.bottom + 14, "center");
+  if (price && y >= area.top && y <= area.bottom) tag(pen, paint, price, area.left - 6, y + 4, "right");
+}
+
+// A text on a ground of its own, which hides the mark of the axis under it.
+function tag(pen, paint, text, x, y, align) {
+  const width = pen.measureText(text).width;
+  const left = align === "center" ? x - width / 2 : x - width;
+  pen.textAlign = "left";
+  pen.fillStyle = paint.quiet;
+  pen.fillRect(left - 3, y - 11, width + 6, 15);
+  pen.fillStyle = paint.ground;
+  pen.fillText(text, left, y);
+}
