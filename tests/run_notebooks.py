@@ -94,7 +94,8 @@ def _tidied(output: Json) -> Json:
     if "text" in output:
         output["text"] = _elsewhere(output["text"])
     if "data" in output:
-        output["metadata"] = {}
+        # How large a picture with more pixels than it needs is shown.
+        output["metadata"] = {kind: size for kind, size in output["metadata"].items() if kind.startswith("image/")}
         output["data"].pop(_VIEW, None)
         texts = {kind: said for kind, said in output["data"].items() if not kind.startswith("image/")}
         output["data"] |= {kind: _elsewhere(said) for kind, said in texts.items()}

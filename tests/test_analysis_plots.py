@@ -647,7 +647,11 @@ def examples() -> dict[str, tuple[Callable[..., Axes | tuple[Axes, Axes]], pl.Da
     curve = pl.DataFrame({"lag": [SECOND, 2 * SECOND], "corr": [0.5, 0.1]})
     interval = pl.DataFrame({"token_id": "7", "start": times([0]), "end": times([1000]), "trusted": True})
     checks = pl.DataFrame({"first": [0.4], "movement": [0.2], "excess": [-0.04]})
+    marks = pl.DataFrame({"horizon": [SECOND], "markout": [0.01]})
+    pairs = pl.DataFrame({"method": ["feed", "tick"], "other": ["tick", "feed"], "share_of_volume": [0.75, 0.75]})
     return {
+        "agreement_plot": (plots.agreement_plot, pairs, "sign_agreement"),
+        "markout_plot": (plots.markout_plot, marks, "markouts"),
         "spread_by_hour": (plots.spread_by_hour, quotes([0, 60], [0.01, None]), "night.prices"),
         "spread_by_price": (plots.spread_by_price, quotes([0, 60], [0.01, None]), "night.prices"),
         "depth_profile": (plots.depth_profile, ladders([BOOK, None]), "night.depth"),
@@ -668,7 +672,7 @@ ALL = examples()
 
 
 def test_every_plot_is_tried() -> None:
-    functions = {name for name in plots.__all__ if name[0].islower()} - {"style"}
+    functions = {name for name in plots.__all__ if name[0].islower()} - {"simulation_plot", "style"}
 
     assert functions == set(ALL)
 

@@ -240,3 +240,19 @@ except ImportError as error:
 def test_the_plots_are_imported_by_name_alone() -> None:
     assert importlib.import_module("pmlive.analysis.plots") is plots
     assert "plots" not in importlib.import_module("pmlive.analysis").__all__
+
+
+def test_a_note_stands_once_in_each_figure_while_the_style_lasts() -> None:
+    variances = pl.DataFrame({"step": [timedelta(seconds=1), timedelta(seconds=2)], "rv": [0.2, 0.1]})
+
+    with plots.style(note="simulated"):
+        figure, axes = plt.subplots(1, 2)
+        for ax in axes:
+            plots.signature_plot(variances, ax=ax, title="Bounce")
+        alone = plots.signature_plot(variances)
+    plain = plots.signature_plot(variances)
+
+    assert [ax.get_title("right") for ax in figure.axes] == ["simulated", ""]
+    assert [ax.get_title("left") for ax in figure.axes] == ["Bounce", "Bounce"]
+    assert alone.get_title("right") == "simulated"
+    assert plain.get_title("right") == ""

@@ -196,9 +196,8 @@ def _names(token: str) -> tuple[str, str]:
 
 def test_the_event_study_is_of_medians_over_events_that_no_gap_touches() -> None:
     study = to_pandas(done(_NEWS)["study"])
-    events = [
-        (token_of(row.slug, row.outcome), int(row.ts_recv)) for row in to_pandas(done(_NEWS)["news"]).itertuples()
-    ]
+    news = to_pandas(done(_NEWS)["news"].cast({"ts_recv": pl.Datetime("ns", "UTC")}))
+    events = [(token_of(row.slug, row.outcome), int(row.ts_recv)) for row in news.itertuples()]
     before, after = -60 * _SECOND, 120 * _SECOND
     whole = [(token, at) for token, at in events if not touches(gaps_of(0, token), at + before, at + after)]
 

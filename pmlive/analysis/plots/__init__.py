@@ -29,8 +29,10 @@ try:
         spread_by_price,
     )
     from pmlive.analysis.plots.coverage import coverage_plot
+    from pmlive.analysis.plots.making import markout_plot, simulation_plot
     from pmlive.analysis.plots.moves import lead_lag_plot, order_flow_regression, signature_plot
     from pmlive.analysis.plots.outcomes import calibration_plot, event_study_plot, martingale_plot
+    from pmlive.analysis.plots.signs import agreement_plot
     from pmlive.analysis.plots.theme import ASK, BID, SERIES, Style, Width, style
 except ModuleNotFoundError as error:
     raise ImportError(
@@ -45,6 +47,7 @@ __all__ = [
     "SpreadUnit",
     "Style",
     "Width",
+    "agreement_plot",
     "calibration_plot",
     "coverage_plot",
     "depth_over_time",
@@ -52,10 +55,12 @@ __all__ = [
     "event_study_plot",
     "impact_plot",
     "lead_lag_plot",
+    "markout_plot",
     "martingale_plot",
     "order_flow_regression",
     "set_sums_plot",
     "signature_plot",
+    "simulation_plot",
     "spread_by_hour",
     "spread_by_price",
     "style",

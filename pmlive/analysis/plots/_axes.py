@@ -19,7 +19,7 @@ from matplotlib.legend import Legend
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
-from pmlive.analysis.plots.theme import LINES, MARKERS, SERIES
+from pmlive.analysis.plots.theme import LINES, MARKERS, NOTE, SERIES
 
 __all__ = [
     "APART",
@@ -87,6 +87,7 @@ def finish(ax: Axes, title: str | None) -> None:
     """Title axes, and name what is drawn: in them, or beside them if it is much."""
     if title is not None:
         ax.set_title(title)
+    _add_note(ax)
     handles, names = ax.get_legend_handles_labels()
     if not names:
         return
@@ -95,6 +96,16 @@ def finish(ax: Axes, title: str | None) -> None:
     for text in legend.get_texts():
         # Names are strangers' text: no formulas are read out of them.
         text.set_parse_math(False)
+
+
+def _add_note(ax: Axes) -> None:
+    """Write the note of the style beside the title, once in a figure."""
+    note = NOTE.get()
+    if not note or any(each.get_title("right") == note for each in ax.figure.axes):
+        return
+    ax.set_title(
+        note, loc="right", fontsize=rcParams["xtick.labelsize"], style="italic", color="0.45", parse_math=False
+    )
 
 
 def make_room(ax: Axes) -> None:

@@ -1,6 +1,7 @@
 """The look of figures in papers: their widths, fonts, colours and the shapes that double colours."""
 
 from contextlib import ExitStack
+from contextvars import ContextVar
 from typing import Literal, TypeAlias
 
 import polars as pl
@@ -8,7 +9,7 @@ from cycler import cycler
 from matplotlib import rcParams
 from matplotlib.style import use
 
-__all__ = ["ASK", "BID", "LINES", "MARKERS", "SERIES", "WIDTHS", "Style", "Width", "style"]
+__all__ = ["ASK", "BID", "LINES", "MARKERS", "NOTE", "SERIES", "WIDTHS", "Style", "Width", "style"]
 
 # A column of a page with two, or the text of a page with one.
 Width: TypeAlias = Literal["column", "page"]
@@ -21,6 +22,9 @@ SERIES = ("#1f4e79", "#d96f1e", "#10a898", "#502818", "#b088e8")
 BID, ASK = SERIES[:2]
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v")
+
+# What stands in every figure, beside its title.
+NOTE: ContextVar[str] = ContextVar("NOTE", default="")
 
 _HEIGHTS: dict[Width, float] = {"column": 2.4, "page": 2.9}
 # A figure is printed in its own size, so its letters have the size that the page gives to captions and notes.
@@ -42,13 +46,14 @@ class Style(ExitStack):
         return f"<Style of figures {WIDTHS[self.width]} inches wide>"
 
 
-def style(width: Width = "page", *, height: float | None = None) -> Style:
+def style(width: Width = "page", *, height: float | None = None, note: str = "") -> Style:
     """Apply the style of papers to all figures and tables from now on, or in a ``with`` block.
 
     New figures are as wide as a column (3.4 inches) or a page (7 inches) and ``height`` inches high, to be printed in
     that size: letters are 7 to 9 points. Fonts are embedded as TrueType in PDF, as journals demand. The colours can be
     told apart by people who are colour-blind, and each line has a pattern of its own. Frames print without their shape
-    and types.
+    and types. A ``note``, such as ``"simulated"``, stands beside the title of each figure of this package, so that a
+    picture that is taken out of its page still says it.
 
     Raises:
         ValueError: ``width`` is not one of its two words, or ``height`` is not above 0.
@@ -67,6 +72,8 @@ def style(width: Width = "page", *, height: float | None = None) -> Style:
     before = {name: value for name, value in rcParams.items() if name in settings}
     applied.callback(use, before)
     use(settings)
+    applied.callback(NOTE.set, NOTE.get())
+    NOTE.set(note)
     applied.push(
         pl.Config(
             tbl_hide_dataframe_shape=True,
