@@ -14,16 +14,16 @@ from pmlive import logs
 collect_ignore = ["benchmarks", "conformance", "support"]
 
 # The machine may be busy with other work, so no single example has a deadline; each test has a time-out instead.
-settings.register_profile("pmlive", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
-# The quick tests are run after every change, so they try fewer examples; the whole run tries all.
-settings.register_profile("quick", settings.get_profile("pmlive"), max_examples=20)
-settings.load_profile("pmlive")
+settings.register_profile("all", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+# Tests are run after every change, so they try a fifth of their examples; `--hypothesis-profile all` tries all.
+settings.register_profile("quick", settings.get_profile("all"), max_examples=20)
+settings.load_profile("quick")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose how many examples are tried, before the modules with tests are imported."""
-    if config.getoption("markexpr") == "not io":
-        settings.load_profile("quick")
+    """Let the slow tests try all examples; this is before the modules with tests are imported."""
+    if config.getoption("markexpr") == "slow":
+        settings.load_profile("all")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from commands import run, running, venue
 
+from pmlive.cli import main
 from pmlive.recording import info
 from pmlive.sim import HOSTILE_TITLE
 
@@ -133,16 +134,22 @@ def test_a_venue_that_never_answers_is_a_finding(tmp_path: Path) -> None:
         ("0x12", "a condition id has 64"),
     ],
 )
-def test_a_wrong_name_leaves_nothing_on_the_disk(named: str, sentence: str, tmp_path: Path) -> None:
+def test_a_wrong_name_leaves_nothing_on_the_disk(
+    named: str,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with venue() as sim:
-        done = run(
-            "record", sim.markets[0].slug, named, "--out", tmp_path / "tape", "--seconds", 1,
-            cwd=tmp_path, env=sim.environment() | {"PMLIVE_DATA_DIR": str(tmp_path / "data")},
-        )  # fmt: skip
+        for name, value in (sim.environment() | {"PMLIVE_DATA_DIR": str(tmp_path / "data")}).items():
+            monkeypatch.setenv(name, value)
+        code = main(["record", sim.markets[0].slug, named, "--out", str(tmp_path / "tape"), "--seconds", "1"])
 
-    assert done.code == 2
-    assert sentence in done.err
-    assert done.err.count("\n") == 1
+    assert code == 2
+    said = capfd.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 

@@ -131,7 +131,6 @@ _COMMANDS = {
     ("command", "parts"),
     [
         ("import", "some"),
-        ("duckdb", "some"),
         *(pytest.param(command, "all", marks=pytest.mark.slow) for command in _COMMANDS),
     ],
 )

@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TypeAlias
 import msgspec
 import pytest
 import zstandard
+from _pytest.mark import ParameterSet
 from storing import fast
 
 import pmlive as pm
@@ -123,8 +124,7 @@ def _folder(place: Path, _outside: Path) -> None:
 
 
 _Kind: TypeAlias = Callable[[Path, Path], None]
-_KINDS: Sequence[_Kind] = (_to_the_same, _to_nothing, _fifo)
-_MORE_KINDS: Sequence[_Kind] = (_to_a_file, _to_a_folder, _to_a_device, _socket, _folder)
+_KINDS: Sequence[_Kind] = (_to_the_same, _to_nothing, _fifo, _to_a_file, _to_a_folder, _to_a_device, _socket, _folder)
 
 
 def _recorded(folder: Path, given: Iterable[Record]) -> None:
@@ -227,8 +227,15 @@ def outside(tmp_path: Path, night: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", [*_KINDS, *(pytest.param(kind, marks=pytest.mark.slow) for kind in _MORE_KINDS)])
-@pytest.mark.parametrize("place", _PLACES)
+def _cases() -> Generator[ParameterSet]:
+    """Yield each place with each kind; only one kind of a place is quick, another for the next place."""
+    for number, place in enumerate(_PLACES):
+        for at, kind in enumerate(_KINDS):
+            marks = [] if at == number % len(_KINDS) else [pytest.mark.slow]
+            yield pytest.param(place, kind, marks=marks, id=f"{place}-{kind.__name__}")
+
+
+@pytest.mark.parametrize(("place", "kind"), list(_cases()))
 def test_nothing_outside_a_recording_is_read_or_changed(
     tmp_path: Path,
     night: Path,

@@ -204,14 +204,14 @@ def test_a_read_only_remount_is_said_and_costs_nothing(tmp_path: Path) -> None:
 _STRACE = shutil.which("strace")
 # The number counts the calls of one thread: in the first the folder is made, in the others the log and the files.
 _FAULTS = [
-    pytest.param(call, fault, number, id=f"{call}-{fault}-{number}")
+    pytest.param(call, fault, number, marks=[pytest.mark.slow] if at % 2 else [], id=f"{call}-{fault}-{number}")
     for call, fault, numbers in (
         ("fdatasync", "error=EIO", (1, 2, 4, 9)),
         ("fsync", "error=EIO", (1, 2, 3, 5, 8)),
         ("write", "error=ENOSPC", (2, 3, 5, 9)),
         ("renameat", "error=ENOSPC", (1, 2, 3)),
     )
-    for number in numbers
+    for at, number in enumerate(numbers)
 ]
 
 

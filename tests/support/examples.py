@@ -8,5 +8,5 @@ _USUAL = 100
 
 
 def examples(count: int) -> settings:
-    """Return settings with ``count`` examples, and with as many fewer among the quick tests as others have there."""
+    """Return settings with ``count`` examples, or with the share of them that other tests try, too."""
     return settings(max_examples=max(3, count * settings().max_examples // _USUAL))
