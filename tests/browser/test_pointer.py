@@ -1,7 +1,7 @@
 """What mouse, touch and keys do on the charts of a dashboard, in a real JupyterLab that shows the sample recording."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, cast
 from xml.etree import ElementTree as ET
@@ -146,10 +146,10 @@ def press(notebook: Notebook, *keys: str, name: str = "PriceChart") -> None:
         notebook.page.keyboard.press(key)
 
 
-def devtools(notebook: Notebook, command: str, **options: object) -> None:
-    """Have the browser do what a page cannot."""
+def devtools(notebook: Notebook) -> Callable[[str, dict[str, object]], object]:
+    """Give what has the browser do what a page cannot; touches in a row are those of one."""
     session = notebook.page.context.new_cdp_session(notebook.page)
-    session.send(command, options)  # pyright: ignore[reportUnknownMemberType]  # it answers with anything
+    return session.send  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # it answers with anything
 
 
 def until_span(notebook: Notebook, holds: str, before: Span) -> Span:
@@ -305,12 +305,12 @@ def test_keys_do_what_the_mouse_does(notebook: Notebook) -> None:
 
 
 def test_two_fingers_that_part_make_it_nearer(notebook: Notebook) -> None:
-    before, place = span(notebook), canvas(notebook)
+    before, place, send = span(notebook), canvas(notebook), devtools(notebook)
     y = place["y"] + 150
 
     def at(kind: str, *xs: float) -> None:
         points = [{"x": place["x"] + x, "y": y, "id": number} for number, x in enumerate(xs)]
-        devtools(notebook, "Input.dispatchTouchEvent", type=kind, touchPoints=points)
+        send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     at("touchStart", 300, 400)
     for apart in (20, 60, 100):
@@ -427,7 +427,7 @@ def test_prices_are_spaced_by_their_log_odds_in_both_charts(notebook: Notebook) 
 
 
 def test_times_are_those_of_the_place_on_request(notebook: Notebook) -> None:
-    devtools(notebook, "Emulation.setTimezoneOverride", timezoneId="Asia/Kolkata")
+    devtools(notebook)("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kolkata"})
     hover(notebook, 0.4)
     utc = boxed(notebook, "HeatMap")["time"]
 

@@ -18,7 +18,7 @@ class Stage {
     Object.assign(this, { el, height, right });
     const id = `pmlive-${Math.random().toString(36).slice(2)}`;
     this.figure = element("div", "position: relative;");
-    this.bar = element("div", `display: flex; align-items: center; gap: 3px; height: ${BAR}px; overflow: hidden;`, {
+    this.bar = element("div", `display: flex; align-items: center; justify-content: flex-end; gap: 3px; height: ${BAR}px; overflow: hidden;`, {
       role: "toolbar",
     });
     this.place = element("div", "position: relative;");
@@ -111,11 +111,11 @@ function drawCross({ pen, area, paint }, { x, y, time, price }) {
   if (x >= area.left && x <= area.right) line(pen, x, area.top, x, area.bottom);
   if (y >= area.top && y <= area.bottom) line(pen, area.left, y, area.right, y);
   pen.setLineDash([]);
-  if (time && x >= area.left && x <= area.right) tag(pen, paint, time, x, area.bottom + 14, "center");
+  if (time && x >= area.left && x <= area.right) tag(pen, paint, time, x, area.bottom + 28, "center");
   if (price && y >= area.top && y <= area.bottom) tag(pen, paint, price, area.left - 6, y + 4, "right");
 }
 
-// A text on a ground of its own, which hides the mark of the axis under it.
+// A text on a ground of its own; that of a time is under the marks of its axis.
 function tag(pen, paint, text, x, y, align) {
   const width = pen.measureText(text).width;
   const left = align === "center" ? x - width / 2 : x - width;

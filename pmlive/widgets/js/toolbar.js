@@ -11,23 +11,26 @@ class Toolbar {
   // `kinds` are the buttons: a text, what it does, and for a switch whether it is on.
   constructor(stage, kinds) {
     this.stage = stage;
-    this.said = element("span", "flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; font: 11px system-ui, sans-serif;", {
-      role: "status",
-    });
+    // In the corner of the chart, where a narrow one has room for it.
+    const corner = `position: absolute; left: ${EDGE.left + 5}px; bottom: ${EDGE.bottom + 5}px; right: ${stage.right + 5}px;`;
+    this.said = element("div", `${corner} font: 600 11px/1.4 system-ui, sans-serif; pointer-events: none;`, { role: "status" });
     this.buttons = kinds.map(({ text, title, act, isOn }) => {
       const button = element("button", BUTTON, { type: "button", title, "aria-label": title });
       button.textContent = text;
       button.addEventListener("click", () => act());
       return { button, isOn };
     });
-    stage.bar.append(this.said, ...this.buttons.map(({ button }) => button));
+    stage.bar.append(...this.buttons.map(({ button }) => button));
+    stage.place.append(this.said);
     this.refresh("");
   }
 
   // Shows what is on, and a sentence beside it.
   refresh(sentence) {
-    if (this.said.textContent !== sentence) this.said.textContent = this.said.title = sentence;
-    this.said.style.color = colours(this.stage.el).text;
+    if (this.said.textContent !== sentence) this.said.textContent = sentence;
+    const { text, ground } = colours(this.stage.el);
+    // Seen over whatever is drawn.
+    Object.assign(this.said.style, { color: text, textShadow: `0 0 3px ${ground}, 0 0 3px ${ground}, 0 0 3px ${ground}` });
     for (const { button, isOn } of this.buttons) {
       const pressed = isOn ? String(isOn()) : null;
       if (isOn && button.getAttribute("aria-pressed") !== pressed) button.setAttribute("aria-pressed", pressed);

@@ -4,6 +4,8 @@
 // in one animation frame, so that the same time is at the same pixel in each, however often each is sent something.
 
 const NARROWEST = 50;
+// Times that are no farther apart are the same.
+const SAME = 1e-3;
 // Views tell only the second of the present, so one that is sent later may be as far behind another.
 const BEHIND = 1000;
 const GROUPS = Symbol.for("pmlive.viewports");
@@ -87,8 +89,10 @@ class Viewport {
     const isBack = edge < this.edge - BEHIND && chart.heard !== undefined;
     chart.heard = number;
     this.edge = Number.isNaN(this.edge) || isBack ? edge : Math.max(this.edge, edge);
-    if (values.window !== this.window || this.end > this.edge) this.follow();
-    this.window = values.window;
+    const isOther = values.window !== chart.window;
+    if ((isOther && chart.window !== undefined) || this.end > this.edge) this.follow();
+    // Of charts with several windows, the one that was set last counts.
+    if (isOther) this.window = chart.window = values.window;
   }
 
   // Moves what is drawn to the span to show; tells whether that changed.
@@ -113,9 +117,9 @@ class Viewport {
       Object.assign(this, { end: null, width: Infinity });
     } else {
       const until = Math.min(Math.max(to, first + asked), edge);
-      Object.assign(this, { end: until < edge ? until : null, width: asked });
+      Object.assign(this, { end: until < edge - SAME ? until : null, width: asked });
     }
-    const isOther = Math.abs(this.span.from - span.from) > 1e-3 || Math.abs(this.span.to - span.to) > 1e-3;
+    const isOther = Math.abs(this.span.from - span.from) > SAME || Math.abs(this.span.to - span.to) > SAME;
     if (isOther) this.all();
     // What is shown already leaves the window as it was.
     else Object.assign(this, { end, width });
