@@ -33,7 +33,6 @@ def only_settings_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iter
             patch.delenv(name)
         data: Path = tmp_path_factory.mktemp("data")
         patch.setenv("PMLIVE_DATA_DIR", str(data))
-        patch.setenv("PMLIVE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         # Tests that count threads need not think of the log's.
         logs.hand_over(lambda: None)
         yield

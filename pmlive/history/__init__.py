@@ -17,6 +17,8 @@ or ``conn``, nothing proves it, and no gap is known. The venue keeps no books, s
 (True, ['rest'])
 >>> pl.concat([before, live.trades], how="diagonal").height >= before.height
 True
+>>> live.history.prices(slug, outcome="Yes", every="3h").columns
+['time', 'ts_event', 'token_id', 'slug', 'outcome', 'market', 'price', 'source']
 >>> live.close()
 """
 
@@ -26,7 +28,7 @@ from pmlive.markets import Market
 from pmlive.settings import Venue
 from pmlive.times import Interval, Time
 
-__all__ = ["Cache", "Coverage", "History", "HistoryFrame", "HistoryWarning", "prices", "trades"]
+__all__ = ["Cache", "Coverage", "History", "HistoryWarning", "prices", "trades"]
 
 
 def trades(
@@ -86,8 +88,8 @@ def prices(
     bucket without an observation has no row. The venue does not say whether it is a price of trades or of the book.
     The payout of a resolved market is no price of the grid and left out, as is a bucket that is not over.
 
-    The venue keeps buckets narrower than 5 minutes for 7 days at least, those narrower than 30 minutes for 60 days,
-    those narrower than 3 hours for 90 days, and wider ones for good. What was fetched is kept on disk for longer.
+    The venue keeps buckets below 5 minutes for 7 days at least, below 30 minutes for 60, below 3 hours for 90, and
+    wider ones for good. What was fetched is kept on disk for longer.
 
     Args:
         market: an address, a slug, a condition id, or a ``Market``; a token id means the prices of that token.
@@ -96,24 +98,15 @@ def prices(
         end: the time before which buckets begin; by default now.
         every: the length of a bucket, 60 s to one day; by default the shortest of 1m, 5m, 30m and 3h that the venue is
             sure to have from ``start`` on.
-        venue: where; by default as for ``pmlive.find``.
-        cache: where what no longer changes is kept, as ``History`` takes it; ``"off"`` asks for everything again.
+        venue: where, and ``cache``: what is kept; both as for ``trades``.
+        cache: see ``venue``.
 
     Raises:
         ValueError: the text cannot name a market or means several, or a time or the length of a bucket is invalid.
-        UnknownMarketError: the venue does not know the market, or it has no such outcome.
-        FeedError: the venue cannot be asked; what was fetched before is kept.
-        ProtocolError: the venue's answer is not understood, or contradicts itself.
+        PmliveError: as for ``trades``.
 
     Warns:
         HistoryWarning: the venue does not have all of the interval any more; ``coverage`` of the frame has the numbers.
-
-    >>> import pmlive as pm
-    >>> live = pm.Manager(venue="sim")
-    >>> prices = live.history.prices(live.sim.markets[0].slug, outcome="Yes", every="3h")
-    >>> prices.columns
-    ['time', 'ts_event', 'token_id', 'slug', 'outcome', 'market', 'price', 'source']
-    >>> live.close()
     """
     return History(_here(venue), cache=cache).prices(market, outcome=outcome, start=start, end=end, every=every)
 
