@@ -23,8 +23,8 @@ def add(subparsers: Subparsers) -> None:
         "history",
         _history,
         summary="Fetch a market's trades or prices of before, as the venue's REST tells them",
-        more="What no longer changes is kept on disk, and an interrupted run is continued by the next one. The exit code "
-        "is 1 if the venue does not have all that was asked for any more.",
+        more="What no longer changes is kept on disk, and the next run continues one that was interrupted. The exit "
+        "code is 1 if the venue does not have all that was asked for any more.",
     )
     command.add_argument("what", choices=("trades", "prices"), help="what to fetch")
     command.add_argument("market", metavar="MARKET", help="an address, a slug or an id")

@@ -24,11 +24,12 @@ True
 
 from pmlive.history.client import Cache, History
 from pmlive.history.coverage import Coverage, HistoryFrame, HistoryWarning
+from pmlive.history.tardis import read_tardis
 from pmlive.markets import Market
 from pmlive.settings import Venue
 from pmlive.times import Interval, Time
 
-__all__ = ["Cache", "Coverage", "History", "HistoryWarning", "prices", "trades"]
+__all__ = ["Cache", "Coverage", "History", "HistoryWarning", "prices", "read_tardis", "trades"]
 
 
 def trades(
