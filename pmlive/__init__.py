@@ -15,7 +15,7 @@ from pmlive.errors import (
 )
 
 if TYPE_CHECKING:
-    from pmlive import history
+    from pmlive import history as history
     from pmlive.credentials import Credentials
     from pmlive.feed import Policy
     from pmlive.manager import BookView, Manager, Subscription, close_all, find, managers
@@ -42,7 +42,6 @@ __all__ = [
     "Venue",
     "close_all",
     "find",
-    "history",
     "managers",
     "open_recording",
     "recordings",

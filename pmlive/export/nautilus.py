@@ -250,10 +250,11 @@ class _Token:
 
 def _parts(events: NDArray[np.void]) -> Iterator[NDArray[np.void]]:
     """Cut events between two moments, so that the times of no two parts overlap."""
-    recv, begin = events["local_ts"], 0
+    recv: NDArray[np.int64] = events["local_ts"]
+    begin = 0
     while begin < len(events):
         end = min(begin + _AT_ONCE, len(events))
-        end = int(np.searchsorted(recv, recv[end - 1], side="right"))
+        end = int(np.searchsorted(recv, int(recv[end - 1]), side="right"))
         yield events[begin:end]
         begin = end
 
@@ -261,6 +262,6 @@ def _parts(events: NDArray[np.void]) -> Iterator[NDArray[np.void]]:
 def _decimals(values: NDArray[np.float64]) -> int:
     """Return how many decimals values have, at least one."""
     for decimals in range(1, _MOST_DECIMALS):
-        if not len(values) or float(np.abs(np.round(values, decimals) - values).max()) < _EXACT:
+        if (np.abs(np.round(values, decimals) - values) < _EXACT).all():
             return decimals
     return _MOST_DECIMALS
