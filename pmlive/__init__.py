@@ -15,6 +15,7 @@ from pmlive.errors import (
 )
 
 if TYPE_CHECKING:
+    from pmlive import history as history
     from pmlive.credentials import Credentials
     from pmlive.feed import Policy
     from pmlive.manager import BookView, Manager, Subscription, close_all, find, managers
@@ -69,8 +70,14 @@ _LAZY = {
 }
 
 
+# Modules that are loaded when first used.
+_MODULES = frozenset({"history"})
+
+
 def __getattr__(name: str) -> object:
-    """Load a public name from its module."""
+    """Load a public name from its module, or a public module."""
+    if name in _MODULES:
+        return import_module(f"pmlive.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'pmlive' has no attribute {name!r}")
     return getattr(import_module(_LAZY[name]), name)

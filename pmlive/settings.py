@@ -1,4 +1,4 @@
-"""Settings from the environment and the working directory's ``.env``: the venue's addresses, and where recordings go.
+"""Settings from the environment and the working directory's ``.env``: the venue's addresses, and where files go.
 
 An explicit argument wins over a variable, a variable over ``.env``. Settings are read when an object is made from them,
 and not again. Only the variables named here are read, and none of their values is ever shown.
@@ -24,9 +24,20 @@ import platformdirs
 
 from pmlive.errors import AuthError
 
-__all__ = ["NAMES", "SECRET_NAMES", "AddressField", "Origin", "Secret", "Variables", "Venue", "data_dir", "is_loopback"]
+__all__ = [
+    "NAMES",
+    "SECRET_NAMES",
+    "AddressField",
+    "Origin",
+    "Secret",
+    "Variables",
+    "Venue",
+    "cache_dir",
+    "data_dir",
+    "is_loopback",
+]
 
-AddressField: TypeAlias = Literal["clob_ws", "live_data", "prices_ws", "clob", "gamma"]
+AddressField: TypeAlias = Literal["clob_ws", "live_data", "prices_ws", "clob", "gamma", "data"]
 
 # The fields of Venue, each with the variable that sets it and the scheme it must have.
 _ADDRESSES: dict[AddressField, tuple[str, str]] = {
@@ -35,6 +46,7 @@ _ADDRESSES: dict[AddressField, tuple[str, str]] = {
     "prices_ws": ("PMLIVE_PRICES_WS_URL", "wss"),
     "clob": ("PMLIVE_CLOB_URL", "https"),
     "gamma": ("PMLIVE_GAMMA_URL", "https"),
+    "data": ("PMLIVE_DATA_URL", "https"),
 }
 _UNENCRYPTED = {"wss": "ws", "https": "http"}
 
@@ -45,7 +57,13 @@ SECRET_NAMES = (
     "POLYMARKET_PASSPHRASE",
     "POLYMARKET_SECRET",
 )
-NAMES = (*SECRET_NAMES, "PMLIVE_DATA_DIR", "POLYGON_ADDRESS", *(name for name, _ in _ADDRESSES.values()))
+NAMES = (
+    *SECRET_NAMES,
+    "PMLIVE_CACHE_DIR",
+    "PMLIVE_DATA_DIR",
+    "POLYGON_ADDRESS",
+    *(name for name, _ in _ADDRESSES.values()),
+)
 
 _ENTRY = re.compile(r"\s*(?:export\s+)?(?P<name>\w+)\s*=\s*(?P<value>.*?)\s*", re.ASCII)
 _IGNORED = re.compile(r"\s*(?:#.*)?$")
@@ -180,6 +198,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     prices_ws: str = "wss://ws-live-v2.polymarket.com/ws"
     clob: str = "https://clob.polymarket.com"
     gamma: str = "https://gamma-api.polymarket.com"
+    data: str = "https://data-api.polymarket.com"
     # The addresses that a ``.env`` set, each with its path.
     files: tuple[tuple[AddressField, str], ...] = ()
 
@@ -248,6 +267,14 @@ def data_dir(variables: Variables | None = None) -> Path:
     if "PMLIVE_DATA_DIR" in given:
         return Path(given["PMLIVE_DATA_DIR"]).expanduser()
     return platformdirs.user_data_path("pmlive", appauthor=False)
+
+
+def cache_dir(variables: Variables | None = None) -> Path:
+    """Return the folder of what can be requested again, which may not exist yet."""
+    given = Variables.read() if variables is None else variables
+    if "PMLIVE_CACHE_DIR" in given:
+        return Path(given["PMLIVE_CACHE_DIR"]).expanduser()
+    return platformdirs.user_cache_path("pmlive", appauthor=False)
 
 
 def is_loopback(url: str) -> bool:

@@ -16,7 +16,7 @@ _LAYERS = (
     ("errors", "events", "_wire", "book", "integrity", "records", "times", "_streams", "_session"),
     ("logs", "threads", "tables", "levels", "ladder", "gaps", "progress", "pipeline", "store"),
     ("feed", "replay", "markets", "settings", "credentials", "proxies", "retries"),
-    ("manager", "recording", "export", "captures"),
+    ("manager", "recording", "export", "captures", "history"),
     ("widgets", "mcp", "cli"),
 )
 _CORE = _LAYERS[0]

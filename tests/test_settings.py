@@ -49,6 +49,7 @@ def test_the_default_venue_is_polymarket() -> None:
         prices_ws="wss://ws-live-v2.polymarket.com/ws",
         clob="https://clob.polymarket.com",
         gamma="https://gamma-api.polymarket.com",
+        data="https://data-api.polymarket.com",
     )
 
 

@@ -158,10 +158,18 @@ def _adders(arguments: Sequence[str]) -> list[AddCommands]:
         from pmlive.cli import mcp
 
         return [mcp.add]
-    from pmlive.cli import completion, doctor, export, mcp, record, recordings, replay, venue
+    from pmlive.cli import completion, doctor, export, history, mcp, record, recordings, replay, venue
 
     # In the order of the help.
-    recording = (record.add, venue.add_search, recordings.add, replay.add, export.add, recordings.add_repair)
+    recording = (
+        record.add,
+        venue.add_search,
+        history.add,
+        recordings.add,
+        replay.add,
+        export.add,
+        recordings.add_repair,
+    )
     return [*recording, mcp.add, venue.add, doctor.add, completion.add]
 
 

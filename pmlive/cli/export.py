@@ -10,7 +10,7 @@ from pmlive.cli.commands import Subparsers, add_command, add_recording_command, 
 from pmlive.cli.progress import ProgressLine
 from pmlive.cli.summary import missed_in, missed_lines, proved_lines
 from pmlive.cli.terminal import Output, Stop, format_count, format_size, section
-from pmlive.export import Exported, to_csv, to_duckdb, to_hftbacktest
+from pmlive.export import Exported, to_csv, to_duckdb, to_hftbacktest, to_nautilus
 from pmlive.markets import clean
 from pmlive.recording import RecordingSummary, info
 
@@ -40,12 +40,13 @@ def _add_export(subparsers: Subparsers) -> None:
     )
     command.add_argument(
         "--to",
-        choices=("hftbacktest", "csv", "duckdb"),
+        choices=("hftbacktest", "nautilus", "csv", "duckdb"),
         required=True,
-        help="a folder of arrays, one per token; a folder of CSV files, one per table; a DuckDB file",
+        help="a folder of arrays, one per token; a catalogue of nautilus_trader; a folder of CSV files, one per table; "
+        "a DuckDB file",
     )
     command.add_argument("out", type=Path, metavar="OUT", help="the folder or file to make")
-    command.add_argument("--token", metavar="ID", help="this token only (with --to hftbacktest)")
+    command.add_argument("--token", metavar="ID", help="this token only (with --to hftbacktest or nautilus)")
 
 
 def _add_import(subparsers: Subparsers) -> None:
@@ -82,13 +83,16 @@ def _add_import(subparsers: Subparsers) -> None:
 
 
 def _export(options: Namespace, out: Output, _: Stop) -> int:
-    if options.token is not None and options.to != "hftbacktest":
-        raise ValueError("--token goes with --to hftbacktest only; tables are exported whole")
-    progress = ProgressLine(out, "exporting", "tokens" if options.to == "hftbacktest" else "rows")
+    by_token = options.to in ("hftbacktest", "nautilus")
+    if options.token is not None and not by_token:
+        raise ValueError("--token goes with --to hftbacktest or nautilus only; tables are exported whole")
+    progress = ProgressLine(out, "exporting", "tokens" if by_token else "rows")
     if options.to == "csv":
         done = to_csv(options.folder, options.out, progress=progress)
     elif options.to == "duckdb":
         done = to_duckdb(options.folder, options.out, progress=progress)
+    elif options.to == "nautilus":
+        done = to_nautilus(options.folder, options.out, token_id=options.token, progress=progress)
     else:
         done = to_hftbacktest(options.folder, options.out, token_id=options.token, progress=progress)
     totals = {"rows": done.rows, "bytes": done.bytes, "whole": done.whole}
@@ -97,7 +101,7 @@ def _export(options: Namespace, out: Output, _: Stop) -> int:
 
 
 def _export_lines(done: Exported) -> list[str]:
-    what = "event" if done.format == "hftbacktest" else "row"
+    what = "event" if done.tokens else "row"
     totals = f"{format_count(done.rows, what)} in {format_count(len(done.files), 'file')}, {format_size(done.bytes)}"
     left_out = _first_lines([f"token {clean(one.token_id, 24)}: {one.reason}" for one in done.skipped])
     left_out += [f"{path} is missing" for path in done.missing]

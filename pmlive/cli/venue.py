@@ -18,8 +18,8 @@ from pmlive.sim import SimulatedVenue
 
 __all__ = ["add", "add_search", "add_venue", "venue", "venue_of"]
 
-# The venue takes five consecutive ports.
-_LAST_PORT = 65_531
+# The venue takes six consecutive ports.
+_LAST_PORT = 65_530
 _MOST_MARKETS = 10_000
 _MOST_LISTED = 10
 
@@ -35,7 +35,7 @@ def add(subparsers: Subparsers) -> None:
         examples=["pmlive sim", "pmlive sim --markets 100 --rate 1000 --seed 1"],
     )
     for option, kind, default, metavar, what in (
-        ("--port", whole_number(0, _LAST_PORT), 0, "P", "the first of five ports (default: any)"),
+        ("--port", whole_number(0, _LAST_PORT), 0, "P", "the first of six ports (default: any)"),
         ("--seed", whole_number(0, 2**63), 7, "N", "the same seed makes the same markets (default: 7)"),
         ("--markets", whole_number(1, _MOST_MARKETS), 3, "N", "how many markets (default: 3)"),
         ("--rate", positive_number, 50.0, "R", "messages a second over all markets (default: 50)"),

@@ -1,6 +1,7 @@
-"""Recordings for other tools: arrays for hftbacktest, CSV files, a DuckDB database."""
+"""Recordings for other tools: arrays for hftbacktest, a catalogue of nautilus_trader, CSV files, a DuckDB database."""
 
 from pmlive.export.hftbacktest import to_hftbacktest
+from pmlive.export.nautilus import to_nautilus
 from pmlive.export.output import Exported, ExportedFile, ExportedToken, SkippedToken
 from pmlive.export.tabular import to_csv, to_duckdb
 
@@ -12,4 +13,5 @@ __all__ = [
     "to_csv",
     "to_duckdb",
     "to_hftbacktest",
+    "to_nautilus",
 ]

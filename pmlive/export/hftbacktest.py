@@ -45,17 +45,25 @@ __all__ = [
     "DEPTH",
     "EVENT",
     "EXCHANGE",
+    "KIND",
     "LOCAL",
     "SELL",
     "SNAPSHOT",
     "TRADE",
     "Break",
     "End",
+    "Ends",
     "TokenRows",
+    "book_events_of",
     "events_of",
     "in_both_orders",
     "new_events",
+    "no_book",
+    "recorded_ends",
+    "recorded_rows",
+    "tick_size",
     "to_hftbacktest",
+    "tokens_of",
 ]
 
 _BOOKS = ("book_snapshots", "keyframes")
@@ -80,7 +88,7 @@ EVENT = np.dtype(
 # hftbacktest's DEPTH_EVENT, TRADE_EVENT, DEPTH_CLEAR_EVENT and DEPTH_SNAPSHOT_EVENT, and its flags beside them.
 DEPTH, TRADE, CLEAR, SNAPSHOT = 1, 2, 3, 4
 EXCHANGE, LOCAL, BUY, SELL = 1 << 31, 1 << 30, 1 << 29, 1 << 28
-_KIND = 0xFF
+KIND = 0xFF
 _NOTHING = np.zeros(1)
 
 
@@ -110,7 +118,7 @@ class TokenRows(msgspec.Struct, frozen=True, kw_only=True):
     ends: Sequence[End] = ()
 
 
-class _Ends(msgspec.Struct):
+class Ends(msgspec.Struct):
     """When runs began, and when connections and tokens were given up: where a book ends without a gap."""
 
     begun: list[End]
@@ -118,6 +126,7 @@ class _Ends(msgspec.Struct):
     dropped: dict[str, list[End]]
 
     def of(self, token_id: str) -> list[End]:
+        """List the ends that concern a token."""
         return [*self.begun, *self.closed, *self.dropped.get(token_id, [])]
 
 
@@ -142,13 +151,13 @@ def to_hftbacktest(
     missing = missing_files(source)
     with new_folder(target) as unfinished, diagnosed(source):
         shift = _shift(source)
-        tokens = reported([(token, 1) for token in _tokens(source, token_id)], progress)
+        tokens = reported([(token, 1) for token in tokens_of(source, token_id)], progress)
         converted = _convert_all(source, tokens, into=unfinished, shift=shift)
         written = [one for one in converted if isinstance(one, ExportedToken)]
         skipped = [one for one in converted if isinstance(one, SkippedToken)]
         sizes = [(unfinished / one.path).stat().st_size for one in written]
         if not written:
-            raise StoreError(_no_book(source, skipped))
+            raise StoreError(no_book(source, skipped))
     placed = [msgspec.structs.replace(one, path=str(target / one.path)) for one in written]
     return Exported(
         out=str(target),
@@ -165,11 +174,16 @@ def to_hftbacktest(
 
 
 def _convert_all(source: Path, tokens: Iterable[str], *, into: Path, shift: int) -> list[ExportedToken | SkippedToken]:
-    ends, gaps = _ends(source), IndexCache(source).current().gaps
+    ends, gaps = recorded_ends(source), IndexCache(source).current().gaps
     return [_convert(source, token, ends, gaps, into=into, shift=shift) for token in tokens]
 
 
-def _tokens(source: Path, wanted: str | None) -> list[str]:
+def tokens_of(source: Path, wanted: str | None) -> list[str]:
+    """List the tokens of a recording, or the one that is wanted.
+
+    Raises:
+        StoreError: it has no such token.
+    """
     names = [scan(source, table).select(pl.col("token_id").unique()) for table in _TABLES]
     tokens = pl.concat(names).select(pl.col("token_id").unique().sort()).collect()["token_id"].to_list()
     if wanted is None:
@@ -179,14 +193,16 @@ def _tokens(source: Path, wanted: str | None) -> list[str]:
     return [wanted]
 
 
-def _no_book(source: Path, skipped: Sequence[SkippedToken]) -> str:
+def no_book(source: Path, skipped: Sequence[SkippedToken]) -> str:
+    """Say that nothing can be exported, and why."""
     why = f": {skipped[0].token_id[:80]!r}: {skipped[0].reason}" if skipped else ""
     return f"{str(source)!r} has no book to export{why}"
 
 
-def _ends(source: Path) -> _Ends:
+def recorded_ends(source: Path) -> Ends:
+    """Read when books were given up on purpose."""
     kept = [record for record in records(source) if record.kind not in FRAMES]
-    ends = _Ends([End(record.recv, record.seq, 0) for record in kept if record.kind == Kind.BEGIN], [], {})
+    ends = Ends([End(record.recv, record.seq, 0) for record in kept if record.kind == Kind.BEGIN], [], {})
     for gone in unsubscriptions(kept):
         if gone.tokens is None:
             ends.closed.append(End(gone.recv, gone.seq, gone.conn))
@@ -201,16 +217,15 @@ def _shift(source: Path) -> int:
     return max([0, *(-each for each in least if each is not None)])
 
 
-def _convert(
-    source: Path, token: str, ends: _Ends, gaps: GapIndex, *, into: Path, shift: int
-) -> ExportedToken | SkippedToken:
+def recorded_rows(source: Path, token: str, ends: Ends, gaps: GapIndex) -> TokenRows | SkippedToken:
+    """Read what was recorded of a token; or say why it cannot be exported."""
     if _is_file_name(token) is None:
         return SkippedToken(token, "not a valid token id, so it cannot be a file name")
     frames = {table: _rows_of(source, table, token) for table in _TABLES}
     books = frames["keyframes"].filter(pl.col("state").is_in(["verified", "unverifiable"]))
     if frames["book_snapshots"].is_empty() and books.is_empty():
         return SkippedToken(token, "no book of it was recorded")
-    rows = TokenRows(
+    return TokenRows(
         deltas=frames["book_deltas"],
         snapshots=frames["book_snapshots"],
         keyframes=books,
@@ -218,6 +233,14 @@ def _convert(
         breaks=list(_breaks(gaps, token, books)),
         ends=ends.of(token),
     )
+
+
+def _convert(
+    source: Path, token: str, ends: Ends, gaps: GapIndex, *, into: Path, shift: int
+) -> ExportedToken | SkippedToken:
+    rows = recorded_rows(source, token, ends, gaps)
+    if isinstance(rows, SkippedToken):
+        return rows
     converted = events_of(rows, shift=shift)
     name = f"{token}.npz"
     np.savez_compressed(into / name, data=converted.events)
@@ -227,7 +250,7 @@ def _convert(
         events=len(converted.events),
         breaks=converted.breaks,
         split=converted.split,
-        tick_size=_tick_size(source, token, frames["book_snapshots"]),
+        tick_size=tick_size(source, token, rows.snapshots),
         first_time=int(converted.events["local_ts"].min()),
         last_time=int(converted.events["local_ts"].max()),
     )
@@ -243,7 +266,8 @@ def _breaks(gaps: GapIndex, token: str, books: pl.DataFrame) -> Iterable[Break]:
     return (Break(gap.started, gap.until) for gap in gaps.of(token, conns=(), known=known))
 
 
-def _tick_size(source: Path, token: str, snapshots: pl.DataFrame) -> float | None:
+def tick_size(source: Path, token: str, snapshots: pl.DataFrame) -> float | None:
+    """Return the finest tick size that was stated of a token."""
     changed = _rows_of(source, "market_events", token)["new_tick_size"]
     finest = pl.concat([snapshots["tick_size"], changed]).min()
     return finest if isinstance(finest, float) else None
@@ -280,6 +304,14 @@ def events_of(rows: TokenRows, *, shift: int = 0) -> _Converted:
     events["local_ts"] += shift
     ordered, split = in_both_orders(events)
     return _Converted(ordered, walk.breaks, split)
+
+
+def book_events_of(rows: TokenRows) -> tuple[NDArray[np.void], int]:
+    """Return the events of one token's book in order of arrival, and how often it was cleared for want of trust."""
+    walk = _Walk(rows)
+    walk.run()
+    events = _concatenated(walk.parts)
+    return events[np.argsort(events["local_ts"], kind="stable")], walk.breaks
 
 
 def _trades(trades: pl.DataFrame) -> NDArray[np.void]:
@@ -442,7 +474,7 @@ def in_both_orders(events: NDArray[np.void]) -> tuple[NDArray[np.void], int]:
     """Sort events, which are in order of arrival, for both walks; return them, and how many are there twice."""
     if not len(events):
         return events, 0
-    times: NDArray[np.int64] = 2 * events["exch_ts"] + ((events["ev"] & _KIND) != TRADE)
+    times: NDArray[np.int64] = 2 * events["exch_ts"] + ((events["ev"] & KIND) != TRADE)
     newest = np.maximum.accumulate(times)
     late = np.flatnonzero(times < newest)
     ours, theirs = events.copy(), events[late]

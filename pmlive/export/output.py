@@ -32,7 +32,7 @@ __all__ = [
     "unsealed_bytes",
 ]
 
-Format: TypeAlias = Literal["hftbacktest", "csv", "duckdb"]
+Format: TypeAlias = Literal["hftbacktest", "nautilus", "csv", "duckdb"]
 
 # A recording may hold one's own orders, so nobody else reads what comes of it, whatever the umask.
 _FILE, _FOLDER = 0o600, 0o700
@@ -73,9 +73,9 @@ class SkippedToken(msgspec.Struct, frozen=True):
 class Exported(msgspec.Struct, frozen=True, kw_only=True):
     """What was written.
 
-    ``tables`` are rows by table, ``tokens`` the arrays of hftbacktest. ``shift`` is by how many nanoseconds receive
-    times were moved so that nothing is received before it happened. Not in it are ``unsealed`` bytes of log, which the
-    tables do not have yet, and the rows of the ``missing`` files.
+    ``tables`` are rows by table, ``tokens`` the arrays of hftbacktest or the instruments of nautilus_trader. ``shift``
+    is by how many nanoseconds receive times were moved so that nothing is received before it happened. Not in it are
+    ``unsealed`` bytes of log, which the tables do not have yet, and the rows of the ``missing`` files.
     """
 
     out: str

@@ -15,7 +15,7 @@ from pmlive.credentials import Credentials
 from pmlive.errors import PmliveError, UnknownMarketError
 from pmlive.gaps import concerning
 from pmlive.logs import get_logger
-from pmlive.manager.engine import Engine, Options
+from pmlive.manager.engine import Engine, Options, history_of
 from pmlive.manager.keys import MarketId, Provider, market_list, price_keys, rows_of, series_of
 from pmlive.manager.lifecycle import Lifecycle
 from pmlive.manager.snapshots import AwaitedError, BookView, Query, Snapshot, book_view, snapshots
@@ -31,6 +31,7 @@ from pmlive.store import RecorderOptions
 from pmlive.tables import ROLLING
 
 if TYPE_CHECKING:
+    from pmlive.history import History
     from pmlive.mcp.http import McpEndpoint
     from pmlive.sim import SimulatedVenue
     from pmlive.widgets import Dashboard
@@ -468,6 +469,11 @@ class Manager:
             return find(text, self._engine.venue)
         words = text.casefold().split()
         return [market for market in self._engine.markets.values() if all(word in _said(market) for word in words)]
+
+    @property
+    def history(self) -> "History":
+        """Trades and prices of this manager's venue from before; see ``pmlive.history``."""
+        return history_of(self._engine)
 
     def snapshots(self, queries: Sequence[Query]) -> list[Snapshot]:
         """Answer the queries of several charts, all as of one moment, in one call to the feed thread."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import polars as pl
@@ -29,7 +29,10 @@ from pmlive.store import Recorder
 from pmlive.tables import ROLLING, SCHEMAS, labelled
 from pmlive.threads import LoopThread
 
-__all__ = ["Engine", "Options"]
+if TYPE_CHECKING:
+    from pmlive.history import History
+
+__all__ = ["Engine", "Options", "history_of"]
 
 logger = get_logger(__name__)
 
@@ -354,6 +357,19 @@ class Engine:
             if token_id not in found:
                 logger.warning("the catalogue does not know token %s; it may send nothing", token_id)
         self.learn(Wanted([], list(found.values())))
+
+
+def history_of(engine: Engine) -> "History":
+    """Return the past as an engine's venue tells it.
+
+    Raises:
+        FeedError: a recording is played, which asks nobody; or the manager was closed.
+    """
+    from pmlive.history import History  # needed by few
+
+    if engine.call(engine.started).recorded:
+        raise FeedError("a replay asks no venue; pmlive.history.trades and prices do")
+    return History(engine.venue)
 
 
 def live_feed(engine: Engine) -> Live:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pmlive.manager.core import Manager
     from pmlive.sim import SimulatedVenue
 
-__all__ = ["Lifecycle", "close_all", "find", "managers", "the_end"]
+__all__ = ["Lifecycle", "close_all", "find", "managers", "the_end", "venue_here"]
 
 T = TypeVar("T")
 logger = get_logger(__name__)
@@ -236,11 +236,16 @@ def find(text: str, venue: Venue | None = None) -> list[Market]:
         UnknownMarketError: the venue does not know the id, the slug or the address.
         FeedError: the venue cannot be asked.
     """
-    if venue is None:
-        live = [held for held in _ours() if not (held.ending or held.replays)]
-        venues = {held.venue for held in live}
-        venue = venues.pop() if len(venues) == 1 and all(held.simulated for held in live) else None
-    return find_at(text, venue)
+    return find_at(text, venue_here(venue))
+
+
+def venue_here(venue: Venue | None) -> Venue | None:
+    """Return a venue, or the simulated one of this process if every open manager is of that one; else None."""
+    if venue is not None:
+        return venue
+    live = [held for held in _ours() if not (held.ending or held.replays)]
+    venues = {held.venue for held in live}
+    return venues.pop() if len(venues) == 1 and all(held.simulated for held in live) else None
 
 
 def close_all() -> None:

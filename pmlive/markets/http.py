@@ -17,11 +17,12 @@ from pmlive.errors import FeedError
 from pmlive.proxies import for_https
 from pmlive.retries import RequestPolicy, retry_after
 
-__all__ = ["Bucket", "HttpClient", "bucket_for"]
+__all__ = ["Bucket", "HttpClient", "InvalidRequestError", "bucket_for"]
 
 Parameters: TypeAlias = Mapping[str, str | Sequence[str]]
 
 _ABSENT = frozenset({404, 422})
+_INVALID = 400
 # 425 is the matching engine's weekly restart.
 _RETRIED = frozenset({408, 425, 429})
 _LONGEST_RESPONSE = 64 * 1024 * 1024
@@ -35,6 +36,7 @@ _LIMITS = (
     ("/markets", 150),
     ("/book", 700),
     ("/time", 700),
+    ("/v2/", 100),
     ("/", 100),
 )
 
@@ -63,6 +65,7 @@ class HttpClient:
         """Request a document; None means that the venue has no such thing.
 
         Raises:
+            InvalidRequestError: the host does not accept the parameters.
             FeedError: the host cannot be reached, is overloaded, or refuses.
         """
         reason = ""
@@ -112,6 +115,8 @@ class HttpClient:
             return None
         if response.is_redirect:
             raise FeedError(f"{self._host} redirects elsewhere ({reason}), which is not followed; check the address")
+        if status == _INVALID:
+            raise InvalidRequestError(f"{self._host} takes the request for invalid ({reason}): {_complaint(body)}")
         if not response.is_success:
             raise FeedError(f"{self._host} refused ({reason}); a network or a country may be blocked, try another")
         if "html" in response.headers.get("content-type", ""):
@@ -119,6 +124,10 @@ class HttpClient:
                 f"{self._host} answered with a web page ({reason}); a proxy or a sign-in page may be in between"
             )
         return body
+
+
+class InvalidRequestError(FeedError):
+    """The host does not accept the parameters of a request, such as a cursor that it no longer knows."""
 
 
 class Bucket(msgspec.Struct):
@@ -149,6 +158,18 @@ class _RetryableError(Exception):
     def __init__(self, reason: str, pause: float | None = None) -> None:
         super().__init__(reason)
         self.pause = pause
+
+
+class _Complaint(msgspec.Struct):
+    error: str = ""
+
+
+def _complaint(body: bytes) -> str:
+    try:
+        text = msgspec.json.decode(body, type=_Complaint).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = ""
+    return "".join(letter for letter in text if letter.isprintable())[:120] or "it gives no reason"
 
 
 def _described(error: Exception) -> str:

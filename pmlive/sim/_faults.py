@@ -12,7 +12,7 @@ from pmlive.sim._markets import MarketMessage
 
 __all__ = ["Fault", "FaultChannel", "FaultKind", "Faults", "MessageFaults"]
 
-FaultChannel: TypeAlias = Literal["market", "user", "realtime", "prices", "clob", "gamma"]
+FaultChannel: TypeAlias = Literal["market", "user", "realtime", "prices", "clob", "gamma", "data"]
 FaultKind: TypeAlias = Literal[
     "drop",
     "close",

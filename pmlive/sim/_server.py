@@ -1,4 +1,4 @@
-"""The simulated venue's servers: five listeners, and the tasks that move the markets, in one event loop."""
+"""The simulated venue's servers: six listeners, and the tasks that move the markets, in one event loop."""
 
 import asyncio
 import time
@@ -18,6 +18,7 @@ from websockets.protocol import State
 
 from pmlive.sim._clob_channels import MarketChannel, UserChannel
 from pmlive.sim._connections import Dial, Hub, paced
+from pmlive.sim._data_api import DataApi
 from pmlive.sim._exchange import Exchange
 from pmlive.sim._faults import Fault, FaultChannel
 from pmlive.sim._offline import Script
@@ -49,13 +50,14 @@ _PRICES: dict[str, FaultChannel] = {"/ws": "prices"}
 
 
 class Urls(msgspec.Struct, frozen=True):
-    """The addresses of a simulated venue, the same five as those of the real one."""
+    """The addresses of a simulated venue, the same six as those of the real one."""
 
     clob_ws: str
     live_data: str
     prices_ws: str
     clob: str
     gamma: str
+    data: str
 
 
 class VenueServer:
@@ -75,10 +77,11 @@ class VenueServer:
         self._prices = PricesChannel(hub, self._reference_prices)
         self._clob = ClobApi(exchange, script=script)
         self._gamma = GammaApi(exchange, hub.faults)
+        self._data = DataApi(exchange)
         self._group = asyncio.TaskGroup()
 
     async def run(self, port: int, stopping: asyncio.Event, started: Callable[[Urls], None]) -> None:
-        """Listen on five ports from ``port`` on (0: any), report the addresses, and serve until ``stopping`` is set."""
+        """Listen on six ports from ``port`` on (0: any), report the addresses, and serve until ``stopping`` is set."""
         async with self._group as group, AsyncExitStack() as stack:
             urls = await self._listen(stack, port)
             tasks = [
@@ -100,6 +103,7 @@ class VenueServer:
         messages = self.exchange.step()
         self.hub.publish(messages)
         self.realtime.publish_trades(messages)
+        self._data.note(messages)
         return len(messages)
 
     def publish_due(self) -> None:
@@ -108,7 +112,7 @@ class VenueServer:
         self.hub.publish([*announced, *self.exchange.end_due_markets()])
 
     async def _listen(self, stack: AsyncExitStack, port: int) -> Urls:
-        ports = [port + number if port else 0 for number in range(5)]
+        ports = [port + number if port else 0 for number in range(6)]
         sockets = [
             await stack.enter_async_context(self._socket_server(channels, at))
             for channels, at in zip((_CLOB, _LIVE_DATA, _PRICES), ports[:3], strict=True)
@@ -120,6 +124,7 @@ class VenueServer:
             prices_ws=f"ws://{_HOST}:{prices_ws}/ws",
             clob=f"http://{_HOST}:{await self._http_server(stack, 'clob', ports[3])}",
             gamma=f"http://{_HOST}:{await self._http_server(stack, 'gamma', ports[4])}",
+            data=f"http://{_HOST}:{await self._http_server(stack, 'data', ports[5])}",
         )
 
     @asynccontextmanager
@@ -177,7 +182,8 @@ class VenueServer:
             return msgspec.structs.replace(response, headers=_refusal_headers(status, refusal.detail))
         while faults.find("stall", channel) or faults.find("dead", channel):  # noqa: ASYNC110  # a fault ends by the clock
             await asyncio.sleep(_TICK)
-        response = (self._clob if channel == "clob" else self._gamma).respond(request)
+        services = {"clob": self._clob, "gamma": self._gamma, "data": self._data}
+        response = services[channel].respond(request)
         if slow := faults.strike("slow", channel):
             await asyncio.sleep(len(response.body) / (slow.number or _SLOW_PACE))
         return response

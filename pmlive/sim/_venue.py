@@ -30,7 +30,7 @@ class SimulatedVenue:
 
     The same seed gives the same markets and, as long as no market of a rolling series is requested, the same messages
     except for their times. ``rate`` is in messages a second over all markets; None sends each subscriber a prepared
-    ``script`` as fast as its socket takes it. ``port`` is the first of five, 0 takes any. ``depth`` is the number of
+    ``script`` as fast as its socket takes it. ``port`` is the first of six, 0 takes any. ``depth`` is the number of
     levels of each side. ``lifetime`` (seconds) is that of the ordinary markets, ``resolve_after`` (seconds) the time
     from a market's end to its resolution, ``story_every`` (seconds) that between the simulated user's orders.
     ``duplicates`` is the share of changes that the venue sends twice. ``keep_truth`` keeps every frame sent, in
@@ -136,6 +136,7 @@ class SimulatedVenue:
             "PMLIVE_PRICES_WS_URL": urls.prices_ws,
             "PMLIVE_CLOB_URL": urls.clob,
             "PMLIVE_GAMMA_URL": urls.gamma,
+            "PMLIVE_DATA_URL": urls.data,
         }
 
     @property

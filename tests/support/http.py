@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-__all__ = ["Answer", "Request", "Server", "serving"]
+__all__ = ["Answer", "Answering", "Request", "Server", "serving"]
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -33,7 +33,7 @@ OUTSIDE = frozenset({
     "NotebookClient", "Popen", "attempt", "attempt_all", "exec", "fork", "multiprocessing", "subprocess",
     # Recordings and exports that are written, and synced to the disk; commands, which do any of this.
     "Recorder", "Tape", "claimed", "compact", "import_capture", "locked_folder", "locked_recording", "main",
-    "open_folder", "repair", "to_csv", "to_duckdb", "to_hftbacktest",
+    "open_folder", "repair", "to_csv", "to_duckdb", "to_hftbacktest", "to_nautilus",
 })  # fmt: skip
 
 # What the interpreter calls it when code does so.

@@ -19,6 +19,7 @@ MODULES = (
     "pmlive.errors",
     "pmlive.events",
     "pmlive.export",
+    "pmlive.history",
     "pmlive.manager",
     "pmlive.markets",
     "pmlive.mcp",
