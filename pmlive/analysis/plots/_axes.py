@@ -104,9 +104,8 @@ def add_note(ax: Axes, *, pad: float | None = None) -> None:
     note = NOTE.get()
     if not note or any(each.get_title("right") == note for each in ax.figure.axes):
         return
-    ax.set_title(
-        note, loc="right", fontsize=rcParams["xtick.labelsize"], style="italic", color="0.45", parse_math=False
-    )
+    size = rcParams["xtick.labelsize"]
+    ax.set_title(note, loc="right", pad=pad, fontsize=size, style="italic", color="0.45", parse_math=False)
 
 
 def make_room(ax: Axes) -> None:
