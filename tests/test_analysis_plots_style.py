@@ -245,14 +245,18 @@ def test_the_plots_are_imported_by_name_alone() -> None:
 def test_a_note_stands_once_in_each_figure_while_the_style_lasts() -> None:
     variances = pl.DataFrame({"step": [timedelta(seconds=1), timedelta(seconds=2)], "rv": [0.2, 0.1]})
 
+    at = pl.Series([_START, _START + timedelta(hours=1)])
+    interval = pl.DataFrame({"token_id": "7", "start": at[:1], "end": at[1:], "trusted": True})
+
     with plots.style(note="simulated"):
         figure, axes = plt.subplots(1, 2)
         for ax in axes:
             plots.signature_plot(variances, ax=ax, title="Bounce")
         alone = plots.signature_plot(variances)
+        covered = plots.coverage_plot(interval)
     plain = plots.signature_plot(variances)
 
     assert [ax.get_title("right") for ax in figure.axes] == ["simulated", ""]
     assert [ax.get_title("left") for ax in figure.axes] == ["Bounce", "Bounce"]
-    assert alone.get_title("right") == "simulated"
+    assert alone.get_title("right") == covered.get_title("right") == "simulated"
     assert plain.get_title("right") == ""

@@ -1,6 +1,6 @@
 """Lines through points, against numpy's, and the errors of the slope."""
 
-from typing import Any
+from statistics import linear_regression
 
 import numpy as np
 import polars as pl
@@ -21,8 +21,7 @@ def test_the_line_is_that_of_least_squares(points: list[tuple[float, float]]) ->
     if np.ptp(x) == 0:
         assert fit is None
         return
-    line: Any = np.polyfit(x, y, 1)
-    slope, intercept = float(line[0]), float(line[1])
+    slope, intercept = linear_regression(x.tolist(), y.tolist())
     assert fit is not None
     assert fit.slope == pytest.approx(slope, abs=1e-6)
     assert fit.intercept == pytest.approx(intercept, abs=1e-6)

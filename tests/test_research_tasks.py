@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from importlib import import_module
 from itertools import pairwise
 from math import sqrt
-from statistics import NormalDist
+from statistics import NormalDist, linear_regression
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -239,8 +239,7 @@ def test_the_regression_is_of_changes_that_no_gap_touches_with_errors_that_overl
 
     assert last >= end
     assert len(rows) < len(grid) - 10
-    line: Any = np.polyfit(rows["x"], rows["y"], 1)
-    slope, intercept = float(line[0]), float(line[1])
+    slope, intercept = linear_regression(rows["x"].to_list(), rows["y"].to_list())
     assert (fit.n, fit.slope, fit.intercept) == pytest.approx((len(rows), slope, intercept), rel=1e-9)
     assert fit.stderr == pytest.approx(_newey_west(rows, slope, intercept, lags=9), rel=1e-9)
     assert fit.r2 == pytest.approx(rows["x"].corr(rows["y"]) ** 2, rel=1e-9)

@@ -39,9 +39,6 @@ _DECIMALS = 12
 _QUOTE = {"bid": "best_bid", "bid_size": "best_bid_size", "ask": "best_ask", "ask_size": "best_ask_size"}
 
 
-FeesByToken: TypeAlias = Mapping[str, "Fees"]
-
-
 class Fees(Protocol):
     """A market's schedule of fees, such as ``Market.fees``."""
 
@@ -59,6 +56,9 @@ class Fees(Protocol):
     def exponent(self) -> float | None:
         """The power of the formula."""
         ...
+
+
+FeesByToken: TypeAlias = Mapping[str, Fees]
 
 
 class PricedMarket(Protocol):

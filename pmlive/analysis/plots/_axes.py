@@ -26,6 +26,7 @@ __all__ = [
     "Dash",
     "Floats",
     "Look",
+    "add_note",
     "by_token",
     "checked",
     "finish",
@@ -87,7 +88,7 @@ def finish(ax: Axes, title: str | None) -> None:
     """Title axes, and name what is drawn: in them, or beside them if it is much."""
     if title is not None:
         ax.set_title(title)
-    _add_note(ax)
+    add_note(ax)
     handles, names = ax.get_legend_handles_labels()
     if not names:
         return
@@ -98,14 +99,13 @@ def finish(ax: Axes, title: str | None) -> None:
         text.set_parse_math(False)
 
 
-def _add_note(ax: Axes) -> None:
-    """Write the note of the style beside the title, once in a figure."""
+def add_note(ax: Axes, *, pad: float | None = None) -> None:
+    """Write the note of the style beside the title, ``pad`` points above the axes, once in a figure."""
     note = NOTE.get()
     if not note or any(each.get_title("right") == note for each in ax.figure.axes):
         return
-    ax.set_title(
-        note, loc="right", fontsize=rcParams["xtick.labelsize"], style="italic", color="0.45", parse_math=False
-    )
+    size = rcParams["xtick.labelsize"]
+    ax.set_title(note, loc="right", pad=pad, fontsize=size, style="italic", color="0.45", parse_math=False)
 
 
 def make_room(ax: Axes) -> None:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
 
-from pmlive.analysis.plots._axes import by_token, known, new_axes
+from pmlive.analysis.plots._axes import add_note, by_token, known, new_axes
 from pmlive.analysis.plots._times import dates, show_times
 from pmlive.analysis.plots.theme import ASK, BID
 
@@ -63,8 +63,10 @@ def coverage_plot(
     ax.tick_params(axis="y", length=0)
     ax.set_xlim(dates(intervals["start"]).min(), dates(intervals["end"]).max())
     show_times(ax)
+    pad = 2.2 * FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points()
     if title is not None:
-        ax.set_title(title, pad=2.2 * FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points())
+        ax.set_title(title, pad=pad)
+    add_note(ax, pad=pad)
     return ax
 
 
