@@ -25,7 +25,7 @@ def add(subparsers: Subparsers) -> None:
         summary="Fetch a market's trades or prices of before, as the venue's REST tells them",
         examples=[
             "pmlive history trades will-it-rain-in-london-on-new-years-eve --venue sim",
-            "pmlive history prices fed-decision-in-december --outcome Yes --every 5m --start 2026-11-01 --out before.parquet",
+            "pmlive history prices fed-decision-in-december --outcome Yes --every 5m --out before.parquet",
         ],
         more="What no longer changes is kept on disk, and the next run continues one that was interrupted. The exit "
         "code is 1 if the venue does not have all that was asked for any more.",
