@@ -24,8 +24,11 @@ class Parser(argparse.ArgumentParser):
     @property
     def commands(self) -> "dict[str, Parser]":
         """The parsers of commands by name, if there are any."""
-        found = [action.choices for action in self._actions if isinstance(action.choices, dict)]
-        return cast("dict[str, Parser]", found[0]) if found else {}
+        for action in self._actions:
+            choices = cast("dict[str, Parser] | tuple[object, ...] | None", action.choices)
+            if isinstance(choices, dict):
+                return choices
+        return {}
 
     def error(self, message: str) -> NoReturn:
         """Print the message and exit with code 2."""
