@@ -14,13 +14,7 @@ import pmlive as pm
 from pmlive.cli import main
 from pmlive.cli.commands import parser
 
-RAIN = "will-it-rain-in-london-on-new-years-eve"
-
-
-def commands() -> dict[str, argparse.ArgumentParser]:
-    """Return the parser of each command."""
-    (found,) = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
-    return found.choices
+COMMANDS = parser().commands
 
 
 def examples(command: argparse.ArgumentParser) -> list[str]:
@@ -29,20 +23,20 @@ def examples(command: argparse.ArgumentParser) -> list[str]:
     return [line.strip() for line in lines]
 
 
-@pytest.mark.parametrize("name", commands())
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_examples_that_its_help_shows_as_they_are_typed(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([name, "--help"]) == 0
 
     shown = capsys.readouterr().out.splitlines()
-    assert examples(commands()[name])
-    assert [line.strip() for line in shown[shown.index("examples:") + 1 :]] == examples(commands()[name])
+    assert examples(COMMANDS[name])
+    assert [line.strip() for line in shown[shown.index("examples:") + 1 :]] == examples(COMMANDS[name])
 
 
-@pytest.mark.parametrize("name", commands())
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_example_is_a_command_line_that_is_understood(name: str) -> None:
-    for example in examples(commands()[name]):
+    for example in examples(COMMANDS[name]):
         # Some are for a shell: what it substitutes, redirects or takes for a comment is not the command's.
         words = shlex.split(example.removeprefix("eval ").replace('"$(', "").replace(')"', ""), comments=True)
         words = words[: words.index(">")] if ">" in words else words
@@ -59,7 +53,7 @@ def test_every_example_is_a_command_line_that_is_understood(name: str) -> None:
     [
         line
         for name in ("info", "verify", "quality", "book", "replay", "export", "ls")
-        for line in examples(commands()[name])
+        for line in examples(COMMANDS[name])
         if "--from" not in line and "--speed 60" not in line and "2026-11-23" not in line
     ],
 )
@@ -152,5 +146,5 @@ def test_each_shell_has_a_script_that_names_every_command(shell: str, capsys: py
     script = capsys.readouterr().out
     assert main(["completion", shell, "-o", "json"]) == 0
 
-    assert [name for name in commands() if name not in script] == []
+    assert [name for name in COMMANDS if name not in script] == []
     assert json.loads(capsys.readouterr().out) == {"shell": shell, "script": script.removesuffix("\n")}

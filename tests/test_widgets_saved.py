@@ -100,7 +100,7 @@ def test_a_page_that_nbconvert_makes_has_the_picture_in_it(tmp_path: Path) -> No
     page = (tmp_path / "in.html").read_text()
     assert page.count('<img alt="') == 1
     assert "data:image/png;base64," in page
-    assert f'type="{VIEW}"' not in page
+    assert f'<script type="{VIEW}">' not in page
 
 
 def run(module: str, *arguments: str, folder: Path) -> None:

@@ -1,12 +1,12 @@
 """``pmlive completion``: scripts with which shells complete commands, options and paths."""
 
-import argparse
 from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 from pmlive.cli.commands import Subparsers, add_command, parser
+from pmlive.cli.parsing import Parser
 from pmlive.cli.terminal import Output, Stop
 from pmlive.errors import PmliveError
 
@@ -52,11 +52,10 @@ def _shtab() -> ModuleType:
         raise PmliveError("the scripts are written by shtab, which is not installed; run: pip install shtab") from error
 
 
-def _complete_paths(commands: argparse.ArgumentParser, shtab: ModuleType) -> None:
+def _complete_paths(commands: Parser, shtab: ModuleType) -> None:
     """Have folders completed wherever one is expected, and any path wherever a file may be."""
-    for action in commands._actions:  # noqa: SLF001  # shtab reads them, too; there is no other list
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  # it has no public name
-            for command in dict.fromkeys(action.choices.values()):
-                _complete_paths(command, shtab)
-        elif action.type is Path:
+    for action in commands.actions:
+        if action.type is Path:
             setattr(action, "complete", shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE)  # noqa: B010
+    for command in commands.commands.values():
+        _complete_paths(command, shtab)

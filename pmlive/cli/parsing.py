@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any, NoReturn, TypeVar, overload
+from typing import Any, NoReturn, TypeVar, cast, overload
 
 from pmlive.cli.terminal import Output
 
@@ -15,6 +15,20 @@ N = TypeVar("N")
 
 class Parser(argparse.ArgumentParser):
     """A parser that reports bad usage in one sentence, with the nearest of the words that it knows."""
+
+    @property
+    def actions(self) -> list[argparse.Action]:
+        """The arguments and options, in the order of the help."""
+        return self._actions
+
+    @property
+    def commands(self) -> "dict[str, Parser]":
+        """The parsers of commands by name, if there are any."""
+        for action in self._actions:
+            choices = cast("dict[str, Parser] | tuple[object, ...] | None", action.choices)
+            if isinstance(choices, dict):
+                return choices
+        return {}
 
     def error(self, message: str) -> NoReturn:
         """Print the message and exit with code 2."""
@@ -53,7 +67,7 @@ class Parser(argparse.ArgumentParser):
         choices = [str(each) for each in action.choices or ()]
         if not choices or str(value) in choices:
             return
-        names_command = isinstance(action, argparse._SubParsersAction)  # noqa: SLF001  # it has no public name
+        names_command = bool(self.commands) and list(self.commands) == choices
         problem = f"no command {value!r}" if names_command else f"invalid choice {value!r}"
         near = get_close_matches(str(value), choices, n=1)
         told = f"did you mean {near[0]}?" if near else f"there are {', '.join(choices)}"

@@ -138,11 +138,7 @@ def to_hftbacktest(
     Receive times of all tokens are moved by one and the same ``shift``, so that none is before the venue's time: the
     correction that hftbacktest's converters make, kept equal for tokens that are traded together.
 
-    Args:
-        folder: the recording.
-        out: the folder to make.
-        token_id: this token only.
-        progress: called after each token with the number of those done, and of all.
+    ``progress`` is called after each token with the number of those done, and of all.
 
     Raises:
         StoreError: the folder is not a recording, has no such token or no book, or ``out`` has something in it.

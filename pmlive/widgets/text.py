@@ -1,6 +1,7 @@
 """A dashboard as text, for terminals and readers of notebooks without pictures: a line of prices, and a book."""
 
-import numpy as np
+from bisect import bisect_right
+
 import polars as pl
 
 from pmlive.errors import FeedError
@@ -37,13 +38,16 @@ def _line(rows: pl.DataFrame, gaps: pl.DataFrame, now: int) -> list[str]:
     """Return what the line shows, and the line: the last price in each part of the time, nothing within a gap."""
     if rows.is_empty():
         return []
-    times, mids = rows["ts_recv"].dt.epoch("ns").to_numpy(), rows["mid"].to_numpy()
-    ends = np.linspace(times[0], max(now, times[-1]), _WIDTH + 1)[1:]
-    shown = mids[np.searchsorted(times, ends, side="right") - 1]
-    unknown = np.zeros(_WIDTH, dtype=bool)
-    for started, ended in gaps.select(pl.col("started", "ended").dt.epoch("ns")).iter_rows():
-        unknown |= (ends >= started) & (ends < (now + 1 if ended is None else ended))
-    decimals = price_decimals([float(shown.min()), float(shown.max())])
-    reach = f"{shown.min():.{decimals}f} to {shown.max():.{decimals}f}"
-    line = sparkline([None if is_unknown else float(mid) for mid, is_unknown in zip(shown, unknown, strict=True)])
-    return [f"mid from {clock(moment(int(times[0])))} on, {reach}", line, " "]
+    times: list[int] = rows["ts_recv"].dt.epoch("ns").to_list()
+    mids: list[float] = rows["mid"].to_list()
+    whole = max(now, times[-1]) - times[0]
+    ends = [times[0] + whole * number // _WIDTH for number in range(1, _WIDTH + 1)]
+    shown = [mids[bisect_right(times, end) - 1] for end in ends]
+    open_until: list[tuple[int, int]] = gaps.select(
+        pl.col("started").dt.epoch("ns"), pl.col("ended").dt.epoch("ns").fill_null(now + 1)
+    ).rows()
+    known = [not any(started <= end < ended for started, ended in open_until) for end in ends]
+    decimals = price_decimals([min(shown), max(shown)])
+    line = sparkline([mid if is_known else None for mid, is_known in zip(shown, known, strict=True)])
+    reach = f"{min(shown):.{decimals}f} to {max(shown):.{decimals}f}"
+    return [f"mid from {clock(moment(times[0]))} on, {reach}", line, " "]

@@ -30,14 +30,16 @@ class Terminal:
         self.written = b""
         self.before = termios.tcgetattr(other)
         self._main = main
-        self._other = other
+        self._other: int | None = other
+        self._last_settings: object = None
         self._screen = pyte.HistoryScreen(*size, history=10_000)
         self._stream = pyte.ByteStream(self._screen)
         self._lock = threading.Lock()
         # Whether somebody reads what is written; without, the program meets a full buffer.
         self.reading = threading.Event()
         self.reading.set()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     @property
     def lines(self) -> list[str]:
@@ -54,8 +56,8 @@ class Terminal:
 
     @property
     def settings(self) -> object:
-        """How the terminal treats what is typed."""
-        return termios.tcgetattr(self._other)
+        """How the terminal treats what is typed, or treated it at the end."""
+        return self._last_settings if self._other is None else termios.tcgetattr(self._other)
 
     @property
     def cursor_is_hidden(self) -> bool:
@@ -82,13 +84,18 @@ class Terminal:
     def end(self) -> int:
         """Wait for the end and what was written until then, and return the exit code."""
         code = self.process.wait(_PATIENCE)
-        before = -1
-        while before != len(self.written):
-            before = len(self.written)
-            self._last_read.wait(0.2)
+        self.close()
         return code
 
-    _last_read = threading.Event()
+    def close(self) -> None:
+        """Read the rest of what a program wrote that has ended."""
+        if self._other is not None:
+            self._last_settings = termios.tcgetattr(self._other)
+            self.reading.set()
+            # Once nobody has the other end any more, reading comes to an end, too.
+            os.close(self._other)
+            self._other = None
+            self._reader.join(_PATIENCE)
 
     def _read(self) -> None:
         while True:
@@ -126,12 +133,13 @@ def terminal(
         start_new_session=True,
         preexec_fn=_take_terminal,  # noqa: PLW1509  # one system call, which takes no lock
     )
+    shown = Terminal(process, main, other, size)
     try:
-        yield Terminal(process, main, other, size)
+        yield shown
     finally:
         process.kill()
         process.wait(_PATIENCE)
-        os.close(other)
+        shown.close()
         os.close(main)
 
 

@@ -1,0 +1,87 @@
+"""A dashboard in marimo, whose pages run widgets that bring their own script, and no containers of them."""
+
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from support.waiting import wait_until
+
+pytest.importorskip("marimo", reason="marimo comes with the extra `browser`")
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+_PORT = 28_731
+_APP = """
+import marimo
+app = marimo.App()
+@app.cell
+def _():
+    import pmlive as pm
+    live = pm.open_recording(pm.sample()).replay(speed=20)
+    live.dashboard()
+    return (live,)
+@app.cell
+def _(live):
+    from pmlive.widgets import DepthChart
+    DepthChart(live)
+"""
+# Shadow roots of marimo's own elements hide what is in them from selectors.
+_CANVASES = """() => {
+  const found = [];
+  const look = (root) => root.querySelectorAll("*").forEach((each) => {
+    if (each.tagName === "CANVAS") found.push(each);
+    if (each.shadowRoot) look(each.shadowRoot);
+  });
+  look(document);
+  return found.filter((canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return data.some((value) => value);
+  }).length;
+}"""
+
+
+@contextmanager
+def app(folder: Path, theme: str) -> Generator[str]:
+    """Serve the app as marimo does, in a theme."""
+    (folder / "app.py").write_text(_APP)
+    (folder / "pyproject.toml").write_text(f'[tool.marimo.display]\ntheme = "{theme}"\n')
+    command = ["run", "app.py", "--headless", "--port", str(_PORT), "--host", "127.0.0.1", "--no-token"]
+    process = subprocess.Popen([sys.executable, "-m", "marimo", *command], cwd=folder)
+    url = f"http://127.0.0.1:{_PORT}"
+    try:
+        wait_until(lambda: _answers(url), 60.0, what="marimo")
+        yield url
+    finally:
+        process.kill()
+        process.wait(60)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize(("theme", "background"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(24, 28, 26)")])
+def test_a_dashboard_is_live_in_marimo(theme: str, browser: "Browser", tmp_path: Path) -> None:
+    with app(tmp_path, theme) as url:
+        page = browser.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(url)
+
+        # Three charts of the dashboard, and one that stands alone.
+        wait_until(lambda: page.evaluate(_CANVASES) == 4, 60.0, what="four charts")
+        wait_until(lambda: "replay, finished" in page.inner_text("body"), 60.0, what="the end of the replay")
+        assert "Trades" in page.inner_text("body")
+        assert errors == []
+        page.context.close()
