@@ -22,7 +22,7 @@ from pmlive.analysis.arbitrage import (
     set_sums,
     taker_fee,
 )
-from pmlive.analysis.bars import quote_bars, trade_bars
+from pmlive.analysis.bars import ohlc, quote_bars, trade_bars
 from pmlive.analysis.book import (
     Depth,
     Fill,
@@ -162,6 +162,7 @@ __all__ = [
     "mirror",
     "neg_risk_sums",
     "ofi_slope",
+    "ohlc",
     "order_flow_events",
     "order_flow_imbalance",
     "placebos",

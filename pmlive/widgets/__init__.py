@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pmlive.widgets.charts import DepthChart, HeatMap, PriceChart
+    from pmlive.widgets.charts import CandleChart, DepthChart, HeatMap, PriceChart
     from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker
     from pmlive.widgets.coverage import coverage_figure
     from pmlive.widgets.dashboard import Dashboard
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pmlive.widgets.tables import Ladder, RecordingPanel, StatusPanel, Tape
 
 __all__ = [
+    "CandleChart",
     "Dashboard",
     "DepthChart",
     "HeatMap",
@@ -29,6 +30,7 @@ __all__ = [
 
 # Loaded when first used: the magic needs neither ipywidgets nor matplotlib, which take a second.
 _LAZY = {
+    "CandleChart": "charts",
     "Dashboard": "dashboard",
     "DepthChart": "charts",
     "HeatMap": "charts",

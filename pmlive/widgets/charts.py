@@ -1,4 +1,4 @@
-"""The charts of one token: price, depth and liquidity, as base classes for either backend and for the canvas."""
+"""The charts of one token: price, candles, depth, liquidity, as base classes for either backend and for the canvas."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -11,9 +11,12 @@ from matplotlib.figure import Figure
 from pmlive.manager import Manager, Replay
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.manager.token_view import Key
+from pmlive.times import Interval, interval
 from pmlive.widgets.base import Bundle, TokenWidget, png_bundle
+from pmlive.widgets.candles import CANDLE_ROWS, Candles, CandleView, Measured, candle_view
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
+from pmlive.widgets.figures_candles import draw_candles
 from pmlive.widgets.views import (
     HEAT_ROWS,
     PRICE_ROWS,
@@ -28,10 +31,12 @@ from pmlive.widgets.views import (
 )
 
 __all__ = [
+    "BaseCandleChart",
     "BaseChart",
     "BaseDepthChart",
     "BaseHeatMap",
     "BasePriceChart",
+    "CandleChart",
     "DepthChart",
     "HeatMap",
     "PriceChart",
@@ -134,6 +139,83 @@ class PriceChart(BasePriceChart, CanvasWidget[PriceView]):
     """
 
     _esm = script("link", "theme", "axes", "price")
+
+
+class BaseCandleChart(_TimeChart[CandleView]):
+    """A chart of candles, for either backend."""
+
+    _tables: ClassVar[tuple[str, ...]] = ("prices", "trades")
+    _grows: ClassVar[tuple[str, ...]] = CANDLE_ROWS
+
+    def __init__(  # all but two are by name
+        self,
+        manager: Manager,
+        token_id: Key | None = None,
+        *,
+        every: Interval = "1m",
+        of: Measured = "mid",
+        window: float | None = 3600.0,
+        rate: float = 2.0,
+    ) -> None:
+        if of not in ("mid", "trade"):
+            raise ValueError(f"of {of!r} is neither 'mid' nor 'trade'")
+        self._length = interval(every)
+        self._of: Measured = of
+        self._made: Candles | None = None
+        super().__init__(manager, token_id, window=window, rate=rate)
+
+    def _view(self, snapshot: Snapshot) -> CandleView:
+        return self._continued(self._begun(self._chosen_token(snapshot)), snapshot)
+
+    def _next_view(self, snapshot: Snapshot) -> CandleView:
+        made, token_id = self._made, self._chosen_token(snapshot)
+        if made is None or made.token_id != token_id or any(rows.whole for rows in snapshot.tables.values()):
+            made = self._made = self._begun(token_id)
+        elif not made.agree(snapshot.gaps):
+            # What is known now of gaps changes candles that were sent.
+            self._refresh()
+        return self._continued(made, snapshot)
+
+    def _begun(self, token_id: str) -> Candles:
+        return Candles(token_id, self._length, of=self._of, window=round((self._window or 0.0) * 1e9))
+
+    def _continued(self, candles: Candles, snapshot: Snapshot) -> CandleView:
+        label, doubt = self._label_and_doubt(snapshot, candles.token_id)
+        return candle_view(
+            candles,
+            snapshot.tables["prices"].frame,
+            snapshot.tables["trades"].frame,
+            snapshot.gaps,
+            label=label,
+            now_ms=_whole_second_ms(snapshot.now),
+            window_ms=(self._window or 0.0) * 1000,
+            doubt=doubt,
+        )
+
+    def _draw(self, axes: Axes, view: CandleView) -> None:
+        draw_candles(axes, view)
+
+
+class CandleChart(BaseCandleChart, CanvasWidget[CandleView]):
+    """What a price did in each interval, and under it how many shares were traded.
+
+    A candle is hollow where the price rose or stayed, and filled where it fell. One that a gap touches is grey and
+    hatched: it is made of what is known outside of the gap, and no price is carried through one. A mid counts for as
+    long as it stands, so there is a candle also where nothing changed; of trades there is none where none was made.
+
+    Args:
+        manager: whose token.
+        token_id: the token, by default the first that is watched.
+        every: the length of an interval, such as ``"1m"`` or ``"15s"``; intervals begin at whole multiples of it.
+        of: ``"mid"``, or ``"trade"`` for the prices of trades.
+        window: how many of the last seconds are shown, None for everything.
+        rate: the most drawings a second, 30 at most.
+
+    Raises:
+        ValueError: ``every`` is not an interval, or ``of`` is not one of its two words.
+    """
+
+    _esm = script("link", "theme", "axes", "candles")
 
 
 class BaseHeatMap(_TimeChart[HeatView]):

@@ -43,6 +43,7 @@ __all__ = [
     "Pixels",
     "Plot",
     "PricePlot",
+    "TimePlot",
     "draw_depth",
     "draw_heat",
     "draw_price",
@@ -157,7 +158,7 @@ class Plot(ABC, Generic[C]):
         """Show a view, and return how far it reaches."""
 
 
-class _TimePlot(Plot[C]):
+class TimePlot(Plot[C]):
     """A plot over time, with gaps shaded."""
 
     def __init__(self, axes: Axes, artists: Sequence[Artist]) -> None:
@@ -184,7 +185,7 @@ class _TimePlot(Plot[C]):
         return Extent(float(left), float(right), low - _LEAST, high + _LEAST)
 
 
-class PricePlot(_TimePlot[PriceView]):
+class PricePlot(TimePlot[PriceView]):
     """Best prices, the band between them, trades and gaps."""
 
     def __init__(self, axes: Axes) -> None:
@@ -246,7 +247,7 @@ class DepthPlot(Plot[DepthView]):
         return Extent(float(prices.min()), float(prices.max()), 0.0, float(totals.max()))
 
 
-class HeatPlot(_TimePlot[HeatView]):
+class HeatPlot(TimePlot[HeatView]):
     """How much rested at each price over time."""
 
     def __init__(self, axes: Axes) -> None:

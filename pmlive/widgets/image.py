@@ -28,9 +28,11 @@ from pmlive.logs import get_logger
 from pmlive.manager import Manager
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.manager.token_view import Key
+from pmlive.times import Interval
 from pmlive.widgets.base import ManagerWidget, cursors_of
+from pmlive.widgets.candles import CandleView, Measured, append_candles
 from pmlive.widgets.channel import TICK_SLACK_S, pack
-from pmlive.widgets.charts import BaseChart, BaseDepthChart, BaseHeatMap, BasePriceChart
+from pmlive.widgets.charts import BaseCandleChart, BaseChart, BaseDepthChart, BaseHeatMap, BasePriceChart
 from pmlive.widgets.figures import (
     DPI,
     DRAWING,
@@ -44,6 +46,7 @@ from pmlive.widgets.figures import (
     set_limits,
     set_title,
 )
+from pmlive.widgets.figures_candles import CandlePlot
 from pmlive.widgets.tables import BaseLadder, BaseRecordingPanel, BaseStatusPanel, BaseTable, BaseTape
 from pmlive.widgets.views import (
     ChartView,
@@ -56,6 +59,7 @@ from pmlive.widgets.views import (
 )
 
 __all__ = [
+    "CandleChart",
     "DepthChart",
     "HeatMap",
     "HtmlTable",
@@ -130,7 +134,7 @@ class ImageWidget(ManagerWidget[V]):
     def render(self, snapshot: Snapshot, now: float) -> None:
         """Render and send, if anything changed."""
         del now
-        view, self._cursors = self._view(snapshot), cursors_of(snapshot)
+        view, self._cursors = self._next_view(snapshot), cursors_of(snapshot)
         if not (self._whole or any(rows.whole for rows in snapshot.tables.values())):
             view = self._appended(self._last_view, view)
         packed = pack(view)
@@ -199,6 +203,38 @@ class PriceChart(BasePriceChart, ImageChart[PriceView]):
 
     def _appended(self, before: PriceView, new: PriceView) -> PriceView:
         return append_prices(before, new, most=_CAPACITY)
+
+
+class CandleChart(BaseCandleChart, ImageChart[CandleView]):
+    """What a price did in each interval, and under it how many shares were traded; see ``pmlive.widgets.CandleChart``.
+
+    Args:
+        manager: whose token.
+        token_id: the token, by default the first that is watched.
+        every: the length of an interval, such as ``"1m"`` or ``"15s"``; intervals begin at whole multiples of it.
+        of: ``"mid"``, or ``"trade"`` for the prices of trades.
+        window: how many of the last seconds are shown, None for everything.
+        rate: the most drawings a second, 30 at most.
+
+    Raises:
+        ValueError: ``every`` is not an interval, or ``of`` is not one of its two words.
+    """
+
+    def __init__(  # all but two are by name
+        self,
+        manager: Manager,
+        token_id: Key | None = None,
+        *,
+        every: Interval = "1m",
+        of: Measured = "mid",
+        window: float | None = 3600.0,
+        rate: float = 2.0,
+    ) -> None:
+        self._renderer = ImageRenderer(CandlePlot, over_time=True)
+        super().__init__(manager, token_id, every=every, of=of, window=window, rate=rate)
+
+    def _appended(self, before: CandleView, new: CandleView) -> CandleView:
+        return append_candles(before, new, most=_CAPACITY)
 
 
 class HeatMap(BaseHeatMap, ImageChart[HeatView]):

@@ -37,6 +37,7 @@ __all__ = [
     "append_prices",
     "append_slices",
     "depth_view",
+    "gap_view",
     "heat_view",
     "price_view",
     "recording_view",
@@ -140,7 +141,7 @@ def price_view(  # noqa: PLR0913  # all but three are by name
         "trade_prices": _numbers(trades, "price", traded),
         "trade_sizes": _numbers(trades, "size", traded),
         "trade_buys": _flags(trades, "side", traded, "buy"),
-        **_gap_view(gaps, token_id),
+        **gap_view(gaps, token_id),
     }
 
 
@@ -192,7 +193,7 @@ def heat_view(
         "times": slices[last],
         "prices": prices,
         "sizes": sizes,
-        **_gap_view(gaps, token_id),
+        **gap_view(gaps, token_id),
     }
 
 
@@ -360,7 +361,7 @@ def recording_view(recorder: RecorderStatus | None, *, free: int | None = None) 
     }
 
 
-def _gap_view(gaps: pl.DataFrame, token_id: str) -> GapView:
+def gap_view(gaps: pl.DataFrame, token_id: str) -> GapView:
     """Return the gaps of a token, and those of everything, such as a full disk.
 
     What befalls a connection is a gap of each token on it, too, so those of connections are left out.
