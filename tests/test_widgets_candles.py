@@ -114,7 +114,7 @@ def by_pandas(told: Told) -> pd.DataFrame:
     return stood.dropna().groupby(lambda half: half // LENGTH * LENGTH).agg(["first", "max", "min", "last"])
 
 
-@examples(200)
+@examples(40)
 @given(tales)
 def test_a_candle_of_the_mid_has_what_stood_outside_of_gaps(told: Told) -> None:
     candles = whole(told)
@@ -125,13 +125,13 @@ def test_a_candle_of_the_mid_has_what_stood_outside_of_gaps(told: Told) -> None:
     assert priced[:, OPEN : CLOSE + 1].tolist() == expected.to_numpy().tolist()
 
 
-@examples(150)
+@examples(40)
 @given(tales, st.sampled_from(["mid", "trade"]))
 def test_candles_are_the_same_however_rows_come(told: Told, of: Measured) -> None:
     np.testing.assert_array_equal(in_parts(told, of), whole(told, of))
 
 
-@examples(100)
+@examples(40)
 @given(tales)
 def test_candles_of_trades_are_the_bars_of_trades_outside_of_gaps(told: Told) -> None:
     _, trades, gaps = frames(told)
@@ -148,7 +148,7 @@ def test_candles_of_trades_are_the_bars_of_trades_outside_of_gaps(told: Told) ->
     assert sold[:, [START, VOLUME]].tolist() == expected[:, [0, 5]].tolist()
 
 
-@examples(100)
+@examples(40)
 @given(tales)
 def test_candles_that_a_gap_touches_are_those_that_the_analyses_name(told: Told) -> None:
     candles = whole(told)
@@ -164,7 +164,9 @@ def test_of_very_many_rows_a_forming_candle_is_right() -> None:
     mids = 0.5 + 0.4 * np.sin(times / 700)
     told = Told([], [], [(12, 3)], [])
     _, trades, gaps = frames(told)
-    given = pl.DataFrame({"ts_recv": times * MS, "token_id": "1", "mid": mids}).cast({"ts_recv": pl.Datetime("ns", "UTC")})
+    given = pl.DataFrame({"ts_recv": times * MS, "token_id": "1", "mid": mids}).cast(
+        {"ts_recv": pl.Datetime("ns", "UTC")}
+    )
     candles = Candles("1", 3600 * 1000 * MS)
 
     for part in range(0, 50_000, 700):
@@ -231,7 +233,9 @@ def test_a_browser_that_follows_candles_has_those_of_the_manager_s_rows(page: Pa
 
         kinds = [message["kind"] for message, _ in page.of(chart).messages]
         assert kinds.count("append") >= len(kinds) - 1
-        made, _ = Candles(token, 1000 * MS).take(manager.prices, manager.trades, manager.gaps, int(there[-1, START]) * MS)
+        made, _ = Candles(token, 1000 * MS).take(
+            manager.prices, manager.trades, manager.gaps, int(there[-1, START]) * MS
+        )
         assert len(there) > 4
         np.testing.assert_array_equal(there[:-1], made[: len(there) - 1])
 
@@ -303,9 +307,7 @@ def test_a_picture_of_candles_continues_the_one_before() -> None:
 
 def test_rising_falling_and_doubtful_candles_are_drawn_apart() -> None:
     prices, trades, gaps = frames(Told([(1, 0.2), (2, 0.4), (8, 0.3), (16, 0.1)], [(3, 0.3, 5.0)], [(15, 1)], []))
-    view = candle_view(
-        Candles("1", LENGTH * 1000 * MS), prices, trades, gaps, label="A", now_ms=17_000.0
-    )
+    view = candle_view(Candles("1", LENGTH * 1000 * MS), prices, trades, gaps, label="A", now_ms=17_000.0)
     axes = new_figure()[1][0]
 
     plot = CandlePlot(axes)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pmlive.widgets.coverage import coverage_figure
     from pmlive.widgets.dashboard import Dashboard
     from pmlive.widgets.figures import plot_token
+    from pmlive.widgets.outcomes import OutcomesChart
     from pmlive.widgets.tables import Ladder, RecordingPanel, StatusPanel, Tape
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "HeatMap",
     "Ladder",
     "MarketSearch",
+    "OutcomesChart",
     "PriceChart",
     "RecordingPanel",
     "ReplayControls",
@@ -36,6 +38,7 @@ _LAZY = {
     "HeatMap": "charts",
     "Ladder": "tables",
     "MarketSearch": "controls",
+    "OutcomesChart": "outcomes",
     "PriceChart": "charts",
     "RecordingPanel": "tables",
     "ReplayControls": "controls",

@@ -13,8 +13,7 @@ import numpy as np
 import polars as pl
 
 from pmlive.analysis import ohlc
-from pmlive.gaps import GapIndex
-from pmlive.tables import SCHEMAS
+from pmlive.widgets.spans import Flags, KnownGaps, Times
 from pmlive.widgets.views import ChartView, GapView, Numbers, gap_view
 
 __all__ = [
@@ -29,15 +28,12 @@ __all__ = [
     "CandleView",
     "Candles",
     "Measured",
-    "Spans",
     "append_candles",
     "candle_view",
 ]
 
 # What candles are made of.
 Measured: TypeAlias = Literal["mid", "trade"]
-Times: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-Flags: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 # The columns of a candle: when it begins (milliseconds since 1970), prices (dollars a share), shares that were traded,
 # and 1 where a gap touches it.
@@ -51,8 +47,6 @@ CANDLE_ROWS: Final = ("candles",)
 _MOST = 5_000
 # So many rows of the candle that is forming are kept as they are.
 _KEPT = 1_000
-# What tells one gap from another.
-_TELLING = ("conn", "token_id", "started", "ended", "cause")
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 _PRICES = ("open", "high", "low", "close")
 _NO_CANDLES: Numbers = np.empty((0, _COLUMNS))
@@ -73,62 +67,6 @@ class CandleView(ChartView, GapView):
     length: float
     candles: Numbers
     forming: Numbers
-
-
-class Spans(NamedTuple):
-    """The gaps of a token, those that overlap as one, in order; times are nanoseconds since 1970."""
-
-    starts: Times
-    ends: Times
-
-    @classmethod
-    def of(cls, gaps: pl.DataFrame, token_id: str) -> "Spans":
-        """Find the gaps that concern a token; what befell a connection is a gap of the token itself, too."""
-        if gaps.is_empty():
-            return cls(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
-        found = GapIndex(gaps).of(token_id, conns=())
-        starts = np.array([gap.started for gap in found], dtype=np.int64)
-        ends = np.maximum.accumulate(np.array([gap.until for gap in found], dtype=np.int64))
-        first = np.append(True, starts[1:] >= ends[:-1])[: len(starts)]
-        return cls(starts[first], ends[np.append(first[1:], True)[: len(starts)]])
-
-    def cover(self, times: Times) -> Flags:
-        """Check which times lie in a gap, so that nothing stands then; its end does not."""
-        return self._reach(times, np.searchsorted(self.starts, times, side="right"))
-
-    def hold(self, times: Times) -> Flags:
-        """Check which times lie inside of a gap, so that what came then does not count; its two ends do not."""
-        return self._reach(times, np.searchsorted(self.starts, times, side="left"))
-
-    def touch(self, starts: Times, ends: Times) -> Flags:
-        """Check which intervals a gap touches."""
-        begun = np.searchsorted(self.starts, ends, side="left")
-        inside = np.append(self.starts, 0)[begun - 1] >= starts
-        return self._reach(starts, begun) | (inside & (begun > 0))
-
-    def fill(self, starts: Times, ends: Times) -> Flags:
-        """Check of which intervals gaps leave nothing."""
-        return self._lost(ends) - self._lost(starts) == ends - starts
-
-    def _lost(self, times: Times) -> Times:
-        """Return how much time gaps took until some times."""
-        begun = np.searchsorted(self.starts, times, side="left")
-        before = np.concatenate([[0], np.cumsum(self.ends[:-1] - self.starts[:-1]), [0]])[: len(self.starts) + 1]
-        last = np.append(self.starts, 0)[begun - 1], np.append(self.ends, 0)[begun - 1]
-        return np.where(begun > 0, before[begun - 1] + np.minimum(times, last[1]) - last[0], 0)
-
-    def until(self, time: int) -> "Spans":
-        """Return them as far as they tell of the time before one."""
-        begun = int(np.searchsorted(self.starts, time, side="left"))
-        return Spans(self.starts[:begun], np.minimum(self.ends[:begun], time))
-
-    def equal(self, other: "Spans") -> bool:
-        """Check whether they are the same as others."""
-        return np.array_equal(self.starts, other.starts) and np.array_equal(self.ends, other.ends)
-
-    def _reach(self, times: Times, begun: Times) -> Flags:
-        """Check whether the gaps that began, so many, last beyond a time."""
-        return (begun > 0) & (np.append(self.ends, 0)[begun - 1] > times)
 
 
 class _Series(NamedTuple):
@@ -179,24 +117,21 @@ class Candles:
         self.of: Measured = of
         self._window = window
         self._mids = self._trades = _NOTHING
-        # Where the candle that is forming begins, how far everything was looked at, and the gaps that were known then.
+        # Where the candle that is forming begins, how far everything was looked at, and the gaps that are known.
         self._begin: int | None = None
         self._until = 0
-        self._told = SCHEMAS["gaps"].to_frame()
-        self._gaps = Spans.of(self._told, token_id)
+        self._known = KnownGaps([token_id])
+        self._gaps = self._known.spans[token_id]
 
     def agree(self, gaps: pl.DataFrame) -> bool:
         """Check that no other gaps are known now of the time of which candles were made."""
-        if self._are_known(gaps):
-            return True
-        return Spans.of(gaps, self.token_id).until(self._until).equal(self._gaps.until(self._until))
+        return self._known.agree(gaps, self._until)
 
     def take(
         self, prices: pl.DataFrame, trades: pl.DataFrame, gaps: pl.DataFrame, until: int
     ) -> tuple[Numbers, Numbers]:
         """Take the rows that came up to a time; return the candles that are over since, and the one that is forming."""
-        if not self._are_known(gaps):
-            self._told, self._gaps = gaps, Spans.of(gaps, self.token_id)
+        self._gaps = self._known.learn(gaps)[self.token_id]
         if self.of == "mid":
             self._mids = _Series.of(prices, self.token_id, "mid").after(self._mids)
         self._trades = _Series.of(trades, self.token_id, "price", "size").after(self._trades)
@@ -209,10 +144,6 @@ class Candles:
         self._forget(self._begin)
         is_over = made[:, START] < self._begin / 1e6
         return made[is_over], made[~is_over]
-
-    def _are_known(self, gaps: pl.DataFrame) -> bool:
-        """Check whether gaps are those that were told last; an open one is told with a new time each time."""
-        return gaps is self._told or gaps.select(_TELLING).equals(self._told.select(_TELLING))
 
     def _first(self) -> int:
         """Return where the first candle that is made now begins."""

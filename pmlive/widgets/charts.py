@@ -12,7 +12,7 @@ from pmlive.manager import Manager, Replay
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.manager.token_view import Key
 from pmlive.times import Interval, interval
-from pmlive.widgets.base import Bundle, TokenWidget, png_bundle
+from pmlive.widgets.base import Bundle, ManagerWidget, TokenWidget, png_bundle
 from pmlive.widgets.candles import CANDLE_ROWS, Candles, CandleView, Measured, candle_view
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
@@ -38,8 +38,12 @@ __all__ = [
     "BasePriceChart",
     "CandleChart",
     "DepthChart",
+    "Drawn",
     "HeatMap",
     "PriceChart",
+    "Windowed",
+    "valid_window",
+    "whole_second_ms",
 ]
 
 C = TypeVar("C", bound=ChartView)
@@ -48,8 +52,8 @@ C = TypeVar("C", bound=ChartView)
 _EVERYTHING_S = 6 * 3600.0
 
 
-class BaseChart(TokenWidget[C]):
-    """A chart of one token."""
+class Drawn(ManagerWidget[C]):
+    """A chart, which is a figure, too."""
 
     def figure(self) -> Figure:
         """Draw what it shows now as a matplotlib figure."""
@@ -72,11 +76,32 @@ class BaseChart(TokenWidget[C]):
         return png_bundle(png(self._figure_of(view)), repr(self))
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{escape(type(self).__name__)}</b> {escape(self.label or 'nothing yet')}</p>"
+        label = self._last_view["label"]
+        return f"<p><b>{escape(type(self).__name__)}</b> {escape(label or 'nothing yet')}</p>"
 
 
-class _TimeChart(BaseChart[C]):
-    """A chart over time."""
+class BaseChart(Drawn[C], TokenWidget[C]):
+    """A chart of one token."""
+
+
+class Windowed(Drawn[C]):
+    """A chart over a window of time."""
+
+    _window: float | None
+
+    @property
+    def window(self) -> float | None:
+        """How many of the last seconds are shown; None shows everything."""
+        return self._window
+
+    @window.setter
+    def window(self, window: float | None) -> None:
+        self._window = valid_window(window)
+        self._refresh()
+
+
+class _TimeChart(Windowed[C], BaseChart[C]):
+    """A chart of one token over time."""
 
     def __init__(
         self,
@@ -86,18 +111,8 @@ class _TimeChart(BaseChart[C]):
         window: float | None = 300.0,
         rate: float = 10.0,
     ) -> None:
-        self._window = _valid_window(window)
+        self._window = valid_window(window)
         super().__init__(manager, token_id, rate=rate)
-
-    @property
-    def window(self) -> float | None:
-        """How many of the last seconds are shown; None shows everything."""
-        return self._window
-
-    @window.setter
-    def window(self, window: float | None) -> None:
-        self._window = _valid_window(window)
-        self._refresh()
 
     def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:
         # Of the book only whether it can be trusted.
@@ -119,7 +134,7 @@ class BasePriceChart(_TimeChart[PriceView]):
             snapshot.gaps,
             token_id=token_id,
             label=label,
-            now_ms=_whole_second_ms(snapshot.now),
+            now_ms=whole_second_ms(snapshot.now),
             window_ms=(self._window or 0.0) * 1000,
             doubt=doubt,
         )
@@ -187,7 +202,7 @@ class BaseCandleChart(_TimeChart[CandleView]):
             snapshot.tables["trades"].frame,
             snapshot.gaps,
             label=label,
-            now_ms=_whole_second_ms(snapshot.now),
+            now_ms=whole_second_ms(snapshot.now),
             window_ms=(self._window or 0.0) * 1000,
             doubt=doubt,
         )
@@ -237,7 +252,7 @@ class BaseHeatMap(_TimeChart[HeatView]):
             snapshot.gaps,
             token_id=token_id,
             label=label,
-            now_ms=_whole_second_ms(snapshot.now),
+            now_ms=whole_second_ms(snapshot.now),
             window_ms=(self._window or 0.0) * 1000,
             slice_ms=max(100, round(self._span_s() / SLICES * 1000)),
             doubt=doubt,
@@ -292,12 +307,17 @@ class DepthChart(BaseDepthChart, CanvasWidget[DepthView]):
     _esm = script("link", "theme", "axes", "depth")
 
 
-def _whole_second_ms(now_ns: int) -> float:
+def whole_second_ms(now_ns: int) -> float:
     """Return the last whole second in milliseconds, so that a chart changes by time alone at most once a second."""
     return float(now_ns // 1_000_000_000 * 1000)
 
 
-def _valid_window(window: float | None) -> float | None:
+def valid_window(window: float | None) -> float | None:
+    """Return a window as it is.
+
+    Raises:
+        ValueError: it is neither a number of seconds above 0 nor None.
+    """
     if window is not None and not window > 0:
         raise ValueError(f"window {window!r} is neither a number of seconds above 0 nor None")
     return window

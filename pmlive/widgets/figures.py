@@ -63,6 +63,8 @@ Pixels: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
 SIZE, DPI = (9.0, 2.9), 100
 # The colours of time in which a book could be trusted, and of the rest.
 TRUSTED, LOST = "#7da7d9", "#ff9800"
+# What marks the text that says why a book cannot be trusted.
+_DOUBT = "doubt"
 # Letters in a line of text across a chart.
 _LINE = 100
 # Held while drawing: fonts are not safe to use in several threads at once.
@@ -287,12 +289,13 @@ def set_title(axes: Axes, label: str, doubt: str) -> None:
     # Titles are strangers' text: no formulas are read out of them.
     axes.set_title(printable(label), fontsize=10, loc="left", parse_math=False)
     axes.set_facecolor("#e0e0e0" if doubt else "#ffffff")
-    for text in list(axes.texts):
+    for text in [text for text in axes.texts if text.get_gid() == _DOUBT]:
         text.remove()
     if doubt:
         reason = fill(printable(doubt), _LINE)
         paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85}
         text = axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", fontsize=9, bbox=paper)
+        text.set_gid(_DOUBT)
         text.set_parse_math(False)
         # It is as wide as it is; the chart is not to shrink for it.
         text.set_in_layout(False)

@@ -10,9 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.dates import date2num
-from matplotlib.offsetbox import AnchoredText
 from matplotlib.ticker import FuncFormatter
-from matplotlib.transforms import Bbox
 
 from pmlive.widgets.candles import CLOSE, HIGH, LOW, OPEN, START, TOUCHED, VOLUME, CandleView, Flags
 from pmlive.widgets.figures import Extent, TimePlot, set_limits, set_title
@@ -46,10 +44,7 @@ class CandlePlot(TimePlot[CandleView]):
         self._volumes = [_boxes(name, colour, filled=filled) for name, colour, filled in _KINDS]
         for volumes in self._volumes:
             volumes.set_transform(axes.get_xaxis_transform())
-        # A text of the axes would go with the reason for a doubt.
-        self._most = AnchoredText("", "center left", frameon=False, borderpad=0.3, prop={"size": 7, "color": _QUIET})
-        self._most.set_bbox_to_anchor(Bbox.from_bounds(0, _VOLUMES, 1, _APART), axes.transAxes)
-        axes.add_artist(self._most)
+        self._most = axes.text(0.006, _VOLUMES + _APART / 2, "", transform=axes.transAxes, fontsize=7, color=_QUIET)
         collections = [*self._wicks, *self._bodies, *self._volumes]
         for collection in collections:
             axes.add_collection(collection, autolim=False)
@@ -64,7 +59,7 @@ class CandlePlot(TimePlot[CandleView]):
         candles = candles[candles[:, START] + view["length"] > begin]
         self._axes.set_xlabel(f"UTC; {view['every']} of {view['of']}")
         most = float(candles[:, VOLUME].max(initial=0.0))
-        self._most.txt.set_text(f"shares traded, {most:,.0f} at most" if most else "nothing traded")
+        self._most.set_text(f"shares traded, {most:,.0f} at most" if most else "nothing traded")
         for kind, chosen in enumerate(_kinds(candles)):
             self._wicks[kind].set_segments(_wicks(candles[chosen], view["length"]))
             bodies = np.sort(candles[chosen][:, [OPEN, CLOSE]])

@@ -32,7 +32,7 @@ from pmlive.times import Interval
 from pmlive.widgets.base import ManagerWidget, cursors_of
 from pmlive.widgets.candles import CandleView, Measured, append_candles
 from pmlive.widgets.channel import TICK_SLACK_S, pack
-from pmlive.widgets.charts import BaseCandleChart, BaseChart, BaseDepthChart, BaseHeatMap, BasePriceChart
+from pmlive.widgets.charts import BaseCandleChart, BaseDepthChart, BaseHeatMap, BasePriceChart, Drawn
 from pmlive.widgets.figures import (
     DPI,
     DRAWING,
@@ -47,6 +47,9 @@ from pmlive.widgets.figures import (
     set_title,
 )
 from pmlive.widgets.figures_candles import CandlePlot
+from pmlive.widgets.figures_outcomes import OutcomesPlot
+from pmlive.widgets.lines import Keys, LinesView, Quoted, append_lines
+from pmlive.widgets.outcomes import BaseOutcomesChart
 from pmlive.widgets.tables import BaseLadder, BaseRecordingPanel, BaseStatusPanel, BaseTable, BaseTape
 from pmlive.widgets.views import (
     ChartView,
@@ -67,6 +70,7 @@ __all__ = [
     "ImageRenderer",
     "ImageWidget",
     "Ladder",
+    "OutcomesChart",
     "PriceChart",
     "RecordingPanel",
     "StatusPanel",
@@ -161,7 +165,7 @@ class ImageWidget(ManagerWidget[V]):
         self.set_trait("value", value)
 
 
-class ImageChart(ImageWidget[C], BaseChart[C], ipywidgets.Image, Generic[C]):
+class ImageChart(ImageWidget[C], Drawn[C], ipywidgets.Image, Generic[C]):
     """A chart that is drawn in the kernel."""
 
     _renderer: "ImageRenderer[C]"
@@ -235,6 +239,37 @@ class CandleChart(BaseCandleChart, ImageChart[CandleView]):
 
     def _appended(self, before: CandleView, new: CandleView) -> CandleView:
         return append_candles(before, new, most=_CAPACITY)
+
+
+class OutcomesChart(BaseOutcomesChart, ImageChart[LinesView]):
+    """The mids of several outcomes, each named at the end of its line; see ``pmlive.widgets.OutcomesChart``.
+
+    Args:
+        manager: whose tokens.
+        keys: a market, an event, or a list of those and of tokens; by default the event of the first that is watched.
+        of: ``"mid"`` or ``"mirror"`` to have either where the other would be shown.
+        window: how many of the last seconds are shown, None for everything.
+        rate: the most drawings a second, 30 at most.
+
+    Raises:
+        UnknownMarketError: no such token was subscribed, or several are meant.
+        ValueError: ``of`` is not one of its two words, or ``"mirror"`` of other than the two outcomes of one market.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        keys: Keys | None = None,
+        *,
+        of: Quoted | None = None,
+        window: float | None = 300.0,
+        rate: float = 2.0,
+    ) -> None:
+        self._renderer = ImageRenderer(OutcomesPlot, over_time=True)
+        super().__init__(manager, keys, of=of, window=window, rate=rate)
+
+    def _appended(self, before: LinesView, new: LinesView) -> LinesView:
+        return append_lines(before, new, most=_CAPACITY)
 
 
 class HeatMap(BaseHeatMap, ImageChart[HeatView]):
