@@ -17,6 +17,7 @@ from pmlive.widgets.candles import CANDLE_ROWS, Candles, CandleView, Measured, c
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
 from pmlive.widgets.figures_candles import draw_candles
+from pmlive.widgets.own import OWN_ROWS, Own
 from pmlive.widgets.views import (
     HEAT_ROWS,
     PRICE_ROWS,
@@ -122,13 +123,27 @@ class _TimeChart(Windowed[C], BaseChart[C]):
 class BasePriceChart(_TimeChart[PriceView]):
     """A chart of prices, for either backend."""
 
-    _tables: ClassVar[tuple[str, ...]] = ("prices", "trades")
-    _grows: ClassVar[tuple[str, ...]] = PRICE_ROWS
+    _tables: ClassVar[tuple[str, ...]] = ("prices", "trades", "user_orders", "user_trades")
+    _grows: ClassVar[tuple[str, ...]] = (*PRICE_ROWS, *OWN_ROWS)
+
+    # What is known of the user's own orders, once something was rendered.
+    _own: Own | None = None
 
     def _view(self, snapshot: Snapshot) -> PriceView:
-        token_id = self._chosen_token(snapshot)
+        return self._continued(Own(self._chosen_token(snapshot)), snapshot)
+
+    def _next_view(self, snapshot: Snapshot) -> PriceView:
+        own, token_id = self._own, self._chosen_token(snapshot)
+        if own is None or own.token_id != token_id or any(rows.whole for rows in snapshot.tables.values()):
+            own = self._own = Own(token_id)
+        return self._continued(own, snapshot)
+
+    def _continued(self, own: Own, snapshot: Snapshot) -> PriceView:
+        token_id = own.token_id
         label, doubt = self._label_and_doubt(snapshot, token_id)
-        return price_view(
+        tables = snapshot.tables
+        its = own.take(tables["user_orders"].frame, tables["user_trades"].frame, snapshot.gaps)
+        view = price_view(
             snapshot.tables["prices"].frame,
             snapshot.tables["trades"].frame,
             snapshot.gaps,
@@ -138,6 +153,7 @@ class BasePriceChart(_TimeChart[PriceView]):
             window_ms=(self._window or 0.0) * 1000,
             doubt=doubt,
         )
+        return {**view, **its}
 
     def _draw(self, axes: Axes, view: PriceView) -> None:
         draw_price(axes, view)
@@ -146,6 +162,9 @@ class BasePriceChart(_TimeChart[PriceView]):
 class PriceChart(BasePriceChart, CanvasWidget[PriceView]):
     """Best bid and ask, the band between them, their middle, trades as marks, and gaps shaded.
 
+    Where the manager has subscribed to the user's own orders and trades, orders are lines at their price for as long as
+    they rest, and fills are marks with an edge. They are in its pictures, too, which a notebook keeps.
+
     Args:
         manager: whose token.
         token_id: the token, by default the first that is watched.
@@ -153,7 +172,7 @@ class PriceChart(BasePriceChart, CanvasWidget[PriceView]):
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script("link", "theme", "axes", "price")
+    _esm = script("link", "theme", "axes", "fills", "price")
 
 
 class BaseCandleChart(_TimeChart[CandleView]):

@@ -29,6 +29,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
 
 from pmlive.manager.token_view import TokenView
+from pmlive.widgets.figures_own import OwnMarks
 from pmlive.widgets.views import LEVELS, ChartView, DepthView, GapView, HeatView, Numbers, PriceView, price_view
 
 __all__ = [
@@ -195,7 +196,8 @@ class PricePlot(TimePlot[PriceView]):
         axes.add_collection(self._band, autolim=False)
         self._lines = [_step(axes, name, colour) for name, colour in (("bid", _BID), ("ask", _ASK), ("mid", _MID))]
         self._trades = [[_marks(axes, taker, size) for size in _MARKS] for taker in _TAKERS]
-        super().__init__(axes, [self._band, *self._lines, *itertools.chain(*self._trades)])
+        self._own = OwnMarks(axes)
+        super().__init__(axes, [self._band, *self._lines, *itertools.chain(*self._trades), *self._own.artists])
         axes.legend(handles=self._lines, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False)
 
     def update(self, view: PriceView) -> Extent:
@@ -207,6 +209,7 @@ class PricePlot(TimePlot[PriceView]):
         for line, each in zip(self._lines, prices, strict=True):
             line.set_data(times, each)
         self._show_trades(view)
+        self._own.update(view, now)
         self._shade(view, now)
         return self._extent(view, now, [*prices[:2], view["trade_prices"]])
 

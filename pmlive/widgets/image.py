@@ -50,6 +50,7 @@ from pmlive.widgets.figures_candles import CandlePlot
 from pmlive.widgets.figures_outcomes import OutcomesPlot
 from pmlive.widgets.lines import Keys, LinesView, Quoted, append_lines
 from pmlive.widgets.outcomes import BaseOutcomesChart
+from pmlive.widgets.own import OWN_ROWS, append_own
 from pmlive.widgets.tables import BaseLadder, BaseRecordingPanel, BaseStatusPanel, BaseTable, BaseTape
 from pmlive.widgets.views import (
     ChartView,
@@ -206,7 +207,10 @@ class PriceChart(BasePriceChart, ImageChart[PriceView]):
         super().__init__(manager, token_id, window=window, rate=rate)
 
     def _appended(self, before: PriceView, new: PriceView) -> PriceView:
-        return append_prices(before, new, most=_CAPACITY)
+        joined = append_prices(before, new, most=_CAPACITY)
+        for name in OWN_ROWS:
+            joined[name] = append_own(before[name], new[name], most=_CAPACITY)
+        return joined
 
 
 class CandleChart(BaseCandleChart, ImageChart[CandleView]):

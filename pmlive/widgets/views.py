@@ -6,7 +6,7 @@ Times in views are milliseconds since 1970, as browsers count them; what is null
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypedDict
+from typing import Any, Final, NotRequired, TypeAlias, TypedDict
 
 import numpy as np
 import polars as pl
@@ -97,8 +97,8 @@ class ChartView(TypedDict):
 class PriceView(ChartView, GapView):
     """Prices over time; each holds until the next, and is NaN where a side is empty.
 
-    The chart ends at ``now``, or at the last price, and is ``window`` milliseconds long, or as long as there is to show
-    where that is 0.
+    ``orders`` and ``fills`` are the user's own, as ``pmlive.widgets.own`` makes them. The chart ends at ``now``, or at
+    the last price, and is ``window`` milliseconds long, or as long as there is to show where that is 0.
     """
 
     now: float
@@ -112,6 +112,8 @@ class PriceView(ChartView, GapView):
     trade_sizes: Numbers
     # 1 where the taker bought.
     trade_buys: Numbers
+    orders: NotRequired[Numbers]
+    fills: NotRequired[Numbers]
 
 
 def price_view(  # noqa: PLR0913  # all but three are by name

@@ -61,7 +61,7 @@ def page(lab: Desk) -> "Page":
 
 
 def test_a_price_that_holds_is_not_drawn_through_a_gap_but_trades_in_it_are(page: "Page") -> None:
-    held, missing, traded = page.evaluate(_DRAWN, script("link", "theme", "axes", "price"))
+    held, missing, traded = page.evaluate(_DRAWN, script("link", "theme", "axes", "fills", "price"))
     page.close()
 
     assert held > 0

@@ -187,6 +187,7 @@ class Price {
       drawLines(sheet, state, Math.max(0, state.after("times", prices) - 1), area.right, x, y);
       shadeGaps(sheet, state, x, seen.now, since);
       drawTrades(sheet, state, (time, at) => time >= since || (time >= from && at >= late), x, y);
+      drawOwn(sheet, state, x, y);
     });
     const last = { bid: lastOf(state.array("bids")), mid: lastOf(state.array("mids")), ask: lastOf(state.array("asks")) };
     drawPriceHead(sheet, state, last, y);
@@ -197,7 +198,7 @@ class Price {
 function drawPriceHead(sheet, state, last, y) {
   const { paint } = sheet;
   const said = (name) => [`${name} ${Number.isNaN(last[name]) ? "none" : priceText(last[name])}`, paint[name]];
-  drawHead(sheet, "Price", state.values.label, [said("bid"), said("mid"), said("ask"), ["$ a share, UTC"]]);
+  drawHead(sheet, "Price", state.values.label, [...ownNotes(state), said("bid"), said("mid"), said("ask"), ["$ a share, UTC"]]);
   drawTags(sheet, ["bid", "mid", "ask"].map((name) => [last[name], paint[name]]), y);
 }
 
