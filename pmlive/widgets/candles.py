@@ -123,6 +123,11 @@ class Candles:
         self._known = KnownGaps([token_id])
         self._gaps = self._known.spans[token_id]
 
+    @property
+    def kept(self) -> int:
+        """How many rows are kept for the candle that is forming."""
+        return len(self._mids.times) + len(self._trades.times)
+
     def agree(self, gaps: pl.DataFrame) -> bool:
         """Check that no other gaps are known now of the time of which candles were made."""
         return self._known.agree(gaps, self._until)

@@ -242,6 +242,8 @@ def _title(markets: Sequence[Market | None]) -> str:
     """Name what tokens have in common."""
     known = list({market.condition_id: market for market in markets if market is not None}.values())
     events = {market.event_slug: market.event_title for market in known}
+    if None in markets:
+        return f"{len(markets)} outcomes"
     if len(known) == 1:
         return known[0].question
     (slug, title), *others = events.items() or [("", "")]
