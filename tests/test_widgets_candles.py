@@ -20,6 +20,7 @@ from support.waiting import wait_until
 from test_widgets_canvas import draw, followed, sample, watching
 from test_widgets_views import gap, rows
 
+import pmlive as pm
 from pmlive.analysis import touched_by, trade_bars
 from pmlive.manager import Manager
 from pmlive.widgets import CandleChart, image
@@ -345,3 +346,16 @@ def test_nothing_makes_no_candle(page: Page) -> None:
         there = followed(page, chart)
 
         assert there.arrays["candles"] == there.arrays["forming"] == []
+
+
+def test_a_view_of_a_token_draws_its_candles() -> None:
+    night = pm.open_recording(pm.sample())
+    view = night["will-it-rain-in-london-on-new-years-eve", "Yes"]
+
+    axes = view.plot(kind="candles", every="5s")
+
+    assert axes.get_title(loc="left") == view.label
+    assert "5s of mid" in axes.get_xlabel()
+    assert view.plot(axes, kind="candles") is axes
+    with pytest.raises(ValueError, match="expected 'prices' or 'candles'"):
+        view.plot(kind="bars")  # pyright: ignore[reportArgumentType]

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pmlive.widgets.coverage import coverage_figure
     from pmlive.widgets.dashboard import Dashboard
     from pmlive.widgets.figures import plot_token
+    from pmlive.widgets.figures_candles import plot_candles
     from pmlive.widgets.outcomes import OutcomesChart
     from pmlive.widgets.tables import Ladder, RecordingPanel, StatusPanel, Tape
 
@@ -27,6 +28,7 @@ __all__ = [
     "Tape",
     "TokenPicker",
     "coverage_figure",
+    "plot_candles",
     "plot_token",
 ]
 
@@ -46,6 +48,7 @@ _LAZY = {
     "Tape": "tables",
     "TokenPicker": "controls",
     "coverage_figure": "coverage",
+    "plot_candles": "figures_candles",
     "plot_token": "figures",
 }
 

@@ -12,11 +12,25 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.dates import date2num
 from matplotlib.ticker import FuncFormatter
 
-from pmlive.widgets.candles import CLOSE, HIGH, LOW, OPEN, START, TOUCHED, VOLUME, CandleView, Flags
-from pmlive.widgets.figures import Extent, TimePlot, set_limits, set_title
+from pmlive.manager.token_view import TokenView
+from pmlive.times import Interval, interval
+from pmlive.widgets.candles import (
+    CLOSE,
+    HIGH,
+    LOW,
+    OPEN,
+    START,
+    TOUCHED,
+    VOLUME,
+    Candles,
+    CandleView,
+    candle_view,
+)
+from pmlive.widgets.figures import Extent, TimePlot, new_figure, set_limits, set_title
+from pmlive.widgets.spans import Flags
 from pmlive.widgets.views import Numbers
 
-__all__ = ["CandlePlot", "draw_candles"]
+__all__ = ["CandlePlot", "draw_candles", "plot_candles"]
 
 _ROSE, _FELL, _QUIET = "#0f8a6d", "#cf3f55", "#616161"
 # The kinds of candles: their names, colours, and whether they are filled. Gaps are hatched besides.
@@ -32,6 +46,19 @@ def draw_candles(axes: Axes, view: CandleView) -> None:
     """Draw candles, volumes and gaps."""
     set_limits(axes, CandlePlot(axes).update(view))
     set_title(axes, view["label"], view["doubt"])
+
+
+def plot_candles(token: TokenView[object], until: int, ax: Axes | None = None, *, every: Interval = "1m") -> Axes:
+    """Draw candles of the mid of one token up to a time (ns), the last 5,000; return the axes, new ones by default.
+
+    Raises:
+        ValueError: ``every`` is not an interval.
+    """
+    candles = Candles(token.token_id, interval(every))
+    view = candle_view(candles, token.prices, token.trades, token.gaps, label=token.label, now_ms=until / 1e6)
+    axes = new_figure()[1][0] if ax is None else ax
+    draw_candles(axes, view)
+    return axes
 
 
 class CandlePlot(TimePlot[CandleView]):

@@ -7,7 +7,7 @@ const COLUMNS = 7;
 // The share of an interval that a candle is wide, and that of the height that volumes have.
 const WIDE = 0.7;
 const VOLUMES = 0.22;
-const APART = 10;
+const OVER_VOLUMES = 10;
 
 // The candles that are over and the one that is forming, as far as any of them is shown.
 function candlesOf(state, from) {
@@ -82,7 +82,7 @@ function placesOf(sheet) {
   const { area } = sheet;
   const split = area.bottom - Math.round((area.bottom - area.top) * VOLUMES);
   return {
-    prices: { ...sheet, area: { ...area, bottom: split - APART } },
+    prices: { ...sheet, area: { ...area, bottom: split - OVER_VOLUMES } },
     volumes: { ...sheet, area: { ...area, top: split } },
   };
 }
