@@ -22,7 +22,7 @@ from pmlive.analysis.arbitrage import (
     set_sums,
     taker_fee,
 )
-from pmlive.analysis.bars import ohlc, quote_bars, trade_bars
+from pmlive.analysis.bars import OhlcArrays, ohlc, ohlc_arrays, quote_bars, trade_bars
 from pmlive.analysis.book import (
     Depth,
     Fill,
@@ -119,6 +119,7 @@ __all__ = [
     "Mark",
     "MarketEvent",
     "Measure",
+    "OhlcArrays",
     "Order",
     "Orders",
     "RefreshTimeCorr",
@@ -163,6 +164,7 @@ __all__ = [
     "neg_risk_sums",
     "ofi_slope",
     "ohlc",
+    "ohlc_arrays",
     "order_flow_events",
     "order_flow_imbalance",
     "placebos",

@@ -1,7 +1,8 @@
 """Bars of trades and of quotes: closed on the left, open on the right, in UTC by our own clock (``ts_recv``)."""
 
-from typing import TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
+import numpy as np
 import polars as pl
 
 from pmlive.analysis._intervals import (
@@ -17,8 +18,10 @@ from pmlive.analysis._intervals import (
 )
 from pmlive.analysis._pieces import pieces
 
-__all__ = ["ohlc", "quote_bars", "trade_bars"]
+__all__ = ["OhlcArrays", "ohlc", "ohlc_arrays", "quote_bars", "trade_bars"]
 
+Integers: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.int64]]"
+Floats: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
 _Rows = TypeVar("_Rows", pl.DataFrame, pl.LazyFrame)
 
 _TRADED = ("open", "high", "low", "close", "volume", "vwap", "trades")
@@ -49,6 +52,38 @@ def ohlc(rows: _Rows, every: Every, column: str = "price", **more: pl.Expr) -> _
     value = pl.col(column)
     measures = {"open": value.first(), "high": value.max(), "low": value.min(), "close": value.last()}
     return rows.group_by("token_id", window_start(every).alias("start")).agg(**measures, **more)
+
+
+class OhlcArrays(NamedTuple):
+    """Bars as arrays: when each begins (ns), which row is its first, and the values that ``ohlc`` returns."""
+
+    starts: Integers
+    first: Integers
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+
+
+def ohlc_arrays(times: Integers, values: Floats, length: int) -> OhlcArrays:
+    """Return what ``ohlc`` does for one token, of arrays: for few rows, in a hundredth of the time.
+
+    Args:
+        times: nanoseconds since 1970, in order.
+        values: what is measured, none of them NaN.
+        length: nanoseconds of a bar.
+
+    >>> bars = ohlc_arrays(np.array([0, 900, 2500]), np.array([0.5, 0.49, 0.53]), 1000)
+    >>> bars.starts.tolist(), bars.low.tolist()
+    ([0, 2000], [0.49, 0.53])
+    """
+    starts = times // length * length
+    first = np.flatnonzero(np.diff(starts, prepend=starts[:1] - 1))
+    if not len(first):
+        return OhlcArrays(starts, first, values, values, values, values)
+    high, low = np.maximum.reduceat(values, first), np.minimum.reduceat(values, first)
+    last = np.append(first[1:], len(values)) - 1
+    return OhlcArrays(starts[first], first, values[first], high, low, values[last])
 
 
 def trade_bars(

@@ -6,13 +6,12 @@ of the trades that were received outside of gaps. Which interval a time is in, a
 of ``pmlive.analysis.ohlc``; that a gap touches it, that of ``pmlive.analysis.touched_by``.
 """
 
-from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import polars as pl
 
-from pmlive.analysis import ohlc
+from pmlive.analysis import OhlcArrays, ohlc_arrays
 from pmlive.widgets.spans import Flags, KnownGaps, Times
 from pmlive.widgets.views import ChartView, GapView, Numbers, gap_view
 
@@ -48,7 +47,6 @@ _MOST = 5_000
 # So many rows of the candle that is forming are kept as they are.
 _KEPT = 1_000
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
-_PRICES = ("open", "high", "low", "close")
 _NO_CANDLES: Numbers = np.empty((0, _COLUMNS))
 
 
@@ -169,23 +167,19 @@ class Candles:
         made = np.full((len(starts), _COLUMNS), np.nan)
         made[:, START], made[:, VOLUME] = starts / 1e6, 0.0
         made[:, TOUCHED] = self._gaps.touch(starts, starts + self.length)
-        at, measures = self._bars(priced, starts)
-        made[at, OPEN : CLOSE + 1] = measures[:, :4]
+        bars, is_shown, at = self._bars(priced, starts)
+        made[at, OPEN : CLOSE + 1] = np.column_stack(bars[2:])[is_shown]
         if traded is not priced:
-            at, measures = self._bars(traded, starts)
-        made[at, VOLUME] = measures[:, 4]
+            bars, is_shown, at = self._bars(traded, starts)
+        if len(at):
+            made[at, VOLUME] = np.add.reduceat(traded.sizes, bars.first)[is_shown]
         return made
 
-    def _bars(self, rows: _Series, starts: Times) -> tuple[Times, Numbers]:
-        """Return prices and shares of those bars that have rows, each after which of ``starts`` it begins with."""
-        rows = rows.at(np.isin(rows.times // self.length * self.length, starts))
-        if not len(rows.times):
-            return rows.times, np.empty((0, 5))
-        frame = pl.DataFrame({"ts_recv": rows.times, "price": rows.values, "size": rows.sizes})
-        named = frame.with_columns(token_id=pl.lit(self.token_id))
-        bars = ohlc(named, f"{self.length}ns", volume=pl.col("size").sum())
-        columns: Sequence[Numbers] = [bars[name].to_numpy() for name in (*_PRICES, "volume")]
-        return np.searchsorted(starts, bars["start"].to_physical().to_numpy()), np.column_stack(columns)
+    def _bars(self, rows: _Series, starts: Times) -> tuple[OhlcArrays, Flags, Times]:
+        """Return bars, which of them begin at one of ``starts``, and at which."""
+        bars = ohlc_arrays(rows.times, rows.values, self.length)
+        is_shown = np.isin(bars.starts, starts)
+        return bars, is_shown, np.searchsorted(starts, bars.starts[is_shown])
 
     def _standing(self, begin: int) -> _Series:
         """Return the mids that stood, from the edges of intervals and the ends of gaps on, too."""

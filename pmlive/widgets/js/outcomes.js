@@ -1,8 +1,9 @@
 // A line for each outcome, with its name and its last value at its end; a line is blank where nothing can be trusted.
 
 const HEIGHT = 300;
-// Room for names.
+// Room for names, and the most that they have of the width.
 const RIGHT = 190;
+const WIDEST = 0.4;
 const ROW = 13;
 // Each colour comes with each pattern, so that no two lines are the same.
 const LINES_LIGHT = ["#1f4e79", "#d96f1e", "#10a898", "#502818", "#b088e8"];
@@ -77,7 +78,7 @@ function spread(wanted, least, top, bottom) {
   return places;
 }
 
-function drawNames({ pen, area, paint }, lines, styles, y) {
+function drawNames({ pen, area, paint, width }, lines, styles, y) {
   const ends = lines.map(({ last }) => (Number.isNaN(last) ? area.bottom : y(last)));
   const places = spread(ends, ROW, area.top + ROW / 2, area.bottom - ROW / 2);
   lines.forEach(({ name, doubt, last }, at) => {
@@ -95,13 +96,15 @@ function drawNames({ pen, area, paint }, lines, styles, y) {
     pen.stroke();
     pen.setLineDash([]);
     pen.textAlign = "left";
-    const room = RIGHT - 28 - pen.measureText(`  ${price}`).width;
+    const room = width - area.right - 28 - pen.measureText(`  ${price}`).width;
     pen.fillText(`${shortened(pen, name, room)}  ${price}`, area.right + 24, places[at] + 4);
   });
 }
 
-function drawOutcomes(sheet, state) {
+function drawOutcomes(whole, state) {
   if (state.number < 0) return;
+  const room = Math.min(RIGHT, WIDEST * whole.width);
+  const sheet = { ...whole, area: { ...whole.area, right: whole.width - room } };
   const { area, paint } = sheet;
   const { label, doubt, of } = state.values;
   const { from, now } = span(state, state.array("times"));
@@ -119,7 +122,7 @@ function drawOutcomes(sheet, state) {
 
 export default {
   render({ model, el }) {
-    const fresh = canvasIn(el, HEIGHT, RIGHT);
+    const fresh = canvasIn(el, HEIGHT);
     return follow(model, el, (state) => drawOutcomes(fresh(), state));
   },
 };
