@@ -20,8 +20,8 @@ from pmlive.analysis._pieces import pieces
 
 __all__ = ["OhlcArrays", "ohlc", "ohlc_arrays", "quote_bars", "trade_bars"]
 
-Integers: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.int64]]"
-Floats: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
+Integers: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+Floats: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 _Rows = TypeVar("_Rows", pl.DataFrame, pl.LazyFrame)
 
 _TRADED = ("open", "high", "low", "close", "volume", "vwap", "trades")
