@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.collections import LineCollection
 from support.examples import examples
 from support.feed import QUICK
 from support.live import address
@@ -227,8 +228,7 @@ def test_own_orders_and_fills_are_drawn_with_their_sides() -> None:
     drawn = [line for line in axes.lines[before:] if line.get_markersize() == 10]
     said = [(line.get_marker(), line.get_fillstyle(), len(np.asarray(line.get_xdata()))) for line in drawn]
     assert said == [("^", "full", 1), ("^", "none", 0), ("v", "full", 0), ("v", "none", 1)]
-    bought, sold = [each.get_segments() for each in axes.collections[-3:-1]]  # pyright: ignore[reportAttributeAccessIssue]
-    assert (len(bought), len(sold)) == (1, 1)
+    assert [len(each.get_paths()) for each in axes.collections if isinstance(each, LineCollection)] == [1, 1]
 
 
 def shown(chart: object) -> dict[str, Numbers]:

@@ -20,7 +20,7 @@ __all__ = ["OwnMarks"]
 _EDGE = "#222222"
 # Those who buy and those who sell: their colours, patterns of lines and marks, as of trades.
 _SIDES: Final = (("#0f8a6d", "-", "^"), ("#cf3f55", (0, (4, 1.5)), "v"))
-_MARK: Final = {"markersize": 10.0, "markeredgecolor": _EDGE, "zorder": 5.0}
+_MARK = 10.0
 
 
 class OwnMarks:
@@ -32,11 +32,12 @@ class OwnMarks:
             axes.add_collection(orders, autolim=False)
         # Those that did not fail to settle, then those that did, which are empty.
         self._fills = [
-            Line2D([], [], linestyle="none", marker=mark, color=colour, fillstyle=style, **_MARK)
+            Line2D([], [], linestyle="none", marker=mark, color=colour, fillstyle=style, markersize=_MARK)
             for colour, _, mark in _SIDES
             for style in ("full", "none")
         ]
         for fills in self._fills:
+            fills.set(markeredgecolor=_EDGE, zorder=5)
             axes.add_line(fills)
         self.artists: list[Artist] = [*self._orders, *self._fills]
 

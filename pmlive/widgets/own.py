@@ -7,7 +7,7 @@ beginning of such a gap, and again from the next message of it on.
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypedDict
+from typing import Final, TypedDict, cast
 
 import numpy as np
 import polars as pl
@@ -150,8 +150,7 @@ def _parts(row: Mapping[str, object], own: set[str]) -> Iterable[tuple[str, str,
         side = str(row["side"])
         yield "", str(row["token_id"]), side, _number(row["price"]), _number(row["size"])
         return
-    makers = row["maker_orders"]
-    orders: list[dict[str, object]] = makers if isinstance(makers, list) else []
+    orders = cast("list[dict[str, object]]", row["maker_orders"] or [])
     known = [order for order in orders if order["order_id"] in own]
     # Of a trade with one maker that is the user, whether the order is known or not.
     for order in known or (orders if len(orders) == 1 else []):
