@@ -2,7 +2,8 @@
 
 # pandas comes without types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownArgumentType=false, reportAttributeAccessIssue=false, reportUnknownLambdaType=false
+# pyright: reportReturnType=false
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
@@ -96,8 +97,9 @@ def whole(told: Told, of: Measured = "mid", until: int = END) -> Numbers:
 def in_parts(told: Told, of: Measured = "mid") -> Numbers:
     """Make candles of rows that come in parts, while all gaps are known from the beginning."""
     prices, trades, gaps = frames(told)
-    candles, found = Candles("1", LENGTH * 1000 * MS, of=of), [np.empty((0, 7))]
-    forming = found[0]
+    candles = Candles("1", LENGTH * 1000 * MS, of=of)
+    forming: Numbers = np.empty((0, 7))
+    found = [forming]
     for begin, end in zip([-1, *told.cuts], [*told.cuts, END], strict=True):
         part = pl.col("ts_recv").dt.epoch("s").is_between(begin, end, closed="right")
         made, forming = candles.take(prices.filter(part), trades.filter(part), gaps, end * 1000 * MS)
@@ -186,7 +188,7 @@ def test_of_very_many_rows_a_forming_candle_is_right() -> None:
     given = pl.DataFrame({"ts_recv": times * MS, "token_id": "1", "mid": mids}).cast(
         {"ts_recv": pl.Datetime("ns", "UTC")}
     )
-    candles = Candles("1", 3600 * 1000 * MS)
+    candles, forming = Candles("1", 3600 * 1000 * MS), np.empty((0, 7))
 
     for part in range(0, 50_000, 700):
         _, forming = candles.take(given[part : part + 700], trades, gaps, int(times[min(part + 699, 49_999)]) * MS)

@@ -2,7 +2,8 @@
 
 # pandas comes without types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownArgumentType=false, reportAttributeAccessIssue=false, reportUnknownLambdaType=false
+# pyright: reportReturnType=false
 
 from collections.abc import Callable, Sequence
 

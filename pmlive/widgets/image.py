@@ -209,7 +209,9 @@ class PriceChart(BasePriceChart, ImageChart[PriceView]):
     def _appended(self, before: PriceView, new: PriceView) -> PriceView:
         joined = append_prices(before, new, most=_CAPACITY)
         for name in OWN_ROWS:
-            joined[name] = append_own(before[name], new[name], most=_CAPACITY)
+            kept, added = before.get(name), new.get(name)
+            if kept is not None and added is not None:
+                joined[name] = append_own(kept, added, most=_CAPACITY)
         return joined
 
 
