@@ -130,7 +130,7 @@ from pmlive.analysis.arbitrage import (
     set_sums,
     taker_fee,
 )
-from pmlive.analysis.bars import quote_bars, trade_bars
+from pmlive.analysis.bars import OhlcArrays, ohlc, ohlc_arrays, quote_bars, trade_bars
 from pmlive.analysis.book import (
     Amount,
     Depth,
@@ -223,6 +223,7 @@ __all__ = [
     "Mark",
     "MarketEvent",
     "Measure",
+    "OhlcArrays",
     "Order",
     "Orders",
     "PricedMarket",
@@ -271,6 +272,8 @@ __all__ = [
     "mirror",
     "neg_risk_sums",
     "ofi_slope",
+    "ohlc",
+    "ohlc_arrays",
     "order_flow_events",
     "order_flow_imbalance",
     "placebos",

@@ -1,5 +1,8 @@
 """Bars of trades and of quotes: closed on the left, open on the right, in UTC by our own clock (``ts_recv``)."""
 
+from typing import NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
 import polars as pl
 
 from pmlive.analysis._intervals import (
@@ -15,10 +18,72 @@ from pmlive.analysis._intervals import (
 )
 from pmlive.analysis._pieces import pieces
 
-__all__ = ["quote_bars", "trade_bars"]
+__all__ = ["OhlcArrays", "ohlc", "ohlc_arrays", "quote_bars", "trade_bars"]
+
+Integers: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+Floats: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+_Rows = TypeVar("_Rows", pl.DataFrame, pl.LazyFrame)
 
 _TRADED = ("open", "high", "low", "close", "volume", "vwap", "trades")
 _QUOTED = ("mid", "spread", "quoted", "quotes")
+
+
+def ohlc(rows: _Rows, every: Every, column: str = "price", **more: pl.Expr) -> _Rows:
+    """Return what a column was first, at most, at least and last in each bar of each token that has a row.
+
+    Args:
+        rows: ``token_id``, ``ts_recv`` and the column, in order of time.
+        every: the length of a bar; bars begin at whole multiples of it since 1970.
+        column: what is measured, in its own unit.
+        more: further columns, as expressions over the rows of a bar.
+
+    Returns:
+        ``token_id``, ``start``, ``open``, ``high``, ``low``, ``close`` and ``more``, in any order. Gaps are not looked
+        at: leave out the rows in them before.
+
+    Raises:
+        ValueError: ``every`` is not a length of time above 0.
+
+    >>> times = pl.Series([0, 900, 2500], dtype=pl.Int64).cast(pl.Datetime("ms")).cast(pl.Datetime("ns", "UTC"))
+    >>> mids = pl.DataFrame({"token_id": "7", "ts_recv": times, "mid": [0.5, 0.49, 0.53]})
+    >>> ohlc(mids, "1s", "mid", quotes=pl.len()).sort("start").drop("token_id", "start").rows()
+    [(0.5, 0.5, 0.49, 0.49, 2), (0.53, 0.53, 0.53, 0.53, 1)]
+    """
+    value = pl.col(column)
+    measures = {"open": value.first(), "high": value.max(), "low": value.min(), "close": value.last()}
+    return rows.group_by("token_id", window_start(every).alias("start")).agg(**measures, **more)
+
+
+class OhlcArrays(NamedTuple):
+    """Bars as arrays: when each begins (ns), which row is its first, and the values that ``ohlc`` returns."""
+
+    starts: Integers
+    first: Integers
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+
+
+def ohlc_arrays(times: Integers, values: Floats, length: int) -> OhlcArrays:
+    """Return what ``ohlc`` does for one token, of arrays: for few rows, in a hundredth of the time.
+
+    Args:
+        times: nanoseconds since 1970, in order.
+        values: what is measured, none of them NaN.
+        length: nanoseconds of a bar.
+
+    >>> bars = ohlc_arrays(np.array([0, 900, 2500]), np.array([0.5, 0.49, 0.53]), 1000)
+    >>> bars.starts.tolist(), bars.low.tolist()
+    ([0, 2000], [0.49, 0.53])
+    """
+    starts = times // length * length
+    first = np.flatnonzero(np.diff(starts, prepend=starts[:1] - 1))
+    if not len(first):
+        return OhlcArrays(starts, first, values, values, values, values)
+    high, low = np.maximum.reduceat(values, first), np.minimum.reduceat(values, first)
+    last = np.append(first[1:], len(values)) - 1
+    return OhlcArrays(starts[first], first, values[first], high, low, values[last])
 
 
 def trade_bars(
@@ -41,18 +106,12 @@ def trade_bars(
     [(0.5, 0.49, 15.0, 2), (None, None, 0.0, 0), (0.53, 0.53, 8.0, 1)]
     """
     price, size = pl.col("price"), pl.col("size")
-    made = (
-        by_token_and_time(outside(trades, gaps, touched=touched))
-        .group_by("token_id", window_start(every).alias("start"))
-        .agg(
-            open=price.first(),
-            high=price.max(),
-            low=price.min(),
-            close=price.last(),
-            vwap=(price * size).sum() / size.sum(),
-            volume=size.sum(),
-            trades=pl.len(),
-        )
+    made = ohlc(
+        by_token_and_time(outside(trades, gaps, touched=touched)),
+        every,
+        vwap=(price * size).sum() / size.sum(),
+        volume=size.sum(),
+        trades=pl.len(),
     )
     bars = windows(trades, every).join(made, on=["token_id", "start"], how="left").sort("token_id", "start")
     whole = bars.with_columns(pl.col("volume").fill_null(0.0), pl.col("trades").fill_null(0))

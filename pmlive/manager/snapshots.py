@@ -115,13 +115,14 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What a chart wants: rows of tables, a token's book, the status, the tops of at most so many books.
+    """What a chart wants: rows of tables, a token's book, whether those of others can be trusted, the status, the tops.
 
-    Of a table, the rows from a cursor on, the last so many, or all of them.
+    Of a table, the rows from a cursor on, the last so many, or all of them; of ``tops``, those of at most so many books.
     """
 
     tables: Mapping[str, Cursor | int | None] = {}
     token_id: str | None = None
+    trusted: tuple[str, ...] = ()
     depth: int | None = None
     status: bool = False
     tops: int = 0
@@ -138,7 +139,8 @@ class TableRows(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a query, as of ``now`` (nanoseconds since 1970; of the recording, where one is played).
 
-    Without ``book``, ``unavailable_because`` says why. ``labels`` names every token that is wanted or has a book.
+    Without ``book``, ``unavailable_because`` says why. ``labels`` names every token that is wanted or has a book, and
+    ``doubts`` says why books of which that was asked cannot be trusted.
     """
 
     now: int
@@ -147,6 +149,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str]
     book: BookView | None = None
     unavailable_because: str = ""
+    doubts: dict[str, str] = {}
     status: Status | None = None
     tops: Tops | None = None
 
@@ -167,6 +170,7 @@ def snapshots(engine: Engine, queries: Sequence[Query]) -> list[Snapshot]:
             labels=labels,
             status=status if each.status else None,
             tops=tops(engine, each.tops) if each.tops else None,
+            doubts=_doubts(engine, each, labels),
             **_book(engine, each, labels),
         )
         for each in queries
@@ -201,16 +205,25 @@ class _Availability(TypedDict):
     unavailable_because: str
 
 
+def _doubts(engine: Engine, query: Query, labels: dict[str, str]) -> dict[str, str]:
+    found = {each: _book_of(engine, each, 0, labels)["unavailable_because"] for each in query.trusted}
+    return {token_id: reason for token_id, reason in found.items() if reason}
+
+
 def _book(engine: Engine, query: Query, labels: dict[str, str]) -> _Availability:
     if query.token_id is None:
         return {"book": None, "unavailable_because": ""}
-    token = engine.token(query.token_id)
+    return _book_of(engine, query.token_id, query.depth, labels)
+
+
+def _book_of(engine: Engine, token_id: str, depth: int | None, labels: dict[str, str]) -> _Availability:
+    token = engine.token(token_id)
     if token is None:
-        over = query.token_id in engine.started().settled
+        over = token_id in engine.started().settled
         reason = "the market was resolved; it has no book any more" if over else "no book of it has come yet"
         return {"book": None, "unavailable_because": reason}
     label, stopped = labels.get(token.id) or short_label(token.id), engine.started().ingest.pipeline.stopped
     try:
-        return {"book": book_view(token, label, query.depth, stopped=stopped), "unavailable_because": ""}
+        return {"book": book_view(token, label, depth, stopped=stopped), "unavailable_because": ""}
     except BookError as error:
         return {"book": None, "unavailable_because": str(error)}

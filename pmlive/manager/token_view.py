@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
 import polars as pl
 
+from pmlive.times import Interval
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -69,13 +71,28 @@ class TokenView(Generic[B_co]):
         """
         return self._book()
 
-    def plot(self, ax: "Axes | None" = None) -> "Axes":
+    def plot(
+        self, ax: "Axes | None" = None, *, kind: Literal["prices", "candles"] = "prices", every: Interval = "1m"
+    ) -> "Axes":
         """Draw bid, ask and mid over time with trades and gaps; return the axes, which are new ones by default.
+
+        Args:
+            ax: where to draw.
+            kind: ``"candles"`` draws candles of the mid instead, with the shares that were traded below.
+            every: the length of a candle, such as ``"15s"``.
 
         Raises:
             ImportError: the extra ``pmlive[jupyter]`` is not installed.
+            ValueError: ``kind`` is not one of its two words, or ``every`` is not an interval.
         """
-        return import_module("pmlive.widgets").plot_token(self, self._end(), ax)
+        widgets = import_module("pmlive.widgets")
+        match kind:
+            case "prices":
+                return widgets.plot_token(self, self._end(), ax)
+            case "candles":
+                return widgets.plot_candles(self, self._end(), ax, every=every)
+            case _:
+                raise ValueError(f"invalid kind {kind!r}; expected 'prices' or 'candles'")
 
     def __repr__(self) -> str:
         """Return what it is of, in one line."""

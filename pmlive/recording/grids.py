@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pmlive.analysis import Touched
+from pmlive.analysis import Touched, ohlc
 from pmlive.gaps import GapInterval
 from pmlive.recording.book_at import BookRow, applied_changes, read_book_row, read_changes
 from pmlive.recording.contents import collect
@@ -455,19 +455,8 @@ def _shown(bars: pl.DataFrame, gaps: Touched | None) -> pl.DataFrame:
 
 
 def _bars(trades: pl.LazyFrame, every: int) -> pl.LazyFrame:
-    start = (pl.col("ts_recv").dt.epoch("ns") // every * every).cast(TIME)
-    return (
-        trades.sort("seq")
-        .group_by(start.alias("time"), "token_id")
-        .agg(
-            open=pl.col("price").first(),
-            high=pl.col("price").max(),
-            low=pl.col("price").min(),
-            close=pl.col("price").last(),
-            volume=pl.col("size").sum(),
-            trades=pl.len(),
-        )
-    )
+    ordered = trades.sort("seq")
+    return ohlc(ordered, f"{every}ns", volume=pl.col("size").sum(), trades=pl.len()).rename({"start": "time"})
 
 
 def _touched(index: RecordingIndex, token_id: str, grid: Grid) -> Flags:

@@ -4,19 +4,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pmlive.widgets.charts import DepthChart, HeatMap, PriceChart
+    from pmlive.widgets.charts import CandleChart, DepthChart, HeatMap, PriceChart
     from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker
     from pmlive.widgets.coverage import coverage_figure
     from pmlive.widgets.dashboard import Dashboard
     from pmlive.widgets.figures import plot_token
+    from pmlive.widgets.figures_candles import plot_candles
+    from pmlive.widgets.outcomes import OutcomesChart
     from pmlive.widgets.tables import Ladder, RecordingPanel, StatusPanel, Tape
 
 __all__ = [
+    "CandleChart",
     "Dashboard",
     "DepthChart",
     "HeatMap",
     "Ladder",
     "MarketSearch",
+    "OutcomesChart",
     "PriceChart",
     "RecordingPanel",
     "ReplayControls",
@@ -24,16 +28,19 @@ __all__ = [
     "Tape",
     "TokenPicker",
     "coverage_figure",
+    "plot_candles",
     "plot_token",
 ]
 
 # Loaded when first used: the magic needs neither ipywidgets nor matplotlib, which take a second.
 _LAZY = {
+    "CandleChart": "charts",
     "Dashboard": "dashboard",
     "DepthChart": "charts",
     "HeatMap": "charts",
     "Ladder": "tables",
     "MarketSearch": "controls",
+    "OutcomesChart": "outcomes",
     "PriceChart": "charts",
     "RecordingPanel": "tables",
     "ReplayControls": "controls",
@@ -41,6 +48,7 @@ _LAZY = {
     "Tape": "tables",
     "TokenPicker": "controls",
     "coverage_figure": "coverage",
+    "plot_candles": "figures_candles",
     "plot_token": "figures",
 }
 

@@ -63,7 +63,7 @@ class ManagerWidget(ipywidgets.DOMWidget, Generic[V]):
         self._problem = ""
         self._prepare(1 / rate)
         snapshot = self._snapshot()
-        self._last_view, self._cursors = self._view(snapshot), cursors_of(snapshot)
+        self._last_view, self._cursors = self._next_view(snapshot), cursors_of(snapshot)
         super().__init__(**self._initial_traits(self._last_view))
         self._render_loop = render_loop_of(manager)
         self._render_loop.add(self)
@@ -78,6 +78,10 @@ class ManagerWidget(ipywidgets.DOMWidget, Generic[V]):
     @abstractmethod
     def _view(self, snapshot: Snapshot) -> V:
         """Make a view of the manager's state."""
+
+    def _next_view(self, snapshot: Snapshot) -> V:
+        """Make the view to be rendered, of what came since the one before; only the render loop calls it."""
+        return self._view(snapshot)
 
     @abstractmethod
     def _picture(self, view: V) -> Bundle:

@@ -73,7 +73,7 @@ class CanvasWidget(ManagerWidget[V], anywidget.AnyWidget, Generic[V]):
 
     def render(self, snapshot: Snapshot, now: float) -> None:
         """Send what changed, if anything did."""
-        view = self._view(snapshot)
+        view = self._next_view(snapshot)
         self._cursors = cursors_of(snapshot)
         if self._whole or (self._grows and any(rows.whole for rows in snapshot.tables.values())):
             self._last_view = view

@@ -1,4 +1,4 @@
-"""The charts of one token: price, depth and liquidity, as base classes for either backend and for the canvas."""
+"""The charts of one token: price, candles, depth, liquidity, as base classes for either backend and for the canvas."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -13,9 +13,13 @@ from matplotlib.figure import Figure
 from pmlive.manager import Manager, Replay
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.manager.token_view import Key
-from pmlive.widgets.base import Bundle, TokenWidget, png_bundle
+from pmlive.times import Interval, interval
+from pmlive.widgets.base import Bundle, ManagerWidget, TokenWidget, png_bundle
+from pmlive.widgets.candles import CANDLE_ROWS, Candles, CandleView, Measured, candle_view
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
+from pmlive.widgets.figures_candles import draw_candles
+from pmlive.widgets.own import OWN_ROWS, Own
 from pmlive.widgets.views import (
     HEAT_ROWS,
     PRICE_ROWS,
@@ -30,26 +34,32 @@ from pmlive.widgets.views import (
 )
 
 __all__ = [
+    "BaseCandleChart",
     "BaseChart",
     "BaseDepthChart",
     "BaseHeatMap",
     "BasePriceChart",
+    "CandleChart",
     "DepthChart",
+    "Drawn",
     "HeatMap",
     "PriceChart",
+    "Windowed",
+    "valid_window",
+    "whole_second_ms",
 ]
 
 C = TypeVar("C", bound=ChartView)
 
 # The scripts that every chart has.
-_PARTS = ("link", "theme", "times", "vector", "axes", "stage", "toolbar")
+PARTS = ("link", "theme", "times", "vector", "axes", "stage", "toolbar")
 
 # A manager that keeps what is newer than six hours has not more to show.
 _EVERYTHING_S = 6 * 3600.0
 
 
-class BaseChart(TokenWidget[C]):
-    """A chart of one token."""
+class Drawn(ManagerWidget[C]):
+    """A chart, which is a figure, too."""
 
     def figure(self) -> Figure:
         """Draw what it shows now as a matplotlib figure."""
@@ -72,17 +82,38 @@ class BaseChart(TokenWidget[C]):
         return png_bundle(png(self._figure_of(view)), repr(self))
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{escape(type(self).__name__)}</b> {escape(self.label or 'nothing yet')}</p>"
+        label = self._last_view["label"]
+        return f"<p><b>{escape(type(self).__name__)}</b> {escape(label or 'nothing yet')}</p>"
 
 
-class _TimeChart(BaseChart[C]):
-    """A chart over time; those of the same ``group`` show the same span of time, and share a pointer."""
+class BaseChart(Drawn[C], TokenWidget[C]):
+    """A chart of one token."""
+
+
+class Windowed(Drawn[C]):
+    """A chart over a window of time; those of the same ``group`` show the same span of it, and share a pointer."""
 
     group = traitlets.Unicode().tag(sync=True)
+
+    _window: float | None
 
     @traitlets.default("group")
     def _group_of_its_own(self) -> str:
         return uuid4().hex
+
+    @property
+    def window(self) -> float | None:
+        """How many of the last seconds are shown; None shows everything."""
+        return self._window
+
+    @window.setter
+    def window(self, window: float | None) -> None:
+        self._window = valid_window(window)
+        self._refresh()
+
+
+class _TimeChart(Windowed[C], BaseChart[C]):
+    """A chart of one token over time."""
 
     def __init__(
         self,
@@ -92,18 +123,8 @@ class _TimeChart(BaseChart[C]):
         window: float | None = 300.0,
         rate: float = 10.0,
     ) -> None:
-        self._window = _valid_window(window)
+        self._window = valid_window(window)
         super().__init__(manager, token_id, rate=rate)
-
-    @property
-    def window(self) -> float | None:
-        """How many of the last seconds are shown; None shows everything."""
-        return self._window
-
-    @window.setter
-    def window(self, window: float | None) -> None:
-        self._window = _valid_window(window)
-        self._refresh()
 
     def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:
         # Of the book only whether it can be trusted.
@@ -113,22 +134,37 @@ class _TimeChart(BaseChart[C]):
 class BasePriceChart(_TimeChart[PriceView]):
     """A chart of prices, for either backend."""
 
-    _tables: ClassVar[tuple[str, ...]] = ("prices", "trades")
-    _grows: ClassVar[tuple[str, ...]] = PRICE_ROWS
+    _tables: ClassVar[tuple[str, ...]] = ("prices", "trades", "user_orders", "user_trades")
+    _grows: ClassVar[tuple[str, ...]] = (*PRICE_ROWS, *OWN_ROWS)
+
+    # What is known of the user's own orders, once something was rendered.
+    _own: Own | None = None
 
     def _view(self, snapshot: Snapshot) -> PriceView:
-        token_id = self._chosen_token(snapshot)
+        return self._continued(Own(self._chosen_token(snapshot)), snapshot)
+
+    def _next_view(self, snapshot: Snapshot) -> PriceView:
+        own, token_id = self._own, self._chosen_token(snapshot)
+        if own is None or own.token_id != token_id or any(rows.whole for rows in snapshot.tables.values()):
+            own = self._own = Own(token_id)
+        return self._continued(own, snapshot)
+
+    def _continued(self, own: Own, snapshot: Snapshot) -> PriceView:
+        token_id = own.token_id
         label, doubt = self._label_and_doubt(snapshot, token_id)
-        return price_view(
+        tables = snapshot.tables
+        its = own.take(tables["user_orders"].frame, tables["user_trades"].frame, snapshot.gaps)
+        view = price_view(
             snapshot.tables["prices"].frame,
             snapshot.tables["trades"].frame,
             snapshot.gaps,
             token_id=token_id,
             label=label,
-            now_ms=_whole_second_ms(snapshot.now),
+            now_ms=whole_second_ms(snapshot.now),
             window_ms=(self._window or 0.0) * 1000,
             doubt=doubt,
         )
+        return {**view, **its}
 
     def _draw(self, axes: Axes, view: PriceView) -> None:
         draw_price(axes, view)
@@ -137,6 +173,9 @@ class BasePriceChart(_TimeChart[PriceView]):
 class PriceChart(BasePriceChart, CanvasWidget[PriceView]):
     """Best bid and ask, the band between them, their middle, trades as marks, and gaps shaded.
 
+    Where the manager has subscribed to the user's own orders and trades, orders are lines at their price for as long as
+    they rest, and fills are marks with an edge. They are in its pictures, too, which a notebook keeps.
+
     Args:
         manager: whose token.
         token_id: the token, by default the first that is watched.
@@ -144,7 +183,84 @@ class PriceChart(BasePriceChart, CanvasWidget[PriceView]):
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script(*_PARTS, "viewport", "pointer", "chart", "price")
+    _esm = script(*PARTS, "viewport", "pointer", "chart", "fills", "price")
+
+
+class BaseCandleChart(_TimeChart[CandleView]):
+    """A chart of candles, for either backend."""
+
+    _tables: ClassVar[tuple[str, ...]] = ("prices", "trades")
+    _grows: ClassVar[tuple[str, ...]] = CANDLE_ROWS
+
+    def __init__(  # all but two are by name
+        self,
+        manager: Manager,
+        token_id: Key | None = None,
+        *,
+        every: Interval = "1m",
+        of: Measured = "mid",
+        window: float | None = 3600.0,
+        rate: float = 2.0,
+    ) -> None:
+        if of not in ("mid", "trade"):
+            raise ValueError(f"of {of!r} is neither 'mid' nor 'trade'")
+        self._length = interval(every)
+        self._of: Measured = of
+        self._made: Candles | None = None
+        super().__init__(manager, token_id, window=window, rate=rate)
+
+    def _view(self, snapshot: Snapshot) -> CandleView:
+        return self._continued(self._begun(self._chosen_token(snapshot)), snapshot)
+
+    def _next_view(self, snapshot: Snapshot) -> CandleView:
+        made, token_id = self._made, self._chosen_token(snapshot)
+        if made is None or made.token_id != token_id or any(rows.whole for rows in snapshot.tables.values()):
+            made = self._made = self._begun(token_id)
+        elif not made.agree(snapshot.gaps):
+            # What is known now of gaps changes candles that were sent.
+            self._refresh()
+        return self._continued(made, snapshot)
+
+    def _begun(self, token_id: str) -> Candles:
+        return Candles(token_id, self._length, of=self._of, window=round((self._window or 0.0) * 1e9))
+
+    def _continued(self, candles: Candles, snapshot: Snapshot) -> CandleView:
+        label, doubt = self._label_and_doubt(snapshot, candles.token_id)
+        return candle_view(
+            candles,
+            snapshot.tables["prices"].frame,
+            snapshot.tables["trades"].frame,
+            snapshot.gaps,
+            label=label,
+            now_ms=whole_second_ms(snapshot.now),
+            window_ms=(self._window or 0.0) * 1000,
+            doubt=doubt,
+        )
+
+    def _draw(self, axes: Axes, view: CandleView) -> None:
+        draw_candles(axes, view)
+
+
+class CandleChart(BaseCandleChart, CanvasWidget[CandleView]):
+    """What a price did in each interval, and under it how many shares were traded.
+
+    A candle is hollow where the price rose or stayed, and filled where it fell. One that a gap touches is grey and
+    hatched: it is made of what is known outside of the gap, and no price is carried through one. A mid counts for as
+    long as it stands, so there is a candle also where nothing changed; of trades there is none where none was made.
+
+    Args:
+        manager: whose token.
+        token_id: the token, by default the first that is watched.
+        every: the length of an interval, such as ``"1m"`` or ``"15s"``; intervals begin at whole multiples of it.
+        of: ``"mid"``, or ``"trade"`` for the prices of trades.
+        window: how many of the last seconds are shown, None for everything.
+        rate: the most drawings a second, 30 at most.
+
+    Raises:
+        ValueError: the interval is not one above 0, or ``of`` is not one of its two words.
+    """
+
+    _esm = script(*PARTS, "viewport", "pointer", "chart", "candles")
 
 
 class BaseHeatMap(_TimeChart[HeatView]):
@@ -166,7 +282,7 @@ class BaseHeatMap(_TimeChart[HeatView]):
             snapshot.gaps,
             token_id=token_id,
             label=label,
-            now_ms=_whole_second_ms(snapshot.now),
+            now_ms=whole_second_ms(snapshot.now),
             window_ms=(self._window or 0.0) * 1000,
             slice_ms=max(100, round(self._span_s() / SLICES * 1000)),
             doubt=doubt,
@@ -192,7 +308,7 @@ class HeatMap(BaseHeatMap, CanvasWidget[HeatView]):
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script(*_PARTS, "viewport", "pointer", "chart", "heat")
+    _esm = script(*PARTS, "viewport", "pointer", "chart", "heat")
 
     def _span_s(self) -> float:
         # Slices become longer while a view shows more than the window.
@@ -222,15 +338,20 @@ class DepthChart(BaseDepthChart, CanvasWidget[DepthView]):
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script(*_PARTS, "depth")
+    _esm = script(*PARTS, "depth")
 
 
-def _whole_second_ms(now_ns: int) -> float:
+def whole_second_ms(now_ns: int) -> float:
     """Return the last whole second in milliseconds, so that a chart changes by time alone at most once a second."""
     return float(now_ns // 1_000_000_000 * 1000)
 
 
-def _valid_window(window: float | None) -> float | None:
+def valid_window(window: float | None) -> float | None:
+    """Return a window as it is.
+
+    Raises:
+        ValueError: it is neither a number of seconds above 0 nor None.
+    """
     if window is not None and not window > 0:
         raise ValueError(f"window {window!r} is neither a number of seconds above 0 nor None")
     return window

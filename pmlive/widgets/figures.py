@@ -29,6 +29,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
 
 from pmlive.manager.token_view import TokenView
+from pmlive.widgets.figures_own import OwnMarks
 from pmlive.widgets.views import LEVELS, ChartView, DepthView, GapView, HeatView, Numbers, PriceView, price_view
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Pixels",
     "Plot",
     "PricePlot",
+    "TimePlot",
     "draw_depth",
     "draw_heat",
     "draw_price",
@@ -62,6 +64,8 @@ Pixels: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
 SIZE, DPI = (9.0, 2.9), 100
 # The colours of time in which a book could be trusted, and of the rest.
 TRUSTED, LOST = "#7da7d9", "#ff9800"
+# What marks the text that says why a book cannot be trusted.
+_DOUBT = "doubt"
 # Letters in a line of text across a chart.
 _LINE = 100
 # Held while drawing: fonts are not safe to use in several threads at once.
@@ -157,7 +161,7 @@ class Plot(ABC, Generic[C]):
         """Show a view, and return how far it reaches."""
 
 
-class _TimePlot(Plot[C]):
+class TimePlot(Plot[C]):
     """A plot over time, with gaps shaded."""
 
     def __init__(self, axes: Axes, artists: Sequence[Artist]) -> None:
@@ -184,7 +188,7 @@ class _TimePlot(Plot[C]):
         return Extent(float(left), float(right), low - _LEAST, high + _LEAST)
 
 
-class PricePlot(_TimePlot[PriceView]):
+class PricePlot(TimePlot[PriceView]):
     """Best prices, the band between them, trades and gaps."""
 
     def __init__(self, axes: Axes) -> None:
@@ -192,7 +196,8 @@ class PricePlot(_TimePlot[PriceView]):
         axes.add_collection(self._band, autolim=False)
         self._lines = [_step(axes, name, colour) for name, colour in (("bid", _BID), ("ask", _ASK), ("mid", _MID))]
         self._trades = [[_marks(axes, taker, size) for size in _MARKS] for taker in _TAKERS]
-        super().__init__(axes, [self._band, *self._lines, *itertools.chain(*self._trades)])
+        self._own = OwnMarks(axes)
+        super().__init__(axes, [self._band, *self._lines, *itertools.chain(*self._trades), *self._own.artists])
         axes.legend(handles=self._lines, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False)
 
     def update(self, view: PriceView) -> Extent:
@@ -204,6 +209,7 @@ class PricePlot(_TimePlot[PriceView]):
         for line, each in zip(self._lines, prices, strict=True):
             line.set_data(times, each)
         self._show_trades(view)
+        self._own.update(view, now)
         self._shade(view, now)
         return self._extent(view, now, [*prices[:2], view["trade_prices"]])
 
@@ -246,7 +252,7 @@ class DepthPlot(Plot[DepthView]):
         return Extent(float(prices.min()), float(prices.max()), 0.0, float(totals.max()))
 
 
-class HeatPlot(_TimePlot[HeatView]):
+class HeatPlot(TimePlot[HeatView]):
     """How much rested at each price over time."""
 
     def __init__(self, axes: Axes) -> None:
@@ -286,12 +292,13 @@ def set_title(axes: Axes, label: str, doubt: str) -> None:
     # Titles are strangers' text: no formulas are read out of them.
     axes.set_title(printable(label), fontsize=10, loc="left", parse_math=False)
     axes.set_facecolor("#e0e0e0" if doubt else "#ffffff")
-    for text in list(axes.texts):
+    for text in [text for text in axes.texts if text.get_gid() == _DOUBT]:
         text.remove()
     if doubt:
         reason = fill(printable(doubt), _LINE)
         paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85}
         text = axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", fontsize=9, bbox=paper)
+        text.set_gid(_DOUBT)
         text.set_parse_math(False)
         # It is as wide as it is; the chart is not to shrink for it.
         text.set_in_layout(False)

@@ -28,9 +28,11 @@ from pmlive.logs import get_logger
 from pmlive.manager import Manager
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.manager.token_view import Key
+from pmlive.times import Interval
 from pmlive.widgets.base import ManagerWidget, cursors_of
+from pmlive.widgets.candles import CandleView, Measured, append_candles
 from pmlive.widgets.channel import TICK_SLACK_S, pack
-from pmlive.widgets.charts import BaseChart, BaseDepthChart, BaseHeatMap, BasePriceChart
+from pmlive.widgets.charts import BaseCandleChart, BaseDepthChart, BaseHeatMap, BasePriceChart, Drawn
 from pmlive.widgets.figures import (
     DPI,
     DRAWING,
@@ -44,6 +46,11 @@ from pmlive.widgets.figures import (
     set_limits,
     set_title,
 )
+from pmlive.widgets.figures_candles import CandlePlot
+from pmlive.widgets.figures_outcomes import OutcomesPlot
+from pmlive.widgets.lines import Keys, LinesView, Quoted, append_lines
+from pmlive.widgets.outcomes import BaseOutcomesChart
+from pmlive.widgets.own import OWN_ROWS, append_own
 from pmlive.widgets.tables import BaseLadder, BaseRecordingPanel, BaseStatusPanel, BaseTable, BaseTape
 from pmlive.widgets.views import (
     ChartView,
@@ -56,6 +63,7 @@ from pmlive.widgets.views import (
 )
 
 __all__ = [
+    "CandleChart",
     "DepthChart",
     "HeatMap",
     "HtmlTable",
@@ -63,6 +71,7 @@ __all__ = [
     "ImageRenderer",
     "ImageWidget",
     "Ladder",
+    "OutcomesChart",
     "PriceChart",
     "RecordingPanel",
     "StatusPanel",
@@ -130,7 +139,7 @@ class ImageWidget(ManagerWidget[V]):
     def render(self, snapshot: Snapshot, now: float) -> None:
         """Render and send, if anything changed."""
         del now
-        view, self._cursors = self._view(snapshot), cursors_of(snapshot)
+        view, self._cursors = self._next_view(snapshot), cursors_of(snapshot)
         if not (self._whole or any(rows.whole for rows in snapshot.tables.values())):
             view = self._appended(self._last_view, view)
         packed = pack(view)
@@ -157,7 +166,7 @@ class ImageWidget(ManagerWidget[V]):
         self.set_trait("value", value)
 
 
-class ImageChart(ImageWidget[C], BaseChart[C], ipywidgets.Image, Generic[C]):
+class ImageChart(ImageWidget[C], Drawn[C], ipywidgets.Image, Generic[C]):
     """A chart that is drawn in the kernel."""
 
     _renderer: "ImageRenderer[C]"
@@ -198,7 +207,75 @@ class PriceChart(BasePriceChart, ImageChart[PriceView]):
         super().__init__(manager, token_id, window=window, rate=rate)
 
     def _appended(self, before: PriceView, new: PriceView) -> PriceView:
-        return append_prices(before, new, most=_CAPACITY)
+        joined = append_prices(before, new, most=_CAPACITY)
+        for name in OWN_ROWS:
+            kept, added = before.get(name), new.get(name)
+            if kept is not None and added is not None:
+                joined[name] = append_own(kept, added, most=_CAPACITY)
+        return joined
+
+
+class CandleChart(BaseCandleChart, ImageChart[CandleView]):
+    """What a price did in each interval, and under it how many shares were traded; see ``pmlive.widgets.CandleChart``.
+
+    Args:
+        manager: whose token.
+        token_id: the token, by default the first that is watched.
+        every: the length of an interval, such as ``"1m"`` or ``"15s"``; intervals begin at whole multiples of it.
+        of: ``"mid"``, or ``"trade"`` for the prices of trades.
+        window: how many of the last seconds are shown, None for everything.
+        rate: the most drawings a second, 30 at most.
+
+    Raises:
+        ValueError: ``every`` is not an interval, or ``of`` is not one of its two words.
+    """
+
+    def __init__(  # all but two are by name
+        self,
+        manager: Manager,
+        token_id: Key | None = None,
+        *,
+        every: Interval = "1m",
+        of: Measured = "mid",
+        window: float | None = 3600.0,
+        rate: float = 2.0,
+    ) -> None:
+        self._renderer = ImageRenderer(CandlePlot, over_time=True)
+        super().__init__(manager, token_id, every=every, of=of, window=window, rate=rate)
+
+    def _appended(self, before: CandleView, new: CandleView) -> CandleView:
+        return append_candles(before, new, most=_CAPACITY)
+
+
+class OutcomesChart(BaseOutcomesChart, ImageChart[LinesView]):
+    """The mids of several outcomes, each named at the end of its line; see ``pmlive.widgets.OutcomesChart``.
+
+    Args:
+        manager: whose tokens.
+        keys: a market, an event, or a list of those and of tokens; by default the event of the first that is watched.
+        of: ``"mid"`` or ``"mirror"`` to have either where the other would be shown.
+        window: how many of the last seconds are shown, None for everything.
+        rate: the most drawings a second, 30 at most.
+
+    Raises:
+        UnknownMarketError: no such token was subscribed, or several are meant.
+        ValueError: ``of`` is not one of its two words, or ``"mirror"`` of other than the two outcomes of one market.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        keys: Keys | None = None,
+        *,
+        of: Quoted | None = None,
+        window: float | None = 300.0,
+        rate: float = 2.0,
+    ) -> None:
+        self._renderer = ImageRenderer(OutcomesPlot, over_time=True)
+        super().__init__(manager, keys, of=of, window=window, rate=rate)
+
+    def _appended(self, before: LinesView, new: LinesView) -> LinesView:
+        return append_lines(before, new, most=_CAPACITY)
 
 
 class HeatMap(BaseHeatMap, ImageChart[HeatView]):

@@ -6,7 +6,7 @@ Times in views are milliseconds since 1970, as browsers count them; what is null
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypedDict
+from typing import Any, Final, NotRequired, TypeAlias, TypedDict
 
 import numpy as np
 import polars as pl
@@ -37,6 +37,7 @@ __all__ = [
     "append_prices",
     "append_slices",
     "depth_view",
+    "gap_view",
     "heat_view",
     "price_view",
     "recording_view",
@@ -96,8 +97,8 @@ class ChartView(TypedDict):
 class PriceView(ChartView, GapView):
     """Prices over time; each holds until the next, and is NaN where a side is empty.
 
-    The chart ends at ``now``, or at the last price, and is ``window`` milliseconds long, or as long as there is to show
-    where that is 0.
+    ``orders`` and ``fills`` are the user's own, as ``pmlive.widgets.own`` makes them. The chart ends at ``now``, or at
+    the last price, and is ``window`` milliseconds long, or as long as there is to show where that is 0.
     """
 
     now: float
@@ -111,6 +112,8 @@ class PriceView(ChartView, GapView):
     trade_sizes: Numbers
     # 1 where the taker bought.
     trade_buys: Numbers
+    orders: NotRequired[Numbers]
+    fills: NotRequired[Numbers]
 
 
 def price_view(  # noqa: PLR0913  # all but three are by name
@@ -140,7 +143,7 @@ def price_view(  # noqa: PLR0913  # all but three are by name
         "trade_prices": _numbers(trades, "price", traded),
         "trade_sizes": _numbers(trades, "size", traded),
         "trade_buys": _flags(trades, "side", traded, "buy"),
-        **_gap_view(gaps, token_id),
+        **gap_view(gaps, token_id),
     }
 
 
@@ -192,7 +195,7 @@ def heat_view(
         "times": slices[last],
         "prices": prices,
         "sizes": sizes,
-        **_gap_view(gaps, token_id),
+        **gap_view(gaps, token_id),
     }
 
 
@@ -360,7 +363,7 @@ def recording_view(recorder: RecorderStatus | None, *, free: int | None = None) 
     }
 
 
-def _gap_view(gaps: pl.DataFrame, token_id: str) -> GapView:
+def gap_view(gaps: pl.DataFrame, token_id: str) -> GapView:
     """Return the gaps of a token, and those of everything, such as a full disk.
 
     What befalls a connection is a gap of each token on it, too, so those of connections are left out.

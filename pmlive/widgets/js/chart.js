@@ -4,7 +4,7 @@
 const NEAR = 4;
 
 // Has a chart drawn by `drawing`, which says with `draw` what its scales are, with `at` what there is at a time and a
-// price, with `told` what it shows in words, and with `needs` what it asks of the kernel for a longer span.
+// price, with `told` what it shows in words, and with `times`, if it has no array of this name, which times it has.
 function timeChart({ model, el }, { title, height, drawing, picture }) {
   const stage = new Stage(el, height);
   const view = viewportOf(model.get("group"));
@@ -60,13 +60,18 @@ class TimeChart {
 
   // --- what the viewport asks ---
 
+  // The times of what it has, in order.
+  get times() {
+    return this.drawing.times ? this.drawing.times(this.state) : this.state.array("times");
+  }
+
   first() {
-    const times = this.state.array("times");
+    const { times } = this;
     return times.length ? times[0] : NaN;
   }
 
   edge() {
-    const times = this.state.array("times");
+    const { times } = this;
     return Math.max(this.state.values.now, times.length ? times[times.length - 1] : 0);
   }
 
@@ -80,7 +85,7 @@ class TimeChart {
     const paused = `paused at ${clockText(view.span.to || 0, view.isLocal, 0)}; double-click for live`;
     this.tools.refresh(this.problem || (view.isLive ? "" : paused));
     if (state.number < 0) return;
-    this.scales = { ...drawing.draw(sheet, state, view), area: sheet.area };
+    this.scales = { area: sheet.area, ...drawing.draw(sheet, state, view) };
     this.need();
     this.word();
   }
@@ -124,7 +129,7 @@ class TimeChart {
     const price = isPrice ? there.y.back(py) : NaN;
     const [x, y] = [scales.x(time), scales.y(price)];
     const [clock, priced] = [clockText(time, view.isLocal), isPrice ? priceText(Math.round(price * 1000) / 1000, 3) : ""];
-    drawCross(stage.fresh(stage.over), { x, y, time: clock, price: priced });
+    drawCross({ ...stage.fresh(stage.over), area: scales.area }, { x, y, time: clock, price: priced });
     const near = Math.abs(scales.x.back(NEAR) - scales.x.back(0));
     const rows = [["time", `${dateText(time, view.isLocal)} ${clock} ${zoneText(time, view.isLocal)}`]];
     const gap = gapAt(state, time);

@@ -181,6 +181,7 @@ class Price {
       drawLines(sheet, state, { start, stop, until: area.right }, x, y);
       shadeGaps(sheet, state, x, view.edge, since);
       drawTrades(sheet, state, (time, at) => time <= to && (time >= since || (time >= from && at >= late)), x, y);
+      drawOwn(sheet, state, x, y);
     });
     drawPriceHead(sheet, state, view, y);
     drawDoubt(sheet, state.values.doubt);
@@ -225,7 +226,7 @@ function drawPriceHead(sheet, state, view, y) {
   const { paint } = sheet;
   const last = { bid: lastOf(state.array("bids")), mid: lastOf(state.array("mids")), ask: lastOf(state.array("asks")) };
   const said = (name) => [`${name} ${Number.isNaN(last[name]) ? "none" : priceText(last[name])}`, paint[name]];
-  const notes = [said("bid"), said("mid"), said("ask"), [unitText(view, view.edge)]];
+  const notes = [...ownNotes(state), said("bid"), said("mid"), said("ask"), [unitText(view, view.edge)]];
   drawHead(sheet, "Price", state.values.label, notes);
   if (view.isLive) drawTags(sheet, ["bid", "mid", "ask"].map((name) => [last[name], paint[name]]), y);
 }

@@ -1,0 +1,148 @@
+// A line for each outcome, with its name and its last value at its end; a line is blank where nothing can be trusted.
+
+const HEIGHT = 300;
+// Room for names, and the most that they have of the width.
+const RIGHT = 190;
+const WIDEST = 0.4;
+const ROW = 13;
+// Each colour comes with each pattern, so that no two lines are the same.
+const LINES_LIGHT = ["#1f4e79", "#d96f1e", "#10a898", "#502818", "#b088e8"];
+const LINES_DARK = ["#7fb2e5", "#f0955a", "#3fd0bd", "#d7a58a", "#c8a8f5"];
+const PATTERNS = [[], [6, 3], [2, 3], [6, 3, 2, 3]];
+
+// Ask and bid of the first outcome, and over them, dashed, the same of it by the other one.
+function styleOf(number, of, paint) {
+  if (of === "mirror") return { colour: [paint.ask, paint.bid, paint.mid, paint.mid][number], pattern: PATTERNS[number < 2 ? 0 : 2] };
+  const palette = isDark() ? LINES_DARK : LINES_LIGHT;
+  return {
+    colour: palette[number % palette.length],
+    pattern: PATTERNS[Math.floor(number / palette.length) % PATTERNS.length],
+  };
+}
+
+// The changes of each line, and until when its last value holds.
+function linesOf(state, now) {
+  const { names, doubts } = state.values;
+  const [times, values, numbers, holds] = ["times", "values", "lines", "holds"].map((name) => state.array(name));
+  const found = names.map((name, at) => ({ name, doubt: doubts[at], times: [], values: [], until: now }));
+  for (let at = 0; at < times.length; at += 1) {
+    const line = found[numbers[at]];
+    line.times.push(times[at]);
+    line.values.push(values[at]);
+  }
+  found.forEach((line, at) => {
+    line.last = line.values.length ? line.values[line.values.length - 1] : NaN;
+    if (!holds[at] && line.times.length) line.until = line.times[line.times.length - 1];
+  });
+  return found;
+}
+
+function reachOfLines(lines, from, to) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const { times, values, until } of lines) {
+    for (let at = 0; at < times.length; at += 1) {
+      if (times[at] > to || (at + 1 < times.length ? times[at + 1] : until) < from) continue;
+      if (values[at] < low) low = values[at];
+      if (values[at] > high) high = values[at];
+    }
+  }
+  return low > high ? [0, 1] : [low, high];
+}
+
+function drawStepped(pen, { times, values, until }, { colour, pattern }, x, y) {
+  pen.strokeStyle = colour;
+  pen.lineWidth = 1.5;
+  pen.setLineDash(pattern);
+  pen.beginPath();
+  for (let at = 0; at < times.length; at += 1) {
+    if (Number.isNaN(values[at])) continue;
+    const height = y(values[at]);
+    if (at && !Number.isNaN(values[at - 1])) pen.lineTo(x(times[at]), height);
+    else pen.moveTo(x(times[at]), height);
+    pen.lineTo(x(at + 1 < times.length ? times[at + 1] : until), height);
+  }
+  pen.stroke();
+  pen.setLineDash([]);
+}
+
+// Where names stand: beside the ends of their lines, or as near to them as there is room.
+function spread(wanted, least, top, bottom) {
+  const order = wanted.map((_, at) => at).sort((one, other) => wanted[other] - wanted[one]);
+  const places = [...wanted];
+  let below = bottom + least;
+  for (const at of order) below = places[at] = Math.min(wanted[at], below - least);
+  let above = top - least;
+  for (const at of order.reverse()) above = places[at] = Math.max(places[at], above + least);
+  return places;
+}
+
+function drawNames({ pen, area, paint, width }, lines, styles, y) {
+  // In the past a line may end beside what is shown.
+  const inside = (place) => Math.min(Math.max(place, area.top), area.bottom);
+  const ends = lines.map(({ last }) => (Number.isNaN(last) ? area.bottom : inside(y(last))));
+  const places = spread(ends, ROW, area.top + ROW / 2, area.bottom - ROW / 2);
+  lines.forEach(({ name, doubt, last }, at) => {
+    const doubted = doubt || Number.isNaN(last);
+    const { colour, pattern } = styles[at];
+    const price = doubted ? "not trusted" : valueText(last);
+    pen.strokeStyle = pen.fillStyle = doubted ? paint.quiet : colour;
+    // A piece of the line, from its end to its name.
+    pen.lineWidth = 1.5;
+    pen.setLineDash(pattern);
+    pen.beginPath();
+    pen.moveTo(area.right + 2, ends[at]);
+    pen.lineTo(area.right + 10, places[at]);
+    pen.lineTo(area.right + 20, places[at]);
+    pen.stroke();
+    pen.setLineDash([]);
+    pen.textAlign = "left";
+    const room = width - area.right - 28 - pen.measureText(`  ${price}`).width;
+    pen.fillText(`${shortened(pen, name, room)}  ${price}`, area.right + 24, places[at] + 4);
+  });
+}
+
+class OutcomesDrawing {
+  draw(whole, state, view) {
+    const room = Math.min(RIGHT, WIDEST * whole.width);
+    const sheet = { ...whole, area: { ...whole.area, right: whole.width - room } };
+    const { area, paint } = sheet;
+    const { label, doubt, of } = state.values;
+    const { isLocal, isLogit, drawn: { from, to } } = view;
+    const lines = linesOf(state, view.edge);
+    const [low, high] = widened(...reachOfLines(lines, from, to), isLogit);
+    const x = scale(from, to, area.left, area.right);
+    const y = priceScale(low, high, area, isLogit);
+    const styles = lines.map((_, at) => styleOf(at, of, paint));
+    drawPriceAxes(sheet, { from, to, low, high, isLocal, isLogit }, x, y);
+    inside(sheet, () => lines.forEach((line, at) => drawStepped(sheet.pen, line, styles[at], x, y)));
+    drawNames(sheet, lines, styles, y);
+    drawHead(sheet, "Outcomes", label, [[`${of === "mirror" ? "best prices" : "mids"}, ${unitText(view, view.edge)}`]]);
+    drawDoubt(sheet, doubt);
+    return { x, y, area };
+  }
+
+  // The value of each line at a time.
+  at(state, { time }) {
+    return linesOf(state, Infinity).map((line) => [line.name, valueText(valueAt(line, time))]);
+  }
+
+  told(state) {
+    return linesOf(state, Infinity).map(({ name, last, doubt }) => `${name} ${doubt ? "not trusted" : valueText(last)}`).join(", ");
+  }
+}
+
+function valueAt({ times, values, until }, time) {
+  const row = time > until ? -1 : lastAt(times, time);
+  return row < 0 ? NaN : values[row];
+}
+
+function valueText(value) {
+  return Number.isNaN(value) ? "none" : priceText(value, 3).replace(/(\.\d\d)0$/, "$1");
+}
+
+export default {
+  render(shown) {
+    const drawing = () => new OutcomesDrawing();
+    return timeChart(shown, { title: "Outcomes", height: HEIGHT, drawing: drawing(), picture: drawing });
+  },
+};
