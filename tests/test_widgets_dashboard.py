@@ -78,18 +78,27 @@ def test_a_dashboard_shows_one_token_in_all_its_charts() -> None:
         assert {chart.token_id for chart in charts} == {token}
 
 
-def test_a_second_dashboard_of_a_manager_closes_the_first() -> None:
+def test_dashboards_of_two_tokens_are_open_beside_each_other_until_the_manager_is_closed() -> None:
     with sample() as replay:
-        first = replay.dashboard()
+        tokens = replay.markets[1].token_ids
+        both = [replay.dashboard(token, rate=5) for token in tokens]
 
-        second = replay.dashboard(replay.markets[1].token_ids[0], rate=5)
+        assert [each.closed for each in both] == [False, False]
+        assert [each.price.token_id for each in both] == list(tokens)
+    assert [each.closed for each in both] == [True, True]
+    assert repr(both[0]).endswith(", closed>")
+
+
+def test_outside_of_cells_a_second_dashboard_of_a_token_closes_the_first() -> None:
+    with sample() as replay, Replay(pm.sample(), paused=True) as other:
+        first, elsewhere = replay.dashboard(), other.dashboard()
+
+        second = replay.dashboard(replay.markets[0].token_ids[0])
 
         assert first.closed
         assert first.price.closed
         assert not second.closed
-        assert second.price.token_id == replay.markets[1].token_ids[0]
-    assert second.closed
-    assert repr(second).endswith(", closed>")
+        assert not elsewhere.closed
 
 
 def test_a_closed_dashboard_leaves_no_thread_and_no_widget_behind(page: Page) -> None:

@@ -18,6 +18,7 @@ from pmlive.markets import Market
 from pmlive.widgets import charts as canvas_charts
 from pmlive.widgets import image, tables
 from pmlive.widgets.base import Displays, close_children, png_bundle, widget_bundle
+from pmlive.widgets.cells import current_cell
 from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker, TraitChange
 from pmlive.widgets.figures import new_figure, png
 from pmlive.widgets.render_loop import render_loop_of
@@ -30,8 +31,8 @@ _WINDOWS = (("1 minute", 60.0), ("5 minutes", 300.0), ("1 hour", 3600.0), ("ever
 # As many as there is room for beside the status.
 _TRADES = 16
 
-# The dashboards that managers have now, and the lock that guards them.
-_dashboards: "dict[Manager, Dashboard]" = {}
+# The dashboards that are open, and the lock that guards them.
+_open: "list[Dashboard]" = []
 _opening = threading.Lock()
 
 
@@ -68,7 +69,7 @@ class Dashboard(ipywidgets.VBox):
         self.controls = ReplayControls(manager) if isinstance(manager, Replay) else None
         self._window = ipywidgets.Dropdown(options=_WINDOWS, value=300.0, layout={"width": "110px"})
         self._window.observe(self._window_set, names="value")
-        self._displays = Displays()
+        self._displays, self.cell = Displays(), current_cell()
         super().__init__(self._rows())
         # Before the charts are closed one by one, the picture of all of them is taken.
         self._unregister = manager.at_close(self.close)
@@ -78,13 +79,24 @@ class Dashboard(ipywidgets.VBox):
     def of(
         cls, manager: Manager, token_id: Key | None = None, *, rate: float = 10.0, charts: BackendName = "canvas"
     ) -> "Dashboard":
-        """Make a manager's dashboard in place of the one that it had before, which is closed."""
+        """Make a dashboard, and close those in whose place it comes, since a cell that runs again shows them no more.
+
+        These are the ones that the same cell made when it ran before, whatever their manager. Where no cell runs, as in
+        a script, it is the one of the same token of the same manager.
+        """
         made = cls(manager, token_id, rate=rate, charts=charts)
         with _opening:
-            before, _dashboards[manager] = _dashboards.get(manager), made
-        if before is not None:
-            before.close()
+            replaced = [each for each in _open if made._replaces(each)]
+            _open.append(made)
+        for each in replaced:
+            each.close()
         return made
+
+    def _replaces(self, other: "Dashboard") -> bool:
+        """Check whether this one comes in the place of another."""
+        if self.cell is not None:
+            return other.cell is not None and other.cell.name == self.cell.name and other.cell.run != self.cell.run
+        return other.cell is None and other.manager is self.manager and other.price.token_id == self.price.token_id
 
     def _rows(self) -> list[object]:
         controls = [] if self.controls is None else [self.controls]
@@ -135,8 +147,8 @@ class Dashboard(ipywidgets.VBox):
         self._closed = True
         self._unregister()
         with _opening:
-            if _dashboards.get(self.manager) is self:
-                del _dashboards[self.manager]
+            if self in _open:
+                _open.remove(self)
         if self._displays:
             self._displays.replace(png_bundle(png(self.figure()), repr(self)))
         super().close()
