@@ -1,13 +1,19 @@
 """The two sides of a book, as live and recorded books show them."""
 
+from collections.abc import Callable, Sequence
 from html import escape
+from itertools import zip_longest
 
 import msgspec
 import polars as pl
 
-__all__ = ["Levels", "share_count"]
+__all__ = ["Levels", "price_digits", "share_count", "tick_of"]
 
 _SHOWN = 10
+# The steps of prices that are tried where none was stated, the usual one first.
+_TICKS = (0.01, 0.001, 0.0001)
+# Prices are the same that differ by less than this share of a tick.
+_SAME = 1e-3
 
 
 class Levels(msgspec.Struct, frozen=True):
@@ -47,14 +53,44 @@ class Levels(msgspec.Struct, frozen=True):
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def html(self, caption: str) -> str:
-        """Return the best levels as an HTML table; the caption is escaped."""
-        bids, asks = (
-            [f"{price:g} x {share_count(size)}" for price, size in side[:_SHOWN]] for side in (self.bids, self.asks)
+        """Return the best levels as an HTML table, prices with the decimals of the book; the caption is escaped."""
+        digits = price_digits(tick_of([price for price, _ in self.bids + self.asks]))
+        lines = list(zip_longest(self.bids[:_SHOWN], self.asks[:_SHOWN]))
+        rows = "".join(f"<tr>{''.join([*_cells(bid, digits)[::-1], *_cells(ask, digits)])}</tr>" for bid, ask in lines)
+        names = "".join(f"<th scope='col'>{name}</th>" for name in ("bid shares", "bid, $", "ask, $", "ask shares"))
+        return (
+            f"<table><caption>{escape(caption)}</caption><thead><tr>{names}</tr></thead>"
+            f"<tbody style='font-variant-numeric: tabular-nums'>{rows}</tbody></table>"
         )
-        lines = max(len(bids), len(asks))
-        padded = zip(*(side + [""] * (lines - len(side)) for side in (bids, asks)), strict=True)
-        cells = "".join(f"<tr><td>{bid}</td><td>{ask}</td></tr>" for bid, ask in padded)
-        return f"<table><caption>{escape(caption)}</caption><tr><th>bid</th><th>ask</th></tr>{cells}</table>"
+
+
+def _cells(level: tuple[float, float] | None, digits: int) -> list[str]:
+    """Write price and size; a side may have fewer levels than the other."""
+    texts = ["", ""] if level is None else [f"{level[0]:.{digits}f}", share_count(level[1])]
+    return [f"<td>{text}</td>" for text in texts]
+
+
+def tick_of(prices: Sequence[float], stated: float | None = None) -> float:
+    """Return the step of prices: the one that is stated, 0.01 by default, or a finer one if prices demand it.
+
+    >>> tick_of([0.4, 0.41]), tick_of([0.4, 0.415]), tick_of([0.4, 0.5], 0.1)
+    (0.01, 0.001, 0.1)
+    """
+    tried = [stated or _TICKS[0], *(tick for tick in _TICKS if stated is None or tick < stated)]
+    return next((tick for tick in tried if all(map(_fits(tick), prices))), _TICKS[-1])
+
+
+def _fits(tick: float) -> Callable[[float], bool]:
+    return lambda price: abs(price / tick - round(price / tick)) < _SAME
+
+
+def price_digits(tick: float) -> int:
+    """Return the decimals that prices are written with, at least two.
+
+    >>> price_digits(0.1), price_digits(0.001), price_digits(0.0025)
+    (2, 3, 4)
+    """
+    return max(2, len(f"{tick:.6f}".rstrip("0").partition(".")[2]))
 
 
 def share_count(shares: float) -> str:

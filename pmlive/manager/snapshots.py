@@ -42,7 +42,8 @@ class BookView(Levels, frozen=True, kw_only=True):
     """A trusted book at one moment: levels are (price in dollars per share, size in shares), best first.
 
     ``state`` is ``verified`` when the book had the venue's hash when it was checked last, which is up to 0.2 s after a
-    change of it, and ``unverifiable`` when that could not be told. Empty sides have no price.
+    change of it, and ``unverifiable`` when that could not be told. Empty sides have no price. ``tick_size`` is in
+    dollars, None until the venue has stated it.
     """
 
     token_id: str
@@ -51,6 +52,7 @@ class BookView(Levels, frozen=True, kw_only=True):
     state: BookState
     ts_event: datetime
     ts_recv: datetime
+    tick_size: float | None = None
 
     def __repr__(self) -> str:
         """Show the top in one line."""
@@ -87,7 +89,12 @@ def book_view(token: Token, label: str, depth: int | None, *, stopped: Gap | Non
         state="verified" if token.verified() else "unverifiable",
         ts_event=moment(epoch_ns(token.timestamp)),
         ts_recv=moment(token.heard),
+        tick_size=_dollars(token.proof.facts.tick_size),
     )
+
+
+def _dollars(text: str | None) -> float | None:
+    return None if text is None else float(text)
 
 
 class Cursor(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import ipywidgets
 from matplotlib.figure import Figure
 
+from pmlive.analysis.plots.theme import Width
 from pmlive.manager import Manager, Replay
 from pmlive.manager.token_view import Key, key_parts
 from pmlive.markets import Market
@@ -20,7 +21,7 @@ from pmlive.widgets import image, tables
 from pmlive.widgets.base import Displays, close_children, png_bundle, widget_bundle
 from pmlive.widgets.cells import current_cell
 from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker, TraitChange
-from pmlive.widgets.figures import new_figure, png
+from pmlive.widgets.figures import align_times, new_figure, png
 from pmlive.widgets.render_loop import render_loop_of
 
 __all__ = ["Dashboard"]
@@ -28,6 +29,8 @@ __all__ = ["Dashboard"]
 BackendName: TypeAlias = Literal["canvas", "image"]
 
 _WINDOWS = (("1 minute", 60.0), ("5 minutes", 300.0), ("1 hour", 3600.0), ("everything", 0.0))
+# Whose trades are shown.
+_SCOPES = ("of this token", "of all markets")
 # As many as there is room for beside the status.
 _TRADES = 16
 
@@ -58,8 +61,10 @@ class Dashboard(ipywidgets.VBox):
         self.price = backend.price(manager, token_id, rate=backend.limited(rate))
         self.depth = backend.depth(manager, token_id, rate=backend.limited(rate))
         self.heat = backend.heat(manager, token_id, rate=min(rate, 2.0))
-        self.ladder = backend.ladder(manager, token_id, rate=min(rate, 5.0))
-        self.tape = backend.tape(manager, rows=_TRADES, rate=min(rate, 4.0))
+        self.ladder = backend.ladder(manager, token_id, rate=min(rate, 5.0), on_mark=self._show_mark)
+        self.tape = backend.tape(manager, self.price.token_id, rows=_TRADES, rate=min(rate, 4.0))
+        self._trades = ipywidgets.Dropdown(options=_SCOPES, description="trades", layout={"width": "210px"})
+        self._trades.observe(self._scope_set, names="value")
         self.status = backend.status(manager)
         self.recording = backend.recording(manager)
         self.search = MarketSearch(manager, self._show_market)
@@ -105,7 +110,7 @@ class Dashboard(ipywidgets.VBox):
             ipywidgets.HBox([self.picker, self._window, self.search], layout={"flex_flow": "row wrap"}),
             *controls,
             _beside(_column([self.price, self.heat], "560px", 5.0), _column([self.depth, self.ladder], "300px", 3.0)),
-            _beside(_column([self.tape], "560px", 5.0), reports),
+            _beside(_column([self._trades, self.tape], "560px", 5.0), reports),
         ]
 
     def show(self, token_id: Key) -> None:
@@ -116,15 +121,24 @@ class Dashboard(ipywidgets.VBox):
         """
         token_id = self.manager.token(*key_parts(token_id))
         self.picker.pick(token_id)
+        if token_id != self.price.token_id:
+            self.mark(None)
         for widget in (self.price, self.depth, self.heat, self.ladder):
             widget.token_id = token_id
+        self._show_trades()
 
-    def figure(self) -> Figure:
-        """Draw price, liquidity and depth as they are now as one matplotlib figure."""
+    def mark(self, price: float | None) -> None:
+        """Mark a price in the ladder and in the charts over time; None takes the mark away."""
+        self.ladder.marked = price
+        self._show_mark(price)
+
+    def figure(self, *, width: Width | None = None) -> Figure:
+        """Draw price, liquidity and depth as they are now as one matplotlib figure; see ``PriceChart.figure``."""
         charts = (self.price, self.heat, self.depth)
-        figure, axes = new_figure(len(charts))
+        figure, axes = new_figure(len(charts), width=width)
         for chart, chart_axes in zip(charts, axes, strict=True):
             chart.draw_on(chart_axes)
+        align_times(axes[:2])
         return figure
 
     def draw_for(self, seconds: float) -> None:
@@ -157,6 +171,15 @@ class Dashboard(ipywidgets.VBox):
     def _show_market(self, market: Market) -> None:
         if market.token_ids:
             self.show(market.token_ids[0])
+
+    def _show_mark(self, price: float | None) -> None:
+        self.price.marked = self.heat.marked = price
+
+    def _scope_set(self, _change: TraitChange[object]) -> None:
+        self._show_trades()
+
+    def _show_trades(self) -> None:
+        self.tape.token_id = self.price.token_id if self._trades.value == _SCOPES[0] else None
 
     def _window_set(self, change: TraitChange[float]) -> None:
         self.price.window = self.heat.window = change["new"] or None

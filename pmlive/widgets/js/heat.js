@@ -1,7 +1,6 @@
 // Liquidity over time: each slice of time shows how much rested at each price, darker where it is more.
 
 const HEIGHT = 260;
-const FARTHEST = 0.005;
 
 // Slices hold until the next; one that came again, with the same time, counts as it came last. `start` is the first row.
 function slicesOf(state, start, from, now) {
@@ -18,25 +17,6 @@ function slicesOf(state, start, from, now) {
   return found;
 }
 
-// The prices to show are those of all but the farthest levels: one at 0.99 would leave no room for the others.
-function extent(slices) {
-  const levels = [];
-  let [most, tick] = [1, 0.01];
-  for (const { prices, sizes } of slices) {
-    for (let at = 0; at < prices.length; at += 1) {
-      if (Number.isNaN(prices[at])) continue;
-      levels.push(prices[at]);
-      most = Math.max(most, sizes[at]);
-      const step = Math.abs(prices[at] - prices[at - 1]);
-      if (step > 1e-6 && step < tick) tick = step;
-    }
-  }
-  if (!levels.length) return { low: 0, high: 1, most, tick };
-  const sorted = Float64Array.from(levels).sort();
-  const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
-  return { low: at(FARTHEST) - tick, high: at(1 - FARTHEST) + tick, most, tick };
-}
-
 function drawSlices({ pen, paint }, slices, { most, tick }, x, y) {
   // Whole pixels: colours that let others through must not overlap.
   for (const { time, until, prices, sizes } of slices) {
@@ -45,8 +25,7 @@ function drawSlices({ pen, paint }, slices, { most, tick }, x, y) {
     if (width < 1) continue;
     for (let at = 0; at < prices.length; at += 1) {
       if (Number.isNaN(prices[at])) continue;
-      // Sizes differ by powers of ten.
-      pen.globalAlpha = 0.06 + 0.94 * Math.sqrt(Math.min(1, sizes[at] / most));
+      pen.globalAlpha = opacity(sizes[at], most);
       pen.fillStyle = at < prices.length / 2 ? paint.bid : paint.ask;
       const top = Math.round(y(prices[at] + tick / 2));
       pen.fillRect(left, top, width, Math.max(1, Math.round(y(prices[at] - tick / 2)) - top));
@@ -91,18 +70,19 @@ class Heat {
       drawSlices(sheet, slicesOf(state, Math.max(0, times.length - 1), from, to), this.reach, x, y);
       shadeGaps(sheet, state, x, seen.now, last);
     });
-    this.head(sheet, state);
+    this.head(sheet, state, y);
     drawDoubt(sheet, state.values.doubt);
   }
 
-  head(sheet, state) {
+  head(sheet, state, y) {
     const { paint } = sheet;
     drawHead(sheet, "Liquidity", state.values.label, [
       ["bids", paint.bid],
       ["asks", paint.ask],
-      [`darkest: ${countText(Math.round(this.reach.most))} shares`],
       ["$ a share, UTC"],
     ]);
+    if (this.reach.levels) drawShades(sheet, this.reach.most);
+    if (this.reach.levels) drawMark(sheet, state.values.marked, y);
   }
 }
 

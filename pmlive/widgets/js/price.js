@@ -190,13 +190,15 @@ class Price {
     });
     const last = { bid: lastOf(state.array("bids")), mid: lastOf(state.array("mids")), ask: lastOf(state.array("asks")) };
     drawPriceHead(sheet, state, last, y);
+    drawMark(sheet, state.values.marked, y);
     drawDoubt(sheet, state.values.doubt);
   }
 }
 
 function drawPriceHead(sheet, state, last, y) {
   const { paint } = sheet;
-  const said = (name) => [`${name} ${Number.isNaN(last[name]) ? "none" : priceText(last[name])}`, paint[name]];
+  const missing = state.came("times") ? "none" : "";
+  const said = (name) => [Number.isNaN(last[name]) ? missing && `no ${name}` : `${name} ${priceText(last[name])}`, paint[name]];
   drawHead(sheet, "Price", state.values.label, [said("bid"), said("mid"), said("ask"), ["$ a share, UTC"]]);
   drawTags(sheet, ["bid", "mid", "ask"].map((name) => [last[name], paint[name]]), y);
 }
