@@ -133,7 +133,11 @@ class Dashboard(ipywidgets.VBox):
         self._show_mark(price)
 
     def figure(self, *, width: Width | None = None) -> Figure:
-        """Draw price, liquidity and depth as they are now as one matplotlib figure; see ``PriceChart.figure``."""
+        """Draw price, liquidity and depth as they are now as one matplotlib figure.
+
+        Args:
+            width: ``"column"`` or ``"page"`` for a paper; by default it is as wide as a notebook.
+        """
         charts = (self.price, self.heat, self.depth)
         figure, axes = new_figure(len(charts), width=width)
         for chart, chart_axes in zip(charts, axes, strict=True):
