@@ -32,7 +32,7 @@ def ladder_lines(levels: Levels, *, most: int = _LEVELS, unicode: bool | None = 
     """
     blocks = _is_unicode() if unicode is None else unicode
     bids, asks = levels.bids[:most], levels.asks[:most]
-    decimals = price_decimals(price for price, _ in (*bids, *asks))
+    decimals = price_decimals([price for price, _ in (*bids, *asks)])
     largest = max((size for _, size in (*bids, *asks)), default=0.0)
     places = 0 if all(size == int(size) for _, size in (*bids, *asks)) else 2
     sizes = [[f"{size:,.{places}f}" for _, size in side] for side in (bids, asks)]

@@ -1,16 +1,19 @@
 """The two sides of a book, as live and recorded books show them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from html import escape
+from itertools import zip_longest
 
 import msgspec
 import polars as pl
 
-__all__ = ["Levels", "price_decimals", "share_count"]
+__all__ = ["Levels", "price_decimals", "price_digits", "share_count", "tick_of"]
 
 _SHOWN = 10
-# Prices are shown with two decimals at least.
-_CENTS = 2
+# The steps of prices that are tried where none was stated, the usual one first.
+_TICKS = (0.01, 0.001, 0.0001)
+# Prices are the same that differ by less than this share of a tick.
+_SAME = 1e-3
 
 
 class Levels(msgspec.Struct, frozen=True):
@@ -61,14 +64,53 @@ class Levels(msgspec.Struct, frozen=True):
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def html(self, caption: str) -> str:
-        """Return the best levels as an HTML table; the caption is escaped."""
-        shown = self.bids[:_SHOWN], self.asks[:_SHOWN]
-        decimals = price_decimals(price for side in shown for price, _ in side)
-        bids, asks = ([f"{price:.{decimals}f} x {share_count(size)}" for price, size in side] for side in shown)
-        lines = max(len(bids), len(asks))
-        padded = zip(*(side + [""] * (lines - len(side)) for side in (bids, asks)), strict=True)
-        cells = "".join(f"<tr><td>{bid}</td><td>{ask}</td></tr>" for bid, ask in padded)
-        return f"<table><caption>{escape(caption)}</caption><tr><th>bid</th><th>ask</th></tr>{cells}</table>"
+        """Return the best levels as an HTML table, prices with the decimals of the book; the caption is escaped."""
+        digits = price_digits(tick_of([price for price, _ in self.bids + self.asks]))
+        lines = list(zip_longest(self.bids[:_SHOWN], self.asks[:_SHOWN]))
+        rows = "".join(f"<tr>{''.join([*_cells(bid, digits)[::-1], *_cells(ask, digits)])}</tr>" for bid, ask in lines)
+        names = "".join(f"<th scope='col'>{name}</th>" for name in ("bid shares", "bid, $", "ask, $", "ask shares"))
+        return (
+            f"<table><caption>{escape(caption)}</caption><thead><tr>{names}</tr></thead>"
+            f"<tbody style='font-variant-numeric: tabular-nums'>{rows}</tbody></table>"
+        )
+
+
+def _cells(level: tuple[float, float] | None, digits: int) -> list[str]:
+    """Write price and size; a side may have fewer levels than the other."""
+    texts = ["", ""] if level is None else [f"{level[0]:.{digits}f}", share_count(level[1])]
+    return [f"<td>{text}</td>" for text in texts]
+
+
+def tick_of(prices: Sequence[float], stated: float | None = None) -> float:
+    """Return the step of prices: the one that is stated, 0.01 by default, or a finer one if prices demand it.
+
+    >>> tick_of([0.4, 0.41]), tick_of([0.4, 0.415]), tick_of([0.4, 0.5], 0.1)
+    (0.01, 0.001, 0.1)
+    """
+    tried = [stated or _TICKS[0], *(tick for tick in _TICKS if stated is None or tick < stated)]
+    return next((tick for tick in tried if all(map(_fits(tick), prices))), _TICKS[-1])
+
+
+def _fits(tick: float) -> Callable[[float], bool]:
+    return lambda price: abs(price / tick - round(price / tick)) < _SAME
+
+
+def price_digits(tick: float) -> int:
+    """Return the decimals that prices are written with, at least two.
+
+    >>> price_digits(0.1), price_digits(0.001), price_digits(0.0025)
+    (2, 3, 4)
+    """
+    return max(2, len(f"{tick:.6f}".rstrip("0").partition(".")[2]))
+
+
+def price_decimals(prices: Sequence[float], *, tick_size: str | None = None) -> int:
+    """Return with how many decimals to write prices, so that they stand under each other: cents at least.
+
+    >>> price_decimals([0.4, 0.385]), price_decimals([0.4, 0.38]), price_decimals([0.4], tick_size="0.001")
+    (3, 2, 3)
+    """
+    return price_digits(tick_of(prices, None if tick_size is None else float(tick_size)))
 
 
 def share_count(shares: float) -> str:
@@ -78,13 +120,3 @@ def share_count(shares: float) -> str:
     ('2,134', '57.25')
     """
     return f"{shares:,.0f}" if shares.is_integer() else f"{shares:,.2f}"
-
-
-def price_decimals(prices: Iterable[float], *, tick_size: str | None = None) -> int:
-    """Return with how many decimals to write prices, so that they stand under each other: cents at least.
-
-    >>> price_decimals([0.4, 0.385]), price_decimals([0.4, 0.38]), price_decimals([0.4], tick_size="0.001")
-    (3, 2, 3)
-    """
-    texts = [f"{price:.6f}".rstrip("0") for price in prices] + ([] if tick_size is None else [tick_size.rstrip("0")])
-    return max([_CENTS, *(len(text.partition(".")[2]) for text in texts)])

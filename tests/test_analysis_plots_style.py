@@ -10,32 +10,18 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import combinations, pairwise
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from numpy.testing import assert_allclose
 from support.examples import examples
+from support.eyes import SIGHTS, Floats, apart_1976, lab
 
 from pmlive.analysis import plots
 
-Floats = npt.NDArray[np.float64]
-
-# Linear RGB as it is seen with one kind of cones missing: Machado, Oliveira and Fernandes 2009, severity 1.0.
-_MACHADO = {
-    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
-}
-_SIGHTS = {"normal": np.eye(3), **{name: np.array(rows) for name, rows in _MACHADO.items()}}
-# sRGB to CIE XYZ, and the white D65 (IEC 61966-2-1).
-_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-_WHITE = np.array([0.95047, 1.0, 1.08883])
 _START = datetime(2026, 11, 25, 22, 34, 53, tzinfo=UTC)
 
 
@@ -46,34 +32,26 @@ def figures_are_closed() -> Iterator[None]:
     plt.close("all")
 
 
-def lab(colour: str, sight: Floats) -> Floats:
-    encoded = np.array(to_rgb(colour))
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    x, y, z = _XYZ @ np.clip(sight @ linear, 0, 1) / _WHITE
-    fx, fy, fz = (v ** (1 / 3) if v > (6 / 29) ** 3 else v / (3 * (6 / 29) ** 2) + 4 / 29 for v in (x, y, z))
-    return np.array([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)])
-
-
 def difference(one: str, other: str, sight: Floats) -> float:
-    return float(np.linalg.norm(lab(one, sight) - lab(other, sight)))
+    return apart_1976(lab(one, sight), lab(other, sight))
 
 
 # --- colours ---
 
 
 def test_the_colour_space_is_known_by_its_corners() -> None:
-    assert_allclose(lab("white", _SIGHTS["normal"]), [100, 0, 0], atol=0.02)
-    assert_allclose(lab("#ff0000", _SIGHTS["normal"]), [53.24, 80.09, 67.20], atol=0.05)
+    assert_allclose(lab("white", SIGHTS["normal"]), [100, 0, 0], atol=0.02)
+    assert_allclose(lab("#ff0000", SIGHTS["normal"]), [53.24, 80.09, 67.20], atol=0.05)
     # What deuteranopes confuse, and what they do not.
-    assert difference("#e06c5a", "#a39f5c", _SIGHTS["deutan"]) < difference("#e06c5a", "#a39f5c", _SIGHTS["normal"]) / 2
-    assert difference("#0000ff", "#ffff00", _SIGHTS["deutan"]) > 100
+    assert difference("#e06c5a", "#a39f5c", SIGHTS["deutan"]) < difference("#e06c5a", "#a39f5c", SIGHTS["normal"]) / 2
+    assert difference("#0000ff", "#ffff00", SIGHTS["deutan"]) > 100
 
 
-@pytest.mark.parametrize("sight", _SIGHTS)
+@pytest.mark.parametrize("sight", SIGHTS)
 def test_colours_that_stand_side_by_side_are_told_apart_by_every_eye(sight: str) -> None:
     pairs = [(plots.BID, plots.ASK), *combinations(plots.SERIES, 2), *((each, "white") for each in plots.SERIES)]
 
-    least = min(difference(one, other, _SIGHTS[sight]) for one, other in pairs)
+    least = min(difference(one, other, SIGHTS[sight]) for one, other in pairs)
 
     assert least >= 30
 

@@ -223,6 +223,48 @@ def test_a_manager_with_a_dashboard_is_there_until_it_is_closed(notebook: Kernel
         notebook.run(cell)
 
 
+OPEN = "[not each.closed for each in dashboards]"
+
+
+def test_dashboards_of_two_cells_are_open_and_a_cell_that_runs_again_closes_its_own(notebook: Kernel) -> None:
+    def run(code: str, *, cell: str = "") -> None:
+        assert notebook.end(notebook.begin(code, cell=cell)).error == ""
+
+    for cell in (*CELLS, "dashboards = []"):
+        notebook.run(cell)
+    # The text of a cell says nothing where the front end tells which one it is.
+    show = "dashboards.append(live.dashboard((live.sim.markets[0].slug, outcome)))"
+    for outcome, cell in (("Yes", "a"), ("No", "b")):
+        run(f"outcome = {outcome!r}")
+        run(show, cell=cell)
+    assert notebook.value(OPEN) == [True, True]
+
+    run("outcome = 'Yes'")
+    run(show, cell="b")
+
+    assert notebook.value(OPEN) == [True, False, True]
+    run(CELLS[0])
+    run(f"live.watch(live.sim.markets[0].slug)\n{show}", cell="b")
+    assert notebook.value(OPEN) == [True, False, False, True]
+
+
+def test_a_cell_is_known_by_its_text_where_a_front_end_tells_no_more(notebook: Kernel) -> None:
+    for cell in (*CELLS, "dashboards = []"):
+        notebook.run(cell)
+    yes, no = (f"dashboards.append(live.dashboard((live.sim.markets[0].slug, {each!r})))" for each in ("Yes", "No"))
+    notebook.run(yes)
+    notebook.run(no)
+    assert notebook.value(OPEN) == [True, True]
+
+    notebook.run(no)
+    # Both of one run are shown.
+    notebook.run(f"{yes}\n{no}")
+
+    assert notebook.value(OPEN) == [True, False, True, True, True]
+    notebook.run("live.close()")
+    assert notebook.value(OPEN) == [False] * 5
+
+
 def test_code_that_is_loaded_again_changes_nothing_of_a_running_manager(notebook: Kernel, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "import pmlive as pm\n\ndef is_one(live):\n    return isinstance(live, pm.Manager)\n"

@@ -278,7 +278,7 @@ def test_panels_show_labels_and_numbers(page: Page) -> None:
         pages = [str(followed(page, panel).values["html"]) for panel in (ladder, tape, status, recording)]
 
         assert "Will the Fed cut rates by 25 bps in December? - Yes" in pages[0]
-        assert "Will the Harbour Seals win the Lighthouse Cup? - Yes" in pages[1]
+        assert "Yes: Will the Harbour Seals win the Lighthouse Cup?" in pages[1]
         assert "8 of 8 books trusted" in pages[2]
         assert "nothing is recorded" in pages[3]
         assert not any(token in html for html in pages for market in replay.markets for token in market.token_ids)

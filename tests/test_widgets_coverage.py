@@ -9,8 +9,9 @@ from matplotlib.patches import Rectangle
 from test_recording_quality import gapped
 
 import pmlive as pm
+from pmlive.analysis.palette import LIGHT
 from pmlive.recording import Quality
-from pmlive.widgets.figures import LOST, TRUSTED, png
+from pmlive.widgets.figures import png
 
 HOSTILE = "<b>$\\frac{1}{0}$</b> \N{PILE OF POO} " * 9
 
@@ -25,7 +26,9 @@ def bars(found: Quality) -> list[tuple[str, float]]:
 def test_each_interval_is_a_bar_whose_colour_tells_whether_it_can_be_trusted() -> None:
     found = gapped(("disk", 2000, 3000, None), ("silence", 7000, 7500, "1"))
 
-    assert sorted(bars(found)) == sorted([(TRUSTED, 2.0), (TRUSTED, 4.0), (TRUSTED, 2.5), (LOST, 1.0), (LOST, 0.5)])
+    assert sorted(bars(found)) == sorted(
+        [(LIGHT.bid, 2.0), (LIGHT.bid, 4.0), (LIGHT.bid, 2.5), (LIGHT.ask, 1.0), (LIGHT.ask, 0.5)]
+    )
 
 
 def test_faults_are_named_with_their_length_and_tokens_with_their_share() -> None:

@@ -78,18 +78,27 @@ def test_a_dashboard_shows_one_token_in_all_its_charts() -> None:
         assert {chart.token_id for chart in charts} == {token}
 
 
-def test_a_second_dashboard_of_a_manager_closes_the_first() -> None:
+def test_dashboards_of_two_tokens_are_open_beside_each_other_until_the_manager_is_closed() -> None:
     with sample() as replay:
-        first = replay.dashboard()
+        tokens = replay.markets[1].token_ids
+        both = [replay.dashboard(token, rate=5) for token in tokens]
 
-        second = replay.dashboard(replay.markets[1].token_ids[0], rate=5)
+        assert [each.closed for each in both] == [False, False]
+        assert [each.price.token_id for each in both] == list(tokens)
+    assert [each.closed for each in both] == [True, True]
+    assert repr(both[0]).endswith(", closed>")
+
+
+def test_outside_of_cells_a_second_dashboard_of_a_token_closes_the_first() -> None:
+    with sample() as replay, Replay(pm.sample(), paused=True) as other:
+        first, elsewhere = replay.dashboard(), other.dashboard()
+
+        second = replay.dashboard(replay.markets[0].token_ids[0])
 
         assert first.closed
         assert first.price.closed
         assert not second.closed
-        assert second.price.token_id == replay.markets[1].token_ids[0]
-    assert second.closed
-    assert repr(second).endswith(", closed>")
+        assert not elsewhere.closed
 
 
 def test_a_closed_dashboard_leaves_no_thread_and_no_widget_behind(page: Page) -> None:
@@ -114,7 +123,8 @@ def test_a_dashboard_is_a_figure_without_a_front_end_and_after_its_end() -> None
 
         titles = [axes.get_title(loc="left") for axes in dashboard.figure().axes]
 
-    assert titles == ["Will the Fed cut rates by 25 bps in December? - Yes"] * 3
+    market = "simulated: Will the Fed cut rates by 25 bps in December? - Yes"
+    assert titles == [f"{name} \N{MIDDLE DOT} {market}" for name in ("Price", "Liquidity", "Depth")]
 
 
 def test_a_dashboard_of_a_live_manager_has_no_controls_of_a_replay() -> None:
@@ -137,6 +147,61 @@ def test_the_window_is_that_of_both_charts_over_time() -> None:
         setattr(window, "value", 0.0)  # noqa: B010  # ipywidgets says nothing of its types
 
         assert (dashboard.price.window, dashboard.heat.window) == (None, None)
+
+
+def test_a_price_that_is_clicked_in_the_ladder_is_marked_in_the_charts_until_it_is_clicked_again(page: Page) -> None:
+    with sample(paused=False) as replay:
+        dashboard = replay.dashboard()
+        charts = (dashboard.price, dashboard.heat)
+
+        page.of(dashboard.ladder).say(kind="mark", price=0.11)
+        wait_until(lambda: [chart.marked for chart in charts] == [0.11, 0.11])
+        assert all("marked 0.11" in [text.get_text() for text in axes.texts] for axes in dashboard.figure().axes[:2])
+        page.of(dashboard.ladder).say(kind="mark", price=0.11)
+        wait_until(lambda: [chart.marked for chart in charts] == [None, None])
+
+        page.of(dashboard.ladder).say(kind="mark", price=0.12)
+        dashboard.show(replay.markets[1].token_ids[0])
+        assert [each.marked for each in (*charts, dashboard.ladder)] == [None] * 3
+
+
+def test_trades_are_those_of_the_token_that_is_shown_or_of_all() -> None:
+    with sample(paused=False) as replay:
+        dashboard = replay.dashboard()
+        first, other = dashboard.price.token_id, replay.markets[1].token_ids[0]
+        scope = next(one for one in parts(dashboard, ipywidgets.Dropdown) if value_of(one) == "of this token")
+        assert dashboard.tape.token_id == first
+
+        dashboard.show(other)
+        assert dashboard.tape.token_id == other
+        setattr(scope, "value", "of all markets")  # noqa: B010  # ipywidgets says nothing of its types
+        dashboard.show(first or "")
+
+        assert dashboard.tape.token_id is None
+        assert "all that is watched" in html_of(dashboard.tape)
+
+
+def html_of(widget: object) -> str:
+    return cast("Callable[[], str]", getattr(widget, "_repr_html_"))()  # noqa: B009  # what a notebook calls
+
+
+def test_what_is_known_to_be_simulated_says_so_in_every_part(tmp_path: Path) -> None:
+    with Manager(venue="sim") as manager, SimulatedVenue(markets=1, rate=0) as elsewhere:
+        assert manager.sim is not None
+        manager.record(tmp_path / "night")
+        manager.watch(manager.sim.markets[0].slug)
+        manager.book(manager.sim.markets[0].token_ids[0])
+        dashboard = manager.dashboard()
+        for part in (dashboard.price, dashboard.heat, dashboard.depth):
+            wait_until(lambda one=part: one.label.startswith("simulated: "))
+        assert all("simulated: " in html_of(part) for part in (dashboard.ladder, dashboard.tape))
+        with Manager(address(elsewhere), policy=QUICK) as other:
+            other.watch(elsewhere.markets[0].slug)
+            other.book(elsewhere.markets[0].token_ids[0])
+            # The address of its venue is all that this manager knows of it.
+            assert not other.dashboard().price.label.startswith("simulated")
+    with Replay(tmp_path / "night", paused=True) as replay:
+        assert not replay.dashboard().price.label.startswith("simulated")
 
 
 # --- the controls of a replay ---

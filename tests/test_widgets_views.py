@@ -16,6 +16,7 @@ from pmlive.manager.status import BackgroundTask, BookCounts, Statistics, Status
 from pmlive.replay import Speed
 from pmlive.store import RecorderStatus
 from pmlive.tables import SCHEMAS
+from pmlive.widgets.interruptions import interruptions
 from pmlive.widgets.views import (
     append_prices,
     append_slices,
@@ -299,7 +300,7 @@ def test_status_tells_rate_and_lag() -> None:
 
     assert view["rate"] == 20.0
     assert view["lag"] == 0.02
-    assert (view["trusted"], view["tokens"], view["mismatches"], view["open_gaps"]) == (3, 4, 2, 1)
+    assert (view["trusted"], view["tokens"], view["mismatches"]) == (3, 4, 2)
 
 
 @pytest.mark.parametrize("before", [None, (10 * S, 400), (12 * S, 400), (5 * S, 900)])
@@ -315,8 +316,40 @@ def test_status_names_the_gap_that_began_last() -> None:
 
     view = status_view(told(), gaps, NO_PRICES, now_ns=100 * S)
 
-    assert view["last_gap"] == "mismatch, 00:01:10 to now"
-    assert view["gaps"] == 2
+    assert view["last_gap"] == "mismatch, 00:01:10 to now, 1 book"
+    assert (view["gaps"], view["open_gaps"]) == (2, 1)
+
+
+CUT = [gap(10, 14, None), *(gap(10, 14 + token, str(token)) for token in range(1, 5))]
+
+
+@pytest.mark.parametrize(
+    ("told_of", "counted"),
+    [
+        (CUT, [("disconnect", 10, 18, 4)]),
+        # A long one is written several times, at last with its end.
+        ([*(gap(10, None, str(token)) for token in range(1, 5)), *CUT[1:]], [("disconnect", 10, 18, 4)]),
+        ([*CUT[:2], gap(10, None, "2")], [("disconnect", 10, None, 2)]),
+        # Another connection, and the same later.
+        ([*CUT, gap(11, 12, "9", conn=8)], [("disconnect", 10, 18, 4), ("disconnect", 11, 12, 1)]),
+        ([gap(1, 2, cause="silence"), gap(5, 6, cause="silence")], [("silence", 1, 2, 1), ("silence", 5, 6, 1)]),
+        ([gap(1, 9, "1", cause="silence"), gap(5, 6, "2", cause="silence")], [("silence", 1, 9, 2)]),
+        # What befell each token is no cut, nor is what the recorder did.
+        (
+            [gap(1, 3, "1", cause="mismatch"), gap(2, 4, "2", cause="mismatch")],
+            [("mismatch", 1, 3, 1), ("mismatch", 2, 4, 1)],
+        ),
+        ([gap(5, 6, None, conn=0, cause="disk")], [("disk", 5, 6, 0)]),
+        ([], []),
+    ],
+)
+def test_a_cut_is_counted_once_however_many_books_it_concerns(
+    told_of: list[dict[str, object]], counted: list[tuple[str, int, int | None, int]]
+) -> None:
+    found = interruptions(rows("gaps", told_of))
+
+    seconds = found.with_columns(pl.col("started", "ended").dt.epoch("s"), pl.col("cause").cast(pl.String))
+    assert seconds.rows() == counted
 
 
 @pytest.mark.parametrize(

@@ -423,7 +423,10 @@ class Manager:
     def dashboard(
         self, token_id: Key | None = None, *, rate: float = 10.0, charts: Literal["canvas", "image"] = "canvas"
     ) -> "Dashboard":
-        """Show live charts, tables and, for a replay, its controls; the dashboard shown before is closed.
+        """Show live charts, tables and, for a replay, its controls.
+
+        Dashboards of several cells, or of one run of a cell, are open beside each other until the manager is closed.
+        A cell that is run again closes those that it made before; in a script, one of the same token is closed.
 
         Args:
             token_id: the token to begin with, by default the first that is watched: an id, an outcome if only one has

@@ -44,7 +44,8 @@ class BookView(Levels, frozen=True, kw_only=True):
     """A trusted book at one moment: levels are (price in dollars per share, size in shares), best first.
 
     ``state`` is ``verified`` when the book had the venue's hash when it was checked last, which is up to 0.2 s after a
-    change of it, and ``unverifiable`` when that could not be told. Empty sides have no price.
+    change of it, and ``unverifiable`` when that could not be told. Empty sides have no price. ``tick_size`` is in
+    dollars, None until the venue has stated it.
     """
 
     token_id: str
@@ -53,6 +54,7 @@ class BookView(Levels, frozen=True, kw_only=True):
     state: BookState
     ts_event: datetime
     ts_recv: datetime
+    tick_size: float | None = None
 
     def __repr__(self) -> str:
         """Show the top in one line."""
@@ -104,7 +106,12 @@ def book_view(token: Token, label: str, depth: int | None, *, stopped: Gap | Non
         state="verified" if token.verified() else "unverifiable",
         ts_event=moment(epoch_ns(token.timestamp)),
         ts_recv=moment(token.heard),
+        tick_size=_dollars(token.proof.facts.tick_size),
     )
+
+
+def _dollars(text: str | None) -> float | None:
+    return None if text is None else float(text)
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -115,9 +122,9 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What a chart wants: rows of tables, a token's book, whether those of others can be trusted, the status, the tops.
+    """What a chart wants: rows of tables, a token's book, the trust in those of others, the status, the tops.
 
-    Of a table, the rows from a cursor on, the last so many, or all of them; of ``tops``, those of at most so many books.
+    Of a table, the rows from a cursor on, the last so many, or all of them; of the tops, those of so many books.
     """
 
     tables: Mapping[str, Cursor | int | None] = {}

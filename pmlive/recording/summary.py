@@ -29,6 +29,7 @@ __all__ = [
     "RecordingSummary",
     "TableSummary",
     "info",
+    "is_sample",
     "markets_of",
     "recordings",
     "sample",
@@ -177,6 +178,12 @@ def sample(name: str = "") -> Path:
         f"the sample recording is not installed: neither {str(folders[0])!r} nor {str(folders[1])!r} has it; "
         "install pmlive from its wheel or its repository, or make a recording with: pmlive demo"
     )
+
+
+def is_sample(folder: str | Path) -> bool:
+    """Check whether a recording is one that comes with pmlive, whose books are simulated."""
+    samples = [data / part for data in _DATA for part in _SAMPLES.values()]
+    return Path(folder).resolve() in [each.resolve() for each in samples]
 
 
 def info(folder: str | Path, *, first_seq: int = 0) -> RecordingSummary:

@@ -18,9 +18,10 @@ import ipywidgets
 
 from pmlive.errors import FeedError
 from pmlive.logs import get_logger
-from pmlive.manager import Manager
+from pmlive.manager import Manager, Replay
 from pmlive.manager.snapshots import Cursor, Query, Snapshot, short_label
 from pmlive.manager.token_view import Key, key_parts
+from pmlive.recording.summary import is_sample
 from pmlive.widgets.render_loop import FASTEST, render_loop_of
 from pmlive.widgets.stills import is_run_by_program, keep_fresh
 from pmlive.widgets.views import View
@@ -32,6 +33,7 @@ __all__ = [
     "TokenWidget",
     "close_children",
     "cursors_of",
+    "origin_of",
     "png_bundle",
     "widget_bundle",
 ]
@@ -42,7 +44,9 @@ logger = get_logger(__name__)
 Bundle: TypeAlias = dict[str, object]
 V = TypeVar("V", bound=View)
 
-_NOTHING = "no market is watched yet"
+_NOTHING = 'no market is watched yet; type live.watch("a market\'s slug") in a cell, or find one above'
+# What the labels of simulated markets begin with, so that no picture of one passes for a real one.
+_SIMULATED = "simulated: "
 
 
 class ManagerWidget(ipywidgets.DOMWidget, Generic[V]):
@@ -196,6 +200,7 @@ class TokenWidget(ManagerWidget[V]):
     def __init__(self, manager: Manager, token_id: Key | None = None, *, rate: float = 10.0) -> None:
         first = next(iter(manager.snapshots([Query()])[0].labels), None)
         self._token_id = first if token_id is None else manager.token(*key_parts(token_id))
+        self._origin = origin_of(manager)
         super().__init__(manager, rate=rate)
 
     @property
@@ -210,7 +215,7 @@ class TokenWidget(ManagerWidget[V]):
 
     @property
     def label(self) -> str:
-        """The question and the outcome."""
+        """The question and the outcome, of a simulated market with that word before them."""
         return str(self._last_view.get("label", ""))
 
     def _chosen_token(self, snapshot: Snapshot) -> str:
@@ -224,11 +229,23 @@ class TokenWidget(ManagerWidget[V]):
         """Return the label of a token, and why its book cannot be trusted ("" if it can)."""
         if not token_id:
             return "", _NOTHING
-        return snapshot.labels.get(token_id) or short_label(token_id), snapshot.unavailable_because
+        label = snapshot.labels.get(token_id) or short_label(token_id)
+        return f"{self._origin}{label}", snapshot.unavailable_because
 
     def __repr__(self) -> str:
         """Show kind and label in one line."""
         return f"<{type(self).__name__} of {self.label or 'nothing yet'}{', closed' if self.closed else ''}>"
+
+
+def origin_of(manager: Manager) -> str:
+    """Return what labels of a manager's markets begin with: that they are simulated, if that is known.
+
+    It is known of a simulated venue that the manager started, and of the samples that come with pmlive. Any other
+    recording does not tell which venue it is of.
+    """
+    replay = manager.report().replay if isinstance(manager, Replay) else None
+    is_simulated = manager.sim is not None or (replay is not None and all(map(is_sample, replay.folders)))
+    return _SIMULATED if is_simulated else ""
 
 
 def cursors_of(snapshot: Snapshot) -> dict[str, Cursor]:

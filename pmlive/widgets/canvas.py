@@ -11,13 +11,16 @@ from importlib.resources import files
 from typing import Generic, TypeVar
 
 import anywidget
+import msgspec
 import traitlets
 
+from pmlive.analysis.palette import DARK, LIGHT
 from pmlive.logs import get_logger
 from pmlive.manager import Manager
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.widgets.base import ManagerWidget, cursors_of
 from pmlive.widgets.channel import Channel, Message
+from pmlive.widgets.scales import SCALES
 from pmlive.widgets.views import View
 
 __all__ = ["CanvasWidget", "LoopProbe", "script"]
@@ -30,9 +33,11 @@ _PROBE_EVERY_S = 10.0
 
 
 def script(*names: str) -> str:
-    """Join files of the package into one module for the browser."""
+    """Join files of the package into one module for the browser, behind what they share with figures."""
     folder = files("pmlive.widgets") / "js"
-    return "\n".join((folder / f"{name}.js").read_text("utf-8") for name in names)
+    shared = {"PALETTE": {"light": LIGHT, "dark": DARK}, "SCALES": SCALES}
+    given = [f"const {name} = {msgspec.json.encode(value).decode()};" for name, value in shared.items()]
+    return "\n".join([*given, *((folder / f"{name}.js").read_text("utf-8") for name in ("shared", *names))])
 
 
 class CanvasWidget(ManagerWidget[V], anywidget.AnyWidget, Generic[V]):

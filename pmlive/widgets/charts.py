@@ -10,6 +10,7 @@ import traitlets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pmlive.analysis.plots.theme import Width
 from pmlive.manager import Manager, Replay
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.manager.token_view import Key
@@ -61,9 +62,17 @@ _EVERYTHING_S = 6 * 3600.0
 class Drawn(ManagerWidget[C]):
     """A chart, which is a figure, too."""
 
-    def figure(self) -> Figure:
-        """Draw what it shows now as a matplotlib figure."""
-        return self._figure_of(self._current_view())
+    def figure(self, *, width: Width | None = None) -> Figure:
+        """Draw what it shows now as a matplotlib figure, which can be saved as PNG, PDF or SVG.
+
+        Args:
+            width: ``"column"`` or ``"page"`` for a paper, in the sizes of ``pmlive.analysis.plots.style``; by default
+                it is as wide as a notebook.
+
+        Raises:
+            ValueError: ``width`` is not one of its two words.
+        """
+        return self._figure_of(self._current_view(), width)
 
     @abstractmethod
     def _draw(self, axes: Axes, view: C) -> None:
@@ -73,8 +82,8 @@ class Drawn(ManagerWidget[C]):
         """Draw what it shows now on matplotlib axes."""
         self._draw(axes, self._current_view())
 
-    def _figure_of(self, view: C) -> Figure:
-        figure, (axes,) = new_figure()
+    def _figure_of(self, view: C, width: Width | None = None) -> Figure:
+        figure, (axes,) = new_figure(width=width)
         self._draw(axes, view)
         return figure
 
@@ -124,6 +133,8 @@ class _TimeChart(Windowed[C], BaseChart[C]):
         rate: float = 10.0,
     ) -> None:
         self._window = valid_window(window)
+        # The price that is marked with a dashed line; the next drawing shows it.
+        self.marked: float | None = None
         super().__init__(manager, token_id, rate=rate)
 
     def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:
@@ -164,7 +175,7 @@ class BasePriceChart(_TimeChart[PriceView]):
             window_ms=(self._window or 0.0) * 1000,
             doubt=doubt,
         )
-        return {**view, **its}
+        return {**view, **its, "marked": self.marked}
 
     def _draw(self, axes: Axes, view: PriceView) -> None:
         draw_price(axes, view)
@@ -277,7 +288,7 @@ class BaseHeatMap(_TimeChart[HeatView]):
     def _view(self, snapshot: Snapshot) -> HeatView:
         token_id = self._chosen_token(snapshot)
         label, doubt = self._label_and_doubt(snapshot, token_id)
-        return heat_view(
+        view = heat_view(
             snapshot.tables["depth"].frame,
             snapshot.gaps,
             token_id=token_id,
@@ -287,6 +298,7 @@ class BaseHeatMap(_TimeChart[HeatView]):
             slice_ms=max(100, round(self._span_s() / SLICES * 1000)),
             doubt=doubt,
         )
+        return {**view, "marked": self.marked}
 
     def _span_s(self) -> float:
         """Return how many seconds the slices are to fill."""

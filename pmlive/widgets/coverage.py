@@ -3,16 +3,20 @@
 # matplotlib's stubs leave the types of data open.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateFormatter, AutoDateLocator, date2num
+from matplotlib.dates import date2num
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
+from pmlive.analysis.palette import LIGHT
+from pmlive.analysis.plots.lettering import printable
+from pmlive.analysis.plots.times import dates, show_times
 from pmlive.recording.quality import Fault, Quality, TokenQuality
-from pmlive.widgets.figures import LOST, TRUSTED, new_figure, printable
+from pmlive.widgets.figures import new_figure
 
 __all__ = ["coverage_figure"]
 
@@ -20,7 +24,20 @@ __all__ = ["coverage_figure"]
 _TOKENS = 40
 _NAMED = 6
 _LABEL = 56
-_THICK = 0.7
+
+
+class _Bar(NamedTuple):
+    """How intervals are drawn: those in which the book could not be trusted are thinner, and hatched."""
+
+    name: str
+    height: float
+    look: dict[str, Any]
+
+
+_BARS = {
+    True: _Bar("the book could be trusted", 0.7, {"facecolor": LIGHT.bid, "edgecolor": LIGHT.ground, "lw": 0}),
+    False: _Bar("it could not", 0.34, {"facecolor": LIGHT.ask, "edgecolor": LIGHT.ground, "lw": 0, "hatch": "//////"}),
+}
 
 
 def coverage_figure(quality: Quality) -> Figure:
@@ -29,8 +46,8 @@ def coverage_figure(quality: Quality) -> Figure:
     figure, (axes,) = new_figure(height=1.1 + 0.26 * max(3, len(tokens)))
     for row, token in enumerate(tokens):
         intervals = quality.intervals.filter(pl.col("token_id") == token.token_id)
-        for trusted, colour in ((True, TRUSTED), (False, LOST)):
-            _draw_spans(axes, row, intervals.filter(pl.col("trusted") == trusted), colour)
+        for trusted, bar in _BARS.items():
+            _draw_spans(axes, row, intervals.filter(pl.col("trusted") == trusted), bar)
     _label_axes(axes, tokens)
     first, last = quality.first_time or 0, quality.last_time or 1
     axes.set_xlim(_date(first), _date(last))
@@ -39,21 +56,23 @@ def coverage_figure(quality: Quality) -> Figure:
     return figure
 
 
-def _draw_spans(axes: Axes, row: int, spans: pl.DataFrame, colour: str) -> None:
-    starts, ends = (spans[name].to_numpy().astype("datetime64[us]") for name in ("start", "end"))
-    axes.barh(np.full(len(starts), row), ends - starts, left=starts, height=_THICK, color=colour, linewidth=0)
+def _draw_spans(axes: Axes, row: int, spans: pl.DataFrame, bar: _Bar) -> None:
+    starts, ends = dates(spans["start"]), dates(spans["end"])
+    axes.barh(np.full(len(starts), row), ends - starts, left=starts, **bar.look, height=bar.height)
 
 
 def _label_axes(axes: Axes, tokens: list[TokenQuality]) -> None:
-    axes.xaxis.set_major_locator(locator := AutoDateLocator(maxticks=6))
-    axes.xaxis.set_major_formatter(AutoDateFormatter(locator))
-    axes.tick_params(axis="x", labelsize=8)
+    show_times(axes)
+    axes.tick_params(labelsize=8)
+    for text in (axes.xaxis.label, axes.xaxis.offsetText):
+        text.set_fontsize(8)
     axes.set_ylim(len(tokens) - 0.4, -0.6)
     names = [f"{_shortened(token.label)}  {token.coverage:.1%}" for token in tokens]
     axes.set_yticks(range(len(tokens)), names, fontsize=8, parse_math=False)
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.set_xlabel("UTC; blue: the book could be trusted, orange: it could not", fontsize=9)
+    handles = [Patch(**bar.look, label=bar.name) for bar in _BARS.values()]
+    axes.figure.legend(handles=handles, loc="outside lower right", ncols=2, fontsize=8, frameon=False)
 
 
 def _name_fault(axes: Axes, fault: Fault, *, side: Literal["left", "right"]) -> None:

@@ -14,14 +14,16 @@ from typing import Literal, NamedTuple, TypeAlias
 import ipywidgets
 from matplotlib.figure import Figure
 
+from pmlive.analysis.plots.theme import Width
 from pmlive.manager import Manager, Replay
 from pmlive.manager.token_view import Key, key_parts
 from pmlive.markets import Market
 from pmlive.widgets import charts as canvas_charts
 from pmlive.widgets import image, tables
 from pmlive.widgets.base import Displays, close_children, png_bundle, widget_bundle
+from pmlive.widgets.cells import current_cell
 from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker, TraitChange
-from pmlive.widgets.figures import new_figure, png
+from pmlive.widgets.figures import align_times, new_figure, png
 from pmlive.widgets.render_loop import render_loop_of
 from pmlive.widgets.stills import is_run_by_program, keep_fresh
 from pmlive.widgets.text import text_picture
@@ -39,11 +41,13 @@ _WINDOWS = (
     ("1 day", 86400.0),
     ("everything", 0.0),
 )
+# Whose trades are shown.
+_SCOPES = ("of this token", "of all markets")
 # As many as there is room for beside the status.
 _TRADES = 16
 
-# The dashboards that managers have now, and the lock that guards them.
-_dashboards: "dict[Manager, Dashboard]" = {}
+# The dashboards that are open, and the lock that guards them.
+_open: "list[Dashboard]" = []
 _opening = threading.Lock()
 
 
@@ -70,8 +74,10 @@ class Dashboard(ipywidgets.VBox):
         self.depth = backend.depth(manager, token_id, rate=backend.limited(rate))
         self.heat = backend.heat(manager, token_id, rate=min(rate, 2.0))
         self.heat.group = self.price.group
-        self.ladder = backend.ladder(manager, token_id, rate=min(rate, 5.0))
-        self.tape = backend.tape(manager, rows=_TRADES, rate=min(rate, 4.0))
+        self.ladder = backend.ladder(manager, token_id, rate=min(rate, 5.0), on_mark=self._show_mark)
+        self.tape = backend.tape(manager, self.price.token_id, rows=_TRADES, rate=min(rate, 4.0))
+        self._trades = ipywidgets.Dropdown(options=_SCOPES, description="trades", layout={"width": "210px"})
+        self._trades.observe(self._scope_set, names="value")
         self.status = backend.status(manager)
         self.recording = backend.recording(manager)
         self.search = MarketSearch(manager, self._show_market)
@@ -81,7 +87,7 @@ class Dashboard(ipywidgets.VBox):
         self.controls = ReplayControls(manager) if isinstance(manager, Replay) else None
         self._window = ipywidgets.Dropdown(options=_WINDOWS, value=300.0, layout={"width": "110px"})
         self._window.observe(self._window_set, names="value")
-        self._displays = Displays()
+        self._displays, self.cell = Displays(), current_cell()
         super().__init__(self._rows())
         # Before the charts are closed one by one, the picture of all of them is taken.
         self._unregister = manager.at_close(self.close)
@@ -91,13 +97,24 @@ class Dashboard(ipywidgets.VBox):
     def of(
         cls, manager: Manager, token_id: Key | None = None, *, rate: float = 10.0, charts: BackendName = "canvas"
     ) -> "Dashboard":
-        """Make a manager's dashboard in place of the one that it had before, which is closed."""
+        """Make a dashboard, and close those in whose place it comes, since a cell that runs again shows them no more.
+
+        These are the ones that the same cell made when it ran before, whatever their manager. Where no cell runs, as in
+        a script, it is the one of the same token of the same manager.
+        """
         made = cls(manager, token_id, rate=rate, charts=charts)
         with _opening:
-            before, _dashboards[manager] = _dashboards.get(manager), made
-        if before is not None:
-            before.close()
+            replaced = [each for each in _open if made._replaces(each)]
+            _open.append(made)
+        for each in replaced:
+            each.close()
         return made
+
+    def _replaces(self, other: "Dashboard") -> bool:
+        """Check whether this one comes in the place of another."""
+        if self.cell is not None:
+            return other.cell is not None and other.cell.name == self.cell.name and other.cell.run != self.cell.run
+        return other.cell is None and other.manager is self.manager and other.price.token_id == self.price.token_id
 
     def _rows(self) -> list[object]:
         controls = [] if self.controls is None else [self.controls]
@@ -106,7 +123,7 @@ class Dashboard(ipywidgets.VBox):
             ipywidgets.HBox([self.picker, self._window, self.search], layout={"flex_flow": "row wrap"}),
             *controls,
             _beside(_column([self.price, self.heat], "560px", 5.0), _column([self.depth, self.ladder], "300px", 3.0)),
-            _beside(_column([self.tape], "560px", 5.0), reports),
+            _beside(_column([self._trades, self.tape], "560px", 5.0), reports),
         ]
 
     def show(self, token_id: Key) -> None:
@@ -117,15 +134,28 @@ class Dashboard(ipywidgets.VBox):
         """
         token_id = self.manager.token(*key_parts(token_id))
         self.picker.pick(token_id)
+        if token_id != self.price.token_id:
+            self.mark(None)
         for widget in (self.price, self.depth, self.heat, self.ladder):
             widget.token_id = token_id
+        self._show_trades()
 
-    def figure(self) -> Figure:
-        """Draw price, liquidity and depth as they are now as one matplotlib figure."""
+    def mark(self, price: float | None) -> None:
+        """Mark a price in the ladder and in the charts over time; None takes the mark away."""
+        self.ladder.marked = price
+        self._show_mark(price)
+
+    def figure(self, *, width: Width | None = None) -> Figure:
+        """Draw price, liquidity and depth as they are now as one matplotlib figure.
+
+        Args:
+            width: ``"column"`` or ``"page"`` for a paper; by default it is as wide as a notebook.
+        """
         charts = (self.price, self.heat, self.depth)
-        figure, axes = new_figure(len(charts))
+        figure, axes = new_figure(len(charts), width=width)
         for chart, chart_axes in zip(charts, axes, strict=True):
             chart.draw_on(chart_axes)
+        align_times(axes[:2])
         return figure
 
     def draw_for(self, seconds: float) -> None:
@@ -148,8 +178,8 @@ class Dashboard(ipywidgets.VBox):
         self._closed = True
         self._unregister()
         with _opening:
-            if _dashboards.get(self.manager) is self:
-                del _dashboards[self.manager]
+            if self in _open:
+                _open.remove(self)
         if self._displays:
             self._displays.replace(png_bundle(png(self.figure()), str(self)))
         super().close()
@@ -158,6 +188,15 @@ class Dashboard(ipywidgets.VBox):
     def _show_market(self, market: Market) -> None:
         if market.token_ids:
             self.show(market.token_ids[0])
+
+    def _show_mark(self, price: float | None) -> None:
+        self.price.marked = self.heat.marked = price
+
+    def _scope_set(self, _change: TraitChange[object]) -> None:
+        self._show_trades()
+
+    def _show_trades(self) -> None:
+        self.tape.token_id = self.price.token_id if self._trades.value == _SCOPES[0] else None
 
     def _window_set(self, change: TraitChange[float]) -> None:
         self.price.window = self.heat.window = change["new"] or None

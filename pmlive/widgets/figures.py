@@ -12,46 +12,57 @@ import itertools
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import cache
+from contextlib import nullcontext
 from io import BytesIO
+from os import PathLike
 from textwrap import fill
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import IO, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import rc_context, rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgba
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
 
+from pmlive.analysis.palette import LIGHT, over_white
+from pmlive.analysis.plots.lettering import fitted, length_points, printable
+from pmlive.analysis.plots.theme import HEIGHTS, PRINTED_DPI, SIZES, WIDTHS, Width
+from pmlive.analysis.plots.times import show_times
 from pmlive.manager.token_view import TokenView
 from pmlive.widgets.figures_own import OwnMarks
+from pmlive.widgets.scales import SCALES, depth_limits, heat_limits, opacity, price_limits
 from pmlive.widgets.views import LEVELS, ChartView, DepthView, GapView, HeatView, Numbers, PriceView, price_view
 
 __all__ = [
     "DPI",
     "DRAWING",
-    "LOST",
     "SIZE",
-    "TRUSTED",
     "DepthPlot",
     "Extent",
     "HeatPlot",
+    "NotebookFigure",
     "Pixels",
     "Plot",
     "PricePlot",
     "TimePlot",
+    "align_times",
     "draw_depth",
     "draw_heat",
     "draw_price",
+    "explain",
+    "letters_of",
     "new_figure",
     "plot_token",
     "png",
-    "printable",
+    "price_text",
     "set_limits",
     "set_title",
 ]
@@ -62,36 +73,75 @@ Pixels: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
 
 # Inches of one chart, and pixels of an inch.
 SIZE, DPI = (9.0, 2.9), 100
-# The colours of time in which a book could be trusted, and of the rest.
-TRUSTED, LOST = "#7da7d9", "#ff9800"
-# What marks the text that says why a book cannot be trusted.
-_DOUBT = "doubt"
 # Letters in a line of text across a chart.
 _LINE = 100
 # Held while drawing: fonts are not safe to use in several threads at once.
 DRAWING = threading.Lock()
-# Room above and below what is shown, as a share of its height.
-_ROOM = 0.04
-_BID, _ASK, _MID, _GAP = "#0f8a6d", "#cf3f55", "#3267c8", "#f58c00"
+# Nothing is known of what was in a gap: what is drawn through it is covered.
+_GAP: dict[str, Any] = {"facecolor": over_white(LIGHT.gap), "edgecolor": LIGHT.gap, "hatch": "////", "linewidth": 0}
 # A chart is about twice as many pixels wide; of more points than three for each two, most are drawn over each other.
 _COLUMNS = 400
-# Prices that stand still are shown with this much around them.
-_LEAST = 0.005
-_TAKERS = ((_BID, "^"), (_ASK, "v"))
+_TAKERS = ((LIGHT.bid, "^"), (LIGHT.ask, "v"))
+# How wide the lines of prices are.
+_PRICES = {"bid": 1.25, "ask": 1.25, "mid": 1.5}
+# The share of the axes' width that a title may take, and what a reason for doubt is found by.
+_TITLE_ROOM, _REASON = 1.0, "reason"
+# Behind texts that stand on what is drawn.
+_PAPER = {"facecolor": LIGHT.ground, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+# The place of the key of shades, right of the axes, as shares of the axes.
+_KEY = (1.012, 0.18, 0.018, 0.62)
 # Marks of one size are drawn at once; a trade of 10 shares or more has the second size, of 1,000 or more the third.
 _MARKS, _LARGER = (3.8, 5.2, 6.8), (10.0, 1000.0)
+
+
+class Letters(NamedTuple):
+    """Points of titles, of the names of axes, and of all else."""
+
+    title: float
+    axis: float
+    small: float
+
+
+_SCREEN = Letters(10.0, 9.0, 8.0)
 
 
 class NotebookFigure(Figure):
     """A figure that notebooks show as a picture, which they do to pyplot's alone otherwise."""
 
+    letters = _SCREEN
+
+    def savefig(self, fname: str | PathLike[Any] | IO[Any], *, transparent: bool | None = None, **how: object) -> None:
+        """Write it to a file; into PDF and PostScript with its fonts as TrueType, as journals demand."""
+        vector = str(how.get("format") or fname).rpartition(".")[2].lower() in {"pdf", "ps", "eps"}
+        # These settings are everybody's, and pictures are drawn in several threads.
+        with rc_context({"pdf.fonttype": 42, "ps.fonttype": 42}) if vector else nullcontext():
+            super().savefig(fname, transparent=transparent, **how)
+
     def _repr_png_(self) -> bytes:
         return png(self)
 
 
-def new_figure(rows: int = 1, *, height: float = SIZE[1]) -> tuple[Figure, list[Axes]]:
-    """Make a figure of charts under each other, each ``height`` inches high."""
-    figure = NotebookFigure(figsize=(SIZE[0], height * rows), dpi=DPI, layout="constrained")
+def new_figure(
+    rows: int = 1, *, height: float | None = None, width: Width | None = None
+) -> tuple[NotebookFigure, list[Axes]]:
+    """Make a figure of charts under each other, each ``height`` inches high.
+
+    Args:
+        rows: how many charts.
+        height: by default as high as its width demands.
+        width: ``"column"`` or ``"page"`` of a paper; by default as wide as a notebook.
+
+    Raises:
+        ValueError: ``width`` is not one of its two words.
+    """
+    if width is not None and width not in WIDTHS:
+        raise ValueError(f"invalid width {width!r}; expected 'column' or 'page'")
+    inches, usual = (WIDTHS[width], HEIGHTS[width]) if width else SIZE
+    dpi = PRINTED_DPI if width else DPI
+    figure = NotebookFigure(figsize=(inches, (height or usual) * rows), dpi=dpi, layout="constrained")
+    if width:
+        large, small = SIZES[width]
+        figure.letters = Letters(large, large, small)
     FigureCanvasAgg(figure)
     return figure, [figure.add_subplot(rows, 1, row + 1) for row in range(rows)]
 
@@ -106,9 +156,8 @@ def png(figure: Figure) -> bytes:
 
 def draw_price(axes: Axes, view: PriceView) -> None:
     """Draw prices, trades and gaps."""
-    extent = PricePlot(axes).update(view)
-    set_limits(axes, _padded(extent))
-    set_title(axes, view["label"], view["doubt"])
+    set_limits(axes, PricePlot(axes).update(view))
+    set_title(axes, view["label"], view["doubt"], PricePlot.name)
 
 
 def plot_token(token: TokenView[object], until: int, ax: Axes | None = None) -> Axes:
@@ -130,15 +179,14 @@ def plot_token(token: TokenView[object], until: int, ax: Axes | None = None) -> 
 
 def draw_depth(axes: Axes, view: DepthView) -> None:
     """Draw cumulative depth."""
-    extent = DepthPlot(axes).update(view)
-    set_limits(axes, _padded(extent)._replace(low=0.0))
-    set_title(axes, view["label"], view["doubt"])
+    set_limits(axes, DepthPlot(axes).update(view))
+    set_title(axes, view["label"], view["doubt"], DepthPlot.name)
 
 
 def draw_heat(axes: Axes, view: HeatView) -> None:
     """Draw liquidity over time."""
     set_limits(axes, HeatPlot(axes).update(view))
-    set_title(axes, view["label"], view["doubt"])
+    set_title(axes, view["label"], view["doubt"], HeatPlot.name)
 
 
 class Extent(NamedTuple):
@@ -153,8 +201,17 @@ class Extent(NamedTuple):
 class Plot(ABC, Generic[C]):
     """The artists on axes that show a kind of view."""
 
-    def __init__(self, artists: Sequence[Artist]) -> None:
+    # What its axes are titled, before the market.
+    name = ""
+
+    def __init__(self, axes: Axes, artists: Sequence[Artist]) -> None:
         self.artists = artists
+        letters = letters_of(axes)
+        axes.tick_params(labelsize=letters.small)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.label.set_fontsize(letters.axis)
+            axis.offsetText.set_fontsize(letters.small)
+        axes.spines[["top", "right"]].set_visible(False)
 
     @abstractmethod
     def update(self, view: C) -> Extent:
@@ -162,43 +219,57 @@ class Plot(ABC, Generic[C]):
 
 
 class TimePlot(Plot[C]):
-    """A plot over time, with gaps shaded."""
+    """A plot over time, with gaps shaded and hatched, and the price that was marked."""
 
     def __init__(self, axes: Axes, artists: Sequence[Artist]) -> None:
-        self._gaps = PolyCollection([], color=_GAP, alpha=0.22, linewidth=0, label="gaps")
+        self._gaps = PolyCollection([], **_GAP, label="gaps")
         self._gaps.set_transform(axes.get_xaxis_transform())
         axes.add_collection(self._gaps, autolim=False)
-        axes.xaxis_date("UTC")
-        axes.set_xlabel("UTC")
+        self._mark = axes.axhline(0.0, color=LIGHT.text, lw=0.8, linestyle=(0, (5, 4)), visible=False)
+        beside: dict[str, Any] = {"xytext": (3, 2), "textcoords": "offset points", "fontsize": letters_of(axes).small}
+        self._marked = axes.annotate(
+            "", (0, 0), xycoords=("axes fraction", "data"), color=LIGHT.text, bbox=_PAPER, **beside
+        )
+        show_times(axes)
         axes.set_ylabel("price, $ a share")
-        super().__init__([*artists, self._gaps])
+        super().__init__(axes, [*artists, self._gaps, self._mark, self._marked])
 
     def _shade(self, view: GapView, now: float) -> None:
         starts, ends = _dates(view["gap_starts"]), _dates(np.nan_to_num(view["gap_ends"], nan=now))
         boxes = [[(start, 0), (start, 1), (end, 1), (end, 0)] for start, end in zip(starts, ends, strict=True)]
         self._gaps.set_verts(boxes)
 
+    def _show_mark(self, price: float | None) -> None:
+        for artist in (self._mark, self._marked):
+            artist.set_visible(price is not None)
+        if price is not None:
+            self._mark.set_ydata([price, price])
+            self._marked.xy = (0, price)
+            self._marked.set_text(f"marked {price_text(price)}")
+
     def _extent(self, view: PriceView | HeatView, now: float, prices: Sequence[Numbers]) -> Extent:
-        """Reach over the requested time, but not to before the first data."""
-        first = min(float(view["times"][0]) if len(view["times"]) else now, now - 1000)
-        begin = max(first, now - view["window"]) if view["window"] else first
-        left, right = _dates(np.array([begin, now]))
+        """Reach over the requested time in whole seconds, so that charts below each other reach as far."""
+        left, right = _dates(np.array([_begin_ms(view, now) // 1000, -(-now // 1000)]) * 1000)
         finite = np.concatenate([each[np.isfinite(each)] for each in prices])
-        low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-        return Extent(float(left), float(right), low - _LEAST, high + _LEAST)
+        limits = price_limits(float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+        return Extent(float(left), float(right), *limits)
 
 
 class PricePlot(TimePlot[PriceView]):
     """Best prices, the band between them, trades and gaps."""
 
+    name = "Price"
+
     def __init__(self, axes: Axes) -> None:
-        self._band = PolyCollection([], color=_MID, alpha=0.12, linewidth=0, antialiased=False)
+        self._band = PolyCollection([], color=LIGHT.band, linewidth=0, antialiased=False)
         axes.add_collection(self._band, autolim=False)
-        self._lines = [_step(axes, name, colour) for name, colour in (("bid", _BID), ("ask", _ASK), ("mid", _MID))]
+        self._lines = {name: _step(axes, name, getattr(LIGHT, name), wide) for name, wide in _PRICES.items()}
         self._trades = [[_marks(axes, taker, size) for size in _MARKS] for taker in _TAKERS]
         self._own = OwnMarks(axes)
-        super().__init__(axes, [self._band, *self._lines, *itertools.chain(*self._trades), *self._own.artists])
-        axes.legend(handles=self._lines, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False)
+        own = self._own.artists
+        super().__init__(axes, [self._band, *self._lines.values(), *itertools.chain(*self._trades), *own])
+        taken = [Line2D([], [], linestyle="none", marker=mark, color=each) for each, mark in _TAKERS]
+        explain(axes, [*self._lines.values(), *taken, Patch(**_GAP)], ["bid", "ask", "mid", "buy", "sell", "gap"])
 
     def update(self, view: PriceView) -> Extent:
         """Show prices, which hold until the next ones, the last until now, and none in a gap."""
@@ -206,12 +277,16 @@ class PricePlot(TimePlot[PriceView]):
         corners, prices = _corners(view, now)
         times = _dates(corners)
         self._band.set_verts(_between(times, prices[0], prices[1]))
-        for line, each in zip(self._lines, prices, strict=True):
+        for line, each in zip(self._lines.values(), prices, strict=True):
             line.set_data(times, each)
         self._show_trades(view)
         self._own.update(view, now)
         self._shade(view, now)
-        return self._extent(view, now, [*prices[:2], view["trade_prices"]])
+        self._show_mark(view.get("marked"))
+        begin = _begin_ms(view, now)
+        held = max(int(np.searchsorted(corners, begin, side="right")) - 1, 0)
+        traded = view["trade_prices"][view["trade_times"] >= begin]
+        return self._extent(view, now, [prices[0][held:], prices[1][held:], traded])
 
     def _show_trades(self, view: PriceView) -> None:
         times, sizes = _dates(view["trade_times"]), np.digitize(view["trade_sizes"], _LARGER)
@@ -229,56 +304,103 @@ def _marks(axes: Axes, taker: tuple[str, str], size: float) -> Line2D:
 
 
 class DepthPlot(Plot[DepthView]):
-    """How many shares rest up to each price."""
+    """How many shares rest up to each price, of the best levels of both sides."""
+
+    name = "Depth"
 
     def __init__(self, axes: Axes) -> None:
-        self._areas = [PolyCollection([], color=colour, alpha=0.25, linewidth=0) for colour in (_BID, _ASK)]
+        sides = {"bids": LIGHT.bid, "asks": LIGHT.ask}
+        self._areas = [PolyCollection([], color=colour, alpha=0.2, linewidth=0) for colour in sides.values()]
         for area in self._areas:
             axes.add_collection(area, autolim=False)
-        self._lines = [_step(axes, name, colour) for name, colour in (("bid", _BID), ("ask", _ASK))]
-        axes.set_xlabel("price, $ a share")
-        axes.set_ylabel("shares up to it")
-        super().__init__([*self._areas, *self._lines])
+        self._lines = [_step(axes, name, colour, 1.5) for name, colour in sides.items()]
+        axes.set_xlabel("price, $ a share", loc="left")
+        axes.set_ylabel("shares, cumulative")
+        axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
+        super().__init__(axes, [*self._areas, *self._lines])
+        explain(axes, self._lines, list(sides))
 
     def update(self, view: DepthView) -> Extent:
         """Show a book."""
-        sides = ((view["bid_prices"], view["bid_totals"]), (view["ask_prices"], view["ask_totals"]))
+        sides = [
+            _steps(view["bid_prices"], view["bid_totals"], -1),
+            _steps(view["ask_prices"], view["ask_totals"], 1),
+        ]
         for area, line, (prices, totals) in zip(self._areas, self._lines, sides, strict=True):
             area.set_verts(_between(prices, np.zeros_like(totals), totals))
             line.set_data(prices, totals)
         prices, totals = (np.concatenate(both) for both in zip(*sides, strict=True))
         if not len(prices):
-            return Extent(0.0, 1.0, 0.0, 1.0)
-        return Extent(float(prices.min()), float(prices.max()), 0.0, float(totals.max()))
+            return Extent(0.0, 1.0, *depth_limits(totals))
+        return Extent(float(prices.min()), float(prices.max()), *depth_limits(totals))
+
+
+def _steps(prices: Numbers, totals: Numbers, away: int) -> tuple[Numbers, Numbers]:
+    """Return the corners of a side, the last of them where its total ends: at the next level, or a tick farther."""
+    most = int(SCALES["depth_levels"])
+    shown, held = prices[:most], totals[:most]
+    if not len(shown):
+        return shown, held
+    tick = float(np.abs(np.diff(shown)).min(initial=np.inf)) if len(shown) > 1 else SCALES["tick"]
+    end = prices[most] if len(prices) > most else np.clip(shown[-1] + away * tick, 0.0, 1.0)
+    return np.append(shown, end), np.append(held, held[-1])
 
 
 class HeatPlot(TimePlot[HeatView]):
     """How much rested at each price over time."""
 
+    name = "Liquidity"
+
     def __init__(self, axes: Axes) -> None:
         empty = np.zeros((1, 1, 4), dtype=np.uint8)
         self._image = axes.imshow(empty, origin="lower", aspect="auto", interpolation="none")
-        super().__init__(axes, [self._image])
+        self._key = _Key(axes)
+        super().__init__(axes, [self._image, *self._key.artists])
+        sides = [Patch(color=LIGHT.bid), Patch(color=LIGHT.ask)]
+        explain(axes, [*sides, Patch(**_GAP)], ["bids", "asks", "gap"])
 
     def update(self, view: HeatView) -> Extent:
-        """Show slices as evenly spaced columns, each as it was last, and none in a gap."""
-        times, prices = view["times"], view["prices"]
-        now = _end_ms(view["now"], times)
+        """Show slices as evenly spaced columns, each as it was last, with gaps over them."""
+        times, now = view["times"], _end_ms(view["now"], view["times"])
         self._shade(view, now)
-        extent = self._extent(view, now, [prices.ravel()])
+        self._show_mark(view.get("marked"))
+        extent = self._extent(view, now, [np.empty(0)])
         self._image.set_visible(len(times) > 0)
+        begin = max(int(np.searchsorted(times, _begin_ms(view, now), side="right")) - 1, 0)
+        times, prices, sizes = times[begin:], view["prices"][begin:], view["sizes"][begin:]
+        largest = float(np.nanmax(sizes, initial=1.0))
+        self._key.show(largest, visible=bool(np.isfinite(prices).any()))
         if not len(times):
             return extent
-        ticks = np.diff(np.unique(prices[np.isfinite(prices)].round(6)))
-        tick = float(ticks.min()) if len(ticks) else 0.01
-        low, high = extent.low + _LEAST, extent.high - _LEAST
+        low, high, tick = heat_limits(prices)
         columns = np.arange(times[0], now + view["slice"], view["slice"])
         shown = np.searchsorted(times, columns, side="right") - 1
-        visible = np.where(_in_gaps(view, columns)[:, None], np.nan, prices[shown])
-        self._image.set_data(_coloured(visible, view["sizes"][shown], low, high, tick))
+        self._image.set_data(_coloured(prices[shown], opacity(sizes[shown], largest), low, high, tick))
         first, last = _dates(columns[[0, -1]] + [0, view["slice"]])
         self._image.set_extent((float(first), float(last), low - tick / 2, high + tick / 2))
-        return extent._replace(low=low - tick / 2, high=high + tick / 2)
+        return extent._replace(low=low, high=high)
+
+
+class _Key:
+    """Right of the axes, which shades of bids and of asks are how many shares."""
+
+    def __init__(self, axes: Axes) -> None:
+        place = axes.inset_axes(_KEY)
+        place.set_axis_off()
+        shades = opacity(np.linspace(0.0, 1.0, 64), 1.0)
+        picture = np.stack([_shaded(colour, shades) for colour in (LIGHT.bid, LIGHT.ask)], axis=1)
+        place.imshow(picture, origin="lower", aspect="auto", interpolation="none", extent=(0, 1, 0, 1))
+        how: dict[str, Any] = {"transform": place.transAxes, "fontsize": letters_of(axes).small, "color": LIGHT.quiet}
+        self._most = place.text(0.0, 1.04, "", ha="left", va="bottom", **how)
+        place.text(1.3, 0.0, "0", ha="left", va="bottom", **how)
+        place.text(0.0, -0.05, "shares", ha="left", va="top", **how)
+        self._place = place
+        self.artists = [self._most]
+
+    def show(self, largest: float, *, visible: bool) -> None:
+        """Say how many shares the darkest shade is, if there are any."""
+        self._place.set_visible(visible)
+        self._most.set_text(_thousands(round(largest)))
 
 
 def set_limits(axes: Axes, extent: Extent) -> None:
@@ -287,52 +409,99 @@ def set_limits(axes: Axes, extent: Extent) -> None:
     axes.set_ylim(extent.low, max(extent.high, extent.low + 1e-9))
 
 
-def set_title(axes: Axes, label: str, doubt: str) -> None:
+def align_times(several: Sequence[Axes]) -> None:
+    """Make axes of times reach equally far, so that what happened at one time stands at one place."""
+    limits = [axes.get_xlim() for axes in several]
+    for axes in several:
+        axes.set_xlim(min(left for left, _ in limits), max(right for _, right in limits))
+
+
+def set_title(axes: Axes, label: str, doubt: str, name: str = "") -> None:
     """Title axes, and grey them, with the reason, where the book cannot be trusted."""
+    letters = letters_of(axes)
+    text = printable(" \N{MIDDLE DOT} ".join(part for part in (name, label) if part))
     # Titles are strangers' text: no formulas are read out of them.
-    axes.set_title(printable(label), fontsize=10, loc="left", parse_math=False)
-    axes.set_facecolor("#e0e0e0" if doubt else "#ffffff")
-    for text in [text for text in axes.texts if text.get_gid() == _DOUBT]:
+    shown = fitted(text, letters.title, _TITLE_ROOM * length_points(axes))
+    axes.set_title(shown, fontsize=letters.title, loc="left", pad=2.1 * letters.small, parse_math=False)
+    axes.set_facecolor(LIGHT.doubt if doubt else LIGHT.ground)
+    for text in [text for text in axes.texts if text.get_gid() == _REASON]:
         text.remove()
     if doubt:
-        reason = fill(printable(doubt), _LINE)
-        paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85}
-        text = axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", fontsize=9, bbox=paper)
-        text.set_gid(_DOUBT)
+        reason = fill(printable(doubt), _LINE if letters is _SCREEN else _LINE // 2)
+        middle: dict[str, Any] = {
+            "transform": axes.transAxes,
+            "ha": "center",
+            "va": "center",
+            "bbox": _PAPER,
+            "gid": _REASON,
+        }
+        text = axes.text(0.5, 0.5, reason, fontsize=letters.axis, color=LIGHT.text, **middle)
         text.set_parse_math(False)
         # It is as wide as it is; the chart is not to shrink for it.
         text.set_in_layout(False)
 
 
-def printable(text: str) -> str:
-    """Replace letters that the font does not have by a mark."""
-    return "".join(letter if ord(letter) in _drawable() else "\N{WHITE SQUARE}" for letter in text)
+def explain(axes: Axes, shown: Sequence[Artist], names: Sequence[str]) -> None:
+    """Say in a line above axes what is what."""
+    axes.legend(
+        shown,
+        names,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        borderaxespad=0.0,
+        borderpad=0.2,
+        ncols=len(names),
+        columnspacing=1.2,
+        handlelength=1.3,
+        handletextpad=0.5,
+        fontsize=letters_of(axes).small,
+        frameon=False,
+    )
 
 
-def _padded(extent: Extent) -> Extent:
-    """Add room above and below."""
-    room = _ROOM * (extent.high - extent.low)
-    return extent._replace(low=extent.low - room, high=extent.high + room)
+def letters_of(axes: Axes) -> Letters:
+    """Return how large letters are: as the figure demands, or as the settings of matplotlib are."""
+    if isinstance(axes.figure, NotebookFigure):
+        return axes.figure.letters
+    sizes = (rcParams[name] for name in ("axes.titlesize", "axes.labelsize", "legend.fontsize"))
+    return Letters(*(float(FontProperties(size=size).get_size_in_points()) for size in sizes))
 
 
-@cache
-def _drawable() -> frozenset[int]:
-    return frozenset(get_font(findfont(FontProperties())).get_charmap())
+def price_text(price: float) -> str:
+    """Write a price with its cents, and finer where it is finer."""
+    text = f"{price:.6f}".rstrip("0")
+    return text + "0" * max(0, 2 - len(text.partition(".")[2]))
 
 
-def _coloured(prices: Numbers, sizes: Numbers, low: float, high: float, tick: float) -> Pixels:
-    """Paint levels into the rows of a picture, one a tick: bids in greens, asks in reds."""
+def _thousands(number: float, _place: int | None = None) -> str:
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:,g}"
+
+
+def _begin_ms(view: PriceView | HeatView, now: float) -> float:
+    """Return the time at which a chart begins: with its window, but not before there was anything."""
+    first = min(float(view["times"][0]) if len(view["times"]) else now, now - 1000)
+    return max(first, now - view["window"]) if view["window"] else first
+
+
+def _shaded(colour: str, shades: Numbers) -> Pixels:
+    """Return a colour as opaque as each of the shades."""
+    painted = np.tile(np.array(to_rgba(colour)), (len(shades), 1))
+    painted[:, 3] = shades
+    return np.rint(255 * painted).astype(np.uint8)
+
+
+def _coloured(prices: Numbers, shades: Numbers, low: float, high: float, tick: float) -> Pixels:
+    """Paint levels into the rows of a picture, one a tick, each as opaque as it is to be."""
     picture = np.zeros((round((high - low) / tick) + 1, len(prices), 4), dtype=np.uint8)
-    largest = np.log1p(np.nanmax(sizes, initial=0.0)) or 1.0
-    for half, colours in ((slice(0, LEVELS), "Greens"), (slice(LEVELS, None), "Reds")):
-        column, level = np.nonzero(np.isfinite(prices[:, half]))
-        row = np.rint((prices[:, half][column, level] - low) / tick).astype(int)
-        picture[row, column] = colormaps[colours](np.log1p(sizes[:, half][column, level]) / largest, bytes=True)
+    for half, colour in ((slice(0, LEVELS), LIGHT.bid), (slice(LEVELS, None), LIGHT.ask)):
+        row = np.rint((np.nan_to_num(prices[:, half], nan=-1.0) - low) / tick).astype(int)
+        column, level = np.nonzero((row >= 0) & (row < len(picture)))
+        picture[row[column, level], column] = _shaded(colour, shades[:, half][column, level])
     return picture
 
 
-def _step(axes: Axes, name: str, colour: str) -> Line2D:
-    line = Line2D([], [], drawstyle="steps-post", color=colour, linewidth=1, label=name)
+def _step(axes: Axes, name: str, colour: str, width: float) -> Line2D:
+    line = Line2D([], [], drawstyle="steps-post", color=colour, linewidth=width, label=name)
     axes.add_line(line)
     return line
 

@@ -12,6 +12,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.dates import date2num
 from matplotlib.ticker import FuncFormatter
 
+from pmlive.analysis.palette import LIGHT
 from pmlive.manager.token_view import TokenView
 from pmlive.times import Interval, interval
 from pmlive.widgets.candles import (
@@ -32,7 +33,7 @@ from pmlive.widgets.views import Numbers
 
 __all__ = ["CandlePlot", "draw_candles", "plot_candles"]
 
-_ROSE, _FELL, _QUIET = "#0f8a6d", "#cf3f55", "#616161"
+_ROSE, _FELL, _QUIET = LIGHT.bid, LIGHT.ask, LIGHT.quiet
 # The kinds of candles: their names, colours, and whether they are filled. Gaps are hatched besides.
 _KINDS: Final = (("rose", _ROSE, False), ("fell", _FELL, True), ("in part a gap", _QUIET, False))
 _HATCH = "/////"
@@ -45,7 +46,7 @@ _LEAST = 0.005
 def draw_candles(axes: Axes, view: CandleView) -> None:
     """Draw candles, volumes and gaps."""
     set_limits(axes, CandlePlot(axes).update(view))
-    set_title(axes, view["label"], view["doubt"])
+    set_title(axes, view["label"], view["doubt"], CandlePlot.name)
 
 
 def plot_candles(token: TokenView[object], until: int, ax: Axes | None = None, *, every: Interval = "1m") -> Axes:
@@ -63,6 +64,8 @@ def plot_candles(token: TokenView[object], until: int, ax: Axes | None = None, *
 
 class CandlePlot(TimePlot[CandleView]):
     """Candles, volumes below them, and gaps."""
+
+    name = "Candles"
 
     def __init__(self, axes: Axes) -> None:
         self._axes = axes

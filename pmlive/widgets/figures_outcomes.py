@@ -11,7 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.dates import date2num
 from matplotlib.lines import Line2D
 
-from pmlive.widgets.figures import Extent, Plot, printable, set_limits, set_title
+from pmlive.analysis.palette import LIGHT
+from pmlive.analysis.plots.lettering import printable
+from pmlive.analysis.plots.times import show_times
+from pmlive.widgets.figures import Extent, Plot, set_limits, set_title
 from pmlive.widgets.lines import MOST_LINES, LinesView
 from pmlive.widgets.views import Numbers
 
@@ -21,8 +24,7 @@ __all__ = ["OutcomesPlot", "draw_outcomes"]
 _COLOURS: Final = ("#1f4e79", "#d96f1e", "#10a898", "#502818", "#b088e8")
 _PATTERNS: Final = ((0, ()), (0, (6, 2)), (0, (2, 2)), (0, (6, 2, 2, 2)))
 # Ask and bid of the first outcome, and over them, dashed, the same of it by the other one.
-_MIRROR: Final = (("#cf3f55", 0), ("#0f8a6d", 0), ("#3267c8", 2), ("#3267c8", 2))
-_GREY = "#757575"
+_MIRROR: Final = ((LIGHT.ask, 0), (LIGHT.bid, 0), (LIGHT.mid, 2), (LIGHT.mid, 2))
 # Room for names at the right, as a share of the time; letters of a name; lines of text that the height has room for.
 _NAMES, _LETTERS, _ROWS = 0.27, 24, 15
 # Prices that stand still are shown with this much around them, and more room is left above and below.
@@ -32,11 +34,13 @@ _LEAST, _ROOM = 0.005, 0.06
 def draw_outcomes(axes: Axes, view: LinesView) -> None:
     """Draw lines with their names."""
     set_limits(axes, OutcomesPlot(axes).update(view))
-    set_title(axes, view["label"], view["doubt"])
+    set_title(axes, view["label"], view["doubt"], OutcomesPlot.name)
 
 
 class OutcomesPlot(Plot[LinesView]):
     """Stepped lines with names at their ends."""
+
+    name = "Outcomes"
 
     def __init__(self, axes: Axes) -> None:
         self._lines = [Line2D([], [], drawstyle="steps-post", linewidth=1.3) for _ in range(MOST_LINES)]
@@ -45,10 +49,9 @@ class OutcomesPlot(Plot[LinesView]):
             name.set_in_layout(False)
         for line in self._lines:
             axes.add_line(line)
-        axes.xaxis_date("UTC")
-        axes.set_xlabel("UTC")
+        show_times(axes)
         axes.set_ylabel("price, $ a share")
-        super().__init__([*self._lines, *self._names])
+        super().__init__(axes, [*self._lines, *self._names])
 
     def update(self, view: LinesView) -> Extent:
         """Show lines, each holding its last value until now where its book can be trusted."""
@@ -83,7 +86,7 @@ class OutcomesPlot(Plot[LinesView]):
             name = shortened(printable(view["names"][number]), _LETTERS)
             text.set(
                 text=f"{name}  {'not trusted' if is_doubted else f'{ends[number]:.3g}'}",
-                color=_GREY if is_doubted else colour,
+                color=LIGHT.quiet if is_doubted else colour,
                 position=(right + 0.008 * (extent.right - extent.left), places[number]),
             )
 

@@ -12,14 +12,15 @@ from matplotlib.collections import LineCollection
 from matplotlib.dates import date2num
 from matplotlib.lines import Line2D
 
+from pmlive.analysis.palette import LIGHT
 from pmlive.widgets.own import BUYS, END, FAILED, PRICE, SINCE, latest
 from pmlive.widgets.views import Numbers, PriceView
 
 __all__ = ["OwnMarks"]
 
-_EDGE = "#222222"
+_EDGE = LIGHT.text
 # Those who buy and those who sell: their colours, patterns of lines and marks, as of trades.
-_SIDES: Final = (("#0f8a6d", "-", "^"), ("#cf3f55", (0, (4, 1.5)), "v"))
+_SIDES: Final = ((LIGHT.bid, "-", "^"), (LIGHT.ask, (0, (4, 1.5)), "v"))
 _MARK = 10.0
 
 

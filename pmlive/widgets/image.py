@@ -21,7 +21,6 @@ import ipywidgets
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
 from pmlive.logs import get_logger
@@ -40,6 +39,7 @@ from pmlive.widgets.figures import (
     DepthPlot,
     Extent,
     HeatPlot,
+    NotebookFigure,
     Pixels,
     Plot,
     PricePlot,
@@ -85,8 +85,9 @@ C = TypeVar("C", bound=ChartView)
 
 # So many of the last rows are drawn.
 _CAPACITY = 20_000
-# Left, bottom, width and height of the axes: a layout that fits the labels takes longer than all the rest.
-_AXES_BOX = (0.085, 0.17, 0.905, 0.72)
+# Left, bottom, width and height of the axes: a layout that fits the labels takes longer than all the rest. Beside them
+# is room for a key.
+_AXES_BOX = (0.075, 0.165, 0.86, 0.685)
 # The axes reach a little further than what is shown, so that they can stand still for a while: ahead by a share of the
 # time, at least some seconds (in days, as matplotlib counts), and of prices to either side.
 _MARGIN_AHEAD, _LEAST_MARGIN_DAYS, _MARGIN_BESIDE = 1 / 20, 5 / 86_400, 0.1
@@ -339,7 +340,7 @@ class ImageRenderer(Generic[C]):
     """
 
     def __init__(self, make: Callable[[Axes], Plot[C]], *, over_time: bool) -> None:
-        self._figure = Figure(figsize=SIZE, dpi=DPI)
+        self._figure = NotebookFigure(figsize=SIZE, dpi=DPI)
         self._canvas = FigureCanvasAgg(self._figure)
         self._axes = self._figure.add_axes(_AXES_BOX)
         self._plot = make(self._axes)
@@ -367,7 +368,7 @@ class ImageRenderer(Generic[C]):
 
     def _draw_background(self, label: str, doubt: str, extent: Extent) -> None:
         set_limits(self._axes, extent)
-        set_title(self._axes, label, doubt)
+        set_title(self._axes, label, doubt, self._plot.name)
         self._canvas.draw()
         self._background = self._canvas.copy_from_bbox(self._figure.bbox)
 

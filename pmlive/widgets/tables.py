@@ -1,25 +1,22 @@
-"""The tables: ladder, trades, status and recording, as widgets of HTML that is replaced when it changes.
-
-Texts of markets are strangers': everything that is put into HTML goes through ``escape``.
-"""
+"""The tables: ladder, trades, status and recording, as widgets of HTML that is replaced when it changes."""
 
 import math
 import shutil
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
 
-from pmlive.levels import share_count
+from pmlive.levels import price_digits, share_count, tick_of
 from pmlive.manager import Manager
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.manager.source import ConnectionStatus
 from pmlive.manager.status import Status
+from pmlive.manager.subscriptions import SubscriptionStatus
 from pmlive.manager.token_view import Key, key_parts
-from pmlive.widgets.base import Bundle, ManagerWidget, TokenWidget
+from pmlive.widgets.base import Bundle, ManagerWidget, TokenWidget, origin_of
 from pmlive.widgets.canvas import CanvasWidget, script
+from pmlive.widgets.ladder import Grid, ladder_html
+from pmlive.widgets.pages import CELL, COLOURS, QUIET, lines, page, row
 from pmlive.widgets.views import (
-    DepthView,
     RecordingView,
     StatusView,
     TapeView,
@@ -41,7 +38,6 @@ __all__ = [
     "RecordingPanel",
     "StatusPanel",
     "Tape",
-    "ladder_html",
     "recording_html",
     "status_html",
     "tape_html",
@@ -52,17 +48,10 @@ _ESM = script("link", "theme", "panel")
 _RATE_WINDOW = 6
 # The rows that the lag is measured over, and in which the trades of one token are searched.
 _NEWEST = 2000
-# The colours of bids and asks are those of the page's theme where it has any, see theme.js.
-_COLOURS = {"bid": "var(--pmlive-bid, #0f8a6d)", "ask": "var(--pmlive-ask, #cf3f55)"}
-_TAKERS = {"buy": ("bought", _COLOURS["bid"]), "sell": ("sold", _COLOURS["ask"])}
-_TABLE = (
-    "width: 100%; table-layout: fixed; border-collapse: collapse; font-size: 12px; line-height: 16px; "
-    "font-variant-numeric: tabular-nums;"
-)
-_CELL = "padding: 0 4px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; "
-_HEAD = "font: 600 12px system-ui, sans-serif; line-height: 20px; padding: 4px 4px 2px;"
-_QUIET = "opacity: 0.65; font-weight: 400;"
-_EMPTY = "<tr><td colspan='3'>&nbsp;</td></tr>"
+# What takers do is told by a sign and a word, and by a colour.
+_TAKERS = {"buy": ("▲ buy", COLOURS["bid"]), "sell": ("▼ sell", COLOURS["ask"])}
+# The columns of names and of texts.
+_NAMED = ("84px", "auto")
 _UNITS = ("B", "kB", "MB", "GB")
 
 
@@ -136,32 +125,65 @@ class BaseTape(BaseTable):
     """A table of the last trades, for either backend."""
 
     def __init__(self, manager: Manager, token_id: Key | None = None, *, rows: int = 30, rate: float = 4.0) -> None:
-        self.token_id = None if token_id is None else manager.token(*key_parts(token_id))
-        self._rows = rows
+        self._token_id = None if token_id is None else manager.token(*key_parts(token_id))
+        self._rows, self._origin = rows, origin_of(manager)
         super().__init__(manager, rate=rate)
+
+    @property
+    def token_id(self) -> str | None:
+        """The token whose trades are shown; None shows those of all."""
+        return self._token_id
+
+    @token_id.setter
+    def token_id(self, token_id: Key | None) -> None:
+        self._token_id = None if token_id is None else self.manager.token(*key_parts(token_id))
+        self._refresh()
 
     def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:
         return Query(tables={**cursors, "trades": self._rows if self.token_id is None else _NEWEST})
 
     def _html(self, snapshot: Snapshot) -> str:
-        return tape_html(
-            tape_view(snapshot.tables["trades"].frame, snapshot.labels, token_id=self.token_id, most=self._rows)
-        )
+        trades = snapshot.tables["trades"].frame
+        view = tape_view(trades, snapshot.labels, token_id=self.token_id, most=self._rows)
+        return tape_html(view, origin=self._origin)
 
 
 class BaseLadder(TokenWidget[View], BaseTable):
-    """A table of the best levels of a book, for either backend."""
+    """A table of a book around its mid, for either backend."""
 
-    def __init__(self, manager: Manager, token_id: Key | None = None, *, rate: float = 5.0) -> None:
+    def __init__(
+        self,
+        manager: Manager,
+        token_id: Key | None = None,
+        *,
+        rows: int = 21,
+        rate: float = 5.0,
+        on_mark: Callable[[float | None], object] = lambda _: None,
+    ) -> None:
+        self._rows, self._on_mark = rows, on_mark
+        self._grid = Grid(rows)
+        # The price that is marked; the next drawing shows it.
+        self.marked: float | None = None
         super().__init__(manager, token_id, rate=rate)
 
     def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:
-        return Query(tables=cursors, token_id=self._token_id, depth=10)
+        return Query(tables=cursors, token_id=self._token_id)
 
     def _view(self, snapshot: Snapshot) -> View:
         label, doubt = self._label_and_doubt(snapshot, self._chosen_token(snapshot))
-        html = ladder_html(depth_view(snapshot.book, label=label, doubt=doubt))
-        return {"label": label, "html": html}
+        stated = None if snapshot.book is None else snapshot.book.tick_size
+        view = depth_view(snapshot.book, label=label, doubt=doubt)
+        return {"label": label, "html": ladder_html(view, self._grid, stated=stated, marked=self.marked)}
+
+    def mark(self, price: float | None) -> None:
+        """Mark a price, and tell ``on_mark`` of it; None, and the price that is marked, take the mark away."""
+        self.marked = None if price == self.marked else price
+        self._on_mark(self.marked)
+
+    def _refresh(self) -> None:
+        # Another token is somewhere else.
+        self._grid = Grid(self._rows)
+        super()._refresh()
 
 
 class StatusPanel(BaseStatusPanel, CanvasTable):
@@ -193,86 +215,110 @@ class Tape(BaseTape, CanvasTable):
 
 
 class Ladder(BaseLadder, CanvasTable):
-    """The best levels of a book.
+    """A book around its mid, with a row for each tick; the rows stand still while prices move on them.
 
     Args:
         manager: whose token.
         token_id: the token, by default the first that is watched.
+        rows: how many prices are shown, 7 or more.
         rate: the most drawings a second.
+        on_mark: called with the price that is clicked, and with None once it is clicked again.
+
+    Raises:
+        ValueError: there are fewer than 7 rows.
     """
 
-
-def ladder_html(view: DepthView, most: int = 10) -> str:
-    """Write the best levels of both sides, with bars as long as they are large."""
-    if view["doubt"]:
-        return _titled("Ladder", view["label"], "", note=view["doubt"])
-    largest = max([1.0, *view["bid_sizes"][:most], *view["ask_sizes"][:most]])
-    asks, bids = (_side_rows(view, side, most, largest) for side in ("ask", "bid"))
-    middle = "one side is empty"
-    if view["mid"] is not None and view["spread"] is not None:
-        middle = f"mid {_price(view['mid'])}, spread {_price(view['spread'])}"
-    between = f"<tr><td colspan='3' style='{_CELL}text-align: center; {_QUIET}'>{escape(middle)}</td></tr>"
-    head = _row("th", ("price", "shares", "up to it"), [f"{_CELL}text-align: right; {_QUIET}"] * 3)
-    table = _table(head + "".join([*asks[::-1], between, *bids]), "26%", "37%", "37%")
-    return _titled(f"Ladder, {view['state']}", view["label"], table)
+    def _receive(self, _widget: object, content: Mapping[str, object], _buffers: object) -> None:
+        match content:
+            case {"kind": "mark", "price": int() | float() as price}:
+                self.mark(float(price))
+            case _:
+                super()._receive(_widget, content, _buffers)
 
 
-def tape_html(view: TapeView) -> str:
-    """Write the last trades, the newest first."""
-    right = f"{_CELL}text-align: right;"
-    left = f"{_CELL}text-align: left;"
+def tape_html(view: TapeView, *, origin: str = "") -> str:
+    """Write the last trades, the newest first; those of one token without a column for the market.
+
+    Args:
+        view: the trades.
+        origin: what the label begins with, as ``origin_of`` tells.
+    """
+    label = f"{origin}{view['label'] or 'all that is watched'}"
+    if not view["times"]:
+        return page("Trades", label, note="no trade has come yet")
+    right, left = f"{CELL}text-align: right;", f"{CELL}text-align: left;"
+    names, widths = ["time, UTC", "taker", "price, $", "shares", "$"], ["88px", "56px", "60px", "84px", "84px"]
     styles = [left, left, right, right, right]
-    head = _row("th", ("time, UTC", "market", "price", "shares", "taker"), [f"{one} {_QUIET}" for one in styles])
+    if not view["label"]:
+        names, widths, styles = [*names, "market"], [*widths, "auto"], [*styles, left]
+    digits = price_digits(tick_of(view["prices"]))
     rows: list[str] = []
-    for time, label, price, size, side in zip(
+    for time, market, price, size, side in zip(
         view["times"], view["labels"], view["prices"], view["sizes"], view["sides"], strict=True
     ):
         did, colour = _TAKERS[side]
-        cells = (time, label, _price(price), share_count(size), did)
-        rows.append(_row("td", cells, [left, left, *[f"{right} color: {colour};"] * 3]))
-    table = _table(head + "".join(rows), "92px", "auto", "52px", "76px", "56px")
-    return _titled("Trades", view["label"], table, note="" if rows else "none yet")
+        texts = [time, did, f"{price:.{digits}f}", share_count(size), f"{price * size:,.2f}", _outcome_first(market)]
+        coloured = [left, f"{left} color: {colour};", f"{right} color: {colour};", *styles[3:]]
+        rows.append(row(texts[: len(names)], coloured))
+    head = row(names, [f"{style} {QUIET}" for style in styles], scope="col")
+    return page("Trades", label, f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody>", widths)
+
+
+def _outcome_first(label: str) -> str:
+    """Put the outcome before the question, whose end may not be seen."""
+    question, dash, outcome = label.rpartition(" - ")
+    return f"{outcome}: {question}" if dash else label
 
 
 def status_html(view: StatusView) -> str:
     """Write connections, subscriptions, checks and gaps."""
-    trust = f"{view['trusted']} of {view['tokens']} books trusted"
+    trust = f"{view['trusted']:,} of {view['tokens']:,} books trusted"
     checks = f"{view['verified']:,} verified, {view['unverifiable']:,} unverifiable, {view['mismatches']:,} mismatches"
-    lines = [
+    rate = "not measured yet" if view["rate"] is None else f"{view['rate']:,.1f} a second"
+    lag = "not known before the first price" if view["lag"] is None else f"{view['lag']:.3f} s from the venue's clock"
+    gaps = f"{view['gaps']:,}, {view['open_gaps']:,} open; last: {view['last_gap']}" if view["gaps"] else "none"
+    named = [
         ("time", f"{view['now']} UTC{', ' + view['playing'] if view['playing'] else ''}"),
         *((name, _connection_text(one)) for name, one in sorted(view["connections"].items())),
-        ("messages", f"{view['events']:,}; {_number(view['rate'], ' a second')}"),
-        ("lag", _number(view["lag"], " s from the venue's clock to ours", digits=3)),
-        ("books", trust),
+        ("messages", f"{view['events']:,}; {rate}"),
+        ("lag", lag),
+        ("books", trust if view["tokens"] else 'none; type live.watch("a market\'s slug") in a cell'),
         ("checks", checks),
-        ("gaps", f"{view['gaps']}, {view['open_gaps']} open{'; last: ' + view['last_gap'] if view['gaps'] else ''}"),
-        *(
-            (
-                one.type.replace("_", " "),
-                f"{one.events_received:,} events of {one.keys or 'all'}, {one.dropped} dropped",
-            )
-            for one in view["subscriptions"]
-        ),
+        ("gaps", gaps),
+        *_subscription_lines(view["subscriptions"]),
     ]
-    return _titled("Status", "", _lines(lines))
+    return page("Status", "", lines(named), _NAMED)
+
+
+def _subscription_lines(subscriptions: Sequence[SubscriptionStatus]) -> list[tuple[str, str]]:
+    """Write a line for each kind of subscription, however many there are."""
+    kinds = dict.fromkeys(one.type for one in subscriptions)
+    return [(kind.replace("_", " "), _together([one for one in subscriptions if one.type == kind])) for kind in kinds]
+
+
+def _together(several: Sequence[SubscriptionStatus]) -> str:
+    keys = "all" if any(not one.keys for one in several) else f"{sum(one.keys for one in several):,}"
+    count = f"{len(several)} subscriptions, " if len(several) > 1 else ""
+    events, dropped = sum(one.events_received for one in several), sum(one.dropped for one in several)
+    return f"{count}{events:,} events of {keys}, {dropped:,} dropped"
 
 
 def recording_html(view: RecordingView) -> str:
     """Write what was recorded."""
     if not view["recording"]:
-        return _titled("Recording", "", "", note="nothing is recorded")
+        return page("Recording", "", note='nothing is recorded; type live.record("tonight") in a cell')
     rows = ", ".join(f"{table} {rows:,}" for table, rows in view["rows"].items())
-    lines = [
+    named = [
         ("folder", view["folder"]),
         ("rows", rows or "none yet"),
         ("frames", f"{view['frames']:,}"),
-        ("written", f"{_size(view['bytes'])} in {view['files']} files"),
+        ("written", f"{_size(view['bytes'])} in {view['files']:,} files"),
         ("waiting", f"{_size(view['waiting'])}, {view['lag']:.1f} s"),
         ("disk", "unknown" if view["free"] is None else f"{_size(view['free'])} free"),
     ]
-    lines += [("dropped", f"{view['dropped']:,} frames")] if view["dropped"] else []
-    lines += [("trouble", view["trouble"])] if view["trouble"] else []
-    return _titled("Recording", "", _lines(lines))
+    named += [("dropped", f"{view['dropped']:,} frames")] if view["dropped"] else []
+    named += [("trouble", view["trouble"])] if view["trouble"] else []
+    return page("Recording", "", lines(named), _NAMED)
 
 
 def _status_of(snapshot: Snapshot) -> Status:
@@ -288,65 +334,13 @@ def _free_bytes(folder: str) -> int | None:
         return None
 
 
-def _titled(title: str, label: str, table: str, *, note: str = "") -> str:
-    label_html = f" <span style='{_QUIET} padding-left: 6px'>{escape(label)}</span>" if label else ""
-    note_html = f"<div style='{_QUIET} font-size: 12px; padding: 0 4px'>{escape(note)}</div>" if note else ""
-    head = f"<div style='{_HEAD}{_CELL}'>{escape(title)}{label_html}</div>"
-    return f"<div style='overflow: hidden'>{head}{note_html}{table}</div>"
-
-
-def _table(rows: str, *widths: str) -> str:
-    columns = "".join(f"<col style='width: {width}'>" for width in widths)
-    return f"<table style='{_TABLE}'><colgroup>{columns}</colgroup>{rows}</table>"
-
-
-def _side_rows(view: DepthView, side: Literal["bid", "ask"], most: int, largest: float) -> list[str]:
-    """Write rows for the best levels of a side, the best first; empty ones fill up, so that nothing jumps."""
-    prices, sizes = (
-        (view["bid_prices"], view["bid_sizes"]) if side == "bid" else (view["ask_prices"], view["ask_sizes"])
-    )
-    totals = view["bid_totals"] if side == "bid" else view["ask_totals"]
-    levels = list(zip(prices[:most], sizes[:most], totals[:most], strict=True))
-    return [_level_row(side, *level, largest) for level in levels] + [_EMPTY] * (most - len(levels))
-
-
-def _level_row(side: str, price: float, size: float, total: float, largest: float) -> str:
-    right, share = f"{_CELL}text-align: right;", 100 * size / largest
-    faded = f"color-mix(in srgb, {_COLOURS[side]} 28%, transparent)"
-    bar = f"background: linear-gradient(to left, {faded} {share:.0f}%, transparent 0);"
-    cells = (_price(price), share_count(size), f"{total:,.0f}")
-    return _row("td", cells, [f"{right} color: {_COLOURS[side]};", f"{right} {bar}", f"{right} {_QUIET}"])
-
-
-def _row(tag: str, cells: Iterable[str], styles: Iterable[str]) -> str:
-    return f"<tr>{''.join(_cell(tag, cell, style) for cell, style in zip(cells, styles, strict=True))}</tr>"
-
-
-def _cell(tag: str, text: str, style: str) -> str:
-    return f"<{tag} style='{style}'>{escape(text)}</{tag}>"
-
-
-def _lines(lines: Sequence[tuple[str, str]]) -> str:
-    name_style = f"{_CELL}text-align: left; vertical-align: top; {_QUIET}"
-    value_style = "padding: 0 4px; text-align: left; overflow-wrap: anywhere;"
-    return _table("".join(_row("td", line, (name_style, value_style)) for line in lines), "84px", "auto")
-
-
-def _price(price: float) -> str:
-    """Write a price with its cents, and finer where it is finer."""
-    text = f"{price:.6f}".rstrip("0")
-    return text + "0" * max(0, 2 - len(text.partition(".")[2]))
-
-
 def _connection_text(one: ConnectionStatus) -> str:
     if not one.sockets:
         return "not used"
     state = "connected" if one.connected else "disconnected"
-    return f"{state}, {one.open} of {one.sockets} open, {one.url}{'; ' + one.error if one.error else ''}"
-
-
-def _number(number: float | None, unit: str, digits: int = 1) -> str:
-    return f"{'?' if number is None else f'{number:.{digits}f}'}{unit}"
+    # What went wrong before all were open is over.
+    error = f"; {one.error}" if one.error and one.open < one.sockets else ""
+    return f"{state}, {one.open} of {one.sockets} open, {one.url}{error}"
 
 
 def _size(number: float) -> str:

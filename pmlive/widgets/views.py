@@ -18,6 +18,7 @@ from pmlive.manager.source import ConnectionStatus, ReplayStatus
 from pmlive.manager.status import BookCounts, Status
 from pmlive.manager.subscriptions import SubscriptionStatus
 from pmlive.store import RecorderStatus
+from pmlive.widgets.interruptions import interruptions
 
 __all__ = [
     "HEAT_ROWS",
@@ -114,6 +115,8 @@ class PriceView(ChartView, GapView):
     trade_buys: Numbers
     orders: NotRequired[Numbers]
     fills: NotRequired[Numbers]
+    # The price that was marked, if one was.
+    marked: NotRequired[float | None]
 
 
 def price_view(  # noqa: PLR0913  # all but three are by name
@@ -168,6 +171,7 @@ class HeatView(ChartView, GapView):
     times: Numbers
     prices: Numbers
     sizes: Numbers
+    marked: NotRequired[float | None]
 
 
 def heat_view(
@@ -246,7 +250,10 @@ def depth_view(book: BookView | None, *, label: str, doubt: str = "") -> DepthVi
 
 
 class TapeView(TypedDict):
-    """Trades, the newest first: when, of what, at which price and size, and what the taker did."""
+    """Trades, the newest first: when, of what, at which price and size, and what the taker did.
+
+    ``label`` is the name of the token whose trades they are; "" where they are of all.
+    """
 
     label: str
     times: list[str]
@@ -262,7 +269,7 @@ def tape_view(
     """Make a view of the last trades of a token, or of all."""
     rows = (trades if token_id is None else trades.filter(pl.col("token_id") == token_id)).tail(most).reverse()
     return {
-        "label": "all" if token_id is None else _label(token_id, labels),
+        "label": "" if token_id is None else _label(token_id, labels),
         "times": rows["ts_recv"].dt.strftime("%H:%M:%S%.3f").to_list(),
         "labels": [_label(each, labels) for each in rows["token_id"]],
         "prices": rows["price"].to_list(),
@@ -272,7 +279,10 @@ def tape_view(
 
 
 class StatusView(TypedDict):
-    """``lag`` is from the venue's clock to ours in seconds, ``rate`` is messages a second; None while unknown."""
+    """``lag`` is from the venue's clock to ours in seconds, ``rate`` is messages a second; None while unknown.
+
+    ``gaps`` counts interruptions: a cut of a connection is one, however many books it concerns.
+    """
 
     now: str
     playing: str
@@ -325,7 +335,7 @@ def status_view(
         before: an earlier time and the number of messages that there were then, for the rate.
     """
     books, events = status.books or BookCounts(), status.statistics.total_events
-    checks = books.checks
+    checks, cuts = books.checks, interruptions(gaps)
     return {
         "now": pl.Series([now_ns]).cast(pl.Datetime("ns")).dt.strftime("%Y-%m-%d %H:%M:%S")[0],
         "playing": "" if status.replay is None else _replay_text(status.replay),
@@ -339,9 +349,9 @@ def status_view(
         "verified": checks.hash_verified,
         "unverifiable": checks.hash_unverifiable,
         "mismatches": checks.mismatches,
-        "open_gaps": books.open_gaps,
-        "gaps": gaps.height,
-        "last_gap": _last_gap_text(gaps),
+        "open_gaps": cuts["ended"].null_count(),
+        "gaps": cuts.height,
+        "last_gap": _last_gap_text(cuts),
     }
 
 
@@ -453,7 +463,9 @@ def _median_lag_s(prices: pl.DataFrame) -> float | None:
 def _last_gap_text(gaps: pl.DataFrame) -> str:
     if gaps.is_empty():
         return ""
-    last = gaps.sort("started").tail(1)
+    last = gaps.tail(1)
     started = last["started"].dt.strftime("%H:%M:%S")[0]
     ended = last["ended"].dt.strftime("%H:%M:%S")[0] or "now"
-    return f"{last['cause'][0]}, {started} to {ended}"
+    books = int(last["books"][0])
+    told = f", {books} book{'s' if books > 1 else ''}" if books else ""
+    return f"{last['cause'][0]}, {started} to {ended}{told}"

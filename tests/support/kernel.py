@@ -48,9 +48,14 @@ class Kernel:
 
     # --- cells ---
 
-    def begin(self, code: str) -> str:
-        """Ask for a cell to be run, behind those that were asked for before."""
-        return self._client.execute(code, store_history=True, stop_on_error=False)
+    def begin(self, code: str, *, cell: str = "") -> str:
+        """Ask for a cell to be run, behind those that were asked for before; JupyterLab tells which ``cell`` it is."""
+        if not cell:
+            return self._client.execute(code, store_history=True, stop_on_error=False)
+        content = {"code": code, "silent": False, "store_history": True, "stop_on_error": False, "allow_stdin": False}
+        asked = self._client.session.msg("execute_request", content, metadata={"cellId": cell})
+        self._client.shell_channel.send(asked)
+        return str(asked["header"]["msg_id"])
 
     def wait_for(self, text: str, asked: str, seconds: float = _PATIENCE) -> None:
         """Wait until a cell has printed something."""

@@ -10,6 +10,8 @@ import msgspec
 from support.lab import Server, Watch
 from support.waiting import Budget
 
+from pmlive.analysis.palette import DARK, LIGHT
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -17,12 +19,10 @@ __all__ = ["COLOURS", "SHOWN", "Desk", "Notebook", "Widget", "counting", "until"
 
 T = TypeVar("T")
 
-# The colours of the light theme and one of the dark, as theme.js has them.
+# The colours of the light theme and one of the dark.
 COLOURS: Mapping[str, tuple[int, int, int]] = {
-    "bid": (15, 138, 109),
-    "ask": (207, 63, 85),
-    "mid": (50, 103, 200),
-    "dark bid": (62, 207, 159),
+    name: (int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16))
+    for name, colour in (("bid", LIGHT.bid), ("ask", LIGHT.ask), ("mid", LIGHT.mid), ("dark bid", DARK.bid))
 }
 SHOWN = ("PriceChart", "HeatMap", "DepthChart", "Ladder", "Tape", "StatusPanel", "RecordingPanel")
 # Waits end early; these are for a machine that has much else to do.

@@ -13,7 +13,7 @@ from typing import IO, TypeVar, cast
 import msgspec
 from comm.base_comm import BaseComm, BuffersType, MaybeDict
 
-__all__ = ["Follower", "Page", "PageComm", "Shown", "said", "walked"]
+__all__ = ["Follower", "Page", "PageComm", "Shown", "evaluated", "said", "walked"]
 
 T = TypeVar("T")
 
@@ -139,6 +139,13 @@ class Found(msgspec.Struct):
 def said(moments: Sequence[tuple[float, float]]) -> list[float]:
     """Tell at which moments a view says how late it draws: each is how late that is, and when, in seconds."""
     return _node().ask({"moments": moments}, list[float])
+
+
+def evaluated(expression: str, *, scripts: str) -> object:
+    """Evaluate an expression after scripts of the widgets; both sides write NaN as null."""
+    code = f"{scripts}\nconsole.log(JSON.stringify({expression}))"
+    done = subprocess.run([_executable(), "-"], input=code, capture_output=True, check=True, text=True, timeout=60)
+    return msgspec.json.decode(done.stdout)
 
 
 class Shown(msgspec.Struct):

@@ -4,25 +4,22 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from matplotlib import pyplot as plt
 from matplotlib import rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
-from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
+from pmlive.analysis.plots.lettering import APART, label_width, length_points, printable
 from pmlive.analysis.plots.theme import LINES, MARKERS, NOTE, SERIES
 
 __all__ = [
-    "APART",
     "Dash",
     "Floats",
     "Look",
@@ -32,13 +29,10 @@ __all__ = [
     "finish",
     "floats",
     "known",
-    "label_width",
-    "length_points",
     "lines_of",
     "look",
     "make_room",
     "new_axes",
-    "printable",
     "show_lengths",
     "split_axes",
 ]
@@ -51,8 +45,6 @@ _END = 6
 _LETTERS = 34
 # Names of more lines than this stand beside the axes, and not in them.
 _MOST_INSIDE = 8
-# Labels are apart if their distance is so many times their width.
-APART = 1.15
 # A line of a legend is so many times as high as its letters, and a legend has so much around them.
 _LINE, _AROUND = 1.5, 1.4
 # Widths of a letter, and of what stands before a name, in letters' heights.
@@ -80,6 +72,8 @@ def new_axes(ax: Axes | None, *, height: float | None = None) -> Axes:
     """Return the axes that were given, or those of a new figure, ``height`` inches high."""
     if ax is not None:
         return ax
+    from matplotlib import pyplot as plt  # it takes long, and who draws on own axes does without it
+
     width, usual = rcParams["figure.figsize"]
     return plt.subplots(figsize=(width, height or usual), layout="constrained")[1]
 
@@ -187,12 +181,6 @@ def by_token(
     return list(zip(unique, parts, strict=True))
 
 
-def printable(text: str) -> str:
-    """Replace letters that the font does not have by a mark."""
-    drawable = _drawable(*rcParams["font.family"])
-    return "".join(letter if ord(letter) in drawable else "\N{WHITE SQUARE}" for letter in text)
-
-
 def floats(values: pl.Series) -> Floats:
     """Return numbers as floats; a null is NaN, which breaks a line."""
     return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
@@ -203,22 +191,19 @@ def show_lengths(ax: Axes, seconds: Sequence[float]) -> None:
     ax.set_xscale("log")
     ax.set_xlim(min(seconds) / 1.3, max(seconds) * 1.3)
     scale = length_points(ax) / np.log(max(seconds) / min(seconds) * 1.3**2)
-    shown = _apart(sorted(set(seconds)), lambda at: scale * float(np.log(at)))
+    shown = _apart(ax, sorted(set(seconds)), lambda at: scale * float(np.log(at)))
     ax.xaxis.set_major_locator(FixedLocator(shown))
     ax.xaxis.set_major_formatter(FixedFormatter([_length(each) for each in shown]))
     ax.xaxis.set_minor_locator(FixedLocator(list(seconds)))
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _apart(places: Sequence[float], points: Callable[[float], float]) -> list[float]:
+def _apart(ax: Axes, places: Sequence[float], points: Callable[[float], float]) -> list[float]:
     """Choose the places whose labels leave room for each other, from the first on."""
     shown: list[float] = []
     for place in places:
-        if (
-            not shown
-            or points(place) - points(shown[-1])
-            > APART * (label_width(_length(place)) + label_width(_length(shown[-1]))) / 2
-        ):
+        widths = [label_width(ax, _length(each)) for each in (place, *shown[-1:])]
+        if not shown or points(place) - points(shown[-1]) > APART * sum(widths) / 2:
             shown.append(place)
     return shown
 
@@ -226,21 +211,6 @@ def _apart(places: Sequence[float], points: Callable[[float], float]) -> list[fl
 def _length(seconds: float) -> str:
     size, unit = next((each for each in _UNITS if seconds >= each[0] * (1 - 1e-9)), _UNITS[-1])
     return f"{seconds / size:g} {unit}"
-
-
-def label_width(text: str) -> float:
-    """Return how many points a label of the axis is wide."""
-    size = FontProperties(size=rcParams["xtick.labelsize"]).get_size_in_points()
-    return text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)[0]
-
-
-def length_points(ax: Axes) -> float:
-    return ax.bbox.width * _POINTS / float(ax.figure.dpi) or 1.0
-
-
-@cache
-def _drawable(*families: str) -> frozenset[int]:
-    return frozenset(get_font(findfont(FontProperties(family=list(families)))).get_charmap())
 
 
 def _is_text(kind: pl.DataType | None) -> bool:

@@ -26,8 +26,8 @@ from pmlive.analysis.plots._axes import (
     new_axes,
     split_axes,
 )
-from pmlive.analysis.plots._times import dates, show_times
 from pmlive.analysis.plots.theme import ASK, BID, LINES, MARKERS
+from pmlive.analysis.plots.times import dates, show_times
 
 __all__ = [
     "Amount",

@@ -13,8 +13,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
 
 from pmlive.analysis.plots._axes import add_note, by_token, known, new_axes
-from pmlive.analysis.plots._times import dates, show_times
 from pmlive.analysis.plots.theme import ASK, BID
+from pmlive.analysis.plots.times import dates, show_times
 
 __all__ = ["coverage_plot"]
 

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 
 from pmlive.analysis.marketmaking import Simulation
 from pmlive.analysis.plots._axes import finish, floats, known, look, new_axes, show_lengths, split_axes
-from pmlive.analysis.plots._times import dates, show_times
 from pmlive.analysis.plots.theme import ASK, BID
+from pmlive.analysis.plots.times import dates, show_times
 
 __all__ = ["markout_plot", "simulation_plot"]
 

@@ -9,7 +9,23 @@ from cycler import cycler
 from matplotlib import rcParams
 from matplotlib.style import use
 
-__all__ = ["ASK", "BID", "LINES", "MARKERS", "NOTE", "SERIES", "WIDTHS", "Style", "Width", "style"]
+from pmlive.analysis.palette import LIGHT
+
+__all__ = [
+    "ASK",
+    "BID",
+    "HEIGHTS",
+    "LINES",
+    "MARKERS",
+    "NOTE",
+    "PRINTED_DPI",
+    "SERIES",
+    "SIZES",
+    "WIDTHS",
+    "Style",
+    "Width",
+    "style",
+]
 
 # A column of a page with two, or the text of a page with one.
 Width: TypeAlias = Literal["column", "page"]
@@ -19,19 +35,20 @@ WIDTHS: dict[Width, float] = {"column": 3.4, "page": 7.0}
 # Any two differ by 34 or more in CIE Lab (1976), and so does each from white, also for eyes that lack one of the three
 # kinds of cones.
 SERIES = ("#1f4e79", "#d96f1e", "#10a898", "#502818", "#b088e8")
-BID, ASK = SERIES[:2]
+# The same as in charts of the browser.
+BID, ASK = LIGHT.bid, LIGHT.ask
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v")
 
 # What stands in every figure, beside its title.
 NOTE: ContextVar[str] = ContextVar("NOTE", default="")
 
-_HEIGHTS: dict[Width, float] = {"column": 2.4, "page": 2.9}
+HEIGHTS: dict[Width, float] = {"column": 2.4, "page": 2.9}
 # A figure is printed in its own size, so its letters have the size that the page gives to captions and notes.
-_SIZES: dict[Width, tuple[float, float]] = {"column": (8.0, 7.0), "page": (9.0, 8.0)}
-# Pixels of an inch on a screen, where a column would be too small to read.
+SIZES: dict[Width, tuple[float, float]] = {"column": (8.0, 7.0), "page": (9.0, 8.0)}
+# Pixels of an inch in print, and on a screen, where a column would be too small to read.
 _DPI: dict[Width, float] = {"column": 160.0, "page": 110.0}
-_PRINTED = 300.0
+PRINTED_DPI = 300.0
 
 
 class Style(ExitStack):
@@ -67,7 +84,7 @@ def style(width: Width = "page", *, height: float | None = None, note: str = "")
         raise ValueError(f"invalid width {width!r}; expected 'column' or 'page'")
     if height is not None and not height > 0:
         raise ValueError(f"invalid height {height!r}; expected inches above 0")
-    settings = _settings(width, _HEIGHTS[width] if height is None else height)
+    settings = _settings(width, HEIGHTS[width] if height is None else height)
     applied = Style(width)
     before = {name: value for name, value in rcParams.items() if name in settings}
     applied.callback(use, before)
@@ -87,12 +104,12 @@ def style(width: Width = "page", *, height: float | None = None, note: str = "")
 
 
 def _settings(width: Width, height: float) -> dict[str, object]:
-    large, small = _SIZES[width]
+    large, small = SIZES[width]
     return {
         "figure.figsize": (WIDTHS[width], height),
         "figure.dpi": _DPI[width],
         "figure.constrained_layout.use": True,
-        "savefig.dpi": _PRINTED,
+        "savefig.dpi": PRINTED_DPI,
         "pdf.fonttype": 42,
         "ps.fonttype": 42,
         "font.size": large,

@@ -108,7 +108,7 @@ function priceText(price, digits = 0) {
 }
 
 function countText(count) {
-  return count >= 10000 ? `${Math.round(count / 100) / 10}k` : String(Math.round(count * 100) / 100);
+  return count >= 10000 ? `${Math.round(count / 100) / 10}k` : (Math.round(count * 100) / 100).toLocaleString("en");
 }
 
 // The name of the chart and of the market on the left, and notes in their colours on the right.
@@ -212,6 +212,8 @@ function shadeGaps({ pen, area, paint }, state, x, now, since = -Infinity) {
   over((...box) => pen.clearRect(...box));
   pen.fillStyle = paint.gap;
   over((...box) => pen.fillRect(...box));
+  pen.strokeStyle = paint.gap;
+  over((...box) => hatch(pen, ...box));
 }
 
 // A book that cannot be trusted greys the chart, which says why.

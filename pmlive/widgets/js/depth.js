@@ -58,7 +58,7 @@ function drawDepth(sheet, state) {
   });
   const { mid, spread, label, doubt, state: word } = state.values;
   const notes = mid === null ? [] : [[`mid ${priceText(mid)}`, paint.mid], [`spread ${priceText(spread)}`]];
-  drawHead(sheet, "Depth", label, [...notes, [word]]);
+  drawHead(sheet, "Depth", label, [...notes, [doubt ? "" : word]]);
   drawDoubt(sheet, doubt);
   return { area, x, y, sides: { bid: bids, ask: asks } };
 }

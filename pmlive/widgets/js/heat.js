@@ -1,7 +1,6 @@
 // Liquidity over time: each slice of time shows how much rested at each price, darker where it is more.
 
 const HEIGHT = 260;
-const FARTHEST = 0.005;
 
 // Slices hold until the next; one that came again, with the same time, counts as it came last. `start` is the first row.
 function slicesOf(state, start, from, to) {
@@ -17,25 +16,6 @@ function slicesOf(state, start, from, to) {
     found.push({ time: times[at], until, prices: prices.subarray(begin, end), sizes: sizes.subarray(begin, end) });
   }
   return found;
-}
-
-// The prices to show are those of all but the farthest levels: one at 0.99 would leave no room for the others.
-function extent(slices) {
-  const levels = [];
-  let [most, tick] = [1, 0.01];
-  for (const { prices, sizes } of slices) {
-    for (let at = 0; at < prices.length; at += 1) {
-      if (Number.isNaN(prices[at])) continue;
-      levels.push(prices[at]);
-      most = Math.max(most, sizes[at]);
-      const step = Math.abs(prices[at] - prices[at - 1]);
-      if (step > 1e-6 && step < tick) tick = step;
-    }
-  }
-  if (!levels.length) return { low: 0, high: 1, most, tick };
-  const sorted = Float64Array.from(levels).sort();
-  const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
-  return { low: at(FARTHEST) - tick, high: at(1 - FARTHEST) + tick, most, tick };
 }
 
 // Most levels are the same in many slices on end: what has the same size is one rectangle. All are whole pixels, since
@@ -63,8 +43,7 @@ function drawSlices(sheet, slices, { most, tick }, x, y) {
 }
 
 function drawRun({ pen, paint }, { price, size, isBid, left, right }, most, tick, y) {
-  // Sizes differ by powers of ten.
-  pen.globalAlpha = 0.06 + 0.94 * Math.sqrt(Math.min(1, size / most));
+  pen.globalAlpha = opacity(size, most);
   pen.fillStyle = isBid ? paint.bid : paint.ask;
   const top = Math.round(y(price + tick / 2));
   pen.fillRect(left, top, right - left, Math.max(1, Math.round(y(price - tick / 2)) - top));
@@ -104,7 +83,7 @@ class Heat {
       drawSlices(sheet, slicesOf(state, Math.max(0, times.length - 1), from, to), this.reach, x, y);
       shadeGaps(sheet, state, x, edge, last);
     });
-    this.head(sheet, state, view);
+    this.head(sheet, state, view, y);
     drawDoubt(sheet, state.values.doubt);
     return { x, y };
   }
@@ -115,14 +94,15 @@ class Heat {
     return isLogit ? { low: Math.max(low, tick / 2), high: Math.min(high, 1 - tick / 2) } : { low, high };
   }
 
-  head(sheet, state, view) {
+  head(sheet, state, view, y) {
     const { paint } = sheet;
     drawHead(sheet, "Liquidity", state.values.label, [
       ["bids", paint.bid],
       ["asks", paint.ask],
-      [`darkest: ${countText(Math.round(this.reach.most))} shares`],
       [unitText(view, view.edge)],
     ]);
+    if (this.reach.levels) drawShades(sheet, this.reach.most);
+    if (this.reach.levels) drawMark(sheet, state.values.marked, y);
   }
 
   // What rested at a time: at the price under the pointer, and at the best ones.

@@ -184,6 +184,7 @@ class Price {
       drawOwn(sheet, state, x, y);
     });
     drawPriceHead(sheet, state, view, y);
+    drawMark(sheet, state.values.marked, y);
     drawDoubt(sheet, state.values.doubt);
     return { x, y };
   }
@@ -215,7 +216,7 @@ function tradesNear(state, time, near) {
   for (let at = lastAt(times, time + near); at >= 0 && times[at] >= time - near; at -= 1) found.push(at);
   found.sort((one, other) => Math.abs(times[one] - time) - Math.abs(times[other] - time));
   const rows = found.slice(0, TRADES_TOLD).map((at) => {
-    const [name, colour] = buys[at] ? ["bought", "bid"] : ["sold", "ask"];
+    const [name, colour] = buys[at] ? ["buy", "bid"] : ["sell", "ask"];
     return [name, `${countText(sizes[at])} at ${priceText(prices[at])}`, colour];
   });
   return found.length > TRADES_TOLD ? [...rows, ["", `and ${found.length - TRADES_TOLD} more trades`]] : rows;
@@ -225,7 +226,8 @@ function tradesNear(state, time, near) {
 function drawPriceHead(sheet, state, view, y) {
   const { paint } = sheet;
   const last = { bid: lastOf(state.array("bids")), mid: lastOf(state.array("mids")), ask: lastOf(state.array("asks")) };
-  const said = (name) => [`${name} ${Number.isNaN(last[name]) ? "none" : priceText(last[name])}`, paint[name]];
+  const missing = state.came("times") ? "none" : "";
+  const said = (name) => [Number.isNaN(last[name]) ? missing && `no ${name}` : `${name} ${priceText(last[name])}`, paint[name]];
   const notes = [...ownNotes(state), said("bid"), said("mid"), said("ask"), [unitText(view, view.edge)]];
   drawHead(sheet, "Price", state.values.label, notes);
   if (view.isLive) drawTags(sheet, ["bid", "mid", "ask"].map((name) => [last[name], paint[name]]), y);

@@ -5,16 +5,20 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.dates import HOURLY, MINUTELY, MONTHLY, SECONDLY, AutoDateLocator, date2num, num2date
 from matplotlib.ticker import Formatter
 
-from pmlive.analysis.plots._axes import APART, Floats, label_width, length_points
+from pmlive.analysis.plots.lettering import APART, label_width, length_points
 
 __all__ = ["dates", "show_times"]
+
+_Floats: TypeAlias = npt.NDArray[np.float64]
 
 # So many ticks are tried, the most that have room are taken.
 _TICKS = (7, 6, 5, 4, 3, 2)
@@ -27,7 +31,7 @@ _STEPS = {
 }
 
 
-def dates(times: pl.Series) -> Floats:
+def dates(times: pl.Series) -> _Floats:
     """Return times as matplotlib counts them, in days."""
     return np.asarray(date2num(times.dt.epoch("us").to_numpy().astype("datetime64[us]")), dtype=np.float64)
 
@@ -50,7 +54,7 @@ class _TimeLocator(AutoDateLocator):
         self._ax = ax
 
     def __call__(self) -> Sequence[float]:
-        found: Floats = np.empty(0)
+        found: _Floats = np.empty(0)
         for most in _TICKS:
             self.minticks, self.maxticks = most - 1, dict.fromkeys(self.maxticks, most)
             found = self._inside(np.asarray(super().__call__(), dtype=np.float64))
@@ -58,19 +62,20 @@ class _TimeLocator(AutoDateLocator):
                 break
         return found.tolist()
 
-    def _inside(self, ticks: Floats) -> Floats:
+    def _inside(self, ticks: _Floats) -> _Floats:
         left, right = sorted(self._ax.get_xlim())
         half = self._days(ticks) / 2
         return ticks[(ticks - half >= left) & (ticks + half <= right)]
 
-    def _are_apart(self, ticks: Floats) -> bool:
+    def _are_apart(self, ticks: _Floats) -> bool:
         width = self._days(ticks)
         return bool((np.diff(ticks) > APART * (width[1:] + width[:-1]) / 2).all())
 
-    def _days(self, ticks: Floats) -> Floats:
+    def _days(self, ticks: _Floats) -> _Floats:
         """Return the widths of labels, in days."""
         left, right = sorted(self._ax.get_xlim())
-        return np.array([label_width(label) for label in _labels(ticks)]) * (right - left) / length_points(self._ax)
+        widths = np.array([label_width(self._ax, label) for label in _labels(ticks)])
+        return widths * (right - left) / length_points(self._ax)
 
 
 class _TimeFormatter(Formatter):
@@ -97,7 +102,7 @@ class _TimeFormatter(Formatter):
         return ""
 
 
-def _labels(values: Sequence[float] | Floats) -> list[str]:
+def _labels(values: Sequence[float] | _Floats) -> list[str]:
     """Write times as precisely as their ticks need, and a midnight among times of the day as the day."""
     times = list(map(_moment, values))
     form = _format(times)

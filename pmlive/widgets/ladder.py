@@ -1,0 +1,199 @@
+"""The ladder: the sizes of a book on a grid of prices, one row a tick, that stands still while prices move on it.
+
+The grid is centred on the mid, and centred again once the mid comes near an end of it. Where bid and ask are so far
+apart that a grid around the mid would show neither, each side has a half of the rows, and a row between them says how
+many prices are left out.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from pmlive.levels import price_digits, share_count, tick_of
+from pmlive.widgets.pages import CELL, COLOURS, QUIET, cell, page
+from pmlive.widgets.views import DepthView, Numbers
+
+__all__ = ["Grid", "ladder_html"]
+
+# The first and the last price of a part of the rows, in ticks.
+_Span: TypeAlias = tuple[int, int]
+
+# The mid is kept away from the ends by a share of the rows.
+_MARGIN = 1 / 6
+# Where a grid around the mid leaves a side fewer rows than these, each side has its own half.
+_LEAST = 2
+# The fewest rows that show something of both sides.
+_FEWEST = 7
+_SIDES = ("bid", "ask")
+# Shares of a tick by which a price may miss it, as numbers of computers do.
+_SAME = 1e-3
+_WIDTHS = ("34px", "58px", "84px", "auto", "84px")
+
+
+class Grid:
+    """The prices that the rows of a ladder have; they change only as far as they must.
+
+    Args:
+        rows: how many.
+
+    Raises:
+        ValueError: there are fewer than 7.
+    """
+
+    def __init__(self, rows: int) -> None:
+        if rows < _FEWEST:
+            raise ValueError(f"invalid rows {rows!r}; expected at least {_FEWEST}")
+        self.rows = rows
+        self._tick = 0.0
+        # Where the rows begin: those around the mid, and the halves of the asks and of the bids.
+        self._starts: dict[str, int] = {}
+
+    def spans(self, view: DepthView, tick: float) -> list[_Span]:
+        """Return the prices to show, the highest first: one span, or one for each side."""
+        if tick != self._tick:
+            self._tick, self._starts = tick, {}
+        most = round(1 / tick) - 1
+        best = {side: round(prices[0] / tick) for side, prices in _prices(view).items() if len(prices)}
+        if len(best) == len(_SIDES) and best["ask"] - best["bid"] > self.rows - 2 * _LEAST:
+            asks = self._span("ask", (best["ask"], self.rows // 2, 1 / 4), most)
+            bids = self._span("bid", (best["bid"], (self.rows - 1) // 2, 3 / 4), most)
+            return [(max(asks[0], bids[1] + 1), asks[1]), bids]
+        middle = sum(best.values()) / len(best) if best else (most + 1) / 2
+        return [self._span("mid", (middle, self.rows, 1 / 2), most)]
+
+    def _span(self, name: str, wanted: tuple[float, int, float], most: int) -> _Span:
+        """Return a span in which a price is not near an end; once it must move, the price is at a share of its rows."""
+        at, rows, share = wanted
+        margin = min(rows * _MARGIN, rows * share / 2, rows * (1 - share) / 2)
+        start = self._starts.get(name)
+        if start is None or not start + margin <= at <= start + rows - 1 - margin:
+            start = round(at - share * (rows - 1))
+        start = self._starts[name] = max(1, min(start, most - rows + 1))
+        return start, min(start + rows - 1, most)
+
+
+class _Row(NamedTuple):
+    """What rests at a price, and on its side up to it; no side where nothing does."""
+
+    side: str = ""
+    size: float = 0.0
+    total: float = 0.0
+
+
+def ladder_html(view: DepthView, grid: Grid, *, stated: float | None = None, marked: float | None = None) -> str:
+    """Write a ladder.
+
+    Args:
+        view: the book.
+        grid: which prices are shown; it is moved if it must be.
+        stated: the tick size that the venue stated, in dollars.
+        marked: the price that is marked.
+    """
+    if view["doubt"]:
+        return page("Ladder", view["label"], note=view["doubt"])
+    tick = tick_of([*view["bid_prices"], *view["ask_prices"]], stated)
+    levels = _levels(view, tick)
+    largest = max((row.size for row in levels.values()), default=0.0) or 1.0
+    heads = ("side", "price, $", "shares", "", "total")
+    head = "".join(_head(name, right=name not in {"side", ""}) for name in heads)
+    spans = grid.spans(view, tick)
+    lines = _lines(view, spans, levels, largest, (tick, marked))
+    foot = f"<tfoot><tr><td colspan='5' style='padding: 2px 4px; {QUIET}'>{_totals(view)}</td></tr></tfoot>"
+    body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>{foot}"
+    return page("Ladder", view["label"], body, _WIDTHS, note=f"{view['state']}; {_middle(view, price_digits(tick))}")
+
+
+def _head(name: str, *, right: bool) -> str:
+    if not name:
+        return "<td></td>"
+    return cell("th", name, f"{CELL}text-align: {'right' if right else 'left'}; {QUIET}", scope="col")
+
+
+def _lines(
+    view: DepthView,
+    spans: Sequence[_Span],
+    levels: Mapping[int, _Row],
+    largest: float,
+    grid: tuple[float, float | None],
+) -> list[str]:
+    tick, marked = grid
+    # The mid is at the lower end of the lowest row whose price is not below it.
+    below = None if view["mid"] is None else math.ceil(view["mid"] / tick - _SAME)
+    at = None if marked is None else round(marked / tick)
+    lines: list[str] = []
+    for first, last in spans:
+        if lines and (count := spans[0][0] - last - 1):
+            lines.append(_break(count))
+        lines += [
+            _line(
+                price * tick,
+                levels.get(price, _Row()),
+                largest,
+                price_digits(tick),
+                _edges(is_mid=price == below, is_marked=price == at),
+            )
+            for price in range(last, first - 1, -1)
+        ]
+    return lines
+
+
+def _edges(*, is_mid: bool, is_marked: bool) -> str:
+    mark = " outline: 1px dashed currentColor; outline-offset: -1px;" if is_marked else ""
+    return (f"border-bottom: 1px solid {COLOURS['mid']};" if is_mid else "") + mark
+
+
+def _line(price: float, row: _Row, largest: float, digits: int, edges: str) -> str:
+    right, text = f"{CELL}text-align: right;", f"{price:.{digits}f}"
+    colour = f" color: {COLOURS[row.side]};" if row.side else f" {QUIET}"
+    size, total = (share_count(row.size), f"{row.total:,.0f}") if row.side else ("", "")
+    width = max(100 * row.size / largest, 2.0) if row.side else 0.0
+    # The bar has a column of its own: no number stands on it.
+    bar = f"height: 9px; width: {width:.0f}%; background: {COLOURS.get(row.side, 'none')}; opacity: 0.55"
+    cells = (
+        cell("td", row.side, f"{CELL}text-align: left;{colour}"),
+        cell("th", text, f"{right} font-weight: 400;{colour}", scope="row", price=text),
+        cell("td", size, right),
+        f"<td style='padding: 0 4px'><div style='{bar}'></div></td>",
+        cell("td", total, f"{right} {QUIET}"),
+    )
+    return f"<tr style='{edges}'>{''.join(cells)}</tr>"
+
+
+def _break(count: int) -> str:
+    text = f"{count:,} prices without an order"
+    return f"<tr><td colspan='5' style='{CELL}text-align: center; {QUIET}'>{text}</td></tr>"
+
+
+def _levels(view: DepthView, tick: float) -> dict[int, _Row]:
+    """Return what rests at each price, by its number of ticks."""
+    sides = (
+        ("bid", view["bid_prices"], view["bid_sizes"], view["bid_totals"]),
+        ("ask", view["ask_prices"], view["ask_sizes"], view["ask_totals"]),
+    )
+    return {
+        round(price / tick): _Row(side, size, total)
+        for side, *columns in sides
+        for price, size, total in zip(*(column.tolist() for column in columns), strict=True)
+    }
+
+
+def _prices(view: DepthView) -> dict[str, Numbers]:
+    return dict(zip(_SIDES, (view["bid_prices"], view["ask_prices"]), strict=True))
+
+
+def _middle(view: DepthView, digits: int) -> str:
+    if view["mid"] is not None and view["spread"] is not None:
+        # A mid is half a tick finer than prices are.
+        mid = f"{view['mid']:.{digits + 1}f}"
+        return f"mid {mid.removesuffix('0')}, spread {view['spread']:.{digits}f}"
+    missing = [f"no {side}s" for side, prices in _prices(view).items() if not len(prices)]
+    return f"{' and '.join(missing)}, so there is no mid"
+
+
+def _totals(view: DepthView) -> str:
+    parts = [
+        f"{side}s {share_count(round(float(totals[-1]), 2))} shares at {len(totals):,} prices"
+        for side, totals in (("bid", view["bid_totals"]), ("ask", view["ask_totals"]))
+        if len(totals)
+    ]
+    return "; ".join(parts) or "nobody offers a price now"
