@@ -3,9 +3,11 @@ from pathlib import Path
 
 from pmlive import analysis
 
+# The colours are not of an analysis; figures take them from there.
 _MODULES = [
     import_module(f"pmlive.analysis.{path.stem}")
     for path in sorted(Path(str(analysis.__file__)).parent.glob("[a-z]*.py"))
+    if path.stem != "palette"
 ]
 
 

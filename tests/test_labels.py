@@ -162,7 +162,7 @@ def test_a_view_draws_its_prices_its_trades_and_its_gaps() -> None:
 
     axes = view.plot()
 
-    assert axes.get_title(loc="left") == view.label
+    assert axes.get_title(loc="left") == f"Price \N{MIDDLE DOT} {view.label}"
     (mid,) = [line for line in axes.lines if line.get_label() == "mid"]
     drawn = [y for y in mid.get_ydata() if y == y]  # noqa: PLR0124  # without those in gaps  # pyright: ignore[reportUnknownVariableType,reportGeneralTypeIssues]
     assert set(drawn) <= set(view.prices["mid"].drop_nulls())

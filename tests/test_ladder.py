@@ -40,7 +40,7 @@ def test_every_ladder_has_its_columns_under_each_other_and_fits_a_terminal(
         for (price, _), line in zip(side[:10], lines, strict=False):
             assert float(line[:column].split()[-1]) == price
     # As many decimals everywhere.
-    decimals = price_decimals(price for price, _ in (*levels.bids[:10], *levels.asks[:10]))
+    decimals = price_decimals([price for price, _ in (*levels.bids[:10], *levels.asks[:10])])
     for name in ("bid", "ask"):
         cells = [line[: head.index(name) + 3][-2 - decimals :].strip() for line in lines]
         assert {len(cell) for cell in cells if cell} <= {2 + decimals}
@@ -84,7 +84,7 @@ def test_a_line_of_prices_is_no_wider_than_it_may_be_and_shows_what_is_unknown(
 
 def test_prices_of_a_book_are_written_alike_wherever_it_is_shown() -> None:
     assert (BOOK.top, Levels(bids=[], asks=[(0.4, 1.0)]).top) == ("0.40 bid, 0.42 ask", "no bid, 0.40 ask")
-    assert "0.40 x 30" in BOOK.html("a book")
+    assert "<td>30</td><td>0.40</td><td>0.42</td><td>60</td>" in BOOK.html("a book")
 
 
 def test_a_recorded_book_prints_as_a_ladder_and_is_one_line_in_others() -> None:

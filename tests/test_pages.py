@@ -24,7 +24,7 @@ _RELEASES = dict(
     re.findall(r"^## \[([\d.]+)\] - (\d{4}-\d\d-\d\d)$", (_ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
 )
 # Classes of other libraries that the page names.
-_OTHERS_CLASSES = {"DataFrame"}
+_OTHERS_CLASSES = {"DataFrame", "Viewport"}
 _CREDENTIALS = {"api_key": "KEY", "secret": "SECRET", "passphrase": "PASSPHRASE"}
 
 

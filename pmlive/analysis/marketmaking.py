@@ -219,7 +219,7 @@ class JoinBest:
     >>> maker = JoinBest(market.token_ids[0], size=20, limit=100)
     >>> made = simulate(night.events(market.token_ids), maker, latency="50ms", markets=[market])
     >>> made.fills.height, made.fills["maker"].all()
-    (32, True)
+    (15, True)
     """
 
     def __init__(self, token_id: str, *, size: float, limit: float) -> None:

@@ -15,7 +15,8 @@ class Palette(msgspec.Struct, frozen=True, kw_only=True):
     """Colours as ``#rrggbb``, or ``#rrggbbaa`` where what is below shows through.
 
     ``band`` is between bid and ask, ``gap`` where nothing is known, ``doubt`` over a chart that cannot be trusted.
-    ``text``, ``quiet`` and ``ground`` (the background) are taken where a page has no colours of its own.
+    ``text``, ``quiet`` and ``ground`` (the background) are taken where a page has no colours of its own. ``lines`` are
+    of the outcomes in one chart, which have a name at their end and, after the last of these, another pattern.
     """
 
     bid: str
@@ -28,6 +29,7 @@ class Palette(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     quiet: str
     ground: str
+    lines: tuple[str, ...]
 
 
 LIGHT = Palette(
@@ -41,6 +43,7 @@ LIGHT = Palette(
     text="#222222",
     quiet="#616161",
     ground="#ffffff",
+    lines=("#1f4e79", "#d96f1e", "#10a898", "#502818", "#b088e8"),
 )
 DARK = Palette(
     bid="#5f93f0",
@@ -53,6 +56,7 @@ DARK = Palette(
     text="#e0e0e0",
     quiet="#9e9e9e",
     ground="#111111",
+    lines=("#7fb2e5", "#f0955a", "#3fd0bd", "#d7a58a", "#c8a8f5"),
 )
 
 

@@ -423,10 +423,7 @@ class Manager:
     def dashboard(
         self, token_id: Key | None = None, *, rate: float = 10.0, charts: Literal["canvas", "image"] = "canvas"
     ) -> "Dashboard":
-        """Show live charts, tables and, for a replay, its controls.
-
-        Dashboards of several cells, or of one run of a cell, are open beside each other until the manager is closed.
-        A cell that is run again closes those that it made before; in a script, one of the same token is closed.
+        """Show live charts, tables and, for a replay, its controls; a cell that runs again closes what it showed before.
 
         Args:
             token_id: the token to begin with, by default the first that is watched: an id, an outcome if only one has
@@ -547,7 +544,7 @@ class Manager:
         await asyncio.to_thread(self.close)
 
     def __repr__(self) -> str:
-        """Return what is watched, since when, and whether it is trusted, in one line; nobody is asked for it."""
+        """Return what is watched, since when, and whether it is trusted, in one line."""
         return f"<Manager of {self._engine.venue.clob_ws}, {self._engine.in_words()}>"
 
     # --- inside ---

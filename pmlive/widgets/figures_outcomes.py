@@ -21,7 +21,6 @@ from pmlive.widgets.views import Numbers
 __all__ = ["OutcomesPlot", "draw_outcomes"]
 
 # Each colour comes with each pattern, so that no two lines are the same.
-_COLOURS: Final = ("#1f4e79", "#d96f1e", "#10a898", "#502818", "#b088e8")
 _PATTERNS: Final = ((0, ()), (0, (6, 2)), (0, (2, 2)), (0, (6, 2, 2, 2)))
 # Ask and bid of the first outcome, and over them, dashed, the same of it by the other one.
 _MIRROR: Final = ((LIGHT.ask, 0), (LIGHT.bid, 0), (LIGHT.mid, 2), (LIGHT.mid, 2))
@@ -120,7 +119,7 @@ def shortened(text: str, letters: int) -> str:
 def _style(number: int, of: str) -> tuple[str, int]:
     if of == "mirror":
         return _MIRROR[number % len(_MIRROR)]
-    return _COLOURS[number % len(_COLOURS)], number // len(_COLOURS) % len(_PATTERNS)
+    return LIGHT.lines[number % len(LIGHT.lines)], number // len(LIGHT.lines) % len(_PATTERNS)
 
 
 def _points(view: LinesView, number: int, now: float) -> tuple[Numbers, Numbers]:

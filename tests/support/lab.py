@@ -19,7 +19,7 @@ from support.waiting import wait_until
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
 
-__all__ = ["Server", "Watch", "chromium", "serving"]
+__all__ = ["Server", "Watch", "chromium", "free_port", "serving"]
 
 _ROOT = Path(__file__).parents[2]
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -108,7 +108,7 @@ def serving(folder: Path, *options: str) -> Generator[Server]:
     """Run a Jupyter server until the end, with settings of its own."""
     notebooks, log = folder / "notebooks", folder / "server.log"
     notebooks.mkdir()
-    port = _free_port()
+    port = free_port()
     command = [
         sys.executable,
         "-m",
@@ -178,7 +178,8 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**os.environ, **own, "PYTHONPATH": str(_ROOT), "PMLIVE_DATA_DIR": str(folder / "data")}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port of this computer that nobody has, for a program that must be told one."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -6,17 +6,14 @@ const RIGHT = 190;
 const WIDEST = 0.4;
 const ROW = 13;
 // Each colour comes with each pattern, so that no two lines are the same.
-const LINES_LIGHT = ["#1f4e79", "#d96f1e", "#10a898", "#502818", "#b088e8"];
-const LINES_DARK = ["#7fb2e5", "#f0955a", "#3fd0bd", "#d7a58a", "#c8a8f5"];
 const PATTERNS = [[], [6, 3], [2, 3], [6, 3, 2, 3]];
 
 // Ask and bid of the first outcome, and over them, dashed, the same of it by the other one.
 function styleOf(number, of, paint) {
   if (of === "mirror") return { colour: [paint.ask, paint.bid, paint.mid, paint.mid][number], pattern: PATTERNS[number < 2 ? 0 : 2] };
-  const palette = isDark() ? LINES_DARK : LINES_LIGHT;
   return {
-    colour: palette[number % palette.length],
-    pattern: PATTERNS[Math.floor(number / palette.length) % PATTERNS.length],
+    colour: paint.lines[number % paint.lines.length],
+    pattern: PATTERNS[Math.floor(number / paint.lines.length) % PATTERNS.length],
   };
 }
 

@@ -48,7 +48,7 @@ class Stage {
 
   outline() {
     const isSeen = this.canvas.matches(":focus-visible");
-    this.canvas.style.outline = isSeen ? "2px solid var(--jp-brand-color1, #1976d2)" : "none";
+    this.canvas.style.outline = isSeen ? "2px solid var(--jp-brand-color1, Highlight)" : "none";
     this.canvas.style.outlineOffset = "-2px";
   }
 
@@ -98,7 +98,7 @@ class Stage {
 
 function boxStyle() {
   const room = `position: absolute; top: ${EDGE.top + 5}px; max-width: 60%; padding: 3px 7px; display: none;`;
-  const look = "background: var(--jp-layout-color1, Canvas); border: 1px solid var(--jp-border-color2, #bbb); opacity: 0.93;";
+  const look = "background: var(--jp-layout-color1, Canvas); border: 1px solid var(--jp-border-color2, GrayText); opacity: 0.93;";
   const rows = "grid-template-columns: auto auto; gap: 0 9px; font: 11px/1.45 system-ui, sans-serif; pointer-events: none;";
   return `${room} ${look} ${rows} ${NUMBERS} border-radius: 2px;`;
 }

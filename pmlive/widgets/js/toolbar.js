@@ -2,7 +2,7 @@
 
 const BUTTON =
   "font: 11px system-ui, sans-serif; line-height: 16px; padding: 0 6px; min-height: 18px; cursor: pointer; border-radius: 2px;" +
-  "border: 1px solid var(--jp-border-color2, #bbb); color: inherit; white-space: nowrap; flex: none;";
+  "border: 1px solid var(--jp-border-color2, GrayText); color: inherit; white-space: nowrap; flex: none;";
 
 // The device's pixels to one of the page's in a picture, at least.
 const SHARP = 2;
@@ -34,7 +34,7 @@ class Toolbar {
     for (const { button, isOn } of this.buttons) {
       const pressed = isOn ? String(isOn()) : null;
       if (isOn && button.getAttribute("aria-pressed") !== pressed) button.setAttribute("aria-pressed", pressed);
-      button.style.background = pressed === "true" ? "var(--jp-brand-color3, #bbdefb)" : "transparent";
+      button.style.background = pressed === "true" ? "var(--jp-brand-color3, Highlight)" : "transparent";
       button.style.color = pressed === "true" ? "#000" : "inherit";
     }
   }
