@@ -423,7 +423,7 @@ class Manager:
     def dashboard(
         self, token_id: Key | None = None, *, rate: float = 10.0, charts: Literal["canvas", "image"] = "canvas"
     ) -> "Dashboard":
-        """Show live charts, tables and, for a replay, its controls; a cell that runs again closes what it showed before.
+        """Show live charts, tables and a replay's controls; a cell that runs again closes what it showed before.
 
         Args:
             token_id: the token to begin with, by default the first that is watched: an id, an outcome if only one has

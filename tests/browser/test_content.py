@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.notebook import Desk
 
-from pmlive.widgets.canvas import script
+from pmlive.widgets import CandleChart, OutcomesChart, PriceChart
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 # Draws a chart of arrays, each with its columns, and gives how many pixels of full colour there are in boxes, whose
 # edges are shares of the area of the chart.
-_DRAWN = """async ([code, arrays, values, right, boxes]) => {
+_DRAWN = """async ([code, arrays, values, boxes]) => {
   const chart = await import(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
   const el = document.createElement("div");
   el.style.width = "900px";
@@ -35,7 +35,8 @@ _DRAWN = """async ([code, arrays, values, right, boxes]) => {
   hear(sent, [new DataView(new Float64Array(numbers).buffer)]);
   while (el.dataset.number !== "1") await new Promise(requestAnimationFrame);
   const canvas = el.querySelector("canvas");
-  const [left, top, wide, high] = [46, 30, canvas.width - 46 - right, 248];
+  const { left, top, right, bottom } = el.viewed.scales.area;
+  const [wide, high] = [right - left, bottom - top];
   return boxes.map(([x0, y0, x1, y1]) => {
     const [x, y] = [Math.round(left + wide * x0), Math.round(top + high * y0)];
     const { data } = canvas.getContext("2d").getImageData(
@@ -56,18 +57,15 @@ def page(lab: Desk) -> "Page":
 
 def pixels(
     page: "Page",
-    scripts: Sequence[str],
+    chart: type[object],
     arrays: Mapping[str, tuple[int, Sequence[float | None]]],
     values: Mapping[str, object],
     boxes: Sequence[tuple[float, float, float, float]],
-    *,
-    right: int = 50,
 ) -> list[int]:
     """Count the pixels of full colour in boxes of a chart."""
     given = {name: list(each) for name, each in arrays.items()}
-    found: list[int] = page.evaluate(
-        _DRAWN, [script(*scripts), given, dict(values), right, [list(box) for box in boxes]]
-    )
+    code = str(getattr(chart, "_esm"))  # noqa: B009  # what a page gets
+    found: list[int] = page.evaluate(_DRAWN, [code, given, dict(values), [list(box) for box in boxes]])
     page.close()
     return found
 
@@ -89,9 +87,7 @@ def test_candles_are_filled_where_they_fall_hollow_where_they_rise_and_missing_i
     prices = [(number / 5, 0.0, (number + 1) / 5, 0.75) for number in range(5)]
     volumes = [(number / 5 + 0.02, 0.82, (number + 1) / 5 - 0.02, 0.97) for number in range(5)]
 
-    rose, fell, lost, stood, forms, *traded = pixels(
-        page, ["link", "theme", "axes", "candles"], arrays, values, [*prices, *volumes]
-    )
+    rose, fell, lost, stood, forms, *traded = pixels(page, CandleChart, arrays, values, [*prices, *volumes])
 
     assert fell > 5 * rose
     assert rose > 3 * stood
@@ -122,9 +118,7 @@ def test_lines_of_outcomes_are_blank_in_a_gap_and_have_names(page: "Page") -> No
     upper = [(begin, 0.0, end, 0.4) for begin, end in ((0.02, 0.32), (0.35, 0.65), (0.68, 0.98), (1.05, 1.3))]
     lower = [(begin, 0.6, end, 1.0) for begin, end in ((0.02, 0.48), (0.52, 0.98), (1.05, 1.3))]
 
-    before, missing, after, name, held, ended, other = pixels(
-        page, ["link", "theme", "axes", "outcomes"], arrays, values, [*upper, *lower], right=190
-    )
+    before, missing, after, name, held, ended, other = pixels(page, OutcomesChart, arrays, values, [*upper, *lower])
 
     assert min(before, after, name, held, other) > 0
     assert missing == ended == 0
@@ -144,9 +138,7 @@ def test_own_orders_rest_as_lines_and_fills_are_marks(page: "Page") -> None:
     upper = [(begin, 0.2, end, 0.49) for begin, end in ((0.05, 0.15), (0.2, 0.45), (0.47, 0.53), (0.55, 0.95))]
     lower = [(begin, 0.51, end, 0.8) for begin, end in ((0.2, 0.6), (0.7, 0.95))]
 
-    before, rests, filled, after, not_yet, sells = pixels(
-        page, ["link", "theme", "axes", "fills", "price"], arrays, values, [*upper, *lower]
-    )
+    before, rests, filled, after, not_yet, sells = pixels(page, PriceChart, arrays, values, [*upper, *lower])
 
     assert min(rests, sells) > 100
     assert filled > rests / 4
