@@ -34,6 +34,18 @@ def _(live):
     DepthChart(live)
 """
 # Shadow roots of marimo's own elements hide what is in them from selectors.
+_TEXT = """() => {
+  const texts = [];
+  const look = (root) => {
+    for (const each of root.childNodes) {
+      if (each.nodeType === Node.TEXT_NODE) texts.push(each.data);
+      if (each.shadowRoot) look(each.shadowRoot);
+      look(each);
+    }
+  };
+  look(document.body);
+  return texts.join(" ");
+}"""
 _CANVASES = """() => {
   const found = [];
   const look = (root) => root.querySelectorAll("*").forEach((each) => {
@@ -82,7 +94,7 @@ def test_a_dashboard_is_live_in_marimo(theme: str, browser: "Browser", tmp_path:
 
         # Three charts of the dashboard, and one that stands alone.
         wait_until(lambda: page.evaluate(_CANVASES) == 4, 60.0, what="four charts")
-        wait_until(lambda: "replay, finished" in page.inner_text("body"), 60.0, what="the end of the replay")
-        assert "Trades" in page.inner_text("body")
+        wait_until(lambda: "replay, finished" in page.evaluate(_TEXT), 60.0, what="the end of the replay")
+        assert "Trades" in page.evaluate(_TEXT)
         assert errors == []
         page.context.close()

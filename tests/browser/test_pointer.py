@@ -9,6 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from support.notebook import Desk, Notebook, Widget
 
+from pmlive.analysis.palette import LIGHT
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -38,14 +40,14 @@ BOX = """(name) => {
   return Object.fromEntries(cells.flatMap((cell, at) => (at % 2 ? [] : [[cell, cells[at + 1]]])));
 }"""
 # Where the gap is drawn, in each frame for a while: its first and its last column of both charts.
-GAPS = """async (frames) => {
+GAPS = """async ([frames, gap]) => {
   const where = (name) => {
     const canvas = document.querySelector(`[data-widget=${name}] canvas`);
     const { data } = canvas.getContext("2d").getImageData(0, 32, canvas.width, 1);
     const found = [];
     for (let at = 0; at < canvas.width; at += 1) {
-      const [red, green, blue, alpha] = data.slice(4 * at, 4 * at + 4);
-      if (red > 220 && Math.abs(green - 140) < 20 && blue < 20 && Math.abs(alpha - 56) < 12) found.push(at);
+      const pixel = data.slice(4 * at, 4 * at + 4);
+      if (pixel[3] > 50 && gap.every((part, place) => Math.abs(pixel[place] - part) < 10)) found.push(at);
     }
     return found.length ? [found[0], found[found.length - 1]] : null;
   };
@@ -194,7 +196,11 @@ def test_the_pointer_tells_how_much_rested_at_its_price(notebook: Notebook) -> N
         hover(notebook, 0.9, "HeatMap", down=tenth / 10)
         notebook.page.wait_for_timeout(100)
         rows = boxed(notebook, "HeatMap")
-        found += [name for name in rows if name in bids and float(rows[name].split()[0]) == pytest.approx(bids[name])]
+        found += [
+            name
+            for name in rows
+            if name in bids and float(rows[name].split()[0].replace(",", "")) == pytest.approx(bids[name])
+        ]
     assert found
 
 
@@ -363,7 +369,10 @@ def test_a_gap_is_at_the_same_pixels_in_both_charts_while_a_replay_runs(notebook
     notebook.ask("replay.seek(replay.gaps['started'].min().replace(tzinfo=__import__('datetime').timezone.utc))")
     notebook.ask(f"replay.speed = {speed}; replay.resume()")
 
-    seen = cast("Sequence[Sequence[Sequence[int] | None]]", notebook.page.evaluate(GAPS, 150))
+    seen = cast(
+        "Sequence[Sequence[Sequence[int] | None]]",
+        notebook.page.evaluate(GAPS, [150, [*bytes.fromhex(LIGHT.gap[1:7])]]),
+    )
 
     notebook.ask("replay.pause()")
     notebook.ask(END)
