@@ -11,7 +11,7 @@ from commands import run, running
 def test_the_variables_are_printed_at_once_and_point_a_client_at_the_venue(tmp_path: Path) -> None:
     with running("sim", "--markets", 1, "--seed", 3, cwd=tmp_path) as program:
         assert program.process.stdout is not None
-        lines = [program.process.stdout.readline() for _ in range(5)]
+        lines = [program.process.stdout.readline() for _ in range(6)]
         variables = dict(shlex.split(line)[1].split("=", 1) for line in lines)
         searched = run("search", "fed", "-o", "json", cwd=tmp_path, env=variables)
         program.send(signal.SIGTERM)

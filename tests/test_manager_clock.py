@@ -362,7 +362,7 @@ def test_a_run_whose_clock_is_behind_the_last_one_goes_on_from_its_times(tmp_pat
     async def both() -> None:
         async with it.run():
             await asyncio.sleep(0)
-        ended.append(it.hands.true())
+            ended.append(it.hands.true())
         it.hands.off = -off
         it.sim.step(50)
         it.hands.pass_(10)

@@ -260,7 +260,8 @@ def test_rest_refuses_on_command(status: int) -> None:
 def test_the_environment_points_at_the_venue() -> None:
     with SimulatedVenue(rate=0) as venue:
         values = venue.environment()
-        assert set(values) == {f"PMLIVE_{name}_URL" for name in ("CLOB_WS", "LIVE_DATA", "PRICES_WS", "CLOB", "GAMMA")}
+        names = ("CLOB_WS", "LIVE_DATA", "PRICES_WS", "CLOB", "GAMMA", "DATA")
+        assert set(values) == {f"PMLIVE_{name}_URL" for name in names}
         assert all("//127.0.0.1:" in value for value in values.values())
 
 

@@ -45,5 +45,5 @@ def test_a_dashboard_in_a_terminal_has_a_name_and_is_a_figure(terminal: str, tmp
     assert "Traceback" not in done.stdout + done.stderr
     assert (tmp_path / "shown.png").read_bytes().startswith(b"\x89PNG")
     if terminal == "ipython":
-        assert "<PriceChart of Will the Fed cut rates by 25 bps in December? - Yes>" in done.stdout
+        assert "<PriceChart of simulated: Will the Fed cut rates by 25 bps in December? - Yes>" in done.stdout
         assert "<StatusPanel>" in done.stdout

@@ -314,7 +314,7 @@ def test_a_chart_of_candles_is_a_figure(make: Callable[..., BaseCandleChart], of
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 8_000
     assert png(chart.figure()) == picture
-    assert repr(chart).startswith("<CandleChart of Will the Fed")
+    assert repr(chart).startswith("<CandleChart of simulated: Will the Fed")
 
 
 def test_a_picture_of_candles_continues_the_one_before() -> None:
@@ -371,7 +371,7 @@ def test_a_view_of_a_token_draws_its_candles() -> None:
 
     axes = view.plot(kind="candles", every="5s")
 
-    assert axes.get_title(loc="left") == view.label
+    assert axes.get_title(loc="left") == f"Candles \N{MIDDLE DOT} {view.label}"
     assert "5s of mid" in axes.get_xlabel()
     assert view.plot(axes, kind="candles") is axes
     with pytest.raises(ValueError, match="expected 'prices' or 'candles'"):

@@ -94,7 +94,7 @@ def test_a_new_chart_brings_its_first_picture_along(page: Page) -> None:
         first = followed(page, chart)
 
         its = replay.prices.filter(pl.col("token_id") == token)
-        assert first.values["label"] == "Will the Fed cut rates by 25 bps in December? - Yes"
+        assert first.values["label"] == "simulated: Will the Fed cut rates by 25 bps in December? - Yes"
         assert first.arrays["bids"] == its["best_bid"].to_list()
         assert len(first.arrays["gap_starts"]) == 1
 
@@ -262,7 +262,7 @@ def test_a_lost_connection_greys_the_charts_and_says_why(page: Page) -> None:
 def test_the_first_market_that_is_watched_is_shown(page: Page) -> None:
     with SimulatedVenue(markets=1, rate=100) as sim, Manager(address(sim), policy=QUICK) as manager:
         chart, depth = PriceChart(manager, rate=30), DepthChart(manager, rate=30)
-        assert followed(page, chart).values["doubt"] == "no market is watched yet"
+        assert followed(page, chart).values["doubt"].startswith("no market is watched yet; type live.watch(")
         assert chart.token_id is None
 
         manager.watch(sim.markets[0].slug)
@@ -418,7 +418,7 @@ def test_a_chart_is_a_figure_without_a_front_end_and_after_its_end(make: Callabl
         assert struct.unpack(">II", picture[16:24]) == (900, 290)
         assert len(picture) > 8_000
     assert chart.closed
-    assert repr(chart).startswith(f"<{type(chart).__name__} of Will the Fed")
+    assert repr(chart).startswith(f"<{type(chart).__name__} of simulated: Will the Fed")
     assert repr(chart).endswith(", closed>")
 
 

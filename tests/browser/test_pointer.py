@@ -404,7 +404,7 @@ def test_pictures_are_saved(notebook: Notebook, name: str, tmp_path: "Path") -> 
     assert kinds.count("text") > 8
     assert kinds.count("rect") + kinds.count("path") > 8
     texts = [element.text for element in svg.iter() if element.tag.endswith("text")]
-    assert str(notebook.given("dash.price.label"))[:10] in " ".join(text or "" for text in texts)
+    assert str(notebook.given("dash.price.label"))[:9] in " ".join(text or "" for text in texts)
 
 
 def switch(notebook: Notebook, name: str, text: str, *, on: bool) -> None:

@@ -97,7 +97,8 @@ function ticks(from, to, pixels, apart = APART) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((times) => times * power).find((one) => one >= rough * (1 - 1e-9));
   const found = [];
-  for (let value = Math.ceil(from / step - 1e-9) * step; value <= to + step * 1e-6; value += step) found.push(value);
+  // No mark is the zero that has a minus sign.
+  for (let value = Math.ceil(from / step - 1e-9) * step || 0; value <= to + step * 1e-6; value += step) found.push(value);
   return { found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
 
