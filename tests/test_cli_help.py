@@ -85,7 +85,10 @@ def test_examples_about_recordings_run(
         (["book", "tape", "Yes", "--outcom", "x"], "no option '--outcom'; did you mean --outcome?"),
         (["replay", "tape", "--sped", "60"], "did you mean --speed?"),
         (["doctor", "-o", "jso"], "argument -o/--output: invalid choice 'jso'; did you mean json?"),
-        (["export", "tape", "--to", "xml", "out"], "invalid choice 'xml'; there are hftbacktest, nautilus, csv, duckdb"),
+        (
+            ["export", "tape", "--to", "xml", "out"],
+            "invalid choice 'xml'; there are hftbacktest, nautilus, csv, duckdb",
+        ),
     ],
 )
 def test_a_mistyped_word_is_answered_with_what_was_meant(
