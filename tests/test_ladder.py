@@ -154,6 +154,7 @@ def test_a_subscription_says_in_words_what_it_is(subscription: partial[Subscript
 def test_a_dashboard_in_a_terminal_is_a_line_of_prices_and_a_ladder() -> None:
     pytest.importorskip("ipywidgets")
     with pm.open_recording(pm.sample()).replay(speed="max") as replay:
+        wait_until(lambda: replay.finished)
         dashboard = replay.dashboard((RAIN, "Yes"))
         name, mid, line, _, *book = str(dashboard).splitlines()
 
