@@ -6,9 +6,10 @@
 # pyright: reportReturnType=false
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import comm
+import msgspec
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -18,13 +19,14 @@ from hypothesis import strategies as st
 from support.examples import examples
 from support.page import Page
 from support.waiting import wait_until
-from test_widgets_canvas import draw, followed, sample, watching
+from test_widgets_canvas import followed, sample, watching
 from test_widgets_views import gap, rows
 
 import pmlive as pm
 from pmlive.analysis import OhlcArrays, ohlc, ohlc_arrays, touched_by, trade_bars
 from pmlive.manager import Manager
 from pmlive.widgets import CandleChart, image
+from pmlive.widgets.base import ManagerWidget
 from pmlive.widgets.candles import (
     CLOSE,
     OPEN,
@@ -40,6 +42,7 @@ from pmlive.widgets.candles import (
 from pmlive.widgets.charts import BaseCandleChart
 from pmlive.widgets.figures import new_figure, png
 from pmlive.widgets.figures_candles import CandlePlot
+from pmlive.widgets.render_loop import render_loop_of
 from pmlive.widgets.views import Numbers
 
 MS = 1_000_000
@@ -324,13 +327,34 @@ def test_a_picture_of_candles_continues_the_one_before() -> None:
         expected = shown(image.CandleChart(replay, every="5s", window=None))
 
         def is_the_same() -> bool:
-            draw(chart)
             return all(
                 np.array_equal(shown(chart)[name], expected[name], equal_nan=True) for name in ("candles", "forming")
             )
 
-        # What is known late of a gap has everything drawn anew, in the drawing after the one that finds it out.
+        # Only the render loop draws: two threads would both append what is new.
         wait_until(is_the_same)
+
+
+@pytest.mark.parametrize("make", [image.CandleChart, image.OutcomesChart])
+def test_a_gap_that_is_told_late_has_everything_sent_anew(make: Callable[..., ManagerWidget[Any]]) -> None:
+    with sample() as replay:
+        token = replay.markets[0].token_ids[0]
+        chart = make(replay, token)
+        # Nobody else is to ask for what is new.
+        render_loop_of(replay).remove(chart)
+
+        def drawn(gaps: pl.DataFrame) -> bool:
+            """Draw, and return whether the next drawing asks for everything."""
+            (snapshot,) = replay.snapshots([chart.request(0.0)])
+            chart.render(msgspec.structs.replace(snapshot, gaps=gaps), 0.0)
+            return None in chart.request(0.0).tables.values()
+
+        known = replay.gaps
+        began = replay.prices["ts_recv"].min()
+        late = known.head(1).with_columns(
+            token_id=pl.lit(token), started=pl.lit(began), ended=pl.lit(began) + pl.duration(seconds=3)
+        )
+        assert [drawn(known), drawn(pl.concat([known, late.cast(known.schema)]))] == [False, True]
 
 
 def test_rising_falling_and_doubtful_candles_are_drawn_apart() -> None:

@@ -21,7 +21,7 @@ from support.page import Page
 from support.waiting import wait_until
 from test_widgets_candles import END, MS, Told, second
 from test_widgets_candles import prices as levels
-from test_widgets_canvas import draw, followed, sample, watching
+from test_widgets_canvas import followed, sample, watching
 from test_widgets_views import gap, rows
 
 import pmlive as pm
@@ -416,9 +416,10 @@ def test_a_picture_of_outcomes_continues_the_one_before() -> None:
         chart = image.OutcomesChart(replay, replay.markets[0].slug, window=None)
         replay.resume()
         wait_until(lambda: replay.finished)
-        draw(chart)
-
-        last, fresh = shown(chart), shown(image.OutcomesChart(replay, replay.markets[0].slug, window=None))
+        fresh = shown(image.OutcomesChart(replay, replay.markets[0].slug, window=None))
+        # Only the render loop draws: two threads would both append what is new.
+        wait_until(lambda: shown(chart)["now"] == fresh["now"])
+        last = shown(chart)
     # Of a slot that was drawn in parts, each part has its own lowest, highest and last.
     rows = [set(zip(*(each[name].tolist() for name in LINE_ROWS), strict=True)) for each in (last, fresh)]
     assert {row for row in rows[1] if row[1] == row[1]} <= rows[0]  # those that are known
