@@ -87,7 +87,8 @@ def _answers(url: str) -> bool:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_dashboard_is_live_in_marimo(theme: str, browser: "Browser", tmp_path: Path) -> None:
     with app(tmp_path, theme) as url:
-        page = browser.new_page()
+        # Tall enough for all of it: what is out of sight is not kept up to date.
+        page = browser.new_page(viewport={"width": 1280, "height": 2000})
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(url)
