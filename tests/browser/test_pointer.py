@@ -43,7 +43,7 @@ BOX = """(name) => {
 GAPS = """async ([frames, gap]) => {
   const where = (name) => {
     const canvas = document.querySelector(`[data-widget=${name}] canvas`);
-    const { data } = canvas.getContext("2d").getImageData(0, 32, canvas.width, 1);
+    const { data } = canvas.getContext("2d").getImageData(0, 60, canvas.width, 1);
     const found = [];
     for (let at = 0; at < canvas.width; at += 1) {
       const pixel = data.slice(4 * at, 4 * at + 4);
@@ -403,8 +403,8 @@ def test_pictures_are_saved(notebook: Notebook, name: str, tmp_path: "Path") -> 
     assert "image" not in kinds
     assert kinds.count("text") > 8
     assert kinds.count("rect") + kinds.count("path") > 8
-    texts = [element.text for element in svg.iter() if element.tag.endswith("text")]
-    assert str(notebook.given("dash.price.label"))[:9] in " ".join(text or "" for text in texts)
+    title = svg.findtext("{http://www.w3.org/2000/svg}title", "")
+    assert title.endswith(f" of {notebook.given('dash.price.label')}")
 
 
 def switch(notebook: Notebook, name: str, text: str, *, on: bool) -> None:

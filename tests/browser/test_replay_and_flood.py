@@ -105,6 +105,7 @@ def test_what_was_drawn_bit_by_bit_is_what_is_drawn_at_once(notebook: Notebook) 
         notebook.until(lambda before=drawn: charts[0].draws > before, "that the chart is drawn again")
 
     for chart in charts:
+        chart.until_still()
         assert chart.pixels("bid") > 100
         assert chart.differs_anew() < 0.001
 

@@ -154,6 +154,16 @@ class Widget:
         before = self.draws
         until(self.page, lambda: self.draws >= before + times, what=f"that it is drawn {times} times")
 
+    def until_still(self) -> None:
+        """Wait until it is not drawn any more, at any rate of drawings that there is here."""
+
+        def still() -> bool:
+            before = self.draws
+            self.page.wait_for_timeout(1500)
+            return self.draws == before
+
+        until(self.page, still, what="that it is drawn no more")
+
 
 class Notebook:
     """An open notebook with its kernel; the page is one that has JupyterLab or Notebook in it."""

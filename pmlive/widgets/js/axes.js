@@ -2,6 +2,8 @@
 
 // The same for all charts over time, so that one under another has its times under those of the other.
 const EDGE = { top: 30, right: 50, bottom: 34, left: 46 };
+// The head of a chart that is narrower than this has two rows, of this height.
+const [NARROW, HEAD_ROW] = [640, 17];
 const FONT = "11px system-ui, sans-serif";
 const TITLE_FONT = "600 12px system-ui, sans-serif";
 // The least room between two marks of an axis of values.
@@ -112,16 +114,19 @@ function countText(count) {
   return count >= 10000 ? `${Math.round(count / 100) / 10}k` : (Math.round(count * 100) / 100).toLocaleString("en");
 }
 
-// The name of the chart and of the market on the left, and notes in their colours on the right.
+// The name of the chart and of the market on the left, and notes in their colours on the right, or below if there is
+// little room; of notes that do not fit the first are left out.
 function drawHead({ pen, width, paint }, title, label, notes) {
-  const y = 17;
-  const right = width - 4;
-  let at = right;
+  const y = HEAD_ROW;
+  const isNarrow = width < NARROW;
+  let at = width - 4;
   pen.textAlign = "right";
   for (const [text, colour] of [...notes].reverse()) {
+    const left = at - pen.measureText(text).width;
+    if (left < 4) break;
     pen.fillStyle = colour || paint.quiet;
-    pen.fillText(text, at, y);
-    at -= pen.measureText(text).width + 12;
+    pen.fillText(text, at, isNarrow ? y + HEAD_ROW : y);
+    at = left - 12;
   }
   pen.textAlign = "left";
   pen.fillStyle = paint.text;
@@ -130,7 +135,11 @@ function drawHead({ pen, width, paint }, title, label, notes) {
   const from = 4 + pen.measureText(title).width + 10;
   pen.font = FONT;
   pen.fillStyle = paint.quiet;
-  pen.fillText(shortened(pen, label, at - from - 12), from, y);
+  pen.fillText(shortened(pen, label, (isNarrow ? width - 4 : at - 12) - from), from, y);
+}
+
+function headHeight(width) {
+  return EDGE.top + (width < NARROW ? HEAD_ROW : 0);
 }
 
 function shortened(pen, text, width) {

@@ -37,7 +37,6 @@ class TimeChart {
     // Where times and prices are, once it is drawn, and the number of the last message that the viewport knows.
     this.scales = null;
     this.heard = undefined;
-    this.worded = -Infinity;
     this.needed = 0;
     this.problem = "";
     this.isPointed = false;
@@ -100,15 +99,11 @@ class TimeChart {
     this.say({ kind: "reach", seconds: needed / 1000 });
   }
 
-  // Says in words what is drawn, now and then.
   word() {
     const { stage, state, view, title, drawing } = this;
     const label = `${title} of ${state.values.label || "nothing yet"}`;
-    if (stage.canvas.getAttribute("aria-label") !== label) stage.canvas.setAttribute("aria-label", label);
-    const now = performance.now() / 1000;
-    if (now - this.worded < WORDS_EVERY) return;
-    this.worded = now;
-    stage.words.textContent = `${label}. ${drawing.told(state)}. ${gapWords(state, view)} ${state.values.doubt || "Its book is trusted"}. ${MOUSE}; ${KEYS}.`;
+    const told = () => `${drawing.told(state)}. ${gapWords(state, view)} ${state.values.doubt || "Its book is trusted"}`;
+    stage.word(label, () => `${label}. ${told()}. ${MOUSE}; ${KEYS}.`);
   }
 
   // Draws the crosshair where the pointer is, in whichever chart of the group.

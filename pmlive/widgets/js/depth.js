@@ -80,7 +80,7 @@ function levelAt(sides, price) {
 
 class Depth {
   constructor(stage) {
-    Object.assign(this, { stage, scales: null, state: null, price: null, isKey: false, worded: -Infinity, problem: "" });
+    Object.assign(this, { stage, scales: null, state: null, price: null, isKey: false, problem: "" });
   }
 
   draw(state) {
@@ -125,17 +125,16 @@ class Depth {
   }
 
   word() {
-    const { stage, state } = this;
-    const { mid, spread, label, doubt, state: word } = state.values;
-    stage.canvas.setAttribute("aria-label", `Depth of ${label || "nothing yet"}`);
-    const now = performance.now() / 1000;
-    if (now - this.worded < WORDS_EVERY) return;
-    this.worded = now;
-    const total = (name) => countText(state.array(`${name}_totals`).slice(-1)[0] || 0);
-    const middle = mid === null ? "No middle" : `Mid ${priceText(mid)}, spread ${priceText(spread)}`;
-    const sides = `${total("bid")} shares bid, ${total("ask")} shares asked`;
-    stage.words.textContent = `Depth of ${label}. ${middle}; ${sides}. ${doubt || `Its book is ${word}`}. ${DEPTH_KEYS}.`;
+    this.stage.word(`Depth of ${this.state.values.label || "nothing yet"}`, () => depthWords(this.state));
   }
+}
+
+function depthWords(state) {
+  const { mid, spread, label, doubt, state: word } = state.values;
+  const total = (name) => countText(state.array(`${name}_totals`).slice(-1)[0] || 0);
+  const middle = mid === null ? "No middle" : `Mid ${priceText(mid)}, spread ${priceText(spread)}`;
+  const sides = `${total("bid")} shares bid, ${total("ask")} shares asked`;
+  return `Depth of ${label}. ${middle}; ${sides}. ${doubt || `Its book is ${word}`}. ${DEPTH_KEYS}.`;
 }
 
 function levelRows({ name, price, size, total }, doubt) {

@@ -15,20 +15,20 @@ function element(kind, style, attributes = {}) {
 
 class Stage {
   constructor(el, height, right = EDGE.right) {
-    Object.assign(this, { el, height, right });
+    Object.assign(this, { el, height, right, untold: null, wording: 0 });
     const id = `pmlive-${Math.random().toString(36).slice(2)}`;
     this.figure = element("div", "position: relative;");
     this.bar = element("div", `display: flex; align-items: center; justify-content: flex-end; gap: 3px; height: ${BAR}px; overflow: hidden;`, {
       role: "toolbar",
     });
     this.place = element("div", "position: relative;");
-    this.canvas = element("canvas", "display: block; width: 100%; cursor: crosshair;", {
+    this.canvas = element("canvas", "display: block; max-width: 100%; cursor: crosshair;", {
       tabindex: "0",
       role: "application",
       "aria-roledescription": "chart",
       "aria-describedby": id,
     });
-    this.over = element("canvas", "position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none;", {
+    this.over = element("canvas", "position: absolute; inset: 0; max-width: 100%; height: 100%; pointer-events: none;", {
       "aria-hidden": "true",
     });
     this.box = element("div", boxStyle(), { "aria-live": "off" });
@@ -52,8 +52,9 @@ class Stage {
     this.canvas.style.outlineOffset = "-2px";
   }
 
+  // Whole pixels: a canvas that is stretched by a part of one is blurred.
   get width() {
-    return Math.max(this.el.clientWidth, 200);
+    return Math.max(Math.floor(this.el.getBoundingClientRect().width), 200);
   }
 
   get isFull() {
@@ -67,7 +68,7 @@ class Stage {
 
   // What can be drawn on, of some size, by some pen.
   sheet(pen, { width, height }) {
-    const area = { left: EDGE.left, top: EDGE.top, right: width - this.right, bottom: height - EDGE.bottom };
+    const area = { left: EDGE.left, top: headHeight(width), right: width - this.right, bottom: height - EDGE.bottom };
     return { pen, area, width, height, paint: colours(this.el) };
   }
 
@@ -75,7 +76,23 @@ class Stage {
   fresh(canvas = this.canvas) {
     const { size } = this;
     this.canvas.style.height = `${size.height}px`;
+    for (const each of [this.canvas, this.over]) each.style.width = `${size.width}px`;
     return this.sheet(penOf(canvas, size.width, size.height), size);
+  }
+
+  // Names the chart, and says in words what is drawn: not more often than each few seconds, but the last drawing always.
+  word(label, tell) {
+    if (this.canvas.getAttribute("aria-label") !== label) this.canvas.setAttribute("aria-label", label);
+    this.untold = tell;
+    if (!this.wording) this.tellWords();
+  }
+
+  tellWords() {
+    this.wording = 0;
+    if (!this.untold) return;
+    this.words.textContent = this.untold();
+    this.untold = null;
+    this.wording = setTimeout(() => this.tellWords(), WORDS_EVERY * 1000);
   }
 
   // Shows rows of a name and a value in the box, on the side where the pointer is not; no rows hide it.
@@ -84,6 +101,7 @@ class Stage {
     if (!rows.length) return;
     this.box.setAttribute("aria-live", isKey ? "polite" : "off");
     const isLeft = x > (EDGE.left + this.size.width - this.right) / 2;
+    this.box.style.top = `${headHeight(this.size.width) + 5}px`;
     Object.assign(this.box.style, { left: isLeft ? `${EDGE.left + 6}px` : "auto", right: isLeft ? "auto" : `${this.right + 6}px` });
     const paint = colours(this.el);
     this.box.replaceChildren(
@@ -97,7 +115,7 @@ class Stage {
 }
 
 function boxStyle() {
-  const room = `position: absolute; top: ${EDGE.top + 5}px; max-width: 60%; padding: 3px 7px; display: none;`;
+  const room = `position: absolute; max-width: 60%; padding: 3px 7px; display: none;`;
   const look = "background: var(--jp-layout-color1, Canvas); border: 1px solid var(--jp-border-color2, GrayText); opacity: 0.93;";
   const rows = "grid-template-columns: auto auto; gap: 0 9px; font: 11px/1.45 system-ui, sans-serif; pointer-events: none;";
   return `${room} ${look} ${rows} ${NUMBERS} border-radius: 2px;`;

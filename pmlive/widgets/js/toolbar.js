@@ -69,7 +69,7 @@ function pngOf(stage, draw) {
 
 function svgOf(stage, draw) {
   const { size } = stage;
-  const pen = new VectorPen(size.width, size.height, colours(stage.el).ground);
+  const pen = new VectorPen(size, colours(stage.el).ground, stage.canvas.getAttribute("aria-label"));
   draw({ ...stage.sheet(pen, size), isPicture: true });
   return new Blob([pen.text], { type: "image/svg+xml" });
 }

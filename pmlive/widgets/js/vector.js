@@ -4,8 +4,8 @@ const SETTINGS = ["fillStyle", "strokeStyle", "lineWidth", "lineJoin", "globalAl
 const ANCHORS = { left: "start", start: "start", center: "middle", right: "end", end: "end" };
 
 class VectorPen {
-  constructor(width, height, ground) {
-    Object.assign(this, { width, height, ground });
+  constructor({ width, height }, ground, title) {
+    Object.assign(this, { width, height, ground, title });
     Object.assign(this, { fillStyle: "#000", strokeStyle: "#000", lineWidth: 1, lineJoin: "round", globalAlpha: 1 });
     Object.assign(this, { font: FONT, textAlign: "left" });
     this.ruler = document.createElement("canvas").getContext("2d");
@@ -122,7 +122,7 @@ class VectorPen {
   get text() {
     const size = `width="${this.width}" height="${this.height}" viewBox="0 0 ${this.width} ${this.height}"`;
     const ground = `<rect width="100%" height="100%" fill="${this.ground}"/>`;
-    return `<svg xmlns="http://www.w3.org/2000/svg" ${size}>${ground}\n${this.parts.join("\n")}\n</svg>\n`;
+    return `<svg xmlns="http://www.w3.org/2000/svg" ${size}><title>${escaped(this.title)}</title>${ground}\n${this.parts.join("\n")}\n</svg>\n`;
   }
 }
 
