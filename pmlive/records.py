@@ -155,6 +155,7 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     counts: Counts
     gap: Gap | None
     awaited: int = 0
+    lapse: Gap | None = None
     over: bool = False
     # Other tokens of its market that its messages name and that are not subscribed.
     beside: list[str] = []

@@ -220,9 +220,12 @@ def test_a_recording_is_continued_by_another_manager(tmp_path: Path) -> None:
                 steps(sim, manager, 3)
 
         gaps = table(folder, "gaps")
-        assert gaps["cause"].cast(pl.String).to_list() == ["restart"] * 2
+        # Of each later run one gap of everything, and one of each token up to its book.
+        assert gaps["cause"].cast(pl.String).to_list() == ["restart"] * 6
         assert (gaps["ended"] > gaps["started"]).all()
         assert gaps["token_id"].null_count() == 2
+        books = table(folder, "book_snapshots").filter("opening").select("token_id", ended="ts_recv")
+        assert gaps.join(books, on=["token_id", "ended"]).height == 4
         numbers = [number for name in STORED for number in table(folder, name)["seq"]]
         assert len(set(numbers)) == len(numbers)
         snapshots = table(folder, "book_snapshots")

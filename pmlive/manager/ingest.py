@@ -1,9 +1,10 @@
 """Where everything received comes together: the journal, the rolling frames, the recorder; in the feed thread alone."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 
+import msgspec
 import polars as pl
 
 from pmlive.events import Cause, Channel, Event, Gap
@@ -61,6 +62,9 @@ class Ingest:
         # Since the clock was known to be right; that of a replay always is.
         self._gaps: deque[pl.DataFrame] = deque(maxlen=_BATCHES)
         self._reported: set[str] = set()
+        # The gap before this run of a recording, and the tokens of the run before it that have no book since.
+        self._restart: Gap | None = None
+        self._unmet: set[str] = set()
 
     # --- what the connections tell ---
 
@@ -69,6 +73,7 @@ class Ingest:
         keys = list(connection.session.wanted) if connection.channel == "market" else []
         note = Opened(connection.channel, connection.url, keys, connection.previous)
         self.journal.note("open", conn, note, now)
+        self._miss(keys)
 
     def received(self, connection: FeedConnection, data: bytes, events: Sequence[Event], now: int) -> None:
         """Take a frame."""
@@ -111,11 +116,25 @@ class Ingest:
 
     def keys(self, kind: str, channel: Channel, placed: dict[int, list[str]]) -> None:
         """Note tokens added to or taken from open connections."""
-        if channel == "market":
-            for conn, token_ids in placed.items():
-                if not token_ids:
-                    continue
-                self.journal.note(kind, conn, token_ids, self.clock())
+        if channel != "market":
+            return
+        for conn, token_ids in placed.items():
+            if not token_ids:
+                continue
+            if kind == Kind.UNSUBSCRIBE:
+                known = self.pipeline.books.tokens
+                self._unmet.update(each for each in token_ids if each in known and known[each].lapse is not None)
+            self.journal.note(kind, conn, token_ids, self.clock())
+            if kind != Kind.UNSUBSCRIBE:
+                self._miss(token_ids)
+
+    def _miss(self, token_ids: Iterable[str]) -> None:
+        """Note that the gap before this run lasts, for tokens of the run before it, until their books come."""
+        missed = self._unmet.intersection(token_ids) if self._unmet else ()
+        self._unmet.difference_update(missed)
+        for token_id in sorted(missed):
+            if self._restart is not None:
+                self.gap(msgspec.structs.replace(self._restart, token_id=token_id, ended=None))
 
     # --- what is made of it ---
 
@@ -200,7 +219,11 @@ class Ingest:
             last -= earlier.late
         elif now < last:
             detail += "; how long nothing was kept is not known"
-        self.gap(Gap(started=min(last, now), cause="restart", ended=now, detail=detail))
+        self._restart = Gap(started=min(last, now), cause="restart", ended=now, detail=detail)
+        self.gap(self._restart)
+        waiting = {token.id for token in self.pipeline.books.tokens.values() if token.awaited}
+        self._unmet = set(earlier.tokens - (self.pipeline.books.tokens.keys() - waiting))
+        self._miss(waiting)
         if now < earlier.last_recv and (taken := earlier.taken(now)) is not None:
             detail = "an earlier run recorded at these times, by a clock that was ahead"
             self.gap(Gap(started=taken[0], cause="restart", ended=taken[1] + 1, detail=detail))

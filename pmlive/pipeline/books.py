@@ -271,7 +271,7 @@ class Books:
         return [
             Gap(started=token.awaited, cause="late opening book", token_id=token.id, conn=token.link)
             for token in self.tokens.values()
-            if token.awaited and token.awaited < before and token.gap is None
+            if token.awaited and token.awaited < before and not token.gaps
         ]
 
     def distrust(self, token: Token, cause: Cause, started: int, now: int, detail: str) -> None:
@@ -300,7 +300,7 @@ class Books:
         known = bool(tokens) and all(token.over for token in tokens)
         for token in tokens:
             self.checks.settle(token)
-            if token.gap is not None:
+            if token.gaps:
                 # Nothing more can be missed, but what was is not in its book.
                 self.gaps.regain(token, now)
                 self.release(token.id)

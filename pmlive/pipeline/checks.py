@@ -41,11 +41,11 @@ class TokenGaps:
             self.wanted.setdefault(token.id, max(now, token.asked + _ASK_EVERY if token.asked else now))
 
     def regain(self, token: Token, now: int) -> None:
-        """End the gap of a token, with a snapshot or because nobody wants it any more."""
+        """End the gaps of a token, with a snapshot or because nobody wants it any more."""
         self.wanted.pop(token.id, None)
-        if token.gap is not None:
-            self.write(token.gap, now, ended=now)
-            token.gap = None
+        for gap in token.gaps:
+            self.write(gap, now, ended=now)
+        token.lapse = token.gap = None
 
     def write(self, gap: Gap, now: int, *, ended: int | None) -> None:
         """Write a gap into its table."""

@@ -240,8 +240,11 @@ class Pipeline:
             self.books.gaps.write(gap, now, ended=gap.ended)
             if gap.token_id is None and not gap.conn and gap.cause == "silence":
                 self._note_stop(gap)
-        elif gap.token_id in self.books.tokens:
-            self.books.distrust(self.books.tokens[gap.token_id], gap.cause, gap.started, now, gap.detail)
+        elif (token := self.books.tokens.get(gap.token_id)) is not None:
+            if gap.cause == "restart" and token.awaited:
+                token.lapse = gap
+            else:
+                self.books.distrust(token, gap.cause, gap.started, now, gap.detail)
 
     def _note_stop(self, gap: Gap) -> None:
         """Note that a gap of the whole process began, or that the one with this beginning ended."""
@@ -415,7 +418,7 @@ class Pipeline:
         gaps = [msgspec.structs.replace(self._loss, ended=None)] if self._loss is not None and self._blank else []
         gaps += [self.stopped] if self.stopped is not None else []
         gaps += [link.gap for link in self.links.values() if link.gap is not None]
-        return gaps + [token.gap for token in self.books.tokens.values() if token.gap is not None]
+        return gaps + [gap for token in self.books.tokens.values() for gap in token.gaps]
 
     # --- each kind of event ---
 

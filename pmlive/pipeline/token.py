@@ -39,6 +39,7 @@ class Token:
         "heard",
         "held",
         "id",
+        "lapse",
         "link",
         "market",
         "market_number",
@@ -94,18 +95,23 @@ class Token:
         self.shown: Top | None = None
         self.changed = False
         self.gap: Gap | None = None
-        self.asked = 0
-        # Since when the first book of all is waited for (0 once it came); after a resolution nothing can be missed.
-        self.awaited = 0
+        # Since when the first book of all is waited for (0 once it came), and the gap before this run that lasts until
+        # then, if an earlier run followed the token; after a resolution nothing can be missed.
+        self.asked = self.awaited = 0
+        self.lapse: Gap | None = None
         self.over = False
-        self.counts = Counts()
-        self.total = Counts()
+        self.counts, self.total = Counts(), Counts()
 
     @property
     def proved(self) -> int:
         """Since when changes may be missing (ns): where they come late, those that were lost were sent long before."""
         sent = self.proved_ms * 1_000_000
         return sent if CLOCK_ERROR_NS < self.proved_ns - sent <= LONGEST_LATENCY_NS else self.proved_ns
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """The gaps that have not ended."""
+        return [gap for gap in (self.lapse, self.gap) if gap is not None]
 
     def trusted(self) -> bool:
         """Return whether the book has a snapshot of its epoch and no gap."""
@@ -154,6 +160,7 @@ class Token:
             counts=self.counts,
             gap=self.gap,
             awaited=self.awaited,
+            lapse=self.lapse,
             over=self.over,
         )
 
@@ -175,6 +182,7 @@ class Token:
             "covered",
             "gap",
             "awaited",
+            "lapse",
             "over",
         ):
             setattr(token, name, getattr(state, name))

@@ -1,19 +1,20 @@
 """Opening of a folder for writing: foreign folders are refused, the lock is taken, what a crash left is finished."""
 
 import secrets
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 import polars as pl
 
-from pmlive.errors import StoreError
+from pmlive.errors import ProtocolError, StoreError
 from pmlive.logs import get_logger
+from pmlive.records import Kind, Note, Opened, TokenState, read_note
 from pmlive.store import disk
 from pmlive.store.diagnosis import collect
 from pmlive.store.leftovers import remove_unlisted, sealed_files, unlisted_segments
-from pmlive.store.log import WAL, SegmentReading, check_sizes, read_segments, segment_files
+from pmlive.store.log import WAL, Block, SegmentReading, check_sizes, decode_entries, read_segments, segment_files
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, ManifestFile, new_manifest, read_manifest
 from pmlive.store.merging import finish_interrupted
 from pmlive.store.reader import table_paths, unsealed_segments
@@ -36,6 +37,8 @@ _EVENT_TABLES = ("book_deltas", "trades")
 _NEWEST_ROWS = 20
 # Its rows have the times of whole minutes.
 _MINUTE_TABLE = "checks"
+# The records that tell which tokens are followed.
+_FOLLOWING = (Kind.STATE, Kind.OPEN, Kind.WANT, Kind.SUBSCRIBE)
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +51,7 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Earlier(msgspec.Struct, frozen=True, kw_only=True):
-    """The times of earlier runs, in nanoseconds since 1970.
+    """The times of earlier runs, in nanoseconds since 1970, and the tokens that the last one followed.
 
     ``last_recv`` is the receive time of the last record, and ``heard`` that of the last row with a venue's time, if
     there is one, which came ``late`` after it: by seconds and more where the clock was ahead. ``spans`` are the first
@@ -59,6 +62,7 @@ class Earlier(msgspec.Struct, frozen=True, kw_only=True):
     heard: int | None = None
     late: int = 0
     spans: list[tuple[int, int]] = []
+    tokens: frozenset[str] = frozenset()
 
     def taken(self, now: int) -> tuple[int, int] | None:
         """Return the interval of receive times after now that are recorded already, by a clock that was ahead."""
@@ -253,7 +257,7 @@ def _recover(context: SealContext, lock: disk.FolderLock) -> OpenedFolder:
         recovery=recovery,
         waiting=waiting,
         next_seq=max([last.next_seq, *(block.last_seq + _SPARE_NUMBERS for block in blocks)]),
-        earlier=_earlier(context.folder, last, waiting, blocks[-1].last_recv if blocks else _last_recv(last)),
+        earlier=_earlier(context.folder, last, waiting, blocks),
         next_segment=max(
             [last.sealed, *(segment.number for segment in waiting), *unlisted_segments(context.folder, last)]
         )
@@ -261,13 +265,52 @@ def _recover(context: SealContext, lock: disk.FolderLock) -> OpenedFolder:
     )
 
 
-def _earlier(folder: Path, manifest: Manifest, waiting: list[Segment], last_recv: int | None) -> Earlier | None:
+def _earlier(folder: Path, manifest: Manifest, waiting: Sequence[Segment], blocks: Sequence[Block]) -> Earlier | None:
+    last_recv = blocks[-1].last_recv if blocks else _last_recv(manifest)
     if last_recv is None:
         return None
     spans = [(file.first_time, file.last_time) for file in manifest.files if file.table != _MINUTE_TABLE]
     spans += [(segment.first_recv, segment.last_recv) for segment in waiting]
     heard, late = _last_event_times(folder, manifest)
-    return Earlier(last_recv=last_recv, heard=heard, late=late, spans=spans)
+    tokens = frozenset((*_sealed_tokens(folder, manifest), *_noted_tokens(blocks)))
+    return Earlier(last_recv=last_recv, heard=heard, late=late, spans=spans, tokens=tokens)
+
+
+def _sealed_tokens(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """Yield the tokens of the last states that were sealed, and of the books since."""
+    states = sorted(manifest.of("keyframes"), key=lambda file: file.first_seq)[-1:]
+    since = states[0].first_seq if states else 0
+    for file in (*states, *(file for file in manifest.of("book_snapshots") if file.last_seq >= since)):
+        try:
+            rows = [pl.scan_parquet(path, glob=False).select("token_id") for path in table_paths(folder, [file])]
+            found = [collect(folder, file.table, each.unique())["token_id"] for each in rows]
+        except StoreError as error:
+            logger.warning("recording %r: tokens cannot be read: %s", str(folder), error)
+            continue
+        for tokens in found:
+            yield from tokens.drop_nulls().cast(pl.String)
+
+
+def _noted_tokens(blocks: Iterable[Block]) -> Iterator[str]:
+    """Yield the tokens that the notes of a log name as followed; whoever seals it tells what cannot be read."""
+    for block in blocks:
+        with suppress(StoreError):
+            for record in decode_entries(block.entries()):
+                if record.kind in _FOLLOWING:
+                    with suppress(ProtocolError):
+                        yield from _tokens_of(read_note(record))
+
+
+def _tokens_of(note: Note) -> Sequence[str]:
+    match note:
+        case TokenState():
+            return [note.token_id]
+        case Opened(channel="market"):
+            return note.keys
+        case list():
+            return note
+        case _:
+            return ()
 
 
 def _last_event_times(folder: Path, manifest: Manifest) -> tuple[int | None, int]:
