@@ -3,7 +3,7 @@
 A gap with a token concerns that token. One without a token concerns everything if it is the recorder's own (connection
 0), and otherwise the tokens that its connection carried. A long gap is written several times, without an end until it
 has one, so rows without an end and the next one with an end are one gap. Another gap may begin at the same time, if
-nothing was proved in between. The gap before a run that continues a recording ends when that run begins; each token that
+nothing was proved in between. The gap before a run that continues a recording ends when that run begins; a token that
 the run before followed has a gap of its own, which lasts until its whole book has come again.
 """
 
