@@ -1,3 +1,3 @@
 """Where the tests of all folders get the marker ``io`` from."""
 
-pytest_plugins = ["tests.support.outside"]
+pytest_plugins = ["tests.support.outside", "tests.support.quick"]

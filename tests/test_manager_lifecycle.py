@@ -8,9 +8,11 @@ import sys
 import threading
 import weakref
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
 
 import pytest
 from support.feed import QUICK
@@ -19,11 +21,14 @@ from support.waiting import wait_until
 
 import pmlive as pm
 from pmlive.errors import UnknownMarketError
-from pmlive.manager import Manager, Replay
+from pmlive.manager import Manager, Replay, lifecycle
 from pmlive.sim import SimulatedVenue
 from pmlive.store import records
 from pmlive.store.disk import inject_faults
 from pmlive.widgets import StatusPanel
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 
 @contextmanager
@@ -188,6 +193,36 @@ def heeded() -> Generator[None]:
 def interrupt() -> None:
     """Press Ctrl-C."""
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+@pytest.mark.quick(5)
+@pytest.mark.parametrize("line", range(60))
+def test_wherever_a_closing_is_interrupted_the_next_one_ends_it(tmp_path: Path, line: int) -> None:
+    """Also while the thread starts that closes."""
+    files, left = {lifecycle.__file__, threading.__file__}, line
+
+    def trace(frame: FrameType, event: str, _arg: object) -> "TraceFunction | None":
+        nonlocal left
+        if frame.f_code.co_filename not in files:
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+        return trace
+
+    with venue() as sim:
+        live = recording(sim, tmp_path / "night")
+        sys.settrace(trace)
+        with suppress(KeyboardInterrupt):
+            live.close()
+        sys.settrace(None)
+
+        live.close()
+
+        assert pm.managers() == []
+    assert ends(tmp_path / "night") == ["begin", "end"]
+    assert pm.open_recording(tmp_path / "night").verify().ok
 
 
 @pytest.mark.usefixtures("heeded")

@@ -22,6 +22,8 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
 from pmlive.errors import FeedError, StoreError
 from pmlive.logs import get_logger
 from pmlive.manager.engine import Engine
@@ -49,21 +51,34 @@ the_end = Event()
 _last_work: list[Callable[[], object]] = []
 
 
-def in_thread(work: Callable[[], T]) -> "Future[T]":
-    """Run a function that no Ctrl-C interrupts, and that the end of the program waits for."""
+def in_thread(work: Callable[[], T], publish: "Callable[[Future[T] | None], object]" = lambda _: None) -> "Future[T]":
+    """Run a function that no Ctrl-C interrupts, and that the end of the program waits for.
+
+    Args:
+        work: the function.
+        publish: called with the future before anything begins, and with None if Ctrl-C comes before the function does.
+    """
     done: Future[T] = Future()
 
     def run() -> None:
+        if not done.set_running_or_notify_cancel():
+            return
         try:
             done.set_result(work())
         except BaseException as error:  # noqa: BLE001  # it is raised where this is waited for
             done.set_exception(error)
 
     try:
+        publish(done)
         single("pmlive end", run, daemon=False).start()
     except RuntimeError:
         # The program has come so far that no thread can be started any more.
         run()
+    except BaseException:
+        # While a thread starts, Ctrl-C does not tell whether it will run.
+        if done.cancel():
+            publish(None)
+        raise
     return done
 
 
@@ -160,7 +175,9 @@ class Lifecycle:
 
     def _begin(self, folder: Path, options: RecorderOptions) -> Recorder:
         make_way(folder)
-        recorder = Recorder(folder, rebuild=rebuild, options=options)
+        manager = self.manager()
+        simulated = manager is not None and manager.simulated
+        recorder = Recorder(folder, rebuild=rebuild, options=msgspec.structs.replace(options, simulated=simulated))
         try:
             self._engine.call(partial(self._engine.record, recorder))
         except BaseException:
@@ -172,14 +189,19 @@ class Lifecycle:
     def stop_recording(self) -> None:
         """Seal the recording; where another thread does already, wait for that."""
         with self._lock:
-            recorder, self.recorder = self.recorder, None
+            recorder = self.recorder
             if recorder is not None:
-                self._sealed = in_thread(partial(self._seal, recorder))
+                in_thread(partial(self._seal, recorder), partial(self._sealing, recorder))
             sealed = self._sealed
         if sealed is not None:
             wait([sealed])
         if sealed is not None and recorder is not None:
             sealed.result()
+
+    def _sealing(self, recorder: Recorder, sealed: "Future[None] | None") -> None:
+        """Note that a recording is being sealed, or is not yet."""
+        self._sealed = sealed
+        self.recorder = recorder if sealed is None else None
 
     def close(self) -> None:
         """Close everything; a second call waits until that is done."""
@@ -192,9 +214,12 @@ class Lifecycle:
     def _give_back(self) -> "Future[None]":
         with self._lock:
             if self._ended is None:
-                self._ended = Future()
-                in_thread(self._end).add_done_callback(partial(_settle, self._ended))
+                return in_thread(self._end, self._ending)
             return self._ended
+
+    def _ending(self, ended: "Future[None] | None") -> None:
+        """Note that everything is being closed, or is not yet."""
+        self._ended = ended
 
     def _forgotten(self) -> None:
         self._give_back().add_done_callback(_report)
@@ -279,13 +304,6 @@ def _refusal(held: Lifecycle, folder: Path) -> str:
         f"{os.fspath(folder)!r} is being recorded by another manager of this process, {held.manager()!r}; close it "
         "(pm.managers() lists those that are open, pm.close_all() closes them) or choose another folder"
     )
-
-
-def _settle(ended: "Future[None]", done: "Future[None]") -> None:
-    if (error := done.exception()) is None:
-        ended.set_result(None)
-    else:
-        ended.set_exception(error)
 
 
 def _report(ended: "Future[None]") -> None:
