@@ -116,6 +116,7 @@ def check(tape: Path) -> None:
     assert night.verify().ok
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("state", STREAMS)
 def test_a_standard_error_that_takes_nothing_stops_no_recording(state: str, tmp_path: Path) -> None:
     reading, writing = os.pipe()
@@ -135,6 +136,7 @@ def test_a_standard_error_that_takes_nothing_stops_no_recording(state: str, tmp_
     check(tmp_path / "tape")
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("state", STREAMS)
 def test_a_standard_output_that_takes_nothing_changes_no_exit_code(state: str, tmp_path: Path) -> None:
     with venue() as sim, STREAMS[state]() as out:

@@ -92,6 +92,7 @@ def test_a_played_recording_runs_above_its_table(tmp_path: Path) -> None:
     assert sum(line.rstrip().endswith(" verified") for line in lines[head:]) == 8
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "command",
     [
@@ -123,6 +124,7 @@ def test_what_a_program_reads_is_json_alone_also_beside_a_terminal(tmp_path: Pat
 # --- where a table cannot be shown ---
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("command", "env"),
     [
@@ -164,6 +166,7 @@ def test_with_colours_bids_and_asks_have_their_own(tmp_path: Path) -> None:
 # --- a terminal that is in trouble ---
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("trouble", ["not read", "stopped by Ctrl-S"])
 def test_a_terminal_that_takes_nothing_more_holds_no_recording_up(trouble: str, tmp_path: Path) -> None:
     with terminal(RECORD, cwd=tmp_path, size=(200, 60)) as shown:

@@ -170,6 +170,7 @@ def play(folder: Path, act: Act, *, off: int = 0) -> Scene:
     return it
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "off", [MINUTE, -HOUR, *(pytest.param(off, marks=pytest.mark.slow) for off in (-MINUTE, HOUR, -50 * YEAR))]
 )
@@ -218,6 +219,7 @@ def test_a_clock_that_was_ahead_and_is_set_back_comes_right_and_gaps_cover_both_
     assert max(gap.until - gap.started for gap in it.gaps) < off + MINUTE
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "off", [-MINUTE, HOUR, *(pytest.param(off, marks=pytest.mark.slow) for off in (-HOUR, -2 * S, 5 * MINUTE))]
 )
@@ -260,6 +262,7 @@ def test_a_clock_that_is_ahead_all_the_time_has_gaps_that_cover_both_times(tmp_p
     assert max(gap.until - gap.started for gap in it.gaps) < off + MINUTE
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "off", [MINUTE, 56 * YEAR, *(pytest.param(off, marks=pytest.mark.slow) for off in (2 * S, HOUR))]
 )

@@ -224,6 +224,7 @@ def _said(folder: Path, out: Path) -> dict[str, str]:
     return said
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("table", ["book_deltas", "keyframes", "gaps"])
 @pytest.mark.parametrize("spoil", _DAMAGE.values(), ids=_DAMAGE.keys())
 def test_a_damaged_table_is_named_by_whoever_cannot_read_it(
@@ -268,6 +269,7 @@ def _lies() -> Iterator[Any]:
                 yield pytest.param(table, spoil, id=f"{table} {name}", marks=pytest.mark.slow)
 
 
+@pytest.mark.quick(5)
 @pytest.mark.parametrize(("table", "spoil"), [*_lies()])
 def test_a_table_that_lies_makes_no_reader_fail_in_any_other_way(
     folder: Path, tmp_path: Path, table: str, spoil: Spoil

@@ -264,6 +264,7 @@ def test_a_recording_that_is_being_made_is_told_up_to_where_it_stood(tmp_path: P
     assert max(event.ts_recv for event in night.events(end=last + 1)) <= last
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("table", ["book_deltas", "book_snapshots", "keyframes"])
 def test_where_a_file_is_lost_the_books_are_those_of_that_moment(tmp_path: Path, table: str) -> None:
     told(tmp_path / "night", 7, segments=4)

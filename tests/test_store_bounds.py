@@ -130,9 +130,8 @@ def _measured(*args: str) -> tuple[int, int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the unit of the figure is another one elsewhere")
-@pytest.mark.parametrize(
-    "place", ["log", *(pytest.param(place, marks=pytest.mark.slow) for place in ("frames", "capture"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["log", "frames", "capture"])
 def test_what_unpacks_to_gigabytes_is_refused_in_little_memory(tmp_path: Path, place: str) -> None:
     """A stranger's file must not end whoever looks at it; a sound recording tells what looking at one takes."""
     folder, sound = tmp_path / "night", tmp_path / "sound"

@@ -418,6 +418,7 @@ def _exchanged(folder: Path) -> bool:
     return any("to" in path.stem and path.parts[0] == "trades" for path in paths)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("keeping", ["all", "few"])
 def test_a_reader_never_meets_an_exception_while_a_recorder_seals_merges_and_gives_up_frames(
     tmp_path: Path, keeping: str

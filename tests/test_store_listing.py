@@ -136,6 +136,7 @@ def _qualities(folder: Path, segment: SealedSegment) -> set[str]:
     return {recording.book_at(token, time).quality for token in known & set(TOKENS) for time in times}
 
 
+@pytest.mark.quick(10)
 @pytest.mark.parametrize("kind", _KINDS)
 def test_what_is_not_listed_is_missed(kind: str, folder: Path) -> None:
     damage, number = _KINDS[kind]
@@ -165,6 +166,7 @@ def test_a_replay_tells_that_records_are_not_listed(number: int, noted: bool, fo
     assert "disk" in replay.gaps["cause"].cast(str).to_list()
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("damage", "word"),
     [

@@ -160,6 +160,7 @@ def test_what_ctrl_c_ends_in_another_thread_is_done_again() -> None:
     assert len(calls) == 3
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("rows_memory", [0, 1 << 20], ids=["rows are rebuilt", "rows are in memory"])
 def test_wherever_ctrl_c_ends_the_work_of_the_sealing_thread_it_is_done_again(rows_memory: int, tmp_path: Path) -> None:
     """Sealing, merging, listing: nothing of it says anything of a log or a file."""

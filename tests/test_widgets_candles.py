@@ -306,6 +306,7 @@ def test_a_chart_of_candles_sends_little(page: Page) -> None:
     assert sorted(sizes)[len(sizes) // 2] == 7 * 8
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("make", KINDS)
 @pytest.mark.parametrize("of", ["mid", "trade"])
 def test_a_chart_of_candles_is_a_figure(make: Callable[..., BaseCandleChart], of: str) -> None:

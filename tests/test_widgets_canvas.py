@@ -406,6 +406,7 @@ def test_a_window_of_nothing_and_an_unknown_option_are_refused() -> None:
 # --- the end ---
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("make", CHARTS)
 def test_a_chart_is_a_figure_without_a_front_end_and_after_its_end(make: Callable[[Manager], BaseChart[Any]]) -> None:
     with sample() as replay:
@@ -422,6 +423,7 @@ def test_a_chart_is_a_figure_without_a_front_end_and_after_its_end(make: Callabl
     assert repr(chart).endswith(", closed>")
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("make", [*CHARTS, *PANELS])
 def test_a_widget_is_closed_once_and_leaves_no_thread(make: Callable[[Manager], ManagerWidget[Any]]) -> None:
     with sample() as replay:

@@ -94,6 +94,7 @@ def test_a_dashboard_of_anything_else_is_refused() -> None:
         replay.dashboard(charts="svg")  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("make", CHARTS)
 def test_a_chart_is_a_png_from_the_first_moment_on(
     page: Page, make: Callable[[Manager], image.ImageChart[Any]]
@@ -184,6 +185,7 @@ def test_an_error_is_shown_under_a_table_and_on_a_picture(page: Page, caplog: py
         assert len(caplog.records) == 2
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("make", [*CHARTS, *PANELS])
 def test_it_is_closed_and_leaves_no_thread(make: Callable[[Manager], image.ImageWidget[Any]]) -> None:
     with sample() as replay:
