@@ -162,7 +162,7 @@ def test_a_view_draws_its_prices_its_trades_and_its_gaps() -> None:
 
     axes = view.plot()
 
-    assert axes.get_title(loc="left") == f"Price \N{MIDDLE DOT} {view.label}"
+    assert axes.get_title(loc="left") == f"Price \N{MIDDLE DOT} simulated: {view.label}"
     (mid,) = [line for line in axes.lines if line.get_label() == "mid"]
     drawn = [y for y in mid.get_ydata() if y == y]  # noqa: PLR0124  # without those in gaps  # pyright: ignore[reportUnknownVariableType,reportGeneralTypeIssues]
     assert set(drawn) <= set(view.prices["mid"].drop_nulls())
@@ -178,7 +178,7 @@ def test_what_cannot_name_a_token_is_a_type_error(key: object) -> None:
 
 
 def test_a_market_alone_asks_for_its_outcome_wherever_one_token_is_needed() -> None:
-    told = f"'{SLUG}' has the outcomes 'Yes' and 'No'; give outcome="
+    told = f"'{SLUG}' has the outcomes 'Yes' and 'No'; name one as the outcome"
     with NIGHT.replay(speed="max") as replay:
         from pmlive.widgets import Ladder, PriceChart, Tape  # heavy
 

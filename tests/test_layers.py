@@ -14,8 +14,8 @@ _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 _LAYERS = (
     ("errors", "events", "_wire", "book", "integrity", "records", "times", "_streams", "_session"),
-    ("logs", "threads", "tables", "levels", "ladder", "gaps", "progress", "pipeline", "store"),
-    ("feed", "replay", "markets", "settings", "credentials", "proxies", "retries"),
+    ("logs", "threads", "tables", "levels", "ladder", "gaps", "progress", "words", "pipeline", "store"),
+    ("feed", "replay", "samples", "markets", "settings", "credentials", "proxies", "retries"),
     ("manager", "recording", "export", "captures", "history"),
     ("widgets", "mcp", "cli"),
 )

@@ -46,8 +46,8 @@ def test_one_token_goes_by_its_id_by_an_outcome_that_only_one_has_and_by_its_mar
 @pytest.mark.parametrize(
     ("named", "outcome", "problem"),
     [
-        ("rain", None, "'rain' has the outcomes 'Yes' and 'No'; give outcome="),
-        ("0xb", None, "'0xb' has the outcomes 'Ann' and 'No'; give outcome="),
+        ("rain", None, "'rain' has the outcomes 'Yes' and 'No'; name one as the outcome"),
+        ("0xb", None, "'0xb' has the outcomes 'Ann' and 'No'; name one as the outcome"),
         ("No", None, "2 recorded tokens are named 'No'; give a market and its outcome, such as 'rain'"),
         ("rain", "Maybe", "'rain' has no outcome 'Maybe'; it has 'Yes' and 'No'"),
         ("soon", "Yes", "'soon' has no tokens yet"),

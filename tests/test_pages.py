@@ -128,6 +128,6 @@ def test_the_parts_that_the_architecture_lists_are_those_of_the_package() -> Non
 
 def test_the_markers_that_are_told_of_are_those_of_the_tests() -> None:
     options = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
-    markers = {marker.split(":")[0] for marker in options["markers"]}
+    markers = {re.split(r"\W", marker)[0] for marker in options["markers"]}
 
     assert set(re.findall(r"^\| `(\w+)` \|", _CONTRIBUTING, re.MULTILINE)) == markers

@@ -398,7 +398,7 @@ def test_a_view_of_a_token_draws_its_candles() -> None:
 
     axes = view.plot(kind="candles", every="5s")
 
-    assert axes.get_title(loc="left") == f"Candles \N{MIDDLE DOT} {view.label}"
+    assert axes.get_title(loc="left") == f"Candles \N{MIDDLE DOT} simulated: {view.label}"
     assert "5s of mid" in axes.get_xlabel()
     assert view.plot(axes, kind="candles") is axes
     with pytest.raises(ValueError, match="expected 'prices' or 'candles'"):

@@ -262,7 +262,7 @@ def test_a_lost_connection_greys_the_charts_and_says_why(page: Page) -> None:
 def test_the_first_market_that_is_watched_is_shown(page: Page) -> None:
     with SimulatedVenue(markets=1, rate=100) as sim, Manager(address(sim), policy=QUICK) as manager:
         chart, depth = PriceChart(manager, rate=30), DepthChart(manager, rate=30)
-        assert followed(page, chart).values["doubt"].startswith("no market is watched yet; type live.watch(")
+        assert str(followed(page, chart).values["doubt"]).startswith("no market is watched yet; type live.watch(")
         assert chart.token_id is None
 
         manager.watch(sim.markets[0].slug)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
 import comm
 import ipywidgets  # pyright: ignore[reportMissingTypeStubs]
@@ -23,7 +23,7 @@ import pmlive as pm
 from pmlive.manager import Manager, Replay
 from pmlive.manager.snapshots import Query
 from pmlive.sim import SimulatedVenue
-from pmlive.widgets import Dashboard, MarketSearch, ReplayControls, TokenPicker
+from pmlive.widgets import CandleChart, Dashboard, MarketSearch, OutcomesChart, ReplayControls, TokenPicker
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -165,6 +165,79 @@ def test_a_price_that_is_clicked_in_the_ladder_is_marked_in_the_charts_until_it_
         assert [each.marked for each in (*charts, dashboard.ladder)] == [None] * 3
 
 
+def choose(dashboard: Dashboard, kind: str) -> None:
+    setattr(dashboard.main.chooser, "value", kind)  # noqa: B010  # ipywidgets says nothing of its types
+
+
+def test_the_main_chart_is_of_prices_of_candles_or_of_all_outcomes() -> None:
+    with sample() as replay:
+        dashboard = replay.dashboard(replay.markets[1].token_ids[0])
+        assert dashboard.main.chart is dashboard.price
+        assert (dashboard.main.candles, dashboard.main.outcomes) == (None, None)
+
+        choose(dashboard, "candles")
+        candles = dashboard.main.chart
+        assert isinstance(candles, CandleChart)
+        assert (candles.token_id, candles.window, candles.interval) == (dashboard.price.token_id, 300.0, "5s")
+        choose(dashboard, "all outcomes")
+        outcomes = dashboard.main.chart
+        assert isinstance(outcomes, OutcomesChart)
+        assert dashboard.price.token_id in outcomes.token_ids
+        assert {candles.group, outcomes.group, dashboard.heat.group} == {dashboard.price.group}
+        choose(dashboard, "prices")
+        assert dashboard.main.chart is dashboard.price
+
+        choose(dashboard, "candles")
+        assert dashboard.main.chart is candles
+        dashboard.close()
+        assert [each.closed for each in (dashboard.price, candles, outcomes)] == [True] * 3
+
+
+def test_the_main_chart_follows_the_token_the_window_and_the_mark_of_its_dashboard() -> None:
+    with sample() as replay:
+        dashboard = replay.dashboard(replay.markets[0].token_ids[0])
+        window = next(one for one in parts(dashboard, ipywidgets.Dropdown) if value_of(one) == 300.0)
+        dashboard.mark(0.11)
+        for kind in ("candles", "all outcomes"):
+            choose(dashboard, kind)
+        before, candles = dashboard.main.outcomes, dashboard.main.candles
+        assert before is not None
+        assert candles is not None
+        assert candles.marked == 0.11
+
+        setattr(window, "value", 3600.0)  # noqa: B010  # ipywidgets says nothing of its types
+        assert (before.window, candles.window, candles.interval) == (3600.0, 3600.0, "1m")
+        dashboard.show(replay.markets[2].token_ids[1])
+
+        assert (candles.token_id, candles.marked) == (replay.markets[2].token_ids[1], None)
+        assert dashboard.main.chart is dashboard.main.outcomes
+        shown = dashboard.main.outcomes
+        assert shown is not None
+        assert replay.markets[2].token_ids[0] in shown.token_ids
+        assert before.closed
+        assert not shown.closed
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "charts"),
+    [
+        ("prices", "Price", "canvas"),
+        ("candles", "Candles", "canvas"),
+        ("candles", "Candles", "image"),
+        ("all outcomes", "Outcomes", "canvas"),
+    ],
+)
+def test_the_figure_of_a_dashboard_is_of_the_main_chart_that_is_chosen(
+    kind: str, name: str, charts: Literal["canvas", "image"]
+) -> None:
+    with sample(paused=False) as replay:
+        dashboard = replay.dashboard(charts=charts)
+        choose(dashboard, kind)
+        titles = [axes.get_title(loc="left") for axes in dashboard.figure().axes]
+
+    assert [title.split(" \N{MIDDLE DOT} ")[0] for title in titles if title] == [name, "Liquidity", "Depth"]
+
+
 def test_trades_are_those_of_the_token_that_is_shown_or_of_all() -> None:
     with sample(paused=False) as replay:
         dashboard = replay.dashboard()
@@ -196,12 +269,20 @@ def test_what_is_known_to_be_simulated_says_so_in_every_part(tmp_path: Path) -> 
             wait_until(lambda one=part: one.label.startswith("simulated: "))
         assert all("simulated: " in html_of(part) for part in (dashboard.ladder, dashboard.tape))
         with Manager(address(elsewhere), policy=QUICK) as other:
+            other.record(tmp_path / "other")
             other.watch(elsewhere.markets[0].slug)
             other.book(elsewhere.markets[0].token_ids[0])
             # The address of its venue is all that this manager knows of it.
             assert not other.dashboard().price.label.startswith("simulated")
-    with Replay(tmp_path / "night", paused=True) as replay:
-        assert not replay.dashboard().price.label.startswith("simulated")
+        token = manager.sim.markets[0].token_ids[0]
+        assert manager[token].plot().get_title(loc="left").startswith("Price \N{MIDDLE DOT} simulated: ")
+    for name, is_told in (("night", True), ("other", False)):
+        with Replay(tmp_path / name, paused=True) as replay, pm.open_recording(tmp_path / name) as recording:
+            label = replay.dashboard().price.label
+            assert label.startswith("simulated: ") == is_told
+            token = recording.markets[0].token_ids[0]
+            for kind in ("prices", "candles"):
+                assert ("simulated: " in recording[token].plot(kind=kind).get_title(loc="left")) == is_told
 
 
 # --- the controls of a replay ---

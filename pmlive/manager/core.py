@@ -94,7 +94,7 @@ class Manager:
         self._engine = engine
         self._subscribing = Subscribing(engine, handlers)
         self._endings: list[Callable[[], object]] = []
-        self.sim = sim
+        self.sim, self.simulated = sim, sim is not None
         self._lifecycle = Lifecycle(self, engine, sim)
 
     # --- subscribing ---
@@ -574,6 +574,7 @@ class Manager:
             rows=partial(self._token_rows, token_id),
             book=partial(self.book, token_id),
             end=engine.now,
+            simulated=self.simulated,
         )
 
     def _view(self, named: str, outcome: str | None, depth: int | None) -> BookView:

@@ -28,6 +28,7 @@ from pmlive.settings import AddressField, Venue
 from pmlive.store import Recorder
 from pmlive.tables import ROLLING, SCHEMAS, labelled
 from pmlive.threads import LoopThread
+from pmlive.words import counted
 
 if TYPE_CHECKING:
     from pmlive.history import History
@@ -115,8 +116,10 @@ class Engine:
         trusted = sum(token.trusted() for token in books if token.id in keys)
         gaps = sum(token.gap is not None for token in books)
         since = min(each.created_at for each in subscriptions)
-        tokens = f"{len(keys)} tokens, {trusted} trusted" if keys else f"{len(subscriptions)} subscriptions"
-        return f"{tokens}, {gaps} gaps open, since {times.clock(since)}"
+        tokens = (
+            f"{counted(len(keys), 'token')}, {trusted} trusted" if keys else counted(len(subscriptions), "subscription")
+        )
+        return f"{tokens}, {counted(gaps, 'gap')} open, since {times.clock(since)}"
 
     def token(self, token_id: str) -> Token | None:
         """Find a token that somebody wants; one whose connection was never open has nothing yet."""

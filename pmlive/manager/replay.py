@@ -19,6 +19,7 @@ from pmlive.manager.subscriptions import Handler
 from pmlive.markets import Market, Series
 from pmlive.records import Kind, Opened, read_note
 from pmlive.replay import Player, RecordedCatalogue, Speed, Timeline, recorded_markets
+from pmlive.samples import is_simulated
 from pmlive.settings import Venue
 from pmlive.store import Record
 from pmlive.tables import Digest
@@ -217,6 +218,7 @@ class Replay(Manager):
             Engine(Venue(), None, options, lambda _: played),
             {"notification": notification_callback, "log": log_callback},
         )
+        self.simulated = all(map(is_simulated, timeline.folders))
         self._engine.call(lambda: self._engine.learn(Wanted([], markets)))
         try:
             self._start(paused=paused, prove=prove)

@@ -35,6 +35,7 @@ class TokenView(Generic[B_co]):
         rows: Callable[[TokenRows], pl.DataFrame],
         book: Callable[[], B_co],
         end: Callable[[], int],
+        simulated: bool,
     ) -> None:
         self.token_id = token_id
         self.slug, self.outcome = names
@@ -42,6 +43,8 @@ class TokenView(Generic[B_co]):
         self._rows = rows
         self._book = book
         self._end = end
+        # Whether its venue is known to be a simulated one.
+        self.simulated = simulated
 
     @property
     def prices(self) -> pl.DataFrame:

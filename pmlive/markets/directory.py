@@ -115,7 +115,7 @@ class Directory:
         if market is not None and not market.token_ids:
             return f"{named!r} has no tokens yet"
         if market is not None and outcome is None:
-            return f"{named!r} has the outcomes {_listing(market.outcomes, 'and')}; give outcome="
+            return f"{named!r} has the outcomes {_listing(market.outcomes, 'and')}; name one as the outcome"
         if len(meant) > 1:
             first = self.tokens[meant[0]][0].slug
             return f"{len(meant)} {kind} tokens are named {named!r}; give a market and its outcome, such as {first!r}"

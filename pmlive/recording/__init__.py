@@ -24,9 +24,9 @@ from pmlive.recording.summary import (
     TableSummary,
     info,
     recordings,
-    sample,
 )
 from pmlive.recording.verify import Finding, Verification
+from pmlive.samples import sample
 
 __all__ = [
     "BookEndEvent",

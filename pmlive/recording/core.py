@@ -29,6 +29,7 @@ from pmlive.recording.quality import Quality, quality
 from pmlive.recording.summary import RecordedMarket, RecordingSummary, info
 from pmlive.recording.verify import Verification, rebuild_into, rebuild_tables, verify
 from pmlive.replay import Speed
+from pmlive.samples import is_simulated
 from pmlive.store.diagnosis import diagnosed
 from pmlive.tables import SCHEMAS, STORED, labelled
 from pmlive.times import Interval, Time, interval, moment, nanoseconds
@@ -213,6 +214,7 @@ class Recording:
             rows=partial(self._token_rows, token_id),
             book=lambda: self.book_at(token_id, self._end_ns()),
             end=self._end_ns,
+            simulated=is_simulated(self.folder),
         )
 
     def outcomes(self) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from pmlive.recording.index import RecordingIndex
 from pmlive.recording.trust import distrusted_minutes, followed, trust_intervals
 from pmlive.store import FileProblem, verify_files
 from pmlive.times import moment, utc
+from pmlive.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -448,7 +449,7 @@ def _trusted_lines(page: Quality) -> list[str]:
     if page.coverage is None:
         return ["no book came"]
     worst = sorted(page.tokens, key=lambda token: token.coverage)
-    lines = [f"{page.coverage:.3%} of the time, over {len(page.tokens)} tokens"]
+    lines = [f"{page.coverage:.3%} of the time, over {counted(len(page.tokens), 'token')}"]
     lines += [f"{token.coverage:.3%}  {token.label}" for token in worst[:_MOST_LISTED] if token.coverage < 1]
     return lines
 
@@ -461,7 +462,7 @@ def _missed_lines(page: Quality) -> list[str]:
 
 
 def _fault_line(fault: Fault) -> str:
-    whose = f"{len(fault.token_ids)} tokens" if fault.token_ids else "no book"
+    whose = counted(len(fault.token_ids), "token") if fault.token_ids else "no book"
     until = "no known end" if fault.ended is None else _moment(fault.ended)
     return f"{_moment(fault.started)} to {until}  {fault.cause}, {whose}{f': {fault.detail}' if fault.detail else ''}"
 
@@ -510,7 +511,10 @@ def _distrust_lines(page: Quality) -> list[str]:
     if page.distrust.is_empty():
         return ["no minute"]
     minutes = page.distrust["minute"].dt.epoch("ns").unique().sort()
-    return [f"{len(minutes):,} minutes from {utc(minutes[0])} on, of {page.distrust['token_id'].n_unique():,} tokens"]
+    return [
+        f"{counted(len(minutes), 'minute')} from {utc(minutes[0])} on, of "
+        + counted(page.distrust["token_id"].n_unique(), "token")
+    ]
 
 
 def _moment(time: int | None) -> str:

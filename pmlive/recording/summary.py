@@ -29,16 +29,9 @@ __all__ = [
     "RecordingSummary",
     "TableSummary",
     "info",
-    "is_sample",
     "markets_of",
     "recordings",
-    "sample",
 ]
-
-_PACKAGE = Path(__file__).parent.parent
-# In an installed package, and in a source checkout.
-_DATA = (_PACKAGE / "_data", _PACKAGE.parent / "data")
-_SAMPLES = {"": "sample", "evening": "samples/evening", "updown": "samples/updown"}
 
 
 class RecordedMarket(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,36 +147,6 @@ class RecordingSummary(msgspec.Struct, frozen=True, kw_only=True):
 def recordings(root: str | Path | None = None) -> list[RecordingInfo]:
     """List the recordings in a folder, by default the one that recordings are written to."""
     return list_recordings(data_dir() if root is None else Path(root))
-
-
-def sample(name: str = "") -> Path:
-    """Return the folder of a recording that comes with pmlive.
-
-    Args:
-        name: by default a minute and a half of four simulated markets, with a disconnection. ``"evening"``: an hour of
-            seven simulated markets of three events, with news, fees and gaps. ``"updown"``: eighty minutes of
-            five-minute markets on the price of Bitcoin; reference prices and outcomes are real, books simulated.
-
-    Raises:
-        ValueError: no sample has this name.
-        StoreError: the samples are not installed.
-    """
-    if name not in _SAMPLES:
-        raise ValueError(f"no sample {name!r}; there are {', '.join(map(repr, _SAMPLES))}")
-    folders = [data / _SAMPLES[name] for data in _DATA]
-    for folder in folders:
-        if (folder / "manifest.json").is_file():
-            return folder
-    raise StoreError(
-        f"the sample recording is not installed: neither {str(folders[0])!r} nor {str(folders[1])!r} has it; "
-        "install pmlive from its wheel or its repository, or make a recording with: pmlive demo"
-    )
-
-
-def is_sample(folder: str | Path) -> bool:
-    """Check whether a recording is one that comes with pmlive, whose books are simulated."""
-    samples = [data / part for data in _DATA for part in _SAMPLES.values()]
-    return Path(folder).resolve() in [each.resolve() for each in samples]
 
 
 def info(folder: str | Path, *, first_seq: int = 0) -> RecordingSummary:

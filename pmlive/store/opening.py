@@ -88,9 +88,11 @@ class OpenedFolder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_folder(
-    folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: StepHook
+    folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: StepHook, simulated: bool = False
 ) -> OpenedFolder:
     """Create or check a folder, lock it, and recover what an earlier run left in the log.
+
+    What is recorded is noted to be ``simulated`` once and for all.
 
     Raises:
         StoreError: it is not a recording, another process records into it, or it cannot be written; nothing is left
@@ -101,7 +103,7 @@ def open_folder(
         if folder.exists():
             _check(folder)
         created += disk.make_folder(folder)
-        return _open_locked(folder, rebuild=rebuild, level=level, clock=clock, step=step)
+        return _open_locked(folder, rebuild=rebuild, level=level, clock=clock, step=step, simulated=simulated)
     except OSError as error:
         _remove_created(created)
         raise StoreError(f"{str(folder)!r} cannot be recorded into: {error}; choose another folder") from error
@@ -139,12 +141,13 @@ def _write_context(folder: Path, now: int, step: StepHook) -> WriteContext:
 
 
 def _open_locked(
-    folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: StepHook
+    folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: StepHook, simulated: bool
 ) -> OpenedFolder:
     lock = disk.FolderLock(folder)
     try:
         there = _check(folder)
-        manifest = ManifestFile(folder, _corrected(folder, there) if there else new_manifest(clock()))
+        current = _corrected(folder, there) if there else new_manifest(clock())
+        manifest = ManifestFile(folder, msgspec.structs.replace(current, simulated=simulated or current.simulated))
         # Written even when it is there: a folder that cannot be written is refused now and not in an hour.
         manifest.write()
         disk.make_folder(folder / WAL, folder)

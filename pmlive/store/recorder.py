@@ -31,7 +31,7 @@ from pmlive.store.bounds import OVERHEAD
 from pmlive.store.log import read_segment
 from pmlive.store.manifest import RAW
 from pmlive.store.merging import GRACE_S, MergeLimits, Upkeep
-from pmlive.store.opening import Earlier, Recovery, open_folder
+from pmlive.store.opening import open_folder
 from pmlive.store.sealing import Rebuild, Sealer, Segment, StepHook
 from pmlive.store.writer import Cut, Flush, InvalidRows, LogWriter, Packer, QueuedRows, WriterTiming
 from pmlive.tables import STORED
@@ -52,7 +52,7 @@ class RecorderOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     ``merge_files`` small neighbours of a table are merged, or fewer that are ``merge_seconds`` apart, into files of
     ``merge_rows`` and ``merge_bytes`` at most; with 0 of them none are. Inputs stay readable for ``grace``. Raw frames
-    are given up after ``keep_raw``, by default never.
+    are given up after ``keep_raw``, by default never. ``simulated`` notes that the venue is none of the real ones.
     """
 
     commit: float = 0.05
@@ -71,6 +71,7 @@ class RecorderOptions(msgspec.Struct, frozen=True, kw_only=True):
     merge_bytes: int = 64 << 20
     grace: float = GRACE_S
     keep_raw: float | None = None
+    simulated: bool = False
 
     @property
     def merge_limits(self) -> MergeLimits:
@@ -116,12 +117,12 @@ class Recorder:
     ) -> None:
         self._options = options = options or RecorderOptions()
         self._clock = clock
-        opened = open_folder(folder, rebuild=rebuild, level=options.raw_level, clock=clock, step=step)
+        opened = open_folder(
+            folder, rebuild=rebuild, level=options.raw_level, clock=clock, step=step, simulated=options.simulated
+        )
         self._lock, self._manifest = opened.lock, opened.manifest
-        self.folder = folder
-        self.recovery: Recovery = opened.recovery
-        self.next_seq: int = opened.next_seq
-        self.earlier: Earlier | None = opened.earlier
+        self.folder, self.next_seq = folder, opened.next_seq
+        self.recovery, self.earlier = opened.recovery, opened.earlier
         self.last_recv: int | None = None if opened.earlier is None else opened.earlier.last_recv
         upkeep = Upkeep(
             opened.context, options.merge_limits, grace=options.grace, keep_raw=options.keep_raw, clock=clock

@@ -18,10 +18,10 @@ import ipywidgets
 
 from pmlive.errors import FeedError
 from pmlive.logs import get_logger
-from pmlive.manager import Manager, Replay
+from pmlive.manager import Manager
 from pmlive.manager.snapshots import Cursor, Query, Snapshot, short_label
 from pmlive.manager.token_view import Key, key_parts
-from pmlive.recording.summary import is_sample
+from pmlive.samples import SIMULATED
 from pmlive.widgets.render_loop import FASTEST, render_loop_of
 from pmlive.widgets.stills import is_run_by_program, keep_fresh
 from pmlive.widgets.views import View
@@ -45,8 +45,6 @@ Bundle: TypeAlias = dict[str, object]
 V = TypeVar("V", bound=View)
 
 _NOTHING = 'no market is watched yet; type live.watch("a market\'s slug") in a cell, or find one above'
-# What the labels of simulated markets begin with, so that no picture of one passes for a real one.
-_SIMULATED = "simulated: "
 
 
 class ManagerWidget(ipywidgets.DOMWidget, Generic[V]):
@@ -240,12 +238,10 @@ class TokenWidget(ManagerWidget[V]):
 def origin_of(manager: Manager) -> str:
     """Return what labels of a manager's markets begin with: that they are simulated, if that is known.
 
-    It is known of a simulated venue that the manager started, and of the samples that come with pmlive. Any other
-    recording does not tell which venue it is of.
+    It is known of a simulated venue that the manager started, of what was recorded of one, and of the samples that come
+    with pmlive. A recording of an earlier version, or of a venue that somebody else started, does not tell.
     """
-    replay = manager.report().replay if isinstance(manager, Replay) else None
-    is_simulated = manager.sim is not None or (replay is not None and all(map(is_sample, replay.folders)))
-    return _SIMULATED if is_simulated else ""
+    return SIMULATED if manager.simulated else ""
 
 
 def cursors_of(snapshot: Snapshot) -> dict[str, Cursor]:

@@ -29,6 +29,7 @@ __all__ = [
     "Measured",
     "append_candles",
     "candle_view",
+    "interval_text",
 ]
 
 # What candles are made of.
@@ -111,7 +112,7 @@ class Candles:
     def __init__(self, token_id: str, length: int, *, of: Measured = "mid", window: int = 0) -> None:
         self.token_id = token_id
         self.length = length
-        self.every = _text(length)
+        self.every = interval_text(length)
         self.of: Measured = of
         self._window = window
         self._mids = self._trades = _NOTHING
@@ -239,7 +240,7 @@ def append_candles(before: CandleView, new: CandleView, *, most: int) -> CandleV
     return joined
 
 
-def _text(length: int) -> str:
+def interval_text(length: int) -> str:
     """Write an interval as it may be given, such as 1m30s."""
     (left, rest), parts = divmod(length, 10**9), ""
     for unit, seconds in _UNITS:

@@ -14,9 +14,10 @@ from pmlive.analysis.plots.theme import Width
 from pmlive.manager import Manager, Replay
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.manager.token_view import Key
-from pmlive.times import Interval, interval
+from pmlive.times import Interval
+from pmlive.times import interval as interval_ns
 from pmlive.widgets.base import Bundle, ManagerWidget, TokenWidget, png_bundle
-from pmlive.widgets.candles import CANDLE_ROWS, Candles, CandleView, Measured, candle_view
+from pmlive.widgets.candles import CANDLE_ROWS, Candles, CandleView, Measured, candle_view, interval_text
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
 from pmlive.widgets.figures_candles import draw_candles
@@ -215,10 +216,20 @@ class BaseCandleChart(_TimeChart[CandleView]):
     ) -> None:
         if of not in ("mid", "trade"):
             raise ValueError(f"of {of!r} is neither 'mid' nor 'trade'")
-        self._length = interval(every)
+        self._length = interval_ns(every)
         self._of: Measured = of
         self._made: Candles | None = None
         super().__init__(manager, token_id, window=window, rate=rate)
+
+    @property
+    def interval(self) -> str:
+        """The length of the interval of a candle, such as ``"1m"``."""
+        return interval_text(self._length)
+
+    @interval.setter
+    def interval(self, every: Interval) -> None:
+        self._length, self._made = interval_ns(every), None
+        self._refresh()
 
     def _view(self, snapshot: Snapshot) -> CandleView:
         return self._continued(self._begun(self._chosen_token(snapshot)), snapshot)

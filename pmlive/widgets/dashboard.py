@@ -24,6 +24,8 @@ from pmlive.widgets.base import Displays, close_children, png_bundle, widget_bun
 from pmlive.widgets.cells import current_cell
 from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker, TraitChange
 from pmlive.widgets.figures import align_times, new_figure, png
+from pmlive.widgets.main_chart import MainChart
+from pmlive.widgets.outcomes import BaseOutcomesChart, OutcomesChart
 from pmlive.widgets.render_loop import render_loop_of
 from pmlive.widgets.stills import is_run_by_program, keep_fresh
 from pmlive.widgets.text import text_picture
@@ -74,6 +76,9 @@ class Dashboard(ipywidgets.VBox):
         self.depth = backend.depth(manager, token_id, rate=backend.limited(rate))
         self.heat = backend.heat(manager, token_id, rate=min(rate, 2.0))
         self.heat.group = self.price.group
+        self.main = MainChart(
+            self.price, partial(backend.candles, rate=min(rate, 2.0)), partial(backend.outcomes, rate=min(rate, 5.0))
+        )
         self.ladder = backend.ladder(manager, token_id, rate=min(rate, 5.0), on_mark=self._show_mark)
         self.tape = backend.tape(manager, self.price.token_id, rows=_TRADES, rate=min(rate, 4.0))
         self._trades = ipywidgets.Dropdown(options=_SCOPES, description="trades", layout={"width": "210px"})
@@ -120,9 +125,11 @@ class Dashboard(ipywidgets.VBox):
         controls = [] if self.controls is None else [self.controls]
         reports = _column([self.status, self.recording], "300px")
         return [
-            ipywidgets.HBox([self.picker, self._window, self.search], layout={"flex_flow": "row wrap"}),
+            ipywidgets.HBox(
+                [self.picker, self.main.chooser, self._window, self.search], layout={"flex_flow": "row wrap"}
+            ),
             *controls,
-            _beside(_column([self.price, self.heat], "560px", 5.0), _column([self.depth, self.ladder], "300px", 3.0)),
+            _beside(_column([self.main, self.heat], "560px", 5.0), _column([self.depth, self.ladder], "300px", 3.0)),
             _beside(_column([self._trades, self.tape], "560px", 5.0), reports),
         ]
 
@@ -136,7 +143,8 @@ class Dashboard(ipywidgets.VBox):
         self.picker.pick(token_id)
         if token_id != self.price.token_id:
             self.mark(None)
-        for widget in (self.price, self.depth, self.heat, self.ladder):
+        self.main.show(token_id)
+        for widget in (self.depth, self.heat, self.ladder):
             widget.token_id = token_id
         self._show_trades()
 
@@ -146,12 +154,12 @@ class Dashboard(ipywidgets.VBox):
         self._show_mark(price)
 
     def figure(self, *, width: Width | None = None) -> Figure:
-        """Draw price, liquidity and depth as they are now as one matplotlib figure.
+        """Draw the main chart, liquidity and depth as they are now as one matplotlib figure.
 
         Args:
             width: ``"column"`` or ``"page"`` for a paper; by default it is as wide as a notebook.
         """
-        charts = (self.price, self.heat, self.depth)
+        charts = (self.main.chart, self.heat, self.depth)
         figure, axes = new_figure(len(charts), width=width)
         for chart, chart_axes in zip(charts, axes, strict=True):
             chart.draw_on(chart_axes)
@@ -190,7 +198,8 @@ class Dashboard(ipywidgets.VBox):
             self.show(market.token_ids[0])
 
     def _show_mark(self, price: float | None) -> None:
-        self.price.marked = self.heat.marked = price
+        self.heat.marked = price
+        self.main.mark(price)
 
     def _scope_set(self, _change: TraitChange[object]) -> None:
         self._show_trades()
@@ -199,7 +208,8 @@ class Dashboard(ipywidgets.VBox):
         self.tape.token_id = self.price.token_id if self._trades.value == _SCOPES[0] else None
 
     def _window_set(self, change: TraitChange[float]) -> None:
-        self.price.window = self.heat.window = change["new"] or None
+        self.heat.window = change["new"] or None
+        self.main.look_back(change["new"])
 
     def _ipython_display_(self, **_: object) -> None:
         """Display it with a picture for those who cannot run it; of a closed one the picture alone."""
@@ -252,6 +262,8 @@ class _Backend(NamedTuple):
     """What makes each part of a dashboard; ``fastest`` limits its charts where they could be drawn more often."""
 
     price: Callable[..., canvas_charts.BasePriceChart]
+    candles: Callable[..., canvas_charts.BaseCandleChart]
+    outcomes: Callable[..., BaseOutcomesChart]
     heat: Callable[..., canvas_charts.BaseHeatMap]
     depth: Callable[..., canvas_charts.BaseDepthChart]
     ladder: Callable[..., tables.BaseLadder]
@@ -268,6 +280,8 @@ class _Backend(NamedTuple):
 _BACKENDS: dict[str, _Backend] = {
     "canvas": _Backend(
         canvas_charts.PriceChart,
+        canvas_charts.CandleChart,
+        OutcomesChart,
         canvas_charts.HeatMap,
         canvas_charts.DepthChart,
         tables.Ladder,
@@ -278,6 +292,8 @@ _BACKENDS: dict[str, _Backend] = {
     # A picture costs the kernel some twenty times what numbers do.
     "image": _Backend(
         image.PriceChart,
+        image.CandleChart,
+        image.OutcomesChart,
         image.HeatMap,
         image.DepthChart,
         image.Ladder,

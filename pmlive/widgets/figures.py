@@ -37,6 +37,7 @@ from pmlive.analysis.plots.lettering import fitted, length_points, printable
 from pmlive.analysis.plots.theme import HEIGHTS, PRINTED_DPI, SIZES, WIDTHS, Width
 from pmlive.analysis.plots.times import show_times
 from pmlive.manager.token_view import TokenView
+from pmlive.samples import SIMULATED
 from pmlive.widgets.figures_own import OwnMarks
 from pmlive.widgets.scales import SCALES, depth_limits, heat_limits, opacity, price_limits
 from pmlive.widgets.views import LEVELS, ChartView, DepthView, GapView, HeatView, Numbers, PriceView, price_view
@@ -58,6 +59,7 @@ __all__ = [
     "draw_heat",
     "draw_price",
     "explain",
+    "label_of",
     "letters_of",
     "new_figure",
     "plot_token",
@@ -160,6 +162,11 @@ def draw_price(axes: Axes, view: PriceView) -> None:
     set_title(axes, view["label"], view["doubt"], PricePlot.name)
 
 
+def label_of(token: TokenView[object]) -> str:
+    """Return the label of a token, of a simulated market with that word before it."""
+    return f"{SIMULATED if token.simulated else ''}{token.label}"
+
+
 def plot_token(token: TokenView[object], until: int, ax: Axes | None = None) -> Axes:
     """Draw the prices, trades and gaps of one token up to a time (ns); return the axes, new ones by default."""
     axes = new_figure()[1][0] if ax is None else ax
@@ -169,7 +176,7 @@ def plot_token(token: TokenView[object], until: int, ax: Axes | None = None) -> 
         trades,
         token.gaps,
         token_id=token.token_id,
-        label=token.label,
+        label=label_of(token),
         now_ms=until / 1e6,
         most=max(prices.height, 10 * trades.height),
     )

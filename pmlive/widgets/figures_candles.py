@@ -27,7 +27,7 @@ from pmlive.widgets.candles import (
     CandleView,
     candle_view,
 )
-from pmlive.widgets.figures import Extent, TimePlot, new_figure, set_limits, set_title
+from pmlive.widgets.figures import Extent, TimePlot, label_of, new_figure, set_limits, set_title
 from pmlive.widgets.spans import Flags
 from pmlive.widgets.views import Numbers
 
@@ -56,7 +56,7 @@ def plot_candles(token: TokenView[object], until: int, ax: Axes | None = None, *
         ValueError: ``every`` is not an interval.
     """
     candles = Candles(token.token_id, interval(every))
-    view = candle_view(candles, token.prices, token.trades, token.gaps, label=token.label, now_ms=until / 1e6)
+    view = candle_view(candles, token.prices, token.trades, token.gaps, label=label_of(token), now_ms=until / 1e6)
     axes = new_figure()[1][0] if ax is None else ax
     draw_candles(axes, view)
     return axes

@@ -24,7 +24,7 @@ from pmlive.widgets.lines import (
     meant,
 )
 
-__all__ = ["BaseOutcomesChart", "OutcomesChart"]
+__all__ = ["BaseOutcomesChart", "OutcomesChart", "outcomes_beside"]
 
 # A slot is this share of the window, and a tenth of a second at least.
 _SLOTS, _LEAST_SLOT_NS = 3_000, 100_000_000
@@ -94,7 +94,7 @@ class BaseOutcomesChart(Windowed[LinesView]):
     def _continued(self, before: "_Titled | None", snapshot: Snapshot) -> "tuple[_Titled, LinesView]":
         """Continue lines, or begin new ones."""
         if not self._token_ids and snapshot.labels:
-            self._token_ids = self._first(next(iter(snapshot.labels)))
+            self._token_ids = outcomes_beside(self.manager, next(iter(snapshot.labels)))
             self._refresh()
         made = self._begun() if before is None else before
         view = lines_view(
@@ -116,16 +116,6 @@ class BaseOutcomesChart(Windowed[LinesView]):
         slot = max(_LEAST_SLOT_NS, round((self._window or _EVERYTHING_S) / _SLOTS * 1e9))
         begun = Lines(lines[:MOST_LINES], window=window, slot=slot)
         return _Titled(f"{label} ({rest} more are not shown)" if rest > 0 else label, of, begun)
-
-    def _first(self, token_id: str) -> list[str]:
-        """Return the outcomes of the event of a token."""
-        market = next((one for one in self.manager.markets if token_id in one.token_ids), None)
-        names = [] if market is None else [market.event_slug, market.slug]
-        for name in filter(None, names):
-            found = _tokens(self.manager, name)
-            if found:
-                return found
-        return [token_id]
 
     def _draw(self, axes: Axes, view: LinesView) -> None:
         draw_outcomes(axes, view)
@@ -156,6 +146,17 @@ class OutcomesChart(BaseOutcomesChart, CanvasWidget[LinesView]):
     """
 
     _esm = script(*PARTS, "viewport", "pointer", "chart", "outcomes")
+
+
+def outcomes_beside(manager: Manager, token_id: str) -> list[str]:
+    """Return the outcomes of the event of a token that are subscribed; of its market, if it has no event."""
+    market = next((one for one in manager.markets if token_id in one.token_ids), None)
+    names = [] if market is None else [market.event_slug, market.slug]
+    for name in filter(None, names):
+        found = _tokens(manager, name)
+        if found:
+            return found
+    return [token_id]
 
 
 def _tokens(manager: Manager, keys: Keys) -> list[str]:

@@ -19,6 +19,7 @@ from pmlive.manager.status import BookCounts, Status
 from pmlive.manager.subscriptions import SubscriptionStatus
 from pmlive.store import RecorderStatus
 from pmlive.widgets.interruptions import interruptions
+from pmlive.words import counted
 
 __all__ = [
     "HEAT_ROWS",
@@ -467,5 +468,5 @@ def _last_gap_text(gaps: pl.DataFrame) -> str:
     started = last["started"].dt.strftime("%H:%M:%S")[0]
     ended = last["ended"].dt.strftime("%H:%M:%S")[0] or "now"
     books = int(last["books"][0])
-    told = f", {books} book{'s' if books > 1 else ''}" if books else ""
+    told = f", {counted(books, 'book')}" if books else ""
     return f"{last['cause'][0]}, {started} to {ended}{told}"

@@ -384,6 +384,22 @@ def test_a_gap_is_at_the_same_pixels_in_both_charts_while_a_replay_runs(notebook
     notebook.until(lambda: span(notebook).live, "that it is live")
 
 
+@pytest.mark.parametrize(("kind", "name"), [("candles", "CandleChart"), ("all outcomes", "OutcomesChart")])
+def test_another_main_chart_has_the_time_axis_of_the_others(notebook: Notebook, kind: str, name: str) -> None:
+    chooser = notebook.page.locator("select", has_text="candles")
+
+    chooser.select_option(kind)
+    notebook.until(lambda: notebook.widget(name).draws > 0, f"that {name} is drawn")
+    notebook.until(lambda: span(notebook, name)[:2] == span(notebook, "HeatMap")[:2], "that both show the same time")
+    press(notebook, "+", name=name)
+    notebook.until(lambda: not span(notebook, "HeatMap").live, "that the liquidity is zoomed, too")
+    assert span(notebook, name)[:2] == span(notebook, "HeatMap")[:2]
+    press(notebook, "End", name=name)
+
+    chooser.select_option("prices")
+    notebook.until(lambda: notebook.widget("PriceChart").pixels("bid") > 100, "that prices are back")
+
+
 # --- tools ---
 
 
