@@ -3,7 +3,9 @@
 # pyarrow comes without types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+import contextlib
 import json
+import warnings
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -136,7 +138,7 @@ def test_trades_and_changes_of_the_tick_size_say_what_the_file_says(tmp_path: Pa
 
 
 @pytest.mark.parametrize("dictionary", [False, True])
-def test_filters_leave_the_rows_of_one_token_or_market_as_they_are(tmp_path: Path, *, dictionary: bool) -> None:
+def test_a_filter_leaves_the_rows_of_its_tokens_as_they_are(tmp_path: Path, *, dictionary: bool) -> None:
     texts = ("event_type", "asset_id", "side")
     kind = pa.dictionary(pa.int32(), pa.string())
     schema = pa.schema([pa.field(f.name, kind if dictionary and f.name in texts else f.type) for f in SCHEMA])
@@ -146,8 +148,6 @@ def test_filters_leave_the_rows_of_one_token_or_market_as_they_are(tmp_path: Pat
     for token in (YES, NO, OTHER):
         assert read_pmxt(path, "book_deltas", tokens=token).equals(whole.filter(pl.col("token_id") == token))
     assert read_pmxt(path, "book_deltas", tokens=iter([YES, OTHER])).equals(whole)
-    assert read_pmxt(path, "book_deltas", markets=ELSEWHERE).equals(whole.filter(pl.col("market") == ELSEWHERE))
-    assert read_pmxt(path, "book_deltas", tokens=YES, markets=[ELSEWHERE]).height == 0
 
 
 _PRICES = st.integers(1, 99).map(lambda tick: f"{tick / 100:.2f}")
@@ -234,6 +234,21 @@ def test_damaged_files_are_refused(tmp_path: Path, damage: Callable[[bytes], byt
     assert path.name in str(refused.value)
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=40))
+def test_a_file_with_wrong_bytes_is_read_or_refused(wrong: list[tuple[float, int]]) -> None:
+    with TemporaryDirectory() as folder:
+        path = written(Path(folder), DAY)
+        data = bytearray(path.read_bytes())
+        for place, byte in wrong:
+            data[4 + int(place * (len(data) - 9))] = byte
+        path.write_bytes(data)
+
+        with warnings.catch_warnings(), contextlib.suppress(StoreError):
+            warnings.simplefilter("ignore", HistoryWarning)  # an event may be of another kind now
+            read_pmxt(path, "book_snapshots")
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
@@ -281,8 +296,7 @@ def test_a_book_whose_sides_are_not_stated_has_none(tmp_path: Path) -> None:
     [
         ({"tokens": []}, "tokens is empty"),
         ({"tokens": MARKET}, "is no token id"),
-        ({"markets": YES}, "is no condition id"),
-        ({"markets": []}, "markets is empty"),
+        ({"tokens": ["", YES]}, "'' is no token id"),
         ({"table": "prices"}, "no table 'prices' in files of pmxt; there are: book_deltas"),
     ],
 )

@@ -6,9 +6,7 @@ with: a row is an event of the venue's market channel, in the order of market, t
 proves itself, and no order of arrival among tokens, so no recording is made of it.
 """
 
-import re
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
@@ -16,7 +14,7 @@ import polars as pl
 
 from pmlive.errors import StoreError
 from pmlive.history.coverage import HistoryWarning
-from pmlive.history.vendors import Wanted, collected, ladders, scanned, wanted_tokens
+from pmlive.history.vendors import Wanted, collected, ladders, of_tokens, scanned, wanted_tokens
 from pmlive.tables import SCHEMAS
 
 __all__ = ["PmxtTable", "read_pmxt"]
@@ -49,8 +47,7 @@ _EVENTS: dict[str, str] = {
     "trades": "last_trade_price",
     "market_events": "tick_size_change",
 }
-# What is read of the file for every table, and for each.
-_SHARED = ("row", "timestamp", "timestamp_received", "asset_id", "market", "event_type")
+# What each table has beside what all have.
 _OWN: dict[str, tuple[str, ...]] = {
     "book_deltas": ("side", "price", "size", "best_bid", "best_ask"),
     "book_snapshots": ("bids", "asks"),
@@ -59,13 +56,10 @@ _OWN: dict[str, tuple[str, ...]] = {
 }
 _BOOK_SIDES = {"BUY": "bid", "SELL": "ask"}
 _SIDES = {"BUY": "buy", "SELL": "sell"}
-_CONDITION = re.compile(r"0x[0-9a-f]{64}")
 _PAIRS = pl.List(pl.List(pl.String))
 
 
-def read_pmxt(
-    path: str | Path, table: PmxtTable, *, tokens: Wanted = None, markets: str | Iterable[str] | None = None
-) -> pl.DataFrame:
+def read_pmxt(path: str | Path, table: PmxtTable, *, tokens: Wanted = None) -> pl.DataFrame:
     """Read one table of an hour of pmxt's archive, version 2: ``polymarket_orderbook_YYYY-MM-DDTHH.parquet``.
 
     All have ``row`` (the place in the file), ``ts_event``, ``ts_recv``, ``token_id``, ``market`` and ``source``, which
@@ -75,8 +69,8 @@ def read_pmxt(
     ``side``, ``fee_rate_bps`` and ``transaction_hash``; ``market_events`` have ``kind`` and the old and new tick size.
 
     Rows are in the file's order: by market, token and ``ts_recv``. A token's book comes of ``pl.concat([books,
-    changes], how="diagonal").sort("row")``, from a whole book on, which may be in an earlier hour. The filters reach
-    into the file: a token of 45 million rows takes a second. Without one, allow 200 bytes a row.
+    changes], how="diagonal").sort("row")``, from a whole book on, which may be in an earlier hour. ``tokens``
+    reaches into the file: a quiet token of 8 million rows took 0.1 s. Without it, allow 250 bytes a row.
 
     What a recording has and these lack: ``seq``, ``conn``, hashes, checks and gaps. Times are whole milliseconds, and
     ``ts_recv`` is by the clock of pmxt. The order within a millisecond and among tokens is not known. Nothing says
@@ -85,11 +79,11 @@ def read_pmxt(
     Args:
         path: the file.
         table: which table to make of it.
-        tokens: leave out the rows of other tokens; one token id or several. Those that are not there have no rows.
-        markets: leave out the rows of other markets; one condition id or several.
+        tokens: leave out the rows of other tokens; one token id or several, as a market's ``tokens.values()``. Those
+            that are not there have no rows.
 
     Raises:
-        ValueError: there is no such table, or a text is no token id or no condition id.
+        ValueError: there is no such table, or a text is no token id.
         StoreError: the file is not there, is not one of pmxt's version 2, has no rows, or is damaged.
 
     Warns:
@@ -98,7 +92,7 @@ def read_pmxt(
     if table not in get_args(PmxtTable):
         raise ValueError(f"no table {table!r} in files of pmxt; there are: {', '.join(get_args(PmxtTable))}")
     file = Path(path)
-    rows = _asked(_opened(file), wanted_tokens(tokens), _wanted_markets(markets))
+    rows = of_tokens(_opened(file), "asset_id", wanted_tokens(tokens))
     return _read(file, rows, table)
 
 
@@ -120,44 +114,22 @@ def _opened(file: Path) -> pl.LazyFrame:
     return scan
 
 
-def _wanted_markets(markets: str | Iterable[str] | None) -> list[bytes] | None:
-    if markets is None:
-        return None
-    asked = [markets] if isinstance(markets, str) else list(markets)
-    if not asked:
-        raise ValueError("markets is empty; name a market, or leave it out for all")
-    wrong = next((market for market in asked if not _CONDITION.fullmatch(market)), None)
-    if wrong is not None:
-        raise ValueError(f"{wrong[:80]!r} is no condition id, which is 0x and 64 digits, as in Market.condition_id")
-    return [market.encode() for market in asked]
-
-
-def _asked(rows: pl.LazyFrame, tokens: list[str] | None, markets: list[bytes] | None) -> pl.LazyFrame:
-    if tokens is not None:
-        rows = rows.filter(pl.col("asset_id").is_in(tokens))
-    if markets is not None:
-        rows = rows.filter(pl.col("market").is_in(markets))
-    return rows
-
-
 def _read(file: Path, rows: pl.LazyFrame, table: str) -> pl.DataFrame:
     kind = pl.col("event_type").cast(pl.String)
-    unknown = kind.is_in(list(_EVENTS.values())).not_().fill_null(value=True)
-    chosen = rows.filter(unknown | (kind == _EVENTS[table])).select(*_SHARED, *_OWN[table], unknown=unknown)
-    found = collected(chosen, file, _VENDOR)
-    _tell_unknown(file, found.filter("unknown"))
-    made = found.lazy().filter(pl.col("unknown").not_()).select(*_common(), *_own(table), source=pl.lit(_VENDOR))
+    known = kind.is_in(list(_EVENTS.values())).fill_null(value=False)
+    _tell_unknown(file, collected(rows.filter(known.not_()).select(kind), file, _VENDOR).to_series())
+    made = rows.filter(kind == _EVENTS[table]).select(*_common(), *_own(table), source=pl.lit(_VENDOR))
     frame = collected(made, file, _VENDOR)
     return frame.select("row", *(name for name in SCHEMAS[table] if name in frame.columns), "source")
 
 
-def _tell_unknown(file: Path, rows: pl.DataFrame) -> None:
-    if not rows.height:
+def _tell_unknown(file: Path, kinds: pl.Series) -> None:
+    if not len(kinds):
         return
-    counts = rows["event_type"].cast(pl.String).value_counts(sort=True).rows()
-    kinds = ", ".join(f"{count:,} of {'no kind' if kind is None else repr(kind)}" for kind, count in counts[:5])
+    counts = kinds.value_counts(sort=True).rows()
+    told = ", ".join(f"{count:,} of {'no kind' if kind is None else repr(kind)}" for kind, count in counts[:5])
     warnings.warn(
-        f"{str(file)!r} has {rows.height:,} events of kinds that are not known, which are left out: {kinds}",
+        f"{str(file)!r} has {len(kinds):,} events of kinds that are not known, which are left out: {told}",
         HistoryWarning,
         stacklevel=4,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from pmlive.errors import StoreError
-from pmlive.history.vendors import Wanted, collected, microseconds, wanted_tokens
+from pmlive.history.vendors import Wanted, collected, microseconds, of_tokens, wanted_tokens
 from pmlive.tables import SCHEMAS
 
 __all__ = ["read_tardis"]
@@ -45,7 +45,8 @@ def read_tardis(path: str | Path, *, tokens: Wanted = None) -> pl.DataFrame:
 
     Args:
         path: the file.
-        tokens: leave out the rows of other tokens; one token id or several. Those that are not there have no rows.
+        tokens: leave out the rows of other tokens; one token id or several, as a market's ``tokens.values()``. Those
+            that are not there have no rows.
 
     Raises:
         ValueError: a text is no token id.
@@ -67,7 +68,7 @@ def read_tardis(path: str | Path, *, tokens: Wanted = None) -> pl.DataFrame:
     others = frame.filter(pl.col("exchange").ne_missing(_EXCHANGE))["exchange"]
     if len(others):
         raise StoreError(f"{str(file)!r} is of the exchange {str(others[0])[:60]!r}, not of {_EXCHANGE!r}")
-    rows = frame.lazy() if asked is None else frame.lazy().filter(pl.col("symbol").is_in(asked))
+    rows = of_tokens(frame.lazy(), "symbol", asked)
     return collected(rows.select(_trades() if columns == _TRADES else _changes()), file, "Tardis")
 
 

@@ -1,9 +1,10 @@
 """Files of Telonex: a day of one token and channel, as frames with the columns of a recording's tables.
 
-Its columns are those that the notebooks of github.com/telonex/research use (February 2026) and that public readers of
-its files state, two at least for each (May to October 2026); times are microseconds since 1970, prices and sizes are
-texts. ``crypto_prices`` and the data sets of markets and tags are not read. A file has no hashes, connections, checks
-or gaps, from which a recording proves itself, so no recording is made of it.
+Its columns are those that the notebooks of github.com/telonex/research use (February 2026) and that other public
+readers of its files state (github.com/evan-kolberg/prediction-market-backtesting of May 2026, and later ones), two at
+least for each. Times are microseconds since 1970, prices and sizes are texts. ``crypto_prices`` and the data sets of
+markets and tags are not read. A file has no hashes, connections, checks or gaps, from which a recording proves itself,
+so no recording is made of it.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from pmlive.errors import StoreError
-from pmlive.history.vendors import Wanted, collected, ladders, microseconds, scanned, wanted_tokens
+from pmlive.history.vendors import Wanted, collected, ladders, microseconds, of_tokens, scanned, wanted_tokens
 from pmlive.tables import LABELS, SCHEMAS
 
 __all__ = ["read_telonex"]
@@ -60,7 +61,8 @@ def read_telonex(path: str | Path, *, tokens: Wanted = None) -> pl.DataFrame:
 
     Args:
         path: the file.
-        tokens: leave out the rows of other tokens; one token id or several. Those that are not there have no rows.
+        tokens: leave out the rows of other tokens; one token id or several, as a market's ``tokens.values()``. Those
+            that are not there have no rows.
 
     Raises:
         ValueError: a text is no token id.
@@ -71,9 +73,8 @@ def read_telonex(path: str | Path, *, tokens: Wanted = None) -> pl.DataFrame:
     columns = rows.collect_schema()
     channel = _channel(file, columns)
     _check_exchange(file, rows)
-    if asked is not None:
-        rows = rows.filter(pl.col("asset_id").is_in(asked))
-    made = rows.select(*_common(columns), *_MAKERS[channel](columns), source=pl.lit(_VENDOR.lower()))
+    source = pl.lit(_VENDOR.lower()).alias("source")
+    made = of_tokens(rows, "asset_id", asked).select(*_common(columns), *_MAKERS[channel](columns), source)
     return collected(made, file, _VENDOR)
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from pmlive.errors import StoreError
 from pmlive.tables import SCHEMAS
 
-__all__ = ["Wanted", "collected", "ladders", "microseconds", "scanned", "wanted_tokens"]
+__all__ = ["Wanted", "collected", "ladders", "microseconds", "of_tokens", "scanned", "wanted_tokens"]
 
 # One text, several, or None for all.
 Wanted: TypeAlias = str | Iterable[str] | None
@@ -31,8 +31,13 @@ def wanted_tokens(tokens: Wanted) -> list[str] | None:
         raise ValueError("tokens is empty; name a token, or leave it out for all")
     wrong = next((token for token in asked if not token.isdecimal()), None)
     if wrong is not None:
-        raise ValueError(f"{wrong[:80]!r} is no token id, which is a text of digits, as in Market.tokens")
+        raise ValueError(f"{wrong[:80]!r} is no token id, a text of digits; a market has them: market.tokens.values()")
     return asked
+
+
+def of_tokens(rows: pl.LazyFrame, column: str, tokens: list[str] | None) -> pl.LazyFrame:
+    """Return the rows of the tokens that are asked for."""
+    return rows if tokens is None else rows.filter(pl.col(column).is_in(tokens))
 
 
 def scanned(file: Path, vendor: str, *, index: str | None = None) -> pl.LazyFrame:
@@ -59,8 +64,8 @@ def scanned(file: Path, vendor: str, *, index: str | None = None) -> pl.LazyFram
     scan = pl.scan_parquet(file, glob=False, hive_partitioning=False, row_index_name=index)
     try:
         scan.collect_schema()
-    except pl.exceptions.PolarsError as error:
-        raise StoreError(f"{str(file)!r} is damaged; fetch it again: {error}") from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise StoreError(f"{str(file)!r} is damaged; fetch it again: {_first_line(error)}") from error
     return scan
 
 
@@ -72,9 +77,10 @@ def collected(rows: pl.LazyFrame, file: Path, vendor: str) -> pl.DataFrame:
     """
     try:
         return rows.collect()
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise StoreError(
-            f"{str(file)!r} is damaged, or has a value that files of {vendor} do not have; fetch it again: {error}"
+            f"{str(file)!r} is damaged, or has a value that files of {vendor} do not have; fetch it again: "
+            f"{_first_line(error)}"
         ) from error
 
 
@@ -87,10 +93,12 @@ def microseconds(column: str, columns: pl.Schema) -> pl.Expr:
 
 def ladders(levels: pl.Expr, *, falling: bool) -> tuple[pl.Expr, pl.Expr]:
     """Return the prices and the sizes of lists of levels, which have ``price`` and ``size``, the best price first."""
-    level = pl.element()
-    numbers = pl.struct(level.struct.field("price").cast(pl.Float64), level.struct.field("size").cast(pl.Float64))
-    best_first = levels.list.eval(numbers.sort(descending=falling))
-    return (
-        best_first.list.eval(level.struct.field("price")),
-        best_first.list.eval(level.struct.field("size")),
+    prices, sizes = (
+        levels.list.eval(pl.element().struct.field(name).cast(pl.Float64)) for name in ("price", "size")
     )
+    best_first = prices.list.eval(pl.element().arg_sort(descending=falling))
+    return prices.list.gather(best_first), sizes.list.gather(best_first)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0][:200]
