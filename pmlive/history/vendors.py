@@ -93,9 +93,7 @@ def microseconds(column: str, columns: pl.Schema) -> pl.Expr:
 
 def ladders(levels: pl.Expr, *, falling: bool) -> tuple[pl.Expr, pl.Expr]:
     """Return the prices and the sizes of lists of levels, which have ``price`` and ``size``, the best price first."""
-    prices, sizes = (
-        levels.list.eval(pl.element().struct.field(name).cast(pl.Float64)) for name in ("price", "size")
-    )
+    prices, sizes = (levels.list.eval(pl.element().struct.field(name).cast(pl.Float64)) for name in ("price", "size"))
     best_first = prices.list.eval(pl.element().arg_sort(descending=falling))
     return prices.list.gather(best_first), sizes.list.gather(best_first)
 
