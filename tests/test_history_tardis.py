@@ -60,11 +60,24 @@ def test_changes_of_books_say_which_are_of_a_snapshot(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "has the columns a, b; expected those of Tardis's trades"),
         (TRADES.replace("polymarket", "deribit"), "is of the exchange 'deribit', not of 'polymarket'"),
         (TRADES.replace("12.5", "many"), "cannot be read as CSV of Tardis"),
+        (BOOK.replace(",ask,", ",offer,"), "has a value that files of Tardis do not have"),
     ],
 )
 def test_other_files_are_refused_with_what_was_expected(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(StoreError, match=message):
         read_tardis(packed(tmp_path, text))
+
+
+@pytest.mark.parametrize("text", [TRADES, BOOK])
+def test_a_filter_leaves_the_rows_of_its_tokens(tmp_path: Path, text: str) -> None:
+    other = "8" * 77
+    path = packed(tmp_path, text + text.splitlines()[-1].replace(TOKEN, other) + "\n")
+    whole = read_tardis(path)
+
+    assert read_tardis(path, tokens=other).equals(whole.tail(1))
+    assert read_tardis(path, tokens=[TOKEN]).equals(whole.head(-1))
+    with pytest.raises(ValueError, match="'fed-decision' is no token id"):
+        read_tardis(path, tokens="fed-decision")
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

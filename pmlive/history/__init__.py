@@ -4,6 +4,9 @@ What comes of it is labelled as the frames of a manager and of a recording, and 
 here and null in rows of a recording. It is not recorded data and does not pass for it: it has no ``seq``, ``ts_recv``
 or ``conn``, nothing proves it, and no gap is known. The venue keeps no books, so none can be had.
 
+Vendors do: ``read_tardis``, ``read_pmxt`` and ``read_telonex`` read their files into frames of the same columns, whose
+``source`` is the vendor. Each says what its files lack of a recording; none of them can be proved or verified.
+
 >>> import polars as pl
 >>> import pmlive as pm
 >>> live = pm.Manager(venue="sim")
@@ -24,12 +27,24 @@ True
 
 from pmlive.history.client import Cache, History
 from pmlive.history.coverage import Coverage, HistoryFrame, HistoryWarning
+from pmlive.history.pmxt import read_pmxt
 from pmlive.history.tardis import read_tardis
+from pmlive.history.telonex import read_telonex
 from pmlive.markets import Market
 from pmlive.settings import Venue
 from pmlive.times import Interval, Time
 
-__all__ = ["Cache", "Coverage", "History", "HistoryWarning", "prices", "read_tardis", "trades"]
+__all__ = [
+    "Cache",
+    "Coverage",
+    "History",
+    "HistoryWarning",
+    "prices",
+    "read_pmxt",
+    "read_tardis",
+    "read_telonex",
+    "trades",
+]
 
 
 def trades(

@@ -13,7 +13,7 @@ _Copied: TypeAlias = tuple[type[pl.DataFrame], tuple[list[pl.Series]]]
 
 
 class HistoryWarning(UserWarning):
-    """The venue does not give all that was asked for; the message says what is missing, with its numbers."""
+    """Not all is there that was asked for, or that a file has; the message says what is missing, with its numbers."""
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):

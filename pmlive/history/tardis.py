@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from pmlive.errors import StoreError
+from pmlive.history.vendors import Wanted, collected, microseconds, of_tokens, wanted_tokens
 from pmlive.tables import SCHEMAS
 
 __all__ = ["read_tardis"]
@@ -31,7 +32,7 @@ _TEXTS: dict[str, type[pl.DataType]] = {
 }
 
 
-def read_tardis(path: str | Path) -> pl.DataFrame:
+def read_tardis(path: str | Path, *, tokens: Wanted = None) -> pl.DataFrame:
     """Read a file of Tardis, ``trades`` or ``incremental_book_L2``, as ``.csv`` or ``.csv.gz``.
 
     Trades have the columns ``ts_event``, ``ts_recv``, ``token_id``, ``price``, ``size``, ``side`` (the taker's, null
@@ -42,10 +43,16 @@ def read_tardis(path: str | Path) -> pl.DataFrame:
 
     What a recording has and these lack: ``seq``, ``conn``, checks and gaps. Nothing says whether a change is missing.
 
+    Args:
+        path: the file.
+        tokens: leave out the rows of other tokens; one token id or several, as a market's ``tokens.values()``. Those
+            that are not there have no rows.
+
     Raises:
+        ValueError: a text is no token id.
         StoreError: the file cannot be read, has other columns, or is of another venue.
     """
-    file = Path(path)
+    file, asked = Path(path), wanted_tokens(tokens)
     try:
         frame = pl.read_csv(file, schema_overrides=_TEXTS)
     except pl.exceptions.NoDataError:
@@ -61,14 +68,14 @@ def read_tardis(path: str | Path) -> pl.DataFrame:
     others = frame.filter(pl.col("exchange").ne_missing(_EXCHANGE))["exchange"]
     if len(others):
         raise StoreError(f"{str(file)!r} is of the exchange {str(others[0])[:60]!r}, not of {_EXCHANGE!r}")
-    return frame.select(_trades() if columns == _TRADES else _changes())
+    rows = of_tokens(frame.lazy(), "symbol", asked)
+    return collected(rows.select(_trades() if columns == _TRADES else _changes()), file, "Tardis")
 
 
 def _times() -> list[pl.Expr]:
-    schema = SCHEMAS["trades"]
     return [
         # Where the venue stated no time, both are equal.
-        (pl.col(theirs) * 1_000).cast(schema[ours]).alias(ours)
+        microseconds(theirs, pl.Schema(_TEXTS)).alias(ours)
         for theirs, ours in (("timestamp", "ts_event"), ("local_timestamp", "ts_recv"))
     ]
 
