@@ -19,7 +19,7 @@ from pmlive.cli.commands import Subparsers, add_command, duration, run_one_of
 from pmlive.cli.terminal import Output, Stop
 
 COMMANDS = [
-    *("demo", "record", "search", "ls", "info", "verify", "quality", "book", "replay", "export", "import"),
+    *("demo", "record", "search", "history", "ls", "info", "verify", "quality", "book", "replay", "export", "import"),
     *("repair", "compact", "mcp", "sim", "doctor", "completion"),
 ]
 
@@ -38,6 +38,15 @@ def test_the_program_names_its_commands_and_its_version(capsys: pytest.CaptureFi
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"pmlive {__version__}\n"
     assert all(f"    {command} " in listed for command in COMMANDS)
+
+
+def test_a_command_waits_for_no_other_to_be_loaded() -> None:
+    code = "import sys; from pmlive.cli import main; main(['--version']); main(['sim', '--help']); print(*sys.modules)"
+
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert {"polars", "numpy", "pmlive.cli.record", "pmlive.cli.doctor"}.isdisjoint(loaded)
+    assert "pmlive.cli.venue" in loaded
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ def executed(*cells: str) -> dict[str, str]:
     return shown_by(NotebookClient(notebook(*cells), timeout=100, kernel_name="python3").execute())
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("show", SHOWS)
 def test_what_is_saved_is_what_there_was_at_the_end(show: str) -> None:
     first = executed(BEGIN, SHOWS[show])

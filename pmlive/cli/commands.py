@@ -10,6 +10,7 @@ import warnings
 from argparse import Namespace
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
 
@@ -39,6 +40,21 @@ Command: TypeAlias = Callable[[argparse.Namespace, Output, Stop], int]
 
 # Adds one or several commands.
 AddCommands: TypeAlias = Callable[[Subparsers], None]
+
+# The modules of the commands with the function that adds them, in the order of the help.
+_MODULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("record", "add", ("demo", "record")),
+    ("venue", "add_search", ("search",)),
+    ("history", "add", ("history",)),
+    ("recordings", "add", ("ls", "info", "verify", "quality", "book")),
+    ("replay", "add", ("replay",)),
+    ("export", "add", ("export", "import")),
+    ("recordings", "add_repair", ("repair", "compact")),
+    ("mcp", "add", ("mcp",)),
+    ("venue", "add", ("sim",)),
+    ("doctor", "add", ("doctor",)),
+    ("completion", "add", ("completion",)),
+)
 
 # A simulated venue in this process logs each connection's beginning and end, which is noise in a demo. A client of the
 # MCP server may ask for its updates in the log.
@@ -153,24 +169,15 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
 
 
 def _adders(arguments: Sequence[str]) -> list[AddCommands]:
-    """Load all commands, or the MCP server's alone, because a client waits for its first answer."""
-    if list(arguments[:1]) == ["mcp"]:
-        from pmlive.cli import mcp
+    """Load the command that the first argument names; all, where that is none of them.
 
-        return [mcp.add]
-    from pmlive.cli import completion, doctor, export, history, mcp, record, recordings, replay, venue
-
-    # In the order of the help.
-    recording = (
-        record.add,
-        venue.add_search,
-        history.add,
-        recordings.add,
-        replay.add,
-        export.add,
-        recordings.add_repair,
-    )
-    return [*recording, mcp.add, venue.add, doctor.add, completion.add]
+    Loading all takes longer than most commands do, and the client of an MCP server waits for its first answer.
+    """
+    first = next(iter(arguments), "")
+    if first == "--version":
+        return []
+    named = [entry for entry in _MODULES if first in entry[2]]
+    return [getattr(import_module(f"pmlive.cli.{module}"), function) for module, function, _ in named or _MODULES]
 
 
 def parser() -> Parser:
