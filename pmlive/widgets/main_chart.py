@@ -45,7 +45,7 @@ class MainChart(ipywidgets.VBox):
         # What the user chooses with; whoever shows the chart places it.
         self.chooser = ipywidgets.Dropdown(options=_KINDS, layout={"width": "120px"})
         self.chooser.observe(self._chosen, names="value")
-        super().__init__([price])
+        super().__init__([price], layout={"min_width": "0", "overflow": "hidden"})
 
     @property
     def chart(self) -> _Chart:
