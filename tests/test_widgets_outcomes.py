@@ -325,7 +325,7 @@ def test_outcomes_are_a_figure_while_they_live_and_after(make: Callable[..., Bas
 
     assert repr(event) == f"<OutcomesChart of {event.label}, closed>"
     assert event.token_ids == [market.token_ids[0] for market in replay.markets[:2]]
-    assert rain.label == "Will it rain in London on New Year's Eve?"
+    assert rain.label == "simulated: Will it rain in London on New Year's Eve?"
     for chart, picture in zip((event, rain), pictures, strict=True):
         assert len(picture) > 8_000
         assert png(chart.figure()) == picture

@@ -15,8 +15,10 @@ FIRST, EDGE = 1_000_000.0, 1_600_000.0
 NARROWEST = 50.0
 
 
-def heard(chart: int = 0, *, first: float = FIRST, edge: float = EDGE, window: float = 300_000) -> Step:
-    return ("hear", chart, {"times": [first, edge], "now": edge, "window": window})
+def heard(
+    chart: int = 0, *, first: float = FIRST, edge: float = EDGE, window: float = 300_000, room: float = 50
+) -> Step:
+    return ("hear", chart, {"times": [first, edge], "now": edge, "window": window, "room": room})
 
 
 def last(*steps: Step) -> Shown:
@@ -63,6 +65,13 @@ def test_all_charts_are_drawn_together_when_the_span_moves_and_alone_when_it_doe
     assert shown[2].painted == [0]
     assert sorted(shown[3].painted) == [0, 1]
     assert shown[3].drawn[1] >= EDGE + 10_000
+
+
+def test_all_charts_have_the_room_beside_them_that_one_needs() -> None:
+    shown = walked([heard(), heard(1), heard(1, room=190), heard(1, room=50)])
+
+    assert [each.margin for each in shown] == [50, 50, 190, 50]
+    assert [sorted(each.painted) for each in shown[2:]] == [[0, 1], [0, 1]]
 
 
 def test_what_somebody_looks_at_stands_still_while_more_comes() -> None:

@@ -9,6 +9,7 @@ from pmlive.errors import UnknownMarketError
 from pmlive.manager import Manager
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.manager.token_view import Key
+from pmlive.widgets.base import origin_of
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.charts import PARTS, Windowed, valid_window, whole_second_ms
 from pmlive.widgets.figures_outcomes import draw_outcomes
@@ -63,6 +64,7 @@ class BaseOutcomesChart(Windowed[LinesView]):
         self._of: Quoted | None = of
         self._token_ids = [] if keys is None else _tokens(manager, keys)
         self._made: _Titled | None = None
+        self._origin = origin_of(manager)
         # What cannot be drawn is refused before there is a widget.
         lines_of(self._token_ids, manager.markets, of if self._token_ids else None)
         super().__init__(manager, rate=rate)
@@ -101,7 +103,7 @@ class BaseOutcomesChart(Windowed[LinesView]):
             made.lines,
             snapshot.tables["prices"].frame,
             snapshot.gaps,
-            label=made.label,
+            label=f"{self._origin}{made.label}",
             of=made.of,
             doubts=snapshot.doubts,
             now_ms=whole_second_ms(snapshot.now),

@@ -154,6 +154,7 @@ class Shown(msgspec.Struct):
     span: tuple[float, float]
     drawn: tuple[float, float]
     live: bool
+    margin: float
     changed: bool
     painted: list[int]
 

@@ -1,5 +1,5 @@
 // Moves viewports as people do. A line on the standard input is a list of steps, and the answer lists what is shown after
-// each: the span to show, the span that is drawn, whether it is live, whether the step changed anything, and which charts
+// each: the span to show, the span that is drawn, whether it is live, the room beside the charts, whether the step changed anything, and which charts
 // were drawn in the frame that followed.
 
 import { readFileSync } from "node:fs";
@@ -17,6 +17,8 @@ function chartOf(view, pixels, painted) {
     first: () => (chart.times.length ? chart.times[0] : NaN),
     edge: () => Math.max(chart.now, chart.times.length ? chart.times[chart.times.length - 1] : 0),
     pixels: () => pixels,
+    room: 50,
+    margin: () => chart.room,
     paint: () => painted.push(chart),
     point() {},
   };
@@ -24,8 +26,8 @@ function chartOf(view, pixels, painted) {
   return chart;
 }
 
-function hear(view, chart, { times, now, window }) {
-  Object.assign(chart, { times, now });
+function hear(view, chart, { times, now, window, room }) {
+  Object.assign(chart, { times, now, room });
   chart.state = { number: chart.state.number + 1, values: { window } };
   view.later(chart);
 }
@@ -38,7 +40,7 @@ function walked(steps) {
     const changed = kind === "hear" ? hear(view, charts[given[0]], given[1]) : view[kind](...given);
     while (frames.length) frames.shift()();
     const { span, drawn, isLive } = view;
-    return { span: [span.from, span.to], drawn: [drawn.from, drawn.to], live: isLive, changed: changed === true, painted: painted.map((one) => charts.indexOf(one)) };
+    return { span: [span.from, span.to], drawn: [drawn.from, drawn.to], live: isLive, margin: view.margin, changed: changed === true, painted: painted.map((one) => charts.indexOf(one)) };
   });
 }
 

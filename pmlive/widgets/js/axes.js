@@ -33,7 +33,7 @@ function layer() {
       draw(sheet);
       return;
     }
-    const whole = JSON.stringify([key, sheet.width, sheet.height, window.devicePixelRatio, sheet.paint]);
+    const whole = JSON.stringify([key, sheet.width, sheet.height, sheet.area, window.devicePixelRatio, sheet.paint]);
     if (whole !== drawn) {
       draw({ ...sheet, pen: penOf(canvas, sheet.width, sheet.height) });
       drawn = whole;

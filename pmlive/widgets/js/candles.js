@@ -91,16 +91,22 @@ function placesOf(sheet) {
   };
 }
 
-function drawCandleAxes(sheet, { prices, volumes }, { low, high, most, ...seen }, x, y) {
+function drawCandleAxes(sheet, { prices }, { low, high, ...seen }, x, y) {
   const { pen, area, paint } = sheet;
   const ys = (seen.isLogit ? oddsTicks : ticks)(low, high, prices.area.bottom - prices.area.top);
   const xs = timeTicks(seen.from, seen.to, area.right - area.left, seen.isLocal);
   drawAxes(sheet, x, y, xs, { ...ys, text: (one) => priceText(one, ys.digits) });
   line(pen, area.left, area.bottom - 1, area.right, area.bottom - 1);
+}
+
+// On a ground of its own, since it may stand in a gap.
+function drawMostTraded({ pen, paint }, { area }, most) {
+  const text = most ? `shares traded, ${Math.round(most).toLocaleString("en")} at most` : "nothing traded";
   pen.textAlign = "left";
+  pen.fillStyle = paint.ground;
+  pen.fillRect(area.left + 2, area.top - 10, pen.measureText(text).width + 4, 13);
   pen.fillStyle = paint.quiet;
-  const text = `shares traded, ${Math.round(most).toLocaleString("en")} at most`;
-  pen.fillText(most ? text : "nothing traded", area.left + 4, volumes.area.top);
+  pen.fillText(text, area.left + 4, area.top);
 }
 
 function drawCandleHead(sheet, state, view, last, y) {
@@ -146,6 +152,7 @@ class CandleDrawing {
         if (candle[VOLUME]) drawBox(pen, kind, left, up(candle[VOLUME]), width, up(0) - up(candle[VOLUME]));
       }
     });
+    drawMostTraded(sheet, places.volumes, reach.most);
     drawCandleHead(sheet, state, view, candles[candles.length - 1], y);
     drawDoubt(sheet, state.values.doubt);
     return { x, y };

@@ -4,7 +4,8 @@
 const NEAR = 4;
 
 // Has a chart drawn by `drawing`, which says with `draw` what its scales are, with `at` what there is at a time and a
-// price, with `told` what it shows in words, and with `times`, if it has no array of this name, which times it has.
+// price, with `told` what it shows in words, and with `times`, if it has no array of this name, which times it has; with
+// `margin` how much room it needs on the right, if more than others.
 function timeChart({ model, el }, { title, height, drawing, picture }) {
   const stage = new Stage(el, height);
   const view = viewportOf(model.get("group"));
@@ -28,6 +29,7 @@ function timeChart({ model, el }, { title, height, drawing, picture }) {
   return () => {
     endPointing();
     end();
+    stage.end();
   };
 }
 
@@ -75,11 +77,17 @@ class TimeChart {
   }
 
   pixels() {
-    return this.stage.size.width - EDGE.left - this.stage.right;
+    return this.stage.size.width - EDGE.left - this.view.margin;
+  }
+
+  // How much room it needs beside its area, on the right.
+  margin() {
+    return this.drawing.margin ? this.drawing.margin(this.stage.size.width) : EDGE.right;
   }
 
   draw() {
     const { stage, state, view, drawing } = this;
+    stage.right = view.margin;
     const sheet = stage.fresh();
     const paused = `paused at ${clockText(view.span.to || 0, view.isLocal, 0)}; double-click for live`;
     this.tools.refresh(this.problem || (view.isLive ? "" : paused));

@@ -174,10 +174,14 @@ export default {
     const picture = (sheet) => drawDepth(sheet, depth.state);
     depth.tools = new Toolbar(stage, pictureTools(stage, picture, name, (problem) => depth.warn(problem)));
     answering(stage, depth);
-    return follow(model, el, (state) => depth.draw(state), (paced) => {
+    const end = follow(model, el, (state) => depth.draw(state), (paced) => {
       const frames = eachFrame(paced);
       depth.later = frames.later;
       return frames;
     });
+    return () => {
+      end();
+      stage.end();
+    };
   },
 };

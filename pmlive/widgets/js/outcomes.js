@@ -99,9 +99,11 @@ function drawNames({ pen, area, paint, width }, lines, styles, y) {
 }
 
 class OutcomesDrawing {
-  draw(whole, state, view) {
-    const room = Math.min(RIGHT, WIDEST * whole.width);
-    const sheet = { ...whole, area: { ...whole.area, right: whole.width - room } };
+  margin(width) {
+    return Math.min(RIGHT, Math.round(WIDEST * width));
+  }
+
+  draw(sheet, state, view) {
     const { area, paint } = sheet;
     const { label, doubt, of } = state.values;
     const { isLocal, isLogit, drawn: { from, to } } = view;

@@ -15,7 +15,7 @@ function element(kind, style, attributes = {}) {
 
 class Stage {
   constructor(el, height, right = EDGE.right) {
-    Object.assign(this, { el, height, right, untold: null, wording: 0 });
+    Object.assign(this, { el, height, right, known: 0, untold: null, wording: 0 });
     const id = `pmlive-${Math.random().toString(36).slice(2)}`;
     this.figure = element("div", "position: relative;");
     this.bar = element("div", `display: flex; align-items: center; justify-content: flex-end; gap: 3px; height: ${BAR}px; overflow: hidden;`, {
@@ -42,8 +42,16 @@ class Stage {
     this.figure.addEventListener("fullscreenchange", () => {
       this.figure.style.background = this.isFull ? colours(el).ground : "";
     });
+    // What is hidden for a moment, as while a theme is loaded, has no width; and when it is back, nothing has changed.
+    this.sized = new ResizeObserver(([{ contentRect }]) => (this.known = contentRect.width || this.known));
+    this.sized.observe(el);
     this.canvas.addEventListener("focus", () => this.outline());
     this.canvas.addEventListener("blur", () => this.outline());
+  }
+
+  end() {
+    this.sized.disconnect();
+    clearTimeout(this.wording);
   }
 
   outline() {
@@ -54,7 +62,7 @@ class Stage {
 
   // Whole pixels: a canvas that is stretched by a part of one is blurred.
   get width() {
-    return Math.max(Math.floor(this.el.getBoundingClientRect().width), 200);
+    return Math.max(Math.floor(this.known || this.el.getBoundingClientRect().width), 200);
   }
 
   get isFull() {

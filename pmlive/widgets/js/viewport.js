@@ -24,6 +24,8 @@ class Viewport {
     this.width = null;
     // What is drawn: a live span moves by whole pixels, so that between two moves nothing moves but what is new.
     this.drawn = { from: NaN, to: NaN };
+    // The room on the right of every chart, which is what the one that needs most needs.
+    this.margin = 0;
     // Where the pointer is: in which chart, and at which of its pixels.
     this.point = null;
     this.isLocal = false;
@@ -39,6 +41,7 @@ class Viewport {
     this.waiting.delete(chart);
     if (this.point && this.point.chart === chart) this.point = null;
     if (!this.charts.size) this.ended();
+    this.all();
   }
 
   get isLive() {
@@ -99,13 +102,16 @@ class Viewport {
   move() {
     const { from, to } = this.span;
     const { drawn } = this;
+    const margin = Math.max(...[...this.charts].map((chart) => chart.margin()));
+    const isSame = margin === this.margin;
+    this.margin = margin;
     const pixels = Math.max(1, ...[...this.charts].map((chart) => chart.pixels()));
     const step = this.isLive ? (to - from) / pixels : 0;
     const stays = step
       ? to < drawn.to && to > drawn.to - 2 * step && Math.abs(from - drawn.from) < 2 * step
       : from === drawn.from && to === drawn.to;
     if (!stays) this.drawn = { from, to: to + step };
-    return !stays;
+    return !stays || !isSame;
   }
 
   // --- what people do; each tells whether it changed anything ---
