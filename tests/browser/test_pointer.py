@@ -1,7 +1,7 @@
 """What mouse, touch and keys do on the charts of a dashboard, in a real JupyterLab that shows the sample recording."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, cast
 from xml.etree import ElementTree as ET
@@ -14,7 +14,7 @@ from pmlive.analysis.palette import LIGHT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from playwright.sync_api import FloatRect
+    from playwright.sync_api import FloatRect, Locator
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -389,10 +389,19 @@ def test_a_gap_is_at_the_same_pixels_in_both_charts_while_a_replay_runs(notebook
     notebook.until(lambda: span(notebook).live, "that it is live")
 
 
-@pytest.mark.parametrize(("kind", "name"), [("candles", "CandleChart"), ("all outcomes", "OutcomesChart")])
-def test_another_main_chart_has_the_time_axis_of_the_others(notebook: Notebook, kind: str, name: str) -> None:
-    chooser = notebook.page.locator("select", has_text="candles")
+@pytest.fixture
+def chooser(notebook: Notebook) -> "Generator[Locator]":
+    """Give the list of main charts, and put prices back."""
+    found = notebook.page.locator("select", has_text="candles")
+    yield found
+    found.select_option("prices")
+    notebook.until(lambda: notebook.widget("PriceChart").pixels("bid") > 100, "that prices are back")
 
+
+@pytest.mark.parametrize(("kind", "name"), [("candles", "CandleChart"), ("all outcomes", "OutcomesChart")])
+def test_another_main_chart_has_the_time_axis_of_the_others(
+    notebook: Notebook, chooser: "Locator", kind: str, name: str
+) -> None:
     chooser.select_option(kind)
     notebook.until(lambda: notebook.widget(name).draws > 0, f"that {name} is drawn")
     notebook.until(lambda: span(notebook, name) == span(notebook, "HeatMap"), "that both have one axis, to the pixel")
@@ -402,10 +411,10 @@ def test_another_main_chart_has_the_time_axis_of_the_others(notebook: Notebook, 
     notebook.until(lambda: span(notebook, "HeatMap") == span(notebook, name), "that the liquidity is, too")
     press(notebook, "End", name=name)
     notebook.until(lambda: span(notebook, "HeatMap").live, "that it is live again")
-    assert notebook.widget("HeatMap").differs_anew() < 0.001
 
-    chooser.select_option("prices")
-    notebook.until(lambda: notebook.widget("PriceChart").pixels("bid") > 100, "that prices are back")
+    heat = notebook.widget("HeatMap")
+    heat.until_still()
+    assert heat.differs_anew() < 0.001
 
 
 # --- tools ---
