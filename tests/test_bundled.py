@@ -11,7 +11,7 @@ import pmlive as pm
 _UPDOWN = 16
 
 
-@pytest.mark.parametrize("name", ["", "evening", "updown"])
+@pytest.mark.parametrize("name", ["", "updown", pytest.param("evening", marks=pytest.mark.slow)])
 def test_every_sample_opens_and_is_sound(name: str) -> None:
     night = pm.open_recording(pm.sample(name))
 

@@ -73,6 +73,7 @@ def times(folder: Path, table: str = "book_deltas", column: str = "ts_recv") -> 
 # --- one line ---
 
 
+@pytest.mark.quick(60)
 @pytest.mark.parametrize("key", _FRAME_KEYS)
 @pytest.mark.parametrize(
     "said", _TIMES, ids=lambda said: "+".join(f"{key}={value}" for key, value in said.items())[:60]

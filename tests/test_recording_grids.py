@@ -39,7 +39,7 @@ def starts(frame: pl.DataFrame) -> list[int]:
     return cast("list[int]", frame["time"].dt.epoch("ns").to_list())
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("seed", range(6))
 def test_depth_is_the_book_at_the_end_of_each_interval(seed: int) -> None:
     opened = known(cut_night(Random(seed), steps=40, cuts=2))

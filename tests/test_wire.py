@@ -253,6 +253,7 @@ def test_the_order_of_keys_does_not_matter(name: str, random: Random) -> None:
     ]
 
 
+@pytest.mark.quick(80)
 @pytest.mark.parametrize("digits", [62, 64, 1, 40, 63])
 @pytest.mark.parametrize("name", sorted(_MARKET_FRAMES))
 def test_an_id_of_any_length_costs_no_meaning(name: str, digits: int) -> None:

@@ -9,4 +9,4 @@ _USUAL = 100
 
 def examples(count: int) -> settings:
     """Return settings with ``count`` examples, or with the share of them that other tests try, too."""
-    return settings(max_examples=max(3, count * settings().max_examples // _USUAL))
+    return settings(max_examples=max(2, count * settings().max_examples // _USUAL))
