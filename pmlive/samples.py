@@ -1,4 +1,4 @@
-"""The recordings that come with pmlive, and what is known of others of the kind: that their venue is simulated."""
+"""The recordings that come with pmlive, and whether a recording is known to be of a simulated venue."""
 
 from pathlib import Path
 

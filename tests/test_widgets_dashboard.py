@@ -171,6 +171,12 @@ def choose(dashboard: Dashboard, kind: str) -> None:
 
 def test_the_main_chart_is_of_prices_of_candles_or_of_all_outcomes() -> None:
     with sample() as replay:
+        other = replay.dashboard(replay.markets[0].token_ids[0])
+        # A window that is none of those in the list.
+        other.price.window = 120.0
+        choose(other, "candles")
+        assert other.main.candles is not None
+        assert (other.main.candles.window, other.main.candles.interval) == (120.0, "5s")
         dashboard = replay.dashboard(replay.markets[1].token_ids[0])
         assert dashboard.main.chart is dashboard.price
         assert (dashboard.main.candles, dashboard.main.outcomes) == (None, None)

@@ -94,8 +94,8 @@ class Manager:
         self._engine = engine
         self._subscribing = Subscribing(engine, handlers)
         self._endings: list[Callable[[], object]] = []
-        self.sim, self.simulated = sim, sim is not None
-        self._lifecycle = Lifecycle(self, engine, sim)
+        self.sim, self._lifecycle = sim, Lifecycle(self, engine, sim)
+        self.simulated = self._lifecycle.simulated
 
     # --- subscribing ---
 
@@ -574,7 +574,7 @@ class Manager:
             rows=partial(self._token_rows, token_id),
             book=partial(self.book, token_id),
             end=engine.now,
-            simulated=self.simulated,
+            simulated=lambda: self.simulated,
         )
 
     def _view(self, named: str, outcome: str | None, depth: int | None) -> BookView:

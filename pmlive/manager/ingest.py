@@ -122,6 +122,7 @@ class Ingest:
             if not token_ids:
                 continue
             if kind == Kind.UNSUBSCRIBE:
+                # What is given up before its book came has none if it is wanted again.
                 known = self.pipeline.books.tokens
                 self._unmet.update(each for each in token_ids if each in known and known[each].lapse is not None)
             self.journal.note(kind, conn, token_ids, self.clock())

@@ -35,7 +35,7 @@ class TokenView(Generic[B_co]):
         rows: Callable[[TokenRows], pl.DataFrame],
         book: Callable[[], B_co],
         end: Callable[[], int],
-        simulated: bool,
+        simulated: Callable[[], bool],
     ) -> None:
         self.token_id = token_id
         self.slug, self.outcome = names
@@ -43,8 +43,12 @@ class TokenView(Generic[B_co]):
         self._rows = rows
         self._book = book
         self._end = end
-        # Whether its venue is known to be a simulated one.
-        self.simulated = simulated
+        self._simulated = simulated
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its venue is known to be a simulated one."""
+        return self._simulated()
 
     @property
     def prices(self) -> pl.DataFrame:

@@ -214,7 +214,7 @@ class Recording:
             rows=partial(self._token_rows, token_id),
             book=lambda: self.book_at(token_id, self._end_ns()),
             end=self._end_ns,
-            simulated=is_simulated(self.folder),
+            simulated=lambda: is_simulated(self.folder),
         )
 
     def outcomes(self) -> pl.DataFrame:

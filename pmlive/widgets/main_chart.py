@@ -4,6 +4,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportMissingTypeStubs=false
 
+import math
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -17,8 +18,17 @@ from pmlive.widgets.outcomes import BaseOutcomesChart, outcomes_beside
 __all__ = ["MainChart"]
 
 _PRICES, _CANDLES, _OUTCOMES = _KINDS = ("prices", "candles", "all outcomes")
-# The candles of a window, by its seconds (0 is everything): some sixty, of a usual length.
-_LENGTHS: Final = {60.0: "1s", 300.0: "5s", 900.0: "15s", 3600.0: "1m", 21600.0: "5m", 86400.0: "30m", 0.0: "1m"}
+# The candles of windows of up to so many seconds: some sixty, of a usual length; and of everything.
+_LENGTHS: Final = (
+    (60, "1s"),
+    (300, "5s"),
+    (900, "15s"),
+    (3_600, "1m"),
+    (21_600, "5m"),
+    (86_400, "30m"),
+    (math.inf, "1d"),
+)
+_OF_EVERYTHING: Final = "1m"
 
 _Chart: TypeAlias = BasePriceChart | BaseCandleChart | BaseOutcomesChart
 
@@ -75,7 +85,7 @@ class MainChart(ipywidgets.VBox):
             if chart is not None:
                 chart.window = seconds or None
         if self.candles is not None:
-            self.candles.interval = _LENGTHS[seconds]
+            self.candles.interval = _candle_length(seconds or None)
 
     def close(self) -> None:
         """Close every chart, also those that are not shown."""
@@ -99,7 +109,7 @@ class MainChart(ipywidgets.VBox):
     def _candles_made(self) -> BaseCandleChart:
         if self.candles is None:
             window, manager = self.price.window, self._manager
-            every = _LENGTHS[window or 0.0]
+            every = _candle_length(window)
             self.candles = self._make_candles(manager, self.price.token_id, every=every, window=window)
             self.candles.group, self.candles.marked = self.price.group, self.price.marked
         return self.candles
@@ -115,3 +125,12 @@ class MainChart(ipywidgets.VBox):
     @property
     def _manager(self) -> Manager:
         return self.price.manager
+
+
+def _candle_length(window: float | None) -> str:
+    """Return the length of the candles of a window in seconds; None is everything.
+
+    >>> [_candle_length(window) for window in (0.5, 300.0, 301.0, 1e9, None)]
+    ['1s', '5s', '15s', '1d', '1m']
+    """
+    return _OF_EVERYTHING if window is None else next(length for most, length in _LENGTHS if window <= most)
