@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -444,16 +445,21 @@ def test_a_rolling_series_subscribes_the_next_market_before_the_present_one_ends
     with SimulatedVenue(markets=1, rate=200) as sim, managing(sim) as manager:
         other = manager.watch(slugs(sim))
         series = manager.watch("btc-updown-4s")
-        wait_until(lambda: len(manager.markets) >= 2)
-        first = next(market for market in manager.markets if market.slug.startswith("btc-updown-4s"))
-        wait_until(lambda: len([m for m in manager.markets if m.slug.startswith("btc-updown")]) >= 3, 15)
-        second = [market for market in manager.markets if market.slug.startswith("btc-updown-4s")][1]
 
-        start = int(second.slug.rsplit("-", 1)[1])
-        assert start == int(first.slug.rsplit("-", 1)[1]) + 4
-        seen = manager.prices.filter(pl.col("token_id").is_in(second.token_ids))["ts_recv"].min()
-        assert isinstance(seen, datetime)
-        assert seen.timestamp() < start
+        def led() -> list[pm.Market]:
+            """Return the markets of the series, but the first, whose prices came before their time."""
+            markets = [market for market in manager.markets if market.slug.startswith("btc-updown-4s")]
+            first = manager.prices.group_by("token_id").agg(pl.col("ts_recv").min().dt.epoch("ms"))
+            seen = dict(first.iter_rows())
+            return [m for m in markets[1:] if seen.get(m.token_ids[0], math.inf) < starts(m) * 1_000]
+
+        def starts(market: pm.Market) -> int:
+            return int(market.slug.rsplit("-", 1)[1])
+
+        # Watched in the last moment of a market, the next one comes too late, and the one after it does not.
+        wait_until(led, 60)
+        markets = [market for market in manager.markets if market.slug.startswith("btc-updown-4s")]
+        assert [starts(market) - starts(markets[0]) for market in markets] == [4 * n for n in range(len(markets))]
         # Its rows are its own, and nobody else's.
         series_tokens = {token for market in manager.markets if "updown" in market.slug for token in market.token_ids}
         rows = manager.prices.height + manager.trades.height
