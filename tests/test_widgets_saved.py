@@ -70,15 +70,37 @@ def test_what_is_closed_stays_as_it_was_closed() -> None:
     assert "100 % played" not in shown["text/plain"]
 
 
-def test_a_front_end_with_a_person_before_it_is_shown_the_widget_once(tmp_path: Path) -> None:
+def test_a_front_end_with_a_person_before_it_is_shown_the_widget_once_behind_its_picture(tmp_path: Path) -> None:
     with kernel(tmp_path) as started:
         for cell in (BEGIN, SHOWS["canvas"], PLAY):
             done = started.end(started.begin(cell))
             shown, again = done.shown("display_data"), done.shown("update_display_data")
 
-            assert [VIEW in data for data in shown] == ([True] if cell == SHOWS["canvas"] else [])
-            # To display it anew would make the page build it again.
-            assert again == []
+            expected = [{PNG, "text/plain"}, {VIEW, "text/html", "text/plain"}] if cell == SHOWS["canvas"] else []
+            assert [set(data) for data in shown] == expected
+            # To display a widget anew would make the page build it again.
+            assert not any(VIEW in data for data in again)
+
+
+def test_a_page_that_cannot_hide_the_picture_shows_the_widget_alone_until_it_is_closed(tmp_path: Path) -> None:
+    tells = 'dashboard.price._handle_custom_msg({"kind": "elsewhere", "view": "0"}, [])'
+    with kernel(tmp_path) as started:
+        for cell in (BEGIN, SHOWS["canvas"]):
+            started.run(cell)
+
+        (told,) = started.end(started.begin(tells)).shown("update_display_data")
+        after = started.end(started.begin("dashboard.close()")).shown("update_display_data")
+
+    assert not any(told.values())
+    assert [set(data) for data in after] == [{PNG, "text/plain"}]
+
+
+def test_vs_code_is_given_picture_and_widget_as_one(tmp_path: Path) -> None:
+    with kernel(tmp_path) as started:
+        started.run(f"__vsc_ipynb_file__ = 'a.ipynb'\n{BEGIN}")
+        shown = started.end(started.begin(SHOWS["canvas"])).shown("display_data")
+
+    assert [set(data) for data in shown] == [{VIEW, PNG, "text/plain"}]
 
 
 @pytest.mark.skipif(find_spec("papermill") is None, reason="papermill is not installed")

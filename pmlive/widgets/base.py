@@ -1,18 +1,12 @@
-"""The base classes of widgets that show a manager, on either backend, and what remains of a widget once it is closed.
-
-A saved notebook shows a widget no more: a reader gets an error in its place. So wherever a widget was
-displayed, it is replaced by a picture when it is closed, which every reader of notebooks shows.
-"""
+"""The base classes of widgets that show a manager, on either backend."""
 
 # ipywidgets says nothing of its types.
 # pyright: reportUnknownMemberType=false
 # pyright: reportMissingTypeStubs=false
 
-import sys
 from abc import abstractmethod
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import ipywidgets
 
@@ -22,26 +16,20 @@ from pmlive.manager import Manager
 from pmlive.manager.snapshots import Cursor, Query, Snapshot, short_label
 from pmlive.manager.token_view import Key, key_parts
 from pmlive.samples import SIMULATED
+from pmlive.widgets.displays import Bundle, Displays, Scripted
 from pmlive.widgets.render_loop import FASTEST, render_loop_of
-from pmlive.widgets.stills import is_run_by_program, keep_fresh
 from pmlive.widgets.views import View
 
 __all__ = [
-    "Bundle",
-    "Displays",
     "ManagerWidget",
     "TokenWidget",
     "close_children",
     "cursors_of",
     "origin_of",
-    "png_bundle",
-    "widget_bundle",
 ]
 
 logger = get_logger(__name__)
 
-# The same thing in several formats, of which a notebook shows the richest that it can.
-Bundle: TypeAlias = dict[str, object]
 V = TypeVar("V", bound=View)
 
 _NOTHING = 'no market is watched yet; type live.watch("a market\'s slug") in a cell, or find one above'
@@ -61,13 +49,13 @@ class ManagerWidget(ipywidgets.DOMWidget, Generic[V]):
         if not 0 < rate <= FASTEST:
             raise ValueError(f"rate {rate!r} is not between 0 and {FASTEST:g} drawings a second")
         self.manager = manager
-        self._displays = Displays()
         self._problem = ""
         self._prepare(1 / rate)
         snapshot = self._snapshot()
         self._last_view, self._cursors = self._next_view(snapshot), cursors_of(snapshot)
         super().__init__(**self._initial_traits(self._last_view))
         self._render_loop = render_loop_of(manager)
+        self._displays = Displays(self, self._render_loop, self._script)
         self._render_loop.add(self)
         self._closed = False
 
@@ -90,6 +78,11 @@ class ManagerWidget(ipywidgets.DOMWidget, Generic[V]):
         """Make what remains in a notebook that is read without a kernel."""
 
     # --- how a backend shows it ---
+
+    @property
+    def _script(self) -> Scripted | None:
+        """The widget, if it has a script in the page."""
+        return None
 
     @abstractmethod
     def _prepare(self, every: float) -> None:
@@ -152,8 +145,7 @@ class ManagerWidget(ipywidgets.DOMWidget, Generic[V]):
         self._last_view = self._final_view()
         self._closed = True
         self._render_loop.remove(self)
-        if self._displays:
-            self._displays.replace(self._picture(self._last_view))
+        self._displays.close()
         super().close()
         close_children(self)
 
@@ -165,21 +157,13 @@ class ManagerWidget(ipywidgets.DOMWidget, Generic[V]):
             logger.exception("a widget could not be drawn for the last time")
             return self._last_view
 
-    def _ipython_display_(self, **_: object) -> None:
-        """Display it with a picture for those who cannot run it; of a closed one the picture alone."""
-        picture = self._picture(self._current_view())
-        if self._closed:
-            self._displays.publish(picture)
-        elif is_run_by_program():
-            self._displays.publish(picture)
-            keep_fresh(self)
-        else:
-            self._displays.publish(widget_bundle(self) | picture)
+    def still(self) -> Bundle:
+        """Make what remains of it, as it is now, in a notebook that is read without a kernel."""
+        return self._picture(self._current_view())
 
-    def draw_again(self) -> None:
-        """Display it as it is now, as a picture, in place of what is displayed; once it is closed, do nothing."""
-        if not self._closed:
-            self._displays.update(self._picture(self._current_view()))
+    def _ipython_display_(self, **_: object) -> None:
+        """Display it; of a closed one, and where a program runs the cells, a picture."""
+        self._displays.publish()
 
 
 class TokenWidget(ManagerWidget[V]):
@@ -247,54 +231,6 @@ def origin_of(manager: Manager) -> str:
 def cursors_of(snapshot: Snapshot) -> dict[str, Cursor]:
     """Return how far each table was read."""
     return {table: rows.cursor for table, rows in snapshot.tables.items()}
-
-
-class DisplayHandle(Protocol):
-    """What IPython returns for something displayed."""
-
-    def update(self, obj: Bundle, *, raw: bool) -> None:
-        """Display something else in its place."""
-        ...
-
-
-class Displays:
-    """The places in a notebook where one object is displayed."""
-
-    def __init__(self) -> None:
-        self._handles: list[DisplayHandle] = []
-
-    def __bool__(self) -> bool:
-        """Check whether it is displayed anywhere; at the very end of the program nothing can be drawn any more."""
-        return bool(self._handles) and not sys.is_finalizing()
-
-    def publish(self, bundle: Bundle) -> None:
-        """Display it once more."""
-        from IPython.display import display  # pyright: ignore[reportUnknownVariableType]  # IPython is half typed
-
-        handle: DisplayHandle | None = display(bundle, raw=True, display_id=True)
-        if handle is not None:
-            self._handles.append(handle)
-
-    def update(self, bundle: Bundle) -> None:
-        """Display something else in its place, everywhere."""
-        for handle in self._handles:
-            handle.update(bundle, raw=True)
-
-    def replace(self, bundle: Bundle) -> None:
-        """Leave something else wherever it is displayed."""
-        while self._handles:
-            self._handles.pop().update(bundle, raw=True)
-
-
-def png_bundle(png: bytes, text: str) -> Bundle:
-    """Bundle a picture with the words for those who see none."""
-    return {"image/png": b64encode(png).decode("ascii"), "text/plain": text}
-
-
-def widget_bundle(widget: ipywidgets.DOMWidget) -> Bundle:
-    """Bundle a reference to a widget that is not closed."""
-    view: dict[str, object] = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
-    return {"application/vnd.jupyter.widget-view+json": view}
 
 
 class Closable(Protocol):

@@ -20,6 +20,7 @@ from pmlive.manager import Manager
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.widgets.base import ManagerWidget, cursors_of
 from pmlive.widgets.channel import Channel, Message
+from pmlive.widgets.displays import CSS, Scripted
 from pmlive.widgets.scales import SCALES
 from pmlive.widgets.views import View
 
@@ -43,12 +44,17 @@ def script(*names: str) -> str:
 class CanvasWidget(ManagerWidget[V], anywidget.AnyWidget, Generic[V]):
     """A widget whose views are sent to the browser and drawn there."""
 
+    _css = CSS
     # What a view in the browser begins with, also in a page that was saved. It is not sent when it changes.
     picture = traitlets.Dict().tag(sync=True)
 
     def __init__(self, manager: Manager, *, rate: float) -> None:
         super().__init__(manager, rate=rate)
         self.on_msg(self._receive)
+
+    @property
+    def _script(self) -> Scripted:
+        return self
 
     def _prepare(self, every: float) -> None:
         self._channel = Channel(self._grows, every=every)

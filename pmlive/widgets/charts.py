@@ -16,9 +16,10 @@ from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.manager.token_view import Key
 from pmlive.times import Interval
 from pmlive.times import interval as interval_ns
-from pmlive.widgets.base import Bundle, ManagerWidget, TokenWidget, png_bundle
+from pmlive.widgets.base import ManagerWidget, TokenWidget
 from pmlive.widgets.candles import CANDLE_ROWS, Candles, CandleView, Measured, candle_view, interval_text
 from pmlive.widgets.canvas import CanvasWidget, script
+from pmlive.widgets.displays import Bundle, png_bundle
 from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
 from pmlive.widgets.figures_candles import draw_candles
 from pmlive.widgets.own import OWN_ROWS, Own

@@ -20,14 +20,14 @@ from pmlive.manager.token_view import Key, key_parts
 from pmlive.markets import Market
 from pmlive.widgets import charts as canvas_charts
 from pmlive.widgets import image, tables
-from pmlive.widgets.base import Displays, close_children, png_bundle, widget_bundle
+from pmlive.widgets.base import close_children
 from pmlive.widgets.cells import current_cell
 from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker, TraitChange
+from pmlive.widgets.displays import Bundle, Displays, png_bundle
 from pmlive.widgets.figures import align_times, new_figure, png
 from pmlive.widgets.main_chart import MainChart
 from pmlive.widgets.outcomes import BaseOutcomesChart, OutcomesChart
 from pmlive.widgets.render_loop import render_loop_of
-from pmlive.widgets.stills import is_run_by_program, keep_fresh
 from pmlive.widgets.text import text_picture
 
 __all__ = ["Dashboard"]
@@ -92,8 +92,10 @@ class Dashboard(ipywidgets.VBox):
         self.controls = ReplayControls(manager) if isinstance(manager, Replay) else None
         self._window = ipywidgets.Dropdown(options=_WINDOWS, value=300.0, layout={"width": "110px"})
         self._window.observe(self._window_set, names="value")
-        self._displays, self.cell = Displays(), current_cell()
+        self.cell = current_cell()
         super().__init__(self._rows())
+        script = self.price if isinstance(self.price, canvas_charts.PriceChart) else None
+        self._displays = Displays(self, render_loop_of(manager), script)
         # Before the charts are closed one by one, the picture of all of them is taken.
         self._unregister = manager.at_close(self.close)
         self._closed = False
@@ -188,8 +190,7 @@ class Dashboard(ipywidgets.VBox):
         with _opening:
             if self in _open:
                 _open.remove(self)
-        if self._displays:
-            self._displays.replace(png_bundle(png(self.figure()), str(self)))
+        self._displays.close()
         super().close()
         close_children(self)
 
@@ -211,21 +212,13 @@ class Dashboard(ipywidgets.VBox):
         self.heat.window = change["new"] or None
         self.main.look_back(change["new"])
 
-    def _ipython_display_(self, **_: object) -> None:
-        """Display it with a picture for those who cannot run it; of a closed one the picture alone."""
-        picture = png_bundle(png(self.figure()), str(self))
-        if self._closed:
-            self._displays.publish(picture)
-        elif is_run_by_program():
-            self._displays.publish(picture)
-            keep_fresh(self)
-        else:
-            self._displays.publish(widget_bundle(self) | picture)
+    def still(self) -> Bundle:
+        """Draw what remains of it, as it is now, in a notebook that is read without a kernel."""
+        return png_bundle(png(self.figure()), str(self))
 
-    def draw_again(self) -> None:
-        """Display it as it is now, as a picture, in place of what is displayed; once it is closed, do nothing."""
-        if not self._closed:
-            self._displays.update(png_bundle(png(self.figure()), str(self)))
+    def _ipython_display_(self, **_: object) -> None:
+        """Display it; of a closed one, and where a program runs the cells, a picture."""
+        self._displays.publish()
 
     def __repr__(self) -> str:
         """Show whose it is in one line."""

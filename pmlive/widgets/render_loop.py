@@ -41,7 +41,7 @@ class Renderable(Protocol):
         """Return what the rendering needs of the manager."""
         ...
 
-    def render(self, snapshot: Snapshot, now: float) -> None:
+    def render(self, snapshot: Snapshot, now: float, /) -> None:
         """Render what was read."""
         ...
 

@@ -12,8 +12,9 @@ from pmlive.manager.source import ConnectionStatus
 from pmlive.manager.status import Status
 from pmlive.manager.subscriptions import SubscriptionStatus
 from pmlive.manager.token_view import Key, key_parts
-from pmlive.widgets.base import Bundle, ManagerWidget, TokenWidget, origin_of
+from pmlive.widgets.base import ManagerWidget, TokenWidget, origin_of
 from pmlive.widgets.canvas import CanvasWidget, script
+from pmlive.widgets.displays import Bundle
 from pmlive.widgets.ladder import Grid, ladder_html
 from pmlive.widgets.pages import CELL, COLOURS, QUIET, lines, page, row
 from pmlive.widgets.views import (

@@ -65,8 +65,9 @@ def test_a_closed_dashboard_is_a_picture_also_when_it_is_opened_again(desk: Desk
     notebook.run(2)
     notebook.until(lambda: notebook.page.query_selector(PICTURE), "that there is a picture in its place")
     assert notebook.widget("PriceChart").state is None
-    (output,) = notebook.outputs(1)
-    assert set(cast("dict[str, object]", output["data"])) == {"image/png", "text/plain"}
+    picture, nothing = (cast("dict[str, object]", output["data"]) for output in notebook.outputs(1))
+    assert set(picture) == {"image/png", "text/plain"}
+    assert not any(nothing.values())
 
     notebook.do("docmanager:save")
     path = desk.server.folder / notebook.name
@@ -79,6 +80,32 @@ def test_a_closed_dashboard_is_a_picture_also_when_it_is_opened_again(desk: Desk
     html = as_html(path, tmp_path)
     assert "data:image/png;base64," in html
     assert "widget-view" not in html
+
+
+def test_a_dashboard_that_nobody_closed_is_a_picture_once_its_kernel_is_gone(desk: Desk, tmp_path: Path) -> None:
+    notebook = shown(desk)
+    hidden = notebook.page.query_selector(PICTURE)
+    assert hidden is not None
+    assert not hidden.is_visible()
+
+    def pictures() -> set[str]:
+        return {str(cast("dict[str, object]", output["data"]).get("image/png")) for output in notebook.outputs(1)}
+
+    first = pictures()
+    notebook.until(lambda: pictures() != first, "that the picture is drawn again")
+    notebook.do("docmanager:save")
+    path = desk.server.folder / notebook.name
+    notebook.until(lambda: "image/png" in path.read_text(), "that it is saved")
+    desk.close()
+
+    again = desk.open_again(notebook.name)
+
+    again.until(lambda: "Error displaying widget" in again.page.inner_text("body"), "that there is no widget")
+    (picture,) = again.page.query_selector_all(PICTURE)
+    assert picture.is_visible()
+    assert as_html(path, tmp_path).count('src="data:image/png;base64,') == 1
+    # JupyterLab tells of the widget that is gone on the console, too.
+    desk.watch.errors = [error for error in desk.watch.errors if "widget model not found" not in error]
 
 
 def as_html(path: Path, folder: Path) -> str:

@@ -245,7 +245,11 @@ function follow(model, el, draw, pace = eachFrame) {
   const receive = (message, buffers) => follower.receive(message, buffers[0], seconds());
   const visible = () => inView && !document.hidden;
   const tell = () => say({ kind: "visible", visible: visible() });
+  let isPlaced = false;
   const sight = new IntersectionObserver((entries) => {
+    // Outside of JupyterLab's outputs nothing hides the picture that is there for those who open the notebook later.
+    if (!isPlaced && !el.closest(".jp-OutputArea-child")) say({ kind: "elsewhere" });
+    isPlaced = true;
     const now = entries[entries.length - 1].isIntersecting;
     if (now !== inView) {
       inView = now;
