@@ -138,6 +138,26 @@ _FIRST = """async ([cell, many]) => {
   return (performance.now() - began) / 1000;
 }"""
 
+# How long it takes from each move of the pointer over the first chart to the frame with the values under it.
+_POINT = """async (moves) => {
+  const canvas = document.querySelector("[data-widget] canvas");
+  const box = canvas.parentElement.querySelector("div[aria-live]");
+  const { left, top, width, height } = canvas.getBoundingClientRect();
+  const taken = [];
+  for (let at = 0; at < moves; at += 1) {
+    await new Promise((go) => setTimeout(go, 20 + 60 * Math.random()));
+    const began = performance.now();
+    const shown = new Promise((go) => new MutationObserver(go).observe(box, { childList: true }));
+    const clientX = left + width * (0.2 + 0.5 * ((at * 0.37) % 1));
+    canvas.dispatchEvent(new PointerEvent("pointermove", { bubbles: true, clientX, clientY: top + height / 2 }));
+    await shown;
+    await new Promise(requestAnimationFrame);
+    taken.push(performance.now() - began);
+  }
+  return JSON.stringify(taken);
+}"""
+_MOVES = 100
+
 
 class Now(msgspec.Struct):
     """How the kernel is at a moment."""
@@ -180,6 +200,7 @@ class Outcome(NamedTuple):
     latest: float
     painted: float
     load: float
+    pointed: Sequence[float]
 
 
 def main() -> None:
@@ -256,6 +277,7 @@ def _measure(notebook: Notebook, seconds: float, *, idle: Outcome | None) -> Out
     page.evaluate(_RESET, before.offset)
     page.wait_for_timeout(seconds * 1000)
     took, later, after = _told(page, _TOOK, Took), _told(page, _SEEN, Seen), notebook.told(_NOW, Now)
+    pointed = [] if idle is None else msgspec.json.decode(page.evaluate(_POINT, _MOVES), type=list[float])
     wall, events = after.wall - before.wall, after.events - before.events
     updates = sum(later.numbers) - sum(seen.numbers) or later.messages - seen.messages
     cpu = after.cpu - before.cpu - (0 if idle is None else idle.cpu * events)
@@ -270,6 +292,7 @@ def _measure(notebook: Notebook, seconds: float, *, idle: Outcome | None) -> Out
         latest=statistics.quantiles(took.late or [0, 0], n=100)[-1],
         painted=statistics.median([one for one in took.painted if one > _NOTHING_DRAWN] or [0]),
         load=after.load,
+        pointed=pointed,
     )
 
 
@@ -278,9 +301,9 @@ def _told(page: "Page", script: str, kind: type[T]) -> T:
 
 
 def _report(options: argparse.Namespace, first: Sequence[float], busy: Outcome, hour: Outcome) -> str:
-    asked = ("", f"{_RATE} a chart", "< 2", "< 20", "> 0.9", "< 0.2", "", "")
+    asked = ("", f"{_RATE} a chart", "< 2", "< 20", "> 0.9", "< 0.2", "", "", "< 50")
     head = ("shown", "updates a second", "ms of processor an update", "kB an update", "share drawn", "lag, s")
-    head += ("lag, 99th percentile", "ms of the browser a frame")
+    head += ("lag, 99th percentile", "ms of the browser a frame", "ms from pointer to values (95th percentile)")
     rows = [_row("asked", asked[1:])]
     rows += [_row(name, _numbers(one)) for name, one in (("5 minutes", busy), (f"{hour.rows:,} points", hour))]
     kinds = ", ".join(name.rpartition(":")[2] for name in options.charts)
@@ -306,6 +329,7 @@ def _numbers(one: Outcome) -> Sequence[str]:
         f"{one.late:.3f}",
         f"{one.latest:.3f}",
         f"{one.painted:.1f}",
+        f"{statistics.median(one.pointed):.0f} ({statistics.quantiles(one.pointed, n=20)[-1]:.0f})",
     )
 
 
