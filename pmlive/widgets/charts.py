@@ -196,7 +196,7 @@ class PriceChart(BasePriceChart, CanvasWidget[PriceView]):
         rate: the most drawings a second, 30 at most.
     """
 
-    _esm = script(*PARTS, "viewport", "pointer", "chart", "fills", "price")
+    _esm = script(*PARTS, "viewport", "pointer", "chart", "steps", "fills", "price")
 
 
 class BaseCandleChart(_TimeChart[CandleView]):

@@ -147,7 +147,7 @@ class OutcomesChart(BaseOutcomesChart, CanvasWidget[LinesView]):
         ValueError: ``of`` is not one of its two words, or ``"mirror"`` of other than the two outcomes of one market.
     """
 
-    _esm = script(*PARTS, "viewport", "pointer", "chart", "outcomes")
+    _esm = script(*PARTS, "viewport", "pointer", "chart", "steps", "outcomes")
 
 
 def outcomes_beside(manager: Manager, token_id: str) -> list[str]:

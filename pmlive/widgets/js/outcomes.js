@@ -46,20 +46,9 @@ function reachOfLines(lines, from, to) {
   return low > high ? [0, 1] : [low, high];
 }
 
-function drawStepped(pen, { times, values, until }, { colour, pattern }, x, y) {
-  pen.strokeStyle = colour;
-  pen.lineWidth = 1.5;
-  pen.setLineDash(pattern);
-  pen.beginPath();
-  for (let at = 0; at < times.length; at += 1) {
-    if (Number.isNaN(values[at])) continue;
-    const height = y(values[at]);
-    if (at && !Number.isNaN(values[at - 1])) pen.lineTo(x(times[at]), height);
-    else pen.moveTo(x(times[at]), height);
-    pen.lineTo(x(at + 1 < times.length ? times[at + 1] : until), height);
-  }
-  pen.stroke();
-  pen.setLineDash([]);
+function drawStepped(sheet, { times, values, until }, { colour, pattern }, { from, to }, x, y) {
+  const columns = columnsOf(times, values, firstAt(times, from), lastAt(times, to) + 1, x);
+  drawSteps(sheet, columns, { colour, width: 1.5, pattern }, x(Math.min(until, to)), y);
 }
 
 // Where names stand: beside the ends of their lines, or as near to them as there is room.
@@ -113,7 +102,7 @@ class OutcomesDrawing {
     const y = priceScale(low, high, area, isLogit);
     const styles = lines.map((_, at) => styleOf(at, of, paint));
     drawPriceAxes(sheet, { from, to, low, high, isLocal, isLogit }, x, y);
-    inside(sheet, () => lines.forEach((line, at) => drawStepped(sheet.pen, line, styles[at], x, y)));
+    inside(sheet, () => lines.forEach((line, at) => drawStepped(sheet, line, styles[at], { from, to }, x, y)));
     drawNames(sheet, lines, styles, y);
     drawHead(sheet, "Outcomes", label, [[`${of === "mirror" ? "best prices" : "mids"}, ${unitText(view, view.edge)}`]]);
     drawDoubt(sheet, doubt);

@@ -2,11 +2,6 @@
 
 const HEIGHT = 300;
 
-// The first index whose price still holds at a time.
-function firstAt(times, from) {
-  return Math.max(0, lastAt(times, from));
-}
-
 // How far prices go. While `basis` stays, only what is new is looked at.
 class Reach {
   constructor() {
@@ -33,54 +28,6 @@ class Reach {
   }
 }
 
-// What prices do in one column of pixels each: where they come in, how far they go, and where they leave. However many
-// prices there are, no more is drawn than can be seen. Columns without a price, where a side is empty, are left out, and
-// the next one begins a new line.
-function columnsOf(times, prices, start, stop, x) {
-  const found = [];
-  let column = null;
-  let broken = true;
-  for (let at = start; at < stop; at += 1) {
-    const price = prices[at];
-    const pixel = Math.round(x(times[at]));
-    if (Number.isNaN(price)) {
-      if (!broken) found.push({ pixel, end: true });
-      broken = true;
-      column = null;
-      continue;
-    }
-    if (column && column.pixel === pixel) {
-      column.low = Math.min(column.low, price);
-      column.high = Math.max(column.high, price);
-      column.last = price;
-    } else {
-      column = { pixel, first: price, low: price, high: price, last: price, begins: broken, end: false };
-      found.push(column);
-    }
-    broken = false;
-  }
-  return found;
-}
-
-// Each price holds until the next; where there is none the line is broken.
-function steps(pen, columns, until, y) {
-  pen.beginPath();
-  let last = null;
-  for (const { pixel, first, low, high, last: leaves, begins, end } of columns) {
-    if (last !== null && !begins) pen.lineTo(pixel, y(last));
-    last = end ? null : leaves;
-    if (end) continue;
-    if (begins) pen.moveTo(pixel, y(first));
-    if (low !== high) {
-      pen.lineTo(pixel, y(low));
-      pen.lineTo(pixel, y(high));
-    }
-    pen.lineTo(pixel, y(leaves));
-  }
-  if (last !== null) pen.lineTo(until, y(last));
-  pen.stroke();
-}
-
 // The band is between the last bid and the last ask of each column, where there are both.
 function drawBand({ pen, paint }, times, bids, asks, { start, stop, until }, x, y) {
   pen.fillStyle = paint.band;
@@ -95,20 +42,30 @@ function drawBand({ pen, paint }, times, bids, asks, { start, stop, until }, x, 
   }
 }
 
-// A triangle that points up where the taker bought, and down where he sold; larger trades are larger.
-function drawTrades({ pen, paint }, state, isShown, x, y) {
+// Where trades are seen: of those of one side at one place, of two pixels, only the largest, since it covers the others.
+function tradeMarks(state, isShown, x, y) {
   const names = ["trade_times", "trade_prices", "trade_sizes", "trade_buys"];
   const [times, prices, sizes, buys] = names.map((name) => state.array(name));
+  const marks = new Map();
   for (let at = 0; at < times.length; at += 1) {
-    const time = times[at];
-    if (!isShown(time, at)) continue;
-    const size = 2.5 + Math.min(4, Math.log10(1 + sizes[at]));
-    const up = buys[at] ? 1 : -1;
-    pen.fillStyle = buys[at] ? paint.bid : paint.ask;
+    if (!isShown(times[at], at)) continue;
+    const mark = { across: x(times[at]), along: y(prices[at]), buy: buys[at], size: sizes[at] };
+    const place = `${mark.across >> 1} ${mark.along >> 1} ${mark.buy}`;
+    if (!(marks.get(place)?.size > mark.size)) marks.set(place, mark);
+  }
+  return marks.values();
+}
+
+// A triangle that points up where the taker bought, and down where he sold; larger trades are larger.
+function drawTrades({ pen, paint }, state, isShown, x, y) {
+  for (const { across, along, buy, size } of tradeMarks(state, isShown, x, y)) {
+    const reach = 2.5 + Math.min(4, Math.log10(1 + size));
+    const up = buy ? reach : -reach;
+    pen.fillStyle = buy ? paint.bid : paint.ask;
     pen.beginPath();
-    pen.moveTo(x(time), y(prices[at]) - up * size);
-    pen.lineTo(x(time) - size, y(prices[at]) + up * size);
-    pen.lineTo(x(time) + size, y(prices[at]) + up * size);
+    pen.moveTo(across, along - up);
+    pen.lineTo(across - reach, along + up);
+    pen.lineTo(across + reach, along + up);
     pen.fill();
   }
 }
@@ -131,7 +88,7 @@ function lastOf(numbers) {
 
 // Rows from `start` to before `stop`, of which the last holds until a pixel.
 function drawLines(sheet, state, { start, stop, until }, x, y) {
-  const { pen, paint } = sheet;
+  const { paint } = sheet;
   const [times, bids, asks, mids] = ["times", "bids", "asks", "mids"].map((name) => state.array(name));
   drawBand(sheet, times, bids, asks, { start, stop, until }, x, y);
   for (const [prices, colour, width] of [
@@ -139,9 +96,7 @@ function drawLines(sheet, state, { start, stop, until }, x, y) {
     [asks, paint.ask, 1.25],
     [mids, paint.mid, 1.5],
   ]) {
-    pen.strokeStyle = colour;
-    pen.lineWidth = width;
-    steps(pen, columnsOf(times, prices, start, stop, x), until, y);
+    drawSteps(sheet, columnsOf(times, prices, start, stop, x), { colour, width }, until, y);
   }
 }
 
