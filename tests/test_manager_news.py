@@ -7,7 +7,9 @@ from support.waiting import wait_until
 
 import pmlive as pm
 from pmlive.events import Gap
-from pmlive.manager.subscriptions import Consumer, News, Subscription
+from pmlive.manager.delivery import News
+from pmlive.manager.registry import Registry
+from pmlive.manager.subscriptions import Consumer, Subscription
 from pmlive.pipeline.checks import TokenGaps
 from pmlive.pipeline.rows import RowBuffers
 
@@ -105,17 +107,18 @@ def test_who_hears_no_more_holds_nothing_up() -> None:
 def test_of_many_books_the_newest_are_told_and_not_again_at_once() -> None:
     tokens = [f"{number}" for number in range(100)]
     subscription = Subscription("orderbook_updates", "market", tokens, selects=tokens)
-    news, heard = News(), list[dict[str, object]]()
+    news, registry, heard = News(), Registry(), list[dict[str, object]]()
+    registry.add(subscription)
     news.add(Consumer(heard.append))
 
-    news.rows([subscription], {"depth": books(tokens, bid=0.1)}, {})
+    news.rows(registry, {"depth": books(tokens, bid=0.1)}, {})
     wait_until(lambda: len(heard) == 100)
-    news.rows([subscription], {"depth": books(tokens[:3], bid=0.2)}, {})
-    news.rows([subscription], {"depth": books(tokens[:2], bid=0.3)}, {})
+    news.rows(registry, {"depth": books(tokens[:3], bid=0.2)}, {})
+    news.rows(registry, {"depth": books(tokens[:2], bid=0.3)}, {})
     assert len(heard) == 100
 
     # A hundred updates were told: there is a fifth of a second until the next.
-    wait_until(lambda: news.rows([subscription], {}, {}) or len(heard) > 100)
+    wait_until(lambda: news.rows(registry, {}, {}) or len(heard) > 100)
     wait_until(lambda: len(heard) == 103)
     assert {update["token_id"]: update["bid_prices"] for update in heard[100:]} == {
         "0": [0.3],

@@ -14,12 +14,14 @@ from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, BookError, FeedError, PmliveError, UnknownMarketError
 from pmlive.events import Channel
 from pmlive.logs import get_logger
+from pmlive.manager.delivery import News, deliver
 from pmlive.manager.keys import MarketId, Wanted, resolve, whole_markets
 from pmlive.manager.live import CrossCheckPolicy, Live
 from pmlive.manager.lookups import Listing, Outcomes, Waits, followed
+from pmlive.manager.registry import Registry
 from pmlive.manager.source import Source
 from pmlive.manager.status import Status, status_of
-from pmlive.manager.subscriptions import News, Registry, Subscription, deliver
+from pmlive.manager.subscriptions import Subscription
 from pmlive.markets import Catalogue, Market, Series, described
 from pmlive.markets.directory import Directory
 from pmlive.pipeline import Token
@@ -299,7 +301,7 @@ class Engine:
     def begin(self, subscription: Subscription, market: Market) -> None:
         """Add a market to a subscription."""
         self.learn(Wanted([], [market]))
-        subscription.select([market.condition_id] if subscription.by_market else market.token_ids)
+        self.registry.select(subscription, [market.condition_id] if subscription.by_market else market.token_ids)
         self.registry.extend(subscription, market.token_ids)
         self.started().want(subscription.channel, market.token_ids)
 
@@ -344,10 +346,9 @@ class Engine:
         if self.source is None:
             return
         pipeline = self.source.ingest.pipeline
-        subscriptions = self.registry.active.values()
-        deliver(subscriptions, frames, self.labels, pipeline.books.take_heard())
+        deliver(self.registry, frames, self.labels, pipeline.books.take_heard())
         if self.news.listened():
-            self.news.rows(subscriptions, frames, self.labels)
+            self.news.rows(self.registry, frames, self.labels)
             self.news.gaps(pipeline.open_gaps(), frames.get("gaps"), self.labels)
 
     async def _look_up(self, token_ids: Sequence[str]) -> None:

@@ -1,37 +1,31 @@
-"""What was subscribed to, which keys are still wanted, and how updates reach slow code without holding up the feed."""
+"""What was subscribed to, and how updates reach slow code without holding up the feed."""
 
 import asyncio
 import inspect
 import threading
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal, TypeAlias
 from uuid import uuid4
 
 import msgspec
-import polars as pl
 
 from pmlive.events import Channel, Gap
 from pmlive.logs import get_logger
 from pmlive.threads import repeating
-from pmlive.times import clock, moment
+from pmlive.times import clock
 
 __all__ = [
-    "NEWEST",
+    "TABLES",
     "CallbackType",
     "Consumer",
     "Handler",
     "Mailbox",
-    "News",
-    "Registry",
     "Subscription",
     "SubscriptionStatus",
     "SubscriptionType",
     "Update",
-    "deliver",
 ]
 
 logger = get_logger(__name__)
@@ -74,14 +68,6 @@ _WORDS: dict[SubscriptionType, str] = {
 }
 _NOUNS: dict[SubscriptionType, str] = {"activity": "event", "reference_prices": "symbol"}
 _SOCKETS: dict[Channel, str] = {"market": "clob", "user": "clob", "realtime": "realtime", "prices": "realtime"}
-# Of these tables, the newest row of each token is enough.
-NEWEST = frozenset({"prices", "depth"})
-# Subscriptions whose events are the messages of their tokens, most of which make no row that is handed out.
-_BY_MESSAGE: tuple[SubscriptionType, ...] = ("orderbook_updates", "watch")
-# Prices and books of many tokens change faster than anybody reads: each update puts the next hand-out off by so many
-# seconds, but never for longer than the second.
-_PUT_OFF = 0.002
-_LONGEST = 1.0
 
 
 class Mailbox:
@@ -272,11 +258,6 @@ class Subscription:
             split.setdefault(self.channel_of(key), []).append(key)
         return split
 
-    def select(self, values: Iterable[str]) -> None:
-        """Add rows that belong to this, unless all do."""
-        if self.selects is not None:
-            self.selects.update(values)
-
     def __repr__(self) -> str:
         """Return in words what of how many it is, since when, and what came."""
         noun = "outcome" if self.channel == "market" else _NOUNS.get(self.type, "market")
@@ -333,206 +314,3 @@ class Subscription:
         self.closed = True
         for mailbox in tuple(self.mailboxes):
             mailbox.close()
-
-
-class Registry:
-    """All subscriptions, and how many of them want each key."""
-
-    def __init__(self) -> None:
-        self.active: dict[str, Subscription] = {}
-        self._wanted: Counter[tuple[Channel, str]] = Counter()
-
-    def add(self, subscription: Subscription) -> None:
-        """Count one more reader of its keys."""
-        self.active[subscription.id] = subscription
-        self.extend(subscription, subscription.keys, new=False)
-
-    def extend(self, subscription: Subscription, keys: Iterable[str], *, new: bool = True) -> None:
-        """Count further keys of a subscription."""
-        for key in keys:
-            self._wanted[subscription.channel_of(key), key] += 1
-            if new:
-                subscription.keys.append(key)
-
-    def shrink(self, subscription: Subscription, keys: Iterable[str]) -> list[str]:
-        """Count keys of a subscription off; return those that nobody wants any more."""
-        unwanted: list[str] = []
-        for key in keys:
-            subscription.keys.remove(key)
-            wanted = subscription.channel_of(key), key
-            self._wanted[wanted] -= 1
-            if not self._wanted[wanted]:
-                del self._wanted[wanted]
-                unwanted.append(key)
-        return unwanted
-
-    def remove(self, subscription_id: str) -> tuple[Subscription, list[str]]:
-        """Forget a subscription; return it, and the keys that nobody wants any more.
-
-        Raises:
-            ValueError: there is none with this id.
-        """
-        subscription = self.active.pop(subscription_id, None)
-        if subscription is None:
-            known = ", ".join(self.active) or "none"
-            raise ValueError(f"no subscription {subscription_id!r}; active are: {known}")
-        return subscription, self.shrink(subscription, list(subscription.keys))
-
-    def wants(self, channel: Channel, key: str) -> bool:
-        """Return whether a subscription wants a key."""
-        return (channel, key) in self._wanted
-
-    def uses(self, channel: Channel) -> bool:
-        """Return whether a subscription is left on a channel."""
-        return any(one.channel == channel for one in self.active.values())
-
-
-def deliver(
-    subscriptions: Iterable[Subscription],
-    frames: Mapping[str, pl.DataFrame],
-    labels: Mapping[str, str],
-    heard: Mapping[str, int],
-) -> None:
-    """Hand each subscription its share of new rows; ``heard`` counts the new messages of each token."""
-    for subscription in subscriptions:
-        if subscription.type in _BY_MESSAGE:
-            subscription.count(sum(heard.get(token_id, 0) for token_id in subscription.keys))
-        else:
-            _count(subscription, frames)
-        if subscription.mailboxes:
-            hand_out(subscription, frames, labels, tuple(subscription.mailboxes))
-
-
-def _mine(subscription: Subscription, frame: pl.DataFrame, column: str) -> pl.DataFrame:
-    if subscription.type == "market_resolution":
-        frame = frame.filter(pl.col("kind") == "market_resolved")
-    if subscription.selects is None:
-        return frame
-    if subscription.type == "reference_prices":
-        # One symbol is had of several topics, such as a price and its average.
-        return frame.filter(pl.concat_str("topic", "symbol", separator="|").is_in(list(subscription.selects)))
-    return frame.filter(pl.col(column).is_in(list(subscription.selects)))
-
-
-def _count(subscription: Subscription, frames: Mapping[str, pl.DataFrame]) -> None:
-    tables, column = TABLES[subscription.type]
-    for table in tables:
-        if table not in frames:
-            continue
-        subscription.count(_mine(subscription, frames[table], column).height)
-
-
-def hand_out(
-    subscription: Subscription,
-    frames: Mapping[str, pl.DataFrame],
-    labels: Mapping[str, str],
-    mailboxes: Sequence[Mailbox],
-) -> int:
-    """Leave a subscription's share of new rows in mailboxes; return the number of updates."""
-    given = 0
-    tables, column = TABLES[subscription.type]
-    for table in tables:
-        if table not in frames:
-            continue
-        mine = _mine(subscription, frames[table], column)
-        if table in NEWEST:
-            mine = mine.unique("token_id", keep="last", maintain_order=True)
-        for row in mine.iter_rows(named=True):
-            update = _update(subscription, table, row, labels)
-            key = (subscription.id, table, row["token_id"]) if table in NEWEST else None
-            for mailbox in mailboxes:
-                mailbox.put(update, key=key)
-        given += mine.height
-    return given
-
-
-def _update(subscription: Subscription, table: str, row: dict[str, object], labels: Mapping[str, str]) -> Update:
-    values = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
-    if table == "depth":
-        for name in ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes"):
-            values[name] = values[name][: subscription.depth]  # pyright: ignore[reportIndexIssue]  # a list column
-    label = labels.get(str(row.get("token_id")), "")
-    told = {"subscription_id": subscription.id, "table": table, "untrusted_label": label}
-    return {"type": subscription.type, **values, **told}
-
-
-class News:
-    """The listeners of a manager; all but ``add`` and ``remove`` run in its thread."""
-
-    def __init__(self) -> None:
-        # Replaced and never changed, so that one thread can read it while another adds.
-        self._consumers: tuple[Consumer, ...] = ()
-        # Rows of which the newest of each token are handed out when their time comes.
-        self._waiting: dict[str, list[pl.DataFrame]] = {}
-        self._due = 0.0
-
-    def add(self, consumer: Consumer) -> None:
-        """Add a listener."""
-        self._consumers = (*self._consumers, consumer)
-
-    def remove(self, consumer: Consumer) -> None:
-        """Remove a listener; do nothing if it is removed already."""
-        self._consumers = tuple(one for one in self._consumers if one is not consumer)
-        consumer.mailbox.close()
-        if not self._consumers:
-            self._waiting = {}
-
-    def listened(self) -> bool:
-        """Return whether there is a listener."""
-        return bool(self._consumers)
-
-    def mailboxes(self) -> list[Mailbox]:
-        """List where updates go."""
-        return [consumer.mailbox for consumer in self._consumers]
-
-    def rows(
-        self, subscriptions: Iterable[Subscription], frames: Mapping[str, pl.DataFrame], labels: Mapping[str, str]
-    ) -> None:
-        """Hand new rows to subscriptions; of prices and books the newest of each token, when it is due."""
-        at_once = dict(frames)
-        for table in NEWEST & at_once.keys():
-            self._waiting.setdefault(table, []).append(at_once.pop(table))
-        now = time.monotonic()
-        if now >= self._due:
-            at_once |= {table: pl.concat(waiting) for table, waiting in self._waiting.items()}
-            self._waiting.clear()
-        given = sum(hand_out(one, at_once, labels, self.mailboxes()) for one in subscriptions)
-        if now >= self._due:
-            self._due = now + min(given * _PUT_OFF, _LONGEST)
-
-    def gaps(self, still_open: Iterable[Gap], written: pl.DataFrame | None, labels: Mapping[str, str]) -> None:
-        """Hand on the gaps that began since the last call, and those that ended: of each first that it began."""
-        ended = [] if written is None else _ended(written)
-        now_open = set(still_open)
-        begun = now_open.union(msgspec.structs.replace(gap, ended=None) for gap in ended)
-        for consumer in self._consumers:
-            news = sorted(begun - consumer.open_gaps, key=lambda gap: gap.started)
-            for gap in news + ended:
-                consumer.mailbox.put(_gap_update(gap, labels))
-            consumer.open_gaps = now_open
-
-    def close(self) -> None:
-        """Remove every listener."""
-        for consumer in self._consumers:
-            self.remove(consumer)
-
-
-def _ended(written: pl.DataFrame) -> list[Gap]:
-    """Return the gaps that ended, of new rows of the table ``gaps``."""
-    rows = written.filter(pl.col("ended").is_not_null()).with_columns(pl.col("started", "ended").dt.epoch("ns"))
-    return [Gap(**row) for row in rows.select(Gap.__struct_fields__).iter_rows(named=True)]
-
-
-def _gap_update(gap: Gap, labels: Mapping[str, str]) -> Update:
-    return {
-        "type": "gap",
-        "table": "gaps",
-        "state": "began" if gap.ended is None else "ended",
-        "token_id": gap.token_id,
-        "started": moment(gap.started).isoformat(),
-        "ended": None if gap.ended is None else moment(gap.ended).isoformat(),
-        "cause": gap.cause,
-        "detail": gap.detail,
-        "conn": gap.conn,
-        "untrusted_label": labels.get(str(gap.token_id), ""),
-    }

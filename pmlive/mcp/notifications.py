@@ -21,7 +21,7 @@ from mcp_types import LoggingLevel
 from msgspec import Struct
 
 from pmlive.logs import get_logger
-from pmlive.manager.subscriptions import NEWEST
+from pmlive.manager.delivery import NEWEST
 from pmlive.mcp.events import ResourceChange
 from pmlive.mcp.specs import Caller
 

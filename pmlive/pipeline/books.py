@@ -42,6 +42,8 @@ class Books:
         # What each connection said last.
         self.recent: defaultdict[int, RecentChanges] = defaultdict(RecentChanges)
         self._changed: list[Token] = []
+        # The tokens that were heard of since their messages were told.
+        self._untold: dict[str, Token] = {}
         self.duplicates = 0
         self.early = 0
         self.late = 0
@@ -69,8 +71,8 @@ class Books:
                 continue
             if is_top is None and timestamp == token.timestamp and self._repeats(event, change, conn):
                 continue
-            token.timestamp = timestamp
-            token.heard = recv
+            token.timestamp, token.heard = timestamp, recv
+            self._untold[token.id] = token
             token.messages += 1
             if not token.changed:
                 self._touch(token)
@@ -118,7 +120,7 @@ class Books:
             return
         _ = PRICES[change.price], SIZES[change.size]
         token.heard = recv
-        token.messages += 1
+        self.count(token)
         if not token.market:
             self._place(token, event.market)
         is_early = token.conn != conn
@@ -146,7 +148,7 @@ class Books:
         if token is None:
             return
         token.heard = recv
-        token.messages += 1
+        self.count(token)
         fresh, differences = token.book, 0
         try:
             if not token.book.repeats(event):
@@ -345,14 +347,19 @@ class Books:
         self.recent.clear()
         self._beside.clear()
 
+    def count(self, token: Token) -> None:
+        """Count a message of a token."""
+        self._untold[token.id] = token
+        token.messages += 1
+
     # --- what is shown ---
 
     def take_heard(self) -> dict[str, int]:
         """Return the number of messages of each token since the last call."""
         heard: dict[str, int] = {}
-        for token in self.tokens.values():
-            if token.messages != token.told:
-                heard[token.id], token.told = token.messages - token.told, token.messages
+        for token_id, token in self._untold.items():
+            heard[token_id], token.told = token.messages - token.told, token.messages
+        self._untold.clear()
         return heard
 
     @property

@@ -456,7 +456,7 @@ class Pipeline:
         token.heard = recv
         if self.repeats.has_trade(event, conn, recv):
             return
-        token.messages += 1
+        self.books.count(token)
         token.proof.announced = event.price
         self._buffers.put("trades", epoch_ns(event.timestamp), recv, conn, values)
 
