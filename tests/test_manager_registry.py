@@ -15,8 +15,8 @@ from pmlive.manager.subscriptions import TABLES, Mailbox, Subscription, Subscrip
 
 VALUES = st.sampled_from([*"abcd"])
 ROWS = st.lists(st.fixed_dictionaries(dict.fromkeys(("token_id", "market", "event_slug", "symbol", "topic"), VALUES)))
-COLUMNS = ["token_id", "market", "event_slug", "symbol", "topic", "kind", "number"]
-COLUMNS += ["bid_prices", "bid_sizes", "ask_prices", "ask_sizes"]
+LEVELS = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
+COLUMNS = ("token_id", "market", "event_slug", "symbol", "topic", "kind", "number", *LEVELS)
 FRAMES = st.dictionaries(st.sampled_from(sorted({table for tables, _ in TABLES.values() for table in tables})), ROWS)
 WANTED = st.lists(st.tuples(st.sampled_from(list(TABLES)), st.none() | st.sets(VALUES)), max_size=8)
 
@@ -24,7 +24,7 @@ WANTED = st.lists(st.tuples(st.sampled_from(list(TABLES)), st.none() | st.sets(V
 def table(rows: Sequence[Mapping[str, str]]) -> pl.DataFrame:
     """Make a table in which some markets were resolved and others are new."""
     kinds = ("market_resolved", "new_market")
-    levels = {name: [0.5] for name in COLUMNS if name.endswith(("prices", "sizes"))}
+    levels = {name: [0.5] for name in LEVELS}
     made: list[dict[str, object]] = [
         {**row, **levels, "number": at, "kind": kinds[at % 2]} for at, row in enumerate(rows)
     ]
