@@ -173,11 +173,9 @@ class Session:
         self._todo: list[Todo] = []
         self._opening: dict[str, _Opening] = {}
         self._subscribed = self._pinged = False
-        self._next_ping = 0
-        # The time of the last byte, and of the last tick.
-        self._alive = self._ticked = 0
-        self._asked = self._data = 0
-        self._useful = self._answered = self._had_data = False
+        # The times of the last byte, of the last tick, of what was asked for and came last, and of the next ping.
+        self._alive = self._ticked = self._asked = self._data = self._next_ping = 0
+        self._useful = self._answered = self._had_data = self._accepted = self._excused = False
         self._newest: Event | None = None
         # When the newest opening book was requested, until something comes that says when it was sent.
         self._requested: int | None = None
@@ -187,7 +185,6 @@ class Session:
         # When the oldest unanswered ping was sent; the time before which everything that was sent has come.
         self._ping_sent: int | None = None
         self._complete = self._witness_asked = 0
-        self._accepted = self._excused = False
         self._refusal = ""
 
     # --- what is wanted ---
@@ -305,6 +302,11 @@ class Session:
         """Return what else needs doing, and forget it."""
         todo, self._todo = self._todo, []
         return todo
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether there is something to send or to do."""
+        return bool(self._outbox or self._todo)
 
     @property
     def useful(self) -> bool:

@@ -604,3 +604,31 @@ def test_what_came_before_the_end_is_taken_though_nothing_can_be_sent_any_more()
     with serving_sockets(flood_and_reset) as server:
         asyncio.run(watch())
     assert notes.frames.count(b"[]") == many
+
+
+def test_an_error_at_a_tick_costs_one_socket_and_no_other() -> None:
+    """All connections are told the time by one task, which goes on whatever one of them makes of it."""
+
+    async def watch() -> None:
+        async with pooled(server.url, notes, tokens_per_connection=1, timing=PROMPT) as pool:
+            pool.want("market", ["1", "2"])
+            first, second = pool.connections
+            await until(lambda: first.connected and second.connected)
+            tick = first.session.tick
+
+            def fail_once(now: int) -> None:
+                first.session.tick = tick
+                raise RuntimeError(f"at {now}")
+
+            first.session.tick = fail_once
+            await until(lambda: notes.count("opened") == 3)
+            assert (first.errors, second.errors) == (1, 0)
+            assert first.last_error.startswith("internal error: at ")
+            pings = [heard.count("PING") for heard in server.heard]
+            await until(lambda: server.heard[1].count("PING") > pings[1] and "PING" in server.heard[2])
+
+    notes = Notes()
+    with serving_sockets(answering) as server:
+        asyncio.run(watch())
+
+    assert [cause for _, cause, _ in notes.causes] == ["disconnect", None, None]

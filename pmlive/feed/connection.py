@@ -1,6 +1,7 @@
 """A connection: one socket that is dialled again whenever it ends."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -115,6 +116,10 @@ class FeedConnection:
         self._complaints: set[str] = set()
         self._refusals = 0
         self._give_up_error: _GivenUpError | None = None
+        self._tick_error: Exception | None = None
+        # While it is open, and how many parts had come through it at the last look.
+        self._socket: Socket | None = None
+        self._chunks = 0
 
     @property
     def channel(self) -> Channel:
@@ -190,7 +195,9 @@ class FeedConnection:
     async def _serve(self, socket: Socket) -> None:
         now = self._clock()
         self.session.connected(now)
-        self.conn, self.connected, self._give_up_error, self.too_big = self._next_conn(), True, None, False
+        self.conn, self.connected, self.too_big = self._next_conn(), True, False
+        self._give_up_error = self._tick_error = None
+        self._socket, self._chunks = socket, socket.chunks
         self._sink.opened(self, self.conn, now)
         logger.info("connection %d to %s is open", self.conn, self.url)
         reader = asyncio.create_task(self._read(socket))
@@ -203,6 +210,7 @@ class FeedConnection:
             for task in done:
                 task.result()
         finally:
+            self._socket = None
             reader.cancel()
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
@@ -221,24 +229,37 @@ class FeedConnection:
             # Frames that have come already are returned without a pause, so let the other tasks run.
             await asyncio.sleep(0)
 
+    def tick(self, now: int) -> None:
+        """Note the time; what that makes due is sent by the task of the socket, which any error ends."""
+        if self._socket is None:
+            return
+        try:
+            self._note_time(self._socket, now)
+        except Exception as error:  # noqa: BLE001  # it is raised in the task of the socket
+            self._tick_error = error
+        if self._tick_error is not None or self.session.is_pending:
+            self._wake.set()
+
+    def _note_time(self, socket: Socket, now: int) -> None:
+        if socket.chunks != self._chunks:
+            self._chunks = socket.chunks
+            self.session.alive(now)
+        self.session.tick(now)
+
     async def _write(self, socket: Socket) -> None:
-        """Send what the session has to send and note the time, at intervals and when poked."""
-        chunks = socket.chunks
+        """Send what the session has to send, whenever there is some."""
         while True:
-            now = self._clock()
-            if socket.chunks != chunks:
-                chunks = socket.chunks
-                self.session.alive(now)
-            self.session.tick(now)
+            self._note_time(socket, self._clock())
             for frame in self.session.to_send():
                 await socket.send(frame)
             for todo in self.session.to_do():
                 self._do(todo)
-            if self._give_up_error is not None:
-                raise self._give_up_error
+            if (error := self._give_up_error or self._tick_error) is not None:
+                raise error
             self._wake.clear()
+            pause = self.session.pause
             try:
-                async with asyncio.timeout(min(self._policy.tick, self.session.pause)):
+                async with asyncio.timeout(None if math.isinf(pause) else pause):
                     await self._wake.wait()
             except TimeoutError:
                 continue

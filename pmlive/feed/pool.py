@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from pmlive._session import Session, Timing
@@ -55,6 +56,9 @@ class Pool:
         self._credentials = credentials
         self._limit = tokens_per_connection
         self._limits: dict[FeedConnection, int] = {}
+        # The connection of each key.
+        self._carriers: defaultdict[Channel, dict[str, FeedConnection]] = defaultdict(dict)
+        self._ticking: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self._last_dial = 0.0
         self._epoch = 0
@@ -63,11 +67,13 @@ class Pool:
     def want(self, channel: Channel, keys: Iterable[str]) -> dict[int, list[str]]:
         """Subscribe to keys; return those that went to connections already open, by epoch."""
         placed: dict[int, list[str]] = {}
-        fresh = [key for key in dict.fromkeys(keys) if self.find(channel, key) is None]
+        carriers = self._carriers[channel]
+        fresh = [key for key in dict.fromkeys(keys) if key not in carriers]
         while fresh:
             connection = self._with_room(channel)
             room = self._room(connection)
             taken, fresh = fresh[:room], fresh[room:]
+            carriers.update(dict.fromkeys(taken, connection))
             connection.session.want(taken, self._clock())
             if connection.conn is not None:
                 placed[connection.conn] = taken
@@ -87,20 +93,21 @@ class Pool:
 
     def unwant(self, channel: Channel, keys: Sequence[str]) -> dict[int, list[str]]:
         """Unsubscribe from keys; return them by their last epoch, 0 for none. A connection without keys ends."""
-        left: dict[int, list[str]] = {}
-        for connection in self.of(channel):
-            dropped = [key for key in dict.fromkeys(keys) if key in connection.session.wanted]
-            if not dropped:
-                continue
-            connection.session.unwant(dropped)
+        carriers, left = self._carriers[channel], dict[int, list[str]]()
+        dropped: defaultdict[FeedConnection, list[str]] = defaultdict(list)
+        for key in [key for key in dict.fromkeys(keys) if key in carriers]:
+            dropped[carriers.pop(key)].append(key)
+        for connection, its in dropped.items():
+            connection.session.unwant(its)
             connection.poke()
-            left.setdefault(connection.conn or connection.previous or 0, []).extend(dropped)
+            left.setdefault(connection.conn or connection.previous or 0, []).extend(its)
             if not connection.session.wanted and not connection.session.everything:
                 self._end(connection)
         return left
 
     def drop_channel(self, channel: Channel) -> None:
         """End every connection of a channel."""
+        self._carriers[channel].clear()
         for connection in self.of(channel):
             self._end(connection)
 
@@ -114,7 +121,7 @@ class Pool:
 
     def find(self, channel: Channel, key: str) -> FeedConnection | None:
         """Return the connection that carries a key, if any."""
-        return next((one for one in self.of(channel) if key in one.session.wanted), None)
+        return self._carriers[channel].get(key)
 
     def of(self, channel: Channel) -> list[FeedConnection]:
         """List the connections of a channel."""
@@ -126,6 +133,8 @@ class Pool:
         self._limits[connection] = max(1, len(keys) // 2)
         surplus = keys[self._limits[connection] :]
         connection.session.unwant(surplus)
+        for key in surplus:
+            del self._carriers[connection.channel][key]
         return self.want(connection.channel, surplus)
 
     def complete_until(self, now: int) -> int:
@@ -138,7 +147,11 @@ class Pool:
     async def stop(self) -> None:
         """End every connection."""
         connections, self.connections = self.connections, []
+        self._carriers.clear()
         await asyncio.gather(*(connection.stop() for connection in connections), *self._ending)
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.gather(self._ticking, return_exceptions=True)
 
     def _with_room(self, channel: Channel) -> FeedConnection:
         for connection in self.of(channel):
@@ -155,7 +168,16 @@ class Pool:
         )
         self.connections.append(connection)
         connection.start()
+        if self._ticking is None:
+            self._ticking = asyncio.create_task(self._tick(), name="pmlive ticks")
         return connection
+
+    async def _tick(self) -> None:
+        """Tell all connections the time, at intervals: a timer for each would cost as much as what they say."""
+        while True:
+            for connection in tuple(self.connections):
+                connection.tick(self._clock())
+            await asyncio.sleep(self._policy.tick)
 
     def _room(self, connection: FeedConnection) -> int:
         limits = {"market": self._limit, "prices": _SYMBOLS_PER_CONNECTION}

@@ -28,7 +28,9 @@ def deliver(
 ) -> None:
     """Hand each subscription its share of new rows; ``heard`` counts the new messages of each token."""
     counts = registry.routes.messages(heard)
-    needed: set[SubscriptionType] = {one.type for one in registry.active.values() if one.mailboxes or one.type not in BY_MESSAGE}
+    needed: set[SubscriptionType] = {
+        one.type for one in registry.active.values() if one.mailboxes or one.type not in BY_MESSAGE
+    }
     shares = list(registry.routes.shares(frames, needed))
     for share in shares:
         if share.subscription.type not in BY_MESSAGE:
