@@ -58,6 +58,8 @@ class Pool:
         self._limits: dict[FeedConnection, int] = {}
         # The connection of each key.
         self._carriers: defaultdict[Channel, dict[str, FeedConnection]] = defaultdict(dict)
+        # Connections that may have room for more keys.
+        self._roomy: defaultdict[Channel, dict[FeedConnection, None]] = defaultdict(dict)
         self._ticking: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self._last_dial = 0.0
@@ -69,10 +71,11 @@ class Pool:
         placed: dict[int, list[str]] = {}
         carriers = self._carriers[channel]
         fresh = [key for key in dict.fromkeys(keys) if key not in carriers]
-        while fresh:
+        start = 0
+        while start < len(fresh):
             connection = self._with_room(channel)
-            room = self._room(connection)
-            taken, fresh = fresh[:room], fresh[room:]
+            taken = fresh[start : start + self._room(connection)]
+            start += len(taken)
             carriers.update(dict.fromkeys(taken, connection))
             connection.session.want(taken, self._clock())
             if connection.conn is not None:
@@ -99,6 +102,7 @@ class Pool:
             dropped[carriers.pop(key)].append(key)
         for connection, its in dropped.items():
             connection.session.unwant(its)
+            self._roomy[channel][connection] = None
             connection.poke()
             left.setdefault(connection.conn or connection.previous or 0, []).extend(its)
             if not connection.session.wanted and not connection.session.everything:
@@ -148,15 +152,17 @@ class Pool:
         """End every connection."""
         connections, self.connections = self.connections, []
         self._carriers.clear()
+        self._roomy.clear()
         await asyncio.gather(*(connection.stop() for connection in connections), *self._ending)
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.gather(self._ticking, return_exceptions=True)
 
     def _with_room(self, channel: Channel) -> FeedConnection:
-        for connection in self.of(channel):
+        for connection in list(self._roomy[channel]):
             if self._room(connection) > 0:
                 return connection
+            del self._roomy[channel][connection]
         connection = FeedConnection(
             Session(channel, timing=self._timing[channel], credentials=self._credentials),
             self._urls[channel],
@@ -167,6 +173,7 @@ class Pool:
             next_conn=self._next_epoch,
         )
         self.connections.append(connection)
+        self._roomy[channel][connection] = None
         connection.start()
         if self._ticking is None:
             self._ticking = asyncio.create_task(self._tick(), name="pmlive ticks")
@@ -187,6 +194,7 @@ class Pool:
     def _end(self, connection: FeedConnection) -> None:
         self.connections.remove(connection)
         self._limits.pop(connection, None)
+        self._roomy[connection.channel].pop(connection, None)
         self.past_dials, self.past_errors = self.past_dials + connection.dials, self.past_errors + connection.errors
         task = asyncio.create_task(connection.stop())
         self._ending.add(task)
