@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from pmlive import Manager, logs, threads
+from pmlive.cli.collector import books_left_alone
 from pmlive.cli.commands import Subparsers, add_command, duration, positive_number
 from pmlive.cli.live_table import LiveTable, Part, Rates, draw
 from pmlive.cli.parsing import Parser
@@ -248,14 +249,15 @@ def _watch(live: Manager, out: Output, stop: Stop, *, seconds: float | None, gap
     """Show the progress of a recording until its time is over or a signal comes."""
     began = time.monotonic()
     shown = _Progress(live, out, gaps_before)
-    while not stop.requested:
-        elapsed = time.monotonic() - began
-        left = shown.every if seconds is None else seconds - elapsed
-        if left <= 0:
-            break
-        shown.update(elapsed)
-        if stop.wait(min(left, shown.every)):
-            break
+    with books_left_alone() as alone:
+        while not stop.requested:
+            elapsed = time.monotonic() - began
+            left = shown.every if seconds is None else seconds - elapsed
+            if left <= 0:
+                break
+            alone.note(shown.update(elapsed).tokens)
+            if stop.wait(min(left, shown.every)):
+                break
     out.end_progress()
 
 
@@ -271,21 +273,24 @@ class _Progress:
         self._draws_table = out.shows_tables
         self.every = _TABLE_INTERVAL_S if self._draws_table else _INTERVAL_S
 
-    def update(self, elapsed: float) -> None:
-        """Show the present state, so many seconds after the beginning."""
+    def update(self, elapsed: float) -> BookCounts:
+        """Show the present state, so many seconds after the beginning; return what is known of the books."""
         if not self._draws_table:
-            head = self._head(self._live.report(), elapsed)
+            status = self._live.report()
+            head = self._head(status, elapsed)
             self._out.progress("  ".join(text for line in head for text, _ in line))
-            return
+            return status.books or BookCounts()
         (snapshot,) = self._live.snapshots([Query(status=True, tops=_MOST_TOKENS)])
         status, tops = snapshot.status or self._live.report(), snapshot.tops or Tops(shown=[], tokens=0)
+        books = status.books or BookCounts()
         table = LiveTable(
             head=self._head(status, elapsed),
             tops=tops,
-            trusted=(status.books or BookCounts()).trusted,
+            trusted=books.trusted,
             rates=self._rates.update(tops, elapsed),
         )
         self._out.draw(partial(draw, table))
+        return books
 
     def _head(self, status: Status, elapsed: float) -> list[list[Part]]:
         self._seen.append((elapsed, status.statistics.total_events))
