@@ -239,6 +239,43 @@ def test_a_cut_does_not_end_a_hole_before_the_disk_has_caught_up(tmp_path: Path)
     assert logged(tmp_path) == stored(tmp_path)
 
 
+def state(first: int) -> list[Record]:
+    """Make a state of a hundred tokens, of a hundred kilobytes."""
+    return [Record(number, NOON + number, 1, "state", os.urandom(1000)) for number in range(first, first + 100)]
+
+
+def test_of_a_state_nothing_is_lost_however_little_memory_there_is(tmp_path: Path) -> None:
+    """Neither at the beginning, at a cut nor at the end; and what follows has as much room as without it."""
+    with recording(tmp_path, fast(memory=20_000, commit=0.2)) as recorder:
+        recorder.state(state(1))
+        feed(recorder, range(101, 111))
+        recorder.cut(state(200))
+        feed(recorder, range(300, 310))
+        recorder.state(state(400))
+        assert recorder.status().dropped == 0
+    assert logged(tmp_path) == stored(tmp_path) == [*range(101, 111), *range(300, 310)]
+    assert read_manifest(tmp_path).holes == []
+
+
+@pytest.mark.parametrize("limit", [{"segment_rows": 20}, {"segment_bytes": 1}])
+def test_the_next_cut_comes_when_there_is_much_more_than_the_state_of_every_token(
+    tmp_path: Path, limit: dict[str, int]
+) -> None:
+    """Otherwise a state that is larger than a segment would be written again at once, and again."""
+    with recording(tmp_path, fast(**limit)) as recorder:
+        feed(recorder, range(1, 30))
+        wait(recorder.poll)
+        recorder.cut(state(100))
+        recorder.flush(10)
+        number = 200
+        while not recorder.poll():
+            feed(recorder, range(number, number + 10))
+            recorder.flush(10)
+            number += 10
+    # Records of a feed have some hundred bytes and a row each.
+    assert number - 200 >= 1000
+
+
 def test_a_second_recorder_is_refused_with_the_number_of_the_first(tmp_path: Path) -> None:
     with recording(tmp_path) as recorder:
         with pytest.raises(StoreError, match=f"is being recorded by process {os.getpid()}"):

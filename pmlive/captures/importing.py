@@ -213,7 +213,7 @@ class _Import:
         self._behind: dict[int, tuple[int, int]] = {}
         self._pending = self._since_rows = 0
         self._pipeline.seq = self.recorder.next_seq
-        self._journal.begin(self.recorder.log, self._now)
+        self._journal.begin(self.recorder, self._now)
 
     # --- lines ---
 

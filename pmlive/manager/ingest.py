@@ -203,7 +203,7 @@ class Ingest:
         self.pipeline.make("all")
         # It may have ended with an earlier recording.
         self.pipeline.ended = False
-        self.journal.begin(recorder.log, now)
+        self.journal.begin(recorder, now)
         if earlier is not None:
             self._note_restart(earlier, now)
 
@@ -256,7 +256,8 @@ class Ingest:
         if not self.pipeline.ended:
             self.journal.end(self.clock())
         self.flush()
-        self.recorder, self.journal.keep = None, None
+        self.recorder = None
+        self.journal.stop()
         self.pipeline.make(self._unkept if self.digest is None else "all")
         return recorder
 

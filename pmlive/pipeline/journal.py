@@ -5,6 +5,7 @@ There is one ``apply``, so a record that is replayed does what it did live. Kind
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 import polars as pl
@@ -130,25 +131,40 @@ def rebuild(records: Iterable[Record]) -> Mapping[str, pl.DataFrame]:
     return {table: frame for table, frame in pipeline.drain().items() if table in STORED}
 
 
+class Keeper(Protocol):
+    """What keeps the records of a journal."""
+
+    def log(self, record: Record) -> None:
+        """Keep one more record."""
+        ...
+
+    def state(self, records: Sequence[Record]) -> None:
+        """Keep a whole state, however large."""
+        ...
+
+
 class Journal:
     """A pipeline whose input is written down while something records it."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.keep: Callable[[Record], None] | None = None
+        self._keeper: Keeper | None = None
 
-    def begin(self, keep: Callable[[Record], None], now: int) -> None:
+    def begin(self, keeper: Keeper, now: int) -> None:
         """Write the present state, and everything from now on."""
-        for record in [self.beginning(now), *self.keyframes(now)]:
-            keep(record)
-        self.keep = keep
+        keeper.state([self.beginning(now), *self.keyframes(now)])
+        self._keeper, self.keep = keeper, keeper.log
 
     def end(self, now: int) -> None:
         """Write that a run ends, and the whole state, from which another may go on."""
         self.note("end", 0, b"", now)
-        if self.keep is not None:
-            for record in self.keyframes(now):
-                self.keep(record)
+        if self._keeper is not None:
+            self._keeper.state(self.keyframes(now))
+
+    def stop(self) -> None:
+        """Write nothing from now on."""
+        self._keeper = self.keep = None
 
     def frame(self, channel: Channel, conn: int, data: bytes, events: Sequence[Event], now: int) -> None:
         """Take a frame as received, with the events that were read from it."""

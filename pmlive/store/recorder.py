@@ -4,10 +4,11 @@ The feed thread only appends to memory. One thread packs, writes and syncs the l
 second); another seals the segments that were cut. So SIGKILL costs what was received since the last write, a power
 cut the last second, and neither harms a file that was there.
 
-When the disk refuses, data waits in memory (64 MiB) and is tried again each second. When that is full a *hole*
-begins: from one record on everything is dropped, and all rows made of those records with it, since rows carry numbers
-from ``seq`` of their record on. A hole ends at a ``cut`` only, because a book is right again only where keyframes say
-what it is: so ``poll`` asks for one once the disk has caught up, the manager cuts, and the log goes on with keyframes.
+When the disk refuses, data waits in memory (64 MiB, not counting the states of all tokens) and is tried again each
+second. When that is full a *hole* begins: from one record on everything is dropped, and all rows made of those records
+with it, since rows carry numbers from ``seq`` of their record on. A hole ends at a ``cut`` only, because a book is
+right again only where keyframes say what it is: so ``poll`` asks for one once the disk has caught up, the manager cuts,
+and the log goes on with keyframes.
 Raw frames and tables therefore leave out the same records, and a replay of the one gives the other. The hole is
 written to the manifest before anything that follows it, and ``holes()`` yields it as a ``Gap`` for the table of gaps.
 What was lost of a log in an earlier run (a damaged disk) is a ``gap`` record in place of what is missing.
@@ -19,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import polars as pl
@@ -44,6 +46,8 @@ logger = get_logger(__name__)
 
 # A disk that takes nothing for this long is in trouble, though it reports no error.
 _HUNG_S = 2.0
+# A cut writes the state of every token, so there are so many times as many rows, or bytes, between two cuts.
+_STATES_ROWS, _STATES_BYTES = 10, 2
 _UNWRITTEN = "what was received last could not be written before the recording was closed"
 
 
@@ -79,6 +83,13 @@ class RecorderOptions(msgspec.Struct, frozen=True, kw_only=True):
         return MergeLimits(
             files=self.merge_files, seconds=self.merge_seconds, rows=self.merge_rows, bytes=self.merge_bytes
         )
+
+
+class _State(NamedTuple):
+    """How large the state was that was written last."""
+
+    records: int
+    bytes: int
 
 
 class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +162,10 @@ class Recorder:
         self._memory = self._options.memory
         self._logged = 0
         self._logged_at_cut = 0
+        self._state = _State(0, 0)
+        # States of which some may wait in memory yet: how far the log went with each, and its bytes.
+        self._unreleased: deque[tuple[int, int]] = deque()
+        self._room = self._memory
         self._cut_at = self._clock()
         self._cuts = 0
         self._rows_since_cut: dict[str, int] = dict.fromkeys(STORED, 0)
@@ -167,11 +182,20 @@ class Recorder:
         """Queue a record for the log; this never waits for the disk."""
         size = len(record.data) + OVERHEAD
         logged, packer = self._logged + size, self._packer
-        if self._hole is not None or packer.lost_since is not None or logged - packer.released > self._memory:
+        full = logged - packer.released > self._room and not self._has_room(logged)
+        if self._hole is not None or packer.lost_since is not None or full:
             self._drop(record)
             return
         self._logged = logged
         self._queue.append(record)
+
+    def _has_room(self, logged: int) -> bool:
+        """Return whether so much may wait in memory, where what waits of states does not count."""
+        states, released = self._unreleased, self._packer.released
+        while states and states[0][0] <= released:
+            states.popleft()
+        self._room = self._memory + sum(size for _, size in states)
+        return logged - released <= self._room
 
     def rows(self, table: str, frame: pl.DataFrame) -> None:
         """Queue rows made of records that were logged since the last cut.
@@ -207,10 +231,11 @@ class Recorder:
         return (
             abs(now - self._cut_at) >= options.segment_seconds * 1e9
             or now // DAY_NS != self._cut_at // DAY_NS
-            or max(self._rows_since_cut.values()) >= options.segment_rows
+            or max(self._rows_since_cut.values()) >= max(options.segment_rows, _STATES_ROWS * self._state.records)
             or (
                 self._writer.cuts + self._packer.ignored_cuts == self._cuts
                 and self._writer.segment_bytes >= options.segment_bytes
+                and self._logged - self._logged_at_cut >= _STATES_BYTES * self._state.bytes
             )
         )
 
@@ -222,11 +247,21 @@ class Recorder:
         if self._closed or (self._hole is not None and not self._resumable()):
             return
         self._end_segment(keyframes[0].recv if keyframes else self._clock())
-        for record in keyframes:
-            self._logged += len(record.data) + OVERHEAD
-            self._queue.append(record)
+        self.state(keyframes)
         self._logged_at_cut = self._logged
         self._writer.wake()
+
+    def state(self, records: Sequence[Record]) -> None:
+        """Queue the whole state of every token; however large it is, nothing of it is dropped while the disk works."""
+        if self._hole is not None:
+            for record in records:
+                self._drop(record)
+            return
+        self._state = _State(len(records), sum(len(record.data) + OVERHEAD for record in records))
+        self._logged += self._state.bytes
+        self._unreleased.append((self._logged, self._state.bytes))
+        self._has_room(self._logged)
+        self._queue.extend(records)
 
     def holes(self) -> list[Gap]:
         """Return the intervals that were not kept and have ended, each once."""
