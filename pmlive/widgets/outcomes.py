@@ -64,7 +64,6 @@ class BaseOutcomesChart(Windowed[LinesView]):
         self._of: Quoted | None = of
         self._token_ids = [] if keys is None else _tokens(manager, keys)
         self._made: _Titled | None = None
-        self._origin = origin_of(manager)
         # What cannot be drawn is refused before there is a widget.
         lines_of(self._token_ids, manager.markets, of if self._token_ids else None)
         super().__init__(manager, rate=rate)
@@ -103,7 +102,7 @@ class BaseOutcomesChart(Windowed[LinesView]):
             made.lines,
             snapshot.tables["prices"].frame,
             snapshot.gaps,
-            label=f"{self._origin}{made.label}",
+            label=f"{origin_of(self.manager, self._token_ids)}{made.label}",
             of=made.of,
             doubts=snapshot.doubts,
             now_ms=whole_second_ms(snapshot.now),

@@ -127,7 +127,7 @@ class BaseTape(BaseTable):
 
     def __init__(self, manager: Manager, token_id: Key | None = None, *, rows: int = 30, rate: float = 4.0) -> None:
         self._token_id = None if token_id is None else manager.token(*key_parts(token_id))
-        self._rows, self._origin = rows, origin_of(manager)
+        self._rows = rows
         super().__init__(manager, rate=rate)
 
     @property
@@ -146,7 +146,8 @@ class BaseTape(BaseTable):
     def _html(self, snapshot: Snapshot) -> str:
         trades = snapshot.tables["trades"].frame
         view = tape_view(trades, snapshot.labels, token_id=self.token_id, most=self._rows)
-        return tape_html(view, origin=self._origin)
+        shown = snapshot.labels if self.token_id is None else [self.token_id]
+        return tape_html(view, origin=origin_of(self.manager, shown))
 
 
 class BaseLadder(TokenWidget[View], BaseTable):
