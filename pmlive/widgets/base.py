@@ -41,11 +41,14 @@ class ManagerWidget(ipywidgets.DOMWidget, Generic[V]):
     # The tables that are followed, and the arrays of the view that have a row for each of their rows.
     _tables: ClassVar[tuple[str, ...]] = ()
     _grows: ClassVar[tuple[str, ...]] = ()
+    # The most drawings a second, unless others are asked for.
+    _rate: ClassVar[float] = 10.0
 
     # Until it is made: a widget whose construction fails is closed, too, when Python collects it.
     _closed = True
 
-    def __init__(self, manager: Manager, *, rate: float) -> None:
+    def __init__(self, manager: Manager, *, rate: float | None = None) -> None:
+        rate = self._rate if rate is None else rate
         if not 0 < rate <= FASTEST:
             raise ValueError(f"rate {rate!r} is not between 0 and {FASTEST:g} drawings a second")
         self.manager = manager
@@ -179,7 +182,7 @@ class TokenWidget(ManagerWidget[V]):
         UnknownMarketError: no such token was subscribed, or several are meant.
     """
 
-    def __init__(self, manager: Manager, token_id: Key | None = None, *, rate: float = 10.0) -> None:
+    def __init__(self, manager: Manager, token_id: Key | None = None, *, rate: float | None = None) -> None:
         first = next(iter(manager.snapshots([Query()])[0].labels), None)
         self._token_id = first if token_id is None else manager.token(*key_parts(token_id))
         super().__init__(manager, rate=rate)

@@ -12,7 +12,7 @@ from pmlive.manager.token_view import Key
 from pmlive.widgets.base import origin_of
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.charts import PARTS, Windowed, valid_window, whole_second_ms
-from pmlive.widgets.figures_outcomes import draw_outcomes
+from pmlive.widgets.figures_outcomes import OutcomesPlot
 from pmlive.widgets.lines import (
     LINE_ROWS,
     MOST_LINES,
@@ -48,6 +48,7 @@ class BaseOutcomesChart(Windowed[LinesView]):
 
     _tables: ClassVar[tuple[str, ...]] = ("prices",)
     _grows: ClassVar[tuple[str, ...]] = LINE_ROWS
+    _rate: ClassVar[float] = 5.0
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class BaseOutcomesChart(Windowed[LinesView]):
         *,
         of: Quoted | None = None,
         window: float | None = 300.0,
-        rate: float = 5.0,
+        rate: float | None = None,
     ) -> None:
         if of not in (None, "mid", "mirror"):
             raise ValueError(f"of {of!r} is neither 'mid' nor 'mirror'")
@@ -118,8 +119,8 @@ class BaseOutcomesChart(Windowed[LinesView]):
         begun = Lines(lines[:MOST_LINES], window=window, slot=slot)
         return _Titled(f"{label} ({rest} more are not shown)" if rest > 0 else label, of, begun)
 
-    def _draw(self, axes: Axes, view: LinesView) -> None:
-        draw_outcomes(axes, view)
+    def _plot(self, axes: Axes) -> OutcomesPlot:
+        return OutcomesPlot(axes)
 
     def __repr__(self) -> str:
         """Show kind and label in one line."""
@@ -139,7 +140,7 @@ class OutcomesChart(BaseOutcomesChart, CanvasWidget[LinesView]):
             ``[("will-it-rain", "Yes")]``. By default the event of the first token that is watched.
         of: ``"mid"`` or ``"mirror"`` to have either where the other would be shown.
         window: how many of the last seconds are shown, None for everything.
-        rate: the most drawings a second, 30 at most.
+        rate: the most drawings a second, 30 at most; by default 5.
 
     Raises:
         UnknownMarketError: no such token was subscribed, or several are meant.
