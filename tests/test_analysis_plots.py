@@ -743,6 +743,21 @@ def test_what_recordings_and_analyses_return_can_be_drawn_as_it_is() -> None:
     assert np.isnan(y[:-1]).sum() == lost.height
 
 
+def test_ladders_of_several_tokens_are_a_line_each() -> None:
+    night = pm.open_recording(pm.sample())
+    market = night.markets[0]
+    both = pl.concat([night.depth(market.slug, "5s", outcome=name) for name in market.outcomes])
+
+    for ax in (plots.depth_profile(both), plots.impact_plot(both)):
+        named = [line.get_label() for line in ax.lines if not str(line.get_label()).startswith("_")]
+        assert [name for name in market.outcomes if any(name in str(label) for label in named)] == market.outcomes
+    measured = analysis.ladder_measures(both)
+    assert len(plots.spread_by_hour(measured, every="1m").lines) == 2
+    with pytest.raises(ValueError, match="the rows are of 2 tokens"):
+        plots.depth_over_time(measured)
+    assert analysis.slippage_curve(both, [10])["outcome"].to_list() == [*market.outcomes, *market.outcomes]
+
+
 def test_a_gap_that_was_left_out_of_windows_is_not_drawn() -> None:
     prices = mids([(100 * at, 0.5 + 0.01 * (at % 3)) for at in range(300)])
     hole = gaps([(9_000, 15_500)])

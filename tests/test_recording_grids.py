@@ -62,6 +62,33 @@ def test_depth_may_begin_anywhere(tmp_path: Path) -> None:
         compared(row, night.book_at("21", start + S // 2 - 1), 2)
 
 
+@pytest.mark.parametrize("start", [None, "2030-01-01T00:00:00Z"])
+def test_ladders_of_several_books_can_be_told_apart(start: str | None) -> None:
+    night = pm.open_recording(pm.sample())
+    market = night.markets[0]
+
+    frames = [night.depth(market.slug, "5s", outcome=name, start=start) for name in market.outcomes]
+
+    whole, labels = pl.concat(frames), ("token_id", "slug", "outcome")
+    lists = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
+    assert whole.columns == ["time", "quality", *lists, *labels]
+    assert whole.select(labels).schema == night.prices(every="5s").select(labels).schema
+    assert whole.select(labels).schema == night.bars(every="5s").select(labels).schema
+    named = [(token, market.slug, name) for token, name in zip(market.token_ids, market.outcomes, strict=True)]
+    told = list(whole.select(labels).iter_rows())
+    assert told == [name for name, frame in zip(named, frames, strict=True) for _ in range(frame.height)]
+    assert (whole.height > 30) == (start is None)
+
+
+def test_a_token_without_a_book_has_stale_rows_with_its_name() -> None:
+    opened = known(cut_night(Random(0), steps=5, cuts=1))
+
+    frame = depth(opened, "no such token", Grid(opened, 7 * S, None, None), 3)
+
+    assert frame.height > 0
+    assert frame.select("quality", "token_id").unique().rows() == [("stale", "no such token")]
+
+
 def test_prices_on_a_grid_are_the_tops_of_the_books(tmp_path: Path) -> None:
     told(tmp_path / "night", 6)
     night = pm.open_recording(tmp_path / "night")

@@ -1,11 +1,13 @@
 """What a recording knows of how its markets ended."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from support.night import NOON, Night
 from support.venue import START, Venue
 
@@ -17,8 +19,10 @@ from pmlive.recording.contents import Contents
 from pmlive.recording.index import RecordingIndex
 from pmlive.recording.outcomes import outcomes
 from pmlive.recording.trust import UnsubscriptionCache
-from pmlive.store import Manifest
+from pmlive.store import Manifest, read_manifest
+from pmlive.store.markets_file import MarketsFile
 from pmlive.store.reader import UnsealedSegment
+from pmlive.tables import MARKETS
 
 MARKET: dict[str, Any] = {
     "condition_id": "0xm",
@@ -66,10 +70,11 @@ def test_before_a_resolution_nobody_won() -> None:
         "winner",
         "resolved_at",
         "source",
+        "end_date",
     ]
     assert found.rows() == [
-        ("0xm", "rain", "Will it rain?", "1", "Yes", False, None, None, None),
-        ("0xm", "rain", "Will it rain?", "2", "No", False, None, None, None),
+        ("0xm", "rain", "Will it rain?", "1", "Yes", False, None, None, None, None),
+        ("0xm", "rain", "Will it rain?", "2", "No", False, None, None, None, None),
     ]
 
 
@@ -128,6 +133,66 @@ def test_markets_without_an_entry_are_known_by_messages_and_books() -> None:
         ("0xm", None, None, "1", None, False, None),
         ("0xm", None, None, "2", None, False, None),
     ]
+
+
+END = datetime(2026, 11, 30, 12, tzinfo=UTC)
+ENDING = MARKET | {"end_date": "2026-11-30T12:00:00Z"}
+NAMELESS = {"slug": "other", "outcomes": ["Yes"], "token_ids": ["9"]}
+
+
+@pytest.mark.parametrize(
+    ("markets", "told", "ends"),
+    [
+        pytest.param([ENDING], None, {"1": END, "2": END}, id="known, not resolved"),
+        pytest.param([ENDING], "feed", {"1": END, "2": END}, id="known, resolved by the feed"),
+        pytest.param([ENDING], "catalogue", {"1": END, "2": END}, id="known, resolved by the catalogue"),
+        pytest.param([MARKET], None, {"1": None, "2": None}, id="unknown, not resolved"),
+        pytest.param([MARKET], "feed", {"1": None, "2": None}, id="unknown, resolved by the feed"),
+        pytest.param([MARKET], "catalogue", {"1": None, "2": None}, id="unknown, resolved by the catalogue"),
+        pytest.param([], "feed", {"1": None, "2": None}, id="no entry, told by the feed"),
+        pytest.param(
+            [ENDING | {"token_ids": ["901", "902"]}],
+            "feed",
+            {"901": END, "902": END, "1": END, "2": END},
+            id="tokens of another version",
+        ),
+        pytest.param([MARKET | {"end_date": "2026-11-30T12:00:00"}], None, {"1": END, "2": END}, id="without a zone"),
+        pytest.param(
+            [MARKET, NAMELESS | {"end_date": "2026-11-30T12:00:00Z"}, NAMELESS | {"token_ids": ["8"]}],
+            None,
+            {"1": None, "2": None, "9": END, "8": None},
+            id="markets without an id",
+        ),
+    ],
+)
+def test_a_market_was_to_end_when_the_catalogue_said(
+    markets: list[dict[str, Any]], told: str | None, ends: dict[str, datetime | None]
+) -> None:
+    night = begun()
+    if told == "feed":
+        night.frame(500, message("2", "No"))
+    if told == "catalogue":
+        resolved = MarketResolved(
+            market="0xm", timestamp=START, token_ids=["1", "2"], winning_token_id="2", winning_outcome="No"
+        )
+        night.note(500, "resolved", resolved, 0)
+    night.end(1000)
+
+    found = outcomes(opened(night, *markets))
+
+    assert dict(found.select("token_id", "end_date").iter_rows()) == ends
+    assert found.schema["end_date"] == MARKETS["end_date"]
+    assert found.filter("resolved")["source"].unique().to_list() == ([told] if told else [])
+
+
+@pytest.mark.parametrize("name", ["", "evening", "updown"])
+def test_ends_are_those_of_the_list_of_markets(name: str) -> None:
+    folder = pm.sample(name)
+
+    found = pm.open_recording(folder).outcomes().select("token_id", "end_date")
+
+    listed = MarketsFile(folder).rows(read_manifest(folder)).select("token_id", "end_date")
+    assert_frame_equal(found, listed, check_row_order=False)
 
 
 def test_a_payload_that_is_no_resolution_is_refused() -> None:

@@ -1,6 +1,7 @@
 """The dashboard and its controls, as a user moves them, and what a notebook keeps of it."""
 
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
+from html import escape
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
@@ -17,13 +19,24 @@ import pytest
 from support.feed import QUICK
 from support.live import address
 from support.page import Page
+from support.shelf import record_story
 from support.waiting import wait_until
 
 import pmlive as pm
 from pmlive.manager import Manager, Replay
 from pmlive.manager.snapshots import Query
 from pmlive.sim import SimulatedVenue
-from pmlive.widgets import CandleChart, Dashboard, MarketSearch, OutcomesChart, ReplayControls, TokenPicker
+from pmlive.widgets import (
+    CandleChart,
+    Dashboard,
+    MarketSearch,
+    OutcomesChart,
+    PriceChart,
+    ReplayControls,
+    Tape,
+    TokenPicker,
+)
+from pmlive.widgets.base import origin_of
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -289,6 +302,35 @@ def test_what_is_known_to_be_simulated_says_so_in_every_part(tmp_path: Path) -> 
             token = recording.markets[0].token_ids[0]
             for kind in ("prices", "candles"):
                 assert ("simulated: " in recording[token].plot(kind=kind).get_title(loc="left")) == is_told
+
+
+def test_of_several_recordings_each_token_is_labelled_as_its_own_was(tmp_path: Path) -> None:
+    other = list(record_story(tmp_path / "elsewhere", 3, steps=20).venues)
+    one = [token for market in pm.open_recording(pm.sample()).markets for token in market.token_ids]
+    for folders in ([pm.sample(), tmp_path / "elsewhere"], [tmp_path / "elsewhere", pm.sample()]):
+        with Replay(folders, speed="max") as replay:
+            for tokens, origin in ((one, "simulated: "), (other, "")):
+                assert origin_of(replay, tokens) == origin
+                assert {replay[token].simulated for token in tokens} == {bool(origin)}
+                assert PriceChart(replay, tokens[0]).label == f"{origin}{replay[tokens[0]].label}"
+                assert f">{origin}{escape(replay[tokens[0]].label)}<" in html_of(Tape(replay, tokens[0]))
+            assert "partly simulated: all that is watched" in html_of(Tape(replay))
+            assert OutcomesChart(replay, [other[0], one[0]]).label.startswith("partly simulated: ")
+            chart = PriceChart(replay, one[0])
+            assert "simulated" in chart.figure().axes[0].get_title("left")
+            chart.token_id = other[0]
+            assert "simulated" not in chart.figure().axes[0].get_title("left")
+
+
+def test_a_token_of_which_one_recording_is_simulated_is_labelled_so(tmp_path: Path) -> None:
+    first = record_story(tmp_path / "one", 3, steps=20)
+    record_story(tmp_path / "two", 4, at=first.at + 600_000, steps=20)
+    told = json.loads((tmp_path / "two" / "manifest.json").read_text())
+    (tmp_path / "two" / "manifest.json").write_text(json.dumps(told | {"simulated": True}))
+
+    with Replay([tmp_path / "one", tmp_path / "two"], speed="max") as replay:
+        assert all(replay[token].simulated for token in first.venues)
+        assert not replay.simulated
 
 
 # --- the controls of a replay ---

@@ -21,7 +21,7 @@ from pmlive.analysis.palette import LIGHT
 from pmlive.analysis.plots.theme import Width
 from pmlive.manager import BookView
 from pmlive.manager.source import ConnectionStatus
-from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
+from pmlive.widgets.figures import DepthPlot, HeatPlot, Plot, PricePlot, new_figure, png
 from pmlive.widgets.ladder import Grid, ladder_html
 from pmlive.widgets.tables import recording_html, status_html, tape_html
 from pmlive.widgets.views import (
@@ -279,7 +279,7 @@ def size(picture: bytes) -> tuple[int, int]:
 @pytest.mark.parametrize("view", [price([1000.0, 2000.0]), price([]), price([1000.0], doubt=HOSTILE)])
 def test_a_price_chart_is_drawn_whatever_its_title_and_however_little_there_is(view: PriceView) -> None:
     figure, (axes,) = new_figure()
-    draw_price(axes, view)
+    PricePlot(axes).draw(view)
 
     assert size(png(figure)) == (900, 290)
     assert axes.get_title(loc="left").startswith("Price \N{MIDDLE DOT} <img src=x")
@@ -295,7 +295,7 @@ def test_a_figure_is_a_picture_in_a_notebook_that_has_not_heard_of_pyplot() -> N
 
 def test_gaps_are_shaded_to_the_end_of_the_chart_while_they_last() -> None:
     _, (axes,) = new_figure()
-    draw_price(axes, price([1000.0, 2000.0]))
+    PricePlot(axes).draw(price([1000.0, 2000.0]))
 
     (shade,) = next(each for each in axes.collections if each.get_label() == "gaps").get_paths()
     left, right = axes.get_xlim()
@@ -319,7 +319,7 @@ def gap(ended: float) -> dict[str, object]:
 def test_no_line_is_drawn_through_a_gap(ended: float, held: dict[int, float | None]) -> None:
     _, (axes,) = new_figure()
 
-    draw_price(axes, price([1000.0, 4000.0]) | gap(ended))  # pyright: ignore[reportArgumentType]  # names of the view
+    PricePlot(axes).draw(price([1000.0, 4000.0]) | gap(ended))  # pyright: ignore[reportArgumentType]  # names of the view
 
     line = next(line for line in axes.lines if line.get_label() == "bid")
     bids = np.asarray(line.get_ydata(orig=True), dtype=np.float64)
@@ -329,7 +329,7 @@ def test_no_line_is_drawn_through_a_gap(ended: float, held: dict[int, float | No
 def test_a_gap_covers_what_the_heat_map_has_there() -> None:
     _, (axes,) = new_figure()
 
-    draw_heat(axes, heat(4) | gap(2500.0))  # pyright: ignore[reportArgumentType]  # the names are those of the view
+    HeatPlot(axes).draw(heat(4) | gap(2500.0))  # pyright: ignore[reportArgumentType]  # the names are those of the view
 
     shade = next(each for each in axes.collections if each.get_label() == "gaps")
     assert np.asarray(shade.get_facecolor())[:, 3].tolist() == [1.0]
@@ -343,7 +343,7 @@ def test_a_level_is_the_darker_the_larger_it_is_and_in_the_colour_of_its_side() 
     view["prices"], view["sizes"] = np.full((1, 20), np.nan), np.full((1, 20), np.nan)
     view["prices"][0, [0, 1, 10]], view["sizes"][0, [0, 1, 10]] = [0.4, 0.39, 0.5], [100.0, 25.0, 400.0]
 
-    draw_heat(axes, view)
+    HeatPlot(axes).draw(view)
 
     column = np.asarray(cast("Any", axes.images[0].get_array()))[:, 0]
     rows = {round(0.38 + 0.01 * row, 2): column[row] for row in np.flatnonzero(column[:, 3])}
@@ -359,23 +359,23 @@ def test_prices_are_shown_as_far_as_they_are_in_the_window() -> None:
     view = price([1000.0, 4000.0, 4800.0])
     view["window"], view["bids"], view["trade_prices"] = 1000.0, np.array([0.9, 0.4, 0.5]), np.array([0.9, 0.45, 0.5])
 
-    draw_price(axes, {**view, **gap(2000.0)})  # pyright: ignore[reportArgumentType]  # the names are those of the view
+    PricePlot(axes).draw({**view, **gap(2000.0)})  # pyright: ignore[reportArgumentType]  # the names are those of the view
 
     # 0.4 still holds when the window begins.
     assert axes.get_ylim() == pytest.approx((0.4 - 0.008, 0.5 + 0.008))
 
 
-@pytest.mark.parametrize(("draw", "view"), [(draw_price, price([1000.0, 2000.0])), (draw_heat, heat(4))])
+@pytest.mark.parametrize(("kind", "view"), [(PricePlot, price([1000.0, 2000.0])), (HeatPlot, heat(4))])
 def test_a_price_that_is_marked_is_a_dashed_line_with_its_number(
-    draw: Callable[[Axes, Any], None], view: PriceView | HeatView
+    kind: Callable[[Axes], Plot[Any]], view: PriceView | HeatView
 ) -> None:
     _, (axes,) = new_figure()
-    draw(axes, {**view, "marked": 0.35})
+    kind(axes).draw({**view, "marked": 0.35})
 
     assert [text.get_text() for text in axes.texts if text.get_visible()] == ["marked 0.35"]
     assert [line for line in axes.lines if line.get_visible() and np.asarray(line.get_ydata()).tolist() == [0.35, 0.35]]
     _, (plain,) = new_figure()
-    draw(plain, view)
+    kind(plain).draw(view)
     assert [text.get_text() for text in plain.texts if text.get_visible()] == []
 
 
@@ -405,7 +405,7 @@ def test_ticks_of_a_short_window_are_whole_or_short_and_within_the_axes(length: 
     view["now"] = view["times"][-1]
     view["bids"], view["trade_prices"] = np.array([0.4, 0.5]), np.array([0.4, 0.5])
 
-    draw_price(axes, view)
+    PricePlot(axes).draw(view)
     draw_whole(figure)
 
     labels = [label for label in axes.get_xticklabels() if label.get_text()]
@@ -421,7 +421,7 @@ def test_a_figure_for_a_paper_is_as_wide_as_its_column_with_letters_that_are_rea
     tmp_path: Path, width: Width, inches: float, letters: set[float]
 ) -> None:
     figure, (axes,) = new_figure(width=width)
-    draw_price(axes, {**price([1000.0, 2000.0]), "label": "Will it rain? - Yes"})
+    PricePlot(axes).draw({**price([1000.0, 2000.0]), "label": "Will it rain? - Yes"})
 
     figure.savefig(tmp_path / "price.pdf")
 
@@ -442,7 +442,7 @@ def test_a_width_that_is_none_is_refused() -> None:
 @pytest.mark.parametrize("slices", [0, 1, 4])
 def test_a_heat_map_is_drawn_of_as_many_slices_as_there_are(slices: int) -> None:
     figure, (axes,) = new_figure()
-    draw_heat(axes, heat(slices))
+    HeatPlot(axes).draw(heat(slices))
 
     assert [image.get_visible() for image in axes.images] == [slices > 0]
     assert size(png(figure)) == (900, 290)
@@ -451,7 +451,7 @@ def test_a_heat_map_is_drawn_of_as_many_slices_as_there_are(slices: int) -> None
 @pytest.mark.parametrize("view", [depth_view(book(), label=HOSTILE), depth_view(None, label="A", doubt="lost")])
 def test_depth_is_drawn_or_the_reason_why_not(view: DepthView) -> None:
     figure, (axes,) = new_figure()
-    draw_depth(axes, view)
+    DepthPlot(axes).draw(view)
 
     assert size(png(figure)) == (900, 290)
     assert [text.get_text() for text in axes.texts] == (["lost"] if view["doubt"] else [])

@@ -1,6 +1,7 @@
 """The charts and tables made of Jupyter's own widgets, for front ends that load no script of ours."""
 
 import asyncio
+import inspect
 import struct
 import threading
 from collections.abc import Callable
@@ -15,10 +16,11 @@ from support.page import Page
 from support.waiting import wait_until
 from test_widgets_canvas import draw, sample, watching
 
+from pmlive import widgets
 from pmlive.manager import Manager
 from pmlive.manager.snapshots import Snapshot
 from pmlive.widgets import image
-from pmlive.widgets.figures import PricePlot, new_figure
+from pmlive.widgets.figures import DepthPlot, PricePlot, new_figure
 from pmlive.widgets.image import ImageRenderer
 from pmlive.widgets.views import DepthView, PriceView
 
@@ -92,6 +94,69 @@ def test_a_dashboard_of_pictures_asks_for_no_script_but_jupyter_s_own(page: Page
 def test_a_dashboard_of_anything_else_is_refused() -> None:
     with sample() as replay, pytest.raises(ValueError, match="neither 'canvas' nor 'image'"):
         replay.dashboard(charts="svg")  # pyright: ignore[reportArgumentType]
+
+
+# How often each is drawn at most, unless a rate is given: by the browser, and as a picture.
+RATES = {
+    "PriceChart": (10, 5),
+    "CandleChart": (2, 2),
+    "OutcomesChart": (5, 2),
+    "HeatMap": (2, 2),
+    "DepthChart": (10, 5),
+    "Ladder": (5, 5),
+    "Tape": (4, 4),
+    "StatusPanel": (1, 1),
+    "RecordingPanel": (1, 1),
+}
+
+
+@pytest.mark.parametrize("name", sorted(RATES))
+def test_both_backends_take_the_same_and_have_rates_of_their_own(name: str) -> None:
+    kinds = [getattr(widgets, name), getattr(image, name)]
+
+    assert set(image.__all__) >= RATES.keys()
+    assert inspect.signature(kinds[0]) == inspect.signature(kinds[1])
+    with sample() as replay:
+        assert [1 / kind(replay).every for kind in kinds] == pytest.approx(RATES[name])
+        assert [1 / kind(replay, rate=8).every for kind in kinds] == pytest.approx([8, 8])
+        with pytest.raises(ValueError, match="not between 0 and 30"):
+            kinds[1](replay, rate=60)
+
+
+class SeenPrice(image.PriceChart):
+    """A chart over time that tells its view."""
+
+    @property
+    def seen(self) -> PriceView:
+        return self._last_view
+
+
+class SeenDepth(image.DepthChart):
+    """A chart of something else that tells its view."""
+
+    @property
+    def seen(self) -> DepthView:
+        return self._last_view
+
+
+def test_only_charts_over_time_have_all_of_their_margin_ahead(page: Page) -> None:
+    with sample(paused=False) as replay:
+        yes = replay.markets[0].token_ids[0]
+        price, depth = SeenPrice(replay, yes, window=30), SeenDepth(replay, yes)
+
+        over_time = ImageRenderer(PricePlot, over_time=True).draw(price.seen)
+        beside = ImageRenderer(DepthPlot, over_time=False).draw(depth.seen)
+        assert (value_of(page, price), value_of(page, depth)) == (over_time, beside)
+        assert over_time != ImageRenderer(PricePlot, over_time=False).draw(price.seen)
+        assert beside != ImageRenderer(DepthPlot, over_time=True).draw(depth.seen)
+
+
+@pytest.mark.parametrize("name", ["PriceChart", "CandleChart", "OutcomesChart", "HeatMap", "DepthChart"])
+def test_the_documentation_of_a_chart_says_how_often_it_is_drawn(name: str) -> None:
+    words = {5: "five", 2: "two"}
+
+    assert f"30 at most; by default {RATES[name][0]}." in (inspect.getdoc(getattr(widgets, name)) or "")
+    assert f"by default {words[RATES[name][1]]} a second" in (inspect.getdoc(getattr(image, name)) or "")
 
 
 @pytest.mark.quick(1)

@@ -86,16 +86,17 @@ class Manager:
         self._begin(engine, {"notification": notification_callback, "log": log_callback}, sim)
 
     def _begin(
-        self,
-        engine: Engine,
-        handlers: dict[CallbackType, Handler | None],
-        sim: "SimulatedVenue | None" = None,
+        self, engine: Engine, handlers: dict[CallbackType, Handler | None], sim: "SimulatedVenue | None" = None
     ) -> None:
         self._engine = engine
         self._subscribing = Subscribing(engine, handlers)
         self._endings: list[Callable[[], object]] = []
         self.sim, self._lifecycle = sim, Lifecycle(self, engine, sim)
         self.simulated = self._lifecycle.simulated
+
+    def is_simulated(self, _token_id: str) -> bool:
+        """Check whether a token is known to be of a simulated venue."""
+        return self.simulated
 
     # --- subscribing ---
 
@@ -319,7 +320,7 @@ class Manager:
         if table not in ROLLING:
             raise ValueError(f"no frame {table!r}; there are {', '.join(ROLLING)}")
         until = time.monotonic() + patience
-        while (frame := self._frame(table)).height < rows:
+        while (frame := self._engine.frame(table)).height < rows:
             if time.monotonic() >= until:
                 raise TimeoutError(
                     f"{frame.height} of {rows} rows of {table!r} came within {patience:g} s; status() tells how the "
@@ -331,47 +332,47 @@ class Manager:
     @property
     def prices(self) -> pl.DataFrame:
         """Return the changes of the best prices of every book."""
-        return self._frame("prices")
+        return self._engine.frame("prices")
 
     @property
     def depth(self) -> pl.DataFrame:
         """Return the best levels of every book, at most ten times a second each."""
-        return self._frame("depth")
+        return self._engine.frame("depth")
 
     @property
     def trades(self) -> pl.DataFrame:
         """Return the trades, with the taker's side."""
-        return self._frame("trades")
+        return self._engine.frame("trades")
 
     @property
     def gaps(self) -> pl.DataFrame:
         """Return the intervals that cannot be trusted; those that are open have no end."""
-        return self._frame("gaps")
+        return self._engine.frame("gaps")
 
     @property
     def user_orders(self) -> pl.DataFrame:
         """Return the messages on the user's own orders."""
-        return self._frame("user_orders")
+        return self._engine.frame("user_orders")
 
     @property
     def user_trades(self) -> pl.DataFrame:
         """Return the messages on the user's own trades."""
-        return self._frame("user_trades")
+        return self._engine.frame("user_trades")
 
     @property
     def market_events(self) -> pl.DataFrame:
         """Return tick size changes, new markets and resolutions."""
-        return self._frame("market_events")
+        return self._engine.frame("market_events")
 
     @property
     def activity(self) -> pl.DataFrame:
         """Return the trades of subscribed events, with wallets."""
-        return self._frame("activity")
+        return self._engine.frame("activity")
 
     @property
     def reference_prices(self) -> pl.DataFrame:
         """Return prices from outside the venue."""
-        return self._frame("reference_prices")
+        return self._engine.frame("reference_prices")
 
     @property
     def markets(self) -> list[Market]:
@@ -557,11 +558,8 @@ class Manager:
                 # No chart may keep a recording from being sealed.
                 logger.exception("what was to be done before a manager closes failed")
 
-    def _frame(self, table: str) -> pl.DataFrame:
-        return self._engine.frame(table)
-
     def _token_rows(self, token_id: str, table: TokenRows) -> pl.DataFrame:
-        rows = self._frame(table)
+        rows = self._engine.frame(table)
         # What befalls a connection is a gap of each token on it, too.
         return rows.filter(concerning(rows, token_id, ()) if table == "gaps" else pl.col("token_id") == token_id)
 
@@ -574,7 +572,7 @@ class Manager:
             rows=partial(self._token_rows, token_id),
             book=partial(self.book, token_id),
             end=engine.now,
-            simulated=lambda: self.simulated,
+            simulated=partial(self.is_simulated, token_id),
         )
 
     def _view(self, named: str, outcome: str | None, depth: int | None) -> BookView:

@@ -218,7 +218,11 @@ class Replay(Manager):
             Engine(Venue(), None, options, lambda _: played),
             {"notification": notification_callback, "log": log_callback},
         )
-        self.simulated = all(map(is_simulated, timeline.folders))
+        simulated = [is_simulated(folder) for folder in timeline.folders]
+        self.simulated = all(simulated)
+        self._simulated_tokens = {
+            token for tokens, flag in zip(timeline.tokens, simulated, strict=False) if flag for token in tokens
+        }
         self._engine.call(lambda: self._engine.learn(Wanted([], markets)))
         try:
             self._start(paused=paused, prove=prove)
@@ -234,6 +238,10 @@ class Replay(Manager):
             self.resume()
             if self._played.player.speed == "max":
                 self.wait()
+
+    def is_simulated(self, token_id: str) -> bool:
+        """Check whether a token is known to be of a simulated venue; of several recordings, its own one counts."""
+        return self.simulated or token_id in self._simulated_tokens
 
     # --- where it stands ---
 

@@ -223,7 +223,8 @@ class Recording:
         Returns ``market``, ``slug``, ``question``, ``token_id``, ``outcome`` (its name; texts are cleaned, and still
         untrusted), ``resolved``, ``winner`` (null while nobody won: before the resolution, and where the venue settled
         by a split), ``resolved_at`` (when the recorder was told, by its own clock, which may be later than the
-        venue's decision) and ``source`` of that knowledge: ``"feed"``, or ``"catalogue"`` where the recorder asked.
+        venue's decision), ``source`` of that knowledge (``"feed"``, or ``"catalogue"`` where the recorder asked) and
+        ``end_date``: when the market was to end, as the catalogue said when it was recorded, and null where it did not.
 
         Raises:
             StoreError: a table cannot be read.
@@ -463,7 +464,7 @@ class Recording:
             raise ValueError(f"levels must be 1 or more; got {levels}")
         token_id, grid = self.token(token, outcome), self._grid(every, start, end)
         with self._reading() as index:
-            return depth(index, token_id, grid, levels)
+            return labelled(depth(index, token_id, grid, levels), index.names.names)
 
     def _all_depth(self) -> pl.DataFrame:
         with self._reading() as index:

@@ -86,7 +86,8 @@ class DepthFrame(_ReadLater):
 
         Intervals are left-closed: what came exactly at an interval's end is in the next one. Where the book could not
         be trusted at the end of an interval, its lists are null and ``quality`` is ``stale``; an empty list is an
-        empty side.
+        empty side. ``token_id``, ``slug`` and ``outcome`` come last, so that the rows of several books can be put
+        together with ``pl.concat``.
 
         Args:
             token: a token, as ``book_at`` takes it.

@@ -202,22 +202,21 @@ def to_lists(values: Floats) -> pl.Series:
 
 
 def depth(index: RecordingIndex, token_id: str, grid: Grid, levels: int) -> pl.DataFrame:
-    """Return the best levels of a token's book at the end of each interval."""
-    schema = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
+    """Return the best levels of a token's book at the end of each interval, and after them the token's id."""
+    names, token = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes"), pl.lit(token_id).alias("token_id")
     timeline = index.timelines.get(token_id)
     if timeline is None or not len(grid.starts):
-        nothing = [pl.lit(None, dtype=_LEVELS).alias(name) for name in schema]
+        nothing = [pl.lit(None, dtype=_LEVELS).alias(name) for name in names]
         return pl.DataFrame({"time": grid.times}).with_columns(
-            pl.lit("stale", dtype=_QUALITY).alias("quality"), *nothing
+            pl.lit("stale", dtype=_QUALITY).alias("quality"), *nothing, token
         )
     stream = _BookHistory(index, timeline, grid)
     trusted = in_spans(timeline.spans(), grid.lasts)
     columns = stream.best(trusted, levels)
     quality = pl.Series(np.where(trusted, np.where(stream.verified(), "verified", "unverifiable"), "stale"))
     kept = pl.Series(trusted)
-    return pl.DataFrame({"time": grid.times, "quality": quality.cast(_QUALITY)}).with_columns(
-        pl.when(kept).then(column).otherwise(None).alias(name) for name, column in zip(schema, columns, strict=True)
-    )
+    ladders = [pl.when(kept).then(each).otherwise(None).alias(name) for name, each in zip(names, columns, strict=True)]
+    return pl.DataFrame({"time": grid.times, "quality": quality.cast(_QUALITY)}).with_columns(*ladders, token)
 
 
 def depth_rows(index: RecordingIndex, token_id: str) -> pl.DataFrame:

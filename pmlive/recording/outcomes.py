@@ -13,10 +13,14 @@ from pmlive.markets import clean
 from pmlive.recording.contents import collect
 from pmlive.recording.index import RecordingIndex
 from pmlive.recording.summary import RecordedMarket
+from pmlive.tables import MARKETS
+from pmlive.times import nanoseconds
 
 __all__ = ["outcomes"]
 
 _TOKENS = ("market", "slug", "question", "token_id", "outcome")
+# What an entry of the manifest may be found by, the surest first.
+_NAMES = ("token_id", "market")
 _KNOWN = ("market", "winning_token_id", "winning_outcome", "resolved_at", "source")
 
 _Token: TypeAlias = tuple[str | None, ...]
@@ -40,6 +44,7 @@ def outcomes(index: RecordingIndex) -> pl.DataFrame:
         winner=pl.when(named).then(is_winner).otherwise(by_name),
         resolved_at="resolved_at",
         source="source",
+        end_date=_end_date(index.markets),
     )
 
 
@@ -52,6 +57,19 @@ def _resolutions(index: RecordingIndex) -> pl.DataFrame:
     # What the catalogue was asked for came by no connection.
     source = pl.when(pl.col("conn") == 0).then(pl.lit("catalogue")).otherwise(pl.lit("feed"))
     return last.with_columns(source=source, resolved_at=pl.col("ts_recv"))
+
+
+def _end_date(markets: Iterable[RecordedMarket]) -> pl.Expr:
+    """Return when a token's market was to end, as the catalogue said; tokens of another version have it, too."""
+    ends = {
+        name: nanoseconds(market.end_date)
+        for market in markets
+        if market.end_date is not None
+        for name in (market.condition_id, *market.token_ids)
+        if name
+    }
+    names = (pl.col(column).replace_strict(ends, default=None, return_dtype=pl.Int64) for column in _NAMES)
+    return pl.coalesce(*names).cast(MARKETS["end_date"])
 
 
 def _tokens(index: RecordingIndex, told: pl.DataFrame) -> pl.DataFrame:

@@ -48,8 +48,9 @@ class Timeline:
         self.spans = [_span(folder) for folder in folders]
         self.first = min(first for first, _ in self.spans)
         self.last = max(last for _, last in self.spans)
-        if len(folders) > 1:
-            self._refuse_overlaps()
+        # Those of each folder, where there are several.
+        self.tokens = [_tokens(folder) for folder in folders] if len(folders) > 1 else []
+        self._refuse_overlaps()
 
     def records(self, since: int | None = None) -> Iterator[Record]:
         """Yield the records from ``since`` (nanoseconds since 1970), after those that show the books at that time."""
@@ -70,11 +71,10 @@ class Timeline:
             yield from source.end(last.seq, last.recv)
 
     def _refuse_overlaps(self) -> None:
-        tokens = [_tokens(folder) for folder in self.folders]
         for at, (first, last) in enumerate(self.spans):
             for other in range(at):
                 other_first, other_last = self.spans[other]
-                common = tokens[at] & tokens[other]
+                common = self.tokens[at] & self.tokens[other]
                 if common and first <= other_last and other_first <= last:
                     raise StoreError(
                         f"{str(self.folders[other])!r} and {str(self.folders[at])!r} both hold {len(common)} tokens "

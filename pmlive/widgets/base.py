@@ -5,7 +5,7 @@
 # pyright: reportMissingTypeStubs=false
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 import ipywidgets
@@ -41,11 +41,14 @@ class ManagerWidget(ipywidgets.DOMWidget, Generic[V]):
     # The tables that are followed, and the arrays of the view that have a row for each of their rows.
     _tables: ClassVar[tuple[str, ...]] = ()
     _grows: ClassVar[tuple[str, ...]] = ()
+    # The most drawings a second, unless others are asked for.
+    _rate: ClassVar[float] = 10.0
 
     # Until it is made: a widget whose construction fails is closed, too, when Python collects it.
     _closed = True
 
-    def __init__(self, manager: Manager, *, rate: float) -> None:
+    def __init__(self, manager: Manager, *, rate: float | None = None) -> None:
+        rate = self._rate if rate is None else rate
         if not 0 < rate <= FASTEST:
             raise ValueError(f"rate {rate!r} is not between 0 and {FASTEST:g} drawings a second")
         self.manager = manager
@@ -179,10 +182,9 @@ class TokenWidget(ManagerWidget[V]):
         UnknownMarketError: no such token was subscribed, or several are meant.
     """
 
-    def __init__(self, manager: Manager, token_id: Key | None = None, *, rate: float = 10.0) -> None:
+    def __init__(self, manager: Manager, token_id: Key | None = None, *, rate: float | None = None) -> None:
         first = next(iter(manager.snapshots([Query()])[0].labels), None)
         self._token_id = first if token_id is None else manager.token(*key_parts(token_id))
-        self._origin = origin_of(manager)
         super().__init__(manager, rate=rate)
 
     @property
@@ -212,20 +214,23 @@ class TokenWidget(ManagerWidget[V]):
         if not token_id:
             return "", _NOTHING
         label = snapshot.labels.get(token_id) or short_label(token_id)
-        return f"{self._origin}{label}", snapshot.unavailable_because
+        return f"{origin_of(self.manager, [token_id])}{label}", snapshot.unavailable_because
 
     def __repr__(self) -> str:
         """Show kind and label in one line."""
         return f"<{type(self).__name__} of {self.label or 'nothing yet'}{', closed' if self.closed else ''}>"
 
 
-def origin_of(manager: Manager) -> str:
-    """Return what labels of a manager's markets begin with: that they are simulated, if that is known.
+def origin_of(manager: Manager, token_ids: Iterable[str]) -> str:
+    """Return what a label of some tokens begins with: that they, or some of them, are simulated, if that is known.
 
     It is known of a simulated venue that the manager started, of what was recorded of one, and of the samples that come
     with pmlive. A recording of an earlier version, or of a venue that somebody else started, does not tell.
     """
-    return SIMULATED if manager.simulated else ""
+    known = {manager.is_simulated(each) for each in token_ids} or {manager.simulated}
+    if not any(known):
+        return ""
+    return SIMULATED if all(known) else f"partly {SIMULATED}"
 
 
 def cursors_of(snapshot: Snapshot) -> dict[str, Cursor]:

@@ -48,7 +48,7 @@ class CanvasWidget(ManagerWidget[V], anywidget.AnyWidget, Generic[V]):
     # What a view in the browser begins with, also in a page that was saved. It is not sent when it changes.
     picture = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, manager: Manager, *, rate: float) -> None:
+    def __init__(self, manager: Manager, *, rate: float | None = None) -> None:
         super().__init__(manager, rate=rate)
         self.on_msg(self._receive)
 

@@ -20,8 +20,8 @@ from pmlive.widgets.base import ManagerWidget, TokenWidget
 from pmlive.widgets.candles import CANDLE_ROWS, Candles, CandleView, Measured, candle_view, interval_text
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.displays import Bundle, png_bundle
-from pmlive.widgets.figures import draw_depth, draw_heat, draw_price, new_figure, png
-from pmlive.widgets.figures_candles import draw_candles
+from pmlive.widgets.figures import DepthPlot, HeatPlot, Plot, PricePlot, new_figure, png
+from pmlive.widgets.figures_candles import CandlePlot
 from pmlive.widgets.own import OWN_ROWS, Own
 from pmlive.widgets.views import (
     HEAT_ROWS,
@@ -77,16 +77,16 @@ class Drawn(ManagerWidget[C]):
         return self._figure_of(self._current_view(), width)
 
     @abstractmethod
-    def _draw(self, axes: Axes, view: C) -> None:
-        """Draw a view on matplotlib axes."""
+    def _plot(self, axes: Axes) -> Plot[C]:
+        """Make the plot of its views on matplotlib axes."""
 
     def draw_on(self, axes: Axes) -> None:
         """Draw what it shows now on matplotlib axes."""
-        self._draw(axes, self._current_view())
+        self._plot(axes).draw(self._current_view())
 
     def _figure_of(self, view: C, width: Width | None = None) -> Figure:
         figure, (axes,) = new_figure(width=width)
-        self._draw(axes, view)
+        self._plot(axes).draw(view)
         return figure
 
     def _picture(self, view: C) -> Bundle:
@@ -127,12 +127,7 @@ class _TimeChart(Windowed[C], BaseChart[C]):
     """A chart of one token over time."""
 
     def __init__(
-        self,
-        manager: Manager,
-        token_id: Key | None = None,
-        *,
-        window: float | None = 300.0,
-        rate: float = 10.0,
+        self, manager: Manager, token_id: Key | None = None, *, window: float | None = 300.0, rate: float | None = None
     ) -> None:
         self._window = valid_window(window)
         # The price that is marked with a dashed line; the next drawing shows it.
@@ -179,8 +174,8 @@ class BasePriceChart(_TimeChart[PriceView]):
         )
         return {**view, **its, "marked": self.marked}
 
-    def _draw(self, axes: Axes, view: PriceView) -> None:
-        draw_price(axes, view)
+    def _plot(self, axes: Axes) -> PricePlot:
+        return PricePlot(axes)
 
 
 class PriceChart(BasePriceChart, CanvasWidget[PriceView]):
@@ -193,7 +188,7 @@ class PriceChart(BasePriceChart, CanvasWidget[PriceView]):
         manager: whose token.
         token_id: the token, by default the first that is watched.
         window: how many of the last seconds are shown, None for everything.
-        rate: the most drawings a second, 30 at most.
+        rate: the most drawings a second, 30 at most; by default 10.
     """
 
     _esm = script(*PARTS, "viewport", "pointer", "chart", "steps", "fills", "price")
@@ -204,6 +199,7 @@ class BaseCandleChart(_TimeChart[CandleView]):
 
     _tables: ClassVar[tuple[str, ...]] = ("prices", "trades")
     _grows: ClassVar[tuple[str, ...]] = CANDLE_ROWS
+    _rate: ClassVar[float] = 2.0
 
     def __init__(  # all but two are by name
         self,
@@ -213,7 +209,7 @@ class BaseCandleChart(_TimeChart[CandleView]):
         every: Interval = "1m",
         of: Measured = "mid",
         window: float | None = 3600.0,
-        rate: float = 2.0,
+        rate: float | None = None,
     ) -> None:
         if of not in ("mid", "trade"):
             raise ValueError(f"of {of!r} is neither 'mid' nor 'trade'")
@@ -260,8 +256,8 @@ class BaseCandleChart(_TimeChart[CandleView]):
             doubt=doubt,
         )
 
-    def _draw(self, axes: Axes, view: CandleView) -> None:
-        draw_candles(axes, view)
+    def _plot(self, axes: Axes) -> CandlePlot:
+        return CandlePlot(axes)
 
 
 class CandleChart(BaseCandleChart, CanvasWidget[CandleView]):
@@ -277,7 +273,7 @@ class CandleChart(BaseCandleChart, CanvasWidget[CandleView]):
         every: the length of an interval, such as ``"1m"`` or ``"15s"``; intervals begin at whole multiples of it.
         of: ``"mid"``, or ``"trade"`` for the prices of trades.
         window: how many of the last seconds are shown, None for everything.
-        rate: the most drawings a second, 30 at most.
+        rate: the most drawings a second, 30 at most; by default 2.
 
     Raises:
         ValueError: the interval is not one above 0, or ``of`` is not one of its two words.
@@ -291,11 +287,7 @@ class BaseHeatMap(_TimeChart[HeatView]):
 
     _tables: ClassVar[tuple[str, ...]] = ("depth",)
     _grows: ClassVar[tuple[str, ...]] = HEAT_ROWS
-
-    def __init__(
-        self, manager: Manager, token_id: Key | None = None, *, window: float | None = 300.0, rate: float = 2.0
-    ) -> None:
-        super().__init__(manager, token_id, window=window, rate=rate)
+    _rate: ClassVar[float] = 2.0
 
     def _view(self, snapshot: Snapshot) -> HeatView:
         token_id = self._chosen_token(snapshot)
@@ -318,8 +310,8 @@ class BaseHeatMap(_TimeChart[HeatView]):
             return (self.manager.last_time - self.manager.first_time).total_seconds()
         return self._window or _EVERYTHING_S
 
-    def _draw(self, axes: Axes, view: HeatView) -> None:
-        draw_heat(axes, view)
+    def _plot(self, axes: Axes) -> HeatPlot:
+        return HeatPlot(axes)
 
 
 class HeatMap(BaseHeatMap, CanvasWidget[HeatView]):
@@ -329,7 +321,7 @@ class HeatMap(BaseHeatMap, CanvasWidget[HeatView]):
         manager: whose token.
         token_id: the token, by default the first that is watched.
         window: how many of the last seconds are shown, None for everything.
-        rate: the most drawings a second, 30 at most.
+        rate: the most drawings a second, 30 at most; by default 2.
     """
 
     _esm = script(*PARTS, "viewport", "pointer", "chart", "heat")
@@ -349,8 +341,8 @@ class BaseDepthChart(BaseChart[DepthView]):
         label, doubt = self._label_and_doubt(snapshot, self._chosen_token(snapshot))
         return depth_view(snapshot.book, label=label, doubt=doubt)
 
-    def _draw(self, axes: Axes, view: DepthView) -> None:
-        draw_depth(axes, view)
+    def _plot(self, axes: Axes) -> DepthPlot:
+        return DepthPlot(axes)
 
 
 class DepthChart(BaseDepthChart, CanvasWidget[DepthView]):
@@ -359,7 +351,7 @@ class DepthChart(BaseDepthChart, CanvasWidget[DepthView]):
     Args:
         manager: whose token.
         token_id: the token, by default the first that is watched.
-        rate: the most drawings a second, 30 at most.
+        rate: the most drawings a second, 30 at most; by default 10.
     """
 
     _esm = script(*PARTS, "depth")

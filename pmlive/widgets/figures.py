@@ -55,9 +55,6 @@ __all__ = [
     "PricePlot",
     "TimePlot",
     "align_times",
-    "draw_depth",
-    "draw_heat",
-    "draw_price",
     "explain",
     "label_of",
     "letters_of",
@@ -156,12 +153,6 @@ def png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def draw_price(axes: Axes, view: PriceView) -> None:
-    """Draw prices, trades and gaps."""
-    set_limits(axes, PricePlot(axes).update(view))
-    set_title(axes, view["label"], view["doubt"], PricePlot.name)
-
-
 def label_of(token: TokenView[object]) -> str:
     """Return the label of a token, of a simulated market with that word before it."""
     return f"{SIMULATED if token.simulated else ''}{token.label}"
@@ -180,20 +171,8 @@ def plot_token(token: TokenView[object], until: int, ax: Axes | None = None) -> 
         now_ms=until / 1e6,
         most=max(prices.height, 10 * trades.height),
     )
-    draw_price(axes, view)
+    PricePlot(axes).draw(view)
     return axes
-
-
-def draw_depth(axes: Axes, view: DepthView) -> None:
-    """Draw cumulative depth."""
-    set_limits(axes, DepthPlot(axes).update(view))
-    set_title(axes, view["label"], view["doubt"], DepthPlot.name)
-
-
-def draw_heat(axes: Axes, view: HeatView) -> None:
-    """Draw liquidity over time."""
-    set_limits(axes, HeatPlot(axes).update(view))
-    set_title(axes, view["label"], view["doubt"], HeatPlot.name)
 
 
 class Extent(NamedTuple):
@@ -213,6 +192,7 @@ class Plot(ABC, Generic[C]):
 
     def __init__(self, axes: Axes, artists: Sequence[Artist]) -> None:
         self.artists = artists
+        self._axes = axes
         letters = letters_of(axes)
         axes.tick_params(labelsize=letters.small)
         for axis in (axes.xaxis, axes.yaxis):
@@ -223,6 +203,11 @@ class Plot(ABC, Generic[C]):
     @abstractmethod
     def update(self, view: C) -> Extent:
         """Show a view, and return how far it reaches."""
+
+    def draw(self, view: C) -> None:
+        """Show a view on axes that reach as far and have its title."""
+        set_limits(self._axes, self.update(view))
+        set_title(self._axes, view["label"], view["doubt"], self.name)
 
 
 class TimePlot(Plot[C]):

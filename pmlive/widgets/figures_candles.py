@@ -27,11 +27,11 @@ from pmlive.widgets.candles import (
     CandleView,
     candle_view,
 )
-from pmlive.widgets.figures import Extent, TimePlot, label_of, new_figure, set_limits, set_title
+from pmlive.widgets.figures import Extent, TimePlot, label_of, new_figure
 from pmlive.widgets.spans import Flags
 from pmlive.widgets.views import Numbers
 
-__all__ = ["CandlePlot", "draw_candles", "plot_candles"]
+__all__ = ["CandlePlot", "plot_candles"]
 
 _ROSE, _FELL, _QUIET = LIGHT.bid, LIGHT.ask, LIGHT.quiet
 # The kinds of candles: their names, colours, and whether they are filled. Gaps are hatched besides.
@@ -43,12 +43,6 @@ _WIDE, _VOLUMES, _APART, _ABOVE = 0.7, 0.2, 0.1, 0.05
 _LEAST = 0.005
 
 
-def draw_candles(axes: Axes, view: CandleView) -> None:
-    """Draw candles, volumes and gaps."""
-    set_limits(axes, CandlePlot(axes).update(view))
-    set_title(axes, view["label"], view["doubt"], CandlePlot.name)
-
-
 def plot_candles(token: TokenView[object], until: int, ax: Axes | None = None, *, every: Interval = "1m") -> Axes:
     """Draw candles of the mid of one token up to a time (ns), the last 5,000; return the axes, new ones by default.
 
@@ -58,7 +52,7 @@ def plot_candles(token: TokenView[object], until: int, ax: Axes | None = None, *
     candles = Candles(token.token_id, interval(every))
     view = candle_view(candles, token.prices, token.trades, token.gaps, label=label_of(token), now_ms=until / 1e6)
     axes = new_figure()[1][0] if ax is None else ax
-    draw_candles(axes, view)
+    CandlePlot(axes).draw(view)
     return axes
 
 
@@ -68,7 +62,6 @@ class CandlePlot(TimePlot[CandleView]):
     name = "Candles"
 
     def __init__(self, axes: Axes) -> None:
-        self._axes = axes
         self._wicks = [LineCollection([], colors=colour, linewidths=1) for _, colour, _ in _KINDS]
         self._bodies = [_boxes(name, colour, filled=filled) for name, colour, filled in _KINDS]
         self._volumes = [_boxes(name, colour, filled=filled) for name, colour, filled in _KINDS]

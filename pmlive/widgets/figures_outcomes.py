@@ -14,11 +14,11 @@ from matplotlib.lines import Line2D
 from pmlive.analysis.palette import LIGHT
 from pmlive.analysis.plots.lettering import printable
 from pmlive.analysis.plots.times import show_times
-from pmlive.widgets.figures import Extent, Plot, set_limits, set_title
+from pmlive.widgets.figures import Extent, Plot
 from pmlive.widgets.lines import MOST_LINES, LinesView
 from pmlive.widgets.views import Numbers
 
-__all__ = ["OutcomesPlot", "draw_outcomes"]
+__all__ = ["OutcomesPlot"]
 
 # Each colour comes with each pattern, so that no two lines are the same.
 _PATTERNS: Final = ((0, ()), (0, (6, 2)), (0, (2, 2)), (0, (6, 2, 2, 2)))
@@ -28,12 +28,6 @@ _MIRROR: Final = ((LIGHT.ask, 0), (LIGHT.bid, 0), (LIGHT.mid, 2), (LIGHT.mid, 2)
 _NAMES, _LETTERS, _ROWS = 0.27, 24, 15
 # Prices that stand still are shown with this much around them, and more room is left above and below.
 _LEAST, _ROOM = 0.005, 0.06
-
-
-def draw_outcomes(axes: Axes, view: LinesView) -> None:
-    """Draw lines with their names."""
-    set_limits(axes, OutcomesPlot(axes).update(view))
-    set_title(axes, view["label"], view["doubt"], OutcomesPlot.name)
 
 
 class OutcomesPlot(Plot[LinesView]):

@@ -15,7 +15,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from html import escape
 from io import BytesIO
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import ipywidgets
 import numpy as np
@@ -24,31 +24,23 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from pmlive.logs import get_logger
-from pmlive.manager import Manager
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
-from pmlive.manager.token_view import Key
-from pmlive.times import Interval
 from pmlive.widgets.base import ManagerWidget, cursors_of
-from pmlive.widgets.candles import CandleView, Measured, append_candles
+from pmlive.widgets.candles import CandleView, append_candles
 from pmlive.widgets.channel import TICK_SLACK_S, pack
-from pmlive.widgets.charts import BaseCandleChart, BaseDepthChart, BaseHeatMap, BasePriceChart, Drawn
+from pmlive.widgets.charts import BaseCandleChart, BaseDepthChart, BaseHeatMap, BasePriceChart, Drawn, Windowed
 from pmlive.widgets.figures import (
     DPI,
     DRAWING,
     SIZE,
-    DepthPlot,
     Extent,
-    HeatPlot,
     NotebookFigure,
     Pixels,
     Plot,
-    PricePlot,
     set_limits,
     set_title,
 )
-from pmlive.widgets.figures_candles import CandlePlot
-from pmlive.widgets.figures_outcomes import OutcomesPlot
-from pmlive.widgets.lines import Keys, LinesView, Quoted, append_lines
+from pmlive.widgets.lines import LinesView, append_lines
 from pmlive.widgets.outcomes import BaseOutcomesChart
 from pmlive.widgets.own import OWN_ROWS, append_own
 from pmlive.widgets.tables import BaseLadder, BaseRecordingPanel, BaseStatusPanel, BaseTable, BaseTape
@@ -170,7 +162,9 @@ class ImageWidget(ManagerWidget[V]):
 class ImageChart(ImageWidget[C], Drawn[C], ipywidgets.Image, Generic[C]):
     """A chart that is drawn in the kernel."""
 
-    _renderer: "ImageRenderer[C]"
+    def _prepare(self, every: float) -> None:
+        super()._prepare(every)
+        self._renderer = ImageRenderer(self._plot, over_time=isinstance(self, Windowed))
 
     def _value(self, view: C, problem: str = "") -> object:
         return self._renderer.draw(view, problem)
@@ -192,20 +186,9 @@ class HtmlTable(ImageWidget[View], BaseTable, ipywidgets.HTML):
 
 
 class PriceChart(BasePriceChart, ImageChart[PriceView]):
-    """Best bid and ask, the band between them, their middle, trades as marks, and gaps shaded.
+    """Pictures of what ``pmlive.widgets.PriceChart`` shows, by default five a second at most."""
 
-    Args:
-        manager: whose token.
-        token_id: the token, by default the first that is watched.
-        window: how many of the last seconds are shown, None for everything.
-        rate: the most drawings a second, 30 at most.
-    """
-
-    def __init__(
-        self, manager: Manager, token_id: Key | None = None, *, window: float | None = 300.0, rate: float = 5.0
-    ) -> None:
-        self._renderer = ImageRenderer(PricePlot, over_time=True)
-        super().__init__(manager, token_id, window=window, rate=rate)
+    _rate: ClassVar[float] = 5.0
 
     def _appended(self, before: PriceView, new: PriceView) -> PriceView:
         joined = append_prices(before, new, most=_CAPACITY)
@@ -217,100 +200,32 @@ class PriceChart(BasePriceChart, ImageChart[PriceView]):
 
 
 class CandleChart(BaseCandleChart, ImageChart[CandleView]):
-    """What a price did in each interval, and under it how many shares were traded; see ``pmlive.widgets.CandleChart``.
-
-    Args:
-        manager: whose token.
-        token_id: the token, by default the first that is watched.
-        every: the length of an interval, such as ``"1m"`` or ``"15s"``; intervals begin at whole multiples of it.
-        of: ``"mid"``, or ``"trade"`` for the prices of trades.
-        window: how many of the last seconds are shown, None for everything.
-        rate: the most drawings a second, 30 at most.
-
-    Raises:
-        ValueError: ``every`` is not an interval, or ``of`` is not one of its two words.
-    """
-
-    def __init__(  # all but two are by name
-        self,
-        manager: Manager,
-        token_id: Key | None = None,
-        *,
-        every: Interval = "1m",
-        of: Measured = "mid",
-        window: float | None = 3600.0,
-        rate: float = 2.0,
-    ) -> None:
-        self._renderer = ImageRenderer(CandlePlot, over_time=True)
-        super().__init__(manager, token_id, every=every, of=of, window=window, rate=rate)
+    """Pictures of what ``pmlive.widgets.CandleChart`` shows, by default two a second at most."""
 
     def _appended(self, before: CandleView, new: CandleView) -> CandleView:
         return append_candles(before, new, most=_CAPACITY)
 
 
 class OutcomesChart(BaseOutcomesChart, ImageChart[LinesView]):
-    """The mids of several outcomes, each named at the end of its line; see ``pmlive.widgets.OutcomesChart``.
+    """Pictures of what ``pmlive.widgets.OutcomesChart`` shows, by default two a second at most."""
 
-    Args:
-        manager: whose tokens.
-        keys: a market, an event, or a list of those and of tokens; by default the event of the first that is watched.
-        of: ``"mid"`` or ``"mirror"`` to have either where the other would be shown.
-        window: how many of the last seconds are shown, None for everything.
-        rate: the most drawings a second, 30 at most.
-
-    Raises:
-        UnknownMarketError: no such token was subscribed, or several are meant.
-        ValueError: ``of`` is not one of its two words, or ``"mirror"`` of other than the two outcomes of one market.
-    """
-
-    def __init__(
-        self,
-        manager: Manager,
-        keys: Keys | None = None,
-        *,
-        of: Quoted | None = None,
-        window: float | None = 300.0,
-        rate: float = 2.0,
-    ) -> None:
-        self._renderer = ImageRenderer(OutcomesPlot, over_time=True)
-        super().__init__(manager, keys, of=of, window=window, rate=rate)
+    _rate: ClassVar[float] = 2.0
 
     def _appended(self, before: LinesView, new: LinesView) -> LinesView:
         return append_lines(before, new, most=_CAPACITY)
 
 
 class HeatMap(BaseHeatMap, ImageChart[HeatView]):
-    """How much rested at each price over time.
-
-    Args:
-        manager: whose token.
-        token_id: the token, by default the first that is watched.
-        window: how many of the last seconds are shown, None for everything.
-        rate: the most drawings a second, 30 at most.
-    """
-
-    def __init__(
-        self, manager: Manager, token_id: Key | None = None, *, window: float | None = 300.0, rate: float = 2.0
-    ) -> None:
-        self._renderer = ImageRenderer(HeatPlot, over_time=True)
-        super().__init__(manager, token_id, window=window, rate=rate)
+    """Pictures of what ``pmlive.widgets.HeatMap`` shows, by default two a second at most."""
 
     def _appended(self, before: HeatView, new: HeatView) -> HeatView:
         return append_slices(before, new, most=_CAPACITY)
 
 
 class DepthChart(BaseDepthChart, ImageChart[DepthView]):
-    """Cumulative depth: how many shares rest up to each price.
+    """Pictures of what ``pmlive.widgets.DepthChart`` shows, by default five a second at most."""
 
-    Args:
-        manager: whose token.
-        token_id: the token, by default the first that is watched.
-        rate: the most drawings a second, 30 at most.
-    """
-
-    def __init__(self, manager: Manager, token_id: Key | None = None, *, rate: float = 5.0) -> None:
-        self._renderer = ImageRenderer(DepthPlot, over_time=False)
-        super().__init__(manager, token_id, rate=rate)
+    _rate: ClassVar[float] = 5.0
 
 
 class StatusPanel(BaseStatusPanel, HtmlTable):

@@ -12,7 +12,7 @@ from pmlive.manager.token_view import Key
 from pmlive.widgets.base import origin_of
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.charts import PARTS, Windowed, valid_window, whole_second_ms
-from pmlive.widgets.figures_outcomes import draw_outcomes
+from pmlive.widgets.figures_outcomes import OutcomesPlot
 from pmlive.widgets.lines import (
     LINE_ROWS,
     MOST_LINES,
@@ -48,6 +48,7 @@ class BaseOutcomesChart(Windowed[LinesView]):
 
     _tables: ClassVar[tuple[str, ...]] = ("prices",)
     _grows: ClassVar[tuple[str, ...]] = LINE_ROWS
+    _rate: ClassVar[float] = 5.0
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class BaseOutcomesChart(Windowed[LinesView]):
         *,
         of: Quoted | None = None,
         window: float | None = 300.0,
-        rate: float = 5.0,
+        rate: float | None = None,
     ) -> None:
         if of not in (None, "mid", "mirror"):
             raise ValueError(f"of {of!r} is neither 'mid' nor 'mirror'")
@@ -64,7 +65,6 @@ class BaseOutcomesChart(Windowed[LinesView]):
         self._of: Quoted | None = of
         self._token_ids = [] if keys is None else _tokens(manager, keys)
         self._made: _Titled | None = None
-        self._origin = origin_of(manager)
         # What cannot be drawn is refused before there is a widget.
         lines_of(self._token_ids, manager.markets, of if self._token_ids else None)
         super().__init__(manager, rate=rate)
@@ -103,7 +103,7 @@ class BaseOutcomesChart(Windowed[LinesView]):
             made.lines,
             snapshot.tables["prices"].frame,
             snapshot.gaps,
-            label=f"{self._origin}{made.label}",
+            label=f"{origin_of(self.manager, self._token_ids)}{made.label}",
             of=made.of,
             doubts=snapshot.doubts,
             now_ms=whole_second_ms(snapshot.now),
@@ -119,8 +119,8 @@ class BaseOutcomesChart(Windowed[LinesView]):
         begun = Lines(lines[:MOST_LINES], window=window, slot=slot)
         return _Titled(f"{label} ({rest} more are not shown)" if rest > 0 else label, of, begun)
 
-    def _draw(self, axes: Axes, view: LinesView) -> None:
-        draw_outcomes(axes, view)
+    def _plot(self, axes: Axes) -> OutcomesPlot:
+        return OutcomesPlot(axes)
 
     def __repr__(self) -> str:
         """Show kind and label in one line."""
@@ -140,7 +140,7 @@ class OutcomesChart(BaseOutcomesChart, CanvasWidget[LinesView]):
             ``[("will-it-rain", "Yes")]``. By default the event of the first token that is watched.
         of: ``"mid"`` or ``"mirror"`` to have either where the other would be shown.
         window: how many of the last seconds are shown, None for everything.
-        rate: the most drawings a second, 30 at most.
+        rate: the most drawings a second, 30 at most; by default 5.
 
     Raises:
         UnknownMarketError: no such token was subscribed, or several are meant.

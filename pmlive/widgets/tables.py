@@ -4,6 +4,7 @@ import math
 import shutil
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 from pmlive.levels import price_digits, share_count, tick_of
 from pmlive.manager import Manager
@@ -86,7 +87,9 @@ class CanvasTable(BaseTable, CanvasWidget[View]):
 class BaseStatusPanel(BaseTable):
     """A table of the state of the feed, for either backend."""
 
-    def __init__(self, manager: Manager, *, rate: float = 1.0) -> None:
+    _rate: ClassVar[float] = 1.0
+
+    def __init__(self, manager: Manager, *, rate: float | None = None) -> None:
         self._counted: deque[tuple[int, int]] = deque(maxlen=_RATE_WINDOW)
         super().__init__(manager, rate=rate)
 
@@ -110,8 +113,7 @@ class BaseStatusPanel(BaseTable):
 class BaseRecordingPanel(BaseTable):
     """A table of what was recorded, for either backend."""
 
-    def __init__(self, manager: Manager, *, rate: float = 1.0) -> None:
-        super().__init__(manager, rate=rate)
+    _rate: ClassVar[float] = 1.0
 
     def _request_since(self, cursors: Mapping[str, Cursor | None]) -> Query:
         return Query(tables=cursors, status=True)
@@ -125,9 +127,13 @@ class BaseRecordingPanel(BaseTable):
 class BaseTape(BaseTable):
     """A table of the last trades, for either backend."""
 
-    def __init__(self, manager: Manager, token_id: Key | None = None, *, rows: int = 30, rate: float = 4.0) -> None:
+    _rate: ClassVar[float] = 4.0
+
+    def __init__(
+        self, manager: Manager, token_id: Key | None = None, *, rows: int = 30, rate: float | None = None
+    ) -> None:
         self._token_id = None if token_id is None else manager.token(*key_parts(token_id))
-        self._rows, self._origin = rows, origin_of(manager)
+        self._rows = rows
         super().__init__(manager, rate=rate)
 
     @property
@@ -146,11 +152,14 @@ class BaseTape(BaseTable):
     def _html(self, snapshot: Snapshot) -> str:
         trades = snapshot.tables["trades"].frame
         view = tape_view(trades, snapshot.labels, token_id=self.token_id, most=self._rows)
-        return tape_html(view, origin=self._origin)
+        shown = snapshot.labels if self.token_id is None else [self.token_id]
+        return tape_html(view, origin=origin_of(self.manager, shown))
 
 
 class BaseLadder(TokenWidget[View], BaseTable):
     """A table of a book around its mid, for either backend."""
+
+    _rate: ClassVar[float] = 5.0
 
     def __init__(
         self,
@@ -158,7 +167,7 @@ class BaseLadder(TokenWidget[View], BaseTable):
         token_id: Key | None = None,
         *,
         rows: int = 21,
-        rate: float = 5.0,
+        rate: float | None = None,
         on_mark: Callable[[float | None], object] = lambda _: None,
     ) -> None:
         self._rows, self._on_mark = rows, on_mark
@@ -192,7 +201,7 @@ class StatusPanel(BaseStatusPanel, CanvasTable):
 
     Args:
         manager: whose status.
-        rate: the most drawings a second.
+        rate: the most drawings a second, by default 1.
     """
 
 
@@ -201,7 +210,7 @@ class RecordingPanel(BaseRecordingPanel, CanvasTable):
 
     Args:
         manager: whose recording.
-        rate: the most drawings a second.
+        rate: the most drawings a second, by default 1.
     """
 
 
@@ -211,7 +220,7 @@ class Tape(BaseTape, CanvasTable):
     Args:
         manager: whose trades.
         token_id: the trades of one token alone.
-        rate: the most drawings a second.
+        rate: the most drawings a second, by default 4.
     """
 
 
@@ -222,7 +231,7 @@ class Ladder(BaseLadder, CanvasTable):
         manager: whose token.
         token_id: the token, by default the first that is watched.
         rows: how many prices are shown, 7 or more.
-        rate: the most drawings a second.
+        rate: the most drawings a second, by default 5.
         on_mark: called with the price that is clicked, and with None once it is clicked again.
 
     Raises:

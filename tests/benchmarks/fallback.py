@@ -18,7 +18,7 @@ import numpy as np
 import pmlive as pm
 from pmlive.manager import Manager, Replay
 from pmlive.widgets import image
-from pmlive.widgets.figures import PricePlot, draw_price, new_figure, png
+from pmlive.widgets.figures import PricePlot, new_figure, png
 from pmlive.widgets.image import ImageRenderer
 from pmlive.widgets.render_loop import Renderable
 from pmlive.widgets.views import PriceView
@@ -67,7 +67,7 @@ def _figured(points: int) -> tuple[str, ...]:
     for view in islice(_views(points), _FIGURES):
         began = time.process_time()
         figure, (axes,) = new_figure()
-        draw_price(axes, view)
+        PricePlot(axes).draw(view)
         sizes.append(len(png(figure)))
         costs.append(time.process_time() - began)
     return _told(costs, sizes)
