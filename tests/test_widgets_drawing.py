@@ -1,0 +1,69 @@
+"""What the scripts of charts draw, and where: run by Node, with a pen that notes what it is told."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.examples import examples
+from support.page import evaluated
+
+from pmlive.widgets.canvas import script
+
+# A day and an hour at which times begin, in milliseconds since 1970.
+BEGIN = 1_796_000_400_000
+
+
+def boxes(prices: list[float | None], ratio: float) -> list[tuple[float, float, float, float]]:
+    """Draw a line of prices, a third of a pixel apart, and return its rectangles in pixels of the screen."""
+    asked = f"""(() => {{
+      const found = [];
+      const note = (...box) => found.push(box.map((one) => one * {ratio}));
+      const pen = {{ getTransform: () => ({{ a: {ratio} }}), fillRect: note }};
+      const prices = {json.dumps(prices)}.map((one) => one ?? NaN);
+      const columns = columnsOf(prices.map((_, at) => at), prices, 0, prices.length, (time) => 46 + time / 3);
+      const y = (price) => 300 - 211.3 * price;
+      drawSteps({{ pen }}, columns, {{ colour: "#000", width: 1.25 }}, 46 + prices.length, y);
+      return found;
+    }})()"""
+    return msgspec.convert(evaluated(asked, scripts=script("steps")), list[tuple[float, float, float, float]])
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.25, 2.0, 3.0])
+@examples(5)
+@given(prices=st.lists(st.one_of(st.none(), st.floats(0, 1)), min_size=1, max_size=40))
+def test_the_edges_of_lines_are_those_of_pixels_of_the_screen(ratio: float, prices: list[float | None]) -> None:
+    drawn = boxes(prices, ratio)
+
+    assert bool(drawn) == any(price is not None for price in prices)
+    # An edge within a pixel is a shade of it, and two shades that overlap are darker than the rest of the line.
+    assert all(abs(edge - round(edge)) < 1e-6 for box in drawn for edge in box)
+    # Flat or upright, it is as thick everywhere.
+    assert {round(min(wide, high)) for _, _, wide, high in drawn} <= {max(1, round(1.25 * ratio + 1e-9))}
+
+
+class Marks(msgspec.Struct):
+    """The marks of an axis of times: where they are, and what is written there."""
+
+    at: list[float]
+    texts: list[str]
+
+
+def marks(seconds: float, pixels: int) -> Marks:
+    asked = f"""(() => {{
+      const {{ found, text }} = timeTicks({BEGIN}, {BEGIN + seconds * 1000}, {pixels});
+      const at = found.map((time) => ((time - {BEGIN}) / {seconds * 1000}) * {pixels});
+      return {{ at, texts: found.map(text) }};
+    }})()"""
+    return msgspec.convert(evaluated(asked, scripts=script("times")), Marks)
+
+
+@pytest.mark.parametrize("pixels", [240, 300, 650, 1200])
+@pytest.mark.parametrize("seconds", [60, 300, 900, 3600, 21_600, 86_400])
+def test_every_window_has_marks_enough_to_read_its_times_and_room_for_their_texts(seconds: int, pixels: int) -> None:
+    found = marks(seconds, pixels)
+
+    assert len(found.at) >= 2
+    letters = max(map(len, found.texts))
+    assert all(after - before >= 7 * letters + 8 for before, after in zip(found.at, found.at[1:], strict=False))
