@@ -248,7 +248,7 @@ def tape_html(view: TapeView, *, origin: str = "") -> str:
     if not view["times"]:
         return page("Trades", label, note="no trade has come yet")
     right, left = f"{CELL}text-align: right;", f"{CELL}text-align: left;"
-    names, widths = ["time, UTC", "taker", "price, $", "shares", "$"], ["88px", "56px", "60px", "84px", "84px"]
+    names, widths = ["time, UTC", "taker", "price, $", "shares", "$"], ["94px", "54px", "56px", "80px", "74px"]
     styles = [left, left, right, right, right]
     if not view["label"]:
         names, widths, styles = [*names, "market"], [*widths, "auto"], [*styles, left]
