@@ -60,7 +60,7 @@ def marks(seconds: float, pixels: int) -> Marks:
 
 
 @pytest.mark.parametrize("pixels", [240, 300, 650, 1200])
-@pytest.mark.parametrize("seconds", [60, 300, 900, 3600, 21_600, 86_400])
+@pytest.mark.parametrize("seconds", [1, 15, 60, 300, 900, 3600, 21_600, 86_400])
 def test_every_window_has_marks_enough_to_read_its_times_and_room_for_their_texts(seconds: int, pixels: int) -> None:
     found = marks(seconds, pixels)
 

@@ -177,12 +177,13 @@ def test_a_time_has_room_for_its_milliseconds_in_a_wide_font_and_no_column_is_lo
     room, time = 364, 9 * 7.6 + 3 * 4 + 8
     one, every = tape(["A - No"], label="A - No"), tape(["A - No"])
 
-    for page, least in ((one, 0), (every, 120)):
+    for page, least in ((one, 0), (every, 100)):
         widths = [int(width) for width in re.findall(r"<col style='width: (\d+)px'>", page)]
         assert widths[0] >= time
         assert sum(widths) <= room
         assert f"min-width: {sum(widths) + least}px" in page
         assert "overflow: auto" in page
+    assert sum(int(width) for width in re.findall(r"<col style='width: (\d+)px'>", PAGES["ladder"])) + 100 <= room
 
 
 def test_no_trades_are_no_empty_table() -> None:

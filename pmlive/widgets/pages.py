@@ -20,7 +20,7 @@ _TABLE = (
 )
 _CAPTION = "caption-side: top; text-align: left; padding: 0; color: inherit;"
 # What a column that has the rest of the width needs at least.
-_LEAST_PX = 120
+_LEAST_PX = 100
 # It is as wide as the table, and does not make the table wider.
 _AS_WIDE = "width: 0; min-width: 100%;"
 _HEAD = "font: 600 12px system-ui, sans-serif; line-height: 20px; padding: 4px 4px 2px;"
