@@ -21,7 +21,7 @@ import pmlive as pm
 from pmlive.manager import Manager, Replay
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.sim import SimulatedVenue
-from pmlive.widgets import DepthChart, HeatMap, Ladder, PriceChart, RecordingPanel, StatusPanel, Tape
+from pmlive.widgets import CandleChart, DepthChart, HeatMap, Ladder, PriceChart, RecordingPanel, StatusPanel, Tape
 from pmlive.widgets.base import ManagerWidget
 from pmlive.widgets.canvas import LoopProbe
 from pmlive.widgets.charts import BaseChart
@@ -97,6 +97,19 @@ def test_a_new_chart_brings_its_first_picture_along(page: Page) -> None:
         assert first.values["label"] == "simulated: Will the Fed cut rates by 25 bps in December? - Yes"
         assert first.arrays["bids"] == its["best_bid"].to_list()
         assert len(first.arrays["gap_starts"]) == 1
+
+
+@pytest.mark.parametrize("make", [PriceChart, CandleChart, HeatMap, DepthChart, Ladder])
+def test_what_shows_a_market_that_is_resolved_says_so_and_who_won(make: Callable[..., Any], page: Page) -> None:
+    with watching() as (sim, manager):
+        market = sim.markets[0]
+        widget = make(manager, (market.slug, "No"))
+        page.of(widget).say(kind="here", view="a")
+        assert widget.label == f"{market.question} - No"
+
+        sim.resolve(market, winner="Yes")
+
+        wait_until(lambda: followed(page, widget).values["label"] == f"resolved, Yes won: {market.question} - No")
 
 
 def test_a_browser_that_follows_a_live_chart_has_what_the_manager_has(page: Page) -> None:

@@ -103,7 +103,8 @@ def ladder_html(view: DepthView, grid: Grid, *, stated: float | None = None, mar
     head = "".join(_head(name, right=name not in {"side", ""}) for name in heads)
     spans = grid.spans(view, tick)
     lines = _lines(view, spans, levels, largest, (tick, marked))
-    foot = f"<tfoot><tr><td colspan='5' style='padding: 2px 4px; text-align: left; {QUIET}'>{_totals(view)}</td></tr></tfoot>"
+    foot_style = f"padding: 2px 4px; text-align: left; {QUIET}"
+    foot = f"<tfoot><tr><td colspan='5' style='{foot_style}'>{_totals(view)}</td></tr></tfoot>"
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>{foot}"
     return page("Ladder", view["label"], body, _WIDTHS, note=f"{view['state']}; {_middle(view, price_digits(tick))}")
 
