@@ -82,6 +82,7 @@ def test_a_bar_has_a_column_of_its_own_and_is_as_long_as_the_level_is_large() ->
     assert [width for width in read.bars if width] == [100, 25]
     assert {row[3] for row in read.rows} == {""}
     assert "gradient" not in page
+    assert "bids 100 shares at 1 price; asks 400 shares at 1 price<" in page
     assert read.scopes == {"col", "row"}
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 from pmlive.levels import price_digits, share_count, tick_of
 from pmlive.widgets.pages import CELL, COLOURS, QUIET, cell, page
 from pmlive.widgets.views import DepthView, Numbers
+from pmlive.words import counted
 
 __all__ = ["Grid", "ladder_html"]
 
@@ -198,7 +199,7 @@ def _middle(view: DepthView, digits: int) -> str:
 
 def _totals(view: DepthView) -> str:
     parts = [
-        f"{side}s {share_count(round(float(totals[-1]), 2))} shares at {len(totals):,} prices"
+        f"{side}s {share_count(round(float(totals[-1]), 2))} shares at {counted(len(totals), 'price')}"
         for side, totals in (("bid", view["bid_totals"]), ("ask", view["ask_totals"]))
         if len(totals)
     ]
