@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from pmlive.analysis.palette import LIGHT
 from pmlive.analysis.plots.lettering import printable
 from pmlive.analysis.plots.times import show_times
+from pmlive.levels import price_decimals
 from pmlive.widgets.figures import Extent, Plot, set_limits, set_title
 from pmlive.widgets.lines import MOST_LINES, LinesView
 from pmlive.widgets.views import Numbers
@@ -84,7 +85,7 @@ class OutcomesPlot(Plot[LinesView]):
             line.set(color=colour, linestyle=_PATTERNS[pattern])
             name = shortened(printable(view["names"][number]), _LETTERS)
             text.set(
-                text=f"{name}  {'not trusted' if is_doubted else f'{ends[number]:.3g}'}",
+                text=f"{name}  {'not trusted' if is_doubted else _price_text(ends[number])}",
                 color=LIGHT.quiet if is_doubted else colour,
                 position=(right + 0.008 * (extent.right - extent.left), places[number]),
             )
@@ -114,6 +115,10 @@ def shortened(text: str, letters: int) -> str:
     '25 bps…'
     """
     return text if len(text) <= letters else f"{text[: letters - 1].rstrip()}…"
+
+
+def _price_text(price: float) -> str:
+    return f"{price:.{price_decimals([price])}f}"
 
 
 def _style(number: int, of: str) -> tuple[str, int]:
