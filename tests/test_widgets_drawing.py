@@ -1,6 +1,7 @@
 """What the scripts of charts draw, and where: run by Node, with a pen that notes what it is told."""
 
 import json
+import re
 
 import msgspec
 import pytest
@@ -41,6 +42,37 @@ def test_the_edges_of_lines_are_those_of_pixels_of_the_screen(ratio: float, pric
     assert all(abs(edge - round(edge)) < 1e-6 for box in drawn for edge in box)
     # Flat or upright, it is as thick everywhere.
     assert {round(min(wide, high)) for _, _, wide, high in drawn} <= {max(1, round(1.25 * ratio + 1e-9))}
+
+
+def head_of(chart: str, name: str, doubt: str) -> list[str]:
+    """Return what a chart writes over and beside its axes, with a bid, an ask and a mid, and what it says of them."""
+    asked = f"""(() => {{
+      const said = [];
+      const pen = {{ fillText: (text) => said.push(text), measureText: () => ({{ width: 9 }}), fillRect() {{}} }};
+      const sheet = {{ pen, width: 900, height: 200, paint: {{}}, area: {{ left: 9, right: 9, top: 9, bottom: 9 }} }};
+      const rows = {{ bids: [0.41], mids: [0.42], asks: [0.43] }};
+      const values = {{ label: "A", doubt: {json.dumps(doubt)}, every: "5s", of: "mid" }};
+      const state = {{ values, array: (name) => rows[name] || [], came: () => 1, columns: () => [] }};
+      const view = {{ isLive: true, edge: 0 }};
+      {name}
+      return said;
+    }})()"""
+    parts = ("times", "axes", "viewport", "pointer", "chart", "steps", "fills", chart)
+    return msgspec.convert(evaluated(asked, scripts=script(*parts)), list[str])
+
+
+HEADS = {
+    "price": "drawPriceHead(sheet, state, view, (price) => price); said.push(Price.prototype.told(state));",
+    "candles": "drawCandleHead(sheet, state, view, [0, 0.4, 0.43, 0.4, 0.42, 1, 0], (price) => price);",
+}
+
+
+@pytest.mark.parametrize("chart", HEADS)
+def test_no_price_is_told_as_that_of_now_while_the_book_cannot_be_trusted(chart: str) -> None:
+    trusted, doubted = (" ".join(head_of(chart, HEADS[chart], doubt)) for doubt in ("", "lost since noon"))
+
+    assert "0.42" in trusted
+    assert re.findall(r"0\.4\d", doubted) == []
 
 
 class Marks(msgspec.Struct):

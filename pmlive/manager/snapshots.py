@@ -148,9 +148,9 @@ class TableRows(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a query, as of ``now`` (nanoseconds since 1970; of the recording, where one is played).
 
-    Without ``book``, ``unavailable_because`` says why, and ``resolved`` says who won once the token's market is resolved.
-    ``labels`` names every token that is wanted or has a book, and
-    ``doubts`` says why books of which that was asked cannot be trusted.
+    Without ``book``, ``unavailable_because`` says why, and ``resolved`` who won once its market is resolved.
+    ``labels`` names every token that is wanted or has a book, and ``doubts`` says why books of which that was asked
+    cannot be trusted.
     """
 
     now: int
