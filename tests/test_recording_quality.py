@@ -164,7 +164,7 @@ def test_quality_is_a_page_for_people_and_an_object_for_programs() -> None:
         "distrust",
     ]
     # All tokens were away at once: those of a market stand beside each other.
-    listed = [line.split("%", 1)[1].strip() for line in repr(found).splitlines() if re.search(r"% .* - (Yes|No)$", line)]
+    listed = re.findall(r"%  (.* - (?:Yes|No))$", repr(found), re.MULTILINE)
     assert len(listed) == 8
     assert listed == sorted(listed)
     html = found._repr_html_()  # pyright: ignore[reportPrivateUsage]
