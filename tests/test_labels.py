@@ -12,6 +12,7 @@ import matplotlib as mpl
 import pandas as pd
 import polars as pl
 import pytest
+from IPython.core.completer import IPCompleter, provisionalcompleter
 from polars.testing import assert_frame_equal
 from support.live import address
 from support.waiting import wait_until
@@ -234,3 +235,16 @@ def test_a_folder_that_is_not_there_is_a_file_not_found(tmp_path: Path) -> None:
         pm.open_recording(tmp_path / "nowhere")
     with pytest.raises(pm.StoreError, match=r"it has no manifest\.json"):
         pm.open_recording(tmp_path)
+
+
+def test_ipython_completes_markets_and_outcomes_in_brackets() -> None:
+    with NIGHT.replay(speed="max") as replay:
+        for one in (NIGHT, replay):
+            assert completed(one, 'here["will-it') == [SLUG]
+            assert completed(one, f'here["{SLUG}", "') == ["No", "Yes"]
+
+
+def completed(here: object, line: str) -> list[str]:
+    completer = IPCompleter(namespace={"here": here}, global_namespace={})
+    with provisionalcompleter():
+        return sorted({found.text.strip('"') for found in completer.completions(line, len(line))})
