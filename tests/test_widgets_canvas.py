@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from html import unescape
 from typing import Any, cast
 
 import comm
@@ -295,6 +296,13 @@ def test_panels_show_labels_and_numbers(page: Page) -> None:
         assert "8 of 8 books trusted" in pages[2]
         assert "nothing is recorded" in pages[3]
         assert not any(token in html for html in pages for market in replay.markets for token in market.token_ids)
+
+
+def test_only_what_is_not_recorded_already_is_said_to_be_recordable() -> None:
+    with sample() as replay, SimulatedVenue(rate=0) as sim, Manager(address(sim), policy=QUICK) as manager:
+        pages = [RecordingPanel(one)._repr_html_() for one in (replay, manager)]  # pyright: ignore[reportPrivateUsage]
+
+    assert ["live.record(" in unescape(page) for page in pages] == [False, True]
 
 
 def test_a_recording_is_shown_while_it_is_made(page: Page, tmp_path: "pytest.TempPathFactory") -> None:

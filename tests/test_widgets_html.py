@@ -203,7 +203,7 @@ def test_a_book_that_is_not_to_be_trusted_has_no_levels_but_a_reason() -> None:
 def test_status_tells_numbers_with_units() -> None:
     text = Reader(PAGES["status"]).text
 
-    for said in ("12,345; not measured yet", "0.013 s from", "1 of 2 books trusted", "5 mismatches", "2, 1 open"):
+    for said in ("12,345; rate not measured yet", "0.013 s from", "1 of 2 books trusted", "5 mismatches", "2, 1 open"):
         assert said in text
 
 
