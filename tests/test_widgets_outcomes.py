@@ -288,6 +288,16 @@ def test_lines_end_with_their_names_and_hold_until_now_where_they_can_be_trusted
     assert [line.get_visible() for line in axes.lines[:3]] == [True, True, False]
 
 
+def test_a_side_that_is_empty_is_said_to_have_no_price_and_not_to_be_untrusted() -> None:
+    axes = new_figure()[1][0]
+    told = rows("prices", [{"ts_recv": at * S, "token_id": "1", "mid": mid} for at, mid in ((1, 0.4), (2, None))])
+    lines = Lines([Line("1", "A")])
+
+    OutcomesPlot(axes).update(lines_view(lines, told, rows("gaps", []), label="L", of="mid", doubts={}, now_ms=9000.0))
+
+    assert [text.get_text() for text in axes.texts if text.get_visible()] == ["A  none"]
+
+
 @given(st.lists(st.none() | st.floats(0, 1), max_size=15))
 def test_names_keep_their_order_and_their_distance(wanted: list[float | None]) -> None:
     given = [float("nan") if each is None else each for each in wanted]

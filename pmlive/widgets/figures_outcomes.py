@@ -81,12 +81,12 @@ class OutcomesPlot(Plot[LinesView]):
             if not is_shown:
                 continue
             colour, pattern = _style(number, view["of"])
-            is_doubted = not view["holds"][number] or np.isnan(ends[number])
+            is_doubted, is_empty = not view["holds"][number], bool(np.isnan(ends[number]))
             line.set(color=colour, linestyle=_PATTERNS[pattern])
             name = shortened(printable(view["names"][number]), _LETTERS)
             text.set(
                 text=f"{name}  {'not trusted' if is_doubted else _price_text(ends[number])}",
-                color=LIGHT.quiet if is_doubted else colour,
+                color=LIGHT.quiet if is_doubted or is_empty else colour,
                 position=(right + 0.008 * (extent.right - extent.left), places[number]),
             )
 
@@ -118,7 +118,7 @@ def shortened(text: str, letters: int) -> str:
 
 
 def _price_text(price: float) -> str:
-    return f"{price:.{price_decimals([price])}f}"
+    return "none" if np.isnan(price) else f"{price:.{price_decimals([price])}f}"
 
 
 def _style(number: int, of: str) -> tuple[str, int]:
