@@ -12,6 +12,7 @@ import matplotlib as mpl
 import pandas as pd
 import polars as pl
 import pytest
+from IPython.core.completer import IPCompleter, provisionalcompleter
 from polars.testing import assert_frame_equal
 from support.live import address
 from support.waiting import wait_until
@@ -171,6 +172,22 @@ def test_a_view_draws_its_prices_its_trades_and_its_gaps() -> None:
     assert view.plot(axes) is axes
 
 
+def test_a_plot_that_is_looked_at_closely_has_every_price() -> None:
+    evening = pm.open_recording(pm.sample("evening"))
+    view = evening[evening.prices["token_id"].value_counts(sort=True)["token_id"][0]]
+    prices = view.prices.filter(pl.col("mid").is_not_null())
+
+    (mid,) = [line for line in view.plot().lines if line.get_label() == "mid"]
+
+    drawn = pl.DataFrame({"at": mid.get_xdata(), "drawn": mid.get_ydata()}).sort("at")  # pyright: ignore[reportArgumentType]
+    # In days since 1970, as matplotlib counts.
+    days = prices.select(at=pl.col("ts_recv").dt.epoch("ms") / 86_400_000, mid="mid").sort("at")
+    last = days.unique("at", keep="last", maintain_order=True)
+    compared = last.with_columns(at=pl.col("at") + 1e-9).join_asof(drawn, on="at").filter(pl.col("drawn").is_not_nan())
+    assert compared.height > 1000
+    assert compared["drawn"].to_list() == compared["mid"].to_list()
+
+
 @pytest.mark.parametrize("key", [1, ("a",), ("a", "b", "c"), ("a", None), None])
 def test_what_cannot_name_a_token_is_a_type_error(key: object) -> None:
     with pytest.raises(TypeError, match="expected a token id, or a market and an outcome"):
@@ -234,3 +251,16 @@ def test_a_folder_that_is_not_there_is_a_file_not_found(tmp_path: Path) -> None:
         pm.open_recording(tmp_path / "nowhere")
     with pytest.raises(pm.StoreError, match=r"it has no manifest\.json"):
         pm.open_recording(tmp_path)
+
+
+def test_ipython_completes_markets_and_outcomes_in_brackets() -> None:
+    with NIGHT.replay(speed="max") as replay:
+        for one in (NIGHT, replay):
+            assert completed(one, 'here["will-it') == [SLUG]
+            assert completed(one, f'here["{SLUG}", "') == ["No", "Yes"]
+
+
+def completed(here: object, line: str) -> list[str]:
+    completer = IPCompleter(namespace={"here": here}, global_namespace={})
+    with provisionalcompleter():
+        return sorted({found.text.strip('"') for found in completer.completions(line, len(line))})

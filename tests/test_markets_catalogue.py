@@ -14,6 +14,7 @@ from pmlive.errors import FeedError, ProtocolError, UnknownMarketError
 from pmlive.markets import Catalogue, Market, Policy, find, tradable
 from pmlive.markets.http import Bucket, bucket_for
 from pmlive.settings import Venue
+from pmlive.sim import SimulatedVenue
 
 T = TypeVar("T")
 
@@ -134,6 +135,26 @@ def test_a_market_is_found_by_whatever_names_it(text: str, slugs: list[str]) -> 
 def test_an_unknown_market_is_named_with_what_to_do(text: str, message: str) -> None:
     with serving(venue_answer) as server, pytest.raises(UnknownMarketError, match=message):
         asked(server, lambda catalogue: catalogue.find(text))
+
+
+@pytest.mark.parametrize(
+    ("slug", "advice"),
+    [
+        ("will-it-rain-in-londno-on-new-years-eve", "nearest: will-it-rain-in-london-on-new-years-eve"),
+        ("wil-it-rain-in-london-on-new-years-evee", "nearest: will-it-rain-in-london-on-new-years-eve"),
+        ("will-the-fed-cut-rates-by-25-bsp-in-decembr", "nearest: will-the-fed-cut-rates-by-25-bps-in-december"),
+        ("a-b", "paste the address"),
+        ("will-the-zebras-of-patagonia-vote", "paste the address"),
+    ],
+)
+def test_a_misspelt_slug_is_answered_with_what_is_like_it_and_one_like_nothing_with_what_to_do(
+    slug: str, advice: str
+) -> None:
+    with SimulatedVenue(rate=0) as sim:
+        venue = Venue(gamma=sim.urls.gamma, clob=sim.urls.clob)
+
+        with pytest.raises(UnknownMarketError, match=f"no market with the slug {slug!r}; {advice}"):
+            find(slug, venue)
 
 
 def test_several_markets_are_found_together_in_order_and_each_once() -> None:

@@ -1,6 +1,7 @@
 """The quality of a recording: each fault once, with its interval and cause, and nothing that did not happen."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterable
@@ -162,6 +163,10 @@ def test_quality_is_a_page_for_people_and_an_object_for_programs() -> None:
         "mirror",
         "distrust",
     ]
+    # All tokens were away at once: those of a market stand beside each other.
+    listed = re.findall(r"%  (.* - (?:Yes|No))$", repr(found), re.MULTILINE)
+    assert len(listed) == 8
+    assert listed == sorted(listed)
     html = found._repr_html_()  # pyright: ignore[reportPrivateUsage]
     assert html.startswith("<table>")
     assert "<td style='text-align:left'>" in html

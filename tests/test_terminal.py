@@ -19,6 +19,7 @@ dashboard.status
 print(repr(dashboard))
 dashboard.figure().savefig("shown.png")
 print("there", len(pm.managers()))
+dashboard.close()
 """
 TERMINALS = {"python": ["-"], "ipython": ["-m", "IPython", "--no-banner", "--simple-prompt", "--colors=nocolor"]}
 
@@ -44,6 +45,8 @@ def test_a_dashboard_in_a_terminal_has_a_name_and_is_a_figure(terminal: str, tmp
     assert "there 1" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert (tmp_path / "shown.png").read_bytes().startswith(b"\x89PNG")
+    # What is closed is not printed once more.
+    assert "Dashboard" not in done.stdout.partition("there 1")[2]
     if terminal == "ipython":
         assert "<PriceChart of simulated: Will the Fed cut rates by 25 bps in December? - Yes>" in done.stdout
         assert "<StatusPanel>" in done.stdout

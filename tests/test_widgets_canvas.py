@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from html import unescape
 from typing import Any, cast
 
 import comm
@@ -21,7 +22,7 @@ import pmlive as pm
 from pmlive.manager import Manager, Replay
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.sim import SimulatedVenue
-from pmlive.widgets import DepthChart, HeatMap, Ladder, PriceChart, RecordingPanel, StatusPanel, Tape
+from pmlive.widgets import CandleChart, DepthChart, HeatMap, Ladder, PriceChart, RecordingPanel, StatusPanel, Tape
 from pmlive.widgets.base import ManagerWidget
 from pmlive.widgets.canvas import LoopProbe
 from pmlive.widgets.charts import BaseChart
@@ -97,6 +98,19 @@ def test_a_new_chart_brings_its_first_picture_along(page: Page) -> None:
         assert first.values["label"] == "simulated: Will the Fed cut rates by 25 bps in December? - Yes"
         assert first.arrays["bids"] == its["best_bid"].to_list()
         assert len(first.arrays["gap_starts"]) == 1
+
+
+@pytest.mark.parametrize("make", [PriceChart, CandleChart, HeatMap, DepthChart, Ladder])
+def test_what_shows_a_market_that_is_resolved_says_so_and_who_won(make: Callable[..., Any], page: Page) -> None:
+    with watching() as (sim, manager):
+        market = sim.markets[0]
+        widget = make(manager, (market.slug, "No"))
+        page.of(widget).say(kind="here", view="a")
+        assert widget.label == f"{market.question} - No"
+
+        sim.resolve(market, winner="Yes")
+
+        wait_until(lambda: followed(page, widget).values["label"] == f"resolved, Yes won: {market.question} - No")
 
 
 def test_a_browser_that_follows_a_live_chart_has_what_the_manager_has(page: Page) -> None:
@@ -282,6 +296,13 @@ def test_panels_show_labels_and_numbers(page: Page) -> None:
         assert "8 of 8 books trusted" in pages[2]
         assert "nothing is recorded" in pages[3]
         assert not any(token in html for html in pages for market in replay.markets for token in market.token_ids)
+
+
+def test_only_what_is_not_recorded_already_is_said_to_be_recordable() -> None:
+    with sample() as replay, SimulatedVenue(rate=0) as sim, Manager(address(sim), policy=QUICK) as manager:
+        pages = [RecordingPanel(one)._repr_html_() for one in (replay, manager)]  # pyright: ignore[reportPrivateUsage]
+
+    assert ["live.record(" in unescape(page) for page in pages] == [False, True]
 
 
 def test_a_recording_is_shown_while_it_is_made(page: Page, tmp_path: "pytest.TempPathFactory") -> None:

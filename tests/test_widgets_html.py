@@ -172,6 +172,20 @@ def test_what_a_taker_did_is_a_sign_and_a_word_and_numbers_are_padded_and_groupe
         assert said in text
 
 
+def test_a_time_has_room_for_its_milliseconds_in_a_wide_font_and_no_column_is_lost_in_a_narrow_page() -> None:
+    # The narrowest page that a dashboard is shown in has so many pixels, a digit 7.6 and a colon or point 4.
+    room, time = 364, 9 * 7.6 + 3 * 4 + 8
+    one, every = tape(["A - No"], label="A - No"), tape(["A - No"])
+
+    for page, least in ((one, 0), (every, 100)):
+        widths = [int(width) for width in re.findall(r"<col style='width: (\d+)px'>", page)]
+        assert widths[0] >= time
+        assert sum(widths) <= room
+        assert f"min-width: {sum(widths) + least}px" in page
+        assert "overflow: auto" in page
+    assert sum(int(width) for width in re.findall(r"<col style='width: (\d+)px'>", PAGES["ladder"])) + 100 <= room
+
+
 def test_no_trades_are_no_empty_table() -> None:
     page = tape([])
 
@@ -189,7 +203,7 @@ def test_a_book_that_is_not_to_be_trusted_has_no_levels_but_a_reason() -> None:
 def test_status_tells_numbers_with_units() -> None:
     text = Reader(PAGES["status"]).text
 
-    for said in ("12,345; not measured yet", "0.013 s from", "1 of 2 books trusted", "5 mismatches", "2, 1 open"):
+    for said in ("12,345; rate not measured yet", "0.013 s from", "1 of 2 books trusted", "5 mismatches", "2, 1 open"):
         assert said in text
 
 

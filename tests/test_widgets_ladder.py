@@ -82,7 +82,19 @@ def test_a_bar_has_a_column_of_its_own_and_is_as_long_as_the_level_is_large() ->
     assert [width for width in read.bars if width] == [100, 25]
     assert {row[3] for row in read.rows} == {""}
     assert "gradient" not in page
+    assert "bids 100 shares at 1 price; asks 400 shares at 1 price<" in page
     assert read.scopes == {"col", "row"}
+
+
+@pytest.mark.parametrize("left", [(), [(0.17, 5.0)]], ids=["nothing", "one side"])
+def test_a_book_that_empties_leaves_the_rows_where_they_were(left: Side) -> None:
+    grid = Grid(21)
+    before = prices(ladder_html(view([(0.17, 1.0)], [(0.19, 1.0)]), grid))
+
+    page = ladder_html(view(list(left), []), grid)
+
+    assert prices(page) == before
+    assert "so there is no mid" in page
 
 
 def test_rows_stand_still_until_the_mid_comes_near_an_end() -> None:

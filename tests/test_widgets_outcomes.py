@@ -262,7 +262,7 @@ def test_mids_of_both_outcomes_are_shown_where_that_is_wanted_and_no_mirror_of_o
 
 def view(doubts: dict[str, str]) -> LinesView:
     told = rows(
-        "prices", [{"ts_recv": at * S, "token_id": each, "mid": at / 20} for at in (1, 2, 3) for each in ("1", "2")]
+        "prices", [{"ts_recv": at * S, "token_id": each, "mid": at / 10} for at in (1, 2, 3) for each in ("1", "2")]
     )
     lines = Lines([Line("1", "A"), Line("2", "B")])
     return lines_view(lines, told, rows("gaps", []), label="L", of="mid", doubts=doubts, now_ms=9000.0)
@@ -283,9 +283,19 @@ def test_lines_end_with_their_names_and_hold_until_now_where_they_can_be_trusted
 
     ends = [np.asarray(line.get_xdata())[-1] for line in axes.lines[:2]]
     assert (ends[0] - ends[1]) * 86_400 == pytest.approx(6, abs=0.01)
-    assert [text.get_text() for text in axes.texts if text.get_visible()] == ["A  0.15", "B  not trusted"]
+    assert [text.get_text() for text in axes.texts if text.get_visible()] == ["A  0.30", "B  not trusted"]
     assert all(ends[0] < text.get_position()[0] < extent.right for text in axes.texts[:2])
     assert [line.get_visible() for line in axes.lines[:3]] == [True, True, False]
+
+
+def test_a_side_that_is_empty_is_said_to_have_no_price_and_not_to_be_untrusted() -> None:
+    axes = new_figure()[1][0]
+    told = rows("prices", [{"ts_recv": at * S, "token_id": "1", "mid": mid} for at, mid in ((1, 0.4), (2, None))])
+    lines = Lines([Line("1", "A")])
+
+    OutcomesPlot(axes).update(lines_view(lines, told, rows("gaps", []), label="L", of="mid", doubts={}, now_ms=9000.0))
+
+    assert [text.get_text() for text in axes.texts if text.get_visible()] == ["A  none"]
 
 
 @given(st.lists(st.none() | st.floats(0, 1), max_size=15))

@@ -23,7 +23,7 @@ from pmlive.manager.source import VenueName, venue_meant
 from pmlive.manager.status import Status
 from pmlive.manager.subscribing import Subscribing, streamed, words
 from pmlive.manager.subscriptions import CallbackType, Handler, Subscription
-from pmlive.manager.token_view import Key, TokenRows, TokenView, key_parts
+from pmlive.manager.token_view import HasTokens, Key, TokenRows, TokenView, key_parts
 from pmlive.markets import Market, find
 from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
@@ -45,7 +45,7 @@ _LOOK_AGAIN = 0.02
 _MOST_NAMED = 6
 
 
-class Manager:
+class Manager(HasTokens):
     """Stream markets, keep proven books and rolling frames, and record them.
 
     Everything live happens in a thread of its own, started on first use; each method is plain, works in a script, in

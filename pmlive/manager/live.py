@@ -262,9 +262,9 @@ class Live:
 
     def _let_settled_go(self, now: int) -> None:
         """Drop what is over: the venue has no books of it, and ends a connection that carries nothing else."""
-        for told, token_ids in self.ingest.pipeline.resolved.values():
+        for told, event in self.ingest.pipeline.resolved.values():
             if now - told >= self._cross_check.settled * _S:
-                self.settled.update(token_ids)
+                self.settled.update(event.token_ids)
         gone = sorted(self.settled & self.ingest.pipeline.books.tokens.keys())
         if gone:
             self.unwant("market", gone)

@@ -14,6 +14,7 @@ from pmlive.levels import Levels, price_decimals
 from pmlive.manager.engine import Engine
 from pmlive.manager.status import Status
 from pmlive.manager.tops import Tops, tops
+from pmlive.markets.market import clean
 from pmlive.pipeline import Token
 from pmlive.times import moment, utc
 
@@ -31,6 +32,7 @@ __all__ = [
 
 # So many digits of either end of a token id are shown.
 _END = 6
+_LONGEST_WINNER = 40
 
 
 class AwaitedError(BookError):
@@ -146,8 +148,9 @@ class TableRows(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a query, as of ``now`` (nanoseconds since 1970; of the recording, where one is played).
 
-    Without ``book``, ``unavailable_because`` says why. ``labels`` names every token that is wanted or has a book, and
-    ``doubts`` says why books of which that was asked cannot be trusted.
+    Without ``book``, ``unavailable_because`` says why, and ``resolved`` who won once its market is resolved.
+    ``labels`` names every token that is wanted or has a book, and ``doubts`` says why books of which that was asked
+    cannot be trusted.
     """
 
     now: int
@@ -156,6 +159,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str]
     book: BookView | None = None
     unavailable_because: str = ""
+    resolved: str = ""
     doubts: dict[str, str] = {}
     status: Status | None = None
     tops: Tops | None = None
@@ -178,6 +182,7 @@ def snapshots(engine: Engine, queries: Sequence[Query]) -> list[Snapshot]:
             status=status if each.status else None,
             tops=tops(engine, each.tops) if each.tops else None,
             doubts=_doubts(engine, each, labels),
+            resolved=_resolved(engine, each.token_id) if each.token_id else "",
             **_book(engine, each, labels),
         )
         for each in queries
@@ -210,6 +215,14 @@ def _labels(engine: Engine) -> dict[str, str]:
 class _Availability(TypedDict):
     book: BookView | None
     unavailable_because: str
+
+
+def _resolved(engine: Engine, token_id: str) -> str:
+    for _, event in engine.started().ingest.pipeline.resolved.values():
+        if token_id in event.token_ids:
+            winner = clean(event.winning_outcome, _LONGEST_WINNER)
+            return f"resolved, {winner} won" if winner else "resolved without a winner"
+    return ""
 
 
 def _doubts(engine: Engine, query: Query, labels: dict[str, str]) -> dict[str, str]:

@@ -1,23 +1,37 @@
 """One token of a manager or of a recording, by the names that people give it: its rows, its book, a picture."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
 import polars as pl
 
+from pmlive.markets.directory import NamedMarket
 from pmlive.times import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Key", "TokenRows", "TokenView", "key_parts"]
+__all__ = ["HasTokens", "Key", "TokenRows", "TokenView", "key_parts"]
 
 # What stands in brackets: a token id or an outcome alone, or a market and its outcome.
 Key: TypeAlias = str | tuple[str, str]
 # The tables that tell of one token, and the gaps that concern it.
 TokenRows: TypeAlias = Literal["prices", "depth", "trades", "gaps"]
 B_co = TypeVar("B_co", covariant=True)
+
+
+class HasTokens(ABC):
+    """What has tokens of markets, such as a manager; IPython completes what stands in its brackets."""
+
+    @property
+    @abstractmethod
+    def markets(self) -> Sequence[NamedMarket]:
+        """The markets that are known."""
+
+    def _ipython_key_completions_(self) -> list[tuple[str, str]]:
+        return [(market.slug, outcome) for market in self.markets for outcome in market.outcomes]
 
 
 class TokenView(Generic[B_co]):

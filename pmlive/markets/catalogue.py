@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, NoReturn
 from urllib.parse import quote
@@ -35,6 +36,8 @@ __all__ = ["Catalogue", "find"]
 # Ids asked for at once: 50 tokens make an address of 5 kB.
 _BATCH = 50
 _SUGGESTIONS = 3
+# Where a search for all words of an unknown slug finds nothing, so many of the longest are searched one by one.
+_SHORT_WORD, _WORDS_TRIED = 2, 3
 _SUGGESTIBLE = re.compile(r"[a-z0-9-]{1,100}")
 _MOST_EVENTS_FOUND = "20"
 # The tokens of either version of the venue's protocol are asked for by a name of their own.
@@ -358,11 +361,21 @@ class Catalogue:
         raise UnknownMarketError(f"no market with the {meant.kind} {meant.value[:100]!r}; {advice}")
 
     async def _nearest(self, slug: str) -> str:
-        words = re.sub(r"[^a-z0-9]+", " ", slug.lower())
+        """List slugs that are like one that the venue does not know, also where one of its words is misspelt."""
+        words = re.findall(r"[a-z0-9]+", slug.lower())
+        # A word of a letter or two is in the title of anything.
+        telling = sorted((word for word in words if len(word) > _SHORT_WORD), key=len, reverse=True)
+        if not telling:
+            return ""
         try:
-            return _slugs(await self.search(words), _SUGGESTIONS)
+            found = await self.search(" ".join(words))
+            if found or len(words) == 1:
+                return _slugs(found, _SUGGESTIONS)
+            alike = {market.slug: market for word in telling[:_WORDS_TRIED] for market in await self.search(word)}
         except (FeedError, ProtocolError):
             return ""
+        close = get_close_matches(slug.lower(), alike, n=_SUGGESTIONS)
+        return _slugs([alike[each] for each in close], _SUGGESTIONS)
 
 
 def find(text: str, venue: Venue | None = None) -> list[Market]:

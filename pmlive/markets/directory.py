@@ -6,7 +6,7 @@ from typing import Protocol
 
 from pmlive.errors import UnknownMarketError
 
-__all__ = ["Directory", "label"]
+__all__ = ["Directory", "NamedMarket", "label"]
 
 _LABEL_LENGTH = 80
 # Names that an error message lists, and how many letters of one that was given.

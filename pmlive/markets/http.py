@@ -16,6 +16,7 @@ import msgspec
 from pmlive.errors import FeedError
 from pmlive.proxies import for_https
 from pmlive.retries import RequestPolicy, retry_after
+from pmlive.words import counted
 
 __all__ = ["Bucket", "HttpClient", "InvalidRequestError", "bucket_for"]
 
@@ -80,7 +81,7 @@ class HttpClient:
             if attempt + 1 < self._policy.attempts:
                 await asyncio.sleep(pause)
         raise FeedError(
-            f"{self._host} cannot be reached after {self._policy.attempts} attempts ({reason}); "
+            f"{self._host} cannot be reached after {counted(self._policy.attempts, 'attempt')} ({reason}); "
             "check the network, a proxy, or try again later"
         )
 

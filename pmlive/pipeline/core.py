@@ -118,8 +118,8 @@ class Pipeline:
         # When each connection last told something of what it was asked for, and when it last told nothing of that.
         self.heard: dict[int, int] = {}
         self.last_control: dict[int, int] = {}
-        # Markets whose outcome is known: when it was told, and of which tokens.
-        self.resolved: dict[str, tuple[int, list[str]]] = {}
+        # Markets whose outcome is known: when it was told first, and what.
+        self.resolved: dict[str, tuple[int, MarketResolved]] = {}
         self.unknown_kinds = UnknownKinds()
         # Since records could not be read: what is unknown of connections and tokens is learnt from what they bring.
         # Without those that tell the whole state the books are unknown up to the next that do (``_blank``).
@@ -489,7 +489,7 @@ class Pipeline:
 
     def _resolve(self, event: MarketResolved, recv: int) -> bool:
         """End the gaps of a market, and of connections that carried nothing else; return whether that is news."""
-        self.resolved.setdefault(event.market, (recv, event.token_ids))
+        self.resolved.setdefault(event.market, (recv, event))
         if self.books.resolve(event.token_ids, recv):
             return False
         for link in self.links.values():

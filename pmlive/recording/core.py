@@ -15,7 +15,7 @@ from pmlive.analysis import Touched
 from pmlive.errors import UnknownMarketError
 from pmlive.gaps import GapIndex, concerning
 from pmlive.manager import Replay
-from pmlive.manager.token_view import Key, TokenRows, TokenView, key_parts
+from pmlive.manager.token_view import HasTokens, Key, TokenRows, TokenView, key_parts
 from pmlive.progress import Progress, unwatched
 from pmlive.recording.book_at import RecordedBook
 from pmlive.recording.contents import check_table, collect, digest
@@ -47,7 +47,7 @@ def open_recording(folder: str | Path) -> "Recording":
     return Recording(Path(folder))
 
 
-class Recording:
+class Recording(HasTokens):
     """A recording opened for reading; no lock is taken, nothing is changed, and what is added later is seen.
 
     Raises:

@@ -448,7 +448,7 @@ def _sections(page: Quality) -> Iterator[tuple[str, list[str]]]:
 def _trusted_lines(page: Quality) -> list[str]:
     if page.coverage is None:
         return ["no book came"]
-    worst = sorted(page.tokens, key=lambda token: token.coverage)
+    worst = sorted(page.tokens, key=lambda token: (round(token.coverage, 5), token.label))
     lines = [f"{page.coverage:.3%} of the time, over {counted(len(page.tokens), 'token')}"]
     lines += [f"{token.coverage:.3%}  {token.label}" for token in worst[:_MOST_LISTED] if token.coverage < 1]
     return lines

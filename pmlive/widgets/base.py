@@ -199,7 +199,7 @@ class TokenWidget(ManagerWidget[V]):
 
     @property
     def label(self) -> str:
-        """The question and the outcome, of a simulated market with that word before them."""
+        """The question and the outcome; before them that the market is simulated, and who won once it is resolved."""
         return str(self._last_view.get("label", ""))
 
     def _chosen_token(self, snapshot: Snapshot) -> str:
@@ -214,7 +214,8 @@ class TokenWidget(ManagerWidget[V]):
         if not token_id:
             return "", _NOTHING
         label = snapshot.labels.get(token_id) or short_label(token_id)
-        return f"{origin_of(self.manager, [token_id])}{label}", snapshot.unavailable_because
+        outcome = f"{snapshot.resolved}: " if snapshot.resolved else ""
+        return f"{origin_of(self.manager, [token_id])}{outcome}{label}", snapshot.unavailable_because
 
     def __repr__(self) -> str:
         """Show kind and label in one line."""

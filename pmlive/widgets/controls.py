@@ -202,7 +202,8 @@ class ReplayControls(_Controls):
             continuous_update=False,
             layout={"width": "460px"},
         )
-        self._time, self._problem = ipywidgets.Label(), ipywidgets.Label()
+        # The knob of the slider at its end reaches beyond it.
+        self._time, self._problem = ipywidgets.Label(layout={"margin": "2px 2px 2px 14px"}), ipywidgets.Label()
         self._slider_at_s = 0.0
         self._executor = SerialExecutor(self._report)
         self._move(self._slider_s(replay.position))

@@ -180,16 +180,19 @@ def hides_pictures() -> bool:
 
     A terminal cannot, and shows a picture as words. VS Code and Colab show each output in a frame of its own.
     """
-    shell = get_ipython()
-    if getattr(shell, "kernel", None) is None:
+    if not _is_notebook():
         return False
-    names: Mapping[str, object] = getattr(shell, "user_ns", {})
+    names: Mapping[str, object] = getattr(get_ipython(), "user_ns", {})
     return not ("VSCODE_PID" in os.environ or "__vsc_ipynb_file__" in names or "google.colab" in sys.modules)
 
 
 def png_bundle(png: bytes, text: str) -> Bundle:
     """Bundle a picture with the words for those who see none."""
     return {"image/png": b64encode(png).decode("ascii"), "text/plain": text}
+
+
+def _is_notebook() -> bool:
+    return getattr(get_ipython(), "kernel", None) is not None
 
 
 def _view_of(widget: Displayed) -> Bundle:
@@ -199,9 +202,12 @@ def _view_of(widget: Displayed) -> Bundle:
 
 
 def _display(bundle: Bundle) -> list[_Place]:
-    """Display something in this cell, and return the place, if there is one that can be changed later."""
+    """Display something in this cell, and return the place, if there is one that can be changed later.
+
+    A terminal would print it again below.
+    """
     place: _Place | None = display(bundle, raw=True, display_id=True)
-    return [] if place is None else [place]
+    return [place] if place is not None and _is_notebook() else []
 
 
 def _update(places: list[_Place], bundle: Bundle) -> None:

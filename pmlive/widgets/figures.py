@@ -78,7 +78,8 @@ _LINE = 100
 DRAWING = threading.Lock()
 # Nothing is known of what was in a gap: what is drawn through it is covered.
 _GAP: dict[str, Any] = {"facecolor": over_white(LIGHT.gap), "edgecolor": LIGHT.gap, "hatch": "////", "linewidth": 0}
-# A chart is about twice as many pixels wide; of more points than three for each two, most are drawn over each other.
+# A chart that is drawn again and again is about twice as many pixels wide; of more points than three for each two, most
+# are drawn over each other. A figure, into which one may look closer, has them all.
 _COLUMNS = 400
 _TAKERS = ((LIGHT.bid, "^"), (LIGHT.ask, "v"))
 # How wide the lines of prices are.
@@ -189,6 +190,8 @@ class Plot(ABC, Generic[C]):
 
     # What its axes are titled, before the market.
     name = ""
+    # Whether what cannot be told apart is left out.
+    _thins = True
 
     def __init__(self, axes: Axes, artists: Sequence[Artist]) -> None:
         self.artists = artists
@@ -205,7 +208,8 @@ class Plot(ABC, Generic[C]):
         """Show a view, and return how far it reaches."""
 
     def draw(self, view: C) -> None:
-        """Show a view on axes that reach as far and have its title."""
+        """Show all of a view on axes that reach as far and have its title."""
+        self._thins = False
         set_limits(self._axes, self.update(view))
         set_title(self._axes, view["label"], view["doubt"], self.name)
 
@@ -266,7 +270,7 @@ class PricePlot(TimePlot[PriceView]):
     def update(self, view: PriceView) -> Extent:
         """Show prices, which hold until the next ones, the last until now, and none in a gap."""
         now = _end_ms(view["now"], view["times"])
-        corners, prices = _corners(view, now)
+        corners, prices = _corners(view, now, thins=self._thins)
         times = _dates(corners)
         self._band.set_verts(_between(times, prices[0], prices[1]))
         for line, each in zip(self._lines.values(), prices, strict=True):
@@ -498,10 +502,10 @@ def _step(axes: Axes, name: str, colour: str, width: float) -> Line2D:
     return line
 
 
-def _corners(view: PriceView, now: float) -> tuple[Numbers, list[Numbers]]:
+def _corners(view: PriceView, now: float, *, thins: bool) -> tuple[Numbers, list[Numbers]]:
     """Return the times at which lines may turn, those of gaps among them, and bid, ask and mid from each on."""
-    kept = _distinct(view["times"], view["bids"], view["asks"])
-    times = np.unique(np.concatenate([view["times"][kept], view["gap_starts"], view["gap_ends"], [now]]))
+    turns = view["times"][_distinct(view["times"], view["bids"], view["asks"])] if thins else view["times"]
+    times = np.unique(np.concatenate([turns, view["gap_starts"], view["gap_ends"], [now]]))
     times = times[np.isfinite(times)]
     # Before the first price there is none: index -1 is the NaN that is appended.
     last = np.searchsorted(view["times"], times, side="right") - 1

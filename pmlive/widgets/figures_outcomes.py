@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from pmlive.analysis.palette import LIGHT
 from pmlive.analysis.plots.lettering import printable
 from pmlive.analysis.plots.times import show_times
+from pmlive.levels import price_decimals
 from pmlive.widgets.figures import Extent, Plot
 from pmlive.widgets.lines import MOST_LINES, LinesView
 from pmlive.widgets.views import Numbers
@@ -74,12 +75,12 @@ class OutcomesPlot(Plot[LinesView]):
             if not is_shown:
                 continue
             colour, pattern = _style(number, view["of"])
-            is_doubted = not view["holds"][number] or np.isnan(ends[number])
+            is_doubted, is_empty = not view["holds"][number], bool(np.isnan(ends[number]))
             line.set(color=colour, linestyle=_PATTERNS[pattern])
             name = shortened(printable(view["names"][number]), _LETTERS)
             text.set(
-                text=f"{name}  {'not trusted' if is_doubted else f'{ends[number]:.3g}'}",
-                color=LIGHT.quiet if is_doubted else colour,
+                text=f"{name}  {'not trusted' if is_doubted else _price_text(ends[number])}",
+                color=LIGHT.quiet if is_doubted or is_empty else colour,
                 position=(right + 0.008 * (extent.right - extent.left), places[number]),
             )
 
@@ -108,6 +109,10 @@ def shortened(text: str, letters: int) -> str:
     '25 bps…'
     """
     return text if len(text) <= letters else f"{text[: letters - 1].rstrip()}…"
+
+
+def _price_text(price: float) -> str:
+    return "none" if np.isnan(price) else f"{price:.{price_decimals([price])}f}"
 
 
 def _style(number: int, of: str) -> tuple[str, int]:

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 from pmlive.levels import price_digits, share_count, tick_of
 from pmlive.widgets.pages import CELL, COLOURS, QUIET, cell, page
 from pmlive.widgets.views import DepthView, Numbers
+from pmlive.words import counted
 
 __all__ = ["Grid", "ladder_html"]
 
@@ -47,18 +48,23 @@ class Grid:
         self._tick = 0.0
         # Where the rows begin: those around the mid, and the halves of the asks and of the bids.
         self._starts: dict[str, int] = {}
+        # Between the best prices that there were last, in ticks.
+        self._middle: float | None = None
 
     def spans(self, view: DepthView, tick: float) -> list[_Span]:
         """Return the prices to show, the highest first: one span, or one for each side."""
         if tick != self._tick:
-            self._tick, self._starts = tick, {}
+            self._tick, self._starts, self._middle = tick, {}, None
         most = round(1 / tick) - 1
         best = {side: round(prices[0] / tick) for side, prices in _prices(view).items() if len(prices)}
+        if best:
+            self._middle = sum(best.values()) / len(best)
         if len(best) == len(_SIDES) and best["ask"] - best["bid"] > self.rows - 2 * _LEAST:
             asks = self._span("ask", (best["ask"], self.rows // 2, 1 / 4), most)
             bids = self._span("bid", (best["bid"], (self.rows - 1) // 2, 3 / 4), most)
             return [(max(asks[0], bids[1] + 1), asks[1]), bids]
-        middle = sum(best.values()) / len(best) if best else (most + 1) / 2
+        # An empty book leaves the rows where they were.
+        middle = (most + 1) / 2 if self._middle is None else self._middle
         return [self._span("mid", (middle, self.rows, 1 / 2), most)]
 
     def _span(self, name: str, wanted: tuple[float, int, float], most: int) -> _Span:
@@ -98,7 +104,8 @@ def ladder_html(view: DepthView, grid: Grid, *, stated: float | None = None, mar
     head = "".join(_head(name, right=name not in {"side", ""}) for name in heads)
     spans = grid.spans(view, tick)
     lines = _lines(view, spans, levels, largest, (tick, marked))
-    foot = f"<tfoot><tr><td colspan='5' style='padding: 2px 4px; {QUIET}'>{_totals(view)}</td></tr></tfoot>"
+    foot_style = f"padding: 2px 4px; text-align: left; {QUIET}"
+    foot = f"<tfoot><tr><td colspan='5' style='{foot_style}'>{_totals(view)}</td></tr></tfoot>"
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>{foot}"
     return page("Ladder", view["label"], body, _WIDTHS, note=f"{view['state']}; {_middle(view, price_digits(tick))}")
 
@@ -192,7 +199,7 @@ def _middle(view: DepthView, digits: int) -> str:
 
 def _totals(view: DepthView) -> str:
     parts = [
-        f"{side}s {share_count(round(float(totals[-1]), 2))} shares at {len(totals):,} prices"
+        f"{side}s {share_count(round(float(totals[-1]), 2))} shares at {counted(len(totals), 'price')}"
         for side, totals in (("bid", view["bid_totals"]), ("ask", view["ask_totals"]))
         if len(totals)
     ]

@@ -19,6 +19,8 @@ _TABLE = (
     "font-variant-numeric: tabular-nums;"
 )
 _CAPTION = "caption-side: top; text-align: left; padding: 0; color: inherit;"
+# What a column that has the rest of the width needs at least.
+_LEAST_PX = 100
 # It is as wide as the table, and does not make the table wider.
 _AS_WIDE = "width: 0; min-width: 100%;"
 _HEAD = "font: 600 12px system-ui, sans-serif; line-height: 20px; padding: 4px 4px 2px;"
@@ -31,7 +33,7 @@ def page(title: str, label: str, body: str = "", widths: Sequence[str] = (), *, 
         title: what it is.
         label: whose it is.
         body: the rows, as HTML.
-        widths: those of the columns.
+        widths: those of the columns, in pixels or ``"auto"``.
         note: what is said under the title.
     """
     label_html = f" <span style='{QUIET} padding-left: 6px'>{escape(label)}</span>" if label else ""
@@ -40,9 +42,11 @@ def page(title: str, label: str, body: str = "", widths: Sequence[str] = (), *, 
     if not body:
         return f"<div style='overflow: hidden'>{head}</div>"
     columns = "".join(f"<col style='width: {width}'>" for width in widths)
+    least = sum(_LEAST_PX if width == "auto" else int(width.removesuffix("px")) for width in widths)
+    # Where there is less room, it is moved under the finger or the wheel, and no column is lost.
     return (
-        f"<div style='overflow: hidden'><table style='{_TABLE}'><caption style='{_CAPTION}'>{head}</caption>"
-        f"<colgroup>{columns}</colgroup>{body}</table></div>"
+        f"<div style='overflow: auto hidden'><table style='{_TABLE} min-width: {least}px'>"
+        f"<caption style='{_CAPTION}'>{head}</caption><colgroup>{columns}</colgroup>{body}</table></div>"
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from pmlive.levels import price_digits, share_count, tick_of
-from pmlive.manager import Manager
+from pmlive.manager import Manager, Replay
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.manager.source import ConnectionStatus
 from pmlive.manager.status import Status
@@ -121,7 +121,9 @@ class BaseRecordingPanel(BaseTable):
     def _html(self, snapshot: Snapshot) -> str:
         recorder = _status_of(snapshot).recording
         free = None if recorder is None else _free_bytes(recorder.folder)
-        return recording_html(recording_view(recorder, free=free))
+        # What is replayed was recorded already.
+        hint = "" if isinstance(self.manager, Replay) else '; type live.record("tonight") in a cell'
+        return recording_html(recording_view(recorder, free=free), hint=hint)
 
 
 class BaseTape(BaseTable):
@@ -257,7 +259,7 @@ def tape_html(view: TapeView, *, origin: str = "") -> str:
     if not view["times"]:
         return page("Trades", label, note="no trade has come yet")
     right, left = f"{CELL}text-align: right;", f"{CELL}text-align: left;"
-    names, widths = ["time, UTC", "taker", "price, $", "shares", "$"], ["88px", "56px", "60px", "84px", "84px"]
+    names, widths = ["time, UTC", "taker", "price, $", "shares", "$"], ["94px", "54px", "56px", "80px", "74px"]
     styles = [left, left, right, right, right]
     if not view["label"]:
         names, widths, styles = [*names, "market"], [*widths, "auto"], [*styles, left]
@@ -284,7 +286,7 @@ def status_html(view: StatusView) -> str:
     """Write connections, subscriptions, checks and gaps."""
     trust = f"{view['trusted']:,} of {view['tokens']:,} books trusted"
     checks = f"{view['verified']:,} verified, {view['unverifiable']:,} unverifiable, {view['mismatches']:,} mismatches"
-    rate = "not measured yet" if view["rate"] is None else f"{view['rate']:,.1f} a second"
+    rate = "rate not measured yet" if view["rate"] is None else f"{view['rate']:,.1f} a second"
     lag = "not known before the first price" if view["lag"] is None else f"{view['lag']:.3f} s from the venue's clock"
     gaps = f"{view['gaps']:,}, {view['open_gaps']:,} open; last: {view['last_gap']}" if view["gaps"] else "none"
     named = [
@@ -313,10 +315,10 @@ def _together(several: Sequence[SubscriptionStatus]) -> str:
     return f"{count}{events:,} events of {keys}, {dropped:,} dropped"
 
 
-def recording_html(view: RecordingView) -> str:
-    """Write what was recorded."""
+def recording_html(view: RecordingView, *, hint: str = "") -> str:
+    """Write what was recorded, or that nothing is and what to do about that, the ``hint``."""
     if not view["recording"]:
-        return page("Recording", "", note='nothing is recorded; type live.record("tonight") in a cell')
+        return page("Recording", "", note=f"nothing is recorded{hint}")
     rows = ", ".join(f"{table} {rows:,}" for table, rows in view["rows"].items())
     named = [
         ("folder", view["folder"]),

@@ -39,8 +39,10 @@ def fitted(text: str, size: float, room: float) -> str:
 
     >>> fitted("Will it rain in London on New Year's Eve? - No", 10, 150)
     'Will it rain in London o… - No'
+    >>> fitted("Will it rain in London on New Year's Eve?", 10, 150)
+    'Will it rain in London on Ne…'
     """
-    question, dash, outcome = text.rpartition(" - ")
+    question, dash, outcome = text.rpartition(" - ") if " - " in text else (text, "", "")
     shown, letters = text, len(question)
     while letters and text_width(shown, size) > room:
         letters -= 1

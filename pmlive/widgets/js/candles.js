@@ -118,7 +118,7 @@ function drawCandleHead(sheet, state, view, last, y) {
     ["\u25a8 in part a gap", paint.quiet],
     [`${every} of ${of}, ${unitText(view, view.edge)}`],
   ]);
-  if (!view.isLive || !last || Number.isNaN(last[CLOSE])) return;
+  if (!view.isLive || state.values.doubt || !last || Number.isNaN(last[CLOSE])) return;
   pen.textAlign = "left";
   pen.fillStyle = kindOf(last, paint).colour;
   pen.fillText(priceText(last[CLOSE]), area.right + 5, y(last[CLOSE]) + 4);

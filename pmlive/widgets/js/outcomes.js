@@ -68,10 +68,9 @@ function drawNames({ pen, area, paint, width }, lines, styles, y) {
   const ends = lines.map(({ last }) => (Number.isNaN(last) ? area.bottom : inside(y(last))));
   const places = spread(ends, ROW, area.top + ROW / 2, area.bottom - ROW / 2);
   lines.forEach(({ name, doubt, last }, at) => {
-    const doubted = doubt || Number.isNaN(last);
     const { colour, pattern } = styles[at];
-    const price = doubted ? "not trusted" : valueText(last);
-    pen.strokeStyle = pen.fillStyle = doubted ? paint.quiet : colour;
+    const price = doubt ? "not trusted" : valueText(last);
+    pen.strokeStyle = pen.fillStyle = doubt || Number.isNaN(last) ? paint.quiet : colour;
     // A piece of the line, from its end to its name.
     pen.lineWidth = 1.5;
     pen.setLineDash(pattern);

@@ -155,6 +155,7 @@ class Price {
   }
 
   told(state) {
+    if (state.values.doubt) return "No price of now";
     const said = ["bids", "asks", "mids"].map((name) => lastOf(state.array(name)));
     const [bid, ask, mid] = said.map((price) => (Number.isNaN(price) ? "none" : priceText(price)));
     const spread = Number.isNaN(said[1] - said[0]) ? "none" : priceText(said[1] - said[0]);
@@ -177,15 +178,17 @@ function tradesNear(state, time, near) {
   return found.length > TRADES_TOLD ? [...rows, ["", `and ${found.length - TRADES_TOLD} more trades`]] : rows;
 }
 
-// The last prices, whatever is shown; beside the axis they stand where the axis reaches to them.
+// The last prices, whatever is shown; beside the axis they stand where the axis reaches to them. While the book cannot be
+// trusted there are none.
 function drawPriceHead(sheet, state, view, y) {
   const { paint } = sheet;
+  const { label, doubt } = state.values;
   const last = { bid: lastOf(state.array("bids")), mid: lastOf(state.array("mids")), ask: lastOf(state.array("asks")) };
   const missing = state.came("times") ? "none" : "";
   const said = (name) => [Number.isNaN(last[name]) ? missing && `no ${name}` : `${name} ${priceText(last[name])}`, paint[name]];
-  const notes = [...ownNotes(state), said("bid"), said("mid"), said("ask"), [unitText(view, view.edge)]];
-  drawHead(sheet, "Price", state.values.label, notes);
-  if (view.isLive) drawTags(sheet, ["bid", "mid", "ask"].map((name) => [last[name], paint[name]]), y);
+  const prices = doubt ? [] : [said("bid"), said("mid"), said("ask")];
+  drawHead(sheet, "Price", label, [...ownNotes(state), ...prices, [unitText(view, view.edge)]]);
+  if (view.isLive && !doubt) drawTags(sheet, ["bid", "mid", "ask"].map((name) => [last[name], paint[name]]), y);
 }
 
 export default {

@@ -63,18 +63,25 @@ function strokeSteps(pen, columns, pattern, until, y) {
   pen.setLineDash([]);
 }
 
+// The edges of rectangles are those of pixels of the screen: where others overlap, a line is darker, as if it had beads.
 function fillSteps(pen, columns, width, until, y) {
-  const half = width / 2;
-  const flat = (from, to, value) => pen.fillRect(from - half, y(value) - half, to - from + width, width);
+  const { a: ratio } = pen.getTransform();
+  const thick = Math.max(1, Math.round(width * ratio));
+  const edge = (middle) => Math.round(middle * ratio - thick / 2);
+  const fill = (left, right, top, bottom) => {
+    const [x, above] = [edge(left), edge(top)];
+    const [wide, high] = [edge(right) + thick - x, edge(bottom) + thick - above];
+    pen.fillRect(x / ratio, above / ratio, wide / ratio, high / ratio);
+  };
   let before = null;
   for (const column of columns) {
     const { pixel, low, high, begins, end } = column;
     const comes = before && !begins ? before.last : null;
-    if (comes !== null && (end || pixel - before.pixel > 1)) flat(before.pixel, pixel, comes);
+    if (comes !== null && (end || pixel - before.pixel > 1)) fill(before.pixel, pixel, y(comes), y(comes));
     before = end ? null : column;
     if (end) continue;
-    const [top, bottom] = [y(comes === null ? high : Math.max(high, comes)), y(comes === null ? low : Math.min(low, comes))];
-    pen.fillRect(pixel - half, top - half, width, bottom - top + width);
+    const [top, bottom] = comes === null ? [high, low] : [Math.max(high, comes), Math.min(low, comes)];
+    fill(pixel, pixel, y(top), y(bottom));
   }
-  if (before) flat(before.pixel, until, before.last);
+  if (before) fill(before.pixel, until, y(before.last), y(before.last));
 }

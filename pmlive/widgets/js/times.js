@@ -6,8 +6,8 @@ const STEPS = [
   ...[1, 2, 5, 10, 20, 50, 100, 200, 500],
   ...[1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400].map((s) => s * SECOND),
 ];
-// The least room between two marks of the axis of time.
-const TIMES_APART = 90;
+// The least room between two marks of the axis of time, whose texts end with milliseconds, seconds or minutes.
+const [FRACTIONS_APART, SECONDS_APART, MINUTES_APART] = [92, 72, 64];
 
 // How far the clock of the place is ahead of UTC.
 function ahead(time, isLocal) {
@@ -35,8 +35,10 @@ function zoneText(time, isLocal) {
 
 // Finds round times, and gives the text of each; the date of the first and of each with which a day begins is under it.
 function timeTicks(from, to, pixels, isLocal = false) {
-  const most = Math.max(1, Math.floor(pixels / TIMES_APART));
-  const step = STEPS.find((one) => (to - from) / one <= most) || Math.ceil((to - from) / most / DAY) * DAY;
+  const apart = (step) => (step < SECOND ? FRACTIONS_APART : step < 60 * SECOND ? SECONDS_APART : MINUTES_APART);
+  const span = to - from;
+  const fits = (step) => (step / span) * pixels >= Math.min(apart(step), pixels);
+  const step = STEPS.find(fits) || Math.ceil(((span / pixels) * apart(DAY)) / DAY) * DAY;
   const shift = ahead(from, isLocal);
   const found = [];
   for (let time = Math.ceil((from + shift) / step) * step - shift; time <= to; time += step) found.push(time);

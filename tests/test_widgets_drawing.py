@@ -1,0 +1,101 @@
+"""What the scripts of charts draw, and where: run by Node, with a pen that notes what it is told."""
+
+import json
+import re
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.examples import examples
+from support.page import evaluated
+
+from pmlive.widgets.canvas import script
+
+# A day and an hour at which times begin, in milliseconds since 1970.
+BEGIN = 1_796_000_400_000
+
+
+def boxes(prices: list[float | None], ratio: float) -> list[tuple[float, float, float, float]]:
+    """Draw a line of prices, a third of a pixel apart, and return its rectangles in pixels of the screen."""
+    asked = f"""(() => {{
+      const found = [];
+      const note = (...box) => found.push(box.map((one) => one * {ratio}));
+      const pen = {{ getTransform: () => ({{ a: {ratio} }}), fillRect: note }};
+      const prices = {json.dumps(prices)}.map((one) => one ?? NaN);
+      const columns = columnsOf(prices.map((_, at) => at), prices, 0, prices.length, (time) => 46 + time / 3);
+      const y = (price) => 300 - 211.3 * price;
+      drawSteps({{ pen }}, columns, {{ colour: "#000", width: 1.25 }}, 46 + prices.length, y);
+      return found;
+    }})()"""
+    return msgspec.convert(evaluated(asked, scripts=script("steps")), list[tuple[float, float, float, float]])
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.25, 2.0, 3.0])
+@examples(5)
+@given(prices=st.lists(st.one_of(st.none(), st.floats(0, 1)), min_size=1, max_size=40))
+def test_the_edges_of_lines_are_those_of_pixels_of_the_screen(ratio: float, prices: list[float | None]) -> None:
+    drawn = boxes(prices, ratio)
+
+    assert bool(drawn) == any(price is not None for price in prices)
+    # An edge within a pixel is a shade of it, and two shades that overlap are darker than the rest of the line.
+    assert all(abs(edge - round(edge)) < 1e-6 for box in drawn for edge in box)
+    # Flat or upright, it is as thick everywhere.
+    assert {round(min(wide, high)) for _, _, wide, high in drawn} <= {max(1, round(1.25 * ratio + 1e-9))}
+
+
+def head_of(chart: str, name: str, doubt: str) -> list[str]:
+    """Return what a chart writes over and beside its axes, with a bid, an ask and a mid, and what it says of them."""
+    asked = f"""(() => {{
+      const said = [];
+      const pen = {{ fillText: (text) => said.push(text), measureText: () => ({{ width: 9 }}), fillRect() {{}} }};
+      const sheet = {{ pen, width: 900, height: 200, paint: {{}}, area: {{ left: 9, right: 9, top: 9, bottom: 9 }} }};
+      const rows = {{ bids: [0.41], mids: [0.42], asks: [0.43] }};
+      const values = {{ label: "A", doubt: {json.dumps(doubt)}, every: "5s", of: "mid" }};
+      const state = {{ values, array: (name) => rows[name] || [], came: () => 1, columns: () => [] }};
+      const view = {{ isLive: true, edge: 0 }};
+      {name}
+      return said;
+    }})()"""
+    parts = ("times", "axes", "viewport", "pointer", "chart", "steps", "fills", chart)
+    return msgspec.convert(evaluated(asked, scripts=script(*parts)), list[str])
+
+
+HEADS = {
+    "price": "drawPriceHead(sheet, state, view, (price) => price); said.push(Price.prototype.told(state));",
+    "candles": "drawCandleHead(sheet, state, view, [0, 0.4, 0.43, 0.4, 0.42, 1, 0], (price) => price);",
+}
+
+
+@pytest.mark.parametrize("chart", HEADS)
+def test_no_price_is_told_as_that_of_now_while_the_book_cannot_be_trusted(chart: str) -> None:
+    trusted, doubted = (" ".join(head_of(chart, HEADS[chart], doubt)) for doubt in ("", "lost since noon"))
+
+    assert "0.42" in trusted
+    assert re.findall(r"0\.4\d", doubted) == []
+
+
+class Marks(msgspec.Struct):
+    """The marks of an axis of times: where they are, and what is written there."""
+
+    at: list[float]
+    texts: list[str]
+
+
+def marks(seconds: float, pixels: int) -> Marks:
+    asked = f"""(() => {{
+      const {{ found, text }} = timeTicks({BEGIN}, {BEGIN + seconds * 1000}, {pixels});
+      const at = found.map((time) => ((time - {BEGIN}) / {seconds * 1000}) * {pixels});
+      return {{ at, texts: found.map(text) }};
+    }})()"""
+    return msgspec.convert(evaluated(asked, scripts=script("times")), Marks)
+
+
+@pytest.mark.parametrize("pixels", [240, 300, 650, 1200])
+@pytest.mark.parametrize("seconds", [1, 15, 60, 300, 900, 3600, 21_600, 86_400])
+def test_every_window_has_marks_enough_to_read_its_times_and_room_for_their_texts(seconds: int, pixels: int) -> None:
+    found = marks(seconds, pixels)
+
+    assert len(found.at) >= 2
+    letters = max(map(len, found.texts))
+    assert all(after - before >= 7 * letters + 8 for before, after in zip(found.at, found.at[1:], strict=False))
