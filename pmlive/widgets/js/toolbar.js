@@ -34,7 +34,7 @@ class Toolbar {
     for (const { button, isOn } of this.buttons) {
       const pressed = isOn ? String(isOn()) : null;
       if (isOn && button.getAttribute("aria-pressed") !== pressed) button.setAttribute("aria-pressed", pressed);
-      button.style.background = pressed === "true" ? "var(--jp-brand-color3, #80808040)" : "transparent";
+      button.style.background = pressed === "true" ? "var(--jp-brand-color3, #cccccc)" : "transparent";
       button.style.color = pressed === "true" ? "#000" : "inherit";
     }
   }
