@@ -20,6 +20,7 @@ from typing import Protocol, TypeAlias
 
 from IPython.core.getipython import get_ipython
 from IPython.display import display
+from IPython.terminal.interactiveshell import TerminalInteractiveShell
 
 from pmlive.logs import get_logger
 from pmlive.manager.snapshots import Query, Snapshot
@@ -180,19 +181,16 @@ def hides_pictures() -> bool:
 
     A terminal cannot, and shows a picture as words. VS Code and Colab show each output in a frame of its own.
     """
-    if not _is_notebook():
+    shell = get_ipython()
+    if getattr(shell, "kernel", None) is None:
         return False
-    names: Mapping[str, object] = getattr(get_ipython(), "user_ns", {})
+    names: Mapping[str, object] = getattr(shell, "user_ns", {})
     return not ("VSCODE_PID" in os.environ or "__vsc_ipynb_file__" in names or "google.colab" in sys.modules)
 
 
 def png_bundle(png: bytes, text: str) -> Bundle:
     """Bundle a picture with the words for those who see none."""
     return {"image/png": b64encode(png).decode("ascii"), "text/plain": text}
-
-
-def _is_notebook() -> bool:
-    return getattr(get_ipython(), "kernel", None) is not None
 
 
 def _view_of(widget: Displayed) -> Bundle:
@@ -207,7 +205,7 @@ def _display(bundle: Bundle) -> list[_Place]:
     A terminal would print it again below.
     """
     place: _Place | None = display(bundle, raw=True, display_id=True)
-    return [place] if place is not None and _is_notebook() else []
+    return [] if place is None or isinstance(get_ipython(), TerminalInteractiveShell) else [place]
 
 
 def _update(places: list[_Place], bundle: Bundle) -> None:
