@@ -7,9 +7,9 @@ from support.waiting import wait_until
 
 import pmlive as pm
 from pmlive.events import Gap
-from pmlive.manager.delivery import News
+from pmlive.manager.delivery import News, deliver
 from pmlive.manager.registry import Registry
-from pmlive.manager.subscriptions import Consumer, Subscription
+from pmlive.manager.subscriptions import Consumer, Mailbox, Subscription
 from pmlive.pipeline.checks import TokenGaps
 from pmlive.pipeline.rows import RowBuffers
 
@@ -126,6 +126,21 @@ def test_of_many_books_the_newest_are_told_and_not_again_at_once() -> None:
         "2": [0.2],
     }
     news.close()
+
+
+def test_where_nobody_listens_readers_of_a_subscription_are_told_once() -> None:
+    """A listener may leave while rows are handed out."""
+    subscription = Subscription("orderbook_updates", "market", ["1"], selects=["1"])
+    mailbox, registry, frames = Mailbox(), Registry(), {"depth": books(["1"], bid=0.1)}
+    subscription.mailboxes.append(mailbox)
+    registry.add(subscription)
+
+    deliver(registry, frames, {}, {})
+    assert mailbox.get() is not None
+    News().rows(registry, frames, {})
+
+    mailbox.close()
+    assert mailbox.get() is None
 
 
 def books(tokens: list[str], bid: float) -> pl.DataFrame:

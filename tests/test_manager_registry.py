@@ -103,5 +103,7 @@ def test_a_key_is_wanted_until_its_last_subscription_is_gone(channel: str) -> No
     _, unwanted = registry.remove(first.id)
 
     assert unwanted == ["a"]
+    # What it does not have cannot be taken from it.
+    assert registry.shrink(second, ["a", "x"]) == []
     assert [registry.wants(cast("Channel", channel), key) for key in "abc"] == [False, True, True]
     assert sorted(registry.remove(second.id)[1]) == ["b", "c"]

@@ -249,12 +249,34 @@ def test_of_a_state_nothing_is_lost_however_little_memory_there_is(tmp_path: Pat
     with recording(tmp_path, fast(memory=20_000, commit=0.2)) as recorder:
         recorder.state(state(1))
         feed(recorder, range(101, 111))
+        assert recorder.flush(10)
         recorder.cut(state(200))
         feed(recorder, range(300, 310))
         recorder.state(state(400))
         assert recorder.status().dropped == 0
     assert logged(tmp_path) == stored(tmp_path) == [*range(101, 111), *range(300, 310)]
     assert read_manifest(tmp_path).holes == []
+
+
+def test_no_second_state_waits_for_a_disk_that_is_behind(tmp_path: Path) -> None:
+    """Memory would grow by the state of every token at each cut, and never be full."""
+    with recording(tmp_path, fast(memory=20_000, sync=60, segment_seconds=0)) as recorder:
+        recorder.state(state(1))
+        recorder.log(record(101))
+        wait(lambda: recorder.status().lag == 0)
+        assert not recorder.poll()
+
+        recorder.flush(10)
+
+        wait(recorder.poll)
+        recorder.cut(state(200))
+        number = 300
+        while not recorder.status().dropped:
+            recorder.log(Record(number, NOON + number, 1, "market", os.urandom(1000)))
+            assert not recorder.poll()
+            number += 1
+        # The state's own, with what each record takes, and what may wait beside it.
+        assert recorder.status().pending_bytes <= 20_000 + 120_000
 
 
 @pytest.mark.parametrize("limit", [{"segment_rows": 20}, {"segment_bytes": 1}])

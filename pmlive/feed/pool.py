@@ -182,8 +182,9 @@ class Pool:
     async def _tick(self) -> None:
         """Tell all connections the time, at intervals: a timer for each would cost as much as what they say."""
         while True:
-            for connection in tuple(self.connections):
-                connection.tick(self._clock())
+            now = self._clock()
+            for connection in self.connections:
+                connection.tick(now)
             await asyncio.sleep(self._policy.tick)
 
     def _room(self, connection: FeedConnection) -> int:

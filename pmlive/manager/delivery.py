@@ -40,14 +40,16 @@ def deliver(
     _hand_out([share for share in shares if share.subscription.mailboxes], labels)
 
 
-def _hand_out(shares: Sequence[Share], labels: Mapping[str, str], mailboxes: Sequence[Mailbox] = ()) -> int:
+def _hand_out(shares: Sequence[Share], labels: Mapping[str, str], mailboxes: Sequence[Mailbox] | None = None) -> int:
     """Leave new rows in the mailboxes of their subscriptions, or in given ones; return the number of updates."""
     given = 0
     for _, group in groupby(shares, key=lambda share: id(share.frame)):
         of_one_frame = list(group)
         rows = _named_rows(of_one_frame)
         for share in of_one_frame:
-            given += _leave(share, rows, labels, mailboxes or tuple(share.subscription.mailboxes))
+            given += _leave(
+                share, rows, labels, tuple(share.subscription.mailboxes) if mailboxes is None else mailboxes
+            )
     return given
 
 

@@ -326,6 +326,10 @@ class Engine:
         if nameless:
             source.spawn(self._look_up(nameless))
 
+    def market_of(self, token_id: str) -> str:
+        """Return the condition id of a token's market, "" while it is not known."""
+        return self._market_of.get(token_id, "")
+
     def record(self, recorder: Recorder) -> None:
         """Keep everything from now on; open books are asked for anew, so that the recording has them."""
         source = self.started()

@@ -62,8 +62,9 @@ class Routes:
 
     def shares(self, frames: Mapping[str, pl.DataFrame], types: Collection[SubscriptionType]) -> Iterator[Share]:
         """Yield the new rows of each subscription of some types, table by table."""
-        for type_ in types:
-            tables, column = TABLES[type_]
+        for type_, (tables, column) in TABLES.items():
+            if type_ not in types:
+                continue
             everyone, by_value = self._all.get(type_, ()), self._by_value.get(type_, {})
             for table in tables:
                 if table not in frames:
@@ -137,8 +138,9 @@ class Registry:
     def shrink(self, subscription: Subscription, keys: Iterable[str]) -> list[str]:
         """Count keys of a subscription off; return those that nobody wants any more."""
         unwanted: list[str] = []
-        gone = set(keys)
-        subscription.keys[:] = [key for key in subscription.keys if key not in gone]
+        named = set(keys)
+        gone = [key for key in subscription.keys if key in named]
+        subscription.keys[:] = [key for key in subscription.keys if key not in named]
         for key in gone:
             wanted = subscription.channel_of(key), key
             self._wanted[wanted] -= 1

@@ -218,10 +218,12 @@ class _Availability(TypedDict):
 
 
 def _resolved(engine: Engine, token_id: str) -> str:
-    for _, event in engine.started().ingest.pipeline.resolved.values():
-        if token_id in event.token_ids:
-            winner = clean(event.winning_outcome, _LONGEST_WINNER)
-            return f"resolved, {winner} won" if winner else "resolved without a winner"
+    pipeline = engine.started().ingest.pipeline
+    token = pipeline.books.tokens.get(token_id)
+    market = engine.market_of(token_id) if token is None or not token.market else token.market
+    if market in pipeline.resolved:
+        winner = clean(pipeline.resolved[market][1].winning_outcome, _LONGEST_WINNER)
+        return f"resolved, {winner} won" if winner else "resolved without a winner"
     return ""
 
 

@@ -343,7 +343,7 @@ class Books:
 
     def clear(self) -> None:
         """Forget every token."""
-        self.tokens, self.gaps.wanted, self._changed = {}, {}, []
+        self.tokens, self.gaps.wanted, self._changed, self._untold = {}, {}, [], {}
         self.recent.clear()
         self._beside.clear()
 

@@ -4,11 +4,11 @@ The feed thread only appends to memory. One thread packs, writes and syncs the l
 second); another seals the segments that were cut. So SIGKILL costs what was received since the last write, a power
 cut the last second, and neither harms a file that was there.
 
-When the disk refuses, data waits in memory (64 MiB, not counting the states of all tokens) and is tried again each
-second. When that is full a *hole* begins: from one record on everything is dropped, and all rows made of those records
-with it, since rows carry numbers from ``seq`` of their record on. A hole ends at a ``cut`` only, because a book is
-right again only where keyframes say what it is: so ``poll`` asks for one once the disk has caught up, the manager cuts,
-and the log goes on with keyframes.
+When the disk refuses, data waits in memory (64 MiB, and as much as the last state of all tokens) and is tried again
+each second. When that is full a *hole* begins: from one record on everything is dropped, and all rows made of those
+records with it, since rows carry numbers from ``seq`` of their record on. A hole ends at a ``cut`` only, because a book
+is right again only where keyframes say what it is: so ``poll`` asks for one once the disk has caught up, the manager
+cuts, and the log goes on with keyframes.
 Raw frames and tables therefore leave out the same records, and a replay of the one gives the other. The hole is
 written to the manifest before anything that follows it, and ``holes()`` yields it as a ``Gap`` for the table of gaps.
 What was lost of a log in an earlier run (a damaged disk) is a ``gap`` record in place of what is missing.
@@ -163,9 +163,6 @@ class Recorder:
         self._logged = 0
         self._logged_at_cut = 0
         self._state = _State(0, 0)
-        # States of which some may wait in memory yet: how far the log went with each, and its bytes.
-        self._unreleased: deque[tuple[int, int]] = deque()
-        self._room = self._memory
         self._cut_at = self._clock()
         self._cuts = 0
         self._rows_since_cut: dict[str, int] = dict.fromkeys(STORED, 0)
@@ -182,20 +179,12 @@ class Recorder:
         """Queue a record for the log; this never waits for the disk."""
         size = len(record.data) + OVERHEAD
         logged, packer = self._logged + size, self._packer
-        full = logged - packer.released > self._room and not self._has_room(logged)
-        if self._hole is not None or packer.lost_since is not None or full:
+        room = self._memory + self._state.bytes
+        if self._hole is not None or packer.lost_since is not None or logged - packer.released > room:
             self._drop(record)
             return
         self._logged = logged
         self._queue.append(record)
-
-    def _has_room(self, logged: int) -> bool:
-        """Return whether so much may wait in memory, where what waits of states does not count."""
-        states, released = self._unreleased, self._packer.released
-        while states and states[0][0] <= released:
-            states.popleft()
-        self._room = self._memory + sum(size for _, size in states)
-        return logged - released <= self._room
 
     def rows(self, table: str, frame: pl.DataFrame) -> None:
         """Queue rows made of records that were logged since the last cut.
@@ -225,7 +214,8 @@ class Recorder:
             self._open_hole(self._clock(), first_seq=0)
         if self._hole is not None:
             return self._resumable()
-        if self._logged == self._logged_at_cut:
+        # While what may wait without a state does not leave the memory, a second state would only fill it.
+        if self._logged == self._logged_at_cut or self._pending() > self._memory:
             return False
         now, options = self._clock(), self._options
         return (
@@ -253,14 +243,12 @@ class Recorder:
 
     def state(self, records: Sequence[Record]) -> None:
         """Queue the whole state of every token; however large it is, nothing of it is dropped while the disk works."""
-        if self._hole is not None:
+        if self._hole is not None or self._packer.lost_since is not None:
             for record in records:
                 self._drop(record)
             return
         self._state = _State(len(records), sum(len(record.data) + OVERHEAD for record in records))
         self._logged += self._state.bytes
-        self._unreleased.append((self._logged, self._state.bytes))
-        self._has_room(self._logged)
         self._queue.extend(records)
 
     def holes(self) -> list[Gap]:
