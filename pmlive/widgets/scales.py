@@ -19,6 +19,8 @@ _SAME = 1e-6
 SCALES: Final = {
     # The opacity of the smallest level; the largest that is shown has 1.
     "faintest": 0.06,
+    # The most of the height of a liquidity chart that one level has.
+    "tallest": 0.06,
     # The levels of liquidity beyond these shares of all are left out: one at 0.99 would leave the others no room.
     "farthest": 0.005,
     # The steps of prices where no two levels tell them.

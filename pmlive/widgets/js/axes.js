@@ -135,7 +135,7 @@ function drawHead({ pen, width, paint }, title, label, notes) {
   const from = 4 + pen.measureText(title).width + 10;
   pen.font = FONT;
   pen.fillStyle = paint.quiet;
-  pen.fillText(shortened(pen, label, (isNarrow ? width - 4 : at - 12) - from), from, y);
+  pen.fillText(shortenedLabel(pen, label, (isNarrow ? width - 4 : at - 12) - from), from, y);
 }
 
 function headHeight(width) {
@@ -147,6 +147,15 @@ function shortened(pen, text, width) {
   let shown = text;
   while (shown && pen.measureText(`${shown}…`).width > width) shown = shown.slice(0, -1).trimEnd();
   return shown && `${shown}…`;
+}
+
+// The name of a market ends with its outcome, which is what tells two tokens apart: the question before it is shortened.
+function shortenedLabel(pen, label, width) {
+  const end = label.lastIndexOf(" - ");
+  const outcome = end < 0 ? "" : label.slice(end);
+  const room = width - pen.measureText(outcome).width;
+  if (!outcome || room < width / 2) return shortened(pen, label, width);
+  return shortened(pen, label.slice(0, end), room) + outcome;
 }
 
 // `xs` and `ys` are the marks of the axes, with the text of each.
@@ -171,10 +180,15 @@ function drawAxes(sheet, x, y, xs, ys) {
   }
 }
 
+// The marks of an axis of prices of so many pixels.
+function priceTicks(low, high, pixels, isLogit) {
+  return (isLogit ? oddsTicks : ticks)(low, high, pixels);
+}
+
 // The axes of what is at a price and a time.
 function drawPriceAxes(sheet, { from, to, low, high, isLocal, isLogit }, x, y) {
   const { area } = sheet;
-  const ys = (isLogit ? oddsTicks : ticks)(low, high, area.bottom - area.top);
+  const ys = priceTicks(low, high, area.bottom - area.top, isLogit);
   const xs = timeTicks(from, to, area.right - area.left, isLocal);
   drawAxes(sheet, x, y, xs, { ...ys, text: (one) => priceText(one, ys.digits) });
 }
@@ -206,13 +220,13 @@ function gapsOf(state) {
   return ["gap_starts", "gap_ends"].map((name) => [...state.array(name)]);
 }
 
-// Gaps, or what of them is after some time.
-function shadeGaps({ pen, area, paint }, state, x, now, since = -Infinity) {
+// Gaps, or what of them is after some time; one that is open ends at `to`.
+function shadeGaps({ pen, area, paint }, state, x, to, since = -Infinity) {
   const starts = state.array("gap_starts");
   const ends = state.array("gap_ends");
   const over = (draw) => {
     for (let at = 0; at < starts.length; at += 1) {
-      const end = Number.isNaN(ends[at]) ? now : ends[at];
+      const end = Number.isNaN(ends[at]) ? to : ends[at];
       if (end < since) continue;
       const left = x(Math.max(starts[at], since));
       draw(left, area.top, Math.max(x(end) - left, 1), area.bottom - area.top);
@@ -234,12 +248,20 @@ function drawDoubt({ pen, area, paint }, doubt) {
   pen.fillStyle = paint.doubt;
   pen.fillRect(area.left, area.top, area.right - area.left, area.bottom - area.top);
   pen.restore();
-  const texts = lines(pen, doubt, area.right - area.left - 40);
+  drawSentence({ pen, area, paint }, doubt, paint.doubt);
+}
+
+// A sentence in the middle of a chart, on a ground of its own, since lines may run through it.
+function drawSentence({ pen, area, paint }, sentence, ground) {
+  const texts = lines(pen, sentence, area.right - area.left - 40);
+  const [middle, half] = [(area.left + area.right) / 2, 7.5 * texts.length + 3];
+  const wide = Math.max(...texts.map((text) => pen.measureText(text).width)) + 12;
+  pen.fillStyle = ground;
+  pen.fillRect(middle - wide / 2, (area.top + area.bottom) / 2 - half, wide, 2 * half);
   pen.textAlign = "center";
   pen.fillStyle = paint.text;
   texts.forEach((text, at) => {
-    const y = (area.top + area.bottom) / 2 + 15 * (at - (texts.length - 1) / 2) + 4;
-    pen.fillText(text, (area.left + area.right) / 2, y);
+    pen.fillText(text, middle, (area.top + area.bottom) / 2 + 15 * (at - (texts.length - 1) / 2) + 4);
   });
 }
 

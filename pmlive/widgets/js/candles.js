@@ -21,6 +21,12 @@ function candlesOf(state, from) {
   return found;
 }
 
+// The candle whose close is the price of now: a mid that nobody quotes any more is none, the last trade is always one.
+function presentCandle(state) {
+  const all = state.values.of === "mid" ? state.array("forming") : candlesOf(state, -Infinity).pop();
+  return all && all.length ? all.subarray(-COLUMNS) : undefined;
+}
+
 function candleReach(candles, isLogit) {
   let [low, high, most] = [Infinity, -Infinity, 0];
   for (const candle of candles) {
@@ -93,7 +99,7 @@ function placesOf(sheet) {
 
 function drawCandleAxes(sheet, { prices }, { low, high, ...seen }, x, y) {
   const { pen, area, paint } = sheet;
-  const ys = (seen.isLogit ? oddsTicks : ticks)(low, high, prices.area.bottom - prices.area.top);
+  const ys = priceTicks(low, high, prices.area.bottom - prices.area.top, seen.isLogit);
   const xs = timeTicks(seen.from, seen.to, area.right - area.left, seen.isLocal);
   drawAxes(sheet, x, y, xs, { ...ys, text: (one) => priceText(one, ys.digits) });
   line(pen, area.left, area.bottom - 1, area.right, area.bottom - 1);
@@ -143,7 +149,7 @@ class CandleDrawing {
     const up = scale(0, reach.most || 1, places.volumes.area.bottom, places.volumes.area.top + 4);
     drawCandleAxes(sheet, places, reach, x, y);
     inside(sheet, () => {
-      shadeGaps(sheet, state, x, view.edge);
+      shadeGaps(sheet, state, x, to);
       for (const candle of candles) {
         const left = x(candle[START] + ((1 - WIDE) / 2) * length);
         const width = Math.max(1, Math.round(x(candle[START] + ((1 + WIDE) / 2) * length) - left));
@@ -152,10 +158,11 @@ class CandleDrawing {
         if (candle[VOLUME]) drawBox(pen, kind, left, up(candle[VOLUME]), width, up(0) - up(candle[VOLUME]));
       }
     });
-    drawMostTraded(sheet, places.volumes, reach.most);
-    drawCandleHead(sheet, state, view, candles[candles.length - 1], y);
+    if (!state.values.doubt || candles.length) drawMostTraded(sheet, places.volumes, reach.most);
+    drawCandleHead(sheet, state, view, presentCandle(state), y);
+    drawMark(places.prices, state.values.marked, y);
     drawDoubt(sheet, state.values.doubt);
-    return { x, y };
+    return { x, y, prices: places.prices.area };
   }
 
   // What the candle of a time did.

@@ -128,11 +128,13 @@ class TimeChart {
     this.isPointed = true;
     const { px, py, isKey } = view.point;
     const time = Math.min(there.x.back(px), view.span.to);
-    const isPrice = py >= there.area.top && py <= there.area.bottom;
+    // Under prices there may be something else.
+    const range = there.prices || there.area;
+    const isPrice = py >= range.top && py <= range.bottom;
     const price = isPrice ? there.y.back(py) : NaN;
     const [x, y] = [scales.x(time), scales.y(price)];
     const [clock, priced] = [clockText(time, view.isLocal), isPrice ? priceText(Math.round(price * 1000) / 1000, 3) : ""];
-    drawCross({ ...stage.fresh(stage.over), area: scales.area }, { x, y, time: clock, price: priced });
+    drawCross({ ...stage.fresh(stage.over), area: scales.area }, { x, y, time: clock, price: priced, marks: marksOf(scales, view) });
     const near = Math.abs(scales.x.back(NEAR) - scales.x.back(0));
     const rows = [["time", `${dateText(time, view.isLocal)} ${clock} ${zoneText(time, view.isLocal)}`]];
     const gap = gapAt(state, time);
@@ -140,6 +142,11 @@ class TimeChart {
     if (state.values.doubt) rows.push(["now", state.values.doubt]);
     stage.tell(rows, { x, isKey });
   }
+}
+
+// Where the marks of an axis of prices are.
+function marksOf({ area, prices = area, y }, { isLogit }) {
+  return priceTicks(y.back(prices.bottom), y.back(prices.top), prices.bottom - prices.top, isLogit).found.map(y);
 }
 
 // How much of the past to ask for, of a few lengths so that it is asked for seldom; 0 is what is sent anyway.

@@ -4,6 +4,7 @@ const HEIGHT = 232;
 const RIGHT = 12;
 // A book reaches from 0.01 to 0.99; what is worth a look is near its middle.
 const LEVELS = 15;
+const NOBODY = "nobody offers a price now";
 const DEPTH_KEYS = "arrows left and right: move over the levels; Escape: leave them";
 
 // One side, the best price first, and where the last total that is shown ends: at the next level, or a tick farther.
@@ -59,6 +60,7 @@ function drawDepth(sheet, state) {
   const { mid, spread, label, doubt, state: word } = state.values;
   const notes = mid === null ? [] : [[`mid ${priceText(mid)}`, paint.mid], [`spread ${priceText(spread)}`]];
   drawHead(sheet, "Depth", label, [...notes, [doubt ? "" : word]]);
+  if (!prices.length && !doubt) drawSentence(sheet, NOBODY, paint.ground);
   drawDoubt(sheet, doubt);
   return { area, x, y, sides: { bid: bids, ask: asks } };
 }

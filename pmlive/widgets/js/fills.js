@@ -3,6 +3,9 @@
 
 const [NUMBER, SINCE, END, PRICE, BUYS, FAILED] = [0, 1, 2, 3, 4, 5];
 const FILL = 6;
+// An order that rested for an instant is as long as this, in pixels, about the middle of its time.
+const SHORTEST = 12;
+const DASHES = [7, 3];
 
 // The rows of an array; one that has the number of one before replaces it.
 function ownRows(state, name) {
@@ -18,11 +21,12 @@ function drawOwn({ pen, area, paint }, state, x, y) {
   for (const order of ownRows(state, "orders")) {
     const [left, right] = [x(order[SINCE]), Number.isNaN(order[END]) ? area.right : x(order[END])];
     if (right < area.left) continue;
+    const missing = Math.max(0, SHORTEST - (right - left)) / 2;
     pen.strokeStyle = order[BUYS] ? paint.bid : paint.ask;
-    pen.setLineDash(order[BUYS] ? [] : [7, 3]);
+    pen.setLineDash(order[BUYS] ? [] : DASHES);
     pen.beginPath();
-    pen.moveTo(left, y(order[PRICE]));
-    pen.lineTo(Math.max(right, left + 2), y(order[PRICE]));
+    pen.moveTo(left - missing, y(order[PRICE]));
+    pen.lineTo(right + missing, y(order[PRICE]));
     pen.stroke();
   }
   pen.setLineDash([]);

@@ -42,11 +42,11 @@ function drawSlices(sheet, slices, { most, tick }, x, y) {
   sheet.pen.globalAlpha = 1;
 }
 
-function drawRun({ pen, paint }, { price, size, isBid, left, right }, most, tick, y) {
+function drawRun({ pen, area, paint }, { price, size, isBid, left, right }, most, tick, y) {
   pen.globalAlpha = opacity(size, most);
   pen.fillStyle = isBid ? paint.bid : paint.ask;
-  const top = Math.round(y(price + tick / 2));
-  pen.fillRect(left, top, right - left, Math.max(1, Math.round(y(price - tick / 2)) - top));
+  const [top, bottom] = levelBox(price, tick, area, y).map(Math.round);
+  pen.fillRect(left, top, right - left, Math.max(1, bottom - top));
 }
 
 // All but the slice that is being filled is drawn once, until another slice begins or all of it moves by a pixel.
@@ -81,7 +81,7 @@ class Heat {
     });
     inside(sheet, () => {
       drawSlices(sheet, slicesOf(state, Math.max(0, times.length - 1), from, to), this.reach, x, y);
-      shadeGaps(sheet, state, x, edge, last);
+      shadeGaps(sheet, state, x, to, last);
     });
     this.head(sheet, state, view, y);
     drawDoubt(sheet, state.values.doubt);

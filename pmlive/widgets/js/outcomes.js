@@ -71,11 +71,11 @@ function drawNames({ pen, area, paint, width }, lines, styles, y) {
     const { colour, pattern } = styles[at];
     const price = doubt ? "not trusted" : valueText(last);
     pen.strokeStyle = pen.fillStyle = doubt || Number.isNaN(last) ? paint.quiet : colour;
-    // A piece of the line, from its end to its name.
+    // A piece of the line, from its end to its name; of one that has no value now only what is beside its name.
     pen.lineWidth = 1.5;
     pen.setLineDash(pattern);
     pen.beginPath();
-    pen.moveTo(area.right + 2, ends[at]);
+    pen.moveTo(area.right + (Number.isNaN(last) ? 10 : 2), Number.isNaN(last) ? places[at] : ends[at]);
     pen.lineTo(area.right + 10, places[at]);
     pen.lineTo(area.right + 20, places[at]);
     pen.stroke();

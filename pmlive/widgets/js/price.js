@@ -125,7 +125,7 @@ class Price {
       drawPriceAxes(still, seen, x, y);
       inside(still, () => {
         drawLines(still, state, { start: firstAt(times, from), stop, until: x(since) }, x, y);
-        shadeGaps(still, state, x, view.edge);
+        shadeGaps(still, state, x, to);
         drawTrades(still, state, (time) => time >= from && time < since, x, y);
       });
     });
@@ -134,7 +134,7 @@ class Price {
       const late = state.after("trade_times", trades);
       const start = Math.max(0, state.after("times", prices) - 1);
       drawLines(sheet, state, { start, stop, until: area.right }, x, y);
-      shadeGaps(sheet, state, x, view.edge, since);
+      shadeGaps(sheet, state, x, to, since);
       drawTrades(sheet, state, (time, at) => time <= to && (time >= since || (time >= from && at >= late)), x, y);
       drawOwn(sheet, state, x, y);
     });

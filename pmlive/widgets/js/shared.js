@@ -5,6 +5,13 @@ function opacity(size, most) {
   return SCALES.faintest + (1 - SCALES.faintest) * Math.sqrt(Math.min(1, size / most));
 }
 
+// A level reaches half a tick to both sides, but no farther than a share of the height: where there are few, and by
+// log-odds near 0 and 1, ticks are so far apart that levels would be blocks.
+function levelBox(price, tick, area, y) {
+  const most = (SCALES.tallest * (area.bottom - area.top)) / 2;
+  return [Math.max(y(price + tick / 2), y(price) - most), Math.min(y(price - tick / 2), y(price) + most)];
+}
+
 // The prices to show are those of all but the farthest levels: one at 0.99 would leave no room for the others.
 function extent(slices) {
   const levels = [];
@@ -62,7 +69,7 @@ function hatch(pen, left, top, width, height) {
   pen.restore();
 }
 
-// A price that was chosen is a dashed line with its number.
+// A price that was chosen is a dashed line with its number, on a ground of its own, since lines may run through it.
 function drawMark({ pen, area, paint }, price, y) {
   if (typeof price !== "number" || y(price) < area.top || y(price) > area.bottom) return;
   const at = Math.round(y(price)) + 0.5;
@@ -75,7 +82,10 @@ function drawMark({ pen, area, paint }, price, y) {
   pen.lineTo(area.right, at);
   pen.stroke();
   pen.restore();
-  pen.fillStyle = paint.text;
+  const [text, below] = [`marked ${priceText(price)}`, at < area.top + 17 ? at + 13 : at - 4];
   pen.textAlign = "left";
-  pen.fillText(`marked ${priceText(price)}`, area.left + 5, at < area.top + 16 ? at + 13 : at - 4);
+  pen.fillStyle = paint.ground;
+  pen.fillRect(area.left + 2, below - 10, pen.measureText(text).width + 6, 13);
+  pen.fillStyle = paint.text;
+  pen.fillText(text, area.left + 5, below);
 }

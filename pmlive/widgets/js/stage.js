@@ -4,6 +4,8 @@
 const BAR = 26;
 // Seconds between two changes of the words that say what is drawn.
 const WORDS_EVERY = 5;
+// The text of a mark that is nearer to that of the pointer, in pixels, would be seen in part.
+const COVERED = 13;
 const NUMBERS = "font-variant-numeric: tabular-nums;";
 
 function element(kind, style, attributes = {}) {
@@ -129,8 +131,9 @@ function boxStyle() {
   return `${room} ${look} ${rows} ${NUMBERS} border-radius: 2px;`;
 }
 
-// Draws the lines that cross under the pointer, with the price and the time of where they do.
-function drawCross({ pen, area, paint }, { x, y, time, price }) {
+// Draws the lines that cross under the pointer, with the price and the time of where they do. Of the texts at the `marks`
+// of the axis of prices those are covered that would stick out from under the price.
+function drawCross({ pen, area, paint }, { x, y, time, price, marks = [] }) {
   pen.strokeStyle = paint.quiet;
   pen.setLineDash([3, 3]);
   pen.lineWidth = 1;
@@ -138,7 +141,10 @@ function drawCross({ pen, area, paint }, { x, y, time, price }) {
   if (y >= area.top && y <= area.bottom) line(pen, area.left, y, area.right, y);
   pen.setLineDash([]);
   if (time && x >= area.left && x <= area.right) tag(pen, paint, time, x, area.bottom + 28, "center");
-  if (price && y >= area.top && y <= area.bottom) tag(pen, paint, price, area.left - 6, y + 4, "right");
+  if (!price || y < area.top || y > area.bottom) return;
+  pen.fillStyle = paint.ground;
+  for (const mark of marks.filter((each) => Math.abs(each - y) < COVERED)) pen.fillRect(0, mark - 7, area.left - 4, 14);
+  tag(pen, paint, price, area.left - 6, y + 4, "right");
 }
 
 // A text on a ground of its own; that of a time is under the marks of its axis.

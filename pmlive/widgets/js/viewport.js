@@ -8,6 +8,8 @@ const NARROWEST = 50;
 const SAME = 1e-3;
 // Views tell only the second of the present, so one that is sent later may be as far behind another.
 const BEHIND = 1000;
+// How much is shown of everything while nothing is known.
+const UNKNOWN = 60000;
 const GROUPS = Symbol.for("pmlive.viewports");
 
 class Viewport {
@@ -48,10 +50,10 @@ class Viewport {
     return this.end === null;
   }
 
-  // The first time of which any chart knows anything.
+  // The first time of which any chart knows anything; where none does, the window is shown as it will be.
   get first() {
     const firsts = [...this.charts].map((chart) => chart.first()).filter((time) => !Number.isNaN(time));
-    return firsts.length ? Math.min(...firsts) : this.edge;
+    return firsts.length ? Math.min(...firsts) : this.edge - (this.window || UNKNOWN);
   }
 
   // The span to show.
