@@ -1,4 +1,4 @@
-"""What charts in the browser write and mark over what they draw: the scripts, run by Node, with a pen that takes notes."""
+"""What charts in the browser write and mark over what they draw: the scripts, run by Node, with a pen that notes it."""
 
 import json
 from collections.abc import Sequence
@@ -19,25 +19,29 @@ _PEN = """
     get: (own, name) => ({
       measureText: (text) => ({ width: 6 * text.length }),
       fillRect: (x, y, w, h) => noted.boxes.push([noted.texts.length, own.fillStyle, x, y, x + w, y + h]),
-      fillText: (text, x, y) => noted.texts.push([text, own.fillStyle, x - { left: 0, center: 3, right: 6 }[own.textAlign] * text.length, y]),
+      fillText: (text, x, y) => {
+        const before = { left: 0, center: 3, right: 6 }[own.textAlign] * text.length;
+        noted.texts.push([text, own.fillStyle, x - before, y]);
+      },
       moveTo: (x, y) => (own.from = [x, y]),
       lineTo: (x, y) => (noted.lines.push([own.strokeStyle, ...own.from, x, y]), (own.from = [x, y])),
     })[name] || own[name] || (() => {}),
     set: (own, name, value) => ((own[name] = value), true),
   });
-  const paint = { text: "text", quiet: "quiet", ground: "ground", doubt: "doubt", bid: "bid", ask: "ask", gap: "gap", mid: "mid", grid: "grid", band: "band", lines: ["line"] };
+  const names = ["text", "quiet", "ground", "doubt", "bid", "ask", "mid", "gap", "grid", "band"];
+  const paint = { ...Object.fromEntries(names.map((name) => [name, name])), lines: ["line"] };
 """
 
 
 class Noted(msgspec.Struct):
-    """Boxes with the number of texts before them, their colours and edges; texts with the place they begin at; lines."""
+    """Boxes with the number of texts before them, colours and edges; texts with where they begin; lines."""
 
     boxes: list[tuple[int, str, float, float, float, float]]
     texts: list[tuple[str, str, float, float]]
     lines: list[tuple[str, float, float, float, float]]
 
     def has_ground(self, number: int) -> bool:
-        """Check whether a text stands on a box of one colour that was drawn just before it, or before its first line."""
+        """Check whether a text stands on a box that was drawn before it."""
         text, _, x, y = self.texts[number]
         return any(
             before <= number and left <= x and x + 6 * len(text) <= right and top <= y - 8 and y <= bottom
@@ -57,7 +61,10 @@ def drawn(chart: str, script_text: str, **given: object) -> Noted:
       const x = (time) => area.left + time;
       const nan = (rows) => Float64Array.from((rows || []).map((one) => one ?? NaN));
       const stateOf = (arrays, values = {{}}) => ({{
-        values, array: (name) => nan(arrays[name]), columns: (name) => ({{ orders: 5, fills: 6 }})[name] || 1, came: () => 1,
+        values,
+        array: (name) => nan(arrays[name]),
+        columns: (name) => ({{ orders: 5, fills: 6 }})[name] || 1,
+        came: () => 1,
       }});
       {script_text}
       return noted;
@@ -99,22 +106,16 @@ def test_an_own_order_that_rested_an_instant_is_as_long_as_can_be_seen(rested: f
     assert (left + right) / 2 == pytest.approx(146 + rested / 2)
 
 
-LABELS = [
-    f"{question} - {outcome}"
-    for question in (
-        "Will it rain?",
-        "Will " + "the committee of the whole " * 12 + "agree?",
-        "هل ستمطر في لندن " * 9,
-        "x" * 300,
-    )
-    for outcome in ("Yes", "No", "Over 2.5")
-]
+_QUESTIONS = ("Will it rain?", "Will " + "the committee of the whole " * 12 + "agree?", "هل ستمطر في لندن " * 9, "x" * 300)
+LABELS = [f"{question} - {outcome}" for question in _QUESTIONS for outcome in ("Yes", "No", "Over 2.5")]
 
 
 def test_a_name_that_is_shortened_keeps_its_outcome() -> None:
     widths = list(range(160, 900, 37))
     script_text = """
-      for (const label of given.labels) for (const width of given.widths) pen.fillText(shortenedLabel(pen, label, width), 0, 0);
+      for (const label of given.labels) for (const width of given.widths) {
+        pen.fillText(shortenedLabel(pen, label, width), 0, 0);
+      }
     """
 
     noted = drawn("price", script_text, labels=LABELS, widths=widths)
@@ -128,7 +129,8 @@ def test_a_name_that_is_shortened_keeps_its_outcome() -> None:
 
 @pytest.mark.parametrize("since", [None, 300])
 def test_a_gap_that_is_open_reaches_to_the_end_of_the_axis(since: float | None) -> None:
-    script_text = "shadeGaps(sheet, stateOf({ gap_starts: [100, 400], gap_ends: [200, null] }), x, 800, given.since ?? undefined);"
+    script_text = "const state = stateOf({ gap_starts: [100, 400], gap_ends: [200, null] });"
+        "shadeGaps(sheet, state, x, 800, given.since ?? undefined);"
     noted = drawn("price", script_text, since=since)
 
     gaps = [(left, right) for _, colour, left, _, right, _ in noted.boxes if colour == "gap"]
@@ -166,10 +168,11 @@ def test_the_name_of_an_outcome_without_a_value_does_not_point_at_one() -> None:
 
 
 def close_of(of: str, forming: Sequence[float]) -> list[str]:
-    """Return the price that a chart of candles shows beside its axis as the last; the last whole candle closed at 0.4."""
+    """Return the price that candles show beside their axis as the last; the last whole candle closed at 0.4."""
     candle = [0, 0.4, 0.4, 0.4, 0.4, 1, 0]
     script_text = """
-      const state = stateOf({ candles: given.candle, forming: given.forming }, { of: given.of, every: "5s", length: 5, label: "" });
+      const values = { of: given.of, every: "5s", length: 5, label: "" };
+      const state = stateOf({ candles: given.candle, forming: given.forming }, values);
       const candle = presentCandle(state);
       pen.fillText(candle ? priceText(candle[CLOSE]) : "none", 0, 0);
     """
