@@ -5,7 +5,7 @@ const [NUMBER, SINCE, END, PRICE, BUYS, FAILED] = [0, 1, 2, 3, 4, 5];
 const FILL = 6;
 // An order that rested for an instant is as long as this, in pixels, about the middle of its time.
 const SHORTEST = 12;
-const DASHES = [7, 3];
+const DASHES = [5, 2];
 
 // The rows of an array; one that has the number of one before replaces it.
 function ownRows(state, name) {
