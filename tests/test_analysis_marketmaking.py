@@ -29,7 +29,7 @@ from pmlive.recording import (
     ResolutionEvent,
     TradeEvent,
 )
-from pmlive.recording.event_book import MovingBook
+from pmlive.recording.events import MovingBook
 
 Side: TypeAlias = Literal["buy", "sell"]
 Do: TypeAlias = Callable[[Orders], object]

@@ -23,7 +23,7 @@ from pmlive.analysis import (
     trade_flow,
     vpin,
 )
-from pmlive.analysis._cdf import normal_cdf, t_cdf
+from pmlive.analysis.signs import normal_cdf, t_cdf
 from pmlive.tables import SCHEMAS
 
 METHODS = cast("tuple[SignMethod, ...]", get_args(SignMethod))

@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from support.venue import START, Venue
 
 import pmlive as pm
-from pmlive.captures.fields import repeated_key
+from pmlive.captures.conventions import repeated_key
 from pmlive.captures.lines import read_line
 from pmlive.cli import main
 from pmlive.pipeline.journal import rebuild

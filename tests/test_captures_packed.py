@@ -23,8 +23,8 @@ from support.examples import examples
 
 from pmlive import StoreError
 from pmlive.captures import import_capture
+from pmlive.captures.files import LONGEST, PACKINGS, Defect, Fragment, as_utf8, split_lines, unpack
 from pmlive.captures.reading import ReadOptions, TimedLine, merged_lines
-from pmlive.captures.unpacking import LONGEST, PACKINGS, Defect, Fragment, as_utf8, split_lines, unpack
 from pmlive.cli import main
 from pmlive.recording import info
 

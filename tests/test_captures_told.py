@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_captures_losses import Lines, at, gaps, imported, numbered, sound, state
 
-from pmlive.captures.numbering import LineNumbers
-from pmlive.captures.wording import meaning_of_text
+from pmlive.captures.lines import meaning_of_text
+from pmlive.captures.reading import LineNumbers
 
 # --- numbers of lines ---
 

@@ -2,7 +2,7 @@
 
 import gc
 
-from pmlive.cli.collector import books_left_alone
+from pmlive.cli.record import books_left_alone
 
 
 def test_many_books_are_left_alone_once_they_are_there_and_until_the_end() -> None:

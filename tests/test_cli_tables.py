@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 from support.terminal import PROGRAM, Terminal, terminal
 
 import pmlive as pm
-from pmlive.cli import progress
-from pmlive.cli.live_table import LiveTable, Rates, draw
-from pmlive.cli.terminal import Screen
+from pmlive.cli.summary import LiveTable, Rates, draw
+from pmlive.cli.terminal import Screen, _lines, _State  # pyright: ignore[reportPrivateUsage]
 from pmlive.manager import Replay
-from pmlive.manager.snapshots import Query
-from pmlive.manager.tops import TokenTop, Tops
+from pmlive.manager.snapshots import Query, TokenTop, Tops
 from pmlive.store import read_manifest
 
 SAMPLE = str(pm.sample())
@@ -305,17 +303,17 @@ def test_the_tops_of_a_replay_are_those_of_its_books() -> None:
 
 @given(done=st.integers(0, 10**12), total=st.integers(0, 10**12), columns=st.integers(12, 200))
 def test_the_line_of_progress_fits_every_terminal(done: int, total: int, columns: int) -> None:
-    state = progress._State(doing="checking", noun="records", done=done, total=total, elapsed=1.5)  # noqa: SLF001
+    state = _State(doing="checking", noun="records", done=done, total=total, elapsed=1.5)
 
-    (line,) = progress._lines(state, screen(columns))  # noqa: SLF001
+    (line,) = _lines(state, screen(columns))
 
     assert len(line) < columns
 
 
 def test_a_line_of_progress_tells_share_rate_and_time_left() -> None:
-    state = progress._State(doing="checking", noun="records", done=300, total=1200, elapsed=2.0)  # noqa: SLF001
+    state = _State(doing="checking", noun="records", done=300, total=1200, elapsed=2.0)
 
-    (line,) = progress._lines(state, screen(encoding="ascii"))  # noqa: SLF001
+    (line,) = _lines(state, screen(encoding="ascii"))
 
     assert line.endswith("  25%  300 of 1,200 records  150/s  6.0 s left")
     assert line.count("#") * 3 == pytest.approx(line.split()[1].count("."), abs=3)

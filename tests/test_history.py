@@ -24,10 +24,9 @@ from support.http import Answer, Answering, Request, Server, serving
 import pmlive as pm
 from pmlive.errors import FeedError, ProtocolError, UnknownMarketError
 from pmlive.history import History, HistoryWarning
-from pmlive.history.pages import Page, trades_page
-from pmlive.history.pages import Trade as ReadTrade
 from pmlive.history.shelf import SETTLED_NS, Shelf
-from pmlive.history.walk import TRADES, Walk
+from pmlive.history.walk import TRADES, Page, Walk, trades_page
+from pmlive.history.walk import Trade as ReadTrade
 from pmlive.markets import Market, Policy
 from pmlive.settings import Venue
 

@@ -19,7 +19,7 @@ from support.waiting import wait_until
 
 import pmlive as pm
 from pmlive.manager import Manager
-from pmlive.markets.directory import Directory
+from pmlive.markets.market import Directory
 from pmlive.sim import SimulatedVenue
 from pmlive.tables import LABELS, ROLLING, SCHEMAS, STORED, labelled
 

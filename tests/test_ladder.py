@@ -11,8 +11,7 @@ from support.live import address
 from support.waiting import wait_until
 
 import pmlive as pm
-from pmlive.ladder import ladder_lines, sparkline
-from pmlive.levels import Levels, price_decimals
+from pmlive.levels import Levels, ladder_lines, price_decimals, sparkline
 from pmlive.manager import Manager
 from pmlive.manager.subscriptions import Subscription
 from pmlive.sim import SimulatedVenue

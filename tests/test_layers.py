@@ -14,7 +14,7 @@ _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 _LAYERS = (
     ("errors", "events", "_wire", "book", "integrity", "records", "times", "_streams", "_session"),
-    ("logs", "threads", "tables", "levels", "ladder", "gaps", "progress", "words", "pipeline", "store"),
+    ("logs", "threads", "tables", "levels", "gaps", "progress", "words", "pipeline", "store"),
     ("feed", "replay", "samples", "markets", "settings", "credentials", "proxies", "retries"),
     ("manager", "recording", "export", "captures", "history"),
     ("widgets", "mcp", "cli"),

@@ -10,8 +10,8 @@ from support.waiting import wait_until
 
 from pmlive.errors import UnknownMarketError
 from pmlive.manager import Manager, Subscription
-from pmlive.manager.lookups import Begin, Listing
-from pmlive.manager.source import Source
+from pmlive.manager.ingest import Source
+from pmlive.manager.keys import Begin, Listing
 from pmlive.sim import Market, SimulatedVenue
 
 EVENT = "https://polymarket.com/event/fed-decision-in-december"

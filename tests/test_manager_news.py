@@ -7,8 +7,7 @@ from support.waiting import wait_until
 
 import pmlive as pm
 from pmlive.events import Gap
-from pmlive.manager.delivery import News, deliver
-from pmlive.manager.registry import Registry
+from pmlive.manager.delivery import News, Registry, deliver
 from pmlive.manager.subscriptions import Consumer, Mailbox, Subscription
 from pmlive.pipeline.checks import TokenGaps
 from pmlive.pipeline.rows import RowBuffers

@@ -17,8 +17,8 @@ from support.waiting import wait_until
 from pmlive.errors import BookError
 from pmlive.events import Channel, Gap, MarketResolved
 from pmlive.manager import Manager
+from pmlive.manager.keys import Followed, Plan, Waits, resolution
 from pmlive.manager.live import CrossCheckPolicy
-from pmlive.manager.lookups import Followed, Plan, Waits, resolution
 from pmlive.markets import Market
 from pmlive.pipeline import Pipeline
 from pmlive.recording import open_recording

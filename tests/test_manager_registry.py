@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pmlive.events import Channel
-from pmlive.manager.delivery import deliver
-from pmlive.manager.registry import Registry
+from pmlive.manager.delivery import Registry, deliver
 from pmlive.manager.subscriptions import TABLES, Mailbox, Subscription, SubscriptionType
 
 VALUES = st.sampled_from([*"abcd"])

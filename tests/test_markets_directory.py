@@ -4,7 +4,7 @@ import pytest
 
 from pmlive import Market
 from pmlive.errors import UnknownMarketError
-from pmlive.markets.directory import Directory
+from pmlive.markets.market import Directory
 
 _RAIN = Market(condition_id="0xa", slug="rain", question="Rain?", outcomes=["Yes", "No"], token_ids=["1", "2"])
 _RACE = Market(condition_id="0xb", slug="race", question="Who wins?", outcomes=["Ann", "No"], token_ids=["3", "4"])

@@ -12,8 +12,8 @@ from support.toolkit import Bench, benched
 from support.waiting import wait_until
 
 from pmlive.mcp.definitions import TOOLS
-from pmlive.mcp.events import ResourceChange
-from pmlive.mcp.resources import PROMPTS, fill_prompt
+from pmlive.mcp.specs import ResourceChange
+from pmlive.mcp.toolkit import PROMPTS, fill_prompt
 
 Schema = Mapping[str, object]
 Rows = list[dict[str, object]]

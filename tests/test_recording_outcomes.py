@@ -16,8 +16,7 @@ from pmlive.errors import StoreError
 from pmlive.events import MarketResolved
 from pmlive.pipeline.journal import rebuild
 from pmlive.recording.contents import Contents
-from pmlive.recording.index import RecordingIndex
-from pmlive.recording.outcomes import outcomes
+from pmlive.recording.index import RecordingIndex, outcomes
 from pmlive.recording.trust import UnsubscriptionCache
 from pmlive.store import Manifest, read_manifest
 from pmlive.store.markets_file import MarketsFile

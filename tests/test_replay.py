@@ -6,6 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -310,6 +311,30 @@ def test_the_books_of_a_recording_that_ends_before_another_are_not_given_after_i
         books = both.status()["books"]
         assert isinstance(books, dict)
         assert books["trusted"] == 2
+
+
+@pytest.mark.parametrize(
+    ("bounds", "error"),
+    [
+        ({"rows": 0}, ValueError),
+        ({"rows": 1.5}, TypeError),
+        ({"rows": True}, TypeError),
+        ({"depth": -1}, ValueError),
+        ({"depth": "10"}, TypeError),
+        ({"age": timedelta(0)}, ValueError),
+        ({"age": 60}, TypeError),
+    ],
+    ids=repr,
+)
+def test_bounds_of_frames_that_make_no_sense_are_refused_live_and_in_a_replay(
+    bounds: dict[str, Any], error: type[Exception]
+) -> None:
+    (name,) = bounds
+
+    with pytest.raises(error, match=f"^{name} must be"):
+        pm.Manager(venue="sim", **bounds)
+    with pytest.raises(error, match=f"^{name} must be"):
+        Replay(SAMPLE, **bounds)
 
 
 def test_two_recordings_of_the_same_token_at_the_same_time_are_refused(tmp_path: Path) -> None:

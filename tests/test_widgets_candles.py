@@ -41,7 +41,7 @@ from pmlive.widgets.candles import (
 )
 from pmlive.widgets.charts import BaseCandleChart
 from pmlive.widgets.figures import new_figure, png
-from pmlive.widgets.figures_candles import CandlePlot
+from pmlive.widgets.more_figures import CandlePlot
 from pmlive.widgets.render_loop import render_loop_of
 from pmlive.widgets.views import Numbers
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.page import Follower
 
-from pmlive.widgets.channel import Channel, Message, pack
+from pmlive.widgets.canvas import Channel, Message, pack
 from pmlive.widgets.views import View
 
 

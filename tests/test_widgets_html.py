@@ -20,7 +20,7 @@ from test_widgets_canvas import sample
 from pmlive.analysis.palette import LIGHT
 from pmlive.analysis.plots.theme import Width
 from pmlive.manager import BookView
-from pmlive.manager.source import ConnectionStatus
+from pmlive.manager.ingest import ConnectionStatus
 from pmlive.widgets.figures import DepthPlot, HeatPlot, Plot, PricePlot, new_figure, png
 from pmlive.widgets.ladder import Grid, ladder_html
 from pmlive.widgets.tables import recording_html, status_html, tape_html

@@ -10,7 +10,7 @@ from support.examples import examples
 from support.page import Follower
 from support.page import said as words
 
-from pmlive.widgets.channel import Channel, Message
+from pmlive.widgets.canvas import Channel, Message
 from pmlive.widgets.views import View
 
 CAPACITY = 5

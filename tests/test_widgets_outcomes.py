@@ -29,10 +29,10 @@ from pmlive.manager import Manager
 from pmlive.manager.live import CrossCheckPolicy
 from pmlive.sim import SimulatedVenue
 from pmlive.widgets import OutcomesChart, image
+from pmlive.widgets.charts import BaseOutcomesChart
 from pmlive.widgets.figures import new_figure, png
-from pmlive.widgets.figures_outcomes import OutcomesPlot, spread
 from pmlive.widgets.lines import LINE_ROWS, Line, Lines, LinesView, Quoted, append_lines, lines_of, lines_view, meant
-from pmlive.widgets.outcomes import BaseOutcomesChart
+from pmlive.widgets.more_figures import OutcomesPlot, spread
 from pmlive.widgets.views import Numbers
 
 KINDS: list[Callable[..., BaseOutcomesChart]] = [OutcomesChart, image.OutcomesChart]

@@ -11,8 +11,7 @@ from numpy.testing import assert_allclose
 from support.page import evaluated
 
 from pmlive.widgets.canvas import script
-from pmlive.widgets.scales import SCALES, heat_limits, opacity
-from pmlive.widgets.views import LEVELS, Numbers
+from pmlive.widgets.views import LEVELS, SCALES, Numbers, heat_limits, opacity
 
 
 class Drawn(msgspec.Struct):

@@ -11,17 +11,17 @@ from support.status import subscription
 
 from pmlive.integrity import Counts
 from pmlive.manager import BookView
-from pmlive.manager.source import ClobConnection, Connections, ReplayStatus
-from pmlive.manager.status import BackgroundTask, BookCounts, Statistics, Status, Subscriptions
+from pmlive.manager.ingest import ClobConnection, Connections, ReplayStatus
+from pmlive.manager.subscriptions import BackgroundTask, BookCounts, Statistics, Status, Subscriptions
 from pmlive.replay import Speed
 from pmlive.store import RecorderStatus
 from pmlive.tables import SCHEMAS
-from pmlive.widgets.interruptions import interruptions
 from pmlive.widgets.views import (
     append_prices,
     append_slices,
     depth_view,
     heat_view,
+    interruptions,
     price_view,
     recording_view,
     status_view,

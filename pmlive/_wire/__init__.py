@@ -4,12 +4,15 @@ Every kind of message is read by name, never by position. The market channel has
 every other channel, goes element by element through a slower one that forgives what the venue has been seen to vary.
 """
 
-from pmlive._wire.complaints import complaint, readable, refuses_credentials, without_secrets
 from pmlive._wire.incoming import decode, decode_book, reader, withhold_owner
-from pmlive._wire.messages import has_own_keys, is_subscription
-from pmlive._wire.outgoing import (
+from pmlive._wire.messages import (
     authenticate,
+    complaint,
+    has_own_keys,
+    is_subscription,
     ping,
+    readable,
+    refuses_credentials,
     subscribe_market,
     subscribe_prices,
     subscribe_realtime,
@@ -18,6 +21,7 @@ from pmlive._wire.outgoing import (
     unsubscribe_prices,
     unsubscribe_realtime,
     unsubscribe_user,
+    without_secrets,
 )
 
 __all__ = [

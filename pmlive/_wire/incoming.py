@@ -10,7 +10,7 @@ from typing import TypeAlias, cast
 import msgspec
 
 from pmlive._wire import messages
-from pmlive._wire.complaints import complaint_in, complaint_in_words
+from pmlive._wire.messages import complaint_in, complaint_in_words
 from pmlive.errors import ProtocolError
 from pmlive.events import (
     BookSnapshot,

@@ -130,7 +130,7 @@ from pmlive.analysis.arbitrage import (
     set_sums,
     taker_fee,
 )
-from pmlive.analysis.bars import OhlcArrays, ohlc, ohlc_arrays, quote_bars, trade_bars
+from pmlive.analysis.bars import OhlcArrays, ohlc, ohlc_arrays, quote_bars, time_weighted_mean, trade_bars
 from pmlive.analysis.book import (
     Amount,
     Depth,
@@ -191,17 +191,18 @@ from pmlive.analysis.leadlag import (
 )
 from pmlive.analysis.marketmaking import JoinBest, Mark, MarketEvent, Order, Orders, Simulation, markouts, simulate
 from pmlive.analysis.regression import Fit, fit_line
-from pmlive.analysis.sampling import forward_changes, sample, sample_mids
 from pmlive.analysis.signs import SignMethod, TradeBars, classify_trades, sign_agreement
 from pmlive.analysis.volatility import (
     Scale,
     bipower_variation,
+    forward_changes,
     martingale_check,
     realised_variance,
+    sample,
+    sample_mids,
     signature,
     variance_windows,
 )
-from pmlive.analysis.weighting import time_weighted_mean
 
 __all__ = [
     "Amount",

@@ -1,5 +1,9 @@
-"""Bars of trades and of quotes: closed on the left, open on the right, in UTC by our own clock (``ts_recv``)."""
+"""Bars of trades and of quotes, and means weighted by time, in windows of time.
 
+A window is closed on the left and open on the right, in UTC by our own clock (``ts_recv``).
+"""
+
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -8,17 +12,25 @@ import polars as pl
 from pmlive.analysis._intervals import (
     Every,
     Touched,
+    as_of,
     by_token_and_time,
     last_time,
+    lost_until,
     mark,
     outside,
     touched_by,
     window_start,
     windows,
 )
-from pmlive.analysis._pieces import pieces
 
-__all__ = ["OhlcArrays", "ohlc", "ohlc_arrays", "quote_bars", "trade_bars"]
+__all__ = [
+    "OhlcArrays",
+    "ohlc",
+    "ohlc_arrays",
+    "quote_bars",
+    "time_weighted_mean",
+    "trade_bars",
+]
 
 Integers: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 Floats: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -135,7 +147,7 @@ def quote_bars(
     """
     spans = windows(prices, every)
     left_out = gaps if touched == "exclude" else None
-    cut = pieces(prices, spans, ("mid", "spread"), until=last_time(prices), gaps=left_out)
+    cut = _pieces(prices, spans, ("mid", "spread"), until=last_time(prices), gaps=left_out)
     cut = cut.with_columns(
         _length=pl.when(pl.col("spread").is_not_null()).then(pl.col("_weight")).otherwise(0.0),
         _counts=pl.col("_is_row") & ~pl.lit(_inside(cut, prices, left_out)),
@@ -159,3 +171,121 @@ def _inside(cut: pl.DataFrame, prices: pl.DataFrame, gaps: pl.DataFrame | None) 
     if gaps is None:
         return pl.Series([False], dtype=pl.Boolean).new_from_index(0, cut.height)
     return touched_by(cut.select("token_id", start="ts_recv", end="ts_recv"), gaps, conns=prices)
+
+
+# What stands until it changes, cut at the edges of windows, with the time for which each piece counts.
+
+
+def _pieces(
+    states: pl.DataFrame,
+    spans: pl.DataFrame,
+    values: Sequence[str],
+    *,
+    until: pl.Expr,
+    gaps: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Return the pieces of a step function, each from a row or the edge of a window to the next.
+
+    Args:
+        states: ``token_id``, ``ts_recv`` and the values; a row stands until the token's next one.
+        spans: windows that follow each other, as ``windows`` returns them.
+        values: columns of the states.
+        until: the end of each token's last piece.
+        gaps: rows of ``gaps`` whose time does not count; a piece that a gap interrupts goes on after it.
+
+    Returns:
+        ``token_id``, ``start`` (of the window), ``ts_recv``, the values, ``_weight`` (the nanoseconds that count, as a
+        float), ``_stands`` (whether there was a row by then) and ``_is_row`` (whether the piece begins with one).
+    """
+    known = {"_known": "ts_recv", **{name: name for name in values}}
+    edges = as_of(spans.select("token_id", "start", ts_recv="start"), states, known, when="before")
+    rows = by_token_and_time(states).select(
+        "token_id", "ts_recv", *values, _known="ts_recv", _is_row=pl.lit(value=True)
+    )
+    ends = spans.select("token_id").unique().with_columns(ts_recv=until, _is_end=pl.lit(value=True))
+    cut = by_token_and_time(pl.concat([edges, rows, ends], how="diagonal"))
+    lost = pl.lit(lost_until(cut, gaps, "ts_recv", conns=states))
+    after = [each.shift(-1) - each for each in (pl.col("ts_recv").cast(pl.Int64), lost)]
+    return (
+        cut.with_columns(
+            pl.col("start").forward_fill().over("token_id"),
+            pl.col("_is_row", "_is_end").fill_null(value=False),
+            _weight=(after[0] - after[1]).cast(pl.Float64),
+            _stands=pl.col("_known").is_not_null(),
+        )
+        .filter(~pl.col("_is_end"))
+        .drop("_is_end", "_known")
+    )
+
+
+# Means over time of what stands until it changes: prices, spreads, depth.
+#
+# A row stands until the token's next one, and the last until the frame's last row. The time of a gap has no weight.
+# Where no row came with the end of a gap, the row before it stands again: ``prices`` has a row for each change, and at
+# the end of a gap the book was known. A gap that ended because its market was resolved is an exception, which the gaps
+# alone do not show; ``with_resolutions`` adds it.
+
+
+def time_weighted_mean(
+    states: pl.DataFrame,
+    every: Every | None = None,
+    *,
+    values: Sequence[str] = ("mid", "spread"),
+    gaps: pl.DataFrame | None = None,
+    touched: Touched = "exclude",
+) -> pl.DataFrame:
+    """Return means weighted by how long each value stood, in windows of time, by default in one window per token.
+
+    ``states`` has ``token_id``, ``ts_recv`` and the values: quotes, or what ``ladder_measures`` and the like return.
+
+    Returns ``token_id``, ``start``, ``end``; per value its mean, under its own name, and ``known_`` with its name: the
+    share of the window, 0 to 1, that the mean is of (while a value is null it has no weight); ``touched``; and with
+    ``"exclude"`` ``covered``, the share in which a row stood and no gap lasted (null without ``gaps``).
+
+    Raises:
+        ValueError: a column is missing, ``every`` is not a length of time above 0, or ``touched`` is none of its words.
+
+    >>> at = pl.Series([0, 1000, 4000], dtype=pl.Int64).cast(pl.Datetime("ms")).cast(pl.Datetime("ns", "UTC"))
+    >>> quotes = pl.DataFrame({"token_id": "7", "ts_recv": at, "mid": [0.4, 0.6, 0.5]})
+    >>> gap = pl.DataFrame({"token_id": "7", "conn": 3, "cause": "mismatch", "started": at[1:2], "ended": at[2:]})
+    >>> time_weighted_mean(quotes, "4s", values=["mid"], gaps=gap).select("mid", "known_mid", "covered").rows()
+    [(0.4, 0.25, 0.25), (None, 0.0, 0.0)]
+    """
+    _check_columns(states, values)
+    until = last_time(states) + pl.duration(nanoseconds=int(every is None))
+    cut = _pieces(states, windows(states, every), values, until=until, gaps=gaps if touched == "exclude" else None)
+    means = _means(cut, windows(states, every), values)
+    if touched == "exclude":
+        return mark(means, gaps, conns=states, measured=values, touched=touched)
+    measured = [*values, *_known(values)]
+    return mark(means.drop("covered"), gaps, conns=states, measured=measured, touched=touched)
+
+
+def _check_columns(states: pl.DataFrame, values: Sequence[str]) -> None:
+    missing = [name for name in values if name not in states.columns]
+    if missing:
+        raise ValueError(f"the frame has no columns {missing!r}, only {states.columns!r}")
+
+
+def _means(cut: pl.DataFrame, spans: pl.DataFrame, values: Sequence[str]) -> pl.DataFrame:
+    known, length = _known(values), (pl.col("end") - pl.col("start")).dt.total_nanoseconds()
+    sums = cut.group_by("token_id", "start").agg(
+        *(_mean(name) for name in values),
+        *(_weight(name).sum().alias(share) for name, share in zip(values, known, strict=True)),
+        covered=pl.col("_weight").filter("_stands").sum(),
+    )
+    found = spans.join(sums, on=["token_id", "start"], how="left").sort("token_id", "start")
+    return found.with_columns(pl.col(*known, "covered") / length)
+
+
+def _known(values: Sequence[str]) -> list[str]:
+    return [f"known_{name}" for name in values]
+
+
+def _weight(name: str) -> pl.Expr:
+    return pl.when(pl.col(name).is_not_null()).then(pl.col("_weight")).otherwise(0.0)
+
+
+def _mean(name: str) -> pl.Expr:
+    weight = _weight(name)
+    return pl.when(weight.sum() > 0).then((weight * pl.col(name)).sum() / weight.sum()).alias(name)

@@ -26,8 +26,7 @@ from pmlive.analysis._intervals import (
     windows,
     with_window,
 )
-from pmlive.analysis._least_squares import fit_exprs
-from pmlive.analysis.regression import Fit, fit_line
+from pmlive.analysis.regression import Fit, fit_exprs, fit_line
 
 __all__ = [
     "Horizon",

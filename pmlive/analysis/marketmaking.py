@@ -10,8 +10,17 @@ import msgspec
 import polars as pl
 
 from pmlive.analysis._intervals import TIME, Every, to_ns
-from pmlive.analysis._queues import Cancellations, Order, OrderType, Side
-from pmlive.analysis._simulated_market import OTHER_SIDE, MarketEvent, Position, SimulatedMarket, rounded
+from pmlive.analysis._simulated_market import (
+    OTHER_SIDE,
+    Cancellations,
+    MarketEvent,
+    Order,
+    OrderType,
+    Position,
+    Side,
+    SimulatedMarket,
+    rounded,
+)
 from pmlive.analysis.arbitrage import FeesByToken, PricedMarket, fees_by_token
 from pmlive.analysis.flow import with_mids
 

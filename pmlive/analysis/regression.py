@@ -5,9 +5,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pmlive.analysis._least_squares import fit_exprs
-
-__all__ = ["Fit", "fit_line"]
+__all__ = [
+    "Fit",
+    "fit_line",
+]
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,3 +72,27 @@ def _robust(fit: Fit, points: pl.DataFrame, lags: int) -> Fit:
         total += 2 * (1 - lag / (lags + 1)) * float(scores[lag:] @ scores[:-lag])
     stderr = total**0.5 / float(away @ away)
     return msgspec.structs.replace(fit, stderr=stderr, tstat=fit.slope / stderr if stderr else float("inf"))
+
+
+# Ordinary least squares as aggregations of a frame.
+
+# With fewer points a line has no residuals to estimate its error from.
+_LEAST = 3
+
+
+def fit_exprs(x: str, y: str) -> dict[str, pl.Expr]:
+    """Return the fields of a ``Fit`` as aggregations; all but ``n`` are null for fewer than 3 points or constant x."""
+    both = pl.col(x).is_not_null() & pl.col(y).is_not_null()
+    xs, ys = pl.col(x).filter(both), pl.col(y).filter(both)
+    n, cov, var_x, var_y = both.sum(), pl.cov(xs, ys), xs.var(), ys.var()
+    slope = cov / var_x
+    stderr = ((var_y - slope * cov).clip(0.0) / (n - 2).cast(pl.Float64) / var_x).sqrt()
+    parts = {
+        "slope": slope,
+        "intercept": ys.mean() - slope * xs.mean(),
+        "stderr": stderr,
+        "tstat": slope / stderr,
+        "r2": cov * slope / var_y,
+    }
+    known = (n >= _LEAST) & (var_x > 0)
+    return {name: pl.when(known).then(part) for name, part in parts.items()} | {"n": n}

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import msgspec
 
-from pmlive.captures.conventions import PER_SECOND, NamedKeys, Unit
-from pmlive.captures.fields import repeated_key
+from pmlive.captures.conventions import PER_SECOND, NamedKeys, Unit, repeated_key
 from pmlive.captures.lines import Line
-from pmlive.captures.numbering import MissingLines
 from pmlive.captures.reading import (
     ConnectionKey,
+    MissingLines,
     Progress,
     ReadOptions,
     Survey,

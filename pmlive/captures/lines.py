@@ -1,4 +1,4 @@
-"""One line of a capture: a frame as received, an envelope around one, or a note about the connection.
+"""One line of a capture: a frame as received, an envelope around one, or a note, in whatever words.
 
 Recorders write in many forms: ``{"ts_recv": …, "raw": "…"}``, ``{"received_at": …, "msg": {…}}``, ``[time, frame]``,
 a time before the frame, Python's way of writing a dictionary. So an envelope is known by its keys, and by the frame in
@@ -10,14 +10,16 @@ kept, and the second are of the user channel, whatever their envelope says, and 
 
 import re
 from collections.abc import Iterator
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from pmlive import _wire
-from pmlive.captures.conventions import KeyRoles, NamedKeys, nanoseconds, nanoseconds_in, roles_of
-from pmlive.captures.fields import (
+from pmlive.captures.conventions import (
     Fields,
+    KeyRoles,
     Losses,
+    NamedKeys,
     ReceiveTime,
     at_path,
     connection_of,
@@ -28,16 +30,86 @@ from pmlive.captures.fields import (
     keys_of,
     losses_of,
     named_receive_time,
+    nanoseconds,
+    nanoseconds_in,
     receive_time_of,
     repeated_key,
+    roles_of,
     says_some,
     text_of,
     unquoted,
 )
-from pmlive.captures.wording import Note, meaning_of_text
 from pmlive.events import Channel, Control, Event, Malformed, StreamReply, Unknown, UserOrder, UserTrade
 
-__all__ = ["Line", "Note", "is_understood", "read_line"]
+__all__ = [
+    "Line",
+    "Note",
+    "is_understood",
+    "meaning_of_text",
+    "read_line",
+]
+
+
+# What recorders say in words: the words of notes, comments between lines, and the texts beside a note's word.
+#
+# ``"lost"``: the recorder did not keep everything; ``"failed"``: it, or the venue, says that something is wrong;
+# ``"restarted"``: it stopped or began, so frames before and after this are not of one run. ``"sent"`` is what the
+# client sent, ``"note"`` whatever does not matter.
+
+Note: TypeAlias = Literal["", "opened", "closed", "lost", "failed", "restarted", "sent", "note"]
+
+_LOST_TEXT = (
+    r"drop(?:s|ped|ping)?|lost|loss(?:es)?|loses?|miss(?:ed|es|ing)?|overflow(?:s|ed|ing)?|overrun|gaps?"
+    r"|skip(?:s|ped|ping)?|discard(?:s|ed|ing)?|truncat(?:ed|ion)|torn|corrupt(?:ed|ion)?|incomplete"
+)
+_CLOSED_TEXT = (
+    r"disconnect(?:s|ed|ion|ing)?|reconnect(?:s|ed|ion|ing)?"
+    r"|(?:connection|socket|websocket|ws|stream)(?: was| is)? (?:closed|reset|broken|down|interrupted)"
+)
+_FAILED_TEXT = (
+    r"error(?=:)|(?-i:ERROR)|exceptions?|traceback|fail(?:s|ed|ure|ures)?|fatal|crash(?:ed)?|panic|abort(?:ed)?"
+)
+_RESTARTED_TEXT = r"restart(?:s|ed|ing)?|resum(?:ed|es|ing)|killed|paus(?:ed?|ing)|suspended|started|stopped|shutdown"
+_MEANINGS: tuple[tuple[Note, str], ...] = (
+    ("lost", _LOST_TEXT),
+    ("closed", _CLOSED_TEXT),
+    ("failed", _FAILED_TEXT),
+    ("restarted", _RESTARTED_TEXT),
+)
+# A word that is denied just before it says nothing, nor one of which there are none: the number after it counts, or the
+# one before where none follows.
+_DENIED = r"\b(?:no|not|none|never|nothing|without|zero)(?: [a-z]+){0,2} $"
+_clauses = re.compile(r"[^.,;|\n]+(?:\.\d+)?").findall
+_number = re.compile(r"\d+").search
+_numbers = re.compile(r"\d+").findall
+_is_denied = re.compile(_DENIED, re.IGNORECASE).search
+_words: tuple[tuple[Note, re.Pattern[str]], ...] = tuple(
+    (note, re.compile(rf"(?<![A-Za-z])(?:{words})(?![A-Za-z])", re.IGNORECASE)) for note, words in _MEANINGS
+)
+
+
+def meaning_of_text(text: str) -> Note:
+    """Return what a text says of the recording.
+
+    >>> meaning_of_text("dropped 5 frames"), meaning_of_text("received 90, dropped 0"), meaning_of_text("no gaps")
+    ('lost', 'note', 'note')
+    """
+    for note, words in _words:
+        if any(_says(clause, found) for clause in _clauses(text) for found in words.finditer(clause)):
+            return note
+    return "note"
+
+
+def _says(clause: str, word: re.Match[str]) -> bool:
+    before, after = clause[: word.start()], clause[word.end() :]
+    if _is_denied(before):
+        return False
+    follows = _number(after)
+    count = follows[0] if follows is not None else next(iter(reversed(_numbers(before))), "1")
+    return int(count) > 0
+
+
+# One line of a capture: a frame as received, an envelope around one, or a note about the connection.
 
 _CHANNELS: dict[str, Channel] = {
     "market": "market",

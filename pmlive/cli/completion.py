@@ -5,8 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from pmlive.cli.commands import Subparsers, add_command, parser
-from pmlive.cli.parsing import Parser
+from pmlive.cli.commands import Parser, Subparsers, add_command, parser
 from pmlive.cli.terminal import Output, Stop
 from pmlive.errors import PmliveError
 

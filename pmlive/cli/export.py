@@ -7,9 +7,8 @@ import msgspec
 
 from pmlive.captures import ImportReport, import_capture
 from pmlive.cli.commands import Subparsers, add_command, add_recording_command, whole_number
-from pmlive.cli.progress import ProgressLine
 from pmlive.cli.summary import missed_in, missed_lines, proved_lines
-from pmlive.cli.terminal import Output, Stop, format_count, format_size, section
+from pmlive.cli.terminal import Output, ProgressLine, Stop, format_count, format_size, section
 from pmlive.export import Exported, to_csv, to_duckdb, to_hftbacktest, to_nautilus
 from pmlive.markets import clean
 from pmlive.recording import RecordingSummary, info

@@ -8,7 +8,7 @@ from pmlive.cli.commands import Parser, Subparsers, add_command
 from pmlive.cli.terminal import Output, Stop, format_count, section
 from pmlive.cli.venue import add_venue, venue
 from pmlive.history import History, HistoryWarning
-from pmlive.history.coverage import HistoryFrame
+from pmlive.history.shelf import HistoryFrame
 from pmlive.times import utc
 
 __all__ = ["add"]

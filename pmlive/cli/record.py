@@ -1,28 +1,26 @@
 """``pmlive record`` and ``demo``: markets of the venue, or of a simulated one, into a folder until stopped."""
 
 import asyncio
+import gc
 import shlex
 import time
 from argparse import Namespace
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from pmlive import Manager, logs, threads
-from pmlive.cli.collector import books_left_alone
-from pmlive.cli.commands import Subparsers, add_command, duration, positive_number
-from pmlive.cli.live_table import LiveTable, Part, Rates, draw
-from pmlive.cli.parsing import Parser
-from pmlive.cli.summary import Run, Trouble, run_of, run_text
+from pmlive.cli.commands import Parser, Subparsers, add_command, duration, positive_number
+from pmlive.cli.summary import LiveTable, Part, Rates, Run, Trouble, draw, run_of, run_text
 from pmlive.cli.terminal import Output, Stop, format_count, format_duration, format_size, section
 from pmlive.cli.venue import add_venue, venue_of
 from pmlive.errors import UnknownMarketError
-from pmlive.manager.snapshots import Query
-from pmlive.manager.status import BookCounts, Status
-from pmlive.manager.tops import Tops
+from pmlive.manager.snapshots import Query, Tops
+from pmlive.manager.subscriptions import BookCounts, Status
 from pmlive.markets import Catalogue, Market, reference, tradable
 from pmlive.recording import info
 from pmlive.settings import Venue, data_dir
@@ -30,7 +28,11 @@ from pmlive.sim import SimulatedVenue
 from pmlive.store import read_manifest
 from pmlive.times import utc
 
-__all__ = ["add", "add_record"]
+__all__ = [
+    "add",
+    "add_record",
+    "books_left_alone",
+]
 
 _DEMO_SECONDS = 20.0
 _DEMO_MARKETS = 3
@@ -372,3 +374,34 @@ def _settle(future: "Future[None]", work: Callable[[], None]) -> None:
         future.set_result(work())
     except BaseException as error:  # noqa: BLE001  # whoever waits for the future gets it
         future.set_exception(error)
+
+
+# Python's garbage collector in a process that keeps many books.
+#
+# A full collection visits every object, so with fifty thousand books it stops the feed for more than half a second,
+# again and again. Books stay and are no garbage, so once they have come the collector is told to leave them alone.
+
+# Fewer books take no time worth saving. After so many times as many as before, the new ones are left alone, too.
+_FEW, _MORE = 1_000, 1.1
+
+
+class _BooksLeftAlone:
+    """Has the collector leave alone what is there, whenever there are many more books than before."""
+
+    def __init__(self) -> None:
+        self._books = 0
+
+    def note(self, books: int) -> None:
+        """Note how many books there are."""
+        if books >= max(_FEW, self._books * _MORE):
+            gc.freeze()
+            self._books = books
+
+
+@contextmanager
+def books_left_alone() -> Generator[_BooksLeftAlone]:
+    """Have the collector leave books alone, until the end of the block."""
+    try:
+        yield _BooksLeftAlone()
+    finally:
+        gc.unfreeze()

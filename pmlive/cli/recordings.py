@@ -14,10 +14,10 @@ import msgspec
 
 from pmlive import times
 from pmlive.cli.commands import Subparsers, add_command, add_recording_command, positive_number
-from pmlive.cli.progress import ProgressLine
 from pmlive.cli.summary import missed_in, missed_lines, proved_lines
 from pmlive.cli.terminal import (
     Output,
+    ProgressLine,
     Stop,
     format_count,
     format_duration,

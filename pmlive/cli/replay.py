@@ -10,13 +10,12 @@ import msgspec
 import polars as pl
 
 from pmlive.cli.commands import Subparsers, add_command, positive_number
-from pmlive.cli.live_table import LiveTable, Part, Rates, draw
+from pmlive.cli.summary import LiveTable, Part, Rates, draw
 from pmlive.cli.terminal import Output, Stop, format_count, format_duration, format_time, section
 from pmlive.levels import share_count
 from pmlive.manager import Replay
-from pmlive.manager.snapshots import Query
-from pmlive.manager.status import BookCounts
-from pmlive.manager.tops import Tops
+from pmlive.manager.snapshots import Query, Tops
+from pmlive.manager.subscriptions import BookCounts
 from pmlive.replay import Speed
 
 __all__ = ["add"]

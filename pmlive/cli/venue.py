@@ -8,8 +8,7 @@ from argparse import Namespace
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from pmlive.cli.commands import Subparsers, add_command, positive_number, whole_number
-from pmlive.cli.parsing import Parser
+from pmlive.cli.commands import Parser, Subparsers, add_command, positive_number, whole_number
 from pmlive.cli.terminal import Output, Stop
 from pmlive.errors import FeedError
 from pmlive.markets import Market, clean, find

@@ -2,8 +2,7 @@
 
 from pmlive.export.hftbacktest import to_hftbacktest
 from pmlive.export.nautilus import to_nautilus
-from pmlive.export.output import Exported, ExportedFile, ExportedToken, SkippedToken
-from pmlive.export.tabular import to_csv, to_duckdb
+from pmlive.export.output import Exported, ExportedFile, ExportedToken, SkippedToken, to_csv, to_duckdb
 
 __all__ = [
     "Exported",

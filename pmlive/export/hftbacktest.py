@@ -37,7 +37,7 @@ from pmlive.recording.index import IndexCache
 from pmlive.recording.trust import unsubscriptions
 from pmlive.records import FRAMES, Kind
 from pmlive.store import records, scan
-from pmlive.store.diagnosis import diagnosed
+from pmlive.store.reader import diagnosed
 
 __all__ = [
     "BUY",

@@ -45,8 +45,8 @@ from pmlive.export.output import (
 from pmlive.progress import Progress, reported, unwatched
 from pmlive.recording.index import IndexCache
 from pmlive.store import read_manifest
-from pmlive.store.diagnosis import diagnosed
 from pmlive.store.markets_file import MarketsFile
+from pmlive.store.reader import diagnosed
 from pmlive.times import DAY_NS, nanoseconds
 
 __all__ = ["to_nautilus"]

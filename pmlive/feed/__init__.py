@@ -4,8 +4,7 @@ Connections fail independently of each other. What they receive goes to a ``Sink
 and the receive time; each call of it returns at once, so that nothing behind it slows a socket.
 """
 
-from pmlive.feed.clock import Clock, ClockStep, elapsed
-from pmlive.feed.connection import FeedConnection, Sink
+from pmlive.feed.connection import Clock, ClockStep, FeedConnection, Sink, elapsed
 from pmlive.feed.dialling import Backoff
 from pmlive.feed.pool import Pool
 from pmlive.retries import DialPolicy as Policy

@@ -26,8 +26,8 @@ True
 """
 
 from pmlive.history.client import Cache, History
-from pmlive.history.coverage import Coverage, HistoryFrame, HistoryWarning
 from pmlive.history.pmxt import read_pmxt
+from pmlive.history.shelf import Coverage, HistoryFrame, HistoryWarning
 from pmlive.history.tardis import read_tardis
 from pmlive.history.telonex import read_telonex
 from pmlive.markets import Market

@@ -11,11 +11,21 @@ from urllib.parse import urlsplit
 import polars as pl
 
 from pmlive.errors import UnknownMarketError
-from pmlive.history.coverage import Coverage, HistoryFrame, HistoryWarning
-from pmlive.history.pages import Page, Point, Trade, prices_page, trades_page
-from pmlive.history.shelf import SETTLED_NS, Shelf
-from pmlive.history.walk import TRADES, Walk, Walked
-from pmlive.history.windows import PRICES, Priced, kept_for, prices
+from pmlive.history.shelf import SETTLED_NS, Coverage, HistoryFrame, HistoryWarning, Shelf
+from pmlive.history.walk import (
+    PRICES,
+    TRADES,
+    Page,
+    Point,
+    Priced,
+    Trade,
+    Walk,
+    Walked,
+    kept_for,
+    prices,
+    prices_page,
+    trades_page,
+)
 from pmlive.markets import Catalogue, Market, Policy, reference
 from pmlive.markets.http import HttpClient, Parameters
 from pmlive.settings import Venue, cache_dir, is_loopback

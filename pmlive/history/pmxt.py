@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, get_args
 import polars as pl
 
 from pmlive.errors import StoreError
-from pmlive.history.coverage import HistoryWarning
+from pmlive.history.shelf import HistoryWarning
 from pmlive.history.vendors import Wanted, collected, ladders, of_tokens, scanned, wanted_tokens
 from pmlive.tables import SCHEMAS
 

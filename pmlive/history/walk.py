@@ -8,19 +8,183 @@ the next walk goes down to that time and joins it.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import pairwise
+from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 import polars as pl
 
 from pmlive.errors import ProtocolError
-from pmlive.history.pages import Page, Trade
 from pmlive.history.shelf import SETTLED_NS, Shelf
 from pmlive.logs import get_logger
 from pmlive.markets.http import InvalidRequestError
 
-__all__ = ["TRADES", "Ask", "Walk", "Walked"]
+__all__ = [
+    "PRICES",
+    "TRADES",
+    "Ask",
+    "Page",
+    "Point",
+    "Priced",
+    "Trade",
+    "Walk",
+    "Walked",
+    "kept_for",
+    "prices",
+    "prices_page",
+    "trades_page",
+]
+
+
+# The pages of the venue's data API: their shapes, and the rows read from them.
+#
+# A time is a number of seconds there; milliseconds, as the venue's other services write them, are told apart by their
+# size. A number may be text. One that is null is unknown, and stays so.
+
+T = TypeVar("T")
+Number: TypeAlias = float | str | None
+
+# A number below the first is seconds since 1970, below the second milliseconds: either is a year from 1973 to 5138.
+_MILLISECONDS, _MICROSECONDS = 10**11, 10**14
+_SIDES = {"BUY": "buy", "SELL": "sell"}
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False):
+    """A fill on its taker's side; ``time`` is that of its block, in nanoseconds, exact to the second."""
+
+    time: int
+    token_id: str
+    price: float | None
+    size: float | None
+    side: str | None
+    transaction_hash: str | None
+    proxy_wallet: str | None
+
+
+class Point(msgspec.Struct, frozen=True, gc=False):
+    """A price that was observed from ``time`` on (nanoseconds), within ``seconds``; 0 for that very second."""
+
+    time: int
+    price: float | None
+    seconds: int
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """Rows as they came, and the cursor of the next page, if there is one."""
+
+    rows: list[T]
+    following: str | None
+
+
+class _Pagination(msgspec.Struct):
+    has_more: bool = False
+    next_cursor: str | None = None
+
+
+class _TradeRow(msgspec.Struct):
+    token_id: str
+    condition_id: str
+    timestamp: int | float | str
+    side: str | None = None
+    price: Number = None
+    size: Number = None
+    transaction_hash: str | None = None
+    proxy_wallet: str | None = None
+
+
+class _PointRow(msgspec.Struct):
+    timestamp: int | float | str
+    price: Number = None
+    resolution_seconds: int = 0
+
+
+class _Trades(msgspec.Struct):
+    data: list[_TradeRow]
+    pagination: _Pagination
+
+
+class _Points(msgspec.Struct):
+    data: list[_PointRow]
+    pagination: _Pagination
+
+
+_TRADES, _POINTS = msgspec.json.Decoder(_Trades), msgspec.json.Decoder(_Points)
+
+
+def trades_page(body: bytes, *, condition_id: str) -> Page[Trade]:
+    """Read a page of the trades of one market.
+
+    Raises:
+        ProtocolError: something else was answered, or there are trades of another market.
+    """
+    found = _decoded(_TRADES, body)
+    others = {row.condition_id for row in found.data if row.condition_id.casefold() != condition_id.casefold()}
+    if others:
+        raise ProtocolError(
+            f"the venue was asked for the trades of market {condition_id} and answered with trades of "
+            f"{min(others)[:80]!r}; nothing of it was used"
+        )
+    return Page([_trade(row) for row in found.data], _following(found.pagination))
+
+
+def prices_page(body: bytes) -> Page[Point]:
+    """Read a page of the prices of a token.
+
+    Raises:
+        ProtocolError: something else was answered.
+    """
+    found = _decoded(_POINTS, body)
+    points = [Point(_time(row.timestamp), _number(row.price), row.resolution_seconds) for row in found.data]
+    return Page(points, _following(found.pagination))
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"the data API answered something else than expected: {error}") from None
+
+
+def _following(pagination: _Pagination) -> str | None:
+    if pagination.has_more and not pagination.next_cursor:
+        raise ProtocolError("the data API says that there is another page, and not how to ask for it")
+    return pagination.next_cursor if pagination.has_more else None
+
+
+def _trade(row: _TradeRow) -> Trade:
+    return Trade(
+        time=_time(row.timestamp),
+        token_id=row.token_id,
+        price=_number(row.price),
+        size=_number(row.size),
+        side=_SIDES.get((row.side or "").upper()),
+        transaction_hash=row.transaction_hash or None,
+        proxy_wallet=row.proxy_wallet or None,
+    )
+
+
+def _time(value: float | str) -> int:
+    try:
+        number = int(value)
+    except (ValueError, OverflowError):
+        raise ProtocolError(f"the time of a row is {str(value)[:40]!r}, not a number of seconds") from None
+    if not 0 < number < _MICROSECONDS:
+        raise ProtocolError(f"the time of a row is {number}, which is neither seconds nor milliseconds since 1970")
+    return number * 10**9 if number < _MILLISECONDS else number * 10**6
+
+
+def _number(value: Number) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        raise ProtocolError(f"{str(value)[:40]!r} is not a number") from None
+    return number if number - number == 0 else None  # neither infinite nor NaN
+
+
+# The walk through a market's trades, from the newest to older ones, which begins where an earlier one ended.
 
 logger = get_logger(__name__)
 
@@ -215,3 +379,97 @@ def _name(cursor: str) -> str:
 def _frame(rows: Sequence[Trade]) -> pl.DataFrame:
     columns = {name: [getattr(row, name) for row in rows] for name in TRADES}
     return pl.DataFrame(columns, schema=TRADES)
+
+
+# A token's prices in buckets of time, fetched window by window; windows that are over are kept.
+#
+# The venue serves at most 15 days at once, and keeps narrow buckets for days or weeks only. So a window that was kept
+# may have what it has no more. Only whole buckets are taken: the last price of all, and the payout that ends the prices
+# of a resolved market, stand beside the grid, and the payout may be dated to the end of a window that ends before it
+# was known.
+
+PRICES: dict[str, pl.DataType | type[pl.DataType]] = {"time": pl.Int64, "price": pl.Float64, "seconds": pl.Int64}
+# Requests a page of a window, which begins and ends at these seconds, after a cursor.
+_AskPrices = Callable[[int, int, str | None], Awaitable[Page[Point]]]
+
+_DAY = 86_400
+_LONGEST_WINDOW = 15 * _DAY
+# Of a window, so that it is one page.
+_MOST_POINTS = 7_200
+# For how long the venue keeps buckets at least that are narrower than this (seconds); wider ones are kept for good.
+_KEPT = ((300, 7), (1_800, 60), (10_800, 90))
+
+
+class Priced(msgspec.Struct, frozen=True):
+    """The prices of a token, the oldest first, and how they came."""
+
+    rows: pl.DataFrame
+    requests: int
+    cached: int
+
+
+def kept_for(bucket: int) -> int | None:
+    """Return for how many days the venue keeps buckets of this many seconds at least; None is for good.
+
+    >>> kept_for(60), kept_for(3_600), kept_for(10_800)
+    (7, 90, None)
+    """
+    return next((days for below, days in _KEPT if bucket < below), None)
+
+
+async def prices(ask: _AskPrices, shelf: Shelf, *, bucket: int, start: int, end: int, now: int) -> Priced:
+    """Fetch the whole buckets of ``bucket`` seconds that begin in an interval; times are in nanoseconds.
+
+    Raises:
+        FeedError: the venue cannot be asked.
+        ProtocolError: its answer is not understood.
+    """
+    parts: list[pl.DataFrame] = [pl.DataFrame(schema=PRICES)]
+    requests = cached = 0
+    until = min(end, now)
+    for first, last in _windows(bucket, start, until):
+        name, final = f"{first:012d}", last * _S <= now - SETTLED_NS
+        known = shelf.get(name) if final else None
+        if known is None:
+            rows, asked = await _window(ask, first, min(last, now // _S), bucket)
+            requests += asked
+            # A window without a price may be one that the venue has not filled in yet.
+            if final and not rows.is_empty():
+                shelf.keep(name, rows, {"asked": now})
+        else:
+            rows = known[0]
+            cached += rows.height
+        parts.append(rows)
+    is_wanted = (pl.col("time") >= start) & (pl.col("time") < end)
+    is_over = pl.col("time") + pl.col("seconds") * _S <= now
+    return Priced(pl.concat(parts).filter(is_wanted & is_over), requests, cached)
+
+
+def _windows(bucket: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Cut an interval along windows that are the same for whatever is asked for, in seconds."""
+    length = min(_LONGEST_WINDOW, _MOST_POINTS * bucket) // bucket * bucket
+    first = start // _S // length * length
+    while first * _S < end:
+        yield first, first + length
+        first += length
+
+
+async def _window(ask: _AskPrices, first: int, last: int, bucket: int) -> tuple[pl.DataFrame, int]:
+    points: list[Point] = []
+    cursor, requests = None, 0
+    while first < last:
+        page = await ask(first, last, cursor)
+        requests += 1
+        points += page.rows
+        if page.following is None:
+            break
+        if page.following == cursor:
+            raise ProtocolError("the data API leads from a page of prices to the same page again")
+        cursor = page.following
+    others = {point.seconds for point in points} - {0, bucket}
+    if others:
+        raise ProtocolError(f"the data API was asked for prices each {bucket} s and gave some each {min(others)} s")
+    grid = {point.time: point for point in points if point.seconds == bucket}
+    rows = [grid[time] for time in sorted(grid)]
+    columns = {name: [getattr(row, name) for row in rows] for name in PRICES}
+    return pl.DataFrame(columns, schema=PRICES), requests

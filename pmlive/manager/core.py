@@ -16,14 +16,24 @@ from pmlive.errors import PmliveError, UnknownMarketError
 from pmlive.gaps import concerning
 from pmlive.logs import get_logger
 from pmlive.manager.engine import Engine, Options, history_of
+from pmlive.manager.ingest import VenueName, venue_meant
 from pmlive.manager.keys import MarketId, Provider, market_list, price_keys, rows_of, series_of
 from pmlive.manager.lifecycle import Lifecycle
-from pmlive.manager.snapshots import AwaitedError, BookView, Query, Snapshot, book_view, snapshots
-from pmlive.manager.source import VenueName, venue_meant
-from pmlive.manager.status import Status
+from pmlive.manager.snapshots import (
+    AwaitedError,
+    BookView,
+    HasTokens,
+    Key,
+    Query,
+    Snapshot,
+    TokenRows,
+    TokenView,
+    book_view,
+    key_parts,
+    snapshots,
+)
 from pmlive.manager.subscribing import Subscribing, streamed, words
-from pmlive.manager.subscriptions import CallbackType, Handler, Subscription
-from pmlive.manager.token_view import HasTokens, Key, TokenRows, TokenView, key_parts
+from pmlive.manager.subscriptions import CallbackType, Handler, Status, Subscription
 from pmlive.markets import Market, find
 from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
@@ -77,12 +87,12 @@ class Manager(HasTokens):
         depth: int = 10,
         policy: DialPolicy | None = None,
     ) -> None:
-        _check(rows=rows, depth=depth, age=age)
+        options = Options(rows=rows, age=age, depth=depth, policy=policy)
         for handler in (notification_callback, log_callback):
             if handler is not None and not callable(handler):
                 raise TypeError(f"a callback must be a function; got {type(handler).__name__}")
         sim, addresses = venue_meant(venue)
-        engine = Engine(addresses, credentials, Options(rows=rows, age=age, depth=depth, policy=policy))
+        engine = Engine(addresses, credentials, options)
         self._begin(engine, {"notification": notification_callback, "log": log_callback}, sim)
 
     def _begin(
@@ -579,18 +589,6 @@ class Manager(HasTokens):
         token = self._engine.meant(named, outcome)
         label = self._engine.labels.get(token.id, f"token {token.id}")
         return book_view(token, label, depth, stopped=self._engine.started().ingest.pipeline.stopped)
-
-
-def _check(*, rows: object, depth: object, age: object) -> None:
-    for name, value in (("rows", rows), ("depth", depth)):
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"{name} must be a whole number; got {type(value).__name__}")
-        if value < 1:
-            raise ValueError(f"{name} must be 1 or more; got {value}")
-    if not isinstance(age, timedelta):
-        raise TypeError(f"age must be a timedelta; got {type(age).__name__}")
-    if age <= timedelta(0):
-        raise ValueError(f"age must be longer than nothing; got {age}")
 
 
 def _said(market: Market) -> str:

@@ -14,16 +14,13 @@ from pmlive.credentials import Credentials
 from pmlive.errors import AuthError, BookError, FeedError, PmliveError, UnknownMarketError
 from pmlive.events import Channel
 from pmlive.logs import get_logger
-from pmlive.manager.delivery import News, deliver
-from pmlive.manager.keys import MarketId, Wanted, resolve, whole_markets
+from pmlive.manager.delivery import News, Registry, deliver
+from pmlive.manager.ingest import Source
+from pmlive.manager.keys import Listing, MarketId, Outcomes, Waits, Wanted, followed, resolve, whole_markets
 from pmlive.manager.live import CrossCheckPolicy, Live
-from pmlive.manager.lookups import Listing, Outcomes, Waits, followed
-from pmlive.manager.registry import Registry
-from pmlive.manager.source import Source
-from pmlive.manager.status import Status, status_of
-from pmlive.manager.subscriptions import Subscription
+from pmlive.manager.subscriptions import Status, Subscription, status_of
 from pmlive.markets import Catalogue, Market, Series, described
-from pmlive.markets.directory import Directory
+from pmlive.markets.market import Directory
 from pmlive.pipeline import Token
 from pmlive.retries import DialPolicy
 from pmlive.settings import AddressField, Venue
@@ -57,6 +54,15 @@ class Options(msgspec.Struct, frozen=True):
     waits: Waits | None = None
     # How often markets without tokens are looked up, in seconds.
     listing: float = 15.0
+
+    def __post_init__(self) -> None:
+        """Check what a user gave.
+
+        Raises:
+            TypeError: rows or depth is not a whole number, or age is not a timedelta.
+            ValueError: one of them is too small.
+        """
+        _check(rows=self.rows, depth=self.depth, age=self.age)
 
 
 class Engine:
@@ -401,3 +407,15 @@ def live_feed(engine: Engine) -> Live:
         timing=options.timing,
         cross_check=options.cross_check,
     )
+
+
+def _check(*, rows: object, depth: object, age: object) -> None:
+    for name, value in (("rows", rows), ("depth", depth)):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"{name} must be a whole number; got {type(value).__name__}")
+        if value < 1:
+            raise ValueError(f"{name} must be 1 or more; got {value}")
+    if not isinstance(age, timedelta):
+        raise TypeError(f"age must be a timedelta; got {type(age).__name__}")
+    if age <= timedelta(0):
+        raise ValueError(f"age must be longer than nothing; got {age}")

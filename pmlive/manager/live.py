@@ -13,9 +13,8 @@ from pmlive.errors import FeedError, PmliveError, ProtocolError
 from pmlive.events import BookSnapshot, Cause, Channel, Event, Gap, NewMarket
 from pmlive.feed import Clock, FeedConnection, Pool, elapsed
 from pmlive.logs import get_logger
-from pmlive.manager.ingest import Ingest
-from pmlive.manager.lookups import follow
-from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus, Dialling, Visit
+from pmlive.manager.ingest import ClobConnection, Connections, ConnectionStatus, Dialling, Ingest, Visit
+from pmlive.manager.keys import follow
 from pmlive.markets import Catalogue, Series
 from pmlive.pipeline import Token
 from pmlive.proxies import Proxy, proxy_for

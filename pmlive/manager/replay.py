@@ -12,9 +12,8 @@ from pmlive.errors import PmliveError
 from pmlive.events import Channel, NewMarket
 from pmlive.manager.core import Manager
 from pmlive.manager.engine import Engine, Options
-from pmlive.manager.ingest import Ingest
+from pmlive.manager.ingest import ClobConnection, Connections, ConnectionStatus, Dialling, Ingest, ReplayStatus, Visit
 from pmlive.manager.keys import Wanted
-from pmlive.manager.source import ClobConnection, Connections, ConnectionStatus, Dialling, ReplayStatus, Visit
 from pmlive.manager.subscriptions import Handler
 from pmlive.markets import Market, Series
 from pmlive.records import Kind, Opened, read_note

@@ -1,34 +1,120 @@
-"""What charts and callers are shown of a manager: a book, or all that several charts ask for at one moment."""
+"""What charts and callers see of a manager: books, best prices, tokens, and all of one moment."""
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, TypeAlias, TypedDict
+from importlib import import_module
+from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypedDict, TypeVar
 
 import msgspec
 import polars as pl
 
 from pmlive.errors import BookError
 from pmlive.events import Gap, epoch_ns
-from pmlive.ladder import Pretty, ladder_lines, pretty
-from pmlive.levels import Levels, price_decimals
+from pmlive.levels import Levels, Pretty, ladder_lines, pretty, price_decimals
 from pmlive.manager.engine import Engine
-from pmlive.manager.status import Status
-from pmlive.manager.tops import Tops, tops
-from pmlive.markets.market import clean
+from pmlive.manager.subscriptions import Status
+from pmlive.markets import Market
+from pmlive.markets.market import NamedMarket, clean
 from pmlive.pipeline import Token
-from pmlive.times import moment, utc
+from pmlive.times import Interval, moment, utc
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "AwaitedError",
     "BookView",
     "Cursor",
+    "HasTokens",
+    "Key",
     "Query",
     "Snapshot",
     "TableRows",
+    "TokenRows",
+    "TokenTop",
+    "TokenView",
+    "TopState",
+    "Tops",
     "book_view",
+    "key_parts",
     "short_label",
     "snapshots",
+    "tops",
 ]
+
+
+# The top of each book that a manager has, in a row for each token, as a table of all markets shows them.
+
+TopState: TypeAlias = Literal["verified", "unverifiable", "stale", "none", "over"]
+
+
+class TokenTop(msgspec.Struct, frozen=True, kw_only=True):
+    """The best prices of one token, in dollars per share, and how far they can be trusted.
+
+    ``question`` is the market's, or the token id where nothing is known of it. ``state`` is that of the book:
+    ``stale`` with the ``cause`` of the gap, ``none`` before its first book, and ``over`` after the resolution. A book
+    that cannot be trusted has no prices, and an empty side none. ``messages`` came so far; ``tick_size`` is the venue's
+    text.
+    """
+
+    token_id: str
+    question: str
+    outcome: str
+    state: TopState
+    cause: str
+    best_bid: float | None
+    best_ask: float | None
+    messages: int
+    tick_size: str | None
+
+
+class Tops(msgspec.Struct, frozen=True, kw_only=True):
+    """The tops of some tokens, and the number of all that are followed."""
+
+    shown: list[TokenTop]
+    tokens: int
+
+
+def tops(engine: Engine, most: int) -> Tops:
+    """Return the tops of at most ``most`` tokens, in the order of the markets; call it in the feed thread.
+
+    Where there are more tokens, those whose books cannot be trusted come first.
+    """
+    source = engine.started()
+    books = source.ingest.pipeline.books.tokens
+    listed = {token_id: market for market in engine.markets.values() for token_id in market.token_ids}
+    wanted = [each for each in listed if each in books or engine.registry.wants("market", each)]
+    found = [books.get(each) or Token(each) for each in dict.fromkeys((*wanted, *books))]
+    if len(found) > most:
+        found.sort(key=Token.trusted)
+    stopped = source.ingest.pipeline.stopped
+    return Tops(shown=[_top(token, listed.get(token.id), stopped) for token in found[:most]], tokens=len(found))
+
+
+def _top(token: Token, market: Market | None, stopped: Gap | None) -> TokenTop:
+    state, gap = _state(token, stopped), token.gap or stopped
+    is_known = state in {"verified", "unverifiable"}
+    return TokenTop(
+        token_id=token.id,
+        question=token.id if market is None else market.question or market.slug or market.condition_id,
+        outcome="" if market is None else market.outcome_of(token.id),
+        state=state,
+        cause="" if gap is None else gap.cause,
+        best_bid=token.book.best_bid if is_known else None,
+        best_ask=token.book.best_ask if is_known else None,
+        messages=token.messages,
+        tick_size=None if market is None else market.tick_size,
+    )
+
+
+def _state(token: Token, stopped: Gap | None) -> TopState:
+    if token.over and not token.conn:
+        return "over"
+    return "stale" if stopped is not None and token.conn else token.state
+
+
+# What charts and callers are shown of a manager: a book, or all that several charts ask for at one moment.
 
 # So many digits of either end of a token id are shown.
 _END = 6
@@ -249,3 +335,127 @@ def _book_of(engine: Engine, token_id: str, depth: int | None, labels: dict[str,
         return {"book": book_view(token, label, depth, stopped=stopped), "unavailable_because": ""}
     except BookError as error:
         return {"book": None, "unavailable_because": str(error)}
+
+
+# One token of a manager or of a recording, by the names that people give it: its rows, its book, a picture.
+
+# What stands in brackets: a token id or an outcome alone, or a market and its outcome.
+Key: TypeAlias = str | tuple[str, str]
+# The tables that tell of one token, and the gaps that concern it.
+TokenRows: TypeAlias = Literal["prices", "depth", "trades", "gaps"]
+B_co = TypeVar("B_co", covariant=True)
+
+
+class HasTokens(ABC):
+    """What has tokens of markets, such as a manager; IPython completes what stands in its brackets."""
+
+    @property
+    @abstractmethod
+    def markets(self) -> Sequence[NamedMarket]:
+        """The markets that are known."""
+
+    def _ipython_key_completions_(self) -> list[tuple[str, str]]:
+        return [(market.slug, outcome) for market in self.markets for outcome in market.outcomes]
+
+
+class TokenView(Generic[B_co]):
+    """One token of a manager or of a recording; what it shows is as of now each time.
+
+    Columns are those of the manager's frames of these names, whichever it is of.
+    """
+
+    def __init__(
+        self,
+        token_id: str,
+        names: tuple[str, str],
+        label: str,
+        *,
+        rows: Callable[[TokenRows], pl.DataFrame],
+        book: Callable[[], B_co],
+        end: Callable[[], int],
+        simulated: Callable[[], bool],
+    ) -> None:
+        self.token_id = token_id
+        self.slug, self.outcome = names
+        self.label = label
+        self._rows = rows
+        self._book = book
+        self._end = end
+        self._simulated = simulated
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its venue is known to be a simulated one."""
+        return self._simulated()
+
+    @property
+    def prices(self) -> pl.DataFrame:
+        """The changes of the best prices (dollars a share) and of what rests there (shares)."""
+        return self._rows("prices")
+
+    @property
+    def depth(self) -> pl.DataFrame:
+        """The best levels, a row for each change that lasted for a tenth of a second."""
+        return self._rows("depth")
+
+    @property
+    def trades(self) -> pl.DataFrame:
+        """The trades, with the taker's side."""
+        return self._rows("trades")
+
+    @property
+    def gaps(self) -> pl.DataFrame:
+        """The intervals in which the book could not be trusted, or trades may be missing."""
+        return self._rows("gaps")
+
+    def book(self) -> B_co:
+        """Return the book as it is now, or as it was at the end of the recording.
+
+        Raises:
+            BookError: the book of a manager cannot be trusted now.
+        """
+        return self._book()
+
+    def plot(
+        self, ax: "Axes | None" = None, *, kind: Literal["prices", "candles"] = "prices", every: Interval = "1m"
+    ) -> "Axes":
+        """Draw bid, ask and mid over time with trades and gaps; return the axes, which are new ones by default.
+
+        Args:
+            ax: where to draw.
+            kind: ``"candles"`` draws candles of the mid instead, with the shares that were traded below.
+            every: the length of a candle, such as ``"15s"``.
+
+        Raises:
+            ImportError: the extra ``pmlive[jupyter]`` is not installed.
+            ValueError: ``kind`` is not one of its two words, or ``every`` is not an interval.
+        """
+        widgets = import_module("pmlive.widgets")
+        match kind:
+            case "prices":
+                return widgets.plot_token(self, self._end(), ax)
+            case "candles":
+                return widgets.plot_candles(self, self._end(), ax, every=every)
+            case _:
+                raise ValueError(f"invalid kind {kind!r}; expected 'prices' or 'candles'")
+
+    def __repr__(self) -> str:
+        """Return what it is of, in one line."""
+        return f"<{self.label}: token {self.token_id}>"
+
+
+def key_parts(key: Key) -> tuple[str, str | None]:
+    """Split what stands in brackets into a name and an outcome.
+
+    Raises:
+        TypeError: it is neither a name nor a pair of names.
+    """
+    match key:
+        case str():
+            return key, None
+        case (str(), str()):
+            return key
+        case _:
+            raise TypeError(
+                f"expected a token id, or a market and an outcome such as ['will-it-rain', 'Yes']; got {key!r}"
+            )

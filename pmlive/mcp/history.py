@@ -17,7 +17,7 @@ from pmlive.gaps import ENDLESS, GapIndex
 from pmlive.levels import Levels
 from pmlive.manager import Manager
 from pmlive.markets import Market, clean
-from pmlive.markets.directory import Directory
+from pmlive.markets.market import Directory
 from pmlive.mcp.definitions import (
     BookResponse,
     FindMarkets,
@@ -44,7 +44,7 @@ from pmlive.mcp.safety import (
 )
 from pmlive.recording import Quality, RecordedBook, Recording, open_recording, recordings, sample
 from pmlive.settings import data_dir
-from pmlive.store.diagnosis import collect
+from pmlive.store.reader import collect
 from pmlive.times import interval, moment, nanoseconds
 
 __all__ = ["HistoryTools"]

@@ -22,8 +22,7 @@ from msgspec import Struct
 
 from pmlive.logs import get_logger
 from pmlive.manager.delivery import NEWEST
-from pmlive.mcp.events import ResourceChange
-from pmlive.mcp.specs import Caller
+from pmlive.mcp.specs import Caller, ResourceChange
 
 __all__ = ["LegacySession", "Notice", "Notifier", "Outbox", "Update", "notifying"]
 

@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from pmlive.errors import AuthError, BookError, PmliveError, UnknownMarketError
 from pmlive.manager import BookView, Manager, Subscription
-from pmlive.manager.source import Connections
-from pmlive.manager.status import Status, Subscriptions
-from pmlive.markets.directory import Directory
+from pmlive.manager.ingest import Connections
+from pmlive.manager.subscriptions import Status, Subscriptions
+from pmlive.markets.market import Directory
 from pmlive.mcp.definitions import (
     CallbackType,
     GetStatus,
@@ -27,7 +27,6 @@ from pmlive.mcp.definitions import (
     Unsubscribe,
     UnsubscribeResponse,
 )
-from pmlive.mcp.events import EventBuffer, EventPage, concerns, concise, detailed
 from pmlive.mcp.safety import (
     PRIVATE_REFUSAL,
     RefusalError,
@@ -39,7 +38,7 @@ from pmlive.mcp.safety import (
     token_row,
     utc_now,
 )
-from pmlive.mcp.specs import Caller
+from pmlive.mcp.specs import Caller, EventBuffer, EventPage, concerns, concise, detailed
 
 __all__ = ["Realtime", "SingleFlight", "stale_reason"]
 

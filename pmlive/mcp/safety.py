@@ -11,9 +11,9 @@ from typing import TypeGuard
 import msgspec
 
 from pmlive.errors import AuthError, BookError, FeedError, PmliveError, UnknownMarketError
-from pmlive.manager.status import Statistics, Status, Subscriptions
+from pmlive.manager.subscriptions import Statistics, Status, Subscriptions
 from pmlive.markets import clean
-from pmlive.markets.directory import Directory, label
+from pmlive.markets.market import Directory, label
 from pmlive.store import RecorderStatus
 
 __all__ = [

@@ -31,10 +31,10 @@ from pmlive.events import (
 )
 from pmlive.pipeline import rows
 from pmlive.pipeline.books import Books
+from pmlive.pipeline.checks import UnknownKinds, shortened
 from pmlive.pipeline.repeats import RecentChanges, Repeats, StreamNumbers
 from pmlive.pipeline.rows import Making, RowBuffers
 from pmlive.pipeline.token import Token
-from pmlive.pipeline.unknown_kinds import UnknownKinds, shortened
 from pmlive.records import LinkState
 from pmlive.times import LONGEST_LATENCY_NS
 

@@ -2,12 +2,20 @@
 
 from pmlive.levels import Levels
 from pmlive.recording.book_at import RecordedBook
+from pmlive.recording.contents import (
+    RecordedGap,
+    RecordedMarket,
+    RecordingSummary,
+    TableSummary,
+    info,
+    recordings,
+)
 from pmlive.recording.core import Recording, open_recording
-from pmlive.recording.event_book import EventBook
 from pmlive.recording.events import (
     BookEndEvent,
     BookEvent,
     EventBase,
+    EventBook,
     GapBeginEvent,
     GapEndEvent,
     LevelEvent,
@@ -17,14 +25,6 @@ from pmlive.recording.events import (
     TradeEvent,
 )
 from pmlive.recording.quality import Fault, Latency, Mirror, Quality, TokenQuality
-from pmlive.recording.summary import (
-    RecordedGap,
-    RecordedMarket,
-    RecordingSummary,
-    TableSummary,
-    info,
-    recordings,
-)
 from pmlive.recording.verify import Finding, Verification
 from pmlive.samples import sample
 

@@ -9,8 +9,7 @@ import msgspec
 import polars as pl
 
 from pmlive.errors import BookError
-from pmlive.ladder import Pretty, ladder_lines, pretty
-from pmlive.levels import Levels
+from pmlive.levels import Levels, Pretty, ladder_lines, pretty
 from pmlive.recording.contents import Contents, collect
 from pmlive.recording.trust import HashHistory, TrustEvent, TrustTimeline, hash_history
 from pmlive.times import moment, utc

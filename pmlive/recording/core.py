@@ -15,22 +15,19 @@ from pmlive.analysis import Touched
 from pmlive.errors import UnknownMarketError
 from pmlive.gaps import GapIndex, concerning
 from pmlive.manager import Replay
-from pmlive.manager.token_view import HasTokens, Key, TokenRows, TokenView, key_parts
+from pmlive.manager.snapshots import HasTokens, Key, TokenRows, TokenView, key_parts
 from pmlive.progress import Progress, unwatched
 from pmlive.recording.book_at import RecordedBook
-from pmlive.recording.contents import check_table, collect, digest
+from pmlive.recording.contents import RecordedMarket, RecordingSummary, check_table, collect, digest, info
 from pmlive.recording.event_walk import EventWalk
 from pmlive.recording.events import RecordedEvent
-from pmlive.recording.frames import DepthFrame, PricesFrame
-from pmlive.recording.grids import Grid, bars, depth, depth_rows, prices, sampled_prices
-from pmlive.recording.index import IndexCache, RecordingIndex
-from pmlive.recording.outcomes import outcomes
+from pmlive.recording.grids import DepthFrame, Grid, PricesFrame, bars, depth, depth_rows, prices, sampled_prices
+from pmlive.recording.index import IndexCache, RecordingIndex, outcomes
 from pmlive.recording.quality import Quality, quality
-from pmlive.recording.summary import RecordedMarket, RecordingSummary, info
 from pmlive.recording.verify import Verification, rebuild_into, rebuild_tables, verify
 from pmlive.replay import Speed
 from pmlive.samples import is_simulated
-from pmlive.store.diagnosis import diagnosed
+from pmlive.store.reader import diagnosed
 from pmlive.tables import SCHEMAS, STORED, labelled
 from pmlive.times import Interval, Time, interval, moment, nanoseconds
 

@@ -18,13 +18,14 @@ from pmlive.events import BookSide, Check
 from pmlive.gaps import ENDLESS, GapInterval
 from pmlive.recording.book_at import absence_reason
 from pmlive.recording.contents import Contents, collect, time_literal
-from pmlive.recording.event_book import Ladders, MovingBook
 from pmlive.recording.events import (
     BookEndEvent,
     BookEvent,
     GapBeginEvent,
     GapEndEvent,
+    Ladders,
     LevelEvent,
+    MovingBook,
     RecordedEvent,
     ResolutionEvent,
     TickSizeEvent,

@@ -1,6 +1,6 @@
-"""Tables on a grid of times: best prices, bars and depth of books where they could be trusted."""
+"""Tables on a grid of times: best prices, bars and depth where books could be trusted; and frames of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,20 +14,22 @@ from pmlive.recording.contents import collect
 from pmlive.recording.index import RecordingIndex
 from pmlive.recording.trust import Span, TrustEvent, TrustTimeline, hash_history
 from pmlive.tables import SCHEMAS
+from pmlive.times import Interval, Time
 
 __all__ = [
     "TIME",
     "Changes",
+    "DepthFrame",
     "Flags",
     "Floats",
     "Grid",
     "Ints",
     "Ladders",
+    "PricesFrame",
     "Resets",
     "bars",
     "depth",
     "depth_rows",
-    "in_spans",
     "prices",
     "sampled_prices",
     "shares",
@@ -78,7 +80,7 @@ class Grid:
         return pl.Series("time", self.starts).cast(TIME)
 
 
-def in_spans(spans: Sequence[Span], times: Ints) -> Flags:
+def _in_spans(spans: Sequence[Span], times: Ints) -> Flags:
     """Return for each time whether it is in one of the intervals, which are in order and do not overlap."""
     if not spans:
         return np.zeros(len(times), dtype=np.bool_)
@@ -211,7 +213,7 @@ def depth(index: RecordingIndex, token_id: str, grid: Grid, levels: int) -> pl.D
             pl.lit("stale", dtype=_QUALITY).alias("quality"), *nothing, token
         )
     stream = _BookHistory(index, timeline, grid)
-    trusted = in_spans(timeline.spans(), grid.lasts)
+    trusted = _in_spans(timeline.spans(), grid.lasts)
     columns = stream.best(trusted, levels)
     quality = pl.Series(np.where(trusted, np.where(stream.verified(), "verified", "unverifiable"), "stale"))
     kept = pl.Series(trusted)
@@ -362,7 +364,7 @@ def _sampled_token(index: RecordingIndex, token_id: str, tops: pl.DataFrame, gri
     spans = [] if timeline is None else timeline.spans()
     share = shares(spans, grid)
     read = _last_trusted(spans, grid) if gaps == "exclude" else grid.lasts
-    trusted = pl.Series(share > 0 if gaps == "exclude" else in_spans(spans, grid.lasts))
+    trusted = pl.Series(share > 0 if gaps == "exclude" else _in_spans(spans, grid.lasts))
     lasts = pl.DataFrame({"time": grid.times, "last": pl.Series(read).cast(TIME)})
     joined = lasts.join_asof(tops.drop("token_id"), left_on="last", right_on="ts_recv")
     columns = [pl.when(trusted).then(pl.col(name)).otherwise(None).alias(name) for name in _TOP_COLUMNS]
@@ -434,7 +436,7 @@ def _trusted_trades(index: RecordingIndex, trades: pl.DataFrame) -> pl.DataFrame
         spans = [] if timeline is None else timeline.spans()
         times = rows["ts_recv"].dt.epoch("ns").to_numpy()
         # What came at the very start of a gap is the last that came before it.
-        return rows.filter(pl.Series(in_spans(spans, times) | in_spans(spans, times - 1)))
+        return rows.filter(pl.Series(_in_spans(spans, times) | _in_spans(spans, times - 1)))
 
     parts = trades.partition_by("token_id", as_dict=True, maintain_order=True)
     return pl.concat([trades.clear(), *(kept(str(key[0]), rows) for key, rows in parts.items())])
@@ -480,3 +482,100 @@ def _lost_frame_times(timeline: TrustTimeline) -> list[int]:
         return gap.until == gap.started and event is not None and gap.concerns(timeline.token_id, event.conn)
 
     return [gap.started for gap in timeline.gaps if concerns(gap)]
+
+
+# The frames of a recording that stand for tables that it has not: read when they are used, and callable for parts.
+
+
+class _ReadLater(pl.DataFrame):
+    """A frame that is read when it is first used; what polars makes of it is a plain ``pl.DataFrame``."""
+
+    def __init__(self, read: Callable[[], pl.DataFrame], part: Callable[..., pl.DataFrame]) -> None:
+        self._read = read
+        self._part = part
+
+    def __reduce__(self) -> tuple[type[pl.DataFrame], tuple[list[pl.Series]]]:
+        """Copy the rows, and leave the recording out."""
+        return pl.DataFrame, (self.get_columns(),)
+
+    def __getattr__(self, name: str) -> object:
+        """Read the rows: what polars keeps them in is missing until then."""
+        read = self.__dict__.get("_read")
+        if read is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        super().__init__(read())
+        del self._read
+        return getattr(self, name)
+
+
+class PricesFrame(_ReadLater):
+    """Every change of the best prices of all books, as ``live.prices`` has them; call it for a part or a grid."""
+
+    def __call__(
+        self,
+        token: str | None = None,
+        every: Interval | None = None,
+        *,
+        outcome: str | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        gaps: Touched = "flag",
+    ) -> pl.DataFrame:
+        """Return each change of the best prices of a book, or of all; with ``every``, those at interval ends.
+
+        Intervals are left-closed and named by their start in ``time``. Where a book could not be trusted at the end
+        of an interval, its prices are null: nothing is carried over a gap. With ``gaps="drop"`` the interval is left
+        out, and with ``"exclude"`` it has the last prices in it that could be trusted, and ``covered`` says in which
+        share of the interval, 0 to 1, the book could be. ``pmlive.analysis.time_weighted_mean`` has averages.
+
+        Args:
+            token: a token, as ``book_at`` takes it.
+            every: the length of an interval, such as ``"500ms"`` or ``"1m"``.
+            outcome: the outcome, where ``token`` is a market's slug or condition id.
+            start: the first time, by default that of the first record.
+            end: the time before which it ends, by default after the last record.
+            gaps: what becomes of an interval at whose end the book could not be trusted.
+
+        Raises:
+            UnknownMarketError: no recorded token matches, or several do.
+            ValueError: the interval is not positive, there are too many, or there is none and ``gaps`` is given.
+        """
+        return self._part(token, every, outcome=outcome, start=start, end=end, gaps=gaps)
+
+
+class DepthFrame(_ReadLater):
+    """The best ten levels of all books, a row for each change that lasted for a tenth of a second; call it for a grid.
+
+    Of a long recording a row is for each change that lasted longer, so that there are 200,000 a book at most.
+    """
+
+    def __call__(
+        self,
+        token: str,
+        every: Interval = "1s",
+        levels: int = 10,
+        *,
+        outcome: str | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+    ) -> pl.DataFrame:
+        """Return the best levels of a book at the end of each interval; ``time`` is the interval's start.
+
+        Intervals are left-closed: what came exactly at an interval's end is in the next one. Where the book could not
+        be trusted at the end of an interval, its lists are null and ``quality`` is ``stale``; an empty list is an
+        empty side. ``token_id``, ``slug`` and ``outcome`` come last, so that the rows of several books can be put
+        together with ``pl.concat``.
+
+        Args:
+            token: a token, as ``book_at`` takes it.
+            every: the length of an interval, such as ``"500ms"`` or ``"1m"``.
+            levels: the largest number of levels on a side.
+            outcome: the outcome, where ``token`` is a market's slug or condition id.
+            start: the first interval has this time; by default the first record's.
+            end: the last interval begins before this time; by default with the last record.
+
+        Raises:
+            UnknownMarketError: no recorded token matches, or several do.
+            ValueError: the interval or the number of levels is not positive, or there are too many intervals.
+        """
+        return self._part(token, every, levels, outcome=outcome, start=start, end=end)

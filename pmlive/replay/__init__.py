@@ -1,7 +1,6 @@
 """Replays: the records of recordings in order, at their own speed or another."""
 
-from pmlive.replay.catalogue import RecordedCatalogue, recorded_markets
 from pmlive.replay.player import PlaybackTarget, Player, Speed
-from pmlive.replay.timeline import Timeline
+from pmlive.replay.timeline import RecordedCatalogue, Timeline, recorded_markets
 
 __all__ = ["PlaybackTarget", "Player", "RecordedCatalogue", "Speed", "Timeline", "recorded_markets"]

@@ -36,15 +36,13 @@ On ``channel="prices"``, ``duplicate`` sends a price twice, and ``skip`` drops o
 ``detail="silently"`` it is not stated, and the sequence numbers have a gap.
 """
 
-from pmlive.sim._beliefs import Beliefs, Decided, Quote, decided_events
 from pmlive.sim._clob_channels import Credentials, OrderStory
 from pmlive.sim._connections import Connection, Dial, Limits
 from pmlive.sim._exchange import Change, History
-from pmlive.sim._faults import Fault, FaultChannel, FaultKind
+from pmlive.sim._faults import Fault, FaultChannel, FaultKind, Script, Tape, write_script
 from pmlive.sim._markets import HOSTILE_TITLE, Market, event_markets, rolling_market
-from pmlive.sim._offline import Script, Tape, write_script
-from pmlive.sim._server import Urls
-from pmlive.sim._venue import SimulatedVenue
+from pmlive.sim._prices import Beliefs, Decided, Quote, decided_events
+from pmlive.sim._venue import SimulatedVenue, Urls
 
 __all__ = [
     "HOSTILE_TITLE",

@@ -13,8 +13,8 @@ import msgspec
 
 from pmlive.sim._connections import Hub, SocketClient, text_frame
 from pmlive.sim._exchange import Exchange
+from pmlive.sim._faults import Script
 from pmlive.sim._markets import DOLLAR, SHARE, Market, price_text, size_text
-from pmlive.sim._offline import Script
 
 __all__ = ["CREDENTIALS", "Credentials", "MarketChannel", "OrderStory", "UserChannel"]
 

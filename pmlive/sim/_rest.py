@@ -16,9 +16,8 @@ import msgspec
 from pmlive.logs import get_logger
 from pmlive.sim._clob_channels import CREDENTIALS
 from pmlive.sim._exchange import Exchange, MarketModel
-from pmlive.sim._faults import Faults
+from pmlive.sim._faults import Faults, Script
 from pmlive.sim._markets import DOLLAR, Market, fee_schedule, price_text, trade_price_text
-from pmlive.sim._offline import Script
 
 __all__ = [
     "ClobApi",

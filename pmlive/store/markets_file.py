@@ -13,8 +13,9 @@ import msgspec
 import polars as pl
 
 from pmlive.errors import StoreError
-from pmlive.store import diagnosis, disk
+from pmlive.store import disk
 from pmlive.store.manifest import Manifest, MarketEntry, SealedFile
+from pmlive.store.reader import diagnosed
 from pmlive.tables import FEES, MARKETS
 
 __all__ = ["MARKETS_FILE", "MarketsFile"]
@@ -81,7 +82,7 @@ class MarketsFile:
     def _resolutions(self, file: SealedFile) -> Iterable[tuple[str, str]]:
         from pmlive.store import parquet
 
-        with diagnosis.diagnosed(self._folder, ("market_events",)):
+        with diagnosed(self._folder, ("market_events",)):
             path, columns = self._folder / file.path, ("kind", "market", "winning_outcome")
             events = parquet.read_columns(path, self._folder, columns).select(columns).iter_rows()
             return [(market, winner or "") for kind, market, winner in events if kind == "market_resolved"]

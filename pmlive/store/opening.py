@@ -12,12 +12,11 @@ from pmlive.errors import ProtocolError, StoreError
 from pmlive.logs import get_logger
 from pmlive.records import Kind, Note, Opened, TokenState, read_note
 from pmlive.store import disk
-from pmlive.store.diagnosis import collect
 from pmlive.store.leftovers import remove_unlisted, sealed_files, unlisted_segments
 from pmlive.store.log import WAL, Block, SegmentReading, check_sizes, decode_entries, read_segments, segment_files
 from pmlive.store.manifest import MANIFEST, RAW, Manifest, ManifestFile, new_manifest, read_manifest
 from pmlive.store.merging import finish_interrupted
-from pmlive.store.reader import table_paths, unsealed_segments
+from pmlive.store.reader import collect, table_paths, unsealed_segments
 from pmlive.store.sealing import Rebuild, SealContext, Segment, StepHook, WriteContext, seal
 
 __all__ = ["Earlier", "OpenedFolder", "Recovery", "locked_recording", "open_folder"]

@@ -4,13 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pmlive.widgets.charts import CandleChart, DepthChart, HeatMap, PriceChart
+    from pmlive.widgets.charts import CandleChart, DepthChart, HeatMap, OutcomesChart, PriceChart
     from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker
-    from pmlive.widgets.coverage import coverage_figure
     from pmlive.widgets.dashboard import Dashboard
-    from pmlive.widgets.figures import plot_token
-    from pmlive.widgets.figures_candles import plot_candles
-    from pmlive.widgets.outcomes import OutcomesChart
+    from pmlive.widgets.more_figures import coverage_figure, plot_candles, plot_token
     from pmlive.widgets.tables import Ladder, RecordingPanel, StatusPanel, Tape
 
 __all__ = [
@@ -40,16 +37,16 @@ _LAZY = {
     "HeatMap": "charts",
     "Ladder": "tables",
     "MarketSearch": "controls",
-    "OutcomesChart": "outcomes",
+    "OutcomesChart": "charts",
     "PriceChart": "charts",
     "RecordingPanel": "tables",
     "ReplayControls": "controls",
     "StatusPanel": "tables",
     "Tape": "tables",
     "TokenPicker": "controls",
-    "coverage_figure": "coverage",
-    "plot_candles": "figures_candles",
-    "plot_token": "figures",
+    "coverage_figure": "more_figures",
+    "plot_candles": "more_figures",
+    "plot_token": "more_figures",
 }
 
 

@@ -13,8 +13,7 @@ import ipywidgets
 from pmlive.errors import FeedError
 from pmlive.logs import get_logger
 from pmlive.manager import Manager
-from pmlive.manager.snapshots import Cursor, Query, Snapshot, short_label
-from pmlive.manager.token_view import Key, key_parts
+from pmlive.manager.snapshots import Cursor, Key, Query, Snapshot, key_parts, short_label
 from pmlive.samples import SIMULATED
 from pmlive.widgets.displays import Bundle, Displays, Scripted
 from pmlive.widgets.render_loop import FASTEST, render_loop_of

@@ -4,33 +4,36 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportMissingTypeStubs=false
 
+import math
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
 from importlib import import_module
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, cast
 
 import ipywidgets
 from matplotlib.figure import Figure
 
 from pmlive.analysis.plots.theme import Width
 from pmlive.manager import Manager, Replay
-from pmlive.manager.token_view import Key, key_parts
+from pmlive.manager.snapshots import Key, key_parts
 from pmlive.markets import Market
 from pmlive.widgets import charts as canvas_charts
 from pmlive.widgets import image, tables
 from pmlive.widgets.base import close_children
-from pmlive.widgets.cells import current_cell
+from pmlive.widgets.charts import BaseCandleChart, BaseOutcomesChart, BasePriceChart, OutcomesChart, outcomes_beside
 from pmlive.widgets.controls import MarketSearch, ReplayControls, TokenPicker, TraitChange
 from pmlive.widgets.displays import Bundle, Displays, png_bundle
 from pmlive.widgets.figures import align_times, new_figure, png
-from pmlive.widgets.main_chart import MainChart
-from pmlive.widgets.outcomes import BaseOutcomesChart, OutcomesChart
+from pmlive.widgets.ladder import text_picture
 from pmlive.widgets.render_loop import render_loop_of
-from pmlive.widgets.text import text_picture
 
-__all__ = ["Dashboard"]
+__all__ = [
+    "Cell",
+    "Dashboard",
+]
 
 BackendName: TypeAlias = Literal["canvas", "image"]
 
@@ -76,7 +79,7 @@ class Dashboard(ipywidgets.VBox):
         self.depth = backend.depth(manager, token_id, rate=backend.limited(rate))
         self.heat = backend.heat(manager, token_id, rate=min(rate, 2.0))
         self.heat.group = self.price.group
-        self.main = MainChart(
+        self.main = _MainChart(
             self.price, partial(backend.candles, rate=min(rate, 2.0)), partial(backend.outcomes, rate=min(rate, 5.0))
         )
         self.ladder = backend.ladder(manager, token_id, rate=min(rate, 5.0), on_mark=self._show_mark)
@@ -92,7 +95,7 @@ class Dashboard(ipywidgets.VBox):
         self.controls = ReplayControls(manager) if isinstance(manager, Replay) else None
         self._window = ipywidgets.Dropdown(options=_WINDOWS, value=300.0, layout={"width": "110px"})
         self._window.observe(self._window_set, names="value")
-        self.cell = current_cell()
+        self.cell = _current_cell()
         super().__init__(self._rows())
         script = self.price if isinstance(self.price, canvas_charts.PriceChart) else None
         self._displays = Displays(self, render_loop_of(manager), script)
@@ -318,3 +321,168 @@ def _column(parts: Sequence[object], least: str, share: float = 3.0) -> ipywidge
     """Put widgets under each other, as wide as their share of the room, but not narrower than ``least``."""
     layout = {"flex": f"{share:g} 1 {least}", "min_width": "0", "overflow": "hidden"}
     return ipywidgets.VBox(parts, layout=layout)
+
+
+# The cell that runs now, so that what it showed when it ran before can be told from what other cells show.
+
+
+class Cell(NamedTuple):
+    """A cell of a notebook, and which of its runs this is."""
+
+    name: str
+    run: str
+
+
+def _current_cell() -> Cell | None:
+    """Return the cell that runs now; None outside of one, as in a script, a terminal or a button's callback.
+
+    A front end that does not say which cell it runs is one whose cells are told apart by their text.
+    """
+    # Where IPython was not imported, no cell runs.
+    ipython = sys.modules.get("IPython")
+    shell: object = None if ipython is None else ipython.get_ipython()
+    get_parent = cast("Callable[[], object] | None", getattr(shell, "get_parent", None))
+    return None if get_parent is None else cell_of(get_parent())
+
+
+def cell_of(request: object) -> Cell | None:
+    """Return the cell that a message of a front end asks to run.
+
+    >>> cell_of({"header": {"msg_id": "7"}, "metadata": {"cellId": "a"}, "content": {"code": "1 + 1"}})
+    Cell(name='id a', run='7')
+    >>> cell_of({"header": {"msg_id": "8"}, "metadata": {}, "content": {"code": "1 + 1"}})
+    Cell(name='text 1 + 1', run='8')
+    >>> cell_of({"header": {"msg_id": "9"}, "content": {"comm_id": "a button"}})
+    """
+    parts = {name: _mapping(request, name) for name in ("header", "metadata", "content")}
+    run, code = str(parts["header"].get("msg_id", "")), parts["content"].get("code")
+    if not run or not isinstance(code, str):
+        return None
+    number = parts["metadata"].get("cellId")
+    return Cell(f"id {number}" if number else f"text {code}", run)
+
+
+def _mapping(message: object, name: str) -> Mapping[str, object]:
+    part = cast("Mapping[str, object]", message).get(name) if isinstance(message, Mapping) else None
+    return cast("Mapping[str, object]", part) if isinstance(part, Mapping) else {}
+
+
+# The chart at the head of a dashboard: prices, candles, or the outcomes beside a token, one at a time.
+
+_PRICES, _CANDLES, _OUTCOMES = _KINDS = ("prices", "candles", "all outcomes")
+# The candles of windows of up to so many seconds: some sixty, of a usual length; and of everything.
+_LENGTHS: Final = (
+    (60, "1s"),
+    (300, "5s"),
+    (900, "15s"),
+    (3_600, "1m"),
+    (21_600, "5m"),
+    (86_400, "30m"),
+    (math.inf, "1d"),
+)
+_OF_EVERYTHING: Final = "1m"
+
+_Chart: TypeAlias = BasePriceChart | BaseCandleChart | BaseOutcomesChart
+
+
+class _MainChart(ipywidgets.VBox):
+    """A place for one of three charts; those but the first are made when they are first chosen.
+
+    Args:
+        price: the chart that is shown first; the others join its group and its window.
+        candles: makes a chart of candles of a token.
+        outcomes: makes a chart of several tokens.
+    """
+
+    def __init__(
+        self,
+        price: BasePriceChart,
+        candles: Callable[..., BaseCandleChart],
+        outcomes: Callable[..., BaseOutcomesChart],
+    ) -> None:
+        self.price = price
+        self.candles: BaseCandleChart | None = None
+        self.outcomes: BaseOutcomesChart | None = None
+        self._make_candles, self._make_outcomes = candles, outcomes
+        # What the user chooses with; whoever shows the chart places it.
+        self.chooser = ipywidgets.Dropdown(options=_KINDS, layout={"width": "120px"})
+        self.chooser.observe(self._chosen, names="value")
+        super().__init__([price], layout={"min_width": "0", "overflow": "hidden"})
+
+    @property
+    def chart(self) -> _Chart:
+        """The chart that is shown."""
+        (shown,) = self.children
+        return shown
+
+    def show(self, token_id: str) -> None:
+        """Show another token."""
+        self.price.token_id = token_id
+        if self.candles is not None:
+            self.candles.token_id = token_id
+        if self.outcomes is not None and token_id not in self.outcomes.token_ids:
+            self.outcomes.close()
+            self.outcomes = None
+            self._place()
+
+    def mark(self, price: float | None) -> None:
+        """Mark a price of the token, or none."""
+        self.price.marked = price
+        if self.candles is not None:
+            self.candles.marked = price
+
+    def look_back(self, seconds: float) -> None:
+        """Show so many of the last seconds; 0 shows everything."""
+        for chart in (self.price, self.candles, self.outcomes):
+            if chart is not None:
+                chart.window = seconds or None
+        if self.candles is not None:
+            self.candles.interval = _candle_length(seconds or None)
+
+    def close(self) -> None:
+        """Close every chart, also those that are not shown."""
+        for chart in (self.price, self.candles, self.outcomes):
+            if chart is not None:
+                chart.close()
+        self.chooser.close()
+        super().close()
+
+    def _chosen(self, _change: TraitChange[object]) -> None:
+        self._place()
+
+    def _place(self) -> None:
+        chart: _Chart = self.price
+        if self.chooser.value == _CANDLES:
+            chart = self._candles_made()
+        elif self.chooser.value == _OUTCOMES:
+            chart = self._outcomes_made()
+        self.children = [chart]
+
+    def _candles_made(self) -> BaseCandleChart:
+        if self.candles is None:
+            window, manager = self.price.window, self._manager
+            every = _candle_length(window)
+            self.candles = self._make_candles(manager, self.price.token_id, every=every, window=window)
+            self.candles.group, self.candles.marked = self.price.group, self.price.marked
+        return self.candles
+
+    def _outcomes_made(self) -> BaseOutcomesChart:
+        if self.outcomes is None:
+            token_id, manager = self.price.token_id, self._manager
+            keys = None if token_id is None else outcomes_beside(manager, token_id)
+            self.outcomes = self._make_outcomes(manager, keys, window=self.price.window)
+            self.outcomes.group = self.price.group
+        return self.outcomes
+
+    @property
+    def _manager(self) -> Manager:
+        return self.price.manager
+
+
+def _candle_length(window: float | None) -> str:
+    """Return the length of the candles of a window in seconds; None is everything.
+
+    >>> [_candle_length(window) for window in (0.5, 300.0, 301.0, 1e9, None)]
+    ['1s', '5s', '15s', '1d', '1m']
+    """
+    return _OF_EVERYTHING if window is None else next(length for most, length in _LENGTHS if window <= most)

@@ -16,14 +16,14 @@ from contextlib import nullcontext
 from io import BytesIO
 from os import PathLike
 from textwrap import fill
-from typing import IO, Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import IO, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from matplotlib import rc_context, rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgba
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
@@ -33,14 +33,34 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from pmlive.analysis.palette import LIGHT, over_white
-from pmlive.analysis.plots.lettering import fitted, length_points, printable
-from pmlive.analysis.plots.theme import HEIGHTS, PRINTED_DPI, SIZES, WIDTHS, Width
-from pmlive.analysis.plots.times import show_times
-from pmlive.manager.token_view import TokenView
+from pmlive.analysis.plots.theme import (
+    HEIGHTS,
+    PRINTED_DPI,
+    SIZES,
+    WIDTHS,
+    Width,
+    fitted,
+    length_points,
+    printable,
+    show_times,
+)
+from pmlive.manager.snapshots import TokenView
 from pmlive.samples import SIMULATED
-from pmlive.widgets.figures_own import OwnMarks
-from pmlive.widgets.scales import SCALES, depth_limits, heat_limits, opacity, price_limits
-from pmlive.widgets.views import LEVELS, ChartView, DepthView, GapView, HeatView, Numbers, PriceView, price_view
+from pmlive.widgets.own import BUYS, END, FAILED, PRICE, SINCE, latest
+from pmlive.widgets.views import (
+    LEVELS,
+    SCALES,
+    ChartView,
+    DepthView,
+    GapView,
+    HeatView,
+    Numbers,
+    PriceView,
+    depth_limits,
+    heat_limits,
+    opacity,
+    price_limits,
+)
 
 __all__ = [
     "DPI",
@@ -50,16 +70,17 @@ __all__ = [
     "Extent",
     "HeatPlot",
     "NotebookFigure",
+    "OwnMarks",
     "Pixels",
     "Plot",
     "PricePlot",
     "TimePlot",
     "align_times",
+    "dates_of",
     "explain",
     "label_of",
     "letters_of",
     "new_figure",
-    "plot_token",
     "png",
     "price_text",
     "set_limits",
@@ -82,6 +103,9 @@ _GAP: dict[str, Any] = {"facecolor": over_white(LIGHT.gap), "edgecolor": LIGHT.g
 # are drawn over each other. A figure, into which one may look closer, has them all.
 _COLUMNS = 400
 _TAKERS = ((LIGHT.bid, "^"), (LIGHT.ask, "v"))
+# Own orders and fills, of those who buy and those who sell: their colours, patterns of lines and marks, as of trades.
+_OWN_SIDES: Final = ((LIGHT.bid, "-", "^"), (LIGHT.ask, (0, (4, 1.5)), "v"))
+_OWN_MARK = 10.0
 # How wide the lines of prices are.
 _PRICES = {"bid": 1.25, "ask": 1.25, "mid": 1.5}
 # The share of the axes' width that a title may take, and what a reason for doubt is found by.
@@ -159,23 +183,6 @@ def label_of(token: TokenView[object]) -> str:
     return f"{SIMULATED if token.simulated else ''}{token.label}"
 
 
-def plot_token(token: TokenView[object], until: int, ax: Axes | None = None) -> Axes:
-    """Draw the prices, trades and gaps of one token up to a time (ns); return the axes, new ones by default."""
-    axes = new_figure()[1][0] if ax is None else ax
-    prices, trades = token.prices, token.trades
-    view = price_view(
-        prices,
-        trades,
-        token.gaps,
-        token_id=token.token_id,
-        label=label_of(token),
-        now_ms=until / 1e6,
-        most=max(prices.height, 10 * trades.height),
-    )
-    PricePlot(axes).draw(view)
-    return axes
-
-
 class Extent(NamedTuple):
     """How far axes reach; times are in days, as matplotlib counts."""
 
@@ -231,7 +238,7 @@ class TimePlot(Plot[C]):
         super().__init__(axes, [*artists, self._gaps, self._mark, self._marked])
 
     def _shade(self, view: GapView, now: float) -> None:
-        starts, ends = _dates(view["gap_starts"]), _dates(np.nan_to_num(view["gap_ends"], nan=now))
+        starts, ends = dates_of(view["gap_starts"]), dates_of(np.nan_to_num(view["gap_ends"], nan=now))
         boxes = [[(start, 0), (start, 1), (end, 1), (end, 0)] for start, end in zip(starts, ends, strict=True)]
         self._gaps.set_verts(boxes)
 
@@ -245,7 +252,7 @@ class TimePlot(Plot[C]):
 
     def _extent(self, view: PriceView | HeatView, now: float, prices: Sequence[Numbers]) -> Extent:
         """Reach over the requested time in whole seconds, so that charts below each other reach as far."""
-        left, right = _dates(np.array([_begin_ms(view, now) // 1000, -(-now // 1000)]) * 1000)
+        left, right = dates_of(np.array([_begin_ms(view, now) // 1000, -(-now // 1000)]) * 1000)
         finite = np.concatenate([each[np.isfinite(each)] for each in prices])
         limits = price_limits(float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
         return Extent(float(left), float(right), *limits)
@@ -271,7 +278,7 @@ class PricePlot(TimePlot[PriceView]):
         """Show prices, which hold until the next ones, the last until now, and none in a gap."""
         now = _end_ms(view["now"], view["times"])
         corners, prices = _corners(view, now, thins=self._thins)
-        times = _dates(corners)
+        times = dates_of(corners)
         self._band.set_verts(_between(times, prices[0], prices[1]))
         for line, each in zip(self._lines.values(), prices, strict=True):
             line.set_data(times, each)
@@ -285,7 +292,7 @@ class PricePlot(TimePlot[PriceView]):
         return self._extent(view, now, [prices[0][held:], prices[1][held:], traded])
 
     def _show_trades(self, view: PriceView) -> None:
-        times, sizes = _dates(view["trade_times"]), np.digitize(view["trade_sizes"], _LARGER)
+        times, sizes = dates_of(view["trade_times"]), np.digitize(view["trade_sizes"], _LARGER)
         for buys, takers in zip((1.0, 0.0), self._trades, strict=True):
             for size, marks in enumerate(takers):
                 which = (view["trade_buys"] == buys) & (sizes == size)
@@ -297,6 +304,40 @@ def _marks(axes: Axes, taker: tuple[str, str], size: float) -> Line2D:
     marks = Line2D([], [], linestyle="none", marker=mark, color=colour, markersize=size, markeredgewidth=0, zorder=3)
     axes.add_line(marks)
     return marks
+
+
+class OwnMarks:
+    """The artists that show own orders and fills on axes of prices."""
+
+    def __init__(self, axes: Axes) -> None:
+        self._orders = [
+            LineCollection([], colors=c, linestyles=[p], linewidths=2.2, zorder=4) for c, p, _ in _OWN_SIDES
+        ]
+        for orders in self._orders:
+            axes.add_collection(orders, autolim=False)
+        # Those that did not fail to settle, then those that did, which are empty.
+        self._fills = [
+            Line2D([], [], linestyle="none", marker=mark, color=colour, fillstyle=style, markersize=_OWN_MARK)
+            for colour, _, mark in _OWN_SIDES
+            for style in ("full", "none")
+        ]
+        for fills in self._fills:
+            fills.set(markeredgecolor=LIGHT.text, zorder=5)
+            axes.add_line(fills)
+        self.artists: list[Artist] = [*self._orders, *self._fills]
+
+    def update(self, view: PriceView, now: float) -> None:
+        """Show orders, those that rest until now."""
+        orders, fills = latest(view.get("orders", np.empty((0, 5)))), latest(view.get("fills", np.empty((0, 6))))
+        for side, lines in enumerate(self._orders):
+            its = orders[orders[:, BUYS] == 1 - side]
+            lefts, rights = dates_of(its[:, SINCE]), dates_of(np.nan_to_num(its[:, END], nan=now))
+            ends = np.stack([lefts, its[:, PRICE], rights, its[:, PRICE]], axis=1).reshape(-1, 2, 2)
+            lines.set_segments(list(ends))
+        for place, marks in enumerate(self._fills):
+            side, failed = divmod(place, 2)
+            its = fills[(fills[:, BUYS] == 1 - side) & (fills[:, FAILED] == failed)]
+            marks.set_data(dates_of(its[:, SINCE]), its[:, PRICE])
 
 
 class DepthPlot(Plot[DepthView]):
@@ -372,7 +413,7 @@ class HeatPlot(TimePlot[HeatView]):
         columns = np.arange(times[0], now + view["slice"], view["slice"])
         shown = np.searchsorted(times, columns, side="right") - 1
         self._image.set_data(_coloured(prices[shown], opacity(sizes[shown], largest), low, high, tick))
-        first, last = _dates(columns[[0, -1]] + [0, view["slice"]])
+        first, last = dates_of(columns[[0, -1]] + [0, view["slice"]])
         self._image.set_extent((float(first), float(last), low - tick / 2, high + tick / 2))
         return extent._replace(low=low, high=high)
 
@@ -544,5 +585,6 @@ def _end_ms(now: float, times: Numbers) -> float:
     return max(now, float(times[-1])) if len(times) else now
 
 
-def _dates(times: Numbers) -> Numbers:
+def dates_of(times: Numbers) -> Numbers:
+    """Return milliseconds since 1970 as the dates of matplotlib."""
     return np.asarray(date2num(times.astype("datetime64[ms]")), dtype=np.float64)

@@ -27,8 +27,16 @@ from pmlive.logs import get_logger
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.widgets.base import ManagerWidget, cursors_of
 from pmlive.widgets.candles import CandleView, append_candles
-from pmlive.widgets.channel import TICK_SLACK_S, pack
-from pmlive.widgets.charts import BaseCandleChart, BaseDepthChart, BaseHeatMap, BasePriceChart, Drawn, Windowed
+from pmlive.widgets.canvas import TICK_SLACK_S, pack
+from pmlive.widgets.charts import (
+    BaseCandleChart,
+    BaseDepthChart,
+    BaseHeatMap,
+    BaseOutcomesChart,
+    BasePriceChart,
+    Drawn,
+    Windowed,
+)
 from pmlive.widgets.figures import (
     DPI,
     DRAWING,
@@ -41,7 +49,6 @@ from pmlive.widgets.figures import (
     set_title,
 )
 from pmlive.widgets.lines import LinesView, append_lines
-from pmlive.widgets.outcomes import BaseOutcomesChart
 from pmlive.widgets.own import OWN_ROWS, append_own
 from pmlive.widgets.tables import BaseLadder, BaseRecordingPanel, BaseStatusPanel, BaseTable, BaseTape
 from pmlive.widgets.views import (

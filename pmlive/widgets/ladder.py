@@ -1,4 +1,4 @@
-"""The ladder: the sizes of a book on a grid of prices, one row a tick, that stands still while prices move on it.
+"""The ladder: sizes on a grid of prices that stands still while prices move on it; as HTML and as text.
 
 The grid is centred on the mid, and centred again once the mid comes near an end of it. Where bid and ask are so far
 apart that a grid around the mid would show neither, each side has a half of the rows, and a row between them says how
@@ -6,15 +6,35 @@ many prices are left out.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import NamedTuple, TypeAlias
 
-from pmlive.levels import price_digits, share_count, tick_of
-from pmlive.widgets.pages import CELL, COLOURS, QUIET, cell, page
+import polars as pl
+
+from pmlive.analysis.palette import LIGHT
+from pmlive.errors import FeedError
+from pmlive.gaps import concerning
+from pmlive.levels import price_decimals, price_digits, share_count, sparkline, tick_of
+from pmlive.manager import Manager
+from pmlive.manager.snapshots import Query
+from pmlive.times import clock, moment
 from pmlive.widgets.views import DepthView, Numbers
 from pmlive.words import counted
 
-__all__ = ["Grid", "ladder_html"]
+__all__ = [
+    "CELL",
+    "COLOURS",
+    "QUIET",
+    "Grid",
+    "cell",
+    "ladder_html",
+    "lines",
+    "page",
+    "row",
+    "text_picture",
+]
 
 # The first and the last price of a part of the rows, in ticks.
 _Span: TypeAlias = tuple[int, int]
@@ -204,3 +224,108 @@ def _totals(view: DepthView) -> str:
         if len(totals)
     ]
     return "; ".join(parts) or "nobody offers a price now"
+
+
+# What the tables of a notebook are written with, as HTML that screen readers read: captions, and heads with a scope.
+#
+# Texts of markets are strangers': everything that is put into HTML goes through ``escape``.
+
+# These are the colours of the page's theme where it has any, see js/panel.js.
+COLOURS = {name: f"var(--pmlive-{name}, {getattr(LIGHT, name)})" for name in ("bid", "ask", "mid")}
+CELL = "padding: 0 4px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; "
+QUIET = "opacity: 0.72; font-weight: 400;"
+_TABLE = (
+    "width: 100%; table-layout: fixed; border-collapse: collapse; font-size: 12px; line-height: 16px; "
+    "font-variant-numeric: tabular-nums;"
+)
+_CAPTION = "caption-side: top; text-align: left; padding: 0; color: inherit;"
+# What a column that has the rest of the width needs at least.
+_LEAST_PX = 100
+# It is as wide as the table, and does not make the table wider.
+_AS_WIDE = "width: 0; min-width: 100%;"
+_HEAD = "font: 600 12px system-ui, sans-serif; line-height: 20px; padding: 4px 4px 2px;"
+
+
+def page(title: str, label: str, body: str = "", widths: Sequence[str] = (), *, note: str = "") -> str:
+    """Write a table under its title, the name of the market and a note; without a ``body`` these alone.
+
+    Args:
+        title: what it is.
+        label: whose it is.
+        body: the rows, as HTML.
+        widths: those of the columns, in pixels or ``"auto"``.
+        note: what is said under the title.
+    """
+    label_html = f" <span style='{QUIET} padding-left: 6px'>{escape(label)}</span>" if label else ""
+    note_html = f"<div style='{QUIET} font-size: 12px; padding: 0 4px 2px'>{escape(note)}</div>" if note else ""
+    head = f"<div style='{_AS_WIDE}'><div style='{_HEAD}{CELL}'>{escape(title)}{label_html}</div>{note_html}</div>"
+    if not body:
+        return f"<div style='overflow: hidden'>{head}</div>"
+    columns = "".join(f"<col style='width: {width}'>" for width in widths)
+    least = sum(_LEAST_PX if width == "auto" else int(width.removesuffix("px")) for width in widths)
+    # Where there is less room, it is moved under the finger or the wheel, and no column is lost.
+    return (
+        f"<div style='overflow: auto hidden'><table style='{_TABLE} min-width: {least}px'>"
+        f"<caption style='{_CAPTION}'>{head}</caption><colgroup>{columns}</colgroup>{body}</table></div>"
+    )
+
+
+def row(cells: Iterable[str], styles: Iterable[str], *, scope: str = "") -> str:
+    """Write a row of texts; with the scope ``"col"`` they are the names of columns."""
+    tag = "th" if scope else "td"
+    return f"<tr>{''.join(cell(tag, text, style, scope=scope) for text, style in zip(cells, styles, strict=True))}</tr>"
+
+
+def lines(named: Sequence[tuple[str, str]]) -> str:
+    """Write a row for each name and its text."""
+    name_style = f"{CELL}text-align: left; vertical-align: top; {QUIET}"
+    value_style = "padding: 0 4px; text-align: left; overflow-wrap: anywhere;"
+    rows = (cell("th", name, name_style, scope="row") + cell("td", text, value_style) for name, text in named)
+    return f"<tbody>{''.join(f'<tr>{each}</tr>' for each in rows)}</tbody>"
+
+
+def cell(tag: str, text: str, style: str, *, scope: str = "", price: str = "") -> str:
+    """Write a cell; one with a ``price`` can be clicked."""
+    marks = (f" scope='{scope}'" if scope else "") + (f" data-price='{escape(price)}'" if price else "")
+    return f"<{tag}{marks} style='{style}'>{escape(text)}</{tag}>"
+
+
+# A dashboard as text, for terminals and readers of notebooks without pictures: a line of prices, and a book.
+
+# The rows of all tokens that are looked at, and the characters of a line.
+_NEWEST = 20_000
+_WIDTH = 60
+
+
+def text_picture(manager: Manager, token_id: str | None) -> str:
+    """Return the recent middle prices of a token as a line, and its book as a ladder; "" where nothing can be asked."""
+    if token_id is None:
+        return ""
+    try:
+        (now,) = manager.snapshots([Query(tables={"prices": _NEWEST}, token_id=token_id)])
+    except FeedError:
+        return ""
+    rows = now.tables["prices"].frame.filter(pl.col("token_id") == token_id).drop_nulls("mid")
+    book = now.unavailable_because if now.book is None else str(now.book)
+    label = now.labels.get(token_id, token_id) if now.book is None else ""
+    gaps = now.gaps.filter(concerning(now.gaps, token_id, ()))
+    return "\n".join(line for line in (*_price_line(rows, gaps, now.now), label, book) if line)
+
+
+def _price_line(rows: pl.DataFrame, gaps: pl.DataFrame, now: int) -> list[str]:
+    """Return what the line shows, and the line: the last price in each part of the time, nothing within a gap."""
+    if rows.is_empty():
+        return []
+    times: list[int] = rows["ts_recv"].dt.epoch("ns").to_list()
+    mids: list[float] = rows["mid"].to_list()
+    whole = max(now, times[-1]) - times[0]
+    ends = [times[0] + whole * number // _WIDTH for number in range(1, _WIDTH + 1)]
+    shown = [mids[bisect_right(times, end) - 1] for end in ends]
+    open_until: list[tuple[int, int]] = gaps.select(
+        pl.col("started").dt.epoch("ns"), pl.col("ended").dt.epoch("ns").fill_null(now + 1)
+    ).rows()
+    known = [not any(started <= end < ended for started, ended in open_until) for end in ends]
+    decimals = price_decimals([min(shown), max(shown)])
+    line = sparkline([mid if is_known else None for mid, is_known in zip(shown, known, strict=True)])
+    reach = f"{min(shown):.{decimals}f} to {max(shown):.{decimals}f}"
+    return [f"mid from {clock(moment(times[0]))} on, {reach}", line, " "]

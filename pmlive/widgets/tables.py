@@ -8,16 +8,13 @@ from typing import ClassVar
 
 from pmlive.levels import price_digits, share_count, tick_of
 from pmlive.manager import Manager, Replay
-from pmlive.manager.snapshots import Cursor, Query, Snapshot
-from pmlive.manager.source import ConnectionStatus
-from pmlive.manager.status import Status
-from pmlive.manager.subscriptions import SubscriptionStatus
-from pmlive.manager.token_view import Key, key_parts
+from pmlive.manager.ingest import ConnectionStatus
+from pmlive.manager.snapshots import Cursor, Key, Query, Snapshot, key_parts
+from pmlive.manager.subscriptions import Status, SubscriptionStatus
 from pmlive.widgets.base import ManagerWidget, TokenWidget, origin_of
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.displays import Bundle
-from pmlive.widgets.ladder import Grid, ladder_html
-from pmlive.widgets.pages import CELL, COLOURS, QUIET, lines, page, row
+from pmlive.widgets.ladder import CELL, COLOURS, QUIET, Grid, ladder_html, lines, page, row
 from pmlive.widgets.views import (
     RecordingView,
     StatusView,

@@ -1,4 +1,4 @@
-"""The data that charts and tables show, as plain values: pure functions of frames and books, without a widget.
+"""The data and scales of charts and tables, as plain values: pure functions of frames and books.
 
 Times in views are milliseconds since 1970, as browsers count them; what is null in a frame is NaN in an array.
 ``doubt`` says why a book cannot be trusted, "" where it can.
@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any, Final, NotRequired, TypeAlias, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from pmlive.gaps import concerning
 from pmlive.manager import BookView
+from pmlive.manager.ingest import ConnectionStatus, ReplayStatus
 from pmlive.manager.snapshots import short_label
-from pmlive.manager.source import ConnectionStatus, ReplayStatus
-from pmlive.manager.status import BookCounts, Status
-from pmlive.manager.subscriptions import SubscriptionStatus
+from pmlive.manager.subscriptions import BookCounts, Status, SubscriptionStatus
 from pmlive.store import RecorderStatus
-from pmlive.widgets.interruptions import interruptions
 from pmlive.words import counted
 
 __all__ = [
     "HEAT_ROWS",
     "LEVELS",
     "PRICE_ROWS",
+    "SCALES",
     "SLICES",
     "ChartView",
     "DepthView",
@@ -38,9 +38,14 @@ __all__ = [
     "View",
     "append_prices",
     "append_slices",
+    "depth_limits",
     "depth_view",
     "gap_view",
+    "heat_limits",
     "heat_view",
+    "interruptions",
+    "opacity",
+    "price_limits",
     "price_view",
     "recording_view",
     "status_view",
@@ -470,3 +475,99 @@ def _last_gap_text(gaps: pl.DataFrame) -> str:
     books = int(last["books"][0])
     told = f", {counted(books, 'book')}" if books else ""
     return f"{last['cause'][0]}, {started} to {ended}{told}"
+
+
+# What interrupted a feed: one cut of a connection is a gap of each token on it, and is counted once here.
+
+# Of these the connection is the cause, whatever tokens it carried.
+_OF_CONNECTIONS = ("disconnect", "silence")
+# A long gap is written several times, without an end until it has one.
+_KEY = ("started", "cause", "token_id", "conn")
+
+
+def interruptions(gaps: pl.DataFrame) -> pl.DataFrame:
+    """Return what happened, in order: ``cause``, ``started``, ``ended`` (null while it lasts) and how many ``books``.
+
+    Gaps of a connection that overlap are one interruption, if a cut or a silence of it is their cause; any other gap is
+    one by itself.
+
+    Args:
+        gaps: rows of the table ``gaps``, in the order in which they were written.
+    """
+    rows = gaps.unique(subset=_KEY, keep="last", maintain_order=True).sort("started", maintain_order=True)
+    is_shared = pl.col("cause").cast(pl.String).is_in(_OF_CONNECTIONS) & (pl.col("conn") != 0)
+    far = pl.col("ended").fill_null(pl.lit(pl.Series([2**62]).cast(gaps.schema["ended"])).first())
+    conn = ("cause", "conn", "_shared")
+    begins = (pl.col("started") > far.cum_max().shift().over(conn)).fill_null(value=True) | ~pl.col("_shared")
+    numbered = rows.with_columns(_shared=is_shared).with_columns(_number=begins.cum_sum().over(conn))
+    found = numbered.group_by("cause", "conn", "_shared", "_number", maintain_order=True).agg(
+        pl.col("started").min(),
+        pl.when(pl.col("ended").is_null().any()).then(None).otherwise(pl.col("ended").max()).alias("ended"),
+        books=pl.col("token_id").n_unique() - pl.col("token_id").is_null().any(),
+    )
+    return found.select("cause", "started", "ended", "books").sort("started", maintain_order=True)
+
+
+# What a chart's axes and shades are, one rule for both renderers: scripts are given these numbers as ``SCALES``.
+#
+# How opaque a level of the liquidity chart is goes with the square root of its size, since sizes differ by powers of
+# ten. ``js/shared.js`` has the same functions, and a test compares the two.
+
+_Floats = npt.NDArray[np.float64]
+
+# Prices that are closer are the same.
+_SAME = 1e-6
+
+SCALES: Final = {
+    # The opacity of the smallest level; the largest that is shown has 1.
+    "faintest": 0.06,
+    # The most of the height of a liquidity chart that one level has.
+    "tallest": 0.06,
+    # The levels of liquidity beyond these shares of all are left out: one at 0.99 would leave the others no room.
+    "farthest": 0.005,
+    # The steps of prices where no two levels tell them.
+    "tick": 0.01,
+    # Room above and below prices, as a share of their height, and at least so many dollars.
+    "room": 0.08,
+    "least_room": 0.002,
+    # The best levels of a side that the depth chart shows: a book reaches from 0.01 to 0.99.
+    "depth_levels": 15,
+    "depth_room": 0.08,
+}
+
+
+def opacity(sizes: _Floats, most: float) -> _Floats:
+    """Return how opaque levels are, of which the largest has ``most`` shares."""
+    faintest = SCALES["faintest"]
+    return np.asarray(faintest + (1 - faintest) * np.sqrt(np.minimum(1.0, sizes / most)), dtype=np.float64)
+
+
+def price_limits(low: float, high: float) -> tuple[float, float]:
+    """Return how far the axis of prices from ``low`` to ``high`` reaches."""
+    room = max((high - low) * SCALES["room"], SCALES["least_room"])
+    return max(0.0, low - room), min(1.0, high + room)
+
+
+def heat_limits(prices: _Floats) -> tuple[float, float, float]:
+    """Return the lowest and the highest price of a chart of ladders, and the step of prices.
+
+    Args:
+        prices: a row for each slice, the best bids and then the best asks; NaN where there are fewer levels.
+
+    >>> low, high, tick = heat_limits(np.array([[0.4, 0.38, np.nan, 0.5, 0.52, np.nan]]))
+    >>> round(low, 6), round(high, 6), round(tick, 6)
+    (0.37, 0.53, 0.01)
+    """
+    steps = np.abs(np.diff(prices, axis=1))
+    steps = steps[np.isfinite(steps) & (steps > _SAME)]
+    tick = min(float(steps.min(initial=np.inf)), SCALES["tick"])
+    levels = np.sort(prices[np.isfinite(prices)])
+    if not len(levels):
+        return 0.0, 1.0, tick
+    first, last = (int(share * (len(levels) - 1) + 0.5) for share in (SCALES["farthest"], 1 - SCALES["farthest"]))
+    return float(levels[first]) - tick, float(levels[last]) + tick, tick
+
+
+def depth_limits(totals: _Floats) -> tuple[float, float]:
+    """Return how far the axis of cumulative depth reaches."""
+    return 0.0, (1 + SCALES["depth_room"]) * float(totals.max(initial=1.0))

@@ -14,8 +14,7 @@ from pmlive._session import Session
 from pmlive._wire import reader
 from pmlive.feed import Pool
 from pmlive.feed.connection import FeedConnection
-from pmlive.manager.delivery import deliver
-from pmlive.manager.registry import Registry
+from pmlive.manager.delivery import Registry, deliver
 from pmlive.manager.subscriptions import Mailbox, Subscription
 from pmlive.pipeline import Pipeline
 from pmlive.pipeline.journal import Journal

@@ -21,6 +21,7 @@ try:
     from pmlive.analysis.plots.books import (
         Amount,
         SpreadUnit,
+        coverage_plot,
         depth_over_time,
         depth_profile,
         impact_plot,
@@ -28,11 +29,15 @@ try:
         spread_by_hour,
         spread_by_price,
     )
-    from pmlive.analysis.plots.coverage import coverage_plot
-    from pmlive.analysis.plots.making import markout_plot, simulation_plot
-    from pmlive.analysis.plots.moves import lead_lag_plot, order_flow_regression, signature_plot
+    from pmlive.analysis.plots.moves import (
+        agreement_plot,
+        lead_lag_plot,
+        markout_plot,
+        order_flow_regression,
+        signature_plot,
+        simulation_plot,
+    )
     from pmlive.analysis.plots.outcomes import calibration_plot, event_study_plot, martingale_plot
-    from pmlive.analysis.plots.signs import agreement_plot
     from pmlive.analysis.plots.theme import ASK, BID, SERIES, Style, Width, style
 except ModuleNotFoundError as error:
     raise ImportError(

@@ -16,8 +16,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
-from pmlive.analysis.plots.lettering import APART, label_width, length_points, printable
-from pmlive.analysis.plots.theme import LINES, MARKERS, NOTE, SERIES
+from pmlive.analysis.plots.theme import APART, LINES, MARKERS, NOTE, SERIES, label_width, length_points, printable
 
 __all__ = [
     "Dash",
