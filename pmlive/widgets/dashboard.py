@@ -48,6 +48,9 @@ _WINDOWS = (
 )
 # Whose trades are shown.
 _SCOPES = ("of this token", "of all markets")
+# How wide the two columns of a page of marimo are at least, and their shares of the room; a page is 708 pixels wide, or
+# as narrow as a telephone.
+_PAGE_COLUMNS = (("380px", 5.0), ("280px", 3.0))
 # As many as there is room for beside the status.
 _TRADES = 16
 
@@ -235,14 +238,12 @@ class Dashboard(ipywidgets.VBox):
         marimo = import_module("marimo")
         if self._closed or not isinstance(self.price, canvas_charts.PriceChart):
             return marimo.image(png(self.figure()))
-        side_by_side = partial(marimo.hstack, wrap=True, gap=1)
+        rows = (
+            ([self.price, self.heat], [self.depth, self.ladder]),
+            ([self.tape], [self.status, self.recording]),
+        )
         return marimo.vstack(
-            [
-                side_by_side(
-                    [marimo.vstack([self.price, self.heat]), marimo.vstack([self.depth, self.ladder])], widths=[5, 3]
-                ),
-                side_by_side([self.tape, marimo.vstack([self.status, self.recording])], widths=[5, 3]),
-            ]
+            [marimo.Html(_wrapping_row([marimo.vstack(column).text for column in row])) for row in rows]
         )
 
     def __str__(self) -> str:
@@ -315,6 +316,18 @@ def _backend_of(name: BackendName) -> _Backend:
 def _beside(*columns: object) -> ipywidgets.HBox:
     """Put columns beside each other, and under each other where there is no room."""
     return ipywidgets.HBox(columns, layout={"flex_flow": "row wrap", "width": "100%", "grid_gap": "0 20px"})
+
+
+def _wrapping_row(columns: Sequence[str]) -> str:
+    """Write HTML that puts two columns beside each other, and under each other where there is no room.
+
+    Columns of marimo's own rows become narrower without end before they go under each other.
+    """
+    cells = (
+        f"<div style='flex: {share:g} 1 min({least}, 100%); min-width: 0'>{column}</div>"
+        for column, (least, share) in zip(columns, _PAGE_COLUMNS, strict=True)
+    )
+    return f"<div style='display: flex; flex-wrap: wrap; gap: 16px'>{''.join(cells)}</div>"
 
 
 def _column(parts: Sequence[object], least: str, share: float = 3.0) -> ipywidgets.VBox:

@@ -59,6 +59,18 @@ _CANVASES = """() => {
   }).length;
 }"""
 
+# Where each of them begins and ends from left to right.
+_SPANS = """() => {
+  const found = [];
+  const look = (root) => root.querySelectorAll("*").forEach((each) => {
+    const { left, right } = each.getBoundingClientRect();
+    if (each.tagName === "CANVAS") found.push([left, right]);
+    if (each.shadowRoot) look(each.shadowRoot);
+  });
+  look(document);
+  return found;
+}"""
+
 
 @contextmanager
 def app(folder: Path, theme: str) -> Generator[str]:
@@ -98,4 +110,21 @@ def test_a_dashboard_is_live_in_marimo(theme: str, browser: "Browser", tmp_path:
         wait_until(lambda: "replay, finished" in page.evaluate(_TEXT), 60.0, what="the end of the replay")
         assert "Trades" in page.evaluate(_TEXT)
         assert errors == []
+        page.context.close()
+
+
+@pytest.mark.parametrize(("width", "columns"), [(480, 1), (1280, 2)])
+def test_a_dashboard_is_as_wide_as_the_page_of_marimo(
+    width: int, columns: int, browser: "Browser", tmp_path: Path
+) -> None:
+    with app(tmp_path, "light") as url:
+        page = browser.new_page(viewport={"width": width, "height": 2600})
+        page.goto(url)
+        wait_until(lambda: page.evaluate(_CANVASES) == 4, 60.0, what="four charts")
+
+        spans = page.evaluate(_SPANS)
+
+        assert all(0 <= left < right <= width for left, right in spans)
+        assert min(right - left for left, right in spans) > 250
+        assert len({round(left) for left, _ in spans}) == columns
         page.context.close()
