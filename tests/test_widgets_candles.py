@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.text import Text
 from support.examples import examples
 from support.page import Page
 from support.waiting import wait_until
@@ -390,6 +391,32 @@ def test_nothing_makes_no_candle(page: Page) -> None:
         there = followed(page, chart)
 
         assert there.arrays["candles"] == there.arrays["forming"] == []
+
+
+def test_a_marked_price_is_marked_among_candles_but_not_in_their_volumes(page: Page) -> None:
+    with sample() as replay:
+        chart = CandleChart(replay, every="5s")
+        for price, is_shown in ((0.15, True), (0.001, False)):
+            chart.marked = price
+            axes = chart.figure().axes[0]
+            assert [text.get_text() for text in axes.texts if text.get_visible() and "marked" in text.get_text()] == (
+                [f"marked {price:.2f}"] if is_shown else []
+            )
+        page.of(chart).say(kind="look", view="a")
+        wait_until(lambda: followed(page, chart).values["marked"] == 0.001)
+
+
+def test_the_words_over_candles_do_not_run_into_each_other_in_a_column() -> None:
+    with sample() as replay:
+        figure = CandleChart(replay, every="5s").figure(width="column")
+
+    png(figure)
+    axes = figure.axes[0]
+    legend = axes.get_legend()
+    assert legend is not None
+    words = [each for each in axes.get_children() if isinstance(each, Text) and each.get_text()]
+    assert axes.get_title("left") in [each.get_text() for each in words]
+    assert not any(legend.get_window_extent().overlaps(each.get_window_extent()) for each in words)
 
 
 def test_a_view_of_a_token_draws_its_candles() -> None:

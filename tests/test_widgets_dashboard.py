@@ -3,13 +3,14 @@
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
-from html import escape
+from html import unescape
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
@@ -37,6 +38,7 @@ from pmlive.widgets import (
     TokenPicker,
 )
 from pmlive.widgets.base import origin_of
+from pmlive.widgets.pages import page as page_of
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -67,6 +69,10 @@ def parts(widget: object, kind: type[object]) -> list[object]:
 def text_of(widget: object) -> str:
     """Join what the labels say."""
     return " ".join(str(getattr(label, "value", "")) for label in parts(widget, ipywidgets.Label))
+
+
+def display_of(widget: object) -> object:
+    return getattr(getattr(widget, "layout", None), "display", "")
 
 
 def value_of(widget: object) -> object:
@@ -273,6 +279,11 @@ def test_trades_are_those_of_the_token_that_is_shown_or_of_all() -> None:
         assert "all that is watched" in html_of(dashboard.tape)
 
 
+def read(html: str) -> str:
+    """Return what HTML says."""
+    return unescape(re.sub("<[^>]*>", "", html))
+
+
 def html_of(widget: object) -> str:
     return cast("Callable[[], str]", getattr(widget, "_repr_html_"))()  # noqa: B009  # what a notebook calls
 
@@ -313,7 +324,7 @@ def test_of_several_recordings_each_token_is_labelled_as_its_own_was(tmp_path: P
                 assert origin_of(replay, tokens) == origin
                 assert {replay[token].simulated for token in tokens} == {bool(origin)}
                 assert PriceChart(replay, tokens[0]).label == f"{origin}{replay[tokens[0]].label}"
-                assert f">{origin}{escape(replay[tokens[0]].label)}<" in html_of(Tape(replay, tokens[0]))
+                assert f"Trades{origin}{replay[tokens[0]].label}" in read(html_of(Tape(replay, tokens[0])))
             assert "partly simulated: all that is watched" in html_of(Tape(replay))
             assert OutcomesChart(replay, [other[0], one[0]]).label.startswith("partly simulated: ")
             chart = PriceChart(replay, one[0])
@@ -479,12 +490,44 @@ def test_a_market_that_is_found_and_picked_is_watched() -> None:
         assert [subscription.type for subscription in manager.subscriptions] == ["watch"]
 
 
+def test_a_dashboard_of_nothing_says_what_to_do_and_has_nothing_that_does_nothing() -> None:
+    with SimulatedVenue(markets=1, rate=50) as sim, Manager(address(sim), policy=QUICK) as manager:
+        dashboard = manager.dashboard()
+        (choice,) = parts(dashboard.picker, ipywidgets.Dropdown)
+        scope = next(
+            one for one in parts(dashboard, ipywidgets.Dropdown) if getattr(one, "description", "") == "trades"
+        )
+
+        assert "find one" in str(getattr(choice, "label", ""))
+        assert (getattr(choice, "disabled", None), dashboard.picker.token_id) == (True, None)
+        assert display_of(scope) == "none"
+        assert "all that is watched" not in read(html_of(dashboard.tape))
+
+        manager.watch(sim.markets[0].slug)
+
+        wait_until(lambda: dashboard.picker.token_id == sim.markets[0].token_ids[0])
+        wait_until(lambda: display_of(scope) != "none")
+        assert not getattr(choice, "disabled", True)
+
+
+@pytest.mark.parametrize("label", ["Will it rain? - Yes", "A - b - No", "all that is watched", "<b> - <i>"])
+def test_a_title_of_a_table_keeps_the_outcome_where_there_is_no_room(label: str) -> None:
+    html = page_of("Ladder", label)
+
+    spans = re.findall(r"<span style='([^']*)'>([^<]*)</span>", html)
+    assert "".join(unescape(text) for _, text in spans) == label
+    assert "ellipsis" in spans[0][0]
+    if " - " in label:
+        assert unescape(spans[-1][1]) == label[label.rindex(" - ") :]
+        assert "ellipsis" not in spans[-1][0]
+
+
 def test_the_first_that_is_found_is_watched_at_a_click(page: Page) -> None:
     with SimulatedVenue(markets=2, rate=0) as sim, Manager(address(sim), policy=QUICK) as manager:
         search = MarketSearch(manager)
         search.find(sim.markets[1].slug)
         wait_until(lambda: "1 found" in text_of(search))
-        _, watch = parts(search, ipywidgets.Button)
+        (watch,) = (one for one in parts(search, ipywidgets.Button) if getattr(one, "description", "") == "watch")
 
         page.of(watch).say(event="click")
 

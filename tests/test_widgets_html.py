@@ -352,6 +352,23 @@ def test_a_gap_covers_what_the_heat_map_has_there() -> None:
     assert (opacity > 0).any(axis=0).all()
 
 
+@pytest.mark.parametrize(("lowest", "share"), [(0.1, None), (0.49, 0.06)])
+def test_levels_are_as_high_as_ticks_but_no_blocks_where_there_are_few(lowest: float, share: float | None) -> None:
+    view, (_, (axes,)) = heat(1), new_figure()
+    view["prices"], view["sizes"] = np.full((1, 20), np.nan), np.full((1, 20), np.nan)
+    view["prices"][0, [0, 1, 10, 11]], view["sizes"][0, [0, 1, 10, 11]] = [0.5, lowest, 0.51, 0.53], 1.0
+
+    HeatPlot(axes).draw(view)
+
+    low, high = axes.get_ylim()
+    painted = np.asarray(cast("Any", axes.images[0].get_array()))[:, 0, 3] > 0
+    runs = np.diff(np.flatnonzero(np.diff(np.concatenate([[0], painted, [0]]).astype(int)))[:2])
+    bottom, top = axes.images[0].get_extent()[2:]
+    assert runs[0] / len(painted) * (top - bottom) == pytest.approx(
+        (share or 0.01 / (high - low)) * (high - low), rel=0.2
+    )
+
+
 def test_a_level_is_the_darker_the_larger_it_is_and_in_the_colour_of_its_side() -> None:
     view, (_, (axes,)) = heat(1), new_figure()
     view["prices"], view["sizes"] = np.full((1, 20), np.nan), np.full((1, 20), np.nan)
@@ -360,7 +377,9 @@ def test_a_level_is_the_darker_the_larger_it_is_and_in_the_colour_of_its_side() 
     HeatPlot(axes).draw(view)
 
     column = np.asarray(cast("Any", axes.images[0].get_array()))[:, 0]
-    rows = {round(0.38 + 0.01 * row, 2): column[row] for row in np.flatnonzero(column[:, 3])}
+    # The axis begins at 0.38, a tick below the lowest level, and has 14 ticks, half of the outer ones beyond it.
+    parts = len(column) / 14
+    rows = {round(float(0.375 + 0.01 * (row + 0.5) / parts), 2): column[row] for row in np.flatnonzero(column[:, 3])}
     painted = {price: (to_hex(row[:3] / 255), round(row[3] / 255, 2)) for price, row in rows.items()}
     # 0.06 + 0.94 sqrt(size / largest)
     assert painted == {0.39: (LIGHT.bid, 0.29), 0.4: (LIGHT.bid, 0.53), 0.5: (LIGHT.ask, 1.0)}
@@ -462,11 +481,18 @@ def test_a_heat_map_is_drawn_of_as_many_slices_as_there_are(slices: int) -> None
     assert size(png(figure)) == (900, 290)
 
 
-@pytest.mark.parametrize("view", [depth_view(book(), label=HOSTILE), depth_view(None, label="A", doubt="lost")])
-def test_depth_is_drawn_or_the_reason_why_not(view: DepthView) -> None:
+@pytest.mark.parametrize(
+    ("view", "said"),
+    [
+        (depth_view(book(), label=HOSTILE), []),
+        (depth_view(None, label="A", doubt="lost"), ["lost"]),
+        (depth_view(None, label="A"), ["nobody offers a price now"]),
+    ],
+)
+def test_depth_is_drawn_or_the_reason_why_not(view: DepthView, said: list[str]) -> None:
     figure, (axes,) = new_figure()
     DepthPlot(axes).draw(view)
 
     assert size(png(figure)) == (900, 290)
-    assert [text.get_text() for text in axes.texts] == (["lost"] if view["doubt"] else [])
+    assert [text.get_text() for text in axes.texts if text.get_visible()] == said
     assert axes.get_ylim()[0] == 0

@@ -231,6 +231,20 @@ def test_own_orders_and_fills_are_drawn_with_their_sides() -> None:
     assert [len(each.get_paths()) for each in axes.collections if isinstance(each, LineCollection)] == [1, 1]
 
 
+def test_an_own_order_that_rested_an_instant_is_drawn_as_long_as_can_be_seen() -> None:
+    view: PriceView = price_view(
+        NOTHING["prices"], NOTHING["trades"], NOTHING["gaps"], token_id="1", label="A", now_ms=9000.0
+    )
+    its = own([order(1), order(1.001, "CANCELLATION")])
+    axes = new_figure()[1][0]
+
+    PricePlot(axes).update({**view, **its})
+
+    (mark,) = [line for line in axes.lines if line.get_marker() == "_" and len(np.asarray(line.get_xdata()))]
+    assert mark.get_markersize() >= 8
+    assert np.asarray(mark.get_ydata()).tolist() == its["orders"][:, 3].tolist()
+
+
 def shown(chart: object) -> dict[str, Numbers]:
     """Return what is drawn."""
     return getattr(chart, "_last_view")  # noqa: B009  # nobody else asks for it

@@ -20,6 +20,7 @@ from pmlive.widgets.views import (
     append_prices,
     append_slices,
     depth_view,
+    first_of,
     heat_view,
     interruptions,
     price_view,
@@ -244,6 +245,14 @@ def test_a_slice_that_comes_again_replaces_the_one_before() -> None:
     assert view["times"].tolist() == [1000.0, 2000.0, 2500.0, 4000.0]
     assert view["prices"][:, 0].tolist() == [0.3, 0.5, 0.6, 0.7]
     assert append_slices(before, new, most=2)["times"].tolist() == [2000.0, 2500.0]
+
+
+def test_the_first_ladder_of_a_token_is_found() -> None:
+    other = ladder(1, [(0.1, 1.0)], []) | {"token_id": "2"}
+    depth = rows("depth", [other, ladder(1.5, [], []), ladder(2, [], [])])
+
+    assert first_of(depth, "1") == 1_500_000_000
+    assert first_of(depth, "3") is None
 
 
 def test_no_book_makes_no_slice() -> None:

@@ -230,6 +230,22 @@ def positive_number(text: str) -> float:
     return value
 
 
+def seconds(text: str) -> float:
+    """Parse a number of seconds above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none; one that is a length of time belongs to ``--for``.
+    """
+    try:
+        return positive_number(text)
+    except argparse.ArgumentTypeError as error:
+        try:
+            duration(text)
+        except argparse.ArgumentTypeError:
+            raise error from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0; expected --for {text}") from error
+
+
 def duration(text: str) -> float:
     """Parse a length of time, such as ``8h`` or ``1h30m``, into seconds.
 

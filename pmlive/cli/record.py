@@ -108,7 +108,7 @@ def _add_length(command: Parser, default: str) -> None:
         metavar="TIME",
         help=f"how long to record, such as 90s, 8h or 1h30m (default: {default})",
     )
-    length.add_argument("--seconds", type=positive_number, metavar="N", help="the same, in seconds")
+    length.add_argument("--seconds", type=seconds, metavar="N", help="the same, in seconds")
 
 
 def _add_out(command: Parser) -> None:

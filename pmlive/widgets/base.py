@@ -20,6 +20,7 @@ from pmlive.widgets.render_loop import FASTEST, render_loop_of
 from pmlive.widgets.views import View
 
 __all__ = [
+    "NOTHING_WATCHED",
     "ManagerWidget",
     "TokenWidget",
     "close_children",
@@ -31,7 +32,7 @@ logger = get_logger(__name__)
 
 V = TypeVar("V", bound=View)
 
-_NOTHING = 'no market is watched yet; type live.watch("a market\'s slug") in a cell, or find one above'
+NOTHING_WATCHED = 'no market is watched yet; type live.watch("a market\'s slug") in a cell, or find one above'
 
 
 class ManagerWidget(ipywidgets.DOMWidget, Generic[V]):
@@ -211,7 +212,7 @@ class TokenWidget(ManagerWidget[V]):
     def _label_and_doubt(self, snapshot: Snapshot, token_id: str) -> tuple[str, str]:
         """Return the label of a token, and why its book cannot be trusted ("" if it can)."""
         if not token_id:
-            return "", _NOTHING
+            return "", NOTHING_WATCHED
         label = snapshot.labels.get(token_id) or short_label(token_id)
         outcome = f"{snapshot.resolved}: " if snapshot.resolved else ""
         return f"{origin_of(self.manager, [token_id])}{outcome}{label}", snapshot.unavailable_because

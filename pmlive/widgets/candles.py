@@ -6,7 +6,7 @@ of the trades that were received outside of gaps. Which interval a time is in, a
 of ``pmlive.analysis.ohlc``; that a gap touches it, that of ``pmlive.analysis.touched_by``.
 """
 
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, NotRequired, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -66,6 +66,7 @@ class CandleView(ChartView, GapView):
     length: float
     candles: Numbers
     forming: Numbers
+    marked: NotRequired[float | None]
 
 
 class _Series(NamedTuple):

@@ -16,7 +16,7 @@ from pmlive.manager import Manager, Replay
 from pmlive.manager.snapshots import Cursor, Key, Query, Snapshot
 from pmlive.times import Interval
 from pmlive.times import interval as interval_ns
-from pmlive.widgets.base import ManagerWidget, TokenWidget, origin_of
+from pmlive.widgets.base import NOTHING_WATCHED, ManagerWidget, TokenWidget, origin_of
 from pmlive.widgets.candles import CANDLE_ROWS, Candles, CandleView, Measured, candle_view, interval_text
 from pmlive.widgets.canvas import CanvasWidget, script
 from pmlive.widgets.displays import Bundle, png_bundle
@@ -43,6 +43,7 @@ from pmlive.widgets.views import (
     HeatView,
     PriceView,
     depth_view,
+    first_of,
     heat_view,
     price_view,
 )
@@ -73,6 +74,8 @@ PARTS = ("link", "theme", "times", "vector", "axes", "stage", "toolbar")
 
 # A manager that keeps what is newer than six hours has not more to show.
 _EVERYTHING_S = 6 * 3600.0
+# The slices of liquidity fill at least so many seconds, unless less is to be shown.
+_FEWEST_S = 300.0
 
 
 class Drawn(ManagerWidget[C]):
@@ -259,7 +262,7 @@ class BaseCandleChart(_TimeChart[CandleView]):
 
     def _continued(self, candles: Candles, snapshot: Snapshot) -> CandleView:
         label, doubt = self._label_and_doubt(snapshot, candles.token_id)
-        return candle_view(
+        view = candle_view(
             candles,
             snapshot.tables["prices"].frame,
             snapshot.tables["trades"].frame,
@@ -269,6 +272,7 @@ class BaseCandleChart(_TimeChart[CandleView]):
             window_ms=(self._window or 0.0) * 1000,
             doubt=doubt,
         )
+        return {**view, "marked": self.marked}
 
     def _plot(self, axes: Axes) -> CandlePlot:
         return CandlePlot(axes)
@@ -303,7 +307,25 @@ class BaseHeatMap(_TimeChart[HeatView]):
     _grows: ClassVar[tuple[str, ...]] = HEAT_ROWS
     _rate: ClassVar[float] = 2.0
 
+    # When the first ladder came (nanoseconds since 1970) that is known, and how long the slices are that were sent.
+    _first: int | None = None
+    _slice_ms = 0
+
     def _view(self, snapshot: Snapshot) -> HeatView:
+        return self._sliced(snapshot, self._fitting_ms(self._first_ns(snapshot), snapshot.now))
+
+    def _next_view(self, snapshot: Snapshot) -> HeatView:
+        if snapshot.tables["depth"].whole:
+            self._first = self._first_ns(snapshot)
+            self._slice_ms = self._fitting_ms(self._first, snapshot.now)
+        else:
+            if self._first is None:
+                self._first = self._first_ns(snapshot)
+            if self._fitting_ms(self._first, snapshot.now) != self._slice_ms:
+                self._refresh()
+        return self._sliced(snapshot, self._slice_ms)
+
+    def _sliced(self, snapshot: Snapshot, slice_ms: int) -> HeatView:
         token_id = self._chosen_token(snapshot)
         label, doubt = self._label_and_doubt(snapshot, token_id)
         view = heat_view(
@@ -313,13 +335,26 @@ class BaseHeatMap(_TimeChart[HeatView]):
             label=label,
             now_ms=whole_second_ms(snapshot.now),
             window_ms=(self._window or 0.0) * 1000,
-            slice_ms=max(100, round(self._span_s() / SLICES * 1000)),
+            slice_ms=slice_ms,
             doubt=doubt,
         )
         return {**view, "marked": self.marked}
 
+    def _first_ns(self, snapshot: Snapshot) -> int | None:
+        return first_of(snapshot.tables["depth"].frame, self._chosen_token(snapshot))
+
+    def _fitting_ms(self, first: int | None, now: int) -> int:
+        """Return how long slices are that fill what is known of the past, or the span where that is shorter.
+
+        They become twice as long each time that more is known than they fill.
+        """
+        known_s, fills_s = 0.0 if first is None else (now - first) / 1e9, _FEWEST_S
+        while fills_s < known_s:
+            fills_s *= 2
+        return max(100, round(min(self._span_s(), fills_s) / SLICES * 1000))
+
     def _span_s(self) -> float:
-        """Return how many seconds the slices are to fill."""
+        """Return how many seconds are to be shown."""
         if self._window is None and isinstance(self.manager, Replay):
             return (self.manager.last_time - self.manager.first_time).total_seconds()
         return self._window or _EVERYTHING_S
@@ -393,7 +428,6 @@ def valid_window(window: float | None) -> float | None:
 _SLOTS, _LEAST_SLOT_NS = 3_000, 100_000_000
 # A view in the browser keeps some more rows; before it forgets any, everything is sent anew.
 _MOST_ROWS = 40_000
-_NOTHING = "no market is watched yet"
 
 
 class _Titled(NamedTuple):
@@ -470,7 +504,7 @@ class BaseOutcomesChart(Windowed[LinesView]):
             now_ms=whole_second_ms(snapshot.now),
             window_ms=(self._window or 0.0) * 1000,
         )
-        return made, view if self._token_ids else {**view, "label": "", "doubt": _NOTHING}
+        return made, view if self._token_ids else {**view, "label": "", "doubt": NOTHING_WATCHED}
 
     def _begun(self) -> "_Titled":
         label, of, lines = lines_of(self._token_ids, self.manager.markets, self._of if self._token_ids else None)

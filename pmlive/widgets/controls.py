@@ -40,6 +40,8 @@ T = TypeVar("T")
 Task: TypeAlias = Callable[[], object]
 
 _SPEEDS = (1.0, 5.0, 20.0, 60.0, 300.0, 1000.0)
+# What the list of tokens has while it has none.
+_NOTHING = 'no market yet: find one, or live.watch("a slug")'
 # The most markets that a search lists.
 _MOST_FOUND = 50
 
@@ -135,15 +137,18 @@ class TokenPicker(_Controls):
         self._fulfilled = self._requested
         self._picked: str | None = None
         self._listing = False
-        self._list = ipywidgets.Dropdown(options=[], layout={"width": "400px"})
+        # As wide as there is room, however long the longest name is.
+        self._list = ipywidgets.Dropdown(layout={"width": "400px", "max_width": "100%"})
+        self._fill_list({})
         self._list.observe(self._changed, names="value")
         super().__init__(manager, [self._list])
+        self.layout.max_width = "100%"
 
     @property
     def token_id(self) -> str | None:
         """The token that is picked."""
         value = self._list.value
-        return value if isinstance(value, str) else None
+        return value if isinstance(value, str) and value else None
 
     def pick(self, token_id: str) -> None:
         """Show a token as picked, as soon as it is on the list, without a call of ``on_pick``."""
@@ -164,8 +169,9 @@ class TokenPicker(_Controls):
         self._labels = dict(labels)
         # A new list picks something by itself, until it is set to what was picked.
         self._listing = True
-        self._list.options = [(label, token_id) for token_id, label in labels.items()]
-        self._list.value = self._picked if self._picked in labels else next(iter(labels), None)
+        self._list.options = [(label, token_id) for token_id, label in labels.items()] or [(_NOTHING, "")]
+        self._list.value = self._picked if self._picked in labels else next(iter(labels), "")
+        self._list.disabled = not labels
         self._listing = False
         self._pick(self.token_id)
 
@@ -174,7 +180,7 @@ class TokenPicker(_Controls):
             self._pick(change["new"])
 
     def _pick(self, token_id: object) -> None:
-        if isinstance(token_id, str) and token_id != self._picked:
+        if isinstance(token_id, str) and token_id not in ("", self._picked):
             self._picked = token_id
             self._on_pick(token_id)
 
@@ -275,17 +281,22 @@ class MarketSearch(ipywidgets.VBox):
         self.manager = manager
         self._on_pick = on_pick
         self._found: list[Market] = []
-        self._text = ipywidgets.Text(placeholder="find: words, address, slug or id", continuous_update=False)
-        self._find = ipywidgets.Button(description="find", layout={"width": "70px"})
-        self._list = ipywidgets.Dropdown(options=[], layout={"width": "420px", "display": "none"})
+        text_layout = {"width": "300px", "flex": "0 1 auto", "min_width": "0"}
+        self._text = ipywidgets.Text(
+            placeholder="find: words, address, slug or id", continuous_update=False, layout=text_layout
+        )
+        self._find = ipywidgets.Button(description="find", layout={"width": "70px", "flex": "none"})
+        self._list = ipywidgets.Dropdown(options=[], layout={"width": "420px", "max_width": "100%", "display": "none"})
         self._watch = ipywidgets.Button(description="watch", layout={"width": "70px", "display": "none"})
         self._message = ipywidgets.Label()
         self._executor = SerialExecutor(self._report)
         self._find.on_click(lambda _: self.find(str(self._text.value)))
         self._text.observe(lambda change: self.find(str(change["new"])), names="value")
         self._watch.on_click(lambda _: self.pick(self._list.value))
-        row = [self._text, self._find, self._list, self._watch, self._message]
-        super().__init__([ipywidgets.HBox(row, layout={"flex_flow": "row wrap"})])
+        # The button stays beside the box.
+        asked = ipywidgets.HBox([self._text, self._find], layout={"max_width": "100%"})
+        row = [asked, self._list, self._watch, self._message]
+        super().__init__([ipywidgets.HBox(row, layout={"flex_flow": "row wrap"})], layout={"max_width": "100%"})
 
     @property
     def found(self) -> list[Market]:

@@ -95,6 +95,7 @@ class Dashboard(ipywidgets.VBox):
         self.picker = TokenPicker(manager, self.show)
         if self.price.token_id is not None:
             self.picker.pick(self.price.token_id)
+        self._show_trades()
         self.controls = ReplayControls(manager) if isinstance(manager, Replay) else None
         self._window = ipywidgets.Dropdown(options=_WINDOWS, value=300.0, layout={"width": "110px"})
         self._window.observe(self._window_set, names="value")
@@ -212,6 +213,8 @@ class Dashboard(ipywidgets.VBox):
         self._show_trades()
 
     def _show_trades(self) -> None:
+        # There is nothing to choose while nothing is watched.
+        self._trades.layout.display = "none" if self.price.token_id is None else None
         self.tape.token_id = self.price.token_id if self._trades.value == _SCOPES[0] else None
 
     def _window_set(self, change: TraitChange[float]) -> None:

@@ -46,6 +46,7 @@ from pmlive.analysis.plots.theme import (
 )
 from pmlive.manager.snapshots import TokenView
 from pmlive.samples import SIMULATED
+from pmlive.widgets.lines import between, corners
 from pmlive.widgets.own import BUYS, END, FAILED, PRICE, SINCE, latest
 from pmlive.widgets.views import (
     LEVELS,
@@ -56,8 +57,10 @@ from pmlive.widgets.views import (
     HeatView,
     Numbers,
     PriceView,
+    begin_ms,
     depth_limits,
     heat_limits,
+    level_share,
     opacity,
     price_limits,
 )
@@ -99,19 +102,20 @@ _LINE = 100
 DRAWING = threading.Lock()
 # Nothing is known of what was in a gap: what is drawn through it is covered.
 _GAP: dict[str, Any] = {"facecolor": over_white(LIGHT.gap), "edgecolor": LIGHT.gap, "hatch": "////", "linewidth": 0}
-# A chart that is drawn again and again is about twice as many pixels wide; of more points than three for each two, most
-# are drawn over each other. A figure, into which one may look closer, has them all.
-_COLUMNS = 400
 _TAKERS = ((LIGHT.bid, "^"), (LIGHT.ask, "v"))
 # Own orders and fills, of those who buy and those who sell: their colours, patterns of lines and marks, as of trades.
 _OWN_SIDES: Final = ((LIGHT.bid, "-", "^"), (LIGHT.ask, (0, (4, 1.5)), "v"))
 _OWN_MARK = 10.0
+# Points of the width of a line of an own order, and of its length where the order rested but an instant.
+_WIDE, _SHORTEST = 2.2, 9.0
 # How wide the lines of prices are.
 _PRICES = {"bid": 1.25, "ask": 1.25, "mid": 1.5}
 # The share of the axes' width that a title may take, and what a reason for doubt is found by.
 _TITLE_ROOM, _REASON = 1.0, "reason"
 # Behind texts that stand on what is drawn.
 _PAPER = {"facecolor": LIGHT.ground, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+# Into so many parts the height of a tick is divided where a level has but a share of it.
+_PARTS = 24
 # The place of the key of shades, right of the axes, as shares of the axes.
 _KEY = (1.012, 0.18, 0.018, 0.62)
 # Marks of one size are drawn at once; a trade of 10 shares or more has the second size, of 1,000 or more the third.
@@ -252,7 +256,7 @@ class TimePlot(Plot[C]):
 
     def _extent(self, view: PriceView | HeatView, now: float, prices: Sequence[Numbers]) -> Extent:
         """Reach over the requested time in whole seconds, so that charts below each other reach as far."""
-        left, right = dates_of(np.array([_begin_ms(view, now) // 1000, -(-now // 1000)]) * 1000)
+        left, right = dates_of(np.array([begin_ms(view["times"], now, view["window"]) // 1000, -(-now // 1000)]) * 1000)
         finite = np.concatenate([each[np.isfinite(each)] for each in prices])
         limits = price_limits(float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
         return Extent(float(left), float(right), *limits)
@@ -277,16 +281,16 @@ class PricePlot(TimePlot[PriceView]):
     def update(self, view: PriceView) -> Extent:
         """Show prices, which hold until the next ones, the last until now, and none in a gap."""
         now = _end_ms(view["now"], view["times"])
-        corners, prices = _corners(view, now, thins=self._thins)
-        times = dates_of(corners)
-        self._band.set_verts(_between(times, prices[0], prices[1]))
+        turns, prices = corners(view, now, thins=self._thins)
+        times = dates_of(turns)
+        self._band.set_verts(between(times, prices[0], prices[1]))
         for line, each in zip(self._lines.values(), prices, strict=True):
             line.set_data(times, each)
         self._show_trades(view)
         self._own.update(view, now)
         self._shade(view, now)
         self._show_mark(view.get("marked"))
-        begin = _begin_ms(view, now)
+        begin = begin_ms(view["times"], now, view["window"])
         held = max(int(np.searchsorted(corners, begin, side="right")) - 1, 0)
         traded = view["trade_prices"][view["trade_times"] >= begin]
         return self._extent(view, now, [prices[0][held:], prices[1][held:], traded])
@@ -311,10 +315,18 @@ class OwnMarks:
 
     def __init__(self, axes: Axes) -> None:
         self._orders = [
-            LineCollection([], colors=c, linestyles=[p], linewidths=2.2, zorder=4) for c, p, _ in _OWN_SIDES
+            LineCollection([], colors=c, linestyles=[p], linewidths=_WIDE, zorder=4) for c, p, _ in _OWN_SIDES
         ]
         for orders in self._orders:
             axes.add_collection(orders, autolim=False)
+        # In the middle of each order, since one that rested but an instant would be a dot.
+        self._middles = [
+            Line2D([], [], linestyle="none", marker="_", color=colour, markersize=_SHORTEST, markeredgewidth=_WIDE)
+            for colour, _, _ in _OWN_SIDES
+        ]
+        for middles in self._middles:
+            middles.set_zorder(4)
+            axes.add_line(middles)
         # Those that did not fail to settle, then those that did, which are empty.
         self._fills = [
             Line2D([], [], linestyle="none", marker=mark, color=colour, fillstyle=style, markersize=_OWN_MARK)
@@ -324,16 +336,17 @@ class OwnMarks:
         for fills in self._fills:
             fills.set(markeredgecolor=LIGHT.text, zorder=5)
             axes.add_line(fills)
-        self.artists: list[Artist] = [*self._orders, *self._fills]
+        self.artists: list[Artist] = [*self._orders, *self._middles, *self._fills]
 
     def update(self, view: PriceView, now: float) -> None:
         """Show orders, those that rest until now."""
         orders, fills = latest(view.get("orders", np.empty((0, 5)))), latest(view.get("fills", np.empty((0, 6))))
-        for side, lines in enumerate(self._orders):
+        for side, (lines, middles) in enumerate(zip(self._orders, self._middles, strict=True)):
             its = orders[orders[:, BUYS] == 1 - side]
             lefts, rights = dates_of(its[:, SINCE]), dates_of(np.nan_to_num(its[:, END], nan=now))
             ends = np.stack([lefts, its[:, PRICE], rights, its[:, PRICE]], axis=1).reshape(-1, 2, 2)
             lines.set_segments(list(ends))
+            middles.set_data((lefts + rights) / 2, its[:, PRICE])
         for place, marks in enumerate(self._fills):
             side, failed = divmod(place, 2)
             its = fills[(fills[:, BUYS] == 1 - side) & (fills[:, FAILED] == failed)]
@@ -354,7 +367,9 @@ class DepthPlot(Plot[DepthView]):
         axes.set_xlabel("price, $ a share", loc="left")
         axes.set_ylabel("shares, cumulative")
         axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
-        super().__init__(axes, [*self._areas, *self._lines])
+        middle = {"ha": "center", "va": "center", "transform": axes.transAxes, "fontsize": letters_of(axes).axis}
+        self._nobody = axes.text(0.5, 0.5, "nobody offers a price now", color=LIGHT.text, visible=False, **middle)
+        super().__init__(axes, [*self._areas, *self._lines, self._nobody])
         explain(axes, self._lines, list(sides))
 
     def update(self, view: DepthView) -> Extent:
@@ -364,9 +379,10 @@ class DepthPlot(Plot[DepthView]):
             _steps(view["ask_prices"], view["ask_totals"], 1),
         ]
         for area, line, (prices, totals) in zip(self._areas, self._lines, sides, strict=True):
-            area.set_verts(_between(prices, np.zeros_like(totals), totals))
+            area.set_verts(between(prices, np.zeros_like(totals), totals))
             line.set_data(prices, totals)
         prices, totals = (np.concatenate(both) for both in zip(*sides, strict=True))
+        self._nobody.set_visible(not len(prices) and not view["doubt"])
         if not len(prices):
             return Extent(0.0, 1.0, *depth_limits(totals))
         return Extent(float(prices.min()), float(prices.max()), *depth_limits(totals))
@@ -403,7 +419,7 @@ class HeatPlot(TimePlot[HeatView]):
         self._show_mark(view.get("marked"))
         extent = self._extent(view, now, [np.empty(0)])
         self._image.set_visible(len(times) > 0)
-        begin = max(int(np.searchsorted(times, _begin_ms(view, now), side="right")) - 1, 0)
+        begin = max(int(np.searchsorted(times, begin_ms(view["times"], now, view["window"]), side="right")) - 1, 0)
         times, prices, sizes = times[begin:], view["prices"][begin:], view["sizes"][begin:]
         largest = float(np.nanmax(sizes, initial=1.0))
         self._key.show(largest, visible=bool(np.isfinite(prices).any()))
@@ -412,7 +428,8 @@ class HeatPlot(TimePlot[HeatView]):
         low, high, tick = heat_limits(prices)
         columns = np.arange(times[0], now + view["slice"], view["slice"])
         shown = np.searchsorted(times, columns, side="right") - 1
-        self._image.set_data(_coloured(prices[shown], opacity(sizes[shown], largest), low, high, tick))
+        picture = _coloured(prices[shown], opacity(sizes[shown], largest), low, high, tick)
+        self._image.set_data(_apart(picture, level_share(low, high, tick)))
         first, last = dates_of(columns[[0, -1]] + [0, view["slice"]])
         self._image.set_extent((float(first), float(last), low - tick / 2, high + tick / 2))
         return extent._replace(low=low, high=high)
@@ -514,12 +531,6 @@ def _thousands(number: float, _place: int | None = None) -> str:
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:,g}"
 
 
-def _begin_ms(view: PriceView | HeatView, now: float) -> float:
-    """Return the time at which a chart begins: with its window, but not before there was anything."""
-    first = min(float(view["times"][0]) if len(view["times"]) else now, now - 1000)
-    return max(first, now - view["window"]) if view["window"] else first
-
-
 def _shaded(colour: str, shades: Numbers) -> Pixels:
     """Return a colour as opaque as each of the shades."""
     painted = np.tile(np.array(to_rgba(colour)), (len(shades), 1))
@@ -537,48 +548,21 @@ def _coloured(prices: Numbers, shades: Numbers, low: float, high: float, tick: f
     return picture
 
 
+def _apart(picture: Pixels, share: float) -> Pixels:
+    """Leave room above and below each row of a picture, which has a share of its height."""
+    margin = round(_PARTS * (1 - share) / 2)
+    if not margin:
+        return picture
+    parts = np.repeat(picture, _PARTS, axis=0)
+    at = np.arange(len(parts)) % _PARTS
+    parts[(at < margin) | (at >= _PARTS - margin)] = 0
+    return parts
+
+
 def _step(axes: Axes, name: str, colour: str, width: float) -> Line2D:
     line = Line2D([], [], drawstyle="steps-post", color=colour, linewidth=width, label=name)
     axes.add_line(line)
     return line
-
-
-def _corners(view: PriceView, now: float, *, thins: bool) -> tuple[Numbers, list[Numbers]]:
-    """Return the times at which lines may turn, those of gaps among them, and bid, ask and mid from each on."""
-    turns = view["times"][_distinct(view["times"], view["bids"], view["asks"])] if thins else view["times"]
-    times = np.unique(np.concatenate([turns, view["gap_starts"], view["gap_ends"], [now]]))
-    times = times[np.isfinite(times)]
-    # Before the first price there is none: index -1 is the NaN that is appended.
-    last = np.searchsorted(view["times"], times, side="right") - 1
-    in_gap = _in_gaps(view, times)
-    return times, [np.where(in_gap, np.nan, np.append(view[name], np.nan)[last]) for name in ("bids", "asks", "mids")]
-
-
-def _in_gaps(view: GapView, times: Numbers) -> "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]":
-    ends = np.where(np.isnan(view["gap_ends"]), np.inf, view["gap_ends"])
-    return np.logical_or.reduce((times >= view["gap_starts"][:, None]) & (times < ends[:, None]), axis=0)
-
-
-def _between(at: Numbers, low: Numbers, high: Numbers) -> list[Numbers]:
-    """Outline what is between two stepped lines, as far as both are there."""
-    both = np.isfinite(low) & np.isfinite(high)
-    begins, ends = np.flatnonzero(np.diff(np.concatenate([[0], both, [0]]).astype(int))).reshape(-1, 2).T
-    outlines: list[Numbers] = []
-    for begin, end in zip(begins, ends, strict=True):
-        x = np.repeat(at[begin : end + 1], 2)[1:-1] if end < len(at) else np.repeat(at[begin:end], 2)[1:]
-        top, bottom = (np.repeat(each[begin:end], 2)[: len(x)] for each in (high, low))
-        outlines.append(np.column_stack([np.append(x, x[::-1]), np.append(top, bottom[::-1])]))
-    return outlines
-
-
-def _distinct(times: Numbers, lows: Numbers, highs: Numbers) -> "np.ndarray[tuple[int, ...], np.dtype[np.intp]]":
-    """Choose the points that can be told apart: of each two columns of pixels the last, the lowest and the highest."""
-    if len(times) <= 3 * _COLUMNS:
-        return np.arange(len(times))
-    column = ((times - times[0]) * (_COLUMNS / max(float(times[-1] - times[0]), 1.0))).astype(int)
-    last = np.flatnonzero(np.diff(column, append=-1))
-    outer = [np.lexsort(keys)[np.append(0, last[:-1] + 1)] for keys in ((lows, column), (-highs, column))]
-    return np.unique(np.concatenate([last, *outer]))
 
 
 def _end_ms(now: float, times: Numbers) -> float:

@@ -243,7 +243,10 @@ _CAPTION = "caption-side: top; text-align: left; padding: 0; color: inherit;"
 _LEAST_PX = 100
 # It is as wide as the table, and does not make the table wider.
 _AS_WIDE = "width: 0; min-width: 100%;"
-_HEAD = "font: 600 12px system-ui, sans-serif; line-height: 20px; padding: 4px 4px 2px;"
+_HEAD = (
+    "display: flex; overflow: hidden; white-space: pre; "
+    "font: 600 12px system-ui, sans-serif; line-height: 20px; padding: 4px 4px 2px;"
+)
 
 
 def page(title: str, label: str, body: str = "", widths: Sequence[str] = (), *, note: str = "") -> str:
@@ -256,9 +259,8 @@ def page(title: str, label: str, body: str = "", widths: Sequence[str] = (), *, 
         widths: those of the columns, in pixels or ``"auto"``.
         note: what is said under the title.
     """
-    label_html = f" <span style='{QUIET} padding-left: 6px'>{escape(label)}</span>" if label else ""
     note_html = f"<div style='{QUIET} font-size: 12px; padding: 0 4px 2px'>{escape(note)}</div>" if note else ""
-    head = f"<div style='{_AS_WIDE}'><div style='{_HEAD}{CELL}'>{escape(title)}{label_html}</div>{note_html}</div>"
+    head = f"<div style='{_AS_WIDE}'><div style='{_HEAD}'>{escape(title)}{_label(label)}</div>{note_html}</div>"
     if not body:
         return f"<div style='overflow: hidden'>{head}</div>"
     columns = "".join(f"<col style='width: {width}'>" for width in widths)
@@ -268,6 +270,16 @@ def page(title: str, label: str, body: str = "", widths: Sequence[str] = (), *, 
         f"<div style='overflow: auto hidden'><table style='{_TABLE} min-width: {least}px'>"
         f"<caption style='{_CAPTION}'>{head}</caption><colgroup>{columns}</colgroup>{body}</table></div>"
     )
+
+
+def _label(label: str) -> str:
+    """Write the name of a market, of which the question is shortened where there is no room, but not the outcome."""
+    if not label:
+        return ""
+    question, dash, outcome = label.rpartition(" - ")
+    cut, whole = f"{QUIET} overflow: hidden; text-overflow: ellipsis; padding-left: 10px; min-width: 40px;", QUIET
+    parts = [(question, cut), (f"{dash}{outcome}", whole)] if dash else [(label, cut)]
+    return "".join(f"<span style='{style}'>{escape(text)}</span>" for text, style in parts)
 
 
 def row(cells: Iterable[str], styles: Iterable[str], *, scope: str = "") -> str:

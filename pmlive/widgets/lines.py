@@ -14,7 +14,7 @@ from pmlive.gaps import GapIndex
 from pmlive.manager.snapshots import Key, key_parts
 from pmlive.markets import Market
 from pmlive.tables import SCHEMAS
-from pmlive.widgets.views import ChartView, Numbers
+from pmlive.widgets.views import ChartView, GapView, Numbers, PriceView
 
 __all__ = [
     "LINE_ROWS",
@@ -29,6 +29,8 @@ __all__ = [
     "Spans",
     "Times",
     "append_lines",
+    "between",
+    "corners",
     "lines_of",
     "lines_view",
     "meant",
@@ -39,6 +41,10 @@ __all__ = [
 
 Times: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 Flags: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+
+# A chart that is drawn again and again is about twice as many pixels wide; of more points than three for each two, most
+# are drawn over each other. A figure, into which one may look closer, has them all.
+_COLUMNS = 400
 
 # What tells one gap from another; an open one is told with a new time each time.
 _TELLING = ("conn", "token_id", "started", "ended", "cause")
@@ -387,3 +393,44 @@ def _apart(texts: Sequence[str]) -> list[str]:
     begin = next((at for at in range(least) if len({each[at] for each in words}) > 1), least)
     end = next((at for at in range(least - begin) if len({each[-1 - at] for each in words}) > 1), least - begin)
     return [" ".join(text.split()[begin : len(text.split()) - end]) or text for text in texts]
+
+
+def corners(view: PriceView, now: float, *, thins: bool) -> tuple[Numbers, list[Numbers]]:
+    """Return the times at which lines may turn, those of gaps among them, and bid, ask and mid from each on.
+
+    Where ``thins`` is set, turns that cannot be told apart in a chart are left out.
+    """
+    turns = view["times"][_distinct(view["times"], view["bids"], view["asks"])] if thins else view["times"]
+    times = np.unique(np.concatenate([turns, view["gap_starts"], view["gap_ends"], [now]]))
+    times = times[np.isfinite(times)]
+    # Before the first price there is none: index -1 is the NaN that is appended.
+    last = np.searchsorted(view["times"], times, side="right") - 1
+    in_gap = _in_gaps(view, times)
+    return times, [np.where(in_gap, np.nan, np.append(view[name], np.nan)[last]) for name in ("bids", "asks", "mids")]
+
+
+def _in_gaps(view: GapView, times: Numbers) -> "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]":
+    ends = np.where(np.isnan(view["gap_ends"]), np.inf, view["gap_ends"])
+    return np.logical_or.reduce((times >= view["gap_starts"][:, None]) & (times < ends[:, None]), axis=0)
+
+
+def between(at: Numbers, low: Numbers, high: Numbers) -> list[Numbers]:
+    """Outline what is between two stepped lines, as far as both are there."""
+    both = np.isfinite(low) & np.isfinite(high)
+    begins, ends = np.flatnonzero(np.diff(np.concatenate([[0], both, [0]]).astype(int))).reshape(-1, 2).T
+    outlines: list[Numbers] = []
+    for begin, end in zip(begins, ends, strict=True):
+        x = np.repeat(at[begin : end + 1], 2)[1:-1] if end < len(at) else np.repeat(at[begin:end], 2)[1:]
+        top, bottom = (np.repeat(each[begin:end], 2)[: len(x)] for each in (high, low))
+        outlines.append(np.column_stack([np.append(x, x[::-1]), np.append(top, bottom[::-1])]))
+    return outlines
+
+
+def _distinct(times: Numbers, lows: Numbers, highs: Numbers) -> "np.ndarray[tuple[int, ...], np.dtype[np.intp]]":
+    """Choose the points that can be told apart: of each two columns of pixels the last, the lowest and the highest."""
+    if len(times) <= 3 * _COLUMNS:
+        return np.arange(len(times))
+    column = ((times - times[0]) * (_COLUMNS / max(float(times[-1] - times[0]), 1.0))).astype(int)
+    last = np.flatnonzero(np.diff(column, append=-1))
+    outer = [np.lexsort(keys)[np.append(0, last[:-1] + 1)] for keys in ((lows, column), (-highs, column))]
+    return np.unique(np.concatenate([last, *outer]))

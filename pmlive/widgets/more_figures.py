@@ -40,11 +40,13 @@ from pmlive.widgets.figures import (
     PricePlot,
     TimePlot,
     dates_of,
+    explain,
     label_of,
+    letters_of,
     new_figure,
 )
 from pmlive.widgets.lines import MOST_LINES, Flags, LinesView
-from pmlive.widgets.views import Numbers, price_view
+from pmlive.widgets.views import Numbers, begin_ms, price_view
 
 __all__ = [
     "CandlePlot",
@@ -83,8 +85,7 @@ class OutcomesPlot(Plot[LinesView]):
     def update(self, view: LinesView) -> Extent:
         """Show lines, each holding its last value until now where its book can be trusted."""
         now = max(view["now"], float(view["times"][-1]) if len(view["times"]) else view["now"])
-        first = min(float(view["times"][0]) if len(view["times"]) else now, now - 1000)
-        begin = max(first, now - view["window"]) if view["window"] else first
+        begin = begin_ms(view["times"], now, view["window"])
         shown = [_points(view, number, now) for number in range(len(view["names"]))]
         for line, (times, values) in zip(self._lines, shown, strict=False):
             line.set_data(dates_of(times), values)
@@ -220,12 +221,13 @@ class CandlePlot(TimePlot[CandleView]):
         self._volumes = [_boxes(name, colour, filled=filled) for name, colour, filled in _KINDS]
         for volumes in self._volumes:
             volumes.set_transform(axes.get_xaxis_transform())
-        self._most = axes.text(0.006, _VOLUMES + _APART / 2, "", transform=axes.transAxes, fontsize=7, color=_QUIET)
+        self._most = axes.text(0.006, _VOLUMES + _APART / 2, "", transform=axes.transAxes, color=_QUIET)
+        self._most.set_fontsize(letters_of(axes).small)
         collections = [*self._wicks, *self._bodies, *self._volumes]
         for collection in collections:
             axes.add_collection(collection, autolim=False)
         super().__init__(axes, [*collections, self._most])
-        axes.legend(handles=self._bodies, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False)
+        explain(axes, self._bodies, [name for name, _, _ in _KINDS])
 
     def update(self, view: CandleView) -> Extent:
         """Show candles, those that a gap touches in grey."""
@@ -233,7 +235,7 @@ class CandlePlot(TimePlot[CandleView]):
         now = max(view["now"], float(candles[-1, START])) if len(candles) else view["now"]
         begin = now - view["window"] if view["window"] else -np.inf
         candles = candles[candles[:, START] + view["length"] > begin]
-        self._axes.set_xlabel(f"UTC; {view['every']} of {view['of']}")
+        self._axes.set_xlabel(f"time, UTC; {view['every']} of {view['of']}", loc="left")
         most = float(candles[:, VOLUME].max(initial=0.0))
         self._most.set_text(f"shares traded, {most:,.0f} at most" if most else "nothing traded")
         for kind, chosen in enumerate(_kinds(candles)):
@@ -248,13 +250,16 @@ class CandlePlot(TimePlot[CandleView]):
 
     def _reach(self, view: CandleView, candles: Numbers, now: float) -> Extent:
         """Reach over the candles, with room for the volumes below."""
-        first = float(candles[0, START]) if len(candles) else now - 1000
+        first = begin_ms(candles[:, START], now, 0.0) if len(candles) else begin_ms(candles, now, view["window"])
         end = float(candles[-1, START]) + view["length"] if len(candles) else now
         left, right = dates_of(np.array([first, max(end, now)]))
         prices = candles[:, [LOW, HIGH]]
         finite = prices[np.isfinite(prices)]
         low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
         low, high = low - _LEAST_HEIGHT, high + _LEAST_HEIGHT
+        marked = view.get("marked")
+        # Below the prices are the volumes.
+        self._show_mark(marked if marked is not None and low <= marked <= high else None)
         self._axes.yaxis.set_major_formatter(FuncFormatter(partial(_tick_text, low)))
         below = (_VOLUMES + _APART) / (1 - _VOLUMES - _APART - _ABOVE)
         above = _ABOVE / (1 - _VOLUMES - _APART - _ABOVE)

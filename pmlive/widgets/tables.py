@@ -151,6 +151,8 @@ class BaseTape(BaseTable):
     def _html(self, snapshot: Snapshot) -> str:
         trades = snapshot.tables["trades"].frame
         view = tape_view(trades, snapshot.labels, token_id=self.token_id, most=self._rows)
+        if not snapshot.labels:
+            return page("Trades", "", note="no trade has come yet; no market is watched")
         shown = snapshot.labels if self.token_id is None else [self.token_id]
         return tape_html(view, origin=origin_of(self.manager, shown))
 

@@ -38,12 +38,15 @@ __all__ = [
     "View",
     "append_prices",
     "append_slices",
+    "begin_ms",
     "depth_limits",
     "depth_view",
+    "first_of",
     "gap_view",
     "heat_limits",
     "heat_view",
     "interruptions",
+    "level_share",
     "opacity",
     "price_limits",
     "price_view",
@@ -207,6 +210,12 @@ def heat_view(
         "sizes": sizes,
         **gap_view(gaps, token_id),
     }
+
+
+def first_of(depth: pl.DataFrame, token_id: str) -> int | None:
+    """Return when the first ladder of a token came of which there can be a slice, in nanoseconds since 1970."""
+    rows = _rows_of(depth, token_id, _LADDERS)[:1]
+    return int(_milliseconds(depth, "ts_recv", rows)[0] * 1e6) if len(rows) else None
 
 
 def append_slices(before: HeatView, new: HeatView, *, most: int) -> HeatView:
@@ -515,6 +524,8 @@ def interruptions(gaps: pl.DataFrame) -> pl.DataFrame:
 
 _Floats = npt.NDArray[np.float64]
 
+# How much is shown of everything while nothing is known.
+_UNKNOWN_MS = 60_000.0
 # Prices that are closer are the same.
 _SAME = 1e-6
 
@@ -542,6 +553,17 @@ def opacity(sizes: _Floats, most: float) -> _Floats:
     return np.asarray(faintest + (1 - faintest) * np.sqrt(np.minimum(1.0, sizes / most)), dtype=np.float64)
 
 
+def begin_ms(times: Numbers, now: float, window: float) -> float:
+    """Return the time at which a chart begins, of a window (0: everything) that ends now, all in milliseconds.
+
+    It begins not before the first of ``times``; where there are none, the window is shown as it will be.
+    """
+    if not len(times):
+        return now - (window or _UNKNOWN_MS)
+    first = min(float(times[0]), now - 1000)
+    return max(first, now - window) if window else first
+
+
 def price_limits(low: float, high: float) -> tuple[float, float]:
     """Return how far the axis of prices from ``low`` to ``high`` reaches."""
     room = max((high - low) * SCALES["room"], SCALES["least_room"])
@@ -566,6 +588,11 @@ def heat_limits(prices: _Floats) -> tuple[float, float, float]:
         return 0.0, 1.0, tick
     first, last = (int(share * (len(levels) - 1) + 0.5) for share in (SCALES["farthest"], 1 - SCALES["farthest"]))
     return float(levels[first]) - tick, float(levels[last]) + tick, tick
+
+
+def level_share(low: float, high: float, tick: float) -> float:
+    """Return the share of the height of a tick that a level has: of few ticks, levels as high would be blocks."""
+    return min(1.0, SCALES["tallest"] * (high - low) / tick)
 
 
 def depth_limits(totals: _Floats) -> tuple[float, float]:
