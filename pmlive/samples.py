@@ -5,7 +5,7 @@ from pathlib import Path
 from pmlive.errors import StoreError
 from pmlive.store import read_manifest
 
-__all__ = ["SIMULATED", "is_simulated", "sample"]
+__all__ = ["SIMULATED", "is_simulated", "sample", "simulated_tokens"]
 
 # What the labels of simulated markets begin with, so that no picture of one passes for a real one.
 SIMULATED = "simulated: "
@@ -40,7 +40,15 @@ def sample(name: str = "") -> Path:
     )
 
 
-def is_simulated(folder: str | Path) -> bool:
-    """Check whether a recording is known to be of a simulated venue, as those that come with pmlive are."""
+def is_simulated(folder: str | Path, token_id: str | None = None) -> bool:
+    """Check whether a recording, or a token of it, is known to be of a simulated venue, as the samples are."""
     samples = [data / part for data in _DATA for part in _SAMPLES.values()]
-    return Path(folder).resolve() in [each.resolve() for each in samples] or read_manifest(Path(folder)).simulated
+    if Path(folder).resolve() in [each.resolve() for each in samples]:
+        return True
+    manifest = read_manifest(Path(folder))
+    return manifest.simulated or token_id in manifest.simulated_tokens
+
+
+def simulated_tokens(folder: str | Path) -> list[str]:
+    """Return the tokens that are known to be of a simulated venue in a recording that has others, too."""
+    return read_manifest(Path(folder)).simulated_tokens

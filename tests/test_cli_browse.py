@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from commands import run
+from support.terminal import PROGRAM, terminal
 
 from pmlive.cli import main
 
@@ -88,3 +89,25 @@ def test_info_of_no_recording_is_one_sentence(name: str, tmp_path: Path, capsys:
     assert captured.out == ""
     assert captured.err.startswith("pmlive: ")
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+@pytest.mark.parametrize("command", ["ls", "info"])
+def test_what_is_listed_fits_the_terminal(command: str, columns: int, folder: Path) -> None:
+    where = folder.parent if command == "ls" else folder
+    with terminal((*PROGRAM, command, str(where)), cwd=folder.parent, size=(columns, 50)) as shown:
+        assert shown.end() in (0, 1)
+
+    lines = shown.written.decode().split("\r\n")
+    # Words stay whole, so that they can be copied: of a line that is wider the last word has all the room.
+    assert all(len(line) <= columns or len(line.split()[-1]) > columns - 13 for line in lines)
+    assert folder.name in shown.written.decode(), lines
+    assert "size" in shown.written.decode()
+
+
+def test_what_is_listed_into_a_pipe_is_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(folder)]) in (0, 1)
+
+    assert "table" in (said := capsys.readouterr().out)
+    assert "files" in said
+    assert "last" in said

@@ -201,3 +201,19 @@ def test_a_time_of_day_that_was_not_recorded_is_told_with_those_that_were(capsys
     assert main(["book", str(pm.sample()), "Yes", "--at", "03:00"]) == 2
 
     assert "the recording has no 03:00; it goes from 2026-11-25 22:34:5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("8h", "'8h' is not a number above 0; expected --for 8h"),
+        ("many", "'many' is not a number above 0; see"),
+        ("-1", ""),
+    ],
+)
+def test_a_length_of_time_that_is_given_in_seconds_is_told_where_it_belongs(
+    given: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["record", "--venue", "sim", f"--seconds={given}"]) == 2
+
+    assert said in capsys.readouterr().err

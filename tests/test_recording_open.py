@@ -307,3 +307,18 @@ def test_a_table_in_the_place_of_another_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match=r"is another file than the one that is listed: it has rows 1,?0"):
         pm.open_recording(folder).scan("trades")
+
+
+@pytest.mark.parametrize(
+    ("table", "hint"),
+    [
+        ("trades", "; the table of this name is recording.trades or recording.scan('trades')"),
+        ("keyframes", "; the table of this name is recording.scan('keyframes')"),
+    ],
+)
+def test_a_table_that_is_looked_for_among_tokens_is_said_to_be_elsewhere(table: str, hint: str) -> None:
+    night = pm.open_recording(pm.sample())
+
+    with pytest.raises(pm.UnknownMarketError, match="no recorded market or token is named") as raised:
+        night[table]
+    assert str(raised.value).endswith(hint)

@@ -393,7 +393,7 @@ def test_nothing_makes_no_candle(page: Page) -> None:
         assert there.arrays["candles"] == there.arrays["forming"] == []
 
 
-def test_a_marked_price_is_marked_among_candles_but_not_in_their_volumes(page: Page) -> None:
+def test_a_marked_price_is_marked_among_candles_but_not_in_their_volumes() -> None:
     with sample() as replay:
         chart = CandleChart(replay, every="5s")
         for price, is_shown in ((0.15, True), (0.001, False)):
@@ -402,8 +402,6 @@ def test_a_marked_price_is_marked_among_candles_but_not_in_their_volumes(page: P
             assert [text.get_text() for text in axes.texts if text.get_visible() and "marked" in text.get_text()] == (
                 [f"marked {price:.2f}"] if is_shown else []
             )
-        page.of(chart).say(kind="look", view="a")
-        wait_until(lambda: followed(page, chart).values["marked"] == 0.001)
 
 
 def test_the_words_over_candles_do_not_run_into_each_other_in_a_column() -> None:

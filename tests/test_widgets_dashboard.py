@@ -315,6 +315,25 @@ def test_what_is_known_to_be_simulated_says_so_in_every_part(tmp_path: Path) -> 
                 assert ("simulated: " in recording[token].plot(kind=kind).get_title(loc="left")) == is_told
 
 
+def test_what_is_recorded_of_a_replay_is_simulated_where_that_was(tmp_path: Path) -> None:
+    other = list(record_story(tmp_path / "elsewhere", 3, steps=20).venues)
+    one = [token for market in pm.open_recording(pm.sample()).markets for token in market.token_ids]
+    with Replay([pm.sample(), tmp_path / "elsewhere"], speed="max", paused=True) as replay:
+        replay.record(tmp_path / "again")
+        replay.resume()
+        replay.wait()
+
+    # What is recorded into it later, from elsewhere, changes nothing of that.
+    with SimulatedVenue(markets=1, rate=0) as sim, Manager(address(sim), policy=QUICK) as manager:
+        manager.record(tmp_path / "again")
+
+    night = pm.open_recording(tmp_path / "again")
+    with night.replay(paused=True) as replay:
+        for token in (one[0], other[0]):
+            assert night[token].simulated == replay.is_simulated(token) == (token in one)
+        assert not replay.simulated
+
+
 def test_of_several_recordings_each_token_is_labelled_as_its_own_was(tmp_path: Path) -> None:
     other = list(record_story(tmp_path / "elsewhere", 3, steps=20).venues)
     one = [token for market in pm.open_recording(pm.sample()).markets for token in market.token_ids]

@@ -31,6 +31,7 @@ __all__ = [
     "positive_number",
     "run",
     "run_one_of",
+    "seconds_above_0",
     "whole_number",
 ]
 
@@ -230,7 +231,7 @@ def positive_number(text: str) -> float:
     return value
 
 
-def seconds(text: str) -> float:
+def seconds_above_0(text: str) -> float:
     """Parse a number of seconds above 0.
 
     Raises:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from pmlive import Manager, logs, threads
-from pmlive.cli.commands import Parser, Subparsers, add_command, duration, positive_number
+from pmlive.cli.commands import Parser, Subparsers, add_command, duration, positive_number, seconds_above_0
 from pmlive.cli.summary import LiveTable, Part, Rates, Run, Trouble, draw, run_of, run_text
 from pmlive.cli.terminal import Output, Stop, format_count, format_duration, format_size, section
 from pmlive.cli.venue import add_venue, venue_of
@@ -108,7 +108,7 @@ def _add_length(command: Parser, default: str) -> None:
         metavar="TIME",
         help=f"how long to record, such as 90s, 8h or 1h30m (default: {default})",
     )
-    length.add_argument("--seconds", type=seconds, metavar="N", help="the same, in seconds")
+    length.add_argument("--seconds", type=seconds_above_0, metavar="N", help="the same, in seconds")
 
 
 def _add_out(command: Parser) -> None:

@@ -14,15 +14,16 @@ import msgspec
 
 from pmlive import times
 from pmlive.cli.commands import Subparsers, add_command, add_recording_command, positive_number
+from pmlive.cli.fitting import fitted_lines, fitted_table
 from pmlive.cli.summary import missed_in, missed_lines, proved_lines
 from pmlive.cli.terminal import (
+    SECTION_WIDTH,
     Output,
     ProgressLine,
     Stop,
     format_count,
     format_duration,
     format_size,
-    format_table,
     format_time,
     section,
 )
@@ -41,6 +42,12 @@ from pmlive.settings import data_dir
 from pmlive.store import Compaction, RecordingInfo, Repaired, compact, repair
 
 __all__ = ["add", "add_repair"]
+
+# What is left out of tables in a terminal that is narrow, the first of it first.
+_SPARE_OF_LIST = ("unsealed", "markets", "rows", "created")
+_SPARE_OF_TABLES = ("files", "first", "last", "size")
+# The least room for lines beside the names of what they are about.
+_LEAST_ROOM = 20
 
 
 def add(subparsers: Subparsers) -> None:
@@ -141,7 +148,8 @@ def _list(options: Namespace, out: Output, _: Stop) -> int:
         out.note(f"no recordings in {root}; pmlive demo makes one")
     if out.mode == "json" or listed:
         head = ("recording", "created", "length", "markets", "rows", "size", "unsealed")
-        lines = format_table(head, (_recording_row(one) for one in listed), right=range(2, 7))
+        rows = (_recording_row(one) for one in listed)
+        lines = fitted_table(head, rows, out.columns, right=range(2, 7), spare=_SPARE_OF_LIST)
         out.result({"folder": str(root), "recordings": [_listed_object(one) for one in listed]}, "\n".join(lines))
     return 0
 
@@ -175,7 +183,7 @@ def _recording_row(one: RecordingInfo) -> Sequence[str]:
 
 def _info(options: Namespace, out: Output, _: Stop) -> int:
     summary = info(options.folder)
-    out.result(_info_object(summary), "\n".join(_info_lines(summary)))
+    out.result(_info_object(summary), "\n".join(_info_lines(summary, out.columns)))
     return 1 if summary.gaps or summary.mismatches else 0
 
 
@@ -184,19 +192,21 @@ def _info_object(summary: RecordingSummary) -> dict[str, object]:
     return msgspec.structs.asdict(summary) | {"gaps": missed_in(summary)} | totals
 
 
-def _info_lines(summary: RecordingSummary) -> list[str]:
+def _info_lines(summary: RecordingSummary, columns: int | None) -> list[str]:
+    room = None if columns is None else max(columns - SECTION_WIDTH, _LEAST_ROOM)
     totals = (
         f"{format_count(summary.frames, 'frame')}, {format_count(summary.rows, 'row')}, {format_size(summary.bytes)}"
     )
     unsealed = [f"{format_size(summary.unsealed)} of log, not sealed yet"] if summary.unsealed else []
-    return [
-        *section("recording", [summary.path, f"made by pmlive {summary.pmlive}, created {summary.created}"]),
-        *section("holds", [f"{totals} in {format_count(summary.files, 'file')}", *_span_lines(summary), *unsealed]),
-        *section("markets", [_market_line(market) for market in summary.markets] or ["none named"]),
-        *section("tables", _table_lines(summary) if summary.tables else ["none"]),
-        *section("proved", proved_lines(summary.checks)),
-        *section("missed", missed_lines(missed_in(summary), unsealed=summary.unsealed)),
-    ]
+    parts = {
+        "recording": [summary.path, f"made by pmlive {summary.pmlive}, created {summary.created}"],
+        "holds": [f"{totals} in {format_count(summary.files, 'file')}", *_span_lines(summary), *unsealed],
+        "markets": [_market_line(market) for market in summary.markets] or ["none named"],
+        "tables": _table_lines(summary, room) if summary.tables else ["none"],
+        "proved": proved_lines(summary.checks),
+        "missed": missed_lines(missed_in(summary), unsealed=summary.unsealed),
+    }
+    return [line for name, lines in parts.items() for line in section(name, fitted_lines(lines, room))]
 
 
 def _span_lines(summary: RecordingSummary) -> list[str]:
@@ -210,7 +220,7 @@ def _market_line(market: RecordedMarket) -> str:
     return f"{market.question or market.condition_id} ({' / '.join(market.outcomes)})  {market.slug}"
 
 
-def _table_lines(summary: RecordingSummary) -> list[str]:
+def _table_lines(summary: RecordingSummary, room: int | None) -> list[str]:
     rows = [
         (
             one.table,
@@ -222,7 +232,8 @@ def _table_lines(summary: RecordingSummary) -> list[str]:
         )
         for one in summary.tables
     ]
-    return format_table(("table", "rows", "size", "files", "first", "last"), rows, right=(1, 2, 3))
+    head = ("table", "rows", "size", "files", "first", "last")
+    return fitted_table(head, rows, room, right=(1, 2, 3), spare=_SPARE_OF_TABLES)
 
 
 def _verify(options: Namespace, out: Output, _: Stop) -> int:

@@ -30,6 +30,7 @@ from pmlive import logs
 from pmlive.times import utc
 
 __all__ = [
+    "SECTION_WIDTH",
     "Draw",
     "Output",
     "ProgressLine",
@@ -55,6 +56,9 @@ _Handler: TypeAlias = "Callable[[int, FrameType | None], object] | int | None"
 
 # A terminal that is closed sends SIGHUP; Windows has no such signal.
 _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+# The room for the name of a section.
+SECTION_WIDTH = 11
 
 _MINUTE, _HOUR = 60, 3600
 _KILO = 1000
@@ -104,6 +108,16 @@ class Output:
     def is_terminal(self) -> bool:
         """Whether progress is shown: the standard error is a terminal."""
         return sys.stderr is not None and sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison]  # it was closed
+
+    @property
+    def columns(self) -> int | None:
+        """How wide the terminal is that shows the result; None where none does, or its width is not known."""
+        if self.mode == "json" or not sys.stdout.isatty():
+            return None
+        try:
+            return os.get_terminal_size(sys.stdout.fileno()).columns or None
+        except OSError:
+            return None
 
     @property
     def shows_tables(self) -> bool:
@@ -358,7 +372,7 @@ def format_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: I
     ]
 
 
-def section(name: str, lines: Sequence[str], *, width: int = 11) -> list[str]:
+def section(name: str, lines: Sequence[str], *, width: int = SECTION_WIDTH) -> list[str]:
     """Return lines with a name before the first one and the others indented.
 
     >>> section("kept", ["12 rows", "3 files"], width=6)

@@ -103,6 +103,8 @@ class Manager(HasTokens):
         self._endings: list[Callable[[], object]] = []
         self.sim, self._lifecycle = sim, Lifecycle(self, engine, sim)
         self.simulated = self._lifecycle.simulated
+        # Of a simulated venue, where others are not.
+        self.simulated_tokens: frozenset[str] = frozenset()
 
     def is_simulated(self, _token_id: str) -> bool:
         """Check whether a token is known to be of a simulated venue."""

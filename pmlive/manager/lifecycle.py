@@ -176,8 +176,11 @@ class Lifecycle:
     def _begin(self, folder: Path, options: RecorderOptions) -> Recorder:
         make_way(folder)
         manager = self.manager()
-        simulated = manager is not None and manager.simulated
-        recorder = Recorder(folder, rebuild=rebuild, options=msgspec.structs.replace(options, simulated=simulated))
+        told = options
+        if manager is not None:
+            simulated, tokens = manager.simulated, tuple(manager.simulated_tokens)
+            told = msgspec.structs.replace(options, simulated=simulated, simulated_tokens=tokens)
+        recorder = Recorder(folder, rebuild=rebuild, options=told)
         try:
             self._engine.call(partial(self._engine.record, recorder))
         except BaseException:

@@ -18,7 +18,7 @@ from pmlive.manager.subscriptions import Handler
 from pmlive.markets import Market, Series
 from pmlive.records import Kind, Opened, read_note
 from pmlive.replay import Player, RecordedCatalogue, Speed, Timeline, recorded_markets
-from pmlive.samples import is_simulated
+from pmlive.samples import is_simulated, simulated_tokens
 from pmlive.settings import Venue
 from pmlive.store import Record
 from pmlive.tables import Digest
@@ -219,9 +219,8 @@ class Replay(Manager):
         )
         simulated = [is_simulated(folder) for folder in timeline.folders]
         self.simulated = all(simulated)
-        self._simulated_tokens = {
-            token for tokens, flag in zip(timeline.tokens, simulated, strict=False) if flag for token in tokens
-        }
+        of_simulated = [tokens for tokens, flag in zip(timeline.tokens, simulated, strict=False) if flag]
+        self.simulated_tokens = frozenset().union(*of_simulated, *map(simulated_tokens, timeline.folders))
         self._engine.call(lambda: self._engine.learn(Wanted([], markets)))
         try:
             self._start(paused=paused, prove=prove)
@@ -240,7 +239,7 @@ class Replay(Manager):
 
     def is_simulated(self, token_id: str) -> bool:
         """Check whether a token is known to be of a simulated venue; of several recordings, its own one counts."""
-        return self.simulated or token_id in self._simulated_tokens
+        return self.simulated or token_id in self.simulated_tokens
 
     # --- where it stands ---
 

@@ -202,7 +202,7 @@ class Recording(HasTokens):
         Raises:
             UnknownMarketError: no recorded token matches, or several do.
         """
-        token_id = self.token(*key_parts(key))
+        token_id = self._token_meant(key)
         names = self._cache.current().names
         return TokenView(
             token_id,
@@ -211,8 +211,17 @@ class Recording(HasTokens):
             rows=partial(self._token_rows, token_id),
             book=lambda: self.book_at(token_id, self._end_ns()),
             end=self._end_ns,
-            simulated=lambda: is_simulated(self.folder),
+            simulated=lambda: is_simulated(self.folder, token_id),
         )
+
+    def _token_meant(self, key: Key) -> str:
+        try:
+            return self.token(*key_parts(key))
+        except UnknownMarketError as error:
+            if key not in SCHEMAS:
+                raise
+            place = f"recording.{key} or " if hasattr(type(self), str(key)) else ""
+            raise UnknownMarketError(f"{error}; the table of this name is {place}recording.scan({key!r})") from error
 
     def outcomes(self) -> pl.DataFrame:
         """Return what the recording knows of how its markets ended: a row for each token.

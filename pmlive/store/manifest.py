@@ -4,7 +4,8 @@ Times are nanoseconds since 1970 by our clock. ``sealed`` is the last segment of
 leftover of it is deleted and a later one is rebuilt. ``holes`` are the intervals that could not be kept; each is noted
 before anything that came after it. ``replaced`` are names that no longer count and are not removed yet; raw frames
 before ``raw_from`` were given up. ``segments`` says a second time, segment by segment, what was sealed, so that a
-missing entry of ``files`` is noticed. ``simulated`` says that a simulated venue was recorded.
+missing entry of ``files`` is noticed. ``simulated`` says that a simulated venue was recorded, and ``simulated_tokens``
+which tokens are of one where others are not.
 
 What was sealed and is not listed any more, as an older or a damaged manifest leaves it, is found in two ways.
 ``segments`` has the tables of each segment, and how many rows; recordings that were begun by an earlier version do not
@@ -142,6 +143,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     raw_from: _Nanoseconds | None = None
     segments: list[SealedSegment] = []
     simulated: bool = False
+    simulated_tokens: list[str] = []
 
     @property
     def known_until(self) -> int:

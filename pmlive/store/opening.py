@@ -86,12 +86,36 @@ class OpenedFolder(msgspec.Struct, frozen=True, kw_only=True):
         return self.context.manifest
 
 
+class Simulated(msgspec.Struct, frozen=True):
+    """Whether all that is recorded is of a simulated venue, and otherwise which tokens are."""
+
+    all: bool = False
+    tokens: tuple[str, ...] = ()
+
+    def noted_in(self, manifest: Manifest) -> Manifest:
+        """Return a manifest that says so, beside what it said before."""
+        return msgspec.structs.replace(
+            manifest,
+            simulated=self.all or manifest.simulated,
+            simulated_tokens=sorted({*manifest.simulated_tokens, *self.tokens}),
+        )
+
+
+NONE_SIMULATED = Simulated()
+
+
 def open_folder(
-    folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: StepHook, simulated: bool = False
+    folder: Path,
+    *,
+    rebuild: Rebuild,
+    level: int,
+    clock: Callable[[], int],
+    step: StepHook,
+    simulated: Simulated = NONE_SIMULATED,
 ) -> OpenedFolder:
     """Create or check a folder, lock it, and recover what an earlier run left in the log.
 
-    What is recorded is noted to be ``simulated`` once and for all.
+    What is recorded, or some tokens of it, is noted to be ``simulated`` once and for all.
 
     Raises:
         StoreError: it is not a recording, another process records into it, or it cannot be written; nothing is left
@@ -140,13 +164,13 @@ def _write_context(folder: Path, now: int, step: StepHook) -> WriteContext:
 
 
 def _open_locked(
-    folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: StepHook, simulated: bool
+    folder: Path, *, rebuild: Rebuild, level: int, clock: Callable[[], int], step: StepHook, simulated: Simulated
 ) -> OpenedFolder:
     lock = disk.FolderLock(folder)
     try:
         there = _check(folder)
         current = _corrected(folder, there) if there else new_manifest(clock())
-        manifest = ManifestFile(folder, msgspec.structs.replace(current, simulated=simulated or current.simulated))
+        manifest = ManifestFile(folder, simulated.noted_in(current))
         # Written even when it is there: a folder that cannot be written is refused now and not in an hour.
         manifest.write()
         disk.make_folder(folder / WAL, folder)

@@ -33,7 +33,7 @@ from pmlive.store.bounds import OVERHEAD
 from pmlive.store.log import read_segment
 from pmlive.store.manifest import RAW
 from pmlive.store.merging import GRACE_S, MergeLimits, Upkeep
-from pmlive.store.opening import open_folder
+from pmlive.store.opening import Simulated, open_folder
 from pmlive.store.sealing import Rebuild, Sealer, Segment, StepHook
 from pmlive.store.writer import Cut, Flush, InvalidRows, LogWriter, Packer, QueuedRows, WriterTiming
 from pmlive.tables import STORED
@@ -56,7 +56,8 @@ class RecorderOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     ``merge_files`` small neighbours of a table are merged, or fewer that are ``merge_seconds`` apart, into files of
     ``merge_rows`` and ``merge_bytes`` at most; with 0 of them none are. Inputs stay readable for ``grace``. Raw frames
-    are given up after ``keep_raw``, by default never. ``simulated`` notes that the venue is none of the real ones.
+    are given up after ``keep_raw``, by default never. ``simulated`` notes that the venue is none of the real ones, and
+    ``simulated_tokens`` which tokens are of such a venue where others are not.
     """
 
     commit: float = 0.05
@@ -76,6 +77,7 @@ class RecorderOptions(msgspec.Struct, frozen=True, kw_only=True):
     grace: float = GRACE_S
     keep_raw: float | None = None
     simulated: bool = False
+    simulated_tokens: tuple[str, ...] = ()
 
     @property
     def merge_limits(self) -> MergeLimits:
@@ -128,8 +130,9 @@ class Recorder:
     ) -> None:
         self._options = options = options or RecorderOptions()
         self._clock = clock
+        simulated = Simulated(options.simulated, options.simulated_tokens)
         opened = open_folder(
-            folder, rebuild=rebuild, level=options.raw_level, clock=clock, step=step, simulated=options.simulated
+            folder, rebuild=rebuild, level=options.raw_level, clock=clock, step=step, simulated=simulated
         )
         self._lock, self._manifest = opened.lock, opened.manifest
         self.folder, self.next_seq = folder, opened.next_seq

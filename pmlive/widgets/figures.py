@@ -291,7 +291,7 @@ class PricePlot(TimePlot[PriceView]):
         self._shade(view, now)
         self._show_mark(view.get("marked"))
         begin = begin_ms(view["times"], now, view["window"])
-        held = max(int(np.searchsorted(corners, begin, side="right")) - 1, 0)
+        held = max(int(np.searchsorted(turns, begin, side="right")) - 1, 0)
         traded = view["trade_prices"][view["trade_times"] >= begin]
         return self._extent(view, now, [prices[0][held:], prices[1][held:], traded])
 
