@@ -544,8 +544,10 @@ def test_a_title_of_a_table_keeps_the_outcome_where_there_is_no_room(label: str)
 def test_the_first_that_is_found_is_watched_at_a_click(page: Page) -> None:
     with SimulatedVenue(markets=2, rate=0) as sim, Manager(address(sim), policy=QUICK) as manager:
         search = MarketSearch(manager)
+        (message,) = parts(search, ipywidgets.Label)
+        assert display_of(message) == "none"
         search.find(sim.markets[1].slug)
-        wait_until(lambda: "1 found" in text_of(search))
+        wait_until(lambda: "1 found" in text_of(search) and display_of(message) is None)
         (watch,) = (one for one in parts(search, ipywidgets.Button) if getattr(one, "description", "") == "watch")
 
         page.of(watch).say(event="click")

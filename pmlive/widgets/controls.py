@@ -288,7 +288,8 @@ class MarketSearch(ipywidgets.VBox):
         self._find = ipywidgets.Button(description="find", layout={"width": "70px", "flex": "none"})
         self._list = ipywidgets.Dropdown(options=[], layout={"width": "420px", "max_width": "100%", "display": "none"})
         self._watch = ipywidgets.Button(description="watch", layout={"width": "70px", "display": "none"})
-        self._message = ipywidgets.Label()
+        # Without a word it takes no room.
+        self._message = ipywidgets.Label(layout={"display": "none"})
         self._executor = SerialExecutor(self._report)
         self._find.on_click(lambda _: self.find(str(self._text.value)))
         self._text.observe(lambda change: self.find(str(change["new"])), names="value")
@@ -331,6 +332,7 @@ class MarketSearch(ipywidgets.VBox):
 
     def _report(self, text: str) -> None:
         self._message.value = text
+        self._message.layout.display = None if text else "none"
 
     def close(self) -> None:
         """Close it and its parts; closing again does nothing."""
