@@ -201,6 +201,18 @@ def test_the_price_at_the_pointer_leaves_no_piece_of_a_text_of_the_axis(apart: i
     assert [text for text, *_ in noted.texts] == ["0.500"]
 
 
+@pytest.mark.parametrize(("at", "is_covered"), [(300, True), (240, True), (200, False), (400, False)])
+def test_the_time_at_the_pointer_leaves_no_piece_of_a_date(at: int, is_covered: bool) -> None:  # noqa: FBT001
+    script_text = """
+      const cross = { x: 300, y: NaN, time: "12:00:00.000", price: "", dates: [[given.at, "2026-11-24"]] };
+      drawCross(sheet, cross);
+    """
+    noted = drawn("price", script_text, at=at)
+
+    covered = [(left, right) for _, colour, left, _, right, _ in noted.boxes if colour == GROUND]
+    assert covered == ([(at - 30, at + 30)] if is_covered else [])
+
+
 def test_levels_are_no_taller_than_a_share_of_the_height() -> None:
     ends = """
       for (const logit of [false, true]) for (const price of [0.01, 0.5, 0.99]) {

@@ -134,7 +134,8 @@ class TimeChart {
     const price = isPrice ? there.y.back(py) : NaN;
     const [x, y] = [scales.x(time), scales.y(price)];
     const [clock, priced] = [clockText(time, view.isLocal), isPrice ? priceText(Math.round(price * 1000) / 1000, 3) : ""];
-    drawCross({ ...stage.fresh(stage.over), area: scales.area }, { x, y, time: clock, price: priced, marks: marksOf(scales, view) });
+    const cross = { x, y, time: clock, price: priced, marks: marksOf(scales, view), dates: datesOf(scales, view) };
+    drawCross({ ...stage.fresh(stage.over), area: scales.area }, cross);
     const near = Math.abs(scales.x.back(NEAR) - scales.x.back(0));
     const rows = [["time", `${dateText(time, view.isLocal)} ${clock} ${zoneText(time, view.isLocal)}`]];
     const gap = gapAt(state, time);
@@ -147,6 +148,12 @@ class TimeChart {
 // Where the marks of an axis of prices are.
 function marksOf({ area, prices = area, y }, { isLogit }) {
   return priceTicks(y.back(prices.bottom), y.back(prices.top), prices.bottom - prices.top, isLogit).found.map(y);
+}
+
+// Where dates are under an axis of times, and what they are.
+function datesOf({ area, x }, { isLocal }) {
+  const { found, under } = timeTicks(x.back(area.left), x.back(area.right), area.right - area.left, isLocal);
+  return under ? found.filter(under).map((time) => [x(time), under(time)]) : [];
 }
 
 // How much of the past to ask for, of a few lengths so that it is asked for seldom; 0 is what is sent anyway.

@@ -132,15 +132,24 @@ function boxStyle() {
 }
 
 // Draws the lines that cross under the pointer, with the price and the time of where they do. Of the texts at the `marks`
-// of the axis of prices those are covered that would stick out from under the price.
-function drawCross({ pen, area, paint }, { x, y, time, price, marks = [] }) {
+// of the axis of prices, and of the `dates` under that of times, those are covered that would stick out from under these.
+function drawCross({ pen, area, paint }, { x, y, time, price, marks = [], dates = [] }) {
   pen.strokeStyle = paint.quiet;
   pen.setLineDash([3, 3]);
   pen.lineWidth = 1;
   if (x >= area.left && x <= area.right) line(pen, x, area.top, x, area.bottom);
   if (y >= area.top && y <= area.bottom) line(pen, area.left, y, area.right, y);
   pen.setLineDash([]);
-  if (time && x >= area.left && x <= area.right) tag(pen, paint, time, x, area.bottom + 28, "center");
+  if (time && x >= area.left && x <= area.right) {
+    pen.fillStyle = paint.ground;
+    for (const [at, date] of dates) {
+      const half = pen.measureText(date).width / 2;
+      const middle = Math.max(at, half);
+      const isNear = Math.abs(middle - x) < half + pen.measureText(time).width / 2 + 3;
+      if (isNear) pen.fillRect(middle - half, area.bottom + 17, 2 * half, 14);
+    }
+    tag(pen, paint, time, x, area.bottom + 28, "center");
+  }
   if (!price || y < area.top || y > area.bottom) return;
   pen.fillStyle = paint.ground;
   for (const mark of marks.filter((each) => Math.abs(each - y) < COVERED)) pen.fillRect(0, mark - 7, area.left - 4, 14);
