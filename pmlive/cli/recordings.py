@@ -14,13 +14,14 @@ import msgspec
 
 from pmlive import times
 from pmlive.cli.commands import Subparsers, add_command, add_recording_command, positive_number
-from pmlive.cli.fitting import fitted_lines, fitted_table
 from pmlive.cli.summary import missed_in, missed_lines, proved_lines
 from pmlive.cli.terminal import (
     SECTION_WIDTH,
     Output,
     ProgressLine,
     Stop,
+    fitted_lines,
+    fitted_table,
     format_count,
     format_duration,
     format_size,

@@ -367,7 +367,12 @@ class DepthPlot(Plot[DepthView]):
         axes.set_xlabel("price, $ a share", loc="left")
         axes.set_ylabel("shares, cumulative")
         axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
-        middle = {"ha": "center", "va": "center", "transform": axes.transAxes, "fontsize": letters_of(axes).axis}
+        middle: dict[str, Any] = {
+            "ha": "center",
+            "va": "center",
+            "transform": axes.transAxes,
+            "fontsize": letters_of(axes).axis,
+        }
         self._nobody = axes.text(0.5, 0.5, "nobody offers a price now", color=LIGHT.text, visible=False, **middle)
         super().__init__(axes, [*self._areas, *self._lines, self._nobody])
         explain(axes, self._lines, list(sides))
