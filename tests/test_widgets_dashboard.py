@@ -38,7 +38,7 @@ from pmlive.widgets import (
     TokenPicker,
 )
 from pmlive.widgets.base import origin_of
-from pmlive.widgets.pages import page as page_of
+from pmlive.widgets.ladder import page as page_of
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 

@@ -135,6 +135,6 @@ def test_what_cannot_become_longer_says_so() -> None:
 
 @pytest.mark.parametrize(("window", "length"), [(300_000, 300_000), (0, 60_000)])
 def test_a_window_is_shown_as_long_as_it_will_be_while_nothing_is_known(window: float, length: float) -> None:
-    nothing = ("hear", 0, {"times": [], "now": EDGE, "window": window, "room": 50})
+    nothing: Step = ("hear", 0, {"times": [], "now": EDGE, "window": window, "room": 50})
 
     assert last(nothing).span == (EDGE - length, EDGE)

@@ -61,7 +61,7 @@ _Handler: TypeAlias = "Callable[[int, FrameType | None], object] | int | None"
 _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 # What tells that a text was cut, and the least that is left of it.
-_CUT, _LEAST = "...", 16
+_CUT, _LEAST_KEPT = "...", 16
 # The room for the name of a section.
 SECTION_WIDTH = 11
 
@@ -419,7 +419,7 @@ def fitted_table(
     while columns is not None and _width(lines()) > columns and left_out:
         kept.remove(left_out.pop(0))
     if columns is not None and (beyond := _width(lines()) - columns) > 0 and cells:
-        room = max(_LEAST, max(len(row[0]) for row in cells) - beyond)
+        room = max(_LEAST_KEPT, max(len(row[0]) for row in cells) - beyond)
         for row in cells:
             row[0] = _end_of(row[0], room)
     return lines()

@@ -80,6 +80,11 @@ class RecorderOptions(msgspec.Struct, frozen=True, kw_only=True):
     simulated_tokens: tuple[str, ...] = ()
 
     @property
+    def simulation(self) -> Simulated:
+        """What the recording notes to be simulated."""
+        return Simulated(self.simulated, self.simulated_tokens)
+
+    @property
     def merge_limits(self) -> MergeLimits:
         """The limits of merges."""
         return MergeLimits(
@@ -130,9 +135,8 @@ class Recorder:
     ) -> None:
         self._options = options = options or RecorderOptions()
         self._clock = clock
-        simulated = Simulated(options.simulated, options.simulated_tokens)
         opened = open_folder(
-            folder, rebuild=rebuild, level=options.raw_level, clock=clock, step=step, simulated=simulated
+            folder, rebuild=rebuild, level=options.raw_level, clock=clock, step=step, simulated=options.simulation
         )
         self._lock, self._manifest = opened.lock, opened.manifest
         self.folder, self.next_seq = folder, opened.next_seq
