@@ -57,6 +57,7 @@ def test_what_is_saved_is_what_there_was_at_the_end(show: str) -> None:
         assert "100 % played" not in first["text/plain"]
 
 
+@pytest.mark.slow
 def test_what_happened_in_the_cell_itself_is_saved_too() -> None:
     shown = executed(BEGIN, f"from IPython.display import display\ndisplay(replay.dashboard())\n{PLAY}")
 
