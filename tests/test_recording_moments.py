@@ -138,6 +138,7 @@ FAULTS: list[tuple[FaultKind, dict[str, object]]] = [
 ]
 
 
+@pytest.mark.slow
 def test_recordings_of_a_venue_with_every_fault_have_the_books_that_were_live(tmp_path: Path) -> None:
     folder = tmp_path / "night"
     with SimulatedVenue(markets=2, rate=250) as sim:

@@ -68,6 +68,7 @@ def books_of(replay: Manager, token_ids: list[str]) -> dict[str, object]:
 # --- replay equals live ---
 
 
+@pytest.mark.slow
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(seed=seeds, killed=st.booleans())
 def test_live_and_replay_and_the_replay_of_a_replay_have_one_digest(
