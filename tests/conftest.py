@@ -31,6 +31,8 @@ def only_settings_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iter
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("POLYMARKET_", "POLYGON_", "PMLIVE_"))]:
             patch.delenv(name)
+        # Where no bytecode is kept, each of the many programs that tests start would compile the package anew.
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         data: Path = tmp_path_factory.mktemp("data")
         patch.setenv("PMLIVE_DATA_DIR", str(data))
         # Tests that count threads need not think of the log's.

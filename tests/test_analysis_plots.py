@@ -690,7 +690,7 @@ def test_a_frame_without_rows_or_values_is_refused_with_a_word_on_what_to_give(n
     assert not plt.get_fignums()
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("width", "form", "begin"), [("column", "pdf", b"%PDF"), ("page", "png", b"\x89PNG")])
 @pytest.mark.parametrize("name", ALL)
 def test_a_figure_is_saved_as_pdf_and_png_without_a_warning(

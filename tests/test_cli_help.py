@@ -108,7 +108,7 @@ def test_what_only_looks_like_an_option_is_a_word(words: list[str]) -> None:
 
 BASH = shutil.which("bash") or ""
 COMPLETED = """
-source <({python} -m pmlive completion bash)
+source {script}
 type() {{
   COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); COMP_LINE="$*"
   _shtab_pmlive
@@ -116,6 +116,15 @@ type() {{
 }}
 {typed}
 """
+
+
+@pytest.fixture(scope="module")
+def completion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write what the command prints for bash, once."""
+    script = tmp_path_factory.mktemp("completion") / "pmlive.bash"
+    command = [sys.executable, "-m", "pmlive", "completion", "bash"]
+    script.write_bytes(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+    return script
 
 
 @pytest.mark.skipif(not BASH, reason="no bash here")
@@ -131,10 +140,12 @@ type() {{
         ("pmlive completion ''", {"bash", "zsh", "tcsh", "fish"}),
     ],
 )
-def test_bash_completes_commands_options_choices_and_paths(typed: str, completed: set[str], tmp_path: Path) -> None:
+def test_bash_completes_commands_options_choices_and_paths(
+    typed: str, completed: set[str], completion: Path, tmp_path: Path
+) -> None:
     (tmp_path / "tape").mkdir()
     (tmp_path / "a_file.txt").touch()
-    program = COMPLETED.format(python=shlex.quote(sys.executable), typed=f"type {typed}")
+    program = COMPLETED.format(script=shlex.quote(str(completion)), typed=f"type {typed}")
 
     done = subprocess.run(
         [BASH, "--norc", "-c", program], capture_output=True, check=True, text=True, timeout=60, cwd=tmp_path

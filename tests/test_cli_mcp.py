@@ -77,6 +77,7 @@ def subscribed(client: Lines) -> None:
     assert not answer["isError"]
 
 
+@pytest.mark.quick(1)
 @eras
 def test_the_sdks_own_client_subscribes_and_follows(era: Era) -> None:
     async def ask(client: Client) -> None:

@@ -195,16 +195,18 @@ def test_an_event_is_recorded_without_the_market_that_has_no_token_ids_and_says_
     assert done.object["markets"] == [whole.slug]
 
 
-def test_a_market_of_protocol_v2_is_recorded_by_any_of_its_names(tmp_path: Path) -> None:
+@pytest.mark.quick(1)
+@pytest.mark.parametrize("by", ["slug", "condition id", "token id"])
+def test_a_market_of_protocol_v2_is_recorded_by_any_of_its_names(by: str, tmp_path: Path) -> None:
     with venue(v2=1) as sim:
         market = sim.markets[1]
-        for number, name in enumerate((market.slug, market.condition_id, market.token_ids[0])):
-            arguments = ("record", name, "--out", f"tape{number}", "--seconds", 1, "-o", "json")
-            done = run(*arguments, cwd=tmp_path, env=sim.environment())
-            assert done.code == 0, done.err
-            [recorded] = info(tmp_path / f"tape{number}").markets
-            assert (recorded.version, recorded.token_ids) == ("v2", list(market.token_ids))
-            assert done.object["proved"]["hash_verified"] > 0
+        name = {"slug": market.slug, "condition id": market.condition_id, "token id": market.token_ids[0]}[by]
+        done = run("record", name, "--out", "tape", "--seconds", 1, "-o", "json", cwd=tmp_path, env=sim.environment())
+
+    assert done.code == 0, done.err
+    [recorded] = info(tmp_path / "tape").markets
+    assert (recorded.version, recorded.token_ids) == ("v2", list(market.token_ids))
+    assert done.object["proved"]["hash_verified"] > 0
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_played_recording_runs_above_its_table(tmp_path: Path) -> None:
     assert sum(line.rstrip().endswith(" verified") for line in lines[head:]) == 8
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "command",
     [
@@ -325,6 +325,7 @@ def test_the_environment_has_no_word_in_what_is_drawn(monkeypatch: pytest.Monkey
     assert max(map(len, draw(table([top(1)]), screen()))) > 60
 
 
+@pytest.mark.slow
 def test_the_venue_may_have_more_markets_than_a_terminal_has_lines(tmp_path: Path) -> None:
     with (
         venue() as sim,

@@ -39,7 +39,10 @@ def test_a_fault_has_the_outcome_that_it_must(name: str, outcomes: dict[str, Out
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("name", ["close with 1012", "half of a JSON text", "stopped for 7 s, little comes"])
+@pytest.mark.parametrize(
+    "name",
+    ["close with 1012", pytest.param("half of a JSON text", marks=pytest.mark.slow), "stopped for 7 s, little comes"],
+)
 def test_a_quick_case_holds(name: str, tmp_path: Path) -> None:
     outcome = attempt(_BY_NAME[name], tmp_path)
 

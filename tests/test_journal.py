@@ -310,3 +310,24 @@ def test_after_lost_records_no_book_is_trusted_until_it_comes_anew(*, beginning:
     rows = tables["gaps"].select("token_id", "cause", pl.col("started").dt.epoch("ns")).rows()
     assert set(rows) == {(None, "disk", now(10)), ("1", "disk", now(10))}
     assert (tables["gaps"]["ended"] > tables["gaps"]["started"]).all()
+
+
+@examples(30)
+@given(seeds)
+def test_the_open_gaps_are_those_that_tokens_have_after_every_record(seed: int) -> None:
+    random = Random(seed)
+    night = ended(told(random, steps=90))
+    pipeline, seen = Pipeline(), 0
+
+    for record in night.records:
+        apply(pipeline, record)
+        if random.random() < 0.05:
+            pipeline.tick(record.recv + round(random_pause(random) * MS))
+        if random.random() < 0.02 and pipeline.books.tokens:
+            token = random.choice(list(pipeline.books.tokens.values()))
+            pipeline.unsubscribed(token.link, [token.id], record.recv)
+        had = [gap for token in pipeline.books.tokens.values() for gap in token.gaps]
+        assert [gap for gap in pipeline.open_gaps() if gap.token_id is not None] == had
+        seen += len(had)
+
+    assert seen

@@ -60,7 +60,7 @@ def test_a_venue_that_cannot_be_reached_is_named() -> None:
 
 
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("reachable", [True, False])
+@pytest.mark.parametrize("reachable", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_file_itself_runs_by_the_variables_of_a_venue(*, reachable: bool) -> None:
     with SimulatedVenue(markets=3, rate=200, v2=1) as sim:
         variables = sim.environment()

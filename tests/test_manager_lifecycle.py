@@ -296,6 +296,7 @@ ENDINGS = {
 }
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("how", ENDINGS)
 def test_a_recording_of_a_program_that_ends_is_sealed(how: str, tmp_path: Path) -> None:
     rest, code = ENDINGS[how]

@@ -180,6 +180,7 @@ def away(manager: Manager, sim: SimulatedVenue, market: SimulatedMarket) -> None
     sim.resolve(market, winner=market.outcomes[1])
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("end", "waits"),
     [(emptied, SELDOM), (gone, SELDOM), (silent, SELDOM), (silent, OFTEN), (away, OFTEN), (emptied, OFTEN)],

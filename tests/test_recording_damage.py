@@ -269,7 +269,7 @@ def _lies() -> Iterator[Any]:
                 yield pytest.param(table, spoil, id=f"{table} {name}", marks=pytest.mark.slow)
 
 
-@pytest.mark.quick(5)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(("table", "spoil"), [*_lies()])
 def test_a_table_that_lies_makes_no_reader_fail_in_any_other_way(
     folder: Path, tmp_path: Path, table: str, spoil: Spoil

@@ -159,14 +159,14 @@ def test_recordings_of_a_venue_with_every_fault_have_the_books_that_were_live(tm
             shutil.copytree(folder, tmp_path / "killed")
 
     logged = list(records(tmp_path / "killed"))
-    unsealed = faithful(logged, pm.open_recording(tmp_path / "killed"), tokens, moments(Random(1), logged, 30))
+    unsealed = faithful(logged, pm.open_recording(tmp_path / "killed"), tokens, moments(Random(1), logged, 12))
 
     logged = list(records(folder))
-    sealed = faithful(logged, pm.open_recording(folder), tokens, moments(Random(2), logged, 120))
+    sealed = faithful(logged, pm.open_recording(folder), tokens, moments(Random(2), logged, 50))
 
-    assert unsealed.equal > 30
-    assert sealed.equal > 120
-    assert sealed.stale > 20
+    assert unsealed.equal > 12
+    assert sealed.equal > 50
+    assert sealed.stale > 8
 
 
 def test_merged_files_have_the_same_books(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_merged_files_have_the_same_books(tmp_path: Path) -> None:
 
     night = pm.open_recording(folder)
     assert len(list(folder.glob("keyframes/*/*"))) == 1
-    assert faithful(logged, night, TOKENS, moments(Random(1), logged, 30)).equal > 30
+    assert faithful(logged, night, TOKENS, moments(Random(1), logged, 12)).equal > 30
     for table, rows in before.items():
         assert_frame_equal(night.scan(table).collect(), rows)
     assert night.verify().findings == []

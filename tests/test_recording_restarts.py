@@ -72,7 +72,7 @@ def disagreements(night: Recording, token: str) -> list[tuple[int, bool, bool]]:
     return [each for each in zip(sorted(times), stale, touched, strict=True) if each[1] != each[2]]
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "second",
     [at_once, pytest.param(wanted_twice, marks=pytest.mark.slow), pytest.param(watched_before, marks=pytest.mark.slow)],

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from support.examples import examples
 from support.feed import QUICK
 from support.live import address
 from support.shelf import record_story, recover
@@ -68,7 +69,7 @@ def books_of(replay: Manager, token_ids: list[str]) -> dict[str, object]:
 # --- replay equals live ---
 
 
-@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(examples(5), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(seed=seeds, killed=st.booleans())
 def test_live_and_replay_and_the_replay_of_a_replay_have_one_digest(
     tmp_path_factory: pytest.TempPathFactory, seed: int, *, killed: bool

@@ -154,6 +154,7 @@ def test_a_crash_at_any_step_of_a_compaction_loses_nothing_and_doubles_nothing(t
     assert _crash_everywhere(tmp_path, run, finished=_finish) >= 8
 
 
+@pytest.mark.slow
 def test_a_crash_at_any_change_of_the_disk_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     def run(folder: Path, step: CrashAt) -> None:
         with inject_faults(step):

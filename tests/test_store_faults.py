@@ -77,14 +77,17 @@ def _record(folder: Path, refusal: _Refusal, *, patience: float) -> int:
     return heard.last
 
 
-# Of the places where a fault may come, every third is quick to try.
-_FIRST = pytest.mark.parametrize("first", [0, *(pytest.param(first, marks=pytest.mark.slow) for first in (1, 2))])
+# Of the places where a fault may come, every sixth is quick to try.
+_STEP = 6
+_FIRST = pytest.mark.parametrize(
+    "first", [0, *(pytest.param(first, marks=pytest.mark.slow) for first in range(1, _STEP))]
+)
 
 
 @_FIRST
 @pytest.mark.parametrize("kind", [kind for kind in _KINDS if kind != "cut off"])
 def test_one_refusal_of_any_change_costs_nothing(tmp_path: Path, kind: str, first: int) -> None:
-    for number in range(first, 1000, 3):
+    for number in range(first, 1000, _STEP):
         folder = tmp_path / str(number)
         refusal = _Refusal(kind, after=number, times=1)
         heard = _record(folder, refusal, patience=10)
@@ -98,7 +101,7 @@ def test_one_refusal_of_any_change_costs_nothing(tmp_path: Path, kind: str, firs
 @_FIRST
 @pytest.mark.parametrize("kind", [kind for kind in _KINDS if kind != "cut off"])
 def test_refusal_from_any_change_on_costs_nothing_acknowledged(tmp_path: Path, kind: str, first: int) -> None:
-    for number in range(first, 1000, 3):
+    for number in range(first, 1000, _STEP):
         folder = tmp_path / str(number)
         refusal = _Refusal(kind, after=number, times=float("inf"))
         heard = _record(folder, refusal, patience=0.02)

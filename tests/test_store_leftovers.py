@@ -109,7 +109,7 @@ def names():
     return sorted(path.name for path in place.iterdir())
 
 every = range(1, run(0) + 1)
-for at in every if parts == "all" else [every[0], every[len(every) // 2], every[-1]]:
+for at in every if parts == "all" else [every[len(every) // 2]]:
     shutil.rmtree(place)
     place.mkdir()
     assert not run(at), at

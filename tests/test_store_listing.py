@@ -136,7 +136,7 @@ def _qualities(folder: Path, segment: SealedSegment) -> set[str]:
     return {recording.book_at(token, time).quality for token in known & set(TOKENS) for time in times}
 
 
-@pytest.mark.quick(5)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("kind", _KINDS)
 def test_what_is_not_listed_is_missed(kind: str, folder: Path) -> None:
     damage, number = _KINDS[kind]
@@ -309,6 +309,7 @@ def test_a_log_that_is_called_sealed_and_is_not_is_read_and_sealed(left: Path) -
     assert pm.open_recording(left).scan("book_deltas").collect().equals(rows)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("noted", [True, False])
 def test_a_hole_between_the_last_sealed_record_and_the_log_is_missed(noted: bool, left: Path) -> None:  # noqa: FBT001
     segment = read_manifest(left).segments[1]

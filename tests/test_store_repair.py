@@ -232,6 +232,7 @@ def test_a_crash_at_any_step_of_a_repair_loses_nothing_more(tmp_path: Path) -> N
     assert _crash_everywhere(tmp_path, lambda folder, step: repair(folder, step=step)) >= 6
 
 
+@pytest.mark.slow
 def test_a_crash_at_any_change_of_the_disk_in_a_repair_loses_nothing_more(tmp_path: Path) -> None:
     def run(folder: Path, step: CrashAt) -> None:
         with inject_faults(step):

@@ -37,7 +37,7 @@ def run(command: list[str], program: str, folder: Path) -> "subprocess.Completed
     )
 
 
-@pytest.mark.parametrize("terminal", TERMINALS)
+@pytest.mark.parametrize("terminal", [pytest.param("python", marks=pytest.mark.slow), "ipython"])
 def test_a_dashboard_in_a_terminal_has_a_name_and_is_a_figure(terminal: str, tmp_path: Path) -> None:
     done = run(TERMINALS[terminal], SHOWN, tmp_path)
 

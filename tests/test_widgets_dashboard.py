@@ -243,6 +243,7 @@ def test_the_main_chart_follows_the_token_the_window_and_the_mark_of_its_dashboa
         assert not shown.closed
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("kind", "name", "charts"),
     [

@@ -111,6 +111,7 @@ RATES = {
 }
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("name", sorted(RATES))
 def test_both_backends_take_the_same_and_have_rates_of_their_own(name: str) -> None:
     kinds = [getattr(widgets, name), getattr(image, name)]

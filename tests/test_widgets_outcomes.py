@@ -327,6 +327,7 @@ def test_what_cannot_be_shown_is_refused(make: Callable[..., BaseOutcomesChart])
             make(replay, [(replay.markets[0].slug, "Yes")], of="mirror")
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("make", KINDS)
 def test_outcomes_are_a_figure_while_they_live_and_after(make: Callable[..., BaseOutcomesChart]) -> None:
     with sample() as replay:

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from base64 import b64decode
+from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from support.kernel import kernel
+from support.kernel import Kernel, kernel
 
 BEGIN = "import pmlive as pm\nreplay = pm.open_recording(pm.sample()).replay(paused=True, speed='max')"
 SHOWS = {
@@ -57,6 +58,7 @@ def test_what_is_saved_is_what_there_was_at_the_end(show: str) -> None:
         assert "100 % played" not in first["text/plain"]
 
 
+@pytest.mark.slow
 def test_what_happened_in_the_cell_itself_is_saved_too() -> None:
     shown = executed(BEGIN, f"from IPython.display import display\ndisplay(replay.dashboard())\n{PLAY}")
 
@@ -70,26 +72,33 @@ def test_what_is_closed_stays_as_it_was_closed() -> None:
     assert "100 % played" not in shown["text/plain"]
 
 
-def test_a_front_end_with_a_person_before_it_is_shown_the_widget_once_behind_its_picture(tmp_path: Path) -> None:
-    with kernel(tmp_path) as started:
-        for cell in (BEGIN, SHOWS["canvas"], PLAY):
-            done = started.end(started.begin(cell))
-            shown, again = done.shown("display_data"), done.shown("update_display_data")
-
-            expected = [{PNG, "text/plain"}, {VIEW, "text/html", "text/plain"}] if cell == SHOWS["canvas"] else []
-            assert [set(data) for data in shown] == expected
-            # To display a widget anew would make the page build it again.
-            assert not any(VIEW in data for data in again)
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Generator[Kernel]:
+    """Start a kernel with a person before it; each test has a replay and a dashboard of its own in it."""
+    with kernel(tmp_path_factory.mktemp("notebook")) as running:
+        yield running
 
 
-def test_a_page_that_cannot_hide_the_picture_shows_the_widget_alone_until_it_is_closed(tmp_path: Path) -> None:
+def test_a_front_end_with_a_person_before_it_is_shown_the_widget_once_behind_its_picture(started: Kernel) -> None:
+    for cell in (BEGIN, SHOWS["canvas"], PLAY):
+        done = started.end(started.begin(cell))
+        shown, again = done.shown("display_data"), done.shown("update_display_data")
+
+        expected = [{PNG, "text/plain"}, {VIEW, "text/html", "text/plain"}] if cell == SHOWS["canvas"] else []
+        assert [set(data) for data in shown] == expected
+        # To display a widget anew would make the page build it again.
+        assert not any(VIEW in data for data in again)
+    started.run("replay.close()")
+
+
+def test_a_page_that_cannot_hide_the_picture_shows_the_widget_alone_until_it_is_closed(started: Kernel) -> None:
     tells = 'dashboard.price._handle_custom_msg({"kind": "elsewhere", "view": "0"}, [])'
-    with kernel(tmp_path) as started:
-        for cell in (BEGIN, SHOWS["canvas"]):
-            started.run(cell)
+    for cell in (BEGIN, SHOWS["canvas"]):
+        started.run(cell)
 
-        (told,) = started.end(started.begin(tells)).shown("update_display_data")
-        after = started.end(started.begin("dashboard.close()")).shown("update_display_data")
+    (told,) = started.end(started.begin(tells)).shown("update_display_data")
+    after = started.end(started.begin("dashboard.close()")).shown("update_display_data")
+    started.run("replay.close()")
 
     assert not any(told.values())
     assert [set(data) for data in after] == [{PNG, "text/plain"}]

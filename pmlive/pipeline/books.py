@@ -37,6 +37,7 @@ class Books:
         self.checks = BookChecks(buffers, self.gaps, proven=self._proven, hashes=hashes)
         self._hashes = hashes
         self.tokens: dict[str, Token] = {}
+        self._places = 0
         # By market, whom its messages name beside its tokens that are followed.
         self._beside: defaultdict[str, set[str]] = defaultdict(set)
         # What each connection said last.
@@ -338,12 +339,16 @@ class Books:
 
     def _add(self, token: Token) -> Token:
         token.number, token.market_number = self._buffers.names[token.id], self._buffers.names[token.market]
+        self._places += 1
+        token.place = self._places
         self.tokens[token.id] = token
+        self.gaps.note(token)
         return token
 
     def clear(self) -> None:
         """Forget every token."""
-        self.tokens, self.gaps.wanted, self._changed, self._untold = {}, {}, [], {}
+        self.tokens, self._changed, self._untold = {}, [], {}
+        self.gaps.clear()
         self.recent.clear()
         self._beside.clear()
 

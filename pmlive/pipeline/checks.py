@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import TypeAlias
 
 from pmlive.events import BookSnapshot, Cause, Check, Gap, LevelChange
@@ -23,6 +24,7 @@ _ASK_EVERY = 60_000_000_000
 Proven: TypeAlias = Callable[[Token, int], None]
 # A hash that nothing explains is a mismatch if the next state fails as well, or if none comes within this time.
 _UNEXPLAINED_AFTER = 1_000_000_000
+_place = attrgetter("place")
 
 
 class TokenGaps:
@@ -32,6 +34,13 @@ class TokenGaps:
         self._buffers = buffers
         # Tokens whose book must be asked for anew, and from when on.
         self.wanted: dict[str, int] = {}
+        self._interrupted: dict[str, Token] = {}
+
+    @property
+    def open(self) -> list[Gap]:
+        """The gaps of tokens that have not ended, in the order in which the tokens came."""
+        tokens = sorted(self._interrupted.values(), key=_place)
+        return [gap for token in tokens for gap in token.gaps]
 
     def lose(self, token: Token, cause: Cause, started: int, now: int, detail: str) -> None:
         """Open a gap, unless one is open, and ask for a new snapshot unless its connection does that by itself.
@@ -43,6 +52,7 @@ class TokenGaps:
         if token.gap is None:
             conn = token.conn or token.link
             token.gap = Gap(started=started or now, cause=cause, token_id=token.id, detail=detail, conn=conn)
+            self.note(token)
         if cause not in _ASKED_FOR_ANYWAY:
             self.wanted.setdefault(token.id, max(now, token.asked + _ASK_EVERY if token.asked else now))
 
@@ -52,6 +62,21 @@ class TokenGaps:
         for gap in token.gaps:
             self.write(gap, now, ended=now)
         token.lapse = token.gap = None
+        self._interrupted.pop(token.id, None)
+
+    def follow(self, token: Token, lapse: Gap) -> None:
+        """Keep the gap of a token from before this run, which its first book ends."""
+        token.lapse = lapse
+        self.note(token)
+
+    def note(self, token: Token) -> None:
+        """Note the gaps that a token has."""
+        if token.gaps:
+            self._interrupted[token.id] = token
+
+    def clear(self) -> None:
+        """Forget every token."""
+        self.wanted, self._interrupted = {}, {}
 
     def write(self, gap: Gap, now: int, *, ended: int | None) -> None:
         """Write a gap into its table."""

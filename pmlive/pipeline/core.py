@@ -242,7 +242,7 @@ class Pipeline:
                 self._note_stop(gap)
         elif (token := self.books.tokens.get(gap.token_id)) is not None:
             if gap.cause == "restart" and token.awaited:
-                token.lapse = gap
+                self.books.gaps.follow(token, gap)
             else:
                 self.books.distrust(token, gap.cause, gap.started, now, gap.detail)
 
@@ -418,7 +418,7 @@ class Pipeline:
         gaps = [msgspec.structs.replace(self._loss, ended=None)] if self._loss is not None and self._blank else []
         gaps += [self.stopped] if self.stopped is not None else []
         gaps += [link.gap for link in self.links.values() if link.gap is not None]
-        return gaps + [gap for token in self.books.tokens.values() for gap in token.gaps]
+        return gaps + self.books.gaps.open
 
     # --- each kind of event ---
 

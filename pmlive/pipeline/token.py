@@ -49,6 +49,7 @@ class Token:
         "odd_top",
         "over",
         "pending",
+        "place",
         "proof",
         "proved_ms",
         "proved_ns",
@@ -64,8 +65,8 @@ class Token:
     def __init__(self, token_id: str, market: str = "") -> None:
         self.id = token_id
         self.market = market
-        # What packed rows name them by.
-        self.number = self.market_number = 0
+        # What packed rows name them by, and the place among the tokens that are followed.
+        self.number = self.market_number = self.place = 0
         self.book = Book()
         # The epoch whose snapshot the book began with, 0 while there is none, and the one that was asked for it.
         self.conn = 0
