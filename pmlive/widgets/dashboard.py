@@ -48,9 +48,9 @@ _WINDOWS = (
 )
 # Whose trades are shown.
 _SCOPES = ("of this token", "of all markets")
-# How wide the two columns of a page of marimo are at least, and their shares of the room; a page is 708 pixels wide, or
-# as narrow as a telephone.
-_PAGE_COLUMNS = (("380px", 5.0), ("280px", 3.0))
+# How wide the columns of a page of marimo are at least, of which the second has the ladder with all its columns, and
+# their shares of the room. A page is 708 pixels wide by default, as wide as the window, or as narrow as a telephone.
+_PAGE_COLUMNS = (("420px", 5.0), ("360px", 3.0))
 # As many as there is room for beside the status.
 _TRADES = 16
 

@@ -73,9 +73,9 @@ _SPANS = """() => {
 
 
 @contextmanager
-def app(folder: Path, theme: str) -> Generator[str]:
-    """Serve the app as marimo does, in a theme."""
-    (folder / "app.py").write_text(_APP)
+def app(folder: Path, theme: str, width: str = "compact") -> Generator[str]:
+    """Serve the app as marimo does, in a theme, on a page of some width."""
+    (folder / "app.py").write_text(_APP.replace("App()", f"App(width={width!r})"))
     (folder / "pyproject.toml").write_text(f'[tool.marimo.display]\ntheme = "{theme}"\n')
     port = free_port()
     command = ["run", "app.py", "--headless", "--port", str(port), "--host", "127.0.0.1", "--no-token"]
@@ -117,7 +117,7 @@ def test_a_dashboard_is_live_in_marimo(theme: str, browser: "Browser", tmp_path:
 def test_a_dashboard_is_as_wide_as_the_page_of_marimo(
     width: int, columns: int, browser: "Browser", tmp_path: Path
 ) -> None:
-    with app(tmp_path, "light") as url:
+    with app(tmp_path, "light", "full") as url:
         page = browser.new_page(viewport={"width": width, "height": 2600})
         page.goto(url)
         wait_until(lambda: page.evaluate(_CANVASES) == 4, 60.0, what="four charts")
