@@ -16,10 +16,10 @@ from support.toy import STATUS, Toy, change
 from support.waiting import until, wait_until
 
 from pmlive import Manager
+from pmlive.mcp.events import ResourceChange
 from pmlive.mcp.http import HttpServer, bearer
 from pmlive.mcp.notifications import Notifier
 from pmlive.mcp.server import build_server
-from pmlive.mcp.specs import ResourceChange
 
 JSON = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.toy import STATUS, change
 
+from pmlive.mcp.events import ResourceChange
 from pmlive.mcp.notifications import Notice, Outbox, Update
-from pmlive.mcp.specs import ResourceChange
 
 BOOK = "polymarket://book/t1"
 

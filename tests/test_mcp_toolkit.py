@@ -12,7 +12,7 @@ from support.toolkit import Bench, benched
 from support.waiting import wait_until
 
 from pmlive.mcp.definitions import TOOLS
-from pmlive.mcp.specs import ResourceChange
+from pmlive.mcp.events import ResourceChange
 from pmlive.mcp.toolkit import PROMPTS, fill_prompt
 
 Schema = Mapping[str, object]

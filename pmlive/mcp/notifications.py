@@ -22,7 +22,8 @@ from msgspec import Struct
 
 from pmlive.logs import get_logger
 from pmlive.manager.delivery import NEWEST
-from pmlive.mcp.specs import Caller, ResourceChange
+from pmlive.mcp.events import ResourceChange
+from pmlive.mcp.specs import Caller
 
 __all__ = ["LegacySession", "Notice", "Notifier", "Outbox", "Update", "notifying"]
 

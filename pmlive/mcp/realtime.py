@@ -27,6 +27,7 @@ from pmlive.mcp.definitions import (
     Unsubscribe,
     UnsubscribeResponse,
 )
+from pmlive.mcp.events import EventBuffer, EventPage, concerns, concise, detailed
 from pmlive.mcp.safety import (
     PRIVATE_REFUSAL,
     RefusalError,
@@ -38,7 +39,7 @@ from pmlive.mcp.safety import (
     token_row,
     utc_now,
 )
-from pmlive.mcp.specs import Caller, EventBuffer, EventPage, concerns, concise, detailed
+from pmlive.mcp.specs import Caller
 
 __all__ = ["Realtime", "SingleFlight", "stale_reason"]
 

@@ -28,6 +28,7 @@ from pmlive.mcp.definitions import (
     SubscribeUser,
     Unsubscribe,
 )
+from pmlive.mcp.events import EventBuffer, ResourceChange, is_urgent
 from pmlive.mcp.history import HistoryTools
 from pmlive.mcp.realtime import Realtime
 from pmlive.mcp.safety import RefusalError, Row, is_private, public_status, refusal, safe_row, utc_now
@@ -35,16 +36,13 @@ from pmlive.mcp.specs import (
     INSTRUCTIONS,
     INTERNAL_ERROR,
     Caller,
-    EventBuffer,
     Progress,
     PromptArgument,
     PromptSpec,
-    ResourceChange,
     ResourceSpec,
     TemplateSpec,
     ToolResult,
     ToolSpec,
-    is_urgent,
 )
 
 __all__ = [
