@@ -32,7 +32,7 @@ logger = get_logger(__name__)
 
 V = TypeVar("V", bound=View)
 
-NOTHING_WATCHED = 'no market is watched yet; type live.watch("a market\'s slug") in a cell; live.find("words") finds slugs'
+NOTHING_WATCHED = 'no market is watched yet; type live.watch("a market\'s slug"); live.find("words") finds slugs'
 
 
 class ManagerWidget(ipywidgets.DOMWidget, Generic[V]):
