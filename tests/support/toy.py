@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+from pmlive.mcp.events import ResourceChange
 from pmlive.mcp.specs import (
     INSTRUCTIONS,
     Caller,
@@ -11,7 +12,6 @@ from pmlive.mcp.specs import (
     Progress,
     PromptArgument,
     PromptSpec,
-    ResourceChange,
     ResourceSpec,
     Schema,
     TemplateSpec,
