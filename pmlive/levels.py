@@ -134,6 +134,7 @@ def share_count(shares: float) -> str:
     return f"{shares:,.0f}" if shares.is_integer() else f"{shares:,.2f}"
 
 
+# --- a ladder in text ---
 # A book as text: the best levels of both sides beside each other, with bars as long as their sizes.
 
 _LEVELS = 10

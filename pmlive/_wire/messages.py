@@ -198,6 +198,7 @@ def is_subscription(keys: Iterable[str]) -> bool:
     return not _ASKED_FOR.isdisjoint(keys) and _SUBSCRIPTION.issuperset(keys)
 
 
+# --- complaints ---
 # The venue's words that something is wrong, none of which it documents.
 
 # A longer message is no complaint, or none that anybody reads.
@@ -348,6 +349,7 @@ def _leaves(value: object, key: str, depth: int) -> Iterator[str]:
             yield from _leaves(fields.get(name), name, depth - 1)
 
 
+# --- what we send ---
 # The frames that are sent to the venue.
 
 # The only window of which the price streams have averages.

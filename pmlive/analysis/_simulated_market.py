@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 
+# --- queues ---
 # Queues of a book: what is ahead of our orders at a price, moved on by trades and by cancellations.
 #
 # The venue tells of sizes, not of orders, and of a trade only after the book has changed. So a size that decreases
@@ -230,7 +231,7 @@ def shared(orders: Iterable[tuple[Order, bool, list[tuple[int, float]]]], size: 
             yield order, fill
 
 
-# The venue as a simulation of orders has it: orders on their way, queues, fills, and what is held.
+# --- the simulated market ---
 
 # Prices have at most four decimals: further ones of a difference are rounding errors.
 _DECIMALS = 6

@@ -173,6 +173,7 @@ def _inside(cut: pl.DataFrame, prices: pl.DataFrame, gaps: pl.DataFrame | None) 
     return touched_by(cut.select("token_id", start="ts_recv", end="ts_recv"), gaps, conns=prices)
 
 
+# --- pieces of step functions ---
 # What stands until it changes, cut at the edges of windows, with the time for which each piece counts.
 
 
@@ -218,6 +219,7 @@ def _pieces(
     )
 
 
+# --- means weighted by time ---
 # Means over time of what stands until it changes: prices, spreads, depth.
 #
 # A row stands until the token's next one, and the last until the frame's last row. The time of a gap has no weight.

@@ -74,6 +74,7 @@ def _robust(fit: Fit, points: pl.DataFrame, lags: int) -> Fit:
     return msgspec.structs.replace(fit, stderr=stderr, tstat=fit.slope / stderr if stderr else float("inf"))
 
 
+# --- least squares ---
 # Ordinary least squares as aggregations of a frame.
 
 # With fewer points a line has no residuals to estimate its error from.

@@ -231,6 +231,7 @@ def _agreed_in_bars(both: pl.DataFrame, one: pl.Expr, two: pl.Expr) -> float:
     return float(bars.select((bought + sold).sum()).item())
 
 
+# --- distribution functions ---
 # Distribution functions of the normal and of Student's distribution.
 
 _Floats: TypeAlias = npt.NDArray[np.float64]

@@ -204,6 +204,7 @@ def _products(change: str) -> pl.Expr:
     return pl.when(neighbours.count() > 0).then(float(np.pi / 2) * neighbours.sum())
 
 
+# --- values at even times ---
 # Values at even times, and how they change from then on.
 
 

@@ -298,6 +298,7 @@ def _of_iso(text: str) -> int | None:
     return seconds * _SECOND_NS + int((fraction or "")[:9].ljust(9, "0")) if seconds >= _FIRST_S else None
 
 
+# --- fields ---
 # The JSON objects of a capture, read one level at a time, so that their values stay as they are written.
 
 Fields: TypeAlias = Mapping[str, msgspec.Raw]

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 
+# --- unpacking ---
 # Unpacking of captures into lines: gzip, zstd, bzip2 and xz by their members, any Unicode, lines of bounded size.
 #
 # A recorder that was killed leaves a member that ends in the middle, and one that is started again may append to it. So
@@ -45,8 +46,7 @@ _PIECE = 256 << 10
 _BLOCK = 1 << 20
 # A member is known by its first bytes and what they unpack to; a zstd block has up to 128 KiB.
 _AHEAD = 256 << 10
-_SHOWN = 256
-_LONGEST_MARK = 6
+_SHOWN, _LONGEST_MARK = 256, 6
 # The output of a step of zstd cannot be limited, only its input: four bytes may unpack to a block of 128 KiB.
 _ZSTD_STEP = 1 << 10
 _XZ_MEMORY = 256 << 20
@@ -358,7 +358,7 @@ class _Line:
             yield from self.take()
 
 
-# The files of captures: lines of text or rows of a table, and the bounds on what may come out of them.
+# --- files ---
 
 _CHUNK_BYTES = 256 << 10
 _HEAD_BYTES = 512

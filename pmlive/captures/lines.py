@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 
+# --- words ---
 # What recorders say in words: the words of notes, comments between lines, and the texts beside a note's word.
 #
 # ``"lost"``: the recorder did not keep everything; ``"failed"``: it, or the venue, says that something is wrong;
@@ -109,7 +110,7 @@ def _says(clause: str, word: re.Match[str]) -> bool:
     return int(count) > 0
 
 
-# One line of a capture: a frame as received, an envelope around one, or a note about the connection.
+# --- lines ---
 
 _CHANNELS: dict[str, Channel] = {
     "market": "market",

@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 
+# --- numbers ---
 # The numbers that recorders give to the lines of captures, and the lines that are missing by them.
 #
 # Numbers count all lines, those of one file, or those of a connection, in one file or continuing in the next. If most
@@ -205,7 +206,7 @@ class CaptureNumbers:
                 yield from [numbers for numbers in series if numbers.count_lines][:1]
 
 
-# The lines of captures in order of time, and the survey: a first reading that learns what they are.
+# --- reading ---
 
 TimedBy: TypeAlias = Literal["capture", "venue", "before"]
 # A file that is one JSON document is read at once if it is no larger.

@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 
+# --- parser ---
 # The parser of commands: it knows what a mistyped word was meant to be, and shows examples under the help.
 
 N = TypeVar("N")
@@ -117,7 +118,7 @@ def _with_examples(parser: Parser, examples: Sequence[str]) -> None:
     parser.epilog = "".join(["examples:\n", *(f"  {example}\n" for example in examples)])
 
 
-# The commands: their parser, the run of one, the library's log while it runs, and the exit codes of its errors.
+# --- commands ---
 
 # What commands are added to; argparse has no public name for it.
 Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

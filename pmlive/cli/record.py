@@ -376,6 +376,7 @@ def _settle(future: "Future[None]", work: Callable[[], None]) -> None:
         future.set_exception(error)
 
 
+# --- pauses for garbage collection ---
 # Python's garbage collector in a process that keeps many books.
 #
 # A full collection visits every object, so with fifty thousand books it stops the feed for more than half a second,

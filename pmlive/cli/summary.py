@@ -233,6 +233,7 @@ def _mismatches(number: int) -> str:
     return f"{number:,} mismatch{'' if number == 1 else 'es'}"
 
 
+# --- the live table ---
 # The table of markets, prices, rates and trust that ``record`` and ``replay`` show on a terminal, drawn by rich.
 
 # A part of the lines above the table, and how it looks: "" as the rest of the text.

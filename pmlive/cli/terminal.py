@@ -468,6 +468,7 @@ def _visible(text: str) -> str:
     return "".join(letter for letter in text if letter.isprintable() or letter == "\n")
 
 
+# --- progress ---
 # The line that tells of a long command what share is done, at what rate, and how long the rest may take.
 
 # The least and the most characters that a bar is drawn with, and the least seconds between two lines.

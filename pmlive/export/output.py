@@ -218,6 +218,7 @@ def _sync(folder: Path) -> None:
                 os.close(descriptor)
 
 
+# --- tables as files ---
 # The tables of a recording as CSV files or as a DuckDB database.
 #
 # Times in CSV are ISO 8601 with nanoseconds, and lists JSON text. In DuckDB times are ``TIMESTAMP_NS`` and UTC: its own

@@ -429,6 +429,7 @@ def _first_line(error: BaseException) -> str:
     return text.splitlines()[0][:200]
 
 
+# --- the clock ---
 # Receive times: the wall clock, but never backwards, and unaffected by a wall clock that is wrong for a moment.
 
 _SECOND_NS = 1_000_000_000

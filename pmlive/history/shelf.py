@@ -92,6 +92,7 @@ class Shelf:
                     path.unlink()
 
 
+# --- coverage ---
 # What a frame of the past covers: told with it, as the venue does not give everything that is asked for.
 
 _Copied: TypeAlias = tuple[type[pl.DataFrame], tuple[list[pl.Series]]]

@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 
+# --- pages ---
 # The pages of the venue's data API: their shapes, and the rows read from them.
 #
 # A time is a number of seconds there; milliseconds, as the venue's other services write them, are told apart by their
@@ -184,7 +185,7 @@ def _number(value: Number) -> float | None:
     return number if number - number == 0 else None  # neither infinite nor NaN
 
 
-# The walk through a market's trades, from the newest to older ones, which begins where an earlier one ended.
+# --- walk ---
 
 logger = get_logger(__name__)
 
@@ -381,6 +382,7 @@ def _frame(rows: Sequence[Trade]) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=TRADES)
 
 
+# --- prices in windows ---
 # A token's prices in buckets of time, fetched window by window; windows that are over are kept.
 #
 # The venue serves at most 15 days at once, and keeps narrow buckets for days or weeks only. So a window that was kept

@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 
+# --- who wants what ---
 # All subscriptions of a manager: which keys are still wanted, and which new rows and messages belong to which.
 
 # Subscriptions whose events are the messages of their tokens, most of which make no row that is handed out.
@@ -185,7 +186,7 @@ class Registry:
         return any(one.channel == channel for one in self.active.values())
 
 
-# How new rows and gaps reach the readers of subscriptions and those who listen to everything.
+# --- delivery ---
 
 # Of these tables, the newest row of each token is enough.
 NEWEST = frozenset({"prices", "depth"})

@@ -340,6 +340,7 @@ def _is_ahead(earlier: Earlier, now: int) -> bool:
     return CLOCK_ERROR_NS <= earlier.late <= max(DAY_NS, 2 * (earlier.last_recv - now))
 
 
+# --- sources ---
 # What a manager's rows come from: the live feed of a venue, or a recording that is played.
 
 # Told of a market that begins, or ends, to be wanted.

@@ -227,6 +227,7 @@ def _unknown_symbol(symbol: str) -> str:
     return f"there is no price of {symbol[:100]!r}; nearest: {', '.join(nearest)}"
 
 
+# --- lookups ---
 # Lookups in the catalogue while markets are followed: next markets of a series, markets without tokens, outcomes.
 #
 # The socket may never tell a resolution, or tell it while we are away. So every market that is followed is looked up

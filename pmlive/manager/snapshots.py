@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 
+# --- the top of each book ---
 # The top of each book that a manager has, in a row for each token, as a table of all markets shows them.
 
 TopState: TypeAlias = Literal["verified", "unverifiable", "stale", "none", "over"]
@@ -114,7 +115,7 @@ def _state(token: Token, stopped: Gap | None) -> TopState:
     return "stale" if stopped is not None and token.conn else token.state
 
 
-# What charts and callers are shown of a manager: a book, or all that several charts ask for at one moment.
+# --- snapshots ---
 
 # So many digits of either end of a token id are shown.
 _END = 6
@@ -337,6 +338,7 @@ def _book_of(engine: Engine, token_id: str, depth: int | None, labels: dict[str,
         return {"book": None, "unavailable_because": str(error)}
 
 
+# --- one token ---
 # One token of a manager or of a recording, by the names that people give it: its rows, its book, a picture.
 
 # What stands in brackets: a token id or an outcome alone, or a market and its outcome.

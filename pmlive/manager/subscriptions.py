@@ -326,6 +326,7 @@ class Subscription:
             mailbox.close()
 
 
+# --- status ---
 # The state of a manager: its connections, subscriptions, counts and books, and what it records or replays.
 
 

@@ -230,6 +230,7 @@ def clean(text: str, limit: int = 200) -> str:
     return visible if len(visible) <= limit else f"{visible[: limit - 1].rstrip()}…"
 
 
+# --- names of tokens ---
 # Directories of markets: tokens by the names that people give them, and markets by their tokens.
 
 _LABEL_LENGTH = 80

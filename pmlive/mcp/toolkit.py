@@ -52,6 +52,7 @@ __all__ = [
 ]
 
 
+# --- resources ---
 # Resources that can be read by address, and prompts for what a researcher asks again and again.
 
 _JSON = "application/json"
@@ -205,7 +206,7 @@ def _read_or_raise(read: Callable[[], Struct]) -> Struct:
         raise LookupError(str(error)) from error
 
 
-# The toolkit of one manager and of recordings: tools, resources and prompts, and notifications for who listens.
+# --- toolkit ---
 
 logger = get_logger(__name__)
 

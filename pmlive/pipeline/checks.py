@@ -275,6 +275,7 @@ def _count(token: Token, check: Check) -> None:
         token.counts.hash_mismatch += 1
 
 
+# --- unknown kinds ---
 # Messages of unknown kinds: their number by kind, and the kinds of each connection that have a row of ``gaps``.
 #
 # The sender chooses the names of kinds, so both are bounded: further kinds are counted together, and one row of

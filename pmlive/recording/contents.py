@@ -268,6 +268,7 @@ def digest(contents: Contents) -> str:
     return found.hexdigest()
 
 
+# --- summaries ---
 # Recordings on disk: the list of them, and a summary of one.
 #
 # Texts of a manifest were written by strangers, and a recording may come from somebody else: all texts are cleaned.

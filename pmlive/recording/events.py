@@ -246,6 +246,8 @@ class EventBook:
         return moving
 
 
+# --- events ---
+
 # What a recording holds of some tokens, event by event in order of arrival, with the book at that moment.
 #
 # A gap begins where the book was last known to be right, which was found out later: what a strategy is told of a

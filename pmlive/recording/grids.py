@@ -484,6 +484,7 @@ def _lost_frame_times(timeline: TrustTimeline) -> list[int]:
     return [gap.started for gap in timeline.gaps if concerns(gap)]
 
 
+# --- frames ---
 # The frames of a recording that stand for tables that it has not: read when they are used, and callable for parts.
 
 

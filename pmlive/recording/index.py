@@ -225,6 +225,7 @@ def _lost_file_gap(contents: Contents, file: SealedFile) -> tuple[object, ...]:
     return (file.last_seq, None, ended, 0, None, started, ended, "disk", f"{file.path} is lost")
 
 
+# --- outcomes ---
 # Outcomes of recorded markets: which token won, as far as a recording knows.
 
 _TOKENS = ("market", "slug", "question", "token_id", "outcome")

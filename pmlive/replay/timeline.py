@@ -232,6 +232,7 @@ class _Source:
         self._broken.clear()
 
 
+# --- markets of recordings ---
 # The catalogue of a replay: the markets in the manifests of recordings, with the interface of the venue's.
 
 _NAMED = 6

@@ -364,6 +364,7 @@ def _with_text(message: MarketMessage, text: str) -> MarketMessage:
     return msgspec.structs.replace(message, text=text)
 
 
+# --- a venue that is off ---
 # Messages of simulated markets made without a server: a script to be sent at full speed, a tape with its own clock.
 
 _NS_PER_MS = 1_000_000

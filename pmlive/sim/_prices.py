@@ -350,6 +350,7 @@ def _point_fields(point: PricePoint) -> dict[str, object]:
     return {"full_accuracy_value": point.exact, "timestamp": point.timestamp, "value": point.value}
 
 
+# --- beliefs ---
 # Beliefs about events with several outcomes, and the quotes of many decided events that follow them; pure.
 #
 # One outcome is true, drawn from the prior. Evidence of ``i`` nats is a normal random number of variance ``2 * i`` for

@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 
+# --- the server ---
 # The simulated venue's servers: six listeners, and the tasks that move the markets, in one event loop.
 
 _HOST = "127.0.0.1"
@@ -275,7 +276,7 @@ def _path(request: Handshake | None) -> str:
     return "" if request is None else request.path.partition("?")[0]
 
 
-# The simulated venue as its users see it: a server in a thread of its own, and what they can do to it.
+# --- the venue ---
 
 # Messages of the script that is written where ``rate`` is None.
 _SCRIPT_MESSAGES = 100_000

@@ -475,6 +475,7 @@ def _read_segments(manifest: Manifest, left: dict[int, list[bytes]]) -> Iterator
         )
 
 
+# --- diagnosis ---
 # The diagnosis of a read that failed: which table is damaged or is not as it states, and what to do.
 #
 # Readers trust what is listed of a table and what its footer states, since checking that takes as long as reading all

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 
+# --- the channel to the browser ---
 # The messages between one widget and its views in the browser; without a widget and without a clock.
 #
 # Messages are numbered. An *append* holds what came since the number before, a *whole* holds everything. A view that
@@ -258,7 +259,7 @@ def _joined(one: Packed, other: Packed) -> Packed:
     }
 
 
-# The canvas backend: widgets that our scripts draw in the browser, from views that the kernel sends.
+# --- the canvas ---
 
 logger = get_logger(__name__)
 

@@ -422,6 +422,7 @@ def valid_window(window: float | None) -> float | None:
     return window
 
 
+# --- outcomes ---
 # Charts of several outcomes, as a base class for either backend and for the canvas.
 
 # A slot is this share of the window, and a tenth of a second at least.

@@ -339,6 +339,7 @@ def _column(parts: Sequence[object], least: str, share: float = 3.0) -> ipywidge
     return ipywidgets.VBox(parts, layout=layout)
 
 
+# --- cells ---
 # The cell that runs now, so that what it showed when it ran before can be told from what other cells show.
 
 
@@ -383,6 +384,7 @@ def _mapping(message: object, name: str) -> Mapping[str, object]:
     return cast("Mapping[str, object]", part) if isinstance(part, Mapping) else {}
 
 
+# --- the main chart ---
 # The chart at the head of a dashboard: prices, candles, or the outcomes beside a token, one at a time.
 
 _PRICES, _CANDLES, _OUTCOMES = _KINDS = ("prices", "candles", "all outcomes")

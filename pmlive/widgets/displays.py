@@ -220,6 +220,7 @@ def _update(places: list[_Place], bundle: Bundle) -> None:
         place.update(bundle, raw=True)
 
 
+# --- pictures for programs ---
 # Pictures for notebooks that a program runs: nbconvert, papermill and others save what is displayed, and nobody looks.
 #
 # What such a program saves as a widget, its readers see as an error or as nothing once the kernel is gone. So a picture

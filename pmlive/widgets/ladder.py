@@ -226,6 +226,7 @@ def _totals(view: DepthView) -> str:
     return "; ".join(parts) or "nobody offers a price now"
 
 
+# --- pages ---
 # What the tables of a notebook are written with, as HTML that screen readers read: captions, and heads with a scope.
 #
 # Texts of markets are strangers': everything that is put into HTML goes through ``escape``.
@@ -302,6 +303,7 @@ def cell(tag: str, text: str, style: str, *, scope: str = "", price: str = "") -
     return f"<{tag}{marks} style='{style}'>{escape(text)}</{tag}>"
 
 
+# --- text for terminals ---
 # A dashboard as text, for terminals and readers of notebooks without pictures: a line of prices, and a book.
 
 # The rows of all tokens that are looked at, and the characters of a line.

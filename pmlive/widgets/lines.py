@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 
+# --- spans ---
 # The gaps of tokens as intervals of numbers, for charts that are continued by what comes.
 
 Times: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -138,7 +139,7 @@ class KnownGaps:
         return is_same
 
 
-# The data of a chart of several outcomes: a line for each, made of rows as they come, without a widget.
+# --- lines ---
 
 # A market, an event, a token, or several of them.
 Keys: TypeAlias = str | Sequence[Key]

@@ -168,6 +168,7 @@ def _until_next(times: Numbers, now: float) -> Numbers:
     return np.append(times[1:], now)[: len(times)]
 
 
+# --- candles ---
 # Candle charts drawn with matplotlib: candles above, the shares that were traded below, on one axis of time.
 
 _ROSE, _FELL, _QUIET = LIGHT.bid, LIGHT.ask, LIGHT.quiet
@@ -300,6 +301,7 @@ def _wicks(candles: Numbers, length: float) -> list[Numbers]:
     return list(lines[np.isfinite(lines).all(axis=(1, 2))])
 
 
+# --- coverage ---
 # The coverage of a recording's tokens, as a matplotlib figure: when each was followed and could be trusted.
 
 # The tokens that are drawn, those least covered first, and the faults that are named, the longest first.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final, NotRequired, TypeAlias, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from pmlive.gaps import concerning
@@ -486,6 +485,7 @@ def _last_gap_text(gaps: pl.DataFrame) -> str:
     return f"{last['cause'][0]}, {started} to {ended}{told}"
 
 
+# --- interruptions ---
 # What interrupted a feed: one cut of a connection is a gap of each token on it, and is counted once here.
 
 # Of these the connection is the cause, whatever tokens it carried.
@@ -517,12 +517,11 @@ def interruptions(gaps: pl.DataFrame) -> pl.DataFrame:
     return found.select("cause", "started", "ended", "books").sort("started", maintain_order=True)
 
 
+# --- scales ---
 # What a chart's axes and shades are, one rule for both renderers: scripts are given these numbers as ``SCALES``.
 #
 # How opaque a level of the liquidity chart is goes with the square root of its size, since sizes differ by powers of
 # ten. ``js/shared.js`` has the same functions, and a test compares the two.
-
-_Floats = npt.NDArray[np.float64]
 
 # How much is shown of everything while nothing is known.
 _UNKNOWN_MS = 60_000.0
@@ -547,7 +546,7 @@ SCALES: Final = {
 }
 
 
-def opacity(sizes: _Floats, most: float) -> _Floats:
+def opacity(sizes: Numbers, most: float) -> Numbers:
     """Return how opaque levels are, of which the largest has ``most`` shares."""
     faintest = SCALES["faintest"]
     return np.asarray(faintest + (1 - faintest) * np.sqrt(np.minimum(1.0, sizes / most)), dtype=np.float64)
@@ -570,7 +569,7 @@ def price_limits(low: float, high: float) -> tuple[float, float]:
     return max(0.0, low - room), min(1.0, high + room)
 
 
-def heat_limits(prices: _Floats) -> tuple[float, float, float]:
+def heat_limits(prices: Numbers) -> tuple[float, float, float]:
     """Return the lowest and the highest price of a chart of ladders, and the step of prices.
 
     Args:
@@ -595,6 +594,6 @@ def level_share(low: float, high: float, tick: float) -> float:
     return min(1.0, SCALES["tallest"] * (high - low) / tick)
 
 
-def depth_limits(totals: _Floats) -> tuple[float, float]:
+def depth_limits(totals: Numbers) -> tuple[float, float]:
     """Return how far the axis of cumulative depth reaches."""
     return 0.0, (1 + SCALES["depth_room"]) * float(totals.max(initial=1.0))

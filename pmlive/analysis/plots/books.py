@@ -410,6 +410,7 @@ def _profile(books: pl.DataFrame, side: BookSide, cents: float | None) -> pl.Dat
     )
 
 
+# --- coverage ---
 # The figure of a recording's coverage: when each token was followed, and when its book could be trusted.
 
 _INTERVALS = "the intervals of a recording's quality, such as night.quality().intervals"

@@ -202,6 +202,7 @@ def _seconds(lengths: pl.Series) -> Floats:
     return lengths.dt.cast_time_unit("ns").cast(pl.Int64).to_numpy() / 1e9
 
 
+# --- agreement on signs ---
 # A figure of how far methods agree on the signs of trades.
 
 _PAIRS = "shares of pairs of methods, such as sign_agreement(trades, prices)"
@@ -238,6 +239,7 @@ def agreement_plot(agreement: pl.DataFrame, *, ax: Axes | None = None, title: st
     return ax
 
 
+# --- market making ---
 # Figures of a simulated market maker: what it held and earned, and how prices moved after its fills.
 
 _MARKOUTS = "fills with what they gained, such as markouts(made.fills, prices, ['1s', '1m'])"

@@ -153,6 +153,7 @@ def _settings(width: Width, height: float) -> dict[str, object]:
     }
 
 
+# --- texts ---
 # Texts in figures: what their font can write, and how wide a label is.
 
 # Labels are apart if their distance is so many times their width.
@@ -203,6 +204,7 @@ def _drawable(*families: str) -> frozenset[int]:
     return frozenset(get_font(findfont(FontProperties(family=list(families)))).get_charmap())
 
 
+# --- axes of times ---
 # Axes of times, in UTC.
 
 _Floats: TypeAlias = npt.NDArray[np.float64]
