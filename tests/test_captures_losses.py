@@ -336,6 +336,7 @@ _SHAPES: dict[str, Callable[[Lines], Lines]] = {
 }
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("shape", _SHAPES)
 def test_what_was_cut_or_joined_is_a_gap(shape: str, tmp_path: Path) -> None:
     assert imported(tmp_path, _SHAPES[shape](sound())) == 1

@@ -136,6 +136,7 @@ def test_numbers_of_something_else_say_nothing(numbers: range) -> None:
 # --- what is said beside a frame ---
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize(
     "said",
     [
@@ -165,6 +166,7 @@ def test_what_is_said_of_dropped_frames_beside_a_frame_is_a_gap(said: dict[str, 
     assert state(tmp_path) == "verified"
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize(
     "said",
     [

@@ -48,6 +48,7 @@ def test_every_example_is_a_command_line_that_is_understood(name: str) -> None:
         assert callable(options.run)
 
 
+@pytest.mark.quick(5)
 @pytest.mark.parametrize(
     "example",
     [

@@ -71,6 +71,7 @@ def test_an_event_of_which_no_market_has_token_ids_is_refused(subscribe: str) ->
             manager.watch(manager.find(EVENT))
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("subscribe", sorted(SEVERAL))
 @pytest.mark.parametrize("how", ["catalogue", "announcement"])
 @pytest.mark.parametrize("v2", [0, 2])

@@ -159,14 +159,14 @@ def test_recordings_of_a_venue_with_every_fault_have_the_books_that_were_live(tm
             shutil.copytree(folder, tmp_path / "killed")
 
     logged = list(records(tmp_path / "killed"))
-    unsealed = faithful(logged, pm.open_recording(tmp_path / "killed"), tokens, moments(Random(1), logged, 12))
+    unsealed = faithful(logged, pm.open_recording(tmp_path / "killed"), tokens, moments(Random(1), logged, 20))
 
     logged = list(records(folder))
     sealed = faithful(logged, pm.open_recording(folder), tokens, moments(Random(2), logged, 50))
 
-    assert unsealed.equal > 12
-    assert sealed.equal > 50
-    assert sealed.stale > 8
+    assert unsealed.equal > 10
+    assert sealed.equal > 40
+    assert sealed.stale > 5
 
 
 def test_merged_files_have_the_same_books(tmp_path: Path) -> None:

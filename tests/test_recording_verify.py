@@ -150,7 +150,7 @@ def of(manifest: dict[str, Any], table: str) -> dict[str, Any]:
     return min((file for file in manifest["files"] if file["table"] == table), key=lambda file: file["first_seq"])
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("table", ["raw", "book_deltas"])
 @pytest.mark.parametrize("by", [-1, 5 * 10**9])
 @pytest.mark.parametrize("name", ["rows", "bytes", "first_seq", "last_seq", "first_time", "last_time"])
@@ -174,6 +174,7 @@ _DENIALS: list[Callable[[dict[str, Any]], object]] = [
 ]
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     "edit",
     _DENIALS,

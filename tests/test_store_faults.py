@@ -98,6 +98,7 @@ def test_one_refusal_of_any_change_costs_nothing(tmp_path: Path, kind: str, firs
             return
 
 
+@pytest.mark.quick(5)
 @_FIRST
 @pytest.mark.parametrize("kind", [kind for kind in _KINDS if kind != "cut off"])
 def test_refusal_from_any_change_on_costs_nothing_acknowledged(tmp_path: Path, kind: str, first: int) -> None:

@@ -136,7 +136,7 @@ def _qualities(folder: Path, segment: SealedSegment) -> set[str]:
     return {recording.book_at(token, time).quality for token in known & set(TOKENS) for time in times}
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", _KINDS)
 def test_what_is_not_listed_is_missed(kind: str, folder: Path) -> None:
     damage, number = _KINDS[kind]

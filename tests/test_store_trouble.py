@@ -215,7 +215,7 @@ _FAULTS = [
 ]
 
 
-@pytest.mark.quick(5)
+@pytest.mark.quick(3)
 @pytest.mark.skipif(_STRACE is None, reason="strace is not installed, so faults cannot be injected")
 @pytest.mark.parametrize(("call", "fault", "number"), _FAULTS)
 def test_an_injected_fault_costs_nothing(tmp_path: Path, call: str, fault: str, number: int) -> None:

@@ -91,6 +91,7 @@ def test_a_front_end_with_a_person_before_it_is_shown_the_widget_once_behind_its
     started.run("replay.close()")
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_hide_the_picture_shows_the_widget_alone_until_it_is_closed(started: Kernel) -> None:
     tells = 'dashboard.price._handle_custom_msg({"kind": "elsewhere", "view": "0"}, [])'
     for cell in (BEGIN, SHOWS["canvas"]):
