@@ -1,4 +1,4 @@
-"""One line of a capture: a frame as received, an envelope around one, or a note, in whatever words.
+"""One line of a capture: a frame as received, an envelope around one, or a note in any wording.
 
 Recorders write in many forms: ``{"ts_recv": …, "raw": "…"}``, ``{"received_at": …, "msg": {…}}``, ``[time, frame]``,
 a time before the frame, Python's way of writing a dictionary. So an envelope is known by its keys, and by the frame in

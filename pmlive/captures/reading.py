@@ -1,4 +1,4 @@
-"""The lines of captures in order of time, and the survey: a first reading that learns what and how they are."""
+"""The lines of captures in order of time, and the survey: a first reading that learns their format and numbering."""
 
 import heapq
 from collections import deque

@@ -1,4 +1,4 @@
-"""Where what is received comes from and comes together: journal, rolling frames, recorder; in the feed thread alone."""
+"""Sources of records, and their ingest into journal, rolling frames and recorder, in the feed thread alone."""
 
 import asyncio
 from collections import deque

@@ -1,4 +1,4 @@
-"""Markets: a question, its outcomes and their tokens; texts of strangers, cleaned; tokens by names that people use."""
+"""Markets (a question, its outcomes and their tokens), the directory of their names, and the cleaning of texts."""
 
 import re
 import unicodedata

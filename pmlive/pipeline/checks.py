@@ -34,6 +34,7 @@ class TokenGaps:
         self._buffers = buffers
         # Tokens whose book must be asked for anew, and from when on.
         self.wanted: dict[str, int] = {}
+        # Tokens with a gap that has not ended.
         self._interrupted: dict[str, Token] = {}
 
     @property

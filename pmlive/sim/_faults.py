@@ -1,4 +1,4 @@
-"""The faults: those in force, how often each has struck, their effects on messages, and a venue that is off."""
+"""Faults: those in force, how often each has struck, their effects on messages, and a venue that is offline."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -364,7 +364,7 @@ def _with_text(message: MarketMessage, text: str) -> MarketMessage:
     return msgspec.structs.replace(message, text=text)
 
 
-# --- a venue that is off ---
+# --- a venue that is offline ---
 # Messages of simulated markets made without a server: a script to be sent at full speed, a tape with its own clock.
 
 _NS_PER_MS = 1_000_000

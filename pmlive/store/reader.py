@@ -1,4 +1,4 @@
-"""Reading of a recording, also while it is being written: it takes no lock, changes nothing, and names damage."""
+"""Reading of a recording, also while it is being written: it takes no lock, changes nothing, and reports damage."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
