@@ -112,7 +112,10 @@ every = range(1, run(0) + 1)
 for at in every if parts == "all" else [every[len(every) // 2]]:
     shutil.rmtree(place)
     place.mkdir()
-    assert not run(at), at
+    if ended := run(at):
+        # Its threads met at other moments than in the first run and wrote the manifest once less.
+        assert ended < at
+        continue
     left = names()
     run(0)
     print(json.dumps([at, left, names()]))
