@@ -15,6 +15,7 @@ from pmlive.events import BookSnapshot, Cause, Channel, Gap, MarketResolved
 from pmlive.integrity import Counts, Proof
 
 __all__ = [
+    "COUNTS",
     "FRAMES",
     "Change",
     "Closed",
@@ -24,6 +25,7 @@ __all__ = [
     "Loss",
     "Note",
     "Opened",
+    "Parts",
     "Record",
     "Taken",
     "TokenState",
@@ -58,11 +60,16 @@ class Kind(StrEnum):
     # The whole state of a token, and of a connection, at the beginning of a segment and at the end of a run.
     STATE = "state"
     LINK = "link"
+    # The state of the beginning comes in parts, between the records after it.
+    PARTS = "parts"
     # The recent messages, by which repeated ones are recognized.
     TAKEN = "taken"
 
 
 FRAMES: frozenset[str] = frozenset((Kind.MARKET, Kind.USER, Kind.REALTIME, Kind.PRICES))
+
+# What the end of a segment says where the counts of the minute stand before it, and not after.
+COUNTS = b"counts"
 
 # A level change as it is stored: the venue's timestamp (ms), side, price and size.
 Change: TypeAlias = tuple[int, str, str, str]
@@ -127,6 +134,21 @@ class LinkState(msgspec.Struct, frozen=True):
     strange: list[str] = []
     # The last number of each of its channels.
     numbers: dict[str, LastNumber] = {}
+    # When it was so, where it was written later (``Parts``).
+    at: int = 0
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """How many states of tokens and of connections will come, each before the first record that changes it.
+
+    They are those of this record's number and time (``at``, nanoseconds since 1970). Their rows have the numbers after
+    it, in the order of the tokens' places; the last place that was given is ``places``.
+    """
+
+    at: int
+    tokens: int
+    links: int
+    places: int
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -159,15 +181,31 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     over: bool = False
     # Other tokens of its market that its messages name and that are not subscribed.
     beside: list[str] = []
+    # Its place among the tokens that came; 0 if an earlier version did not write it.
+    place: int = 0
+    # When it was so, and the number of its row, where it was written later (``Parts``).
+    at: int = 0
+    row: int = 0
 
 
 # A list holds token ids; None stands for a kind without a note.
 Note: TypeAlias = (
-    Opened | Closed | Loss | Gap | MarketResolved | BookSnapshot | TokenState | LinkState | Taken | list[str] | None
+    Opened
+    | Closed
+    | Loss
+    | Gap
+    | MarketResolved
+    | BookSnapshot
+    | TokenState
+    | LinkState
+    | Parts
+    | Taken
+    | list[str]
+    | None
 )
 
 _TYPES: dict[
-    str, type[Opened | Closed | Loss | Gap | MarketResolved | TokenState | LinkState | Taken] | type[list[str]]
+    str, type[Opened | Closed | Loss | Gap | MarketResolved | TokenState | LinkState | Parts | Taken] | type[list[str]]
 ] = {
     Kind.OPEN: Opened,
     Kind.CLOSE: Closed,
@@ -179,6 +217,7 @@ _TYPES: dict[
     Kind.LOSS: Loss,
     Kind.STATE: TokenState,
     Kind.LINK: LinkState,
+    Kind.PARTS: Parts,
     Kind.TAKEN: Taken,
 }
 _BARE: frozenset[str] = frozenset((Kind.BEGIN, Kind.CUT, Kind.END))

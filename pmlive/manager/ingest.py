@@ -47,6 +47,11 @@ logger = get_logger(__name__)
 _UNHEARD = 1_000_000_000
 # Between the last message and the end of a run; a clock that was set meanwhile is out by no more than this.
 _CALM = 60_000_000_000
+# The states of so many tokens take some milliseconds to write.
+_STATES_AT_ONCE = 100
+# Counts of so many tokens take some milliseconds to write, and more of them let a cut wait until their minute is over.
+_MOST_COUNTED = 5_000
+_LONGEST_WAIT = 120_000_000_000
 # So many batches of gaps are known again when the clock proves to have been behind.
 _BATCHES = 10_000
 
@@ -80,6 +85,8 @@ class Ingest:
         self.on_rows: Callable[[dict[str, pl.DataFrame]], None] | None = None
         self.listened: Callable[[], bool] = bool
         self._flushed = 0
+        # Since when a cut of the recording is due; 0 if none is.
+        self._due = 0
         # Since the clock was known to be right; that of a replay always is.
         self._gaps: deque[pl.DataFrame] = deque(maxlen=_BATCHES)
         self._reported: set[str] = set()
@@ -257,11 +264,25 @@ class Ingest:
             return
         for hole in recorder.holes():
             self.gap(hole)
-        if recorder.poll():
+        if recorder.poll() and self._may_cut(recorder):
             now = self.clock()
-            self.journal.note("cut", 0, b"", now)
+            self.journal.cut(now)
             self.flush()
-            recorder.cut(self.journal.keyframes(now))
+            recorder.cut(self.journal.state(now))
+
+    def _may_cut(self, recorder: Recorder) -> bool:
+        """Return whether a cut that is due may be now: counts that stand in its way wait for the end of the minute."""
+        now = self.clock()
+        self._due = self._due or now
+        waits = self.pipeline.books.counted > _MOST_COUNTED and now - self._due < _LONGEST_WAIT
+        if not recorder.losing and (self.journal.is_writing or waits):
+            return False
+        self._due = 0
+        return True
+
+    def write_states(self) -> None:
+        """Write a few of the states that the recording goes on with after a cut."""
+        self.journal.write_states(_STATES_AT_ONCE, self.clock())
 
     def doubt_rows(self) -> None:
         """Note that rows may be missing or wrong; the recording makes them again of what was received."""
@@ -274,6 +295,8 @@ class Ingest:
         if recorder is None:
             return None
         self.tend()
+        while self.journal.is_writing:
+            self.write_states()
         if not self.pipeline.ended:
             self.journal.end(self.clock())
         self.flush()

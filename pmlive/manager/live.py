@@ -1,8 +1,10 @@
 """The live feed: sockets, the ingest they report to, and the second opinions that REST gives on silence."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from statistics import median_low
 
 import msgspec
@@ -28,6 +30,8 @@ __all__ = ["CrossCheckPolicy", "Live"]
 logger = get_logger(__name__)
 
 _TICK = 0.1
+# Between states that are written, so that the sockets are read.
+_BREATH = 0.005
 _FRESH = 50_000_000
 _S = 1_000_000_000
 # So many checks that agreed tell that a token used to be heard.
@@ -142,15 +146,30 @@ class Live:
         """Keep time, until cancelled."""
         ran = elapsed()
         while True:
-            await asyncio.sleep(_TICK)
+            await self._pause()
             before, ran = ran, elapsed()
-            try:
-                self._note_stop(ran - before)
-                self._note_step()
-                self._turn()
-            except BaseException as error:  # noqa: BLE001  # it stops for nobody: rows and snapshots wait for it
-                self.ingest.doubt_rows()
-                note_fault("pmlive", error)
+            self._guard(partial(self._keep_time, ran - before))
+
+    def _guard(self, task: Callable[[], None]) -> None:
+        """Run a task of the clockwork, which stops for no error: rows and snapshots wait for it."""
+        try:
+            task()
+        except BaseException as error:  # noqa: BLE001  # it is noted, and what it may have spoilt is made anew
+            self.ingest.doubt_rows()
+            note_fault("pmlive", error)
+
+    def _keep_time(self, lasted: int) -> None:
+        self._note_stop(lasted)
+        self._note_step()
+        self._turn()
+
+    async def _pause(self) -> None:
+        """Wait until the next turn; states of a recording are written meanwhile, between other things."""
+        ends = time.monotonic() + _TICK
+        while self.ingest.journal.is_writing and time.monotonic() < ends:
+            self._guard(self.ingest.write_states)
+            await asyncio.sleep(_BREATH)
+        await asyncio.sleep(max(0.0, ends - time.monotonic()))
 
     def _note_stop(self, lasted: int) -> None:
         """Note that the process was stopped or the machine slept, up to when all that was sent meanwhile is read."""

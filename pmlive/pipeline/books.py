@@ -1,7 +1,7 @@
 """The books of all tokens: what arrives is applied, shown, and handed to the checks."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import TypeAlias
 
@@ -13,7 +13,7 @@ from pmlive.events import BookSnapshot, Cause, Gap, LevelChange, PriceChange, Ti
 from pmlive.pipeline.checks import BookChecks, TokenGaps
 from pmlive.pipeline.repeats import RecentChanges
 from pmlive.pipeline.rows import BookRows, RowBuffers
-from pmlive.pipeline.token import SIDES, Token
+from pmlive.pipeline.token import PLACE, SIDES, Token
 from pmlive.records import Change, TokenState
 
 __all__ = ["Books"]
@@ -43,8 +43,11 @@ class Books:
         # What each connection said last.
         self.recent: defaultdict[int, RecentChanges] = defaultdict(RecentChanges)
         self._changed: list[Token] = []
-        # The tokens that were heard of since their messages were told.
+        # The tokens that were heard of since their messages were told, and those besides that may have counts.
         self._untold: dict[str, Token] = {}
+        self._counted: dict[str, Token] = {}
+        # Told of tokens that are looked at, or changed, for what a message says of others.
+        self.before_reading: Callable[[Sequence[Token]], None] | None = None
         self.duplicates = 0
         self.early = 0
         self.late = 0
@@ -267,14 +270,17 @@ class Books:
 
     def carried(self, conn: int) -> list[Token]:
         """List the tokens whose books a connection brings, or is asked to."""
-        return [token for token in self.tokens.values() if conn in (token.conn, token.link)]
+        tokens = [token for token in self.tokens.values() if conn in (token.conn, token.link)]
+        if self.before_reading is not None:
+            self.before_reading(tokens)
+        return sorted(tokens, key=PLACE)
 
     def unmet(self, before: int) -> list[Gap]:
         """List, as gaps, the tokens that were wanted before a time and never had a book or a gap."""
+        waiting = [each for each in self.tokens.values() if each.awaited and each.awaited < before and not each.gaps]
         return [
             Gap(started=token.awaited, cause="late opening book", token_id=token.id, conn=token.link)
-            for token in self.tokens.values()
-            if token.awaited and token.awaited < before and not token.gaps
+            for token in sorted(waiting, key=PLACE)
         ]
 
     def distrust(self, token: Token, cause: Cause, started: int, now: int, detail: str) -> None:
@@ -322,32 +328,47 @@ class Books:
         # Messages of its market go on to name it, for a moment or as long as the other outcome is followed.
         self._beside[token.market].add(token_id)
 
-    def save(self, token: Token, now: int) -> TokenState:
-        """Write down a token, for a reader that begins here, and its row."""
-        self._rows.keyframe(token, now, alone=False)
+    def save(self, token: Token, now: int, *, row: int = 0) -> TokenState:
+        """Write down a token, and its row, for a reader that begins here, or began at a time with rows set aside."""
+        self._rows.keyframe(token, now, alone=False, seq=row)
         beside = self._beside.get(token.market, ())
-        return msgspec.structs.replace(token.save(), beside=sorted(beside))
+        at = now if row else 0
+        return msgspec.structs.replace(token.save(), beside=sorted(beside), at=at, row=row)
 
-    def load(self, state: TokenState, now: int) -> None:
-        """Go on with a token from what was written down, unless it is known; write its row."""
+    def load(self, state: TokenState, now: int, *, alone: bool = False) -> None:
+        """Go on with a token from what was written down, unless it is known; write its row (``alone``: not all came)."""
         token = self.tokens.get(state.token_id) or self._add(Token.load(state))
         self._beside[state.market].update(state.beside)
-        self._rows.keyframe(token, now, alone=False)
+        self._rows.keyframe(token, state.at or now, alone=alone, seq=state.row)
+
+    @property
+    def places(self) -> int:
+        """The last place that a token was given; another process goes on from it."""
+        return self._places
+
+    @places.setter
+    def places(self, last: int) -> None:
+        self._places = max(self._places, last)
+
+    def forget(self, is_lacking: Callable[[str, int], bool]) -> None:
+        """Forget the tokens, by id and place, whose state a reader that begins at the last cut does not know."""
+        for token in [token for token in self.tokens.values() if is_lacking(token.id, token.place)]:
+            del self.tokens[token.id]
+            self.gaps.forget(token)
 
     def _place(self, token: Token, market: str) -> None:
         token.market, token.market_number = market, self._buffers.names[market]
 
     def _add(self, token: Token) -> Token:
         token.number, token.market_number = self._buffers.names[token.id], self._buffers.names[token.market]
-        self._places += 1
-        token.place = self._places
-        self.tokens[token.id] = token
+        self.places = token.place = token.place or self._places + 1
+        self.tokens[token.id] = self._counted[token.id] = token
         self.gaps.note(token)
         return token
 
     def clear(self) -> None:
         """Forget every token."""
-        self.tokens, self._changed, self._untold = {}, [], {}
+        self.tokens, self._changed, self._untold, self._counted = {}, [], {}, {}
         self.gaps.clear()
         self.recent.clear()
         self._beside.clear()
@@ -362,6 +383,7 @@ class Books:
     def take_heard(self) -> dict[str, int]:
         """Return the number of messages of each token since the last call."""
         heard: dict[str, int] = {}
+        self._counted |= self._untold
         for token_id, token in self._untold.items():
             heard[token_id], token.told = token.messages - token.told, token.messages
         self._untold.clear()
@@ -382,5 +404,11 @@ class Books:
 
     def check_rows(self, minute: int) -> None:
         """Write and reset the counts of a minute (nanoseconds since 1970)."""
-        for token in self.tokens.values():
+        for token in sorted((self._counted | self._untold).values(), key=PLACE):
             self._rows.checks(token, minute)
+        self._counted = {token.id: token for token in self.checks.waiting}
+
+    @property
+    def counted(self) -> int:
+        """At most how many tokens have counts of this minute."""
+        return len(self._counted) + len(self._untold)

@@ -2,12 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from operator import attrgetter
 from typing import TypeAlias
 
 from pmlive.events import BookSnapshot, Cause, Check, Gap, LevelChange
 from pmlive.pipeline.rows import RowBuffers
-from pmlive.pipeline.token import Token
+from pmlive.pipeline.token import PLACE, Token
 
 __all__ = [
     "BookChecks",
@@ -24,7 +23,6 @@ _ASK_EVERY = 60_000_000_000
 Proven: TypeAlias = Callable[[Token, int], None]
 # A hash that nothing explains is a mismatch if the next state fails as well, or if none comes within this time.
 _UNEXPLAINED_AFTER = 1_000_000_000
-_place = attrgetter("place")
 
 
 class TokenGaps:
@@ -40,7 +38,7 @@ class TokenGaps:
     @property
     def open(self) -> list[Gap]:
         """The gaps of tokens that have not ended, in the order in which the tokens came."""
-        tokens = sorted(self._interrupted.values(), key=_place)
+        tokens = sorted(self._interrupted.values(), key=PLACE)
         return [gap for token in tokens for gap in token.gaps]
 
     def lose(self, token: Token, cause: Cause, started: int, now: int, detail: str) -> None:
@@ -75,6 +73,11 @@ class TokenGaps:
         if token.gaps:
             self._interrupted[token.id] = token
 
+    def forget(self, token: Token) -> None:
+        """Forget a token."""
+        self.wanted.pop(token.id, None)
+        self._interrupted.pop(token.id, None)
+
     def clear(self) -> None:
         """Forget every token."""
         self.wanted, self._interrupted = {}, {}
@@ -103,6 +106,11 @@ class BookChecks:
     def idle(self) -> bool:
         """Whether no state waits."""
         return not (self.fresh or self._ripe or self._misfits)
+
+    @property
+    def waiting(self) -> list[Token]:
+        """The tokens with a state that waits."""
+        return self._ripe + self.fresh + self._misfits
 
     @property
     def unsettled(self) -> int | None:
@@ -158,7 +166,7 @@ class BookChecks:
 
     def settle_all(self) -> None:
         """Settle every token."""
-        for token in self._ripe + self.fresh + self._misfits:
+        for token in self.waiting:
             token.pending = False
             self.settle(token)
         self._ripe, self.fresh, self._misfits = [], [], []

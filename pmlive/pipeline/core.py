@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -32,10 +32,12 @@ from pmlive.events import (
 from pmlive.pipeline import rows
 from pmlive.pipeline.books import Books
 from pmlive.pipeline.checks import UnknownKinds, shortened
+from pmlive.pipeline.handlers import Handler, Handlers, Take
+from pmlive.pipeline.keyframes import StateParts
 from pmlive.pipeline.repeats import RecentChanges, Repeats, StreamNumbers
 from pmlive.pipeline.rows import Making, RowBuffers
 from pmlive.pipeline.token import Token
-from pmlive.records import LinkState
+from pmlive.records import LinkState, Parts, TokenState
 from pmlive.times import LONGEST_LATENCY_NS
 
 __all__ = ["Link", "Pipeline"]
@@ -44,47 +46,6 @@ _GRID = 100_000_000
 _MINUTE = 60_000_000_000
 # Channels whose connections present no credentials.
 _WITHOUT_CREDENTIALS: frozenset[Channel] = frozenset(("market", "realtime"))
-
-# Takes an event, the connection that brought it, and when it came.
-_Take: TypeAlias = Callable[[Any, int, int], None]
-
-
-class _Handler:
-    """What takes a kind of event, how many came, and whether it is data that was asked for and may be repeated."""
-
-    __slots__ = ("count", "repeatable", "take", "telling")
-
-    def __init__(self, take: _Take, *, telling: bool, repeatable: bool) -> None:
-        self.take = take
-        self.telling = telling
-        self.repeatable = repeatable
-        self.count = 0
-
-
-class _Handlers(dict[type, _Handler]):
-    """Handlers by kind of event, found when one first comes."""
-
-    def __init__(self, find: Callable[[type], _Handler]) -> None:
-        self._find = find
-
-    def __missing__(self, kind: type) -> _Handler:
-        self[kind] = found = self._find(kind)
-        return found
-
-    def counts(self) -> dict[str, int]:
-        """Return the number of messages by the name of their event."""
-        counts: dict[str, int] = {}
-        for kind, its in self.items():
-            if kind is not Malformed:
-                name = _name(kind)
-                counts[name] = counts.get(name, 0) + its.count
-        return counts
-
-
-def _name(kind: type) -> str:
-    """Name a kind of event as the venue's status keys do; every word of a connection is one kind."""
-    name = Control.__name__ if issubclass(kind, Control) else kind.__name__
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 
 
 class Link(msgspec.Struct):
@@ -121,6 +82,7 @@ class Pipeline:
         # Markets whose outcome is known: when it was told first, and what.
         self.resolved: dict[str, tuple[int, MarketResolved]] = {}
         self.unknown_kinds = UnknownKinds()
+        self.parts = StateParts()
         # Since records could not be read: what is unknown of connections and tokens is learnt from what they bring.
         # Without those that tell the whole state the books are unknown up to the next that do (``_blank``).
         self._loss: Gap | None = None
@@ -128,7 +90,7 @@ class Pipeline:
         # Since the process did not run, up to when all that was sent meanwhile has been read.
         self.stopped: Gap | None = None
         self._malformed = 0
-        self._handlers = _Handlers(self._handler)
+        self._handlers = Handlers(self._handler)
         self._told: int | None = None
         # Whether everything was checked and written, with nothing told since.
         self.ended = False
@@ -253,8 +215,19 @@ class Pipeline:
         elif self.stopped is not None and self.stopped.started == gap.started:
             self.stopped = None
 
+    def state_parts(self, told: Parts) -> None:
+        """Note that the present state will be written in parts; set aside the numbers of its rows."""
+        self.seq = self.parts.begin(told, self.seq)
+        self.books.places = told.places
+
+    def token(self, state: TokenState, now: int) -> None:
+        """Go on with a token from what was written down, unless it is known."""
+        alone = not self.parts.note(state.token_id, state.at)
+        self.books.load(state, now, alone=alone)
+
     def link(self, conn: int, state: LinkState) -> None:
         """Go on with a connection from what was written down, unless it is known."""
+        self.parts.note(conn, state.at)
         if conn in self.links:
             return
         self.links[conn] = Link(state.channel, set(state.tokens), state.opened, state.gap)
@@ -268,9 +241,11 @@ class Pipeline:
     def lost(self, gap: Gap, now: int, *, beginning: bool) -> None:
         """Note that records before this one cannot be read: what they did to the books is unknown.
 
-        With the ``beginning`` of a segment the state of everything is lost, which is then unknown up to its end.
+        With the ``beginning`` of a segment, or a part of it, the state of everything is lost, which is then unknown up
+        to its end.
         """
         self.tick(now)
+        beginning = beginning or self.parts.awaited
         if beginning:
             self._clear()
         else:
@@ -346,7 +321,9 @@ class Pipeline:
 
     def drain(self) -> dict[str, pl.DataFrame]:
         """Remove and return the complete rows of every table that has some."""
-        return self._buffers.take(self.books.checks.unsettled)
+        frames = self._buffers.take(self.books.checks.unsettled)
+        keyframes = self.parts.take(frames.pop("keyframes", None))
+        return frames if keyframes is None else frames | {"keyframes": keyframes}
 
     def told(self, now: int) -> None:
         """Note the time of what was told last, where ``finish`` ends if nothing more comes."""
@@ -355,8 +332,18 @@ class Pipeline:
     def restart(self) -> None:
         """Forget everything: what follows was kept by another run, or after a pause, and tells the whole state."""
         if self._told is not None:
+            self.books.forget(self.parts.lacks)
+            self.links = {
+                conn: link for conn, link in self.links.items() if not self.parts.lacks_link(conn, link.opened)
+            }
             self.finish(self._told)
         self._clear()
+
+    def _forget_lacking(self) -> None:
+        """Forget what a reader does not know that begins at the last cut."""
+        self.books.forget(self.parts.lacks)
+        for conn in [conn for conn, link in self.links.items() if self.parts.lacks_link(conn, link.opened)]:
+            del self.links[conn]
 
     def forget(self) -> None:
         """Forget everything, rows too: what follows is no continuation."""
@@ -367,6 +354,7 @@ class Pipeline:
         self._buffers.seq = 1
 
     def _clear(self) -> None:
+        self.parts.give_up()
         self.books.clear()
         self.links.clear()
         self.heard.clear()
@@ -381,6 +369,7 @@ class Pipeline:
     def finish(self, now: int) -> None:
         """Check everything now and write what is open: the counts of the minute, and gaps that have no end yet."""
         self._told, self.ended = None, True
+        self.parts.give_up()
         self.settle(now)
         self.books.check_rows(self._minute)
         if self._blank and self._loss is not None:
@@ -390,9 +379,15 @@ class Pipeline:
         for gap in self.open_gaps() + self.books.unmet(now):
             self.books.gaps.write(gap, now, ended=None)
 
-    def cut(self, now: int) -> None:
-        """End a segment: what follows tells the whole state, but what is open stands in the rows of both."""
+    def cut(self, now: int, *, counts: bool = False) -> None:
+        """End a segment: what follows tells the whole state, but what is open stands in the rows of both.
+
+        With ``counts`` those of the minute stand in the rows of the first.
+        """
+        self.parts.give_up()
         self.settle(now)
+        if counts:
+            self.books.check_rows(self._minute)
         if self._loss is not None:
             for gap in self.open_gaps():
                 self.books.gaps.write(gap, now, ended=now)
@@ -417,14 +412,14 @@ class Pipeline:
         """List the gaps that have not ended."""
         gaps = [msgspec.structs.replace(self._loss, ended=None)] if self._loss is not None and self._blank else []
         gaps += [self.stopped] if self.stopped is not None else []
-        gaps += [link.gap for link in self.links.values() if link.gap is not None]
+        gaps += [link.gap for _, link in sorted(self.links.items()) if link.gap is not None]
         return gaps + self.books.gaps.open
 
     # --- each kind of event ---
 
-    def _handler(self, kind: type) -> _Handler:
+    def _handler(self, kind: type) -> Handler:
         """Find what takes a kind of event by its bases: the wire's types derive from ours."""
-        table: dict[type, _Take] = {
+        table: dict[type, Take] = {
             PriceChange: self.books.price_change,
             BookSnapshot: self.books.snapshot,
             Trade: self._trade,
@@ -442,7 +437,7 @@ class Pipeline:
         }
         take = next((table[base] for base in kind.__mro__ if base in table), _pass_over)
         quiet = issubclass(kind, (Control, NewMarket))
-        return _Handler(take, telling=not quiet, repeatable=issubclass(kind, PriceChange))
+        return Handler(take, telling=not quiet, repeatable=issubclass(kind, PriceChange))
 
     def _trade(self, event: Trade, conn: int, recv: int) -> None:
         token = self.books.tokens.get(event.token_id)
@@ -462,7 +457,7 @@ class Pipeline:
 
     def _row(
         self, table: str, layout: Callable[[Any], tuple[object, ...]], *, first: Callable[[Any], None] | None = None
-    ) -> _Take:
+    ) -> Take:
         """Return what makes a row of a message that is new, after it called ``first`` with it."""
 
         def handle(event: Any, conn: int, recv: int) -> None:  # noqa: ANN401  # each layout takes its own kind

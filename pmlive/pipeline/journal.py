@@ -13,9 +13,10 @@ import polars as pl
 from pmlive import _wire
 from pmlive.errors import ProtocolError
 from pmlive.events import BookSnapshot, Channel, Event, Gap, MarketResolved
-from pmlive.pipeline.core import Link, Pipeline
-from pmlive.pipeline.repeats import RecentChanges
+from pmlive.pipeline.core import Pipeline
+from pmlive.pipeline.states import StateWriter
 from pmlive.records import (
+    COUNTS,
     FRAMES,
     Closed,
     Kind,
@@ -23,6 +24,7 @@ from pmlive.records import (
     Loss,
     Note,
     Opened,
+    Parts,
     Record,
     Taken,
     TokenState,
@@ -78,19 +80,21 @@ def _apply_note(pipeline: Pipeline, record: Record, note: Note) -> None:  # a ta
             pipeline.missed(note, recv)
         case Loss():
             pipeline.lost(note.gap, recv, beginning=note.beginning)
-        case TokenState() | LinkState() | Taken():
+        case TokenState() | LinkState() | Parts() | Taken():
             _apply_state(pipeline, record, note)
         case None:
             _apply_bare(pipeline, record)
 
 
-def _apply_state(pipeline: Pipeline, record: Record, note: TokenState | LinkState | Taken) -> None:
+def _apply_state(pipeline: Pipeline, record: Record, note: TokenState | LinkState | Parts | Taken) -> None:
     """Go on from what was written down, unless it is here already because everything before was replayed."""
     match note:
         case TokenState():
-            pipeline.books.load(note, record.recv)
+            pipeline.token(note, record.recv)
         case LinkState():
             pipeline.link(record.conn, note)
+        case Parts():
+            pipeline.state_parts(note)
         case Taken():
             pipeline.repeats.load(note.marks)
 
@@ -106,13 +110,15 @@ def _apply_tokens(pipeline: Pipeline, record: Record, token_ids: list[str]) -> N
 
 def _apply_bare(pipeline: Pipeline, record: Record) -> None:
     if record.kind == Kind.CUT:
-        pipeline.cut(record.recv)
+        pipeline.cut(record.recv, counts=record.data == COUNTS)
     else:
         pipeline.finish(record.recv)
 
 
 # What is written of the whole state, where a segment begins and where a run ends.
 _STATES: frozenset[str] = frozenset((Kind.TAKEN, Kind.STATE, Kind.LINK))
+# So many states are written within milliseconds.
+_AT_ONCE = 200
 
 _CHANNELS: tuple[Channel, ...] = ("market", "user", "realtime", "prices")
 _READERS: dict[str, Callable[[str | bytes], list[Event]]] = {channel: _wire.reader(channel) for channel in _CHANNELS}
@@ -138,22 +144,27 @@ class Keeper(Protocol):
         """Keep one more record."""
         ...
 
-    def state(self, records: Sequence[Record]) -> None:
-        """Keep a whole state, however large."""
+    def state(self, records: Sequence[Record]) -> bool:
+        """Keep a state, however large; return False where it is lost, as everything up to the next one."""
         ...
 
 
 class Journal:
-    """A pipeline whose input is written down while something records it."""
+    """A pipeline whose input is written down while something records it.
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    The state of up to ``at_once`` tokens is written at once where a segment begins, and that of more in parts.
+    """
+
+    def __init__(self, pipeline: Pipeline, *, at_once: int = _AT_ONCE) -> None:
         self.pipeline = pipeline
         self.keep: Callable[[Record], None] | None = None
         self._keeper: Keeper | None = None
+        self._at_once = at_once
+        self._states = StateWriter(pipeline, self._keep_states)
 
     def begin(self, keeper: Keeper, now: int) -> None:
         """Write the present state, and everything from now on."""
-        keeper.state([self.beginning(now), *self.keyframes(now)])
+        keeper.state([self.beginning(now), *self.state(now)])
         self._keeper, self.keep = keeper, keeper.log
 
     def end(self, now: int) -> None:
@@ -164,25 +175,38 @@ class Journal:
 
     def stop(self) -> None:
         """Write nothing from now on."""
+        self._states.give_up()
         self._keeper = self.keep = None
 
     def frame(self, channel: Channel, conn: int, data: bytes, events: Sequence[Event], now: int) -> None:
         """Take a frame as received, with the events that were read from it."""
         pipeline = self.pipeline
         pipeline.tick(now)
-        if self.keep is not None:
-            kept = _wire.withhold_owner(data) if channel == "user" else data
-            self.keep(Record(pipeline.seq, now, conn, channel, kept))
-        pipeline.received(conn, events, now, data)
+        if self.keep is None:
+            pipeline.received(conn, events, now, data)
+            return
+        kept = _wire.withhold_owner(data) if channel == "user" else data
+        record = Record(pipeline.seq, now, conn, channel, kept)
+        if not self._states.pending:
+            self.keep(record)
+            pipeline.received(conn, events, now, data)
+            return
+        self._states.before_frame(record, events)
+        try:
+            pipeline.received(conn, events, now, data)
+        finally:
+            self.keep(record)
 
     def replay(self, record: Record) -> None:
         """Take a record that was written before, and keep it as it is."""
+        self._write_rest(record)
         if self.keep is not None:
             self.keep(record)
         apply(self.pipeline, record)
 
     def replay_frames(self, frames: Sequence[Record]) -> None:
         """Take frames in a row, at least one, as ``replay`` takes each."""
+        self._write_rest(frames[0])
         if self.keep is not None:
             for frame in frames:
                 self.keep(frame)
@@ -193,9 +217,23 @@ class Journal:
         self.pipeline.tick(now)
         data = content if isinstance(content, bytes) else msgspec.json.encode(content)
         record = Record(self.pipeline.seq, now, conn, kind, data)
-        if self.keep is not None:
+        if self.keep is None:
+            apply(self.pipeline, record)
+            return
+        if not self._states.pending:
             self.keep(record)
-        apply(self.pipeline, record)
+            apply(self.pipeline, record)
+            return
+        self._states.before_note(record)
+        try:
+            apply(self.pipeline, record)
+        finally:
+            self.keep(record)
+
+    def _write_rest(self, record: Record) -> None:
+        """Write what is left of the state: a record that is replayed may change all of it."""
+        if self._states.pending:
+            self._states.write_rest(self.pipeline.seq, record.recv)
 
     def beginning(self, now: int) -> Record:
         """Mark where a run begins to write: a reader that comes from an earlier run forgets what it knew."""
@@ -203,33 +241,39 @@ class Journal:
 
     def keyframes(self, now: int) -> list[Record]:
         """Write the whole present state, for a reader that begins here."""
-        books, taken = self.pipeline.books, self.pipeline.repeats.save()
-        repeats = [Record(self.pipeline.seq, now, 0, Kind.TAKEN, _encode(Taken(taken)))] if taken else []
-        links = [
-            Record(self.pipeline.seq, now, conn, Kind.LINK, _encode(self._link_state(conn, link)))
-            for conn, link in self.pipeline.links.items()
-        ]
-        return [*repeats, *links] + [
-            # The row of a state takes the number that its record has.
-            Record(self.pipeline.seq, now, token.conn, Kind.STATE, _encode(books.save(token, now)))
-            for token in books.tokens.values()
-        ]
+        return self._states.whole(now)
 
-    def _link_state(self, conn: int, link: Link) -> LinkState:
-        pipeline = self.pipeline
-        heard, past = pipeline.heard.get(conn, link.opened), pipeline.books.recent.get(conn, RecentChanges())
-        return LinkState(
-            channel=link.channel,
-            tokens=sorted(link.tokens),
-            opened=link.opened,
-            heard=heard,
-            gap=link.gap,
-            past=past.save(),
-            frame=pipeline.last_frame(conn),
-            strange=pipeline.unknown_kinds.save(conn),
-            numbers=pipeline.sequences.save(conn),
-        )
+    # --- a state that is written in parts ---
 
+    def cut(self, now: int) -> None:
+        """Write that a segment ends; ``state`` begins the next."""
+        self.note(Kind.CUT, 0, COUNTS if self._is_large else b"", now)
 
-def _encode(value: msgspec.Struct) -> bytes:
-    return msgspec.json.encode(value)
+    def state(self, now: int) -> list[Record]:
+        """Begin to write the present state, for a reader that begins here: return what must come first.
+
+        That is all of it where there are few tokens; else ``write_states`` goes on with it.
+        """
+        return self._states.begin(now) if self._is_large else self.keyframes(now)
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether states are yet to be written."""
+        return self._states.pending
+
+    def write_states(self, count: int, now: int) -> None:
+        """Write so many more states; those that something is about to change are written without this."""
+        self._states.write(count, self.pipeline.seq, now)
+
+    @property
+    def _is_large(self) -> bool:
+        return len(self.pipeline.books.tokens) > self._at_once
+
+    def _keep_states(self, records: Sequence[Record]) -> bool:
+        """Keep states; return whether that was possible."""
+        if self._keeper is not None:
+            return self._keeper.state(records)
+        if self.keep is not None:
+            for record in records:
+                self.keep(record)
+        return self.keep is not None

@@ -175,13 +175,16 @@ class BookRows:
         common = (self._buffers.seq, epoch_ns(token.timestamp), at, token.conn)
         self._buffers.rows["depth"].put((*common, token.id, token.market, *_ladders(token.book, depth)))
 
-    def keyframe(self, token: Token, now: int, *, alone: bool) -> None:
-        """Write a book and its state, with all others or alone."""
+    def keyframe(self, token: Token, now: int, *, alone: bool, seq: int = 0) -> None:
+        """Write a book and its state, with all others or alone; it may have a number that was set aside for it."""
         gap = token.gap
         reason = (None, None, None) if gap is None else (gap.started, gap.cause, gap.detail)
         values = (token.id, token.market, *_ladders(token.book), token.state, *reason, alone)
         ts_event = epoch_ns(token.timestamp) if token.timestamp else None
-        self._buffers.put("keyframes", ts_event, now, token.conn, values)
+        if seq:
+            self._buffers.rows["keyframes"].put((seq, ts_event, now, token.conn, *values))
+        else:
+            self._buffers.put("keyframes", ts_event, now, token.conn, values)
 
     def checks(self, token: Token, minute: int) -> None:
         """Write and reset the counts of a minute (nanoseconds since 1970)."""

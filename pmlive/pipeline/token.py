@@ -1,6 +1,8 @@
 """What is known of one token: its book, whether it is proven, and what was counted."""
 
 import math
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Literal, TypeAlias
 
 from pmlive.book import Book
@@ -9,7 +11,7 @@ from pmlive.integrity import Counts, Proof
 from pmlive.records import Change, TokenState
 from pmlive.times import CLOCK_ERROR_NS, LONGEST_LATENCY_NS
 
-__all__ = ["EMPTY", "SIDES", "Token", "TokenState"]
+__all__ = ["EMPTY", "PLACE", "SIDES", "Token", "TokenState"]
 
 BookState: TypeAlias = Literal["verified", "unverifiable", "stale", "none"]
 
@@ -163,6 +165,7 @@ class Token:
             awaited=self.awaited,
             lapse=self.lapse,
             over=self.over,
+            place=self.place,
         )
 
     @classmethod
@@ -185,6 +188,7 @@ class Token:
             "awaited",
             "lapse",
             "over",
+            "place",
         ):
             setattr(token, name, getattr(state, name))
         token.proved_ns = state.proved
@@ -193,3 +197,7 @@ class Token:
             bid, bid_size, ask, ask_size = (EMPTY if number is None else number for number in state.shown)
             token.shown = bid, bid_size, ask, ask_size
         return token
+
+
+# By which tokens are sorted in the order in which they came.
+PLACE: Callable[[Token], int] = attrgetter("place")

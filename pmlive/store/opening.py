@@ -14,7 +14,15 @@ from pmlive.records import Kind, Note, Opened, TokenState, read_note
 from pmlive.store import disk
 from pmlive.store.leftovers import remove_unlisted, sealed_files, unlisted_segments
 from pmlive.store.log import WAL, Block, SegmentReading, check_sizes, decode_entries, read_segments, segment_files
-from pmlive.store.manifest import MANIFEST, RAW, Manifest, ManifestFile, new_manifest, read_manifest
+from pmlive.store.manifest import (
+    MANIFEST,
+    RAW,
+    Manifest,
+    ManifestFile,
+    SealedFile,
+    new_manifest,
+    read_manifest,
+)
 from pmlive.store.merging import finish_interrupted
 from pmlive.store.reader import collect, table_paths, unsealed_segments
 from pmlive.store.sealing import Rebuild, SealContext, Segment, StepHook, WriteContext, seal
@@ -304,17 +312,29 @@ def _earlier(folder: Path, manifest: Manifest, waiting: Sequence[Segment], block
 
 def _sealed_tokens(folder: Path, manifest: Manifest) -> Iterator[str]:
     """Yield the tokens of the last states that were sealed, and of the books since."""
-    states = sorted(manifest.of("keyframes"), key=lambda file: file.first_seq)[-1:]
-    since = states[0].first_seq if states else 0
-    for file in (*states, *(file for file in manifest.of("book_snapshots") if file.last_seq >= since)):
-        try:
-            rows = [pl.scan_parquet(path, glob=False).select("token_id") for path in table_paths(folder, [file])]
-            found = [collect(folder, file.table, each.unique())["token_id"] for each in rows]
-        except StoreError as error:
-            logger.warning("recording %r: tokens cannot be read: %s", str(folder), error)
-            continue
-        for tokens in found:
-            yield from tokens.drop_nulls().cast(pl.String)
+    since = 0
+    for file in sorted(manifest.of("keyframes"), key=lambda file: file.first_seq, reverse=True):
+        states = _read_tokens(folder, file, "alone")
+        yield from states["token_id"]
+        since = file.first_seq
+        # A run that was killed may not have written the states of all.
+        if not states["alone"].all():
+            break
+    for file in manifest.of("book_snapshots"):
+        if file.last_seq >= since:
+            yield from _read_tokens(folder, file)["token_id"]
+
+
+def _read_tokens(folder: Path, file: SealedFile, *columns: str) -> pl.DataFrame:
+    """Read the tokens of a file, each once, with other columns; none where that fails, which is logged."""
+    wanted = [pl.col("token_id").cast(pl.String), *columns]
+    try:
+        rows = [pl.scan_parquet(path, glob=False).select(wanted) for path in table_paths(folder, [file])]
+        found = [collect(folder, file.table, each.drop_nulls("token_id").unique()) for each in rows]
+    except StoreError as error:
+        logger.warning("recording %r: tokens cannot be read: %s", str(folder), error)
+        found = []
+    return pl.concat(found) if found else pl.DataFrame(schema=["token_id", *columns])
 
 
 def _noted_tokens(blocks: Iterable[Block]) -> Iterator[str]:

@@ -16,7 +16,7 @@ import polars as pl
 from pmlive.errors import AuthError, BookError, FeedError, StoreError, UnknownMarketError
 from pmlive.events import Gap
 from pmlive.logs import get_logger
-from pmlive.records import Loss, Record
+from pmlive.records import Kind, Loss, Parts, Record, read_note
 from pmlive.store import disk, raw
 from pmlive.store.log import (
     LOST,
@@ -131,8 +131,36 @@ def records(folder: Path, *, since: int | None = None) -> Iterator[Record]:
     parts = _sources(folder)
     # Where a clock was set back between two runs, several segments may have begun by then: the last one counts.
     begun = [number for number, part in enumerate(parts) if since is not None and part.first_time <= since]
-    for part in parts[begun[-1] if begun else 0 :]:
+    first = 0
+    for number in reversed(begun):
+        if (state := _state_first(parts[number].records())) is not None:
+            yield from state
+            first = number + 1
+            break
+    for part in parts[first:]:
         yield from part.records()
+
+
+def _state_first(segment: Iterable[Record]) -> Iterable[Record] | None:
+    """Return the records of a segment with its whole state first; None if it ends before all of that came."""
+    given = iter(segment)
+    begun: list[Record] = []
+    for record in given:
+        begun.append(record)
+        if record.kind not in (Kind.BEGIN, Kind.TAKEN):
+            break
+    told = read_note(begun[-1]) if begun and begun[-1].kind == Kind.PARTS else None
+    if not isinstance(told, Parts):
+        return chain(begun, given)
+    states: list[Record] = []
+    others: list[Record] = []
+    while len(states) < told.tokens + told.links:
+        if (record := next(given, None)) is None:
+            return None
+        (states if record.kind in (Kind.STATE, Kind.LINK) else others).append(record)
+    # Each was written before anything changed it, so it is of the time at which the segment began.
+    early = [msgspec.structs.replace(state, seq=begun[-1].seq, recv=begun[-1].recv) for state in states]
+    return chain(begun, early, others, given)
 
 
 def span(folder: Path) -> tuple[int, int] | None:

@@ -244,19 +244,33 @@ class Recorder:
         if self._closed or (self._hole is not None and not self._resumable()):
             return
         self._end_segment(keyframes[0].recv if keyframes else self._clock())
-        self.state(keyframes)
+        self._state = _State(0, 0)
         self._logged_at_cut = self._logged
+        self.state(keyframes)
         self._writer.wake()
 
-    def state(self, records: Sequence[Record]) -> None:
-        """Queue the whole state of every token; however large it is, nothing of it is dropped while the disk works."""
+    def state(self, records: Sequence[Record]) -> bool:
+        """Queue states of tokens; however large they are, nothing of them is dropped while the disk works.
+
+        Return whether that is so: False in a hole, which ends with another cut.
+        """
         if self._hole is not None or self._packer.lost_since is not None:
             for record in records:
                 self._drop(record)
-            return
-        self._state = _State(len(records), sum(len(record.data) + OVERHEAD for record in records))
-        self._logged += self._state.bytes
+            # Those that came before are not the whole state, which their rows state.
+            self.invalidate_rows()
+            return False
+        size = sum(len(record.data) + OVERHEAD for record in records)
+        self._state = _State(self._state.records + len(records), self._state.bytes + size)
+        self._logged += size
+        self._logged_at_cut += size
         self._queue.extend(records)
+        return True
+
+    @property
+    def losing(self) -> bool:
+        """Whether nothing is kept at present; a cut ends that once it is due."""
+        return self._hole is not None
 
     def holes(self) -> list[Gap]:
         """Return the intervals that were not kept and have ended, each once."""

@@ -11,13 +11,16 @@ __all__ = ["Story"]
 class Story:
     """One random thing after another; the same random numbers tell the same story."""
 
-    def __init__(self, random: Random, night: Night | None = None, *, at: float = 0, conn: int = 1) -> None:
+    def __init__(
+        self, random: Random, night: Night | None = None, *, at: float = 0, conn: int = 1, markets: str = "12"
+    ) -> None:
         self.random = random
         self.night = night or Night()
         self.at = at
         self.conn = conn
         self.broken: int | None = None
-        self.venues = {token: Venue(token, f"0xm{token[0]}") for token in ("11", "12", "21", "22")}
+        self.markets = markets
+        self.venues = {f"{name}{side}": Venue(f"{name}{side}", f"0xm{name}") for name in markets for side in "12"}
         self.answers: list[bytes] = []
         self.said: list[tuple[float, str]] = []
 
@@ -43,7 +46,7 @@ class Story:
         return self.random.choice(list(self.venues.values()))
 
     def _text(self, **said: str) -> str:
-        market = self.random.choice("12")
+        market = self.random.choice(self.markets)
         at = int(self.at)
         size = self.random.choice(("0", "1", "2.5", "7", "10"))
         cents = self.random.randint(1, 45)
