@@ -69,14 +69,14 @@ def books_of(replay: Manager, token_ids: list[str]) -> dict[str, object]:
 # --- replay equals live ---
 
 
-@settings(examples(5), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(seed=seeds, killed=st.booleans())
+@settings(examples(8), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(seed=seeds, killed=st.booleans(), parts=st.sampled_from((None, 0, 0.3)))
 def test_live_and_replay_and_the_replay_of_a_replay_have_one_digest(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, *, killed: bool
+    tmp_path_factory: pytest.TempPathFactory, seed: int, *, killed: bool, parts: float | None
 ) -> None:
     shelf = tmp_path_factory.mktemp("shelf")
-    first = record_story(shelf / "night", seed, killed=killed)
-    record_story(shelf / "night", seed + 1, at=first.at + 5_000, conn=first.conn + 1)
+    first = record_story(shelf / "night", seed, killed=killed, parts=parts)
+    record_story(shelf / "night", seed + 1, at=first.at + 5_000, conn=first.conn + 1, parts=parts)
 
     with playing(shelf / "night", speed="max", prove=True, paused=True) as replay:
         replay.record(shelf / "again")

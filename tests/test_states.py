@@ -1,31 +1,50 @@
 """A state that is written in parts, while the feed goes on, is the state of the time at which it began."""
 
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from random import Random
+from typing import TypeAlias
 
+import msgspec
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from support.examples import examples
+from support.moments import faithful
 from support.night import Night, now, stored
 from support.story import Story
+from support.taping import TOKENS, Tape, told
 
+import pmlive as pm
+from pmlive.events import Gap
 from pmlive.pipeline import Pipeline
 from pmlive.pipeline.journal import Journal, apply, rebuild
-from pmlive.records import Kind, Parts, Record, read_note
+from pmlive.records import Kind, Loss, Parts, Record, read_note
+from pmlive.store import records
+from pmlive.tables import SCHEMAS
 
 seeds = st.integers(0, 2**32 - 1)
+Frames: TypeAlias = Mapping[str, pl.DataFrame]
 
 
 class Crowd:
     """Two random stories on two connections of one journal, which writes states in parts."""
 
-    def __init__(self, random: Random, *, at_once: int = 0) -> None:
+    def __init__(self, random: Random, *, at: float = 0, conn: int = 1, seq: int = 1) -> None:
         self.random = random
         self.night = night = Night()
-        night.journal = Journal(night.pipeline, at_once=at_once)
+        night.pipeline.seq = seq
+        night.journal = Journal(night.pipeline, at_once=0)
         night.journal.keep = night.records.append
-        self.stories = [Story(random, night), Story(random, night, conn=101, markets="34")]
+        night.records.append(night.journal.beginning(now(at)))
+        self.stories = [
+            Story(random, night, at=at, conn=conn),
+            Story(random, night, at=at, conn=conn + 100, markets="34"),
+        ]
         for story in self.stories:
             story.begin()
 
@@ -33,37 +52,28 @@ class Crowd:
     def at(self) -> float:
         return max(story.at for story in self.stories)
 
-    def step(self) -> None:
-        """Let one thing happen, on either connection or beside them."""
-        story = self.random.choice(self.stories)
-        story.at = self.at
-        if self.random.random() < 0.3:
-            self.random.choice((self._beside, self._beside, type(story).spoil, type(story).word))(story)
-        else:
-            story.step()
-
     def steps(self, count: int, *, parts: float = 0) -> None:
-        """Let things happen, and states be written between them."""
+        """Let things happen on either connection, and states be written between them."""
         for _ in range(count):
-            self.step()
+            story = self.random.choice(self.stories)
+            story.at = self.at
+            if self.random.random() < 0.3:
+                self.random.choice((self._tell, self._tell, Story.spoil, Story.word))(story)
+            else:
+                story.step()
             while self.night.journal.is_writing and self.random.random() < parts:
                 self.night.journal.write_states(1, now(self.at))
 
-    def _beside(self, story: Story) -> None:
-        market = self.random.choice([venue.market for venue in story.venues.values()])
-        tokens = [venue.token for venue in story.venues.values() if venue.market == market]
-        text = self.random.choice(
-            (
-                f'{{"event_type":"tick_size_change","asset_id":"{tokens[0]}","market":"{market}",'
-                f'"old_tick_size":"0.01","new_tick_size":"0.001","timestamp":"{int(self.at)}"}}',
-                f'{{"event_type":"weather","market":"{market}"}}',
-                '{"event_type":"thunder"}',
-                f'{{"event_type":"market_resolved","id":"1","market":"{market}","assets_ids":{tokens},'
-                f'"winning_asset_id":"{tokens[0]}","winning_outcome":"Yes","timestamp":"{int(self.at)}"}}'.replace(
-                    "'", '"'
-                ),
-            )
+    def _tell(self, story: Story) -> None:
+        """Tell what concerns more than one token."""
+        name = self.random.choice(story.markets)
+        market, yes, at = f"0xm{name}", f"{name}1", str(int(self.at))
+        ticks = {"asset_id": yes, "old_tick_size": "0.01", "new_tick_size": "0.001"}
+        outcome = {"id": "1", "assets_ids": [yes, f"{name}2"], "winning_asset_id": yes, "winning_outcome": "Yes"}
+        kind, said = self.random.choice(
+            [("tick_size_change", ticks), ("weather", {}), ("market_resolved", outcome), ("weather", {"market": ""})]
         )
+        text = json.dumps({"event_type": kind, "market": market, "timestamp": at} | said)
         self.night.frame(self.at, text, story.conn)
 
     def cut(self) -> list[Record]:
@@ -80,14 +90,28 @@ class Crowd:
         self.night.journal.end(now(self.at + self.random.choice((0, 5, 150, 61_000))))
 
 
-def equal(these: dict, those: dict) -> None:
+def equal(these: Frames, those: Frames) -> None:
     left, right = stored(these), stored(those)
     for name in left:
         assert_frame_equal(left[name], right[name])
 
 
-def since(frames: dict, skipped: dict) -> dict:
+def since(frames: Frames, skipped: Frames) -> Frames:
     return {name: frame.slice(skipped[name].height if name in skipped else 0) for name, frame in frames.items()}
+
+
+def joined(*parts: Frames) -> Frames:
+    return {name: pl.concat([part.get(name, SCHEMAS[name].to_frame()) for part in parts]) for name in SCHEMAS}
+
+
+def replayed(told: Iterable[Record], random: Random) -> Frames:
+    """Tell another pipeline the records, and take what is complete now and then."""
+    again = Night()
+    for record in told:
+        apply(again.pipeline, record)
+        if random.random() < 0.2:
+            again.drain()
+    return again.frames()
 
 
 @examples(60)
@@ -110,17 +134,153 @@ def test_a_segment_is_rebuilt_from_a_state_in_parts(seed: int, parts: float) -> 
 def test_a_replay_of_all_segments_gives_what_was_live(seed: int, parts: float) -> None:
     random = Random(seed)
     crowd = Crowd(random)
-    records: list[Record] = []
+    told: list[Record] = []
     for _ in range(3):
         crowd.steps(random.randrange(40), parts=parts)
         crowd.night.journal.write_states(100, now(crowd.at))
-        records += crowd.cut()
+        told += crowd.cut()
     crowd.steps(random.randrange(40), parts=parts)
     crowd.end()
 
-    again = Night()
-    for record in [*records, *crowd.night.records]:
-        apply(again.pipeline, record)
-        if random.random() < 0.2:
-            again.drain()
-    equal(again.frames(), crowd.night.frames())
+    equal(replayed([*told, *crowd.night.records], random), crowd.night.frames())
+
+
+@examples(40)
+@given(seeds, st.floats(0, 0.9))
+def test_a_run_may_be_killed_before_all_states_are_written(seed: int, parts: float) -> None:
+    random = Random(seed)
+    first = Crowd(random)
+    first.steps(random.randrange(40))
+    told = first.cut()
+    rows = first.night.frames()
+    first.steps(random.randrange(12), parts=parts)
+    begun = list(first.night.records)
+    lost = rebuild(begun)
+    seq = 1 + max(number for frame in (*lost.values(), *rows.values()) for number in frame["seq"])
+    second = Crowd(random, at=first.at + 90_000, conn=500, seq=max(seq, first.night.pipeline.seq))
+    second.steps(20)
+    second.end()
+
+    equal(replayed([*told, *begun, *second.night.records], random), joined(rows, lost, second.night.frames()))
+    # Readers take rows that are not alone for those of all tokens.
+    told_first = next(read_note(record) for record in begun if record.kind == Kind.PARTS)
+    assert isinstance(told_first, Parts)
+    came = sum(record.kind in (Kind.STATE, Kind.LINK) for record in begun)
+    together = lost["keyframes"].filter(~pl.col("alone")).height if "keyframes" in lost else 0
+    assert together == (told_first.tokens if came == told_first.tokens + told_first.links else 0)
+
+
+@examples(20)
+@given(seeds, st.floats(0, 0.9))
+def test_where_a_part_of_a_state_is_lost_nothing_is_trusted(seed: int, parts: float) -> None:
+    random = Random(seed)
+    crowd = Crowd(random)
+    crowd.steps(20)
+    crowd.cut()
+    crowd.steps(30, parts=parts)
+    crowd.end()
+    ends = next(number for number, record in enumerate(crowd.night.records) if record.kind == Kind.END)
+    states = [number for number, one in enumerate(crowd.night.records[:ends]) if one.kind == Kind.STATE]
+    lost = random.choice(states)
+    before, after = crowd.night.records[:lost], crowd.night.records[lost + 1 :]
+    gap = Gap(started=before[-1].recv, ended=after[0].recv, cause="disk", detail="damaged")
+    loss = Record(after[0].seq, after[0].recv, 0, Kind.LOSS, msgspec.json.encode(Loss(gap)))
+
+    rows = rebuild([*before, loss, *after])["gaps"].filter(pl.col("token_id").is_null(), detail="damaged")
+
+    assert rows["ended"].dt.epoch("ns").to_list()[-1] in (None, crowd.night.records[ends].recv)
+
+
+@pytest.mark.parametrize("parts", [0.0, 0.1, 0.4])
+def test_books_of_a_recording_are_those_of_its_records(tmp_path: Path, parts: float) -> None:
+    logged = told(tmp_path / "night", 7, segments=4, parts=parts)
+    night = pm.open_recording(tmp_path / "night")
+
+    compared = faithful(logged, night, TOKENS, moments(Random(1), logged))
+
+    assert compared.equal > 40
+    assert not night.verify().findings
+    with night.replay(prove=True, speed="max") as replay:
+        assert replay.digest() == night.digest()
+
+
+@pytest.mark.parametrize("parts", [0.0, 0.1, 0.4])
+def test_records_since_a_time_show_the_books_of_that_time(tmp_path: Path, parts: float) -> None:
+    logged = told(tmp_path / "night", 8, segments=4, parts=parts)
+
+    for time in moments(Random(2), logged):
+        assert states(records(tmp_path / "night", since=time), time) == states(logged, time)
+
+
+def test_a_recording_that_is_killed_before_all_states_are_written_knows_its_books(tmp_path: Path) -> None:
+    first = Tape(tmp_path / "first", Random(3), parts=0)
+    first.steps(40)
+    for venue in first.story.venues.values():
+        first.story.night.frame(first.story.at, venue.later(), first.story.conn)
+    first.cut()
+    first.story.change()
+    first.steps(0)
+    assert first.story.night.journal.is_writing
+    assert first.recorder.flush(10)
+    shutil.copytree(tmp_path / "first", tmp_path / "night", ignore=shutil.ignore_patterns(".lock"))
+    killed = list(first.records)
+    first.recorder.close()
+    second = Tape(tmp_path / "night", Random(4), at=first.story.at + 90_000, conn=first.story.conn + 1, parts=0.1)
+    second.steps(60)
+    second.end()
+    night = pm.open_recording(tmp_path / "night")
+
+    compared = faithful([*killed, *second.records], night, TOKENS, moments(Random(5), [*killed, *second.records]))
+
+    assert compared.equal > 40
+    last = killed[-1].recv - 1
+    assert "stale" not in {night.book_at(token, last).quality for token in TOKENS}
+    assert states(records(tmp_path / "night", since=last), last) == states(killed, last)
+    earlier = second.recorder.earlier
+    assert earlier is not None
+    assert earlier.tokens == set(TOKENS)
+
+
+def states(told: Iterable[Record], time: int) -> dict[str, object]:
+    """Return the books of a time."""
+    pipeline = Pipeline()
+    for record in told:
+        if record.recv > time:
+            break
+        apply(pipeline, record)
+    tokens = pipeline.books.tokens.values()
+    return {token.id: (token.state, token.book.levels("bid"), token.book.levels("ask")) for token in tokens}
+
+
+def moments(random: Random, told: Sequence[Record]) -> list[int]:
+    return [random.choice(told).recv - random.choice((0, 1)) for _ in range(40)]
+
+
+class Hole:
+    """A keeper that loses states after some."""
+
+    def __init__(self, room: int) -> None:
+        self.records: list[Record] = []
+        self._room = room
+
+    def log(self, record: Record) -> None:
+        self.records.append(record)
+
+    def state(self, records: Sequence[Record]) -> bool:
+        self._room -= len(records)
+        return self._room >= 0
+
+
+def test_states_that_cannot_be_kept_are_given_up() -> None:
+    crowd = Crowd(Random(1))
+    crowd.steps(20)
+    journal = crowd.night.journal
+    journal.begin(Hole(5), now(crowd.at))
+    crowd.night.drain()
+
+    journal.write_states(100, now(crowd.at))
+    crowd.steps(20)
+    crowd.night.drain()
+
+    assert not journal.is_writing
+    assert crowd.night.table("keyframes")["alone"].all()

@@ -336,7 +336,7 @@ class Books:
         return msgspec.structs.replace(token.save(), beside=sorted(beside), at=at, row=row)
 
     def load(self, state: TokenState, now: int, *, alone: bool = False) -> None:
-        """Go on with a token from what was written down, unless it is known; write its row (``alone``: not all came)."""
+        """Go on with a token from what was written down, unless it is known; write its row, ``alone`` or with all."""
         token = self.tokens.get(state.token_id) or self._add(Token.load(state))
         self._beside[state.market].update(state.beside)
         self._rows.keyframe(token, state.at or now, alone=alone, seq=state.row)

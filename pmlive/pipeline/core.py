@@ -332,10 +332,7 @@ class Pipeline:
     def restart(self) -> None:
         """Forget everything: what follows was kept by another run, or after a pause, and tells the whole state."""
         if self._told is not None:
-            self.books.forget(self.parts.lacks)
-            self.links = {
-                conn: link for conn, link in self.links.items() if not self.parts.lacks_link(conn, link.opened)
-            }
+            self._forget_lacking()
             self.finish(self._told)
         self._clear()
 

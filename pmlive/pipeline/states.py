@@ -5,7 +5,7 @@ before the first record that changes it or looks at it. What a record changes is
 where it says something of a whole connection, by ``Books.carried``.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -131,16 +131,20 @@ class StateWriter:
         """Write the states of tokens that are not written yet, after those of their connections."""
         tokens = [self._tokens.pop(token_id) for token_id in token_ids if token_id in self._tokens]
         self._write_links([conn for token in tokens for conn in (token.conn, token.link)])
-        self._write([self._state(token) for token in tokens])
+        self._write({token.id: self._state(token) for token in tokens})
 
     def _write_links(self, conns: Iterable[int]) -> None:
         links = {conn: self._links.pop(conn) for conn in conns if conn in self._links}
-        self._write([self._link(conn, link) for conn, link in links.items()])
+        self._write({conn: self._link(conn, link) for conn, link in links.items()})
 
-    def _write(self, records: Sequence[Record]) -> None:
-        if records and not self._keep(records):
+    def _write(self, states: Mapping[str | int, Record]) -> None:
+        """Keep states by their token or connection."""
+        if states and not self._keep(list(states.values())):
             self.give_up()
-        elif not self.pending:
+            return
+        for key in states:
+            self._pipeline.parts.note(key, self._at)
+        if not self.pending:
             self._pipeline.books.before_reading = None
 
     # --- the records ---
@@ -148,12 +152,10 @@ class StateWriter:
     def _state(self, token: Token) -> Record:
         row = self._pipeline.parts.row(token.place)
         state = self._pipeline.books.save(token, self._at, row=row)
-        self._pipeline.parts.note(token.id, self._at)
         return Record(*self._stamp, token.conn, Kind.STATE, msgspec.json.encode(state))
 
     def _link(self, conn: int, link: Link) -> Record:
         state = msgspec.structs.replace(self._link_state(conn, link), at=self._at)
-        self._pipeline.parts.note(conn, self._at)
         return Record(*self._stamp, conn, Kind.LINK, msgspec.json.encode(state))
 
     def _taken(self, now: int) -> list[Record]:

@@ -316,9 +316,9 @@ def _sealed_tokens(folder: Path, manifest: Manifest) -> Iterator[str]:
     for file in sorted(manifest.of("keyframes"), key=lambda file: file.first_seq, reverse=True):
         states = _read_tokens(folder, file, "alone")
         yield from states["token_id"]
-        since = file.first_seq
         # A run that was killed may not have written the states of all.
         if not states["alone"].all():
+            since = file.first_seq
             break
     for file in manifest.of("book_snapshots"):
         if file.last_seq >= since:

@@ -9,7 +9,7 @@ from storing import fast
 from support.night import Night, now
 from support.story import Story
 
-from pmlive.pipeline.journal import rebuild
+from pmlive.pipeline.journal import Journal, rebuild
 from pmlive.store import Record, Recorder
 
 __all__ = ["TOKENS", "Tape", "copied", "first", "told"]
@@ -18,12 +18,20 @@ TOKENS = ("11", "12", "21", "22")
 
 
 class Tape:
-    """Records one run; ``records`` are those that it logged."""
+    """Records one run; ``records`` are those that it logged.
 
-    def __init__(self, folder: Path, random: Random, *, at: float = 0, conn: int = 1) -> None:
+    With ``parts`` the states after a cut are written in parts, each with this chance after a thing that happens.
+    """
+
+    def __init__(
+        self, folder: Path, random: Random, *, at: float = 0, conn: int = 1, parts: float | None = None
+    ) -> None:
+        self._random, self._parts = Random(parts), parts or 0
         self.recorder = Recorder(folder, rebuild=rebuild, options=fast())
         self.records: list[Record] = []
         night = Night()
+        if parts is not None:
+            night.journal = Journal(night.pipeline, at_once=0)
         self.story = Story(random, night, at=at, conn=conn)
         night.pipeline.seq = self.recorder.next_seq
         self._log([night.journal.beginning(now(at))])
@@ -44,14 +52,22 @@ class Tape:
         """Let things happen."""
         for _ in range(count):
             self.story.step()
+            self._write_states()
         self._flush()
+
+    def _write_states(self) -> None:
+        journal = self.story.night.journal
+        while journal.is_writing and self._random.random() < self._parts:
+            journal.write_states(1, now(self.story.at))
 
     def cut(self) -> None:
         """End a segment and begin the next."""
-        night = self.story.night
-        night.note(self.story.at, "cut", b"", 0)
+        journal = self.story.night.journal
+        while journal.is_writing:
+            journal.write_states(1, now(self.story.at))
+        journal.cut(now(self.story.at))
         self._flush()
-        keyframes = night.journal.keyframes(now(self.story.at))
+        keyframes = journal.state(now(self.story.at))
         self.records += keyframes
         self.recorder.cut(keyframes)
         self.story.at += 0.5
@@ -70,9 +86,9 @@ class Tape:
                 self.recorder.rows(table, frame)
 
 
-def told(folder: Path, seed: int, *, segments: int = 3, steps: int = 40) -> list[Record]:
+def told(folder: Path, seed: int, *, segments: int = 3, steps: int = 40, parts: float | None = None) -> list[Record]:
     """Record a story in one run, and give its records."""
-    tape = Tape(folder, Random(seed))
+    tape = Tape(folder, Random(seed), parts=parts)
     for _ in range(segments - 1):
         tape.steps(steps)
         tape.cut()
