@@ -75,6 +75,70 @@ def test_no_price_is_told_as_that_of_now_while_the_book_cannot_be_trusted(chart:
     assert re.findall(r"0\.4\d", doubted) == []
 
 
+class Drawn(msgspec.Struct):
+    """What a chart of two outcomes drew: boxes that were cleared and filled, and what it says."""
+
+    cleared: list[tuple[float, float, float, float]]
+    filled: list[tuple[float, float, float, float]]
+    said: list[str]
+    at: list[list[str]]
+
+
+def outcomes_of(arrays: dict[str, list[float | None]], states: list[str], time: float) -> Drawn:
+    """Draw a minute of two outcomes, one at 0.7 and one at 0.3 dollars, on 600 pixels, and ask what was at a time."""
+    rows = {"times": [BEGIN, BEGIN], "values": [0.7, 0.3], "lines": [0, 1], "holds": [1, 1], **arrays}
+    asked = f"""(() => {{
+      const found = {{ cleared: [], filled: [], said: [] }};
+      const told = {{
+        clearRect: (...box) => found.cleared.push(box),
+        fillRect: (...box) => pen.fillStyle === "gap" && found.filled.push(box),
+        fillText: (text) => found.said.push(text),
+        measureText: () => ({{ width: 9 }}),
+        getTransform: () => ({{ a: 1 }}),
+      }};
+      const pen = new Proxy(told, {{ get: (its, name) => its[name] ?? (() => {{}}) }});
+      const area = {{ left: 0, right: 600, top: 0, bottom: 200 }};
+      const paint = {{ gap: "gap", lines: ["a", "b"] }};
+      const rows = {json.dumps(rows)};
+      const values = {{ label: "A", doubt: "", of: "mid", names: ["A", "B"], states: {json.dumps(states)} }};
+      const state = {{ values, array: (name) => (rows[name] || []).map((one) => one ?? NaN) }};
+      const drawn = {{ from: {BEGIN}, to: {BEGIN + 60_000} }};
+      const drawing = new OutcomesDrawing();
+      drawing.draw({{ pen, width: 800, height: 230, paint, area }}, state, {{ drawn, edge: drawn.to }});
+      return {{ ...found, at: drawing.at(state, {{ time: {time}, isGap: false }}) }};
+    }})()"""
+    parts = ("times", "axes", "viewport", "pointer", "chart", "steps", "outcomes")
+    # A script of the page ends with what it gives to it.
+    return msgspec.convert(evaluated(asked, scripts=script(*parts).partition("export default")[0]), Drawn)
+
+
+def test_a_gap_of_all_outcomes_is_hatched_as_high_as_the_chart_and_one_of_a_single_line_where_it_was() -> None:
+    gaps: dict[str, list[float | None]] = {
+        "gap_starts": [BEGIN + 10_000, BEGIN + 50_000],
+        "gap_ends": [BEGIN + 20_000, None],
+        "blank_lines": [1],
+        "blank_starts": [BEGIN + 30_000],
+        "blank_ends": [BEGIN + 40_000],
+    }
+
+    drawn = outcomes_of(gaps, ["", ""], BEGIN + 35_000)
+
+    assert drawn.cleared == [(100, 0, 100, 200), (500, 0, 100, 200)]
+    assert [box for box in drawn.filled if box in drawn.cleared] == drawn.cleared
+    (blank,) = [box for box in drawn.filled if box not in drawn.cleared]
+    assert (blank[0], blank[2], blank[3]) == (300, 100, 10)
+    # 0.3 is at the lower end of prices, with the room under it.
+    assert 150 < blank[1] < 190
+    assert drawn.at == [["A", "0.70"], ["B", "no data"]]
+
+
+def test_the_word_for_an_outcome_whose_market_is_over_stands_in_the_place_of_its_price() -> None:
+    said = outcomes_of({}, ["won", ""], BEGIN).said
+
+    assert "A  won" in said
+    assert "B  0.30" in said
+
+
 class Marks(msgspec.Struct):
     """The marks of an axis of times: where they are, and what is written there."""
 

@@ -31,7 +31,18 @@ from pmlive.sim import SimulatedVenue
 from pmlive.widgets import OutcomesChart, image
 from pmlive.widgets.charts import BaseOutcomesChart
 from pmlive.widgets.figures import new_figure, png
-from pmlive.widgets.lines import LINE_ROWS, Line, Lines, LinesView, Quoted, append_lines, lines_of, lines_view, meant
+from pmlive.widgets.lines import (
+    LINE_ROWS,
+    Line,
+    Lines,
+    LinesView,
+    Quoted,
+    append_lines,
+    endings,
+    lines_of,
+    lines_view,
+    meant,
+)
 from pmlive.widgets.more_figures import OutcomesPlot, spread
 from pmlive.widgets.views import Numbers
 
@@ -296,6 +307,151 @@ def test_a_side_that_is_empty_is_said_to_have_no_price_and_not_to_be_untrusted()
     OutcomesPlot(axes).update(lines_view(lines, told, rows("gaps", []), label="L", of="mid", doubts={}, now_ms=9000.0))
 
     assert [text.get_text() for text in axes.texts if text.get_visible()] == ["A  none"]
+
+
+# --- gaps ---
+
+
+def gapped(gaps: Sequence[dict[str, object]], doubts: dict[str, str] | None = None) -> LinesView:
+    """Make a view of three lines, the first two of one token."""
+    told = [{"ts_recv": S, "token_id": each, "mid": mid} for each, mid in (("1", 0.2), ("2", 0.6))]
+    lines = Lines([Line("1", "A"), Line("1", "B"), Line("2", "C")])
+    told_gaps = rows("gaps", gaps)
+    return lines_view(lines, rows("prices", told), told_gaps, label="L", of="mid", doubts=doubts or {}, now_ms=9000.0)
+
+
+def blank_of(view: LinesView, number: int) -> list[tuple[float, float | None]]:
+    """Return the seconds of the gaps that one line has and others have not."""
+    both = zip(view["blank_starts"].tolist(), view["blank_ends"].tolist(), strict=True)
+    found = [pair for pair, line in zip(both, view["blank_lines"].tolist(), strict=True) if line == number]
+    return [(start / 1000, None if np.isnan(end) else end / 1000) for start, end in found]
+
+
+@examples(40)
+@given(tales, tales)
+def test_a_gap_of_all_lines_is_one_of_the_chart_and_the_rest_is_of_single_lines(one: Told, other: Told) -> None:
+    _, gaps = frames(one, other)
+    lines = Lines(BOTH)
+    shown = lines_view(lines, rows("prices", []), gaps, label="L", of="mid", doubts={}, now_ms=END * 1000.0)
+
+    halves = np.arange(0, END + 0.5, 0.5)
+
+    def inside(spans: Sequence[tuple[float, float | None]]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        return np.array([any(a <= at and (b is None or at < b) for a, b in spans) for at in halves])
+
+    lost = [
+        inside([(start, None if long is None else start + long) for start, long in each.gaps]) for each in (one, other)
+    ]
+    pairs = zip(shown["gap_starts"].tolist(), shown["gap_ends"].tolist(), strict=True)
+    common = inside([(start / 1000, None if np.isnan(end) else end / 1000) for start, end in pairs])
+    np.testing.assert_array_equal(common, lost[0] & lost[1])
+    for number in range(2):
+        np.testing.assert_array_equal(inside(blank_of(shown, number)), lost[number] & ~common)
+    assert shown["gap_causes"] == ["disconnect"] * len(shown["gap_starts"])
+
+
+def test_a_gap_of_everything_is_one_of_the_chart_and_has_its_cause() -> None:
+    shown = gapped([gap(2, 4, None, conn=0, cause="disk"), gap(5, None, "2", cause="mismatch")])
+
+    assert (shown["gap_starts"].tolist(), shown["gap_ends"].tolist(), shown["gap_causes"]) == ([2000], [4000], ["disk"])
+    assert [blank_of(shown, number) for number in range(3)] == [[], [], [(5.0, None)]]
+
+
+def test_a_figure_hatches_gaps_of_all_lines_over_its_height_and_those_of_one_where_it_was() -> None:
+    axes = new_figure()[1][0]
+    plot = OutcomesPlot(axes)
+
+    extent = plot.update(gapped([gap(2, 4, "1"), gap(3, 5, "2")]))
+
+    of_all, of_some = (each.get_paths() for each in (plot.gaps, plot.blanks))
+    assert [path.get_extents().y0 for path in of_all] == [0.0]
+    assert [path.get_extents().y1 for path in of_all] == [1.0]
+    middles = [(path.get_extents().y0 + path.get_extents().y1) / 2 for path in of_some]
+    assert sorted(middles) == pytest.approx([0.2, 0.2, 0.6])
+    assert all(path.get_extents().height < (extent.high - extent.low) / 10 for path in of_some)
+    spans = [(path.get_extents().x1 - path.get_extents().x0) * 86_400 for path in (*of_all, *of_some)]
+    assert spans == pytest.approx([1, 1, 1, 1], abs=0.01)
+
+
+def test_a_chart_that_is_live_and_its_figure_hatch_the_gap_of_a_lost_connection(page: Page) -> None:
+    with watching() as (sim, manager):
+        chart = OutcomesChart(manager, sim.markets[0].slug, rate=30)
+        page.of(chart).say(kind="here", view="a")
+        sim.fault("drop", channel="market")
+
+        wait_until(lambda: len(followed(page, chart).arrays["gap_starts"]) == 1)
+        wait_until(lambda: not np.isnan(followed(page, chart).arrays["gap_ends"][0]))
+        its = manager.gaps.filter(pl.col("token_id").is_in(chart.token_ids))
+        assert said(page, chart)["gap_causes"] == ["disconnect"]
+        last = its["started"].dt.epoch("ns").max()
+        assert followed(page, chart).arrays["gap_starts"] == [pytest.approx(int(str(last)) / 1e6)]
+
+
+# --- how markets end ---
+
+
+def ended(market: str, outcome: str | None = "Yes", token: str | None = "1") -> dict[str, object]:
+    return {"kind": "market_resolved", "market": market, "winning_outcome": outcome, "winning_token_id": token}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told", "title", "states"),
+    [
+        (["1", "2"], [], "Will it rain?", ["not trusted"] * 4),
+        (["1", "2"], [ended("0xa")], "resolved, Yes won: Will it rain?", ["resolved"] * 4),
+        (["1", "2"], [ended("0xa", None, None)], "resolved without a winner: Will it rain?", ["resolved"] * 4),
+        (["7", "8", "9"], [ended("0xg", "B", "8")], "resolved, B won: Who wins?", ["lost", "won", "lost"]),
+        (
+            ["250", "500"],
+            [ended("0x50", "No", "501")],
+            "1 of 2 markets resolved: Fed decision",
+            ["not trusted", "lost"],
+        ),
+        (
+            ["250", "500"],
+            [ended("0x50", "No", "501"), ended("0x25", "Yes", "250")],
+            "resolved, 25 won: Fed decision",
+            ["won", "lost"],
+        ),
+        (
+            ["250", "500"],
+            [ended("0x50", "No", "501"), ended("0x25", "No", "251")],
+            "resolved: Fed decision",
+            ["lost", "lost"],
+        ),
+    ],
+)
+def test_a_title_says_which_markets_are_resolved_and_who_won(
+    tokens: list[str], told: list[dict[str, object]], title: str, states: list[str]
+) -> None:
+    label, of, lines = lines_of(tokens, MARKETS, None)
+    events = endings(rows("market_events", [*told, {"kind": "new_market", "market": "0xb"}]))
+
+    shown = lines_view(
+        Lines(lines),
+        rows("prices", []),
+        rows("gaps", []),
+        label=label,
+        of=of,
+        doubts=dict.fromkeys(tokens, "lost"),
+        ended=events,
+        now_ms=9000.0,
+    )
+
+    assert (shown["label"], shown["states"]) == (title, states)
+
+
+def test_a_chart_and_its_figure_say_that_the_market_is_resolved(page: Page) -> None:
+    with watching() as (sim, manager):
+        market = sim.markets[0]
+        live, pictured = OutcomesChart(manager, market.slug), image.OutcomesChart(manager, market.slug)
+        page.of(live).say(kind="here", view="a")
+
+        sim.resolve(market, winner="Yes")
+
+        wait_until(lambda: said(page, live)["label"] == f"resolved, Yes won: {market.question}")
+        wait_until(lambda: pictured.label == f"resolved, Yes won: {market.question}")
+        assert all("resolved, Yes won" in chart.figure().axes[0].get_title(loc="left") for chart in (live, pictured))
 
 
 @given(st.lists(st.none() | st.floats(0, 1), max_size=15))

@@ -11,7 +11,8 @@ from numpy.testing import assert_allclose
 from support.page import evaluated
 
 from pmlive.widgets.canvas import script
-from pmlive.widgets.views import LEVELS, SCALES, Numbers, heat_limits, opacity
+from pmlive.widgets.scales import SCALES, heat_limits, opacity
+from pmlive.widgets.views import LEVELS, Numbers
 
 
 class Drawn(msgspec.Struct):

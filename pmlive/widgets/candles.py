@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from pmlive.analysis import OhlcArrays, ohlc_arrays
-from pmlive.widgets.lines import Flags, KnownGaps, Times
+from pmlive.widgets.spans import Flags, KnownGaps, Times
 from pmlive.widgets.views import ChartView, GapView, Numbers, gap_view
 
 __all__ = [

@@ -22,7 +22,8 @@ from pmlive.manager import Manager
 from pmlive.manager.snapshots import Cursor, Query, Snapshot
 from pmlive.widgets.base import ManagerWidget, cursors_of
 from pmlive.widgets.displays import CSS, Scripted
-from pmlive.widgets.views import SCALES, Numbers, View
+from pmlive.widgets.scales import SCALES
+from pmlive.widgets.views import Numbers, View
 
 __all__ = [
     "TICK_SLACK_S",

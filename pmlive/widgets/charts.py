@@ -24,10 +24,12 @@ from pmlive.widgets.figures import DepthPlot, HeatPlot, Plot, PricePlot, new_fig
 from pmlive.widgets.lines import (
     LINE_ROWS,
     MOST_LINES,
+    Ending,
     Keys,
     Lines,
     LinesView,
     Quoted,
+    endings,
     lines_of,
     lines_view,
     meant,
@@ -437,12 +439,13 @@ class _Titled(NamedTuple):
     label: str
     of: Quoted
     lines: Lines
+    ended: dict[str, Ending]
 
 
 class BaseOutcomesChart(Windowed[LinesView]):
     """A chart of several outcomes, for either backend."""
 
-    _tables: ClassVar[tuple[str, ...]] = ("prices",)
+    _tables: ClassVar[tuple[str, ...]] = ("prices", "market_events")
     _grows: ClassVar[tuple[str, ...]] = LINE_ROWS
     _rate: ClassVar[float] = 5.0
 
@@ -495,17 +498,21 @@ class BaseOutcomesChart(Windowed[LinesView]):
             self._token_ids = outcomes_beside(self.manager, next(iter(snapshot.labels)))
             self._refresh()
         made = self._begun() if before is None else before
+        made.ended.update(endings(snapshot.tables["market_events"].frame) | made.ended)
         view = lines_view(
             made.lines,
             snapshot.tables["prices"].frame,
             snapshot.gaps,
-            label=f"{origin_of(self.manager, self._token_ids)}{made.label}",
+            label=made.label,
             of=made.of,
             doubts=snapshot.doubts,
+            ended=made.ended,
             now_ms=whole_second_ms(snapshot.now),
             window_ms=(self._window or 0.0) * 1000,
         )
-        return made, view if self._token_ids else {**view, "label": "", "doubt": NOTHING_WATCHED}
+        if not self._token_ids:
+            return made, {**view, "label": "", "doubt": NOTHING_WATCHED}
+        return made, {**view, "label": f"{origin_of(self.manager, self._token_ids)}{view['label']}"}
 
     def _begun(self) -> "_Titled":
         label, of, lines = lines_of(self._token_ids, self.manager.markets, self._of if self._token_ids else None)
@@ -513,7 +520,7 @@ class BaseOutcomesChart(Windowed[LinesView]):
         window = round((self._window or 0.0) * 1e9)
         slot = max(_LEAST_SLOT_NS, round((self._window or _EVERYTHING_S) / _SLOTS * 1e9))
         begun = Lines(lines[:MOST_LINES], window=window, slot=slot)
-        return _Titled(f"{label} ({rest} more are not shown)" if rest > 0 else label, of, begun)
+        return _Titled(f"{label} ({rest} more are not shown)" if rest > 0 else label, of, begun, {})
 
     def _plot(self, axes: Axes) -> OutcomesPlot:
         return OutcomesPlot(axes)

@@ -48,15 +48,8 @@ from pmlive.manager.snapshots import TokenView
 from pmlive.samples import SIMULATED
 from pmlive.widgets.lines import between, corners
 from pmlive.widgets.own import BUYS, END, FAILED, PRICE, SINCE, latest
-from pmlive.widgets.views import (
-    LEVELS,
+from pmlive.widgets.scales import (
     SCALES,
-    ChartView,
-    DepthView,
-    GapView,
-    HeatView,
-    Numbers,
-    PriceView,
     begin_ms,
     depth_limits,
     heat_limits,
@@ -64,10 +57,12 @@ from pmlive.widgets.views import (
     opacity,
     price_limits,
 )
+from pmlive.widgets.views import LEVELS, ChartView, DepthView, GapView, HeatView, Numbers, PriceView
 
 __all__ = [
     "DPI",
     "DRAWING",
+    "GAP",
     "SIZE",
     "DepthPlot",
     "Extent",
@@ -101,7 +96,7 @@ _LINE = 100
 # Held while drawing: fonts are not safe to use in several threads at once.
 DRAWING = threading.Lock()
 # Nothing is known of what was in a gap: what is drawn through it is covered.
-_GAP: dict[str, Any] = {"facecolor": over_white(LIGHT.gap), "edgecolor": LIGHT.gap, "hatch": "////", "linewidth": 0}
+GAP: dict[str, Any] = {"facecolor": over_white(LIGHT.gap), "edgecolor": LIGHT.gap, "hatch": "////", "linewidth": 0}
 _TAKERS = ((LIGHT.bid, "^"), (LIGHT.ask, "v"))
 # Own orders and fills, of those who buy and those who sell: their colours, patterns of lines and marks, as of trades.
 _OWN_SIDES: Final = ((LIGHT.bid, "-", "^"), (LIGHT.ask, (0, (4, 1.5)), "v"))
@@ -229,9 +224,9 @@ class TimePlot(Plot[C]):
     """A plot over time, with gaps shaded and hatched, and the price that was marked."""
 
     def __init__(self, axes: Axes, artists: Sequence[Artist]) -> None:
-        self._gaps = PolyCollection([], **_GAP, label="gaps")
-        self._gaps.set_transform(axes.get_xaxis_transform())
-        axes.add_collection(self._gaps, autolim=False)
+        self.gaps = PolyCollection([], **GAP, label="gaps")
+        self.gaps.set_transform(axes.get_xaxis_transform())
+        axes.add_collection(self.gaps, autolim=False)
         self._mark = axes.axhline(0.0, color=LIGHT.text, lw=0.8, linestyle=(0, (5, 4)), visible=False)
         beside: dict[str, Any] = {"xytext": (3, 2), "textcoords": "offset points", "fontsize": letters_of(axes).small}
         self._marked = axes.annotate(
@@ -239,12 +234,12 @@ class TimePlot(Plot[C]):
         )
         show_times(axes)
         axes.set_ylabel("price, $ a share")
-        super().__init__(axes, [*artists, self._gaps, self._mark, self._marked])
+        super().__init__(axes, [*artists, self.gaps, self._mark, self._marked])
 
     def _shade(self, view: GapView, now: float) -> None:
         starts, ends = dates_of(view["gap_starts"]), dates_of(np.nan_to_num(view["gap_ends"], nan=now))
         boxes = [[(start, 0), (start, 1), (end, 1), (end, 0)] for start, end in zip(starts, ends, strict=True)]
-        self._gaps.set_verts(boxes)
+        self.gaps.set_verts(boxes)
 
     def _show_mark(self, price: float | None) -> None:
         for artist in (self._mark, self._marked):
@@ -276,7 +271,7 @@ class PricePlot(TimePlot[PriceView]):
         own = self._own.artists
         super().__init__(axes, [self._band, *self._lines.values(), *itertools.chain(*self._trades), *own])
         taken = [Line2D([], [], linestyle="none", marker=mark, color=each) for each, mark in _TAKERS]
-        explain(axes, [*self._lines.values(), *taken, Patch(**_GAP)], ["bid", "ask", "mid", "buy", "sell", "gap"])
+        explain(axes, [*self._lines.values(), *taken, Patch(**GAP)], ["bid", "ask", "mid", "buy", "sell", "gap"])
 
     def update(self, view: PriceView) -> Extent:
         """Show prices, which hold until the next ones, the last until now, and none in a gap."""
@@ -415,7 +410,7 @@ class HeatPlot(TimePlot[HeatView]):
         self._key = _Key(axes)
         super().__init__(axes, [self._image, *self._key.artists])
         sides = [Patch(color=LIGHT.bid), Patch(color=LIGHT.ask)]
-        explain(axes, [*sides, Patch(**_GAP)], ["bids", "asks", "gap"])
+        explain(axes, [*sides, Patch(**GAP)], ["bids", "asks", "gap"])
 
     def update(self, view: HeatView) -> Extent:
         """Show slices as evenly spaced columns, each as it was last, with gaps over them."""

@@ -1,145 +1,42 @@
 """The data of a chart of several outcomes: a line for each, made of rows as they come, without a widget.
 
 A line has a row where its value changes, and NaN from the beginning of a gap to its end, where it goes on with the last
-value that is known by then.
+value that is known by then. A gap of all lines is a gap of the chart, as it is in one of a single token.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import polars as pl
 
-from pmlive.gaps import GapIndex
+from pmlive.gaps import ENDLESS
 from pmlive.manager.snapshots import Key, key_parts
 from pmlive.markets import Market
-from pmlive.tables import SCHEMAS
-from pmlive.widgets.views import ChartView, GapView, Numbers, PriceView
+from pmlive.markets.market import clean
+from pmlive.widgets.spans import Flags, KnownGaps, Spans, Times
+from pmlive.widgets.views import SHADED, ChartView, GapView, Numbers, PriceView, gap_view
 
 __all__ = [
     "LINE_ROWS",
     "MOST_LINES",
-    "Flags",
+    "Ending",
+    "Endings",
     "Keys",
-    "KnownGaps",
     "Line",
     "Lines",
     "LinesView",
     "Quoted",
-    "Spans",
-    "Times",
     "append_lines",
     "between",
     "corners",
+    "ended_label",
+    "endings",
     "lines_of",
     "lines_view",
     "meant",
 ]
 
-
-# --- spans ---
-# The gaps of tokens as intervals of numbers, for charts that are continued by what comes.
-
-Times: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-Flags: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-
-# A chart that is drawn again and again is about twice as many pixels wide; of more points than three for each two, most
-# are drawn over each other. A figure, into which one may look closer, has them all.
-_COLUMNS = 400
-
-# What tells one gap from another; an open one is told with a new time each time.
-_TELLING = ("conn", "token_id", "started", "ended", "cause")
-
-
-class Spans(NamedTuple):
-    """The gaps of a token, those that overlap as one, in order; times are nanoseconds since 1970."""
-
-    starts: Times
-    ends: Times
-
-    @classmethod
-    def of(cls, index: GapIndex, token_id: str) -> "Spans":
-        """Find the gaps that concern a token; what befell a connection is a gap of the token itself, too."""
-        found = index.of(token_id, conns=())
-        starts = np.array([gap.started for gap in found], dtype=np.int64)
-        ends = np.maximum.accumulate(np.array([gap.until for gap in found], dtype=np.int64))
-        first = np.append(True, starts[1:] >= ends[:-1])[: len(starts)]
-        return cls(starts[first], ends[np.append(first[1:], True)[: len(starts)]])
-
-    def cover(self, times: Times) -> Flags:
-        """Check which times lie in a gap, so that nothing stands then; its end does not."""
-        return self._reach(times, np.searchsorted(self.starts, times, side="right"))
-
-    def hold(self, times: Times) -> Flags:
-        """Check which times lie inside of a gap, so that what came then does not count; its two ends do not."""
-        return self._reach(times, np.searchsorted(self.starts, times, side="left"))
-
-    def touch(self, starts: Times, ends: Times) -> Flags:
-        """Check which intervals a gap touches."""
-        begun = np.searchsorted(self.starts, ends, side="left")
-        inside = np.append(self.starts, 0)[begun - 1] >= starts
-        return self._reach(starts, begun) | (inside & (begun > 0))
-
-    def fill(self, starts: Times, ends: Times) -> Flags:
-        """Check of which intervals gaps leave nothing."""
-        return self._lost(ends) - self._lost(starts) == ends - starts
-
-    def _lost(self, times: Times) -> Times:
-        """Return how much time gaps took until some times."""
-        begun = np.searchsorted(self.starts, times, side="left")
-        before = np.concatenate([[0], np.cumsum(self.ends[:-1] - self.starts[:-1]), [0]])[: len(self.starts) + 1]
-        last = np.append(self.starts, 0)[begun - 1], np.append(self.ends, 0)[begun - 1]
-        return np.where(begun > 0, before[begun - 1] + np.minimum(times, last[1]) - last[0], 0)
-
-    def until(self, time: int) -> "Spans":
-        """Return them as far as they tell of the time before one."""
-        begun = int(np.searchsorted(self.starts, time, side="left"))
-        return Spans(self.starts[:begun], np.minimum(self.ends[:begun], time))
-
-    def equal(self, other: "Spans") -> bool:
-        """Check whether they are the same as others."""
-        return np.array_equal(self.starts, other.starts) and np.array_equal(self.ends, other.ends)
-
-    def _reach(self, times: Times, begun: Times) -> Flags:
-        """Check whether the gaps that began, so many, last beyond a time."""
-        return (begun > 0) & (np.append(self.ends, 0)[begun - 1] > times)
-
-
-class KnownGaps:
-    """The gaps of some tokens, which are found anew only when others are told."""
-
-    def __init__(self, token_ids: Iterable[str]) -> None:
-        self._told = SCHEMAS["gaps"].to_frame()
-        none = np.empty(0, dtype=np.int64)
-        self.spans = {token_id: Spans(none, none) for token_id in token_ids}
-
-    def learn(self, gaps: pl.DataFrame) -> dict[str, Spans]:
-        """Return the gaps of each token, by the table that is told now."""
-        if not self._are_known(gaps):
-            self._told, self.spans = gaps, self._found(gaps)
-        return self.spans
-
-    def agree(self, gaps: pl.DataFrame, until: int) -> bool:
-        """Check that a table tells the same of the time before one as the table that was told last."""
-        if self._are_known(gaps):
-            return True
-        found = self._found(gaps)
-        return all(spans.until(until).equal(found[token_id].until(until)) for token_id, spans in self.spans.items())
-
-    def _found(self, gaps: pl.DataFrame) -> dict[str, Spans]:
-        index = GapIndex(gaps)
-        return {token_id: Spans.of(index, token_id) for token_id in self.spans}
-
-    def _are_known(self, gaps: pl.DataFrame) -> bool:
-        if gaps is self._told:
-            return True
-        is_same = gaps.height == self._told.height and all(gaps[name].equals(self._told[name]) for name in _TELLING)
-        if is_same:
-            self._told = gaps
-        return is_same
-
-
-# --- lines ---
 
 # A market, an event, a token, or several of them.
 Keys: TypeAlias = str | Sequence[Key]
@@ -154,11 +51,14 @@ _PAIR = 2
 MOST_LINES = 20
 
 
-class LinesView(ChartView):
+class LinesView(ChartView, GapView):
     """Lines over time; each value holds until the next of its line, and is NaN where nothing can be trusted.
 
     ``lines`` says of each row which of ``names`` it is of. A line whose place in ``holds`` is 0 ends with its last row,
-    for the reason in ``doubts``.
+    for the reason in ``doubts``; its word in ``states``, such as ``won``, then stands in the place of its price. Gaps
+    are those of all lines at once. Those of
+    only some are in ``blank_lines``, ``blank_starts`` and ``blank_ends``: which of ``names`` it is of, and from when to
+    when, or NaN while it lasts.
     """
 
     now: float
@@ -166,19 +66,24 @@ class LinesView(ChartView):
     of: Quoted
     names: list[str]
     doubts: list[str]
+    states: list[str]
     holds: Numbers
     times: Numbers
     values: Numbers
     lines: Numbers
+    blank_lines: Numbers
+    blank_starts: Numbers
+    blank_ends: Numbers
 
 
 class Line(NamedTuple):
-    """What a line shows: a column of the prices of a token, or 1 minus it, in dollars a share."""
+    """What a line shows: a column of the prices of a token, or 1 minus it, in dollars a share; and of which market."""
 
     token_id: str
     name: str
     column: str = "mid"
     mirrored: bool = False
+    market: str = ""
 
 
 def meant(keys: Sequence[Key], markets: Sequence[Market]) -> list[str | tuple[str, str | None]]:
@@ -216,17 +121,19 @@ def lines_of(token_ids: Sequence[str], markets: Sequence[Market], of: Quoted | N
     if of == "mirror" and not is_pair:
         raise ValueError(f"of 'mirror' needs the two outcomes of one market; got {len(token_ids)} tokens")
     names = _names(token_ids, its)
-    if not is_pair or of == "mid":
-        return _title(its), "mid", [Line(each, name) for each, name in zip(token_ids, names, strict=True)]
-    (one, other), (first, second) = token_ids, names
+    if owner is None or not is_pair or of == "mid":
+        ids = ["" if market is None else market.condition_id for market in its]
+        shown = zip(token_ids, names, ids, strict=True)
+        return _title(its), "mid", [Line(each, name, market=market) for each, name, market in shown]
+    (one, other), (first, second), market = token_ids, names, owner.condition_id
     return (
         _title(its),
         "mirror",
         [
-            Line(one, f"{first} ask", "best_ask"),
-            Line(one, f"{first} bid", "best_bid"),
-            Line(other, f"1 − {second} bid", "best_bid", mirrored=True),  # noqa: RUF001  # a minus
-            Line(other, f"1 − {second} ask", "best_ask", mirrored=True),  # noqa: RUF001  # a minus
+            Line(one, f"{first} ask", "best_ask", market=market),
+            Line(one, f"{first} bid", "best_bid", market=market),
+            Line(other, f"1 − {second} bid", "best_bid", mirrored=True, market=market),  # noqa: RUF001  # a minus
+            Line(other, f"1 − {second} ask", "best_ask", mirrored=True, market=market),  # noqa: RUF001  # a minus
         ],
     )
 
@@ -251,6 +158,7 @@ class Lines:
         # The last row and the last value that was made of each line.
         self._last = [(np.empty(0, dtype=np.int64), np.empty(0))] * len(self.lines)
         self._shown = [np.nan] * len(self.lines)
+        self._blank: tuple[dict[str, Spans], _BlankView] | None = None
 
     def agree(self, gaps: pl.DataFrame) -> bool:
         """Check that no other gaps are known now of the time of which lines were made."""
@@ -276,6 +184,13 @@ class Lines:
         self.made += len(order)
         return moments[order] / 1e6, values[order], lines[order]
 
+    def blank(self, gaps: pl.DataFrame) -> "_BlankView":
+        """Return the gaps of all lines, and those of only some, by the table that was taken last."""
+        spans = self._known.spans
+        if self._blank is None or self._blank[0] is not spans:
+            self._blank = spans, _blank_view(self.lines, spans, gaps)
+        return self._blank[1]
+
     def _continued(self, number: int, times: Times, values: Numbers, begin: int) -> tuple[Times, Numbers]:
         """Return where a line changes from a time on."""
         line = self.lines[number]
@@ -294,7 +209,7 @@ class Lines:
         return turns[kept], stood[kept]
 
 
-def lines_view(
+def lines_view(  # noqa: PLR0913  # all but three are by name
     lines: Lines,
     prices: pl.DataFrame,
     gaps: pl.DataFrame,
@@ -302,24 +217,32 @@ def lines_view(
     label: str,
     of: Quoted,
     doubts: Mapping[str, str],
+    ended: "Endings | None" = None,
     now_ms: float,
     window_ms: float = 0.0,
 ) -> LinesView:
-    """Make a view of what lines become by rows; ``doubts`` says why books of tokens cannot be trusted."""
+    """Make a view of what lines become by the rows that came.
+
+    ``label`` is what they have in common, ``doubts`` says why books of tokens cannot be trusted, and ``ended`` how
+    markets ended.
+    """
+    ended = ended or {}
     times, values, numbers = lines.take(prices, gaps, int(now_ms) * 1_000_000)
     each = [doubts.get(line.token_id, "") for line in lines.lines]
     return {
-        "label": label,
+        "label": ended_label(label, of, lines.lines, ended),
         "doubt": each[0] if each and all(each) else "",
         "now": now_ms,
         "window": window_ms,
         "of": of,
         "names": [line.name for line in lines.lines],
         "doubts": each,
+        "states": [_state(line, of, doubt, ended) for line, doubt in zip(lines.lines, each, strict=True)],
         "holds": np.array([not doubt for doubt in each], dtype=np.float64),
         "times": times,
         "values": values,
         "lines": numbers,
+        **lines.blank(gaps),
     }
 
 
@@ -329,6 +252,42 @@ def append_lines(before: LinesView, new: LinesView, *, most: int) -> LinesView:
     for name in LINE_ROWS:
         joined[name] = np.concatenate([before[name], new[name]])[-most:]
     return joined
+
+
+class _BlankView(GapView):
+    """The part of a view that tells of gaps."""
+
+    blank_lines: Numbers
+    blank_starts: Numbers
+    blank_ends: Numbers
+
+
+def _blank_view(lines: Sequence[Line], spans: Mapping[str, Spans], gaps: pl.DataFrame) -> _BlankView:
+    common = Spans.common(list(spans.values())) if spans else Spans.none()
+    rest = {token_id: its.without(common) for token_id, its in spans.items()}
+    starts, ends = (_ms(each[-SHADED:]) for each in (common.starts, common.ends))
+    each = [rest[line.token_id] for line in lines] or [Spans.none()]
+    numbers = np.repeat(np.arange(len(each), dtype=np.float64), [len(its.starts) for its in each])
+    begun, over = _ms(np.concatenate([its.starts for its in each])), _ms(np.concatenate([its.ends for its in each]))
+    last = np.argsort(begun, kind="stable")[-SHADED:]
+    return {
+        "gap_starts": starts,
+        "gap_ends": ends,
+        "gap_causes": _causes(starts, gap_view(gaps, lines[0].token_id)) if len(starts) else [],
+        "blank_lines": numbers[last],
+        "blank_starts": begun[last],
+        "blank_ends": over[last],
+    }
+
+
+def _ms(times: Times) -> Numbers:
+    return np.where(times == ENDLESS, np.nan, times / 1e6)
+
+
+def _causes(starts: Numbers, gaps: GapView) -> list[str]:
+    """Return the cause of the gap, of one token, in which each of some gaps of all begins."""
+    found = [(gaps["gap_starts"] <= start) & ~(gaps["gap_ends"] <= start) for start in starts.tolist()]
+    return [gaps["gap_causes"][int(np.flatnonzero(its)[-1])] if its.any() else "gap" for its in found]
 
 
 def _turns(times: Times, values: Numbers, gaps: Spans, begin: int, until: int) -> tuple[Times, Numbers]:
@@ -394,6 +353,64 @@ def _apart(texts: Sequence[str]) -> list[str]:
     begin = next((at for at in range(least) if len({each[at] for each in words}) > 1), least)
     end = next((at for at in range(least - begin) if len({each[-1 - at] for each in words}) > 1), least - begin)
     return [" ".join(text.split()[begin : len(text.split()) - end]) or text for text in texts]
+
+
+# --- how markets ended ---
+
+# The most letters of the name of a winner.
+_WINNER = 40
+
+
+class Ending(NamedTuple):
+    """Who won a market: an outcome and its token, neither where there was no winner."""
+
+    outcome: str
+    token_id: str | None
+
+
+# How markets ended, by condition id; those that are not over are missing.
+Endings: TypeAlias = Mapping[str, Ending]
+
+
+def endings(events: pl.DataFrame) -> dict[str, Ending]:
+    """Return how markets ended, as the first resolution of each tells, by rows of ``market_events``."""
+    told = events.filter(events["kind"] == "market_resolved")
+    found: dict[str, Ending] = {}
+    for market, token_id, outcome in told.select("market", "winning_token_id", "winning_outcome").rows():
+        found.setdefault(market, Ending(clean(outcome, _WINNER) if outcome else "", token_id))
+    return found
+
+
+def ended_label(label: str, of: Quoted, lines: Sequence[Line], ended: Endings) -> str:
+    """Return what lines have in common behind the word that their markets are resolved, and who won, if so."""
+    markets = dict.fromkeys(line.market for line in lines)
+    over = [ended[market] for market in markets if market in ended]
+    if not over:
+        return label
+    if len(over) < len(markets):
+        return f"{len(over)} of {len(markets)} markets resolved: {label}"
+    if len(markets) == 1:
+        return f"{f'resolved, {over[0].outcome} won' if over[0].outcome else 'resolved without a winner'}: {label}"
+    won = [line.name for line in lines if _state(line, of, "over", ended) == "won"]
+    return f"resolved, {won[0]} won: {label}" if len(won) == 1 else f"resolved: {label}"
+
+
+def _state(line: Line, of: Quoted, doubt: str, ended: Endings) -> str:
+    """Return the word that stands where a line has no price: that it is not trusted, or how its market ended."""
+    ending = ended.get(line.market)
+    if not doubt or ending is None:
+        return "not trusted" if doubt else ""
+    if of == "mirror" or not ending.outcome:
+        return "resolved"
+    return "won" if line.token_id == ending.token_id else "lost"
+
+
+# --- corners ---
+# Where stepped lines turn, and what is between two of them.
+
+# A chart that is drawn again and again is about twice as many pixels wide; of more points than three for each two, most
+# are drawn over each other. A figure, into which one may look closer, has them all.
+_COLUMNS = 400
 
 
 def corners(view: PriceView, now: float, *, thins: bool) -> tuple[Numbers, list[Numbers]]:

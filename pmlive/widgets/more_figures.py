@@ -35,8 +35,8 @@ from pmlive.widgets.candles import (
     candle_view,
 )
 from pmlive.widgets.figures import (
+    GAP,
     Extent,
-    Plot,
     PricePlot,
     TimePlot,
     dates_of,
@@ -45,8 +45,10 @@ from pmlive.widgets.figures import (
     letters_of,
     new_figure,
 )
-from pmlive.widgets.lines import MOST_LINES, Flags, LinesView
-from pmlive.widgets.views import Numbers, begin_ms, price_view
+from pmlive.widgets.lines import MOST_LINES, LinesView
+from pmlive.widgets.scales import begin_ms
+from pmlive.widgets.spans import Flags
+from pmlive.widgets.views import Numbers, price_view
 
 __all__ = [
     "CandlePlot",
@@ -64,23 +66,26 @@ _MIRROR: Final = ((LIGHT.ask, 0), (LIGHT.bid, 0), (LIGHT.mid, 2), (LIGHT.mid, 2)
 _NAMES, _LETTERS, _ROWS = 0.27, 24, 15
 # Prices that stand still are shown with this much around them, and more room is left above and below.
 _LEAST, _ROOM = 0.005, 0.06
+# How far a gap of one line reaches above and below where the line was, as a share of the height.
+_BESIDE = 1 / 40
 
 
-class OutcomesPlot(Plot[LinesView]):
-    """Stepped lines with names at their ends."""
+class OutcomesPlot(TimePlot[LinesView]):
+    """Stepped lines with names at their ends, and gaps; those of only some lines are as high as a line of text."""
 
     name = "Outcomes"
 
     def __init__(self, axes: Axes) -> None:
+        self.blanks = PolyCollection([], **GAP)
+        axes.add_collection(self.blanks, autolim=False)
         self._lines = [Line2D([], [], drawstyle="steps-post", linewidth=1.3) for _ in range(MOST_LINES)]
         self._names = [axes.text(0, 0, "", fontsize=7.5, va="center", parse_math=False) for _ in range(MOST_LINES)]
         for name in self._names:
             name.set_in_layout(False)
         for line in self._lines:
             axes.add_line(line)
-        show_times(axes)
-        axes.set_ylabel("price, $ a share")
-        super().__init__(axes, [*self._lines, *self._names])
+        super().__init__(axes, [self.blanks, *self._lines, *self._names])
+        explain(axes, [Patch(**GAP)], ["gap"])
 
     def update(self, view: LinesView) -> Extent:
         """Show lines, each holding its last value until now where its book can be trusted."""
@@ -96,7 +101,24 @@ class OutcomesPlot(Plot[LinesView]):
         left, right = (float(each) for each in dates_of(np.array([begin, now])))
         extent = Extent(left, right + _NAMES * (right - left), low - room, high + room)
         self._name(view, [float(values[-1]) if len(values) else np.nan for _, values in shown], right, extent)
+        self._shade(view, now)
+        self._show_mark(None)
+        self._hatch_blanks(view, shown, now, extent)
         return extent
+
+    def _hatch_blanks(
+        self, view: LinesView, shown: Sequence[tuple[Numbers, Numbers]], now: float, extent: Extent
+    ) -> None:
+        """Hatch the gaps of only some lines, where other lines may go through."""
+        lefts, rights = dates_of(view["blank_starts"]), dates_of(np.nan_to_num(view["blank_ends"], nan=now))
+        beside = (extent.high - extent.low) * _BESIDE
+        boxes: list[list[tuple[float, float]]] = []
+        for number, start, left, right in zip(view["blank_lines"], view["blank_starts"], lefts, rights, strict=True):
+            middle = _value_near(*shown[int(number)], start)
+            if np.isfinite(middle):
+                low, high = middle - beside, middle + beside
+                boxes.append([(left, low), (left, high), (right, high), (right, low)])
+        self.blanks.set_verts(boxes)
 
     def _name(self, view: LinesView, ends: Sequence[float], right: float, extent: Extent) -> None:
         """Write each name beside the end of its line, or as near to it as there is room."""
@@ -109,12 +131,12 @@ class OutcomesPlot(Plot[LinesView]):
             if not is_shown:
                 continue
             colour, pattern = _style(number, view["of"])
-            is_doubted, is_empty = not view["holds"][number], bool(np.isnan(ends[number]))
+            state, is_empty = view["states"][number], bool(np.isnan(ends[number]))
             line.set(color=colour, linestyle=_PATTERNS[pattern])
             name = shortened(printable(view["names"][number]), _LETTERS)
             text.set(
-                text=f"{name}  {'not trusted' if is_doubted else _price_text(ends[number])}",
-                color=LIGHT.quiet if is_doubted or is_empty else colour,
+                text=f"{name}  {state or _price_text(ends[number])}",
+                color=LIGHT.quiet if state or is_empty else colour,
                 position=(right + 0.008 * (extent.right - extent.left), places[number]),
             )
 
@@ -147,6 +169,13 @@ def shortened(text: str, letters: int) -> str:
 
 def _price_text(price: float) -> str:
     return "none" if np.isnan(price) else f"{price:.{price_decimals([price])}f}"
+
+
+def _value_near(times: Numbers, values: Numbers, time: float) -> float:
+    """Return the value that a line had before a time, or has next, if it had none; NaN without any."""
+    known = np.isfinite(values)
+    before, after = values[known & (times <= time)], values[known & (times > time)]
+    return float(np.concatenate([before[-1:], after[:1], [np.nan]])[0])
 
 
 def _style(number: int, of: str) -> tuple[str, int]:

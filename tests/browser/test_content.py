@@ -111,7 +111,8 @@ def test_lines_of_outcomes_are_blank_in_a_gap_and_have_names(page: "Page") -> No
         "window": 60_000,
         "of": "mid",
         "names": ["Yes", "No"],
-        "doubts": ["", "resolved"],
+        "doubts": ["", "no book any more"],
+        "states": ["", "lost"],
         "label": "",
         "doubt": "",
     }

@@ -5,6 +5,8 @@ const HEIGHT = 300;
 const RIGHT = 190;
 const WIDEST = 0.4;
 const ROW = 13;
+// How far a gap of one line reaches above and below where the line was, in pixels.
+const BESIDE = 5;
 // Each colour comes with each pattern, so that no two lines are the same.
 const PATTERNS = [[], [6, 3], [2, 3], [6, 3, 2, 3]];
 
@@ -19,9 +21,9 @@ function styleOf(number, of, paint) {
 
 // The changes of each line, and until when its last value holds.
 function linesOf(state, now) {
-  const { names, doubts } = state.values;
+  const { names, states } = state.values;
   const [times, values, numbers, holds] = ["times", "values", "lines", "holds"].map((name) => state.array(name));
-  const found = names.map((name, at) => ({ name, doubt: doubts[at], times: [], values: [], until: now }));
+  const found = names.map((name, at) => ({ name, state: states[at], times: [], values: [], until: now }));
   for (let at = 0; at < times.length; at += 1) {
     const line = found[numbers[at]];
     line.times.push(times[at]);
@@ -32,6 +34,32 @@ function linesOf(state, now) {
     if (!holds[at] && line.times.length) line.until = line.times[line.times.length - 1];
   });
   return found;
+}
+
+// The gaps that only some lines have; one that is open ends at `to`.
+function blanksOf(state, to) {
+  const [lines, starts, ends] = ["blank_lines", "blank_starts", "blank_ends"].map((name) => state.array(name));
+  return [...starts].map((start, at) => ({ line: lines[at], start, end: Number.isNaN(ends[at]) ? to : ends[at] }));
+}
+
+// The value that a line had before a time, or has next, if it had none.
+function valueNear({ times, values }, time) {
+  const row = lastAt(times, time);
+  const before = values.slice(0, row + 1).findLast((value) => !Number.isNaN(value));
+  return before ?? values.slice(row + 1).find((value) => !Number.isNaN(value)) ?? NaN;
+}
+
+// Of what other lines go through, only the height of a line is hatched in its own gaps.
+function hatchBlanks({ pen, area, paint }, state, lines, { to }, x, y) {
+  pen.strokeStyle = pen.fillStyle = paint.gap;
+  for (const { line, start, end } of blanksOf(state, to)) {
+    const middle = y(valueNear(lines[line], start));
+    if (end <= start || Number.isNaN(middle)) continue;
+    const [left, top] = [x(start), Math.min(Math.max(middle - BESIDE, area.top), area.bottom - 2 * BESIDE)];
+    const box = [left, top, Math.max(x(end) - left, 1), 2 * BESIDE];
+    pen.fillRect(...box);
+    hatch(pen, ...box);
+  }
 }
 
 function reachOfLines(lines, from, to) {
@@ -67,10 +95,10 @@ function drawNames({ pen, area, paint, width }, lines, styles, y) {
   const inside = (place) => Math.min(Math.max(place, area.top), area.bottom);
   const ends = lines.map(({ last }) => (Number.isNaN(last) ? area.bottom : inside(y(last))));
   const places = spread(ends, ROW, area.top + ROW / 2, area.bottom - ROW / 2);
-  lines.forEach(({ name, doubt, last }, at) => {
+  lines.forEach(({ name, state, last }, at) => {
     const { colour, pattern } = styles[at];
-    const price = doubt ? "not trusted" : valueText(last);
-    pen.strokeStyle = pen.fillStyle = doubt || Number.isNaN(last) ? paint.quiet : colour;
+    const price = state || valueText(last);
+    pen.strokeStyle = pen.fillStyle = state || Number.isNaN(last) ? paint.quiet : colour;
     // A piece of the line, from its end to its name; of one that has no value now only what is beside its name.
     pen.lineWidth = 1.5;
     pen.setLineDash(pattern);
@@ -101,7 +129,11 @@ class OutcomesDrawing {
     const y = priceScale(low, high, area, isLogit);
     const styles = lines.map((_, at) => styleOf(at, of, paint));
     drawPriceAxes(sheet, { from, to, low, high, isLocal, isLogit }, x, y);
-    inside(sheet, () => lines.forEach((line, at) => drawStepped(sheet, line, styles[at], { from, to }, x, y)));
+    inside(sheet, () => {
+      hatchBlanks(sheet, state, lines, { to }, x, y);
+      lines.forEach((line, at) => drawStepped(sheet, line, styles[at], { from, to }, x, y));
+      shadeGaps(sheet, state, x, to);
+    });
     drawNames(sheet, lines, styles, y);
     drawHead(sheet, "Outcomes", label, [[`${of === "mirror" ? "best prices" : "mids"}, ${unitText(view, view.edge)}`]]);
     drawDoubt(sheet, doubt);
@@ -109,12 +141,15 @@ class OutcomesDrawing {
   }
 
   // The value of each line at a time.
-  at(state, { time }) {
-    return linesOf(state, Infinity).map((line) => [line.name, valueText(valueAt(line, time))]);
+  at(state, { time, isGap }) {
+    if (isGap) return [];
+    const blanks = blanksOf(state, Infinity).filter(({ start, end }) => start <= time && time < end);
+    const isBlank = (number) => blanks.some(({ line }) => line === number);
+    return linesOf(state, Infinity).map((line, at) => [line.name, isBlank(at) ? "no data" : valueText(valueAt(line, time))]);
   }
 
   told(state) {
-    return linesOf(state, Infinity).map(({ name, last, doubt }) => `${name} ${doubt ? "not trusted" : valueText(last)}`).join(", ");
+    return linesOf(state, Infinity).map(({ name, last, state: word }) => `${name} ${word || valueText(last)}`).join(", ");
   }
 }
 
