@@ -278,14 +278,16 @@ def test_the_tape_shows_the_newest_trade_first_under_its_label() -> None:
     view = tape_view(trades, {"1": "A - Yes", "2": "B - No"})
 
     assert view["labels"] == ["token 999999…999999", "B - No", "A - Yes"]
-    assert view["times"] == ["00:00:03.000", "00:00:02.000", "00:00:01.000"]
+    assert view["times"] == ["00:00:03", "00:00:02", "00:00:01"]
     assert view["sides"] == ["buy", "sell", "buy"]
 
 
 def test_the_tape_of_one_token_shows_its_last_trades() -> None:
     trades = rows("trades", [trade(at, at / 10) for at in range(1, 6)] + [trade(6, 0.9, token="2")])
 
-    assert tape_view(trades, {}, token_id="1", most=2)["prices"] == [0.5, 0.4]
+    view = tape_view(trades, {}, token_id="1", most=2)
+
+    assert (view["prices"], view["times"]) == ([0.5, 0.4], ["00:00:05.000", "00:00:04.000"])
 
 
 # --- status and recording ---

@@ -51,6 +51,9 @@ _NEWEST = 2000
 _TAKERS = {"buy": ("▲ buy", COLOURS["bid"]), "sell": ("▼ sell", COLOURS["ask"])}
 # The columns of names and of texts.
 _NAMED = ("84px", "auto")
+# The columns of trades, all but the last: times of one token have milliseconds, and those of all markets have none.
+_TAPE_WIDTHS = ("94px", "54px", "56px", "80px")
+_TAPE_OF_ALL_WIDTHS = ("64px", "54px", "56px", "80px")
 _UNITS = ("B", "kB", "MB", "GB")
 
 
@@ -248,7 +251,7 @@ class Ladder(BaseLadder, CanvasTable):
 
 
 def tape_html(view: TapeView, *, origin: str = "") -> str:
-    """Write the last trades, the newest first; those of one token without a column for the market.
+    """Write the last trades, the newest first; those of all with a market in the place of what they were worth.
 
     Args:
         view: the trades.
@@ -258,20 +261,20 @@ def tape_html(view: TapeView, *, origin: str = "") -> str:
     if not view["times"]:
         return page("Trades", label, note="no trade has come yet")
     right, left = f"{CELL}text-align: right;", f"{CELL}text-align: left;"
-    names, widths = ["time, UTC", "taker", "price, $", "shares", "$"], ["94px", "54px", "56px", "80px", "74px"]
-    styles = [left, left, right, right, right]
-    if not view["label"]:
-        names, widths, styles = [*names, "market"], [*widths, "auto"], [*styles, left]
+    # On a narrow page there is not room for both.
+    last = ("$", "74px", right) if view["label"] else ("market", "auto", left)
+    names, styles = ["time, UTC", "taker", "price, $", "shares", last[0]], [left, left, right, right, last[2]]
     digits = price_digits(tick_of(view["prices"]))
     rows: list[str] = []
     for time, market, price, size, side in zip(
         view["times"], view["labels"], view["prices"], view["sizes"], view["sides"], strict=True
     ):
         did, colour = _TAKERS[side]
-        texts = [time, did, f"{price:.{digits}f}", share_count(size), f"{price * size:,.2f}", _outcome_first(market)]
+        rest = f"{price * size:,.2f}" if view["label"] else _outcome_first(market)
         coloured = [left, f"{left} color: {colour};", f"{right} color: {colour};", *styles[3:]]
-        rows.append(row(texts[: len(names)], coloured))
+        rows.append(row([time, did, f"{price:.{digits}f}", share_count(size), rest], coloured))
     head = row(names, [f"{style} {QUIET}" for style in styles], scope="col")
+    widths = [*(_TAPE_WIDTHS if view["label"] else _TAPE_OF_ALL_WIDTHS), last[1]]
     return page("Trades", label, f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody>", widths)
 
 

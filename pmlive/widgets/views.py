@@ -260,7 +260,8 @@ def depth_view(book: BookView | None, *, label: str, doubt: str = "") -> DepthVi
 class TapeView(TypedDict):
     """Trades, the newest first: when, of what, at which price and size, and what the taker did.
 
-    ``label`` is the name of the token whose trades they are; "" where they are of all.
+    ``label`` is the name of the token whose trades they are; "" where they are of all, whose times have no parts of
+    seconds.
     """
 
     label: str
@@ -278,7 +279,7 @@ def tape_view(
     rows = (trades if token_id is None else trades.filter(pl.col("token_id") == token_id)).tail(most).reverse()
     return {
         "label": "" if token_id is None else _label(token_id, labels),
-        "times": rows["ts_recv"].dt.strftime("%H:%M:%S%.3f").to_list(),
+        "times": rows["ts_recv"].dt.strftime("%H:%M:%S" if token_id is None else "%H:%M:%S%.3f").to_list(),
         "labels": [_label(each, labels) for each in rows["token_id"]],
         "prices": rows["price"].to_list(),
         "sizes": rows["size"].to_list(),
