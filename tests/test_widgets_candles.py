@@ -374,6 +374,39 @@ def test_rising_falling_and_doubtful_candles_are_drawn_apart() -> None:
     assert extent.high > 0.4
 
 
+def test_volumes_have_a_round_number_beside_them_at_its_height_and_prices_have_theirs_above() -> None:
+    trades = [(1, 0.3, 7_420.0), (9, 0.3, 5_000.0)]
+    prices, traded, gaps = frames(Told([(1, 0.2), (2, 0.4), (8, 0.3)], trades, [], []))
+    figure, (axes,) = new_figure()
+    plot = CandlePlot(axes)
+
+    plot.draw(candle_view(Candles("1", LENGTH * 1000 * MS), prices, traded, gaps, label="A", now_ms=17_000.0))
+
+    png(figure)
+    found = [text for text in axes.texts if text.get_text() in {"0", "5k"} and text.get_visible()]
+    zero, five = sorted(found, key=lambda text: text.get_window_extent().y0)
+    assert [zero.get_text(), five.get_text()] == ["0", "5k"]
+    # The second candle traded as many.
+    bar = plot.artists[8] if len(plot.artists[8].get_paths()) else plot.artists[7]  # pyright: ignore[reportAttributeAccessIssue]
+    tops = sorted(path.get_extents().y1 for path in bar.get_paths())  # pyright: ignore[reportAttributeAccessIssue]
+    box = five.get_window_extent()
+    assert (box.y0 + box.y1) / 2 == pytest.approx(axes.transAxes.transform((0, tops[0]))[1], abs=1.5)
+    # No mark of a price is beside volumes.
+    assert min(axes.get_yticks()) > 0.19
+    assert all(label.get_text() for label in axes.get_yticklabels())
+
+
+def test_nothing_traded_has_no_numbers_of_shares() -> None:
+    prices, traded, gaps = frames(Told([(1, 0.2), (2, 0.4)], [], [], []))
+    axes = new_figure()[1][0]
+
+    CandlePlot(axes).update(
+        candle_view(Candles("1", LENGTH * 1000 * MS), prices, traded, gaps, label="A", now_ms=17_000.0)
+    )
+
+    assert [text.get_text() for text in axes.texts if text.get_visible() and text.get_text()] == ["nothing traded"]
+
+
 def test_candles_that_are_appended_end_with_the_one_that_is_forming() -> None:
     prices, trades, gaps = frames(Told([(1, 0.2), (9, 0.4)], [], [], []))
     candles = Candles("1", LENGTH * 1000 * MS)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -75,6 +76,38 @@ def test_no_price_is_told_as_that_of_now_while_the_book_cannot_be_trusted(chart:
     assert re.findall(r"0\.4\d", doubted) == []
 
 
+@pytest.mark.parametrize(
+    ("count", "told", "on_axis"),
+    [
+        (0, "0", "0"),
+        (0.5, "0.5", "0.5"),
+        (200, "200", "200"),
+        (5_000, "5,000", "5k"),
+        (7_500, "7,500", "7.5k"),
+        (20_000, "20k", "20k"),
+        (2_000_000, "2M", "2M"),
+        (8_140_000, "8.1M", "8.14M"),
+    ],
+)
+def test_shares_are_written_shortly_and_alike_on_an_axis(count: float, told: str, on_axis: str) -> None:
+    assert evaluated(f"[countText({count}), roundText({count})]", scripts=script("axes")) == [told, on_axis]
+
+
+@pytest.mark.parametrize(("most", "marks"), [(0, {}), (1, {"0": 110, "1": 14}), (7_420, {"0": 110, "5k": 45})])
+def test_volumes_have_a_round_number_beside_them_at_its_height(most: float, marks: dict[str, float]) -> None:
+    asked = f"""(() => {{
+      const found = {{}};
+      const pen = {{ fillText: (text, _, y) => (found[text] = Math.round(y)) }};
+      const area = {{ left: 40, top: 6, bottom: 106 }};
+      const up = scale(0, {most} || 1, area.bottom, area.top + 4);
+      drawVolumeMarks({{ pen, paint: {{}} }}, {{ area }}, {most}, up);
+      return found;
+    }})()"""
+    code = script("times", "axes", "viewport", "pointer", "chart", "candles").partition("export default")[0]
+
+    assert evaluated(asked, scripts=code) == marks
+
+
 class Drawn(msgspec.Struct):
     """What a chart of two outcomes drew: boxes that were cleared and filled, and what it says."""
 
@@ -137,6 +170,27 @@ def test_the_word_for_an_outcome_whose_market_is_over_stands_in_the_place_of_its
 
     assert "A  won" in said
     assert "B  0.30" in said
+
+
+def test_the_names_of_many_outcomes_do_not_leave_the_chart() -> None:
+    asked = """(() => {
+      const found = [];
+      const pen = new Proxy({ fillText: (_, x, y) => found.push(y), measureText: () => ({ width: 9 }) }, {
+        get: (its, name) => its[name] ?? (() => {}),
+      });
+      const lines = [...Array(20).keys()].map((at) => ({ name: `${at}`, state: "", last: 0.01 * at }));
+      const area = { left: 0, right: 600, top: 30, bottom: 266 };
+      drawNames({ pen, area, paint: {}, width: 800 }, lines, lines.map(() => ({ pattern: [] })), scale(0, 1, 266, 30));
+      return found;
+    })()"""
+    code = script("times", "axes", "viewport", "pointer", "chart", "steps", "outcomes").partition("export default")[0]
+
+    places = sorted(msgspec.convert(evaluated(asked, scripts=code), list[float]))
+
+    # A line of text is 11 pixels high, and drawn from 4 pixels below its middle.
+    assert places[0] >= 30 + 4
+    assert places[-1] <= 266
+    assert min(after - before for before, after in pairwise(places)) > 11
 
 
 class Marks(msgspec.Struct):

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.dates import date2num
 from support.examples import examples
 from support.feed import QUICK
 from support.live import address
@@ -25,6 +26,7 @@ from test_widgets_canvas import followed, sample, watching
 from test_widgets_views import gap, rows
 
 import pmlive as pm
+from pmlive.analysis.plots.theme import Width
 from pmlive.manager import Manager
 from pmlive.manager.live import CrossCheckPolicy
 from pmlive.sim import SimulatedVenue
@@ -295,8 +297,30 @@ def test_lines_end_with_their_names_and_hold_until_now_where_they_can_be_trusted
     ends = [np.asarray(line.get_xdata())[-1] for line in axes.lines[:2]]
     assert (ends[0] - ends[1]) * 86_400 == pytest.approx(6, abs=0.01)
     assert [text.get_text() for text in axes.texts if text.get_visible()] == ["A  0.30", "B  not trusted"]
-    assert all(ends[0] < text.get_position()[0] < extent.right for text in axes.texts[:2])
+    assert ends[0] == extent.right
+    assert all(text.get_position()[0] > 1 for text in axes.texts[:2])
     assert [line.get_visible() for line in axes.lines[:3]] == [True, True, False]
+
+
+@pytest.mark.parametrize("width", [None, "column", "page"])
+def test_the_names_of_many_lines_stand_beside_the_axes_and_inside_the_figure(width: Width | None) -> None:
+    figure, (axes,) = new_figure(width=width)
+    lines = Lines([Line(str(each), f"Candidate number {each}") for each in range(20)])
+    told = [{"ts_recv": S, "token_id": str(each), "mid": 0.5 * 0.7**each} for each in range(20)]
+    shown = lines_view(lines, rows("prices", told), rows("gaps", []), label="L", of="mid", doubts={}, now_ms=9000.0)
+
+    OutcomesPlot(axes).draw(shown)
+
+    png(figure)
+    names = [text.get_window_extent() for text in axes.texts if text.get_visible()]
+    assert len(names) == 20
+    assert all(axes.bbox.x1 < box.x0 and box.x1 <= figure.bbox.x1 for box in names)
+    assert min(box.y0 for box in names) > axes.bbox.y0 - 3
+    heights = sorted((box.y0 + box.y1) / 2 for box in names)
+    assert min(np.diff(heights)) > 0.6 * names[0].height
+    # What is drawn ends with the present, and no price is below 0.
+    assert axes.get_xlim()[1] == date2num(np.datetime64(9000, "ms"))
+    assert axes.get_ylim()[0] == 0
 
 
 def test_a_side_that_is_empty_is_said_to_have_no_price_and_not_to_be_untrusted() -> None:
@@ -439,6 +463,8 @@ def test_a_title_says_which_markets_are_resolved_and_who_won(
     )
 
     assert (shown["label"], shown["states"]) == (title, states)
+    over = len({line.market for line in lines}) == len(told) > 1
+    assert shown["doubt"] == ("all of its markets were resolved; they have no books any more" if over else "lost")
 
 
 def test_a_chart_and_its_figure_say_that_the_market_is_resolved(page: Page) -> None:

@@ -63,6 +63,7 @@ __all__ = [
     "DPI",
     "DRAWING",
     "GAP",
+    "PAPER",
     "SIZE",
     "DepthPlot",
     "Extent",
@@ -108,7 +109,7 @@ _PRICES = {"bid": 1.25, "ask": 1.25, "mid": 1.5}
 # The share of the axes' width that a title may take, and what a reason for doubt is found by.
 _TITLE_ROOM, _REASON = 1.0, "reason"
 # Behind texts that stand on what is drawn.
-_PAPER = {"facecolor": LIGHT.ground, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+PAPER: dict[str, Any] = {"facecolor": LIGHT.ground, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
 # Into so many parts the height of a tick is divided where a level has but a share of it.
 _PARTS = 24
 # The place of the key of shades, right of the axes, as shares of the axes.
@@ -230,7 +231,7 @@ class TimePlot(Plot[C]):
         self._mark = axes.axhline(0.0, color=LIGHT.text, lw=0.8, linestyle=(0, (5, 4)), visible=False)
         beside: dict[str, Any] = {"xytext": (3, 2), "textcoords": "offset points", "fontsize": letters_of(axes).small}
         self._marked = axes.annotate(
-            "", (0, 0), xycoords=("axes fraction", "data"), color=LIGHT.text, bbox=_PAPER, **beside
+            "", (0, 0), xycoords=("axes fraction", "data"), color=LIGHT.text, bbox=PAPER, **beside
         )
         show_times(axes)
         axes.set_ylabel("price, $ a share")
@@ -486,7 +487,7 @@ def set_title(axes: Axes, label: str, doubt: str, name: str = "") -> None:
             "transform": axes.transAxes,
             "ha": "center",
             "va": "center",
-            "bbox": _PAPER,
+            "bbox": PAPER,
             "gid": _REASON,
         }
         text = axes.text(0.5, 0.5, reason, fontsize=letters.axis, color=LIGHT.text, **middle)

@@ -231,7 +231,7 @@ def lines_view(  # noqa: PLR0913  # all but three are by name
     each = [doubts.get(line.token_id, "") for line in lines.lines]
     return {
         "label": ended_label(label, of, lines.lines, ended),
-        "doubt": each[0] if each and all(each) else "",
+        "doubt": _doubt(lines.lines, each, ended),
         "now": now_ms,
         "window": window_ms,
         "of": of,
@@ -393,6 +393,15 @@ def ended_label(label: str, of: Quoted, lines: Sequence[Line], ended: Endings) -
         return f"{f'resolved, {over[0].outcome} won' if over[0].outcome else 'resolved without a winner'}: {label}"
     won = [line.name for line in lines if _state(line, of, "over", ended) == "won"]
     return f"resolved, {won[0]} won: {label}" if len(won) == 1 else f"resolved: {label}"
+
+
+def _doubt(lines: Sequence[Line], doubts: Sequence[str], ended: Endings) -> str:
+    """Return why none of the lines can be trusted; "" if any can."""
+    if not doubts or not all(doubts):
+        return ""
+    markets = {line.market for line in lines}
+    are_over = len(markets) > 1 and markets <= ended.keys()
+    return "all of its markets were resolved; they have no books any more" if are_over else doubts[0]
 
 
 def _state(line: Line, of: Quoted, doubt: str, ended: Endings) -> str:

@@ -2,22 +2,25 @@
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
+from matplotlib import rcParams
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.markers import TICKLEFT
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import AutoLocator
 
 from pmlive.analysis.palette import LIGHT
-from pmlive.analysis.plots.theme import dates, printable, show_times
+from pmlive.analysis.plots.theme import dates, length_points, printable, show_times
 from pmlive.levels import price_decimals
 from pmlive.manager.snapshots import TokenView
 from pmlive.recording.quality import Fault, Quality, TokenQuality
@@ -36,6 +39,7 @@ from pmlive.widgets.candles import (
 )
 from pmlive.widgets.figures import (
     GAP,
+    PAPER,
     Extent,
     PricePlot,
     TimePlot,
@@ -46,7 +50,7 @@ from pmlive.widgets.figures import (
     new_figure,
 )
 from pmlive.widgets.lines import MOST_LINES, LinesView
-from pmlive.widgets.scales import begin_ms
+from pmlive.widgets.scales import begin_ms, price_limits
 from pmlive.widgets.spans import Flags
 from pmlive.widgets.views import Numbers, price_view
 
@@ -62,10 +66,9 @@ __all__ = [
 _PATTERNS: Final = ((0, ()), (0, (6, 2)), (0, (2, 2)), (0, (6, 2, 2, 2)))
 # Ask and bid of the first outcome, and over them, dashed, the same of it by the other one.
 _MIRROR: Final = ((LIGHT.ask, 0), (LIGHT.bid, 0), (LIGHT.mid, 2), (LIGHT.mid, 2))
-# Room for names at the right, as a share of the time; letters of a name; lines of text that the height has room for.
-_NAMES, _LETTERS, _ROWS = 0.27, 24, 15
-# Prices that stand still are shown with this much around them, and more room is left above and below.
-_LEAST, _ROOM = 0.005, 0.06
+# Room for names at the right, as a share of axes that no layout makes narrower; letters of a name for each point of the
+# axes, and at most; lines of text that the height has room for, and how large their letters are.
+_NAMES, _LETTERS, _MOST_LETTERS, _ROWS, _NAME_SIZE = 0.21, 0.065, 24, 15, 7.5
 # How far a gap of one line reaches above and below where the line was, as a share of the height.
 _BESIDE = 1 / 40
 
@@ -79,9 +82,10 @@ class OutcomesPlot(TimePlot[LinesView]):
         self.blanks = PolyCollection([], **GAP)
         axes.add_collection(self.blanks, autolim=False)
         self._lines = [Line2D([], [], drawstyle="steps-post", linewidth=1.3) for _ in range(MOST_LINES)]
-        self._names = [axes.text(0, 0, "", fontsize=7.5, va="center", parse_math=False) for _ in range(MOST_LINES)]
-        for name in self._names:
-            name.set_in_layout(False)
+        beside = axes.get_yaxis_transform()
+        self._names = [axes.text(1.008, 0, "", va="center", parse_math=False, transform=beside) for _ in self._lines]
+        if axes.figure.get_layout_engine() is None:
+            _leave_room(axes)
         for line in self._lines:
             axes.add_line(line)
         super().__init__(axes, [self.blanks, *self._lines, *self._names])
@@ -97,10 +101,9 @@ class OutcomesPlot(TimePlot[LinesView]):
         seen = np.concatenate([values[_until_next(times, now) > begin] for times, values in shown] or [np.empty(0)])
         seen = seen[np.isfinite(seen)]
         low, high = (float(seen.min()), float(seen.max())) if len(seen) else (0.0, 1.0)
-        room = _ROOM * (high - low) + _LEAST
         left, right = (float(each) for each in dates_of(np.array([begin, now])))
-        extent = Extent(left, right + _NAMES * (right - left), low - room, high + room)
-        self._name(view, [float(values[-1]) if len(values) else np.nan for _, values in shown], right, extent)
+        extent = Extent(left, right, *price_limits(low, high))
+        self._name(view, [float(values[-1]) if len(values) else np.nan for _, values in shown], extent)
         self._shade(view, now)
         self._show_mark(None)
         self._hatch_blanks(view, shown, now, extent)
@@ -120,9 +123,11 @@ class OutcomesPlot(TimePlot[LinesView]):
                 boxes.append([(left, low), (left, high), (right, high), (right, low)])
         self.blanks.set_verts(boxes)
 
-    def _name(self, view: LinesView, ends: Sequence[float], right: float, extent: Extent) -> None:
+    def _name(self, view: LinesView, ends: Sequence[float], extent: Extent) -> None:
         """Write each name beside the end of its line, or as near to it as there is room."""
-        least = (extent.high - extent.low) / _ROWS
+        rows = max(_ROWS, len(ends))
+        least = (extent.high - extent.low) / rows
+        letters = min(_MOST_LETTERS, round(_LETTERS * length_points(self._axes)))
         places = spread(ends, least, extent.low + least / 2, extent.high - least / 2)
         for number, (line, text) in enumerate(zip(self._lines, self._names, strict=True)):
             is_shown = number < len(view["names"])
@@ -133,12 +138,19 @@ class OutcomesPlot(TimePlot[LinesView]):
             colour, pattern = _style(number, view["of"])
             state, is_empty = view["states"][number], bool(np.isnan(ends[number]))
             line.set(color=colour, linestyle=_PATTERNS[pattern])
-            name = shortened(printable(view["names"][number]), _LETTERS)
+            name = shortened(printable(view["names"][number]), letters)
             text.set(
                 text=f"{name}  {state or _price_text(ends[number])}",
                 color=LIGHT.quiet if state or is_empty else colour,
-                position=(right + 0.008 * (extent.right - extent.left), places[number]),
+                y=places[number],
+                fontsize=_NAME_SIZE * _ROWS / rows,
             )
+
+
+def _leave_room(axes: Axes) -> None:
+    """Make axes narrower, so that names have room beside them."""
+    left, bottom, width, height = axes.get_position().bounds
+    axes.set_position((left, bottom, (1 - _NAMES) * width, height))
 
 
 def spread(wanted: Sequence[float], least: float, low: float, high: float) -> list[float]:
@@ -208,6 +220,7 @@ _HATCH = "/////"
 _WIDE, _VOLUMES, _APART, _ABOVE = 0.7, 0.2, 0.1, 0.05
 # Prices that stand still are shown with this much around them.
 _LEAST_HEIGHT = 0.005
+_COUNTS: Final = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
 def plot_token(token: TokenView[object], until: int, ax: Axes | None = None) -> Axes:
@@ -251,12 +264,15 @@ class CandlePlot(TimePlot[CandleView]):
         self._volumes = [_boxes(name, colour, filled=filled) for name, colour, filled in _KINDS]
         for volumes in self._volumes:
             volumes.set_transform(axes.get_xaxis_transform())
-        self._most = axes.text(0.006, _VOLUMES + _APART / 2, "", transform=axes.transAxes, color=_QUIET)
+        self._most = axes.text(0.006, _VOLUMES + _APART / 2, "", transform=axes.transAxes, color=_QUIET, bbox=PAPER)
         self._most.set_fontsize(letters_of(axes).small)
+        self._marks = _VolumeMarks(axes)
+        self._prices = _AboveLocator()
+        axes.yaxis.set_major_locator(self._prices)
         collections = [*self._wicks, *self._bodies, *self._volumes]
         for collection in collections:
             axes.add_collection(collection, autolim=False)
-        super().__init__(axes, [*collections, self._most])
+        super().__init__(axes, [*collections, self._most, *self._marks.artists])
         explain(axes, self._bodies, [name for name, _, _ in _KINDS])
 
     def update(self, view: CandleView) -> Extent:
@@ -268,6 +284,7 @@ class CandlePlot(TimePlot[CandleView]):
         self._axes.set_xlabel(f"time, UTC; {view['every']} of {view['of']}", loc="left")
         most = float(candles[:, VOLUME].max(initial=0.0))
         self._most.set_text(f"shares traded, {most:,.0f} at most" if most else "nothing traded")
+        self._marks.show(most)
         for kind, chosen in enumerate(_kinds(candles)):
             self._wicks[kind].set_segments(_wicks(candles[chosen], view["length"]))
             bodies = np.sort(candles[chosen][:, [OPEN, CLOSE]])
@@ -290,15 +307,69 @@ class CandlePlot(TimePlot[CandleView]):
         marked = view.get("marked")
         # Below the prices are the volumes.
         self._show_mark(marked if marked is not None and low <= marked <= high else None)
-        self._axes.yaxis.set_major_formatter(FuncFormatter(partial(_tick_text, low)))
+        self._prices.low = low
         below = (_VOLUMES + _APART) / (1 - _VOLUMES - _APART - _ABOVE)
         above = _ABOVE / (1 - _VOLUMES - _APART - _ABOVE)
         return Extent(float(left), float(right), low - below * (high - low), high + above * (high - low))
 
 
-def _tick_text(low: float, price: float, _: object) -> str:
-    """Write a price, but none where volumes are."""
-    return f"{price:g}" if price >= low else ""
+class _AboveLocator(AutoLocator):
+    """Marks of prices, but none below the lowest, where volumes are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low = 0.0
+
+    def __call__(self) -> Sequence[float]:
+        return [price for price in np.asarray(super().__call__()).tolist() if price >= self.low]
+
+
+class _VolumeMarks:
+    """Beside volumes, where none and a round number of shares are; they change with every drawing."""
+
+    def __init__(self, axes: Axes) -> None:
+        mark: dict[str, Any] = {"linestyle": "none", "marker": TICKLEFT, "clip_on": False}
+        self._ticks = Line2D([], [], transform=axes.transAxes, **mark)
+        self._ticks.set(color=rcParams["ytick.color"], markersize=rcParams["ytick.major.size"])
+        self._ticks.set_markeredgewidth(rcParams["ytick.major.width"])
+        axes.add_line(self._ticks)
+        how: dict[str, Any] = {"fontsize": letters_of(axes).small, "ha": "right", "va": "center"}
+        away = -rcParams["ytick.major.size"] - rcParams["ytick.major.pad"]
+        how |= {"xycoords": axes.transAxes, "textcoords": "offset points", "xytext": (away, 0)}
+        self._none, self._some = axes.annotate("0", (0, 0), **how), axes.annotate("", (0, 0), **how)
+        self.artists: list[Artist] = [self._ticks, self._none, self._some]
+
+    def show(self, most: float) -> None:
+        """Mark none and the largest of 1, 2 and 5 times a power of ten shares that is no more than ``most``."""
+        for artist in self.artists:
+            artist.set_visible(most > 0)
+        if most > 0:
+            some = round_below(most)
+            height = some / most * _VOLUMES
+            self._ticks.set_data([0, 0], [0, height])
+            self._some.xy = (0, height)
+            self._some.set_text(short_count(some))
+
+
+def round_below(most: float) -> float:
+    """Return the largest of 1, 2 and 5 times a power of ten that is no more than a number above 0.
+
+    >>> [round_below(most) for most in (7_420, 2_000, 0.3)]
+    [5000.0, 2000.0, 0.2]
+    """
+    power = math.floor(math.log10(most) + 1e-9)
+    times = max(each for each in (1, 2, 5) if float(f"{each}e{power}") <= most * (1 + 1e-9))
+    return float(f"{times}e{power}")
+
+
+def short_count(count: float) -> str:
+    """Write a round number shortly.
+
+    >>> [short_count(count) for count in (0.5, 200, 5_000, 100_000, 2e6)]
+    ['0.5', '200', '5k', '100k', '2M']
+    """
+    size, unit = next(((size, unit) for size, unit in _COUNTS if count >= size), (1, ""))
+    return f"{count / size:g}{unit}"
 
 
 def _boxes(name: str, colour: str, *, filled: bool) -> PolyCollection:

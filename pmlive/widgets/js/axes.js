@@ -111,7 +111,14 @@ function priceText(price, digits = 0) {
 }
 
 function countText(count) {
+  if (count >= 1e6) return `${Math.round(count / 1e5) / 10}M`;
   return count >= 10000 ? `${Math.round(count / 100) / 10}k` : (Math.round(count * 100) / 100).toLocaleString("en");
+}
+
+// The same of the round numbers of an axis, of which none is to be longer than the next.
+function roundText(count) {
+  const [size, unit] = [[1e6, "M"], [1e3, "k"]].find(([least]) => count >= least) || [1, ""];
+  return `${Math.round((count / size) * 1e3) / 1e3}${unit}`;
 }
 
 // The name of the chart and of the market on the left, and notes in their colours on the right, or below if there is

@@ -105,6 +105,16 @@ function drawCandleAxes(sheet, { prices }, { low, high, ...seen }, x, y) {
   line(pen, area.left, area.bottom - 1, area.right, area.bottom - 1);
 }
 
+// Beside volumes, where none and a round number of shares are, as figures have them.
+function drawVolumeMarks({ pen, paint }, { area }, most, up) {
+  if (!most) return;
+  const power = 10 ** Math.floor(Math.log10(most) + 1e-9);
+  const some = [5, 2, 1].map((times) => times * power).find((each) => each <= most * (1 + 1e-9));
+  pen.textAlign = "right";
+  pen.fillStyle = paint.quiet;
+  for (const count of [0, some]) pen.fillText(roundText(count), area.left - 6, up(count) + 4);
+}
+
 // On a ground of its own, since it may stand in a gap.
 function drawMostTraded({ pen, paint }, { area }, most) {
   const text = most ? `shares traded, ${Math.round(most).toLocaleString("en")} at most` : "nothing traded";
@@ -158,6 +168,7 @@ class CandleDrawing {
         if (candle[VOLUME]) drawBox(pen, kind, left, up(candle[VOLUME]), width, up(0) - up(candle[VOLUME]));
       }
     });
+    drawVolumeMarks(sheet, places.volumes, reach.most, up);
     if (!state.values.doubt || candles.length) drawMostTraded(sheet, places.volumes, reach.most);
     drawCandleHead(sheet, state, view, presentCandle(state), y);
     drawMark(places.prices, state.values.marked, y);

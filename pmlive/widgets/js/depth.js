@@ -52,7 +52,7 @@ function drawDepth(sheet, state) {
   const x = scale(low, high, area.left, area.right);
   const y = scale(0, most, area.bottom, area.top);
   const [xs, ys] = [ticks(low, high, area.right - area.left, 60), ticks(0, most, area.bottom - area.top)];
-  drawAxes(sheet, x, y, { ...xs, text: (price) => priceText(price, xs.digits) }, { ...ys, text: countText });
+  drawAxes(sheet, x, y, { ...xs, text: (price) => priceText(price, xs.digits) }, { ...ys, text: roundText });
   inside(sheet, () => {
     drawSide(sheet, bids, paint.bid, x, y);
     drawSide(sheet, asks, paint.ask, x, y);

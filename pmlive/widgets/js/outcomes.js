@@ -94,7 +94,8 @@ function drawNames({ pen, area, paint, width }, lines, styles, y) {
   // In the past a line may end beside what is shown.
   const inside = (place) => Math.min(Math.max(place, area.top), area.bottom);
   const ends = lines.map(({ last }) => (Number.isNaN(last) ? area.bottom : inside(y(last))));
-  const places = spread(ends, ROW, area.top + ROW / 2, area.bottom - ROW / 2);
+  const row = Math.min(ROW, (area.bottom - area.top) / lines.length);
+  const places = spread(ends, row, area.top + row / 2, area.bottom - row / 2);
   lines.forEach(({ name, state, last }, at) => {
     const { colour, pattern } = styles[at];
     const price = state || valueText(last);
