@@ -108,6 +108,18 @@ def test_volumes_have_a_round_number_beside_them_at_its_height(most: float, mark
     assert evaluated(asked, scripts=code) == marks
 
 
+def test_the_words_of_buttons_have_the_colour_of_all_words_whatever_the_page_has() -> None:
+    asked = """(() => {
+      globalThis.colours = () => ({ text: "#e0e0e0", ground: "#111111" });
+      const button = () => ({ style: {}, getAttribute() {}, setAttribute() {} });
+      const buttons = [{ button: button() }, { button: button(), isOn: () => false }];
+      Toolbar.prototype.refresh.call({ said: { style: {} }, stage: {}, buttons }, "");
+      return buttons.map(({ button }) => button.style.color);
+    })()"""
+
+    assert evaluated(asked, scripts=script("toolbar")) == ["#e0e0e0", "#e0e0e0"]
+
+
 class Drawn(msgspec.Struct):
     """What a chart of two outcomes drew: boxes that were cleared and filled, and what it says."""
 

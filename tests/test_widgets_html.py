@@ -175,9 +175,25 @@ def test_what_a_taker_did_is_a_sign_and_a_word_and_numbers_are_padded_and_groupe
     assert "23.76" in one
 
 
+def test_large_trades_are_told_in_whole_shares_and_dollars_that_fit_their_columns() -> None:
+    view: TapeView = {
+        "label": "A - No",
+        "times": ["12:00:00.000"] * 2,
+        "labels": ["A - No"] * 2,
+        "prices": [0.406, 0.5],
+        "sizes": [1_234_567.89, 99_999.99],
+        "sides": ["buy", "sell"],
+    }
+
+    text = Reader(tape_html(view)).text
+
+    assert all(said in text for said in ("1,234,568", "501,235", "99,999.99", "50,000.00"))
+
+
 def test_a_time_has_room_in_a_wide_font_and_every_column_fits_a_narrow_page() -> None:
-    # The narrowest page that a dashboard is shown in has so many pixels, a digit 7.6 and a colon or point 4.
-    room, milliseconds, seconds = 364, 9 * 7.6 + 3 * 4 + 8, 6 * 7.6 + 2 * 4 + 8
+    # The narrowest page that a dashboard is shown in has so many pixels, a digit 7.6 and a colon or point 4. Without
+    # milliseconds the name of the column is the longest.
+    room, milliseconds, seconds = 364, 9 * 7.6 + 3 * 4 + 8, 9 * 6.5 + 8
     one, every = tape(["A - No"], label="A - No"), tape(["A - No"])
 
     for page, time, rest in ((one, milliseconds, 0), (every, seconds, 100), (PAGES["ladder"], 0, 100)):

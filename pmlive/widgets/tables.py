@@ -53,7 +53,9 @@ _TAKERS = {"buy": ("▲ buy", COLOURS["bid"]), "sell": ("▼ sell", COLOURS["ask
 _NAMED = ("84px", "auto")
 # The columns of trades, all but the last: times of one token have milliseconds, and those of all markets have none.
 _TAPE_WIDTHS = ("94px", "54px", "56px", "80px")
-_TAPE_OF_ALL_WIDTHS = ("64px", "54px", "56px", "80px")
+_TAPE_OF_ALL_WIDTHS = ("70px", "54px", "56px", "80px")
+# From so many on, shares and dollars are told whole, which the columns have room for.
+_WHOLE_FROM = 100_000
 _UNITS = ("B", "kB", "MB", "GB")
 
 
@@ -270,9 +272,11 @@ def tape_html(view: TapeView, *, origin: str = "") -> str:
         view["times"], view["labels"], view["prices"], view["sizes"], view["sides"], strict=True
     ):
         did, colour = _TAKERS[side]
-        rest = f"{price * size:,.2f}" if view["label"] else _outcome_first(market)
+        worth = price * size
+        rest = f"{worth:,.{0 if worth >= _WHOLE_FROM else 2}f}" if view["label"] else _outcome_first(market)
+        shares = share_count(round(size, 0) if size >= _WHOLE_FROM else size)
         coloured = [left, f"{left} color: {colour};", f"{right} color: {colour};", *styles[3:]]
-        rows.append(row([time, did, f"{price:.{digits}f}", share_count(size), rest], coloured))
+        rows.append(row([time, did, f"{price:.{digits}f}", shares, rest], coloured))
     head = row(names, [f"{style} {QUIET}" for style in styles], scope="col")
     widths = [*(_TAPE_WIDTHS if view["label"] else _TAPE_OF_ALL_WIDTHS), last[1]]
     return page("Trades", label, f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody>", widths)

@@ -29,13 +29,13 @@ class Toolbar {
   refresh(sentence) {
     if (this.said.textContent !== sentence) this.said.textContent = sentence;
     const { text, ground } = colours(this.stage.el);
-    // Seen over whatever is drawn.
+    // Seen over whatever is drawn; a page that is dark may leave its letters black.
     Object.assign(this.said.style, { color: text, textShadow: `0 0 3px ${ground}, 0 0 3px ${ground}, 0 0 3px ${ground}` });
     for (const { button, isOn } of this.buttons) {
       const pressed = isOn ? String(isOn()) : null;
       if (isOn && button.getAttribute("aria-pressed") !== pressed) button.setAttribute("aria-pressed", pressed);
       button.style.background = pressed === "true" ? "var(--jp-brand-color3, #cccccc)" : "transparent";
-      button.style.color = pressed === "true" ? "#000" : "inherit";
+      button.style.color = pressed === "true" ? "#000" : text;
     }
   }
 }
