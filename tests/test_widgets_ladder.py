@@ -75,6 +75,17 @@ def test_prices_that_nobody_offers_are_empty_rows_between_the_others() -> None:
     assert "bids 5,234.50 shares at 2 prices; asks 177.25 shares at 2 prices" in page
 
 
+def test_a_crossed_book_shows_both_sides_of_a_price_the_ask_first() -> None:
+    page = ladder_html(view([(0.44, 10), (0.43, 20)], [(0.43, 5), (0.45, 7)]), Grid(7))
+
+    assert [row[:3] for row in occupied(page)] == [
+        ["ask", "0.45", "7"],
+        ["bid", "0.44", "10"],
+        ["ask", "0.43", "5"],
+        ["bid", "0.43", "20"],
+    ]
+
+
 def test_a_bar_has_a_column_of_its_own_and_is_as_long_as_the_level_is_large() -> None:
     page = ladder_html(view([(0.49, 100.0)], [(0.5, 400.0)]), Grid(7))
 

@@ -119,7 +119,7 @@ def ladder_html(view: DepthView, grid: Grid, *, stated: float | None = None, mar
         return page("Ladder", view["label"], note=view["doubt"])
     tick = tick_of([*view["bid_prices"], *view["ask_prices"]], stated)
     levels = _levels(view, tick)
-    largest = max((row.size for row in levels.values()), default=0.0) or 1.0
+    largest = max((row.size for rows in levels.values() for row in rows), default=0.0) or 1.0
     heads = ("side", "price, $", "shares", "", "total")
     head = "".join(_head(name, right=name not in {"side", ""}) for name in heads)
     spans = grid.spans(view, tick)
@@ -139,7 +139,7 @@ def _head(name: str, *, right: bool) -> str:
 def _lines(
     view: DepthView,
     spans: Sequence[_Span],
-    levels: Mapping[int, _Row],
+    levels: Mapping[int, Sequence[_Row]],
     largest: float,
     grid: tuple[float, float | None],
 ) -> list[str]:
@@ -154,12 +154,13 @@ def _lines(
         lines += [
             _line(
                 price * tick,
-                levels.get(price, _Row()),
+                row,
                 largest,
                 price_digits(tick),
                 _edges(is_mid=price == below, is_marked=price == at),
             )
             for price in range(last, first - 1, -1)
+            for row in levels.get(price, (_Row(),))
         ]
     return lines
 
@@ -191,17 +192,17 @@ def _break(count: int) -> str:
     return f"<tr><td colspan='5' style='{CELL}text-align: center; {QUIET}'>{text}</td></tr>"
 
 
-def _levels(view: DepthView, tick: float) -> dict[int, _Row]:
-    """Return what rests at each price, by its number of ticks."""
+def _levels(view: DepthView, tick: float) -> dict[int, list[_Row]]:
+    """Return what rests at each price, by its number of ticks: of a crossed book both sides, the ask first."""
     sides = (
-        ("bid", view["bid_prices"], view["bid_sizes"], view["bid_totals"]),
         ("ask", view["ask_prices"], view["ask_sizes"], view["ask_totals"]),
+        ("bid", view["bid_prices"], view["bid_sizes"], view["bid_totals"]),
     )
-    return {
-        round(price / tick): _Row(side, size, total)
-        for side, *columns in sides
-        for price, size, total in zip(*(column.tolist() for column in columns), strict=True)
-    }
+    found: dict[int, list[_Row]] = {}
+    for side, *columns in sides:
+        for price, size, total in zip(*(column.tolist() for column in columns), strict=True):
+            found.setdefault(round(price / tick), []).append(_Row(side, size, total))
+    return found
 
 
 def _prices(view: DepthView) -> dict[str, Numbers]:
