@@ -531,7 +531,7 @@ class BaseOutcomesChart(Windowed[LinesView]):
 
 
 class OutcomesChart(BaseOutcomesChart, CanvasWidget[LinesView]):
-    """The mids of several outcomes, each named at the end of its line; a line is blank in a gap.
+    """The mids of several outcomes, each named at the end of its line; gaps are hatched, those of one line where it is.
 
     Of the two outcomes of one market the first's best prices are shown instead, and beside them, dashed, what those of
     the other say of it: 1 - ask of No is a bid for Yes, and 1 - bid of No is an ask.
