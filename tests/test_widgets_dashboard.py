@@ -97,6 +97,29 @@ def test_a_dashboard_shows_one_token_in_all_its_charts() -> None:
         assert {chart.token_id for chart in charts} == {token}
 
 
+class Flexible(Protocol):
+    """The layout of a box."""
+
+    flex: str
+
+
+class Nested(Protocol):
+    """A box with others in it."""
+
+    children: "list[Nested]"
+    layout: Flexible
+
+
+def test_the_column_of_the_ladder_is_as_wide_as_the_ladder_needs() -> None:
+    with Replay(pm.sample(), speed="max") as replay:
+        dashboard = replay.dashboard()
+        (needed,) = re.findall(r"min-width: (\d+)px'>", str(dashboard.ladder.still()["text/html"]))
+        boxes = [box for row in cast("Nested", dashboard).children for box in row.children]
+        (column,) = [box for box in boxes if dashboard.ladder in getattr(box, "children", ())]
+
+        assert int(re.findall(r"(\d+)px", column.layout.flex)[0]) >= int(needed)
+
+
 def test_dashboards_of_two_tokens_are_open_beside_each_other_until_the_manager_is_closed() -> None:
     with sample() as replay:
         tokens = replay.markets[1].token_ids

@@ -51,6 +51,8 @@ _SCOPES = ("of this token", "of all markets")
 # How wide the columns of a page of marimo are at least, of which the second has the ladder with all its columns, and
 # their shares of the room. A page is 708 pixels wide by default, as wide as the window, or as narrow as a telephone.
 _PAGE_COLUMNS = (("420px", 5.0), ("360px", 3.0))
+# What the columns beside charts over time need: a ladder has all of its columns in it.
+_BESIDE_LEAST = "360px"
 # As many as there is room for beside the status.
 _TRADES = 16
 
@@ -132,13 +134,13 @@ class Dashboard(ipywidgets.VBox):
 
     def _rows(self) -> list[object]:
         controls = [] if self.controls is None else [self.controls]
-        reports = _column([self.status, self.recording], "300px")
+        reports = _column([self.status, self.recording], _BESIDE_LEAST)
         return [
             ipywidgets.HBox(
                 [self.picker, self.main.chooser, self._window, self.search], layout={"flex_flow": "row wrap"}
             ),
             *controls,
-            _beside(_column([self.main, self.heat], "560px", 5.0), _column([self.depth, self.ladder], "300px", 3.0)),
+            _beside(_column([self.main, self.heat], "560px", 5.0), _column([self.depth, self.ladder], _BESIDE_LEAST)),
             _beside(_column([self._trades, self.tape], "560px", 5.0), reports),
         ]
 
