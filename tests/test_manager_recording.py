@@ -5,6 +5,7 @@ import random
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -19,8 +20,9 @@ from support.waiting import wait_until
 import pmlive as pm
 from pmlive.manager import Manager
 from pmlive.pipeline.journal import rebuild
+from pmlive.records import Kind
 from pmlive.sim import Fault, FaultKind, SimulatedVenue
-from pmlive.store import records, scan
+from pmlive.store import RecorderOptions, records, scan
 from pmlive.tables import STORED
 
 
@@ -96,6 +98,31 @@ def test_a_clean_run_is_kept_to_the_last_change_with_no_gap_and_no_mismatch(tmp_
         assert audit.checks["hash_verified"].sum() > 500
         assert set(audit.deltas["check"].cast(pl.String)) <= {"verified", "unverifiable"}
         assert len(final) == 6
+
+
+def test_what_comes_while_the_states_of_many_tokens_are_written_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pmlive.manager.core.RecorderOptions", partial(RecorderOptions, segment_seconds=0.5))
+    with SimulatedVenue(markets=110, rate=0, keep_truth=True, duplicates=0.05) as sim:
+        with managing(sim) as manager:
+            manager.record(tmp_path / "night")
+            manager.watch([market.slug for market in sim.markets])
+            until_trusted(manager, 220)
+            wait_until(lambda: steps(sim, manager, 5) or parts(tmp_path / "night") >= 4, 60)
+        audit = Audit(sim, tmp_path / "night", tokens(sim))
+
+    assert len(audit.sent) > 1000
+    assert (audit.unkept, audit.invented, audit.gaps.height, audit.mismatches) == ([], [], 0, 0)
+    night = pm.open_recording(tmp_path / "night")
+    assert not night.verify().findings
+    with night.replay(prove=True, speed="max") as replay:
+        assert replay.digest() == night.digest()
+
+
+def parts(folder: Path) -> int:
+    """Count how often the states of a cut were written in parts."""
+    return sum(record.kind == Kind.PARTS for record in records(folder))
 
 
 def test_changes_of_one_millisecond_are_kept_as_often_as_they_were_said(tmp_path: Path) -> None:

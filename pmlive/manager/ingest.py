@@ -179,7 +179,8 @@ class Ingest:
         """Pass the time, and hand complete rows on."""
         self._flushed = self.clock()
         self.pipeline.tick(self._flushed)
-        frames = self.pipeline.drain()
+        # Where a state that is being written cannot be kept whole, the recorder makes its rows anew.
+        frames = self.pipeline.drain(parts=self.journal.is_writing)
         if "gaps" in frames and isinstance(self.clock, Clock):
             self._gaps.append(frames["gaps"])
         for table, frame in frames.items():

@@ -319,10 +319,13 @@ class Pipeline:
 
     # --- what comes out ---
 
-    def drain(self) -> dict[str, pl.DataFrame]:
-        """Remove and return the complete rows of every table that has some."""
+    def drain(self, *, parts: bool = False) -> dict[str, pl.DataFrame]:
+        """Remove and return the complete rows of every table that has some.
+
+        Those of a state that comes in parts are complete once all of it came; with ``parts`` they are returned before.
+        """
         frames = self._buffers.take(self.books.checks.unsettled)
-        keyframes = self.parts.take(frames.pop("keyframes", None))
+        keyframes = self.parts.take(frames.pop("keyframes", None), parts=parts)
         return frames if keyframes is None else frames | {"keyframes": keyframes}
 
     def told(self, now: int) -> None:

@@ -70,11 +70,11 @@ class StateParts:
             self._incomplete.append(range(self._first, self._first + self._told.places + 1))
             self._end()
 
-    def take(self, rows: pl.DataFrame | None) -> pl.DataFrame | None:
-        """Take new rows of ``keyframes``, and return those that are complete."""
+    def take(self, rows: pl.DataFrame | None, *, parts: bool) -> pl.DataFrame | None:
+        """Take new rows of ``keyframes``, and return those that are complete, or with ``parts`` all that there are."""
         if rows is not None:
             self._held.append(rows)
-        if self._told is not None or not self._held:
+        if not self._held or (self._told is not None and not parts):
             return None
         whole, self._held = pl.concat(self._held), []
         for numbers in self._incomplete:

@@ -5,7 +5,8 @@ before the first record that changes it or looks at it. What a record changes is
 where it says something of a whole connection, by ``Books.carried``.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -24,10 +25,13 @@ class StateWriter:
     def __init__(self, pipeline: Pipeline, keep: Callable[[Sequence[Record]], bool]) -> None:
         self._pipeline = pipeline
         self._keep = keep
-        # What is not written of the state of a time, and the number and time of what is about to be written down.
-        self._tokens: dict[str, Token] = {}
+        # What is not written of the state of a time: a flag for each place, since garbage collection visits no flags.
+        self._is_left = bytearray()
+        self._left = 0
+        self._order: Iterator[str] = iter(())
         self._links: dict[int, Link] = {}
         self._at = 0
+        # The number and time of what is about to be written down.
         self._stamp = (0, 0)
 
     def whole(self, now: int) -> list[Record]:
@@ -49,29 +53,32 @@ class StateWriter:
         told = Parts(at=now, tokens=len(books.tokens), links=len(pipeline.links), places=books.places)
         first = [*self._taken(now), Record(pipeline.seq, now, 0, Kind.PARTS, msgspec.json.encode(told))]
         pipeline.state_parts(told)
-        self._tokens, self._links, self._at = dict(books.tokens), dict(pipeline.links), now
+        self._is_left, self._left = bytearray(b"\1") * (books.places + 1), len(books.tokens)
+        self._order, self._links, self._at = iter(tuple(books.tokens)), dict(pipeline.links), now
         books.before_reading = self._before_reading
         return first
 
     @property
     def pending(self) -> bool:
         """Whether something is left to be written."""
-        return bool(self._tokens or self._links)
+        return bool(self._left or self._links)
 
     def write(self, count: int, seq: int, now: int) -> None:
-        """Write so many more states of tokens, at a number and a time."""
+        """Write the states of so many more tokens, but those that are written already, at a number and a time."""
         self._stamp = seq, now
-        self._write_tokens([token_id for token_id, _ in zip(self._tokens, range(count), strict=False)])
-        if not self._tokens:
+        self._write_tokens(islice(self._order, count))
+        if not self._left:
             self._write_links(list(self._links))
 
     def write_rest(self, seq: int, now: int) -> None:
         """Write all that is left, at a number and a time."""
-        self.write(len(self._tokens), seq, now)
+        self._stamp = seq, now
+        self._write_tokens(self._pipeline.books.tokens)
+        self._write_links(list(self._links))
 
     def give_up(self) -> None:
         """Write no more of it."""
-        self._tokens, self._links = {}, {}
+        self._left, self._links = 0, {}
         self._pipeline.books.before_reading = None
         self._pipeline.parts.give_up()
 
@@ -129,7 +136,16 @@ class StateWriter:
 
     def _write_tokens(self, token_ids: Iterable[str]) -> None:
         """Write the states of tokens that are not written yet, after those of their connections."""
-        tokens = [self._tokens.pop(token_id) for token_id in token_ids if token_id in self._tokens]
+        if not self._left:
+            return
+        known, is_left = self._pipeline.books.tokens, self._is_left
+        tokens: list[Token] = []
+        for token_id in token_ids:
+            token = known.get(token_id)
+            if token is not None and token.place < len(is_left) and is_left[token.place]:
+                is_left[token.place] = 0
+                tokens.append(token)
+        self._left -= len(tokens)
         self._write_links([conn for token in tokens for conn in (token.conn, token.link)])
         self._write({token.id: self._state(token) for token in tokens})
 

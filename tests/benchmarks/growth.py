@@ -6,7 +6,7 @@ import gc
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from itertools import count, groupby
 
 import polars as pl
 
@@ -31,6 +31,8 @@ _ROWS = 500
 _SUBSCRIBED = 10_000
 _TIMES = 20
 _TOKENS_EACH = 200
+# So many states a manager writes at a time.
+_STATES = 100
 
 
 def main() -> None:
@@ -41,7 +43,14 @@ def main() -> None:
     parser.add_argument("--connections", type=int, nargs="+", default=[10, 100, 625, 1_560])
     figures.add_options(parser)
     options = parser.parse_args()
-    head = ("tokens", "us a frame", "ms a cut", "ms for the counts of a calm minute", "memory, MB")
+    head = (
+        "tokens",
+        "us a frame",
+        "ms of a cut",
+        "ms of its longest part",
+        "ms for the counts of a calm minute",
+        "memory, MB",
+    )
     tokens = figures.table(head, map(_tokens, options.tokens))
     head = ("subscriptions", "us a new row, counted", "us a new row, read")
     subscriptions = figures.table(head, map(_subscriptions, options.subscriptions))
@@ -68,28 +77,45 @@ def _tokens(many: int) -> tuple[object, ...]:
     before, names = resident(), _names(many)
     pipeline = Pipeline(hashes=False, making="all")
     journal, now = Journal(pipeline), count(_START, _SECOND // _RATE).__next__
-    pipeline.opened(1, "market", names, now())
+    conns = {name: 1 + place // _TOKENS_EACH for place, name in enumerate(names)}
+    for conn, carried in groupby(names, key=conns.__getitem__):
+        pipeline.opened(conn, "market", carried, now())
     read = reader("market")
     journal.keep = lambda _: None
     for name in names:
-        _take(journal, read, _book(name), now())
+        _take(journal, read, _book(name), now(), conns[name])
     pipeline.drain()
-    frames = list(_changes(names, _FRAMES))
-    taken = _took(lambda: [_take(journal, read, frame, now()) for frame in frames]) / len(frames)
-    pipeline.drain()
+    gc.freeze()  # as ``pmlive record`` does
+    frames = [(frame, conns[name]) for name, frame in _changes(names, _FRAMES)]
+    taken = _took(lambda: [_take(journal, read, frame, now(), conn) for frame, conn in frames]) / len(frames)
     at = now()
-    cut = _took(lambda: (pipeline.cut(at), journal.keyframes(at)))
+    # A manager cuts after a turn, when the counts of a minute were written.
+    pipeline.tick(at)
+    pipeline.books.take_heard()
     pipeline.books.check_rows(0)
+    pipeline.drain()
+    cut = _took(lambda: (journal.cut(at), pipeline.drain(), journal.state(at)))
+    part = max(_parts(journal), default=0.0)
     minute = _took(lambda: pipeline.books.check_rows(0))
-    return f"{many:,}", f"{taken * 1e6:.1f}", f"{cut * 1e3:.1f}", f"{minute * 1e3:.1f}", f"{resident() - before:.0f}"
+    figures_of = (taken * 1e6, cut * 1e3, part * 1e3, minute * 1e3)
+    return f"{many:,}", *(f"{figure:.1f}" for figure in figures_of), f"{resident() - before:.0f}"
+
+
+def _parts(journal: Journal) -> Iterator[float]:
+    """Yield how long each part of the state of a cut takes to be written, as a manager writes it."""
+    while journal.is_writing:
+        before = time.process_time()
+        journal.write_states(_STATES, _START + _SECOND)
+        journal.pipeline.drain(parts=True)
+        yield time.process_time() - before
 
 
 def _names(many: int) -> list[str]:
     return [str(10**76 + number) for number in range(many)]
 
 
-def _take(journal: Journal, read: Callable[[bytes], Sequence[object]], frame: bytes, now: int) -> None:
-    journal.frame("market", 1, frame, read(frame), now)  # pyright: ignore[reportArgumentType]  # what it reads is events
+def _take(journal: Journal, read: Callable[[bytes], Sequence[object]], frame: bytes, now: int, conn: int) -> None:
+    journal.frame("market", conn, frame, read(frame), now)  # pyright: ignore[reportArgumentType]  # what it reads is events
 
 
 def _book(name: str) -> bytes:
@@ -101,15 +127,16 @@ def _book(name: str) -> bytes:
     ).encode()
 
 
-def _changes(names: Sequence[str], many: int) -> Iterator[bytes]:
+def _changes(names: Sequence[str], many: int) -> Iterator[tuple[str, bytes]]:
     rng = random.Random(1)
     for number in range(many):
         name = rng.choice(names)
-        yield (
+        text = (
             f'{{"market":"0x{name[-8:]}","price_changes":[{{"asset_id":"{name}","price":"0.{rng.randint(31, 39)}",'
             f'"size":"{rng.randint(1, 999)}","side":"BUY","hash":"","best_bid":"0.4","best_ask":"0.51"}}],'
             f'"timestamp":"{_START // _MS + 20_000 + number}","event_type":"price_change"}}'
-        ).encode()
+        )
+        yield name, text.encode()
 
 
 # --- subscriptions ---
