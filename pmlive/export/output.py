@@ -9,8 +9,9 @@ Nothing that exists is overwritten.
 import os
 import secrets
 import stat
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -20,12 +21,14 @@ import polars as pl
 
 from pmlive.errors import StoreError
 from pmlive.progress import Progress, reported, unwatched
-from pmlive.store import read_manifest, recordings, scan
+from pmlive.recording.batches import batches
+from pmlive.store import read_manifest, recordings
 from pmlive.store.leftovers import new_locked_folder, remove_aside, remove_leftovers
 from pmlive.store.reader import diagnosed, is_missing
 from pmlive.tables import SCHEMAS, STORED
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "missing_files",
     "new_file",
     "new_folder",
+    "sealed_rows",
     "to_csv",
     "to_duckdb",
     "unsealed_bytes",
@@ -127,6 +131,15 @@ def missing_files(folder: Path) -> list[str]:
     """
     files = (file for file in read_manifest(folder).files if file.table in STORED)
     return [file.path for file in files if is_missing(folder, file)]
+
+
+def sealed_rows(folder: Path, table: str) -> Iterator[pl.DataFrame]:
+    """Yield the sealed rows of a table in order of arrival, a batch at a time, as far as they are sealed now.
+
+    Raises:
+        StoreError: the folder is not a recording, or a file cannot be read.
+    """
+    return batches(folder, table, read_manifest(folder).of(table))
 
 
 @contextmanager
@@ -240,6 +253,8 @@ _SQL_TYPES: dict[object, str] = {
     pl.UInt32: "UINTEGER",
     pl.UInt64: "UBIGINT",
 }
+# One thread keeps the fewest rows in flight, and it is as fast as rows are read.
+_DUCKDB: dict[str, str | int] = {"memory_limit": "128MB", "threads": 1}
 _CONTROLS = r"[\p{Cc}\p{Zl}\p{Zp}]"
 _HIDDEN = r"\p{Cf}"
 # Spreadsheets take the wide forms for the others, and skip spaces before them.
@@ -266,7 +281,7 @@ def to_csv(folder: str | Path, out: str | Path, *, progress: Progress = unwatche
     with new_folder(target) as unfinished:
         for table in reported(tables.items(), progress):
             with diagnosed(source, (table,)):
-                scan(source, table).select(_csv_columns(table)).sink_csv(unfinished / f"{table}.csv")
+                _write_csv(source, table, unfinished / f"{table}.csv")
         sizes = {table: (unfinished / f"{table}.csv").stat().st_size for table in tables}
     return Exported(
         out=str(target),
@@ -298,11 +313,8 @@ def to_duckdb(folder: str | Path, out: str | Path, *, progress: Progress = unwat
     listed = _listed_rows(source, missing)
     with new_file(target) as unfinished:
         try:
-            with duckdb.connect(str(unfinished)) as database:
-                tables = {
-                    table: _fill(database, table, source, unfinished.parent)
-                    for table in reported(listed.items(), progress)
-                }
+            with duckdb.connect(str(unfinished), config=dict(_DUCKDB)) as database:
+                tables = {table: _fill(database, table, source) for table in reported(listed.items(), progress)}
         except duckdb.Error as error:
             raise StoreError(f"{str(target)!r} could not be written: {error}") from error
         size = unfinished.stat().st_size
@@ -324,6 +336,18 @@ def _listed_rows(source: Path, missing: list[str]) -> dict[str, int]:
 # --- CSV ---
 
 
+def _write_csv(source: Path, table: str, path: Path) -> None:
+    with path.open("wb") as file:
+        _csv_rows(table, SCHEMAS[table].to_frame()).write_csv(file)
+        for rows in sealed_rows(source, table):
+            _csv_rows(table, rows).write_csv(file, include_header=False)
+
+
+def _csv_rows(table: str, rows: pl.DataFrame) -> pl.DataFrame:
+    texts = [name for name, dtype in SCHEMAS[table].items() if isinstance(dtype, pl.String)]
+    return rows.with_columns(_each_once(rows[name], _quoted) for name in texts).select(_csv_columns(table))
+
+
 def _csv_columns(table: str) -> list[pl.Expr]:
     return [_csv_column(name, dtype) for name, dtype in SCHEMAS[table].items()]
 
@@ -337,7 +361,7 @@ def _csv_column(name: str, dtype: pl.DataType) -> pl.Expr:
         opening = f'{{"{name}":'
         text = pl.struct(name).struct.json_encode().str.slice(len(opening)).str.strip_suffix("}")
         return pl.when(column.is_not_null()).then(_visible(text)).alias(name)
-    return _quoted(column).alias(name) if isinstance(dtype, pl.String) else column
+    return column
 
 
 # --- DuckDB ---
@@ -351,26 +375,57 @@ def _duckdb() -> ModuleType:
     return duckdb
 
 
-def _fill(database: "DuckDBPyConnection", table: str, source: Path, folder: Path) -> int:
-    schema = SCHEMAS[table]
-    columns = ", ".join(f'"{name}" {_sql_type(dtype)}' for name, dtype in schema.items())
+def _fill(database: "DuckDBPyConnection", table: str, source: Path) -> int:
+    columns = ", ".join(f'"{name}" {_sql_type(dtype)}' for name, dtype in SCHEMAS[table].items())
     database.execute(f'CREATE TABLE "{table}" ({columns})')
-    # One table after the other goes through a file, so that none has to fit into memory.
-    temporary = folder / f"{table}.parquet"
-    times = [name for name, dtype in schema.items() if isinstance(dtype, pl.Datetime)]
-    enums = [name for name, dtype in schema.items() if isinstance(dtype, pl.Enum)]
-    texts = {name: dtype for name, dtype in schema.items() if _has_text(dtype)}
-    converted = [
-        pl.col(times).dt.replace_time_zone(None),
-        pl.col(enums).cast(pl.String),
-        *(_visible_within(pl.col(name), dtype).alias(name) for name, dtype in texts.items()),
-    ]
-    with diagnosed(source, (table,)):
-        scan(source, table).with_columns(converted).sink_parquet(temporary, compression="uncompressed")
-    database.execute(f'INSERT INTO "{table}" SELECT * FROM read_parquet(?)', [str(temporary)])  # noqa: S608  # our names
-    temporary.unlink()
+    stream = _Stream(source, table)
+    database.register("stream", stream.reader)
+    try:
+        # One statement for all rows: only then they go to the disk on the way.
+        database.execute(f'INSERT INTO "{table}" SELECT * FROM stream')  # noqa: S608  # our names
+    except Exception:
+        if stream.error is not None:
+            raise stream.error from None
+        raise
+    finally:
+        database.unregister("stream")
     counted = database.execute(f'SELECT count(*) FROM "{table}"').fetchone()  # noqa: S608  # our names
     return 0 if counted is None else int(counted[0])
+
+
+class _Stream:
+    """The rows of a table as a database takes them, a batch after the other."""
+
+    def __init__(self, source: Path, table: str) -> None:
+        self._source = source
+        self._table = table
+        # What went wrong while rows were read: the database tells only that something did.
+        self.error: Exception | None = None
+        schema = _sql_rows(table, SCHEMAS[table].to_frame()).schema
+        self.reader = import_module("pyarrow").RecordBatchReader.from_batches(schema, self._batches())
+
+    def _batches(self) -> "Iterator[pa.RecordBatch]":
+        try:
+            with diagnosed(self._source, (self._table,)):
+                for rows in sealed_rows(self._source, self._table):
+                    yield from _sql_rows(self._table, rows).to_batches()
+        except Exception as error:
+            self.error = error
+            raise
+
+
+def _sql_rows(table: str, rows: pl.DataFrame) -> "pa.Table":
+    schema = SCHEMAS[table]
+    times = [name for name, dtype in schema.items() if isinstance(dtype, pl.Datetime)]
+    enums = [name for name, dtype in schema.items() if isinstance(dtype, pl.Enum)]
+    texts = [_each_once(rows[name], _visible) for name, dtype in schema.items() if isinstance(dtype, pl.String)]
+    nested = {name: dtype for name, dtype in schema.items() if isinstance(dtype, pl.List) and _has_text(dtype)}
+    return rows.with_columns(
+        pl.col(times).dt.replace_time_zone(None),
+        pl.col(enums).cast(pl.String),
+        *texts,
+        *(_visible_within(pl.col(name), dtype).alias(name) for name, dtype in nested.items()),
+    ).to_arrow()
 
 
 def _sql_type(dtype: object) -> str:
@@ -383,6 +438,13 @@ def _sql_type(dtype: object) -> str:
 
 
 # --- texts ---
+
+
+def _each_once(texts: pl.Series, change: Callable[[pl.Expr], pl.Expr]) -> pl.Series:
+    """Change each text once, however often it is there: most tokens and markets are in many rows."""
+    known = texts.unique()
+    changed = known.to_frame().select(change(pl.col(texts.name)).alias(texts.name)).to_series()
+    return texts if changed.equals(known) else texts.replace(known, changed)
 
 
 def _visible(text: pl.Expr) -> pl.Expr:

@@ -1,7 +1,7 @@
 """The contents of a recording at one moment, sealed files and the rows of the log in order; and their summary."""
 
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from pmlive.integrity import Counts
 from pmlive.logs import get_logger
 from pmlive.markets import FeeSchedule, Market, clean
 from pmlive.pipeline.journal import rebuild
+from pmlive.recording.batches import batches, most_rows
 from pmlive.settings import data_dir
 from pmlive.store import Manifest, Record, RecordingInfo, SealedFile, read_manifest, reader, scan
 from pmlive.store import recordings as list_recordings
@@ -128,6 +129,16 @@ class Contents:
         return pl.concat(
             [self.scan_sealed(table, first, stop), *(rows.lazy().filter(numbered) for rows in self._rows[table])]
         )
+
+    def batches(self, table: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Yield columns of all rows of a table in order of arrival, a batch at a time.
+
+        Raises:
+            StoreError: a file cannot be read.
+        """
+        yield from batches(self.folder, table, self._files[table], columns)
+        for rows in self._rows[table]:
+            yield from rows.select(columns).iter_slices(most_rows(table))
 
     def rows(self, table: str) -> list[pl.DataFrame]:
         """List the rows that are not sealed, by segment of the log."""

@@ -1,21 +1,29 @@
 """The quality of a recording: what can be trusted, what is missing, what was proved, and how late messages came."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from pmlive.errors import StoreError
 from pmlive.events import Cause
 from pmlive.gaps import ENDLESS, GapIndex, GapInterval
 from pmlive.integrity import Counts
 from pmlive.progress import Parts, Progress, unwatched
+from pmlive.recording.checksums import changed_files
 from pmlive.recording.contents import Contents, collect
 from pmlive.recording.index import RecordingIndex
+from pmlive.recording.latency import Delays, Latency
+from pmlive.recording.mirror import Mirror, mirror
 from pmlive.recording.trust import distrusted_minutes, followed, trust_intervals
 from pmlive.store import FileProblem, verify_files
+from pmlive.store.reader import diagnosed
 from pmlive.times import moment, utc
 from pmlive.words import counted
 
@@ -38,7 +46,8 @@ __all__ = [
 _BROAD_CAUSES = ("disconnect", "silence", "restart", "disk", "overflow")
 # Causes of wrong books: a frame that could not be read, and the mismatch that it leads to.
 _CONTENT_CAUSES = ("malformed", "mismatch")
-_TOLERANCE = 1e-9
+_MINUTE_NS = 60_000_000_000
+_TIMES = ("ts_event", "ts_recv")
 _COUNTED = ("book_deltas", "book_snapshots", "trades")
 _MOST_LISTED = 20
 # Of the work of an assessment.
@@ -120,73 +129,6 @@ def faults(gaps: Iterable[GapInterval]) -> list[Fault]:
     return [group.fault() for group in groups]
 
 
-class Mirror(msgspec.Struct, frozen=True, kw_only=True):
-    """How often the best prices of a market's outcomes added up to one dollar, over all moments at which one changed.
-
-    ``worst`` is the largest deviation in dollars.
-    """
-
-    moments: int
-    mirrored: int
-    worst: float
-
-    @property
-    def share(self) -> float | None:
-        """The share of moments at which they did; None without any moment."""
-        return self.mirrored / self.moments if self.moments else None
-
-
-def mirror(index: RecordingIndex) -> Mirror:
-    """Compare the best prices of each market's two books whenever one changed while both could be trusted."""
-    pairs = [market.token_ids for market in index.markets if len(market.token_ids) == len(("Yes", "No"))]
-    tops = index.contents.scan("prices").select("token_id", "ts_recv", "seq", "best_bid", "best_ask")
-    rows = collect(
-        index.contents, "prices", tops.filter(pl.col("token_id").is_in([each for pair in pairs for each in pair]))
-    )
-    by_token = {str(token_id): part for (token_id,), part in rows.group_by("token_id", maintain_order=True)}
-    moments = mirrored = 0
-    worst = 0.0
-    for one, other in pairs:
-        if one in by_token and other in by_token:
-            deviation = _deviation(index, (one, other), (by_token[one], by_token[other]))
-            moments += deviation.len()
-            mirrored += int((deviation < _TOLERANCE).sum())
-            worst = max(worst, _largest(deviation))
-    return Mirror(moments=moments, mirrored=mirrored, worst=round(worst, 9))
-
-
-def _largest(deviation: pl.Series) -> float:
-    most = deviation.max()
-    return most if isinstance(most, float) else 0.0
-
-
-def _deviation(index: RecordingIndex, pair: tuple[str, str], tops: tuple[pl.DataFrame, pl.DataFrame]) -> pl.Series:
-    """Return how far the best prices of two books are from mirroring each other, at each change of either."""
-    # A message changes both books; only the state after it counts.
-    sides = [top.group_by("ts_recv", maintain_order=True).last().sort("ts_recv") for top in tops]
-    times = pl.concat([side.select("ts_recv") for side in sides]).unique().sort("ts_recv")
-    joined = times
-    for side, suffix in zip(sides, ("", "_other"), strict=True):
-        renamed = side.select("ts_recv", pl.col("best_bid", "best_ask").name.suffix(suffix))
-        joined = joined.join_asof(renamed, on="ts_recv")
-    for token_id in pair:
-        joined = _while_trusted(index, token_id, joined)
-    bid = (pl.col("best_ask_other") - (1 - pl.col("best_bid"))).abs()
-    ask = (pl.col("best_bid_other") - (1 - pl.col("best_ask"))).abs()
-    return joined.select(deviation=pl.max_horizontal(bid, ask))["deviation"].drop_nulls()
-
-
-def _while_trusted(index: RecordingIndex, token_id: str, moments: pl.DataFrame) -> pl.DataFrame:
-    timeline = index.timelines.get(token_id)
-    spans = [] if timeline is None else timeline.spans()
-    frame = pl.DataFrame(
-        {"start": [span.start for span in spans], "end": [span.end for span in spans]},
-        schema={"start": pl.Int64, "end": pl.Int64},
-    ).cast(pl.Datetime("ns", "UTC"))
-    joined = moments.join_asof(frame, left_on="ts_recv", right_on="start")
-    return joined.filter(pl.col("ts_recv") < pl.col("end")).drop("start", "end")
-
-
 class TokenQuality(msgspec.Struct, frozen=True, kw_only=True):
     """One token: the share of the time it was followed in which its book could be trusted, and its checks."""
 
@@ -196,16 +138,6 @@ class TokenQuality(msgspec.Struct, frozen=True, kw_only=True):
     followed: float
     trusted: float
     checks: Counts
-
-
-class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds from the venue's time of a level change to its arrival, the offset of the two clocks included."""
-
-    changes: int
-    median: float | None
-    p95: float | None
-    p99: float | None
-    most: float | None
 
 
 class Quality(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,7 +159,8 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
         intervals: ``token_id``, ``start``, ``end`` and ``trusted``: the time that each token was followed, cut where
             trust in its book begins or ends.
         distrust: ``token_id`` and ``minute`` of each minute in which a book could not be trusted throughout.
-        damaged: sealed files that do not have their checksum, or are missing.
+        damaged: sealed files that do not have their checksum, are missing or cannot be read. Whether the rows of the
+            others are such as a recorder writes, ``verify`` tells.
         unsealed: the number of records that are only in the log.
     """
 
@@ -322,13 +255,27 @@ def _iso(time: int | None) -> str | None:
 
 def quality(index: RecordingIndex, progress: Progress = unwatched) -> Quality:
     """Assess the quality of a recording, as far as its files can be read; progress is counted in parts of the work."""
-    parts = Parts(_PARTS, progress)
-    damaged = parts.done(verify_files(index.contents.folder))
+    parts, folder = Parts(_PARTS, progress), index.contents.folder
+    damaged = parts.done(changed_files(folder))
+    try:
+        with diagnosed(folder):
+            return _assessed(index, damaged, parts)
+    except StoreError:
+        # A file may have its checksum and not be one that a recorder writes.
+        found = verify_files(folder)
+        if found == damaged:
+            raise
+        parts = Parts(_PARTS, progress)
+        return _assessed(index, parts.done(found), parts)
+
+
+def _assessed(index: RecordingIndex, damaged: list[FileProblem], parts: Parts) -> Quality:
     index = index.without({one.path for one in damaged})
     contents = index.contents
     tokens = parts.done(list(_tokens(index)))
     followed_s = sum(token.followed for token in tokens)
-    skipped, rates = parts.done(_skipped(index)), parts.done(_rates(contents))
+    changes = parts.done(_Changes(index))
+    rates = parts.done(_rates(contents, changes.minutes))
     return Quality(
         path=str(contents.folder),
         first_time=contents.first_recv(),
@@ -337,10 +284,10 @@ def quality(index: RecordingIndex, progress: Progress = unwatched) -> Quality:
         tokens=tokens,
         faults=faults(index.gaps.all),
         checks=Counts.total(token.checks for token in tokens),
-        latency=parts.done(_latency(contents)),
+        latency=parts.done(changes.latency()),
         rates=rates,
-        skipped=skipped[0],
-        skipped_in_gaps=skipped[1],
+        skipped=changes.skipped,
+        skipped_in_gaps=changes.skipped_in_gaps,
         mirror=parts.done(mirror(index)),
         intervals=parts.done(trust_intervals(index.timelines)),
         distrust=parts.done(distrusted_minutes(index.timelines, rates["minute"].dt.epoch("ns").to_list())),
@@ -371,40 +318,55 @@ def _tokens(index: RecordingIndex) -> Iterator[TokenQuality]:
         )
 
 
-def _latency(contents: Contents) -> Latency:
-    delay_ms = (pl.col("ts_recv") - pl.col("ts_event")).dt.total_nanoseconds() / 1e6
-    figures = contents.scan("book_deltas").select(
-        changes=pl.len(),
-        median=delay_ms.median(),
-        p95=delay_ms.quantile(0.95),
-        p99=delay_ms.quantile(0.99),
-        most=delay_ms.max(),
-    )
-    return msgspec.convert(collect(contents, "book_deltas", figures).row(0, named=True), type=Latency)
+class _Changes:
+    """What is counted of level changes while they are read once."""
+
+    def __init__(self, index: RecordingIndex) -> None:
+        self._index = index
+        self._delays = Delays()
+        self.minutes: Counter[int] = Counter()
+        self.changes = self.skipped = self.skipped_in_gaps = 0
+        for rows in index.contents.batches("book_deltas", ("token_id", *_TIMES, "check")):
+            self._add(rows)
+
+    def latency(self) -> Latency:
+        """Return the latency, for which the times are read again."""
+        return self._delays.latency(
+            self.changes, lambda: map(_delays, self._index.contents.batches("book_deltas", _TIMES))
+        )
+
+    def _add(self, rows: pl.DataFrame) -> None:
+        self.changes += rows.height
+        self.minutes.update(_minutes(rows))
+        self._delays.add(_delays(rows))
+        skipped = rows.filter(pl.col("check") == "skipped")
+        self.skipped += skipped.height
+        for token_id, recv in skipped.select("token_id", pl.col("ts_recv").dt.epoch("ns")).iter_rows():
+            timeline = self._index.timelines.get(token_id)
+            self.skipped_in_gaps += timeline is not None and timeline.gap(recv) is not None
 
 
-def _rates(contents: Contents) -> pl.DataFrame:
-    minute = pl.col("ts_recv").dt.truncate("1m").alias("minute")
-    parts = [
-        collect(contents, table, contents.scan(table).group_by(minute).agg(pl.len().cast(pl.Int64).alias("rows")))
-        .with_columns(table=pl.lit(table))
-        .select("minute", "table", "rows")
-        for table in _COUNTED
-    ]
-    wide = pl.concat(parts).pivot("table", on_columns=_COUNTED, index="minute", values="rows")
-    return wide.with_columns(pl.col(_COUNTED).fill_null(0)).sort("minute")
+def _delays(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
+    return (rows["ts_recv"] - rows["ts_event"]).drop_nulls().to_physical().to_numpy()
 
 
-def _skipped(index: RecordingIndex) -> tuple[int, int]:
-    """Return the number of changes that were not applied, and of those that came in gaps."""
-    rows = index.contents.scan("book_deltas").filter(pl.col("check").cast(pl.String) == "skipped")
-    found = collect(index.contents, "book_deltas", rows.select("token_id", pl.col("ts_recv").dt.epoch("ns")))
-    inside = 0
-    for (token_id,), part in found.group_by("token_id"):
-        timeline = index.timelines.get(str(token_id))
-        if timeline is not None:
-            inside += sum(timeline.gap(recv) is not None for recv in part["ts_recv"])
-    return found.height, inside
+def _minutes(rows: pl.DataFrame) -> dict[int, int]:
+    """Count rows by the minute in which they came, in nanoseconds since 1970."""
+    minutes, counts = np.unique(rows["ts_recv"].to_physical().to_numpy() // _MINUTE_NS, return_counts=True)
+    return dict(zip((minutes * _MINUTE_NS).tolist(), counts.tolist(), strict=True))
+
+
+def _rates(contents: Contents, changes: Counter[int]) -> pl.DataFrame:
+    counted = {"book_deltas": changes} | {table: Counter[int]() for table in _COUNTED if table != "book_deltas"}
+    for table, counts in counted.items():
+        if counts is not changes:
+            for rows in contents.batches(table, ("ts_recv",)):
+                counts.update(_minutes(rows))
+    minutes = sorted(set().union(*counted.values()))
+    columns = {table: [counts[minute] for minute in minutes] for table, counts in counted.items()}
+    schema = dict.fromkeys(("minute", *_COUNTED), pl.Int64)
+    frame = pl.DataFrame({"minute": minutes, **columns}, schema=schema)
+    return frame.with_columns(pl.col("minute").cast(pl.Datetime("ns", "UTC")))
 
 
 def _text(page: Quality) -> str:
