@@ -296,3 +296,15 @@ def test_what_is_wrong_with_a_table_that_lies_is_a_finding(folder: Path) -> None
     assert "not as long as those in bid_sizes" in problems["keyframes"]
     assert "which is none of" in problems["book_deltas"]
     assert "not in order of arrival" in problems["gaps"]
+
+
+@pytest.mark.parametrize("spoil", [partial(_without, name="price"), _of_words, _cut, _of_another_table])
+def test_quality_leaves_out_what_it_cannot_read_though_it_has_its_checksum(folder: Path, spoil: Spoil) -> None:
+    path = first(folder, "book_deltas")
+    spoil(path)
+    _relist(folder, path)
+
+    found = pm.open_recording(folder).quality()
+
+    assert [one.path for one in found.damaged] == [path.relative_to(folder).as_posix()]
+    assert not found.ok

@@ -29,6 +29,7 @@ from pmlive.export.output import (
     SkippedToken,
     missing_files,
     new_folder,
+    sealed_rows,
     unsealed_bytes,
 )
 from pmlive.gaps import GapIndex
@@ -36,8 +37,9 @@ from pmlive.progress import Progress, reported, unwatched
 from pmlive.recording.index import IndexCache
 from pmlive.recording.trust import unsubscriptions
 from pmlive.records import FRAMES, Kind
-from pmlive.store import records, scan
+from pmlive.store import records
 from pmlive.store.reader import diagnosed
+from pmlive.tables import SCHEMAS
 
 __all__ = [
     "BUY",
@@ -68,6 +70,8 @@ __all__ = [
 
 _BOOKS = ("book_snapshots", "keyframes")
 _TABLES = (*_BOOKS, "book_deltas", "trades")
+# What is read of the largest table.
+_COLUMNS = {"book_deltas": ("seq", "ts_event", "ts_recv", "conn", "token_id", "side", "price", "size", "check")}
 # A token id names a file, and a recording may come from somebody else.
 _is_file_name = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII).fullmatch
 
@@ -180,11 +184,10 @@ def tokens_of(source: Path, wanted: str | None) -> list[str]:
     Raises:
         StoreError: it has no such token.
     """
-    names = [scan(source, table).select(pl.col("token_id").unique()) for table in _TABLES]
-    tokens = pl.concat(names).select(pl.col("token_id").unique().sort()).collect()["token_id"].to_list()
+    ids = (part["token_id"] for table in _TABLES for part in sealed_rows(source, table, ("token_id",)))
     if wanted is None:
-        return tokens
-    if wanted not in tokens:
+        return sorted({token for part in ids for token in part.unique()})
+    if not any((part == wanted).any() for part in ids):
         raise StoreError(f"no token {wanted!r} in {str(source)!r}; pmlive info lists its markets")
     return [wanted]
 
@@ -208,9 +211,10 @@ def recorded_ends(source: Path) -> Ends:
 
 
 def _shift(source: Path) -> int:
-    latency = (pl.col("ts_recv") - pl.col("ts_event")).dt.total_nanoseconds().min()
-    least = [scan(source, table).select(latency).collect().item() for table in _TABLES if table != "keyframes"]
-    return max([0, *(-each for each in least if each is not None)])
+    tables = (table for table in _TABLES if table != "keyframes")
+    rows = (part for table in tables for part in sealed_rows(source, table, ("ts_event", "ts_recv")))
+    late = ((part["ts_event"] - part["ts_recv"]).to_physical().max() for part in rows)
+    return max([0, *(each for each in late if isinstance(each, int))])
 
 
 def recorded_rows(source: Path, token: str, ends: Ends, gaps: GapIndex) -> TokenRows | SkippedToken:
@@ -253,7 +257,9 @@ def _convert(
 
 
 def _rows_of(source: Path, table: str, token: str) -> pl.DataFrame:
-    return scan(source, table).filter(pl.col("token_id") == token).collect().sort("seq")
+    rows = sealed_rows(source, table, _COLUMNS.get(table))
+    kept = [part.filter(pl.col("token_id") == token) for part in rows]
+    return pl.concat([SCHEMAS[table].to_frame().select(_COLUMNS.get(table, pl.all())), *kept]).sort("seq")
 
 
 def _breaks(gaps: GapIndex, token: str, books: pl.DataFrame) -> Iterable[Break]:

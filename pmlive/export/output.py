@@ -3,13 +3,14 @@
 Nothing that exists is overwritten.
 """
 
-# duckdb is an extra, and its types are not complete.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# duckdb is an extra, its types are not complete, and pyarrow has none.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownParameterType=false
 
 import os
 import secrets
 import stat
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -133,13 +134,13 @@ def missing_files(folder: Path) -> list[str]:
     return [file.path for file in files if is_missing(folder, file)]
 
 
-def sealed_rows(folder: Path, table: str) -> Iterator[pl.DataFrame]:
-    """Yield the sealed rows of a table in order of arrival, a batch at a time, as far as they are sealed now.
+def sealed_rows(folder: Path, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+    """Yield the sealed rows of a table, or columns of them, in order of arrival and a batch at a time.
 
     Raises:
         StoreError: the folder is not a recording, or a file cannot be read.
     """
-    return batches(folder, table, read_manifest(folder).of(table))
+    return batches(folder, table, read_manifest(folder).of(table), columns)
 
 
 @contextmanager

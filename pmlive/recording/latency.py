@@ -22,8 +22,7 @@ _DROPPED_BITS = 42
 _ONE = 1023 << (52 - _DROPPED_BITS)
 _MOST_KEY = ((1023 + 53) << (52 - _DROPPED_BITS)) - _ONE + 1
 _END = (1 << 63) - 1
-# The most that are kept for a rank, and the bits by which more are counted.
-_MOST_KEPT = 1 << 19
+# By so many bits numbers are counted that are too many to be kept.
 _BITS = 16
 
 
@@ -47,9 +46,14 @@ class _Part(NamedTuple):
 
 
 class Delays:
-    """Delays in nanoseconds, counted while they are read for the first time."""
+    """Delays in nanoseconds, counted while they are read for the first time.
 
-    def __init__(self) -> None:
+    Args:
+        most_kept: the largest number of them that are kept to find a rank.
+    """
+
+    def __init__(self, *, most_kept: int = 1 << 19) -> None:
+        self._most_kept = most_kept
         self._counts = np.zeros(2 * _MOST_KEY + 1, dtype=np.int64)
         self._most: int | None = None
 
@@ -66,7 +70,7 @@ class Delays:
             return Latency(changes=changes, median=None, p95=None, p99=None, most=None)
         middle = (last // 2, (last + 1) // 2)
         nearest = tuple(floor(last * share + 0.5) for share in (0.95, 0.99))
-        found = _ranked({rank: self._part(rank) for rank in (*middle, *nearest)}, read)
+        found = _ranked({rank: self._part(rank) for rank in (*middle, *nearest)}, read, self._most_kept)
         lower, upper, p95, p99 = (found[rank] / 1e6 for rank in (*middle, *nearest))
         return Latency(
             changes=changes, median=lower + (upper - lower) / 2, p95=p95, p99=p99, most=float(self._most) / 1e6
@@ -80,9 +84,14 @@ class Delays:
 
 def _keys(values: _Numbers) -> _Numbers:
     """Return the sign, the exponent and the first bits of numbers, in the order of the numbers."""
-    near = np.clip(values, -_EXACT, _EXACT).astype(np.float64)
-    digits = np.maximum((np.abs(near).view(np.int64) >> _DROPPED_BITS) - _ONE + 1, 0)
-    return np.where(near < 0, -digits, digits)
+    if values.min() < 0 or values.max() > _EXACT:
+        near = np.clip(values, -_EXACT, _EXACT)
+        return np.sign(near) * _digits(np.abs(near))
+    return _digits(values)
+
+
+def _digits(values: _Numbers) -> _Numbers:
+    return np.maximum((values.astype(np.float64).view(np.int64) >> _DROPPED_BITS) - (_ONE - 1), 0)
 
 
 def _limits(key: int) -> tuple[int, int]:
@@ -105,12 +114,12 @@ def _position(counts: _Numbers, rank: int) -> tuple[int, int]:
     return position, int(sums[position] - counts[position])
 
 
-def _ranked(parts: Mapping[int, _Part], read: Callable[[], Iterable[_Numbers]]) -> dict[int, int]:
+def _ranked(parts: Mapping[int, _Part], read: Callable[[], Iterable[_Numbers]], most_kept: int) -> dict[int, int]:
     """Return the number of each rank, given the part it is in."""
     found: dict[int, int] = {}
     waiting = dict(parts)
     while waiting:
-        counts = {part: _Narrowed(part) for part in waiting.values()}
+        counts = {part: _Narrowed(part, most_kept) for part in waiting.values()}
         for numbers in read():
             for count in counts.values():
                 count.add(numbers)
@@ -123,15 +132,16 @@ def _ranked(parts: Mapping[int, _Part], read: Callable[[], Iterable[_Numbers]]) 
 class _Narrowed:
     """The numbers of a part: all of them where they are few, else how many there are in parts of it."""
 
-    def __init__(self, part: _Part) -> None:
+    def __init__(self, part: _Part, most_kept: int) -> None:
         self._whole = part
+        self._is_kept = part.inside <= most_kept
         self._kept: list[_Numbers] = []
         self._shift = max((part.high - part.low).bit_length() - _BITS, 0)
         self._counts = np.zeros(((part.high - part.low) >> self._shift) + 1, dtype=np.int64)
 
     def add(self, numbers: _Numbers) -> None:
         inside = numbers[(numbers >= self._whole.low) & (numbers < self._whole.high)]
-        if self._whole.inside <= _MOST_KEPT:
+        if self._is_kept:
             self._kept.append(inside)
         elif len(inside):
             self._counts += np.bincount((inside - self._whole.low) >> self._shift, minlength=len(self._counts))
@@ -139,7 +149,7 @@ class _Narrowed:
     def part(self, rank: int) -> _Part:
         """Return a lesser part that a rank is in."""
         low, high, below, _ = self._whole
-        if self._kept:
+        if self._is_kept:
             number = int(np.partition(np.concatenate(self._kept), rank - below)[rank - below])
             return _Part(number, number + 1, below, 1)
         position, less = _position(self._counts, rank - below)

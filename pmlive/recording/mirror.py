@@ -20,8 +20,6 @@ from pmlive.tables import SCHEMAS
 __all__ = ["Mirror", "mirror"]
 
 _TOLERANCE = 1e-9
-# About so many rows are compared at once.
-_ROWS = 200_000
 
 _SIDES = (0, 1)
 _NEVER = -(1 << 63)
@@ -45,13 +43,18 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True):
         return self.mirrored / self.moments if self.moments else None
 
 
-def mirror(index: RecordingIndex) -> Mirror:
-    """Compare the best prices of each market's two books whenever one changed while both could be trusted."""
+def mirror(index: RecordingIndex, *, at_once: int = 200_000) -> Mirror:
+    """Compare the best prices of each market's two books whenever one changed while both could be trusted.
+
+    Args:
+        index: the recording.
+        at_once: about so many rows are compared at once, if no more of them came at one time or in one group of rows.
+    """
     pairs = [market.token_ids for market in index.markets if len(market.token_ids) == len(_SIDES)]
     books = _Pairs(index, pairs)
     moments = mirrored = 0
     worst = 0.0
-    for rows in _in_order_of_time(index.contents) if pairs else ():
+    for rows in _in_order_of_time(index.contents, at_once) if pairs else ():
         deviation = books.deviations(rows)
         moments += len(deviation)
         mirrored += int((deviation < _TOLERANCE).sum())
@@ -59,26 +62,26 @@ def mirror(index: RecordingIndex) -> Mirror:
     return Mirror(moments=moments, mirrored=mirrored, worst=round(worst, 9))
 
 
-def _in_order_of_time(contents: Contents) -> Iterator[pl.DataFrame]:
+def _in_order_of_time(contents: Contents, at_once: int) -> Iterator[pl.DataFrame]:
     """Yield the best prices by receive time, those of one time in order of arrival and in one part."""
     columns = ("token_id", "ts_recv", "best_bid", "best_ask")
-    starts = [None, *_starts(contents)]
+    starts = [None, *_starts(contents, at_once)]
     for since, until in zip(starts, [*starts[1:], None], strict=True):
         rows = contents.scan("prices", since=since, until=None if until is None else until - 1)
         part = collect(contents, "prices", rows.select(columns))
         yield part if part["ts_recv"].is_sorted() else part.sort("ts_recv", maintain_order=True)
 
 
-def _starts(contents: Contents) -> list[int]:
+def _starts(contents: Contents, at_once: int) -> list[int]:
     """Return the times at which parts begin, after the first."""
     groups = [(group.first_time, group.rows) for group in row_groups(contents.folder, contents.files("prices"))]
     for rows in contents.rows("prices"):
         times = rows["ts_recv"].dt.epoch("ns")
-        groups += [(int(times[start]), _ROWS) for start in range(0, len(times), _ROWS)]
+        groups += [(int(times[start]), at_once) for start in range(0, len(times), at_once)]
     starts: list[int] = []
     held = 0
     for first_time, rows in sorted(groups):
-        if held + rows > _ROWS and held and first_time not in starts[-1:]:
+        if held + rows > at_once and held and first_time not in starts[-1:]:
             starts.append(first_time)
             held = 0
         held += rows
@@ -95,7 +98,16 @@ class _Tops(NamedTuple):
     ask: npt.NDArray[np.float64]
 
     def take(self, places: npt.NDArray[np.int64]) -> "_Tops":
-        return _Tops(*(column[places] for column in self))
+        return _Tops(self.pair[places], self.side[places], self.time[places], self.bid[places], self.ask[places])
+
+    def followed_by(self, other: "_Tops") -> "_Tops":
+        return _Tops(
+            np.concatenate([self.pair, other.pair]),
+            np.concatenate([self.side, other.side]),
+            np.concatenate([self.time, other.time]),
+            np.concatenate([self.bid, other.bid]),
+            np.concatenate([self.ask, other.ask]),
+        )
 
 
 class _Pairs:
@@ -112,7 +124,7 @@ class _Pairs:
 
     def deviations(self, rows: pl.DataFrame) -> npt.NDArray[np.float64]:
         """Return how far pairs are from mirroring each other, at each time in rows at which one of them changed."""
-        tops = _Tops(*(np.concatenate(columns) for columns in zip(self._last, self._tops(rows), strict=True)))
+        tops = self._last.followed_by(self._tops(rows))
         order = np.argsort(tops.pair, kind="stable")
         is_new = order >= len(self._last.pair)
         tops = tops.take(order)
@@ -130,8 +142,13 @@ class _Pairs:
     def _tops(self, rows: pl.DataFrame) -> _Tops:
         named = rows.join(self._named, on="token_id", maintain_order="left")
         time = named["ts_recv"].dt.epoch("ns")
-        columns = (named["pair"], named["side"], time, named["best_bid"], named["best_ask"])
-        return _Tops(*(column.to_numpy() for column in columns))
+        return _Tops(
+            named["pair"].to_numpy(),
+            named["side"].to_numpy(),
+            time.to_numpy(),
+            named["best_bid"].to_numpy(),
+            named["best_ask"].to_numpy(),
+        )
 
     def _are_trusted(self, pair: npt.NDArray[np.int32], time: _Times) -> npt.NDArray[np.bool_]:
         """Return at which times, by pair, both books could be trusted."""

@@ -326,24 +326,29 @@ class _Changes:
         self._delays = Delays()
         self.minutes: Counter[int] = Counter()
         self.changes = self.skipped = self.skipped_in_gaps = 0
-        for rows in index.contents.batches("book_deltas", ("token_id", *_TIMES, "check")):
-            self._add(rows)
+        for rows in index.contents.batches("book_deltas", ("seq", *_TIMES, "check")):
+            self.changes += rows.height
+            self.minutes.update(_minutes(rows))
+            self._delays.add(_delays(rows))
+            numbers = rows["seq"].filter(rows["check"] == "skipped")
+            self.skipped += len(numbers)
+            if len(numbers):
+                self.skipped_in_gaps += self._skipped_in_gaps(numbers[0], numbers[-1])
 
     def latency(self) -> Latency:
         """Return the latency, for which the times are read again."""
-        return self._delays.latency(
-            self.changes, lambda: map(_delays, self._index.contents.batches("book_deltas", _TIMES))
-        )
+        contents = self._index.contents
+        return self._delays.latency(self.changes, lambda: map(_delays, contents.batches("book_deltas", _TIMES)))
 
-    def _add(self, rows: pl.DataFrame) -> None:
-        self.changes += rows.height
-        self.minutes.update(_minutes(rows))
-        self._delays.add(_delays(rows))
-        skipped = rows.filter(pl.col("check") == "skipped")
-        self.skipped += skipped.height
-        for token_id, recv in skipped.select("token_id", pl.col("ts_recv").dt.epoch("ns")).iter_rows():
-            timeline = self._index.timelines.get(token_id)
-            self.skipped_in_gaps += timeline is not None and timeline.gap(recv) is not None
+    def _skipped_in_gaps(self, first: int, last: int) -> int:
+        """Count the changes in gaps that were not applied, between two numbers; only of these tokens are read."""
+        contents = self._index.contents
+        rows = contents.scan_numbered("book_deltas", first, last + 1).filter(
+            pl.col("check").cast(pl.String) == "skipped"
+        )
+        found = collect(contents, "book_deltas", rows.select("token_id", pl.col("ts_recv").dt.epoch("ns")))
+        timelines = ((self._index.timelines.get(token_id), recv) for token_id, recv in found.iter_rows())
+        return sum(timeline is not None and timeline.gap(recv) is not None for timeline, recv in timelines)
 
 
 def _delays(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
@@ -357,15 +362,13 @@ def _minutes(rows: pl.DataFrame) -> dict[int, int]:
 
 
 def _rates(contents: Contents, changes: Counter[int]) -> pl.DataFrame:
-    counted = {"book_deltas": changes} | {table: Counter[int]() for table in _COUNTED if table != "book_deltas"}
-    for table, counts in counted.items():
-        if counts is not changes:
-            for rows in contents.batches(table, ("ts_recv",)):
-                counts.update(_minutes(rows))
-    minutes = sorted(set().union(*counted.values()))
+    counted = {table: Counter[int]() for table in _COUNTED} | {"book_deltas": changes}
+    for table in _COUNTED[1:]:
+        for rows in contents.batches(table, ("ts_recv",)):
+            counted[table].update(_minutes(rows))
+    minutes = sorted({minute for counts in counted.values() for minute in counts})
     columns = {table: [counts[minute] for minute in minutes] for table, counts in counted.items()}
-    schema = dict.fromkeys(("minute", *_COUNTED), pl.Int64)
-    frame = pl.DataFrame({"minute": minutes, **columns}, schema=schema)
+    frame = pl.DataFrame({"minute": minutes, **columns}).cast(pl.Int64)
     return frame.with_columns(pl.col("minute").cast(pl.Datetime("ns", "UTC")))
 
 
