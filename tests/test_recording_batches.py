@@ -130,6 +130,18 @@ def test_every_table_of_a_recording_is_read_as_a_scan_reads_it(recorded: dict[in
         assert pl.concat([schema.to_frame(), *parts]).equals(scan(folder, table).collect())
 
 
+def test_a_token_whose_book_could_never_be_trusted_is_left_out_of_an_export(tmp_path: Path) -> None:
+    gap = _typed("gaps", seq=[5], ts_recv=9, token_id="a", started=0, ended=90, cause="silence", detail="")
+    _sealed(tmp_path / "night", [("keyframes", _books(["a", "b"], 1, 5)), ("gaps", gap)])
+
+    done = to_hftbacktest(tmp_path / "night", tmp_path / "out")
+
+    assert [(one.token_id, one.reason) for one in done.skipped] == [
+        ("a", "no book of it could be trusted, and no trade was recorded")
+    ]
+    assert [one.token_id for one in done.tokens] == ["b"]
+
+
 # --- latency ---
 
 _CHUNKS = st.lists(

@@ -242,6 +242,8 @@ def _convert(
     if isinstance(rows, SkippedToken):
         return rows
     converted = events_of(rows, shift=shift)
+    if not len(converted.events):
+        return SkippedToken(token, "no book of it could be trusted, and no trade was recorded")
     name = f"{token}.npz"
     np.savez_compressed(into / name, data=converted.events)
     return ExportedToken(
@@ -259,7 +261,8 @@ def _convert(
 def _rows_of(source: Path, table: str, token: str) -> pl.DataFrame:
     rows = sealed_rows(source, table, _COLUMNS.get(table))
     kept = [part.filter(pl.col("token_id") == token) for part in rows]
-    return pl.concat([SCHEMAS[table].to_frame().select(_COLUMNS.get(table, pl.all())), *kept]).sort("seq")
+    whole = pl.concat([SCHEMAS[table].to_frame().select(_COLUMNS.get(table, pl.all())), *kept])
+    return whole if whole["seq"].is_sorted() else whole.sort("seq")
 
 
 def _breaks(gaps: GapIndex, token: str, books: pl.DataFrame) -> Iterable[Break]:
@@ -301,8 +304,7 @@ def events_of(rows: TokenRows, *, shift: int = 0) -> _Converted:
     """Return the events of one token, with receive times that are ``shift`` nanoseconds later."""
     walk = _Walk(rows)
     walk.run()
-    events = _concatenated([*walk.parts, _trades(rows.trades)])
-    events = events[np.argsort(events["local_ts"], kind="stable")]
+    events = _by_arrival([*walk.parts, _trades(rows.trades)])
     events["local_ts"] += shift
     ordered, split = in_both_orders(events)
     return _Converted(ordered, walk.breaks, split)
@@ -312,8 +314,7 @@ def book_events_of(rows: TokenRows) -> tuple[NDArray[np.void], int]:
     """Return the events of one token's book in order of arrival, and how often it was cleared for want of trust."""
     walk = _Walk(rows)
     walk.run()
-    events = _concatenated(walk.parts)
-    return events[np.argsort(events["local_ts"], kind="stable")], walk.breaks
+    return _by_arrival(walk.parts), walk.breaks
 
 
 def _trades(trades: pl.DataFrame) -> NDArray[np.void]:
@@ -468,8 +469,10 @@ def new_events(
     return events
 
 
-def _concatenated(parts: list[NDArray[np.void]]) -> NDArray[np.void]:
-    return np.concatenate([np.zeros(0, EVENT), *parts])
+def _by_arrival(parts: list[NDArray[np.void]]) -> NDArray[np.void]:
+    events = np.concatenate([np.zeros(0, EVENT), *parts])
+    times = events["local_ts"]
+    return events if (times[1:] >= times[:-1]).all() else events[np.argsort(times, kind="stable")]
 
 
 def in_both_orders(events: NDArray[np.void]) -> tuple[NDArray[np.void], int]:
@@ -479,6 +482,10 @@ def in_both_orders(events: NDArray[np.void]) -> tuple[NDArray[np.void], int]:
     times: NDArray[np.int64] = 2 * events["exch_ts"] + ((events["ev"] & KIND) != TRADE)
     newest = np.maximum.accumulate(times)
     late = np.flatnonzero(times < newest)
+    if not len(late):
+        ours = events.copy()
+        ours["ev"] |= np.uint64(EXCHANGE | LOCAL)
+        return ours, 0
     ours, theirs = events.copy(), events[late]
     ours["ev"] |= np.uint64(EXCHANGE | LOCAL)
     ours["ev"][late] ^= np.uint64(EXCHANGE)

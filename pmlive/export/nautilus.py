@@ -115,7 +115,8 @@ def _converted(
             yield rows
             continue
         market = known.get(token) or {"market": _condition_of(rows)}
-        yield _Token(token, market, rows, tick_size(source, token, rows.snapshots)).write(into, library)
+        found = _Token(token, market, rows, tick_size(source, token, rows.snapshots))
+        yield found.write(into, library) if found.has_book else SkippedToken(token, "no book of it could be trusted")
 
 
 def _condition_of(rows: TokenRows) -> str:
@@ -162,6 +163,11 @@ class _Token:
         prices = np.concatenate([self._events["px"], rows.trades["price"].drop_nulls().to_numpy()])
         self._decimals = max(_decimals(np.array([self._tick])), _decimals(prices))
         self.name = f"{market.get('market')}-{token}.{_VENUE}"
+
+    @property
+    def has_book(self) -> bool:
+        """Whether its book could be trusted at any time."""
+        return len(self._events) > 0
 
     def write(self, into: Path, library: _Library) -> ExportedToken:
         catalog = library.catalog.ParquetDataCatalog(str(into))

@@ -23,6 +23,7 @@ from pmlive.tables import SCHEMAS
 from . import figures
 
 _MIDNIGHT = 1_795_219_200_000_000_000
+_CREATED = "2026-11-21T00:00:00Z"
 _SECOND = 1_000_000_000
 _HOUR = 3600 * _SECOND
 _DAY = 24 * _HOUR
@@ -140,7 +141,9 @@ def _write(folder: Path, day: Day, rows: int) -> None:
         files += [_file(folder, table, frame, len(files)) for table, frame in frames.items()]
     books.advance(rows)
     files.append(_file(folder, "keyframes", _keyframes(books, seq, int(day.recv[rows - 1])), len(files)))
-    manifest = Manifest(pmlive="", created="", files=files, sealed=1, last_recv=int(day.recv[rows - 1]))
+    last = int(day.recv[rows - 1])
+    # Raw frames count as given up, so that none are missed.
+    manifest = Manifest(pmlive="", created=_CREATED, files=files, sealed=1, last_recv=last, raw_from=last + 1)
     (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
 
 
