@@ -45,12 +45,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     figures.add_options(parser)
     options = parser.parse_args()
-    day = _day(options.rows)
+    day = make_day(options.rows)
     rows = [_ladders(day)]
     with tempfile.TemporaryDirectory() as folder:
         for name, part in (("a quarter of the day", 4), ("the day", 1)):
             where = Path(folder) / str(part)
-            _write(where, day, len(day.recv) // part)
+            write_day(where, day, len(day.recv) // part)
             rows += [(f"{what}, {name}", took) for what, took in _asked(pm.open_recording(where), part)]
     made_with = figures.setting("polars", "numpy", "pyarrow")
     text = f"{made_with}; {options.rows:,} level changes of 600 tokens:\n\n{figures.table(('what', 'takes'), rows)}"
@@ -106,7 +106,7 @@ def _seconds(ask: Callable[[], object]) -> float:
 # --- a day that nobody lived ---
 
 
-def _day(rows: int) -> Day:
+def make_day(rows: int) -> Day:
     chance = np.random.default_rng(7)
     weight = 1 / (1 + np.arange(len(_TOKENS))) ** 0.7
     token = chance.choice(len(_TOKENS), rows, p=weight / weight.sum())
@@ -123,7 +123,7 @@ def _no_resets() -> Resets:
     return Resets(np.array([], dtype=np.int64), np.array([], dtype=np.int64))
 
 
-def _write(folder: Path, day: Day, rows: int) -> None:
+def write_day(folder: Path, day: Day, rows: int) -> None:
     """Write the day, or the beginning of it, as a recorder would have: sealed each so many rows, with keyframes."""
     books = Ladders(day.changes, _no_resets(), tokens=len(_TOKENS))
     files: list[SealedFile] = []
