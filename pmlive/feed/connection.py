@@ -14,7 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidS
 from pmlive._session import UNANSWERED, Complaint, FetchBooks, Late, Redial, Refused, Session, Todo, Witness
 from pmlive.errors import AuthError, PmliveError
 from pmlive.events import Cause, Channel, Event
-from pmlive.feed.dialling import Backoff, Socket, SocketDial, close_code, dial, fatal_error, is_refusal, is_trouble
+from pmlive.feed.dialling import Backoff, SocketDial, close_code, dial, fatal_error, is_refusal, is_trouble
+from pmlive.feed.sockets import Socket
 from pmlive.logs import get_logger
 from pmlive.proxies import proxy_for
 from pmlive.retries import DialPolicy
@@ -30,8 +31,6 @@ __all__ = [
 logger = get_logger(__name__)
 
 _TOO_BIG = 1009
-# Frames that are read before other tasks run; they take some milliseconds.
-_FRAMES_PER_TURN = 50
 # Credentials count as refused after this many refusals in a row, stated by the server or by closing at once.
 _MOST_REFUSALS = 3
 # One that shows as silence takes as long as our patience with silence, so fewer are enough.
@@ -208,7 +207,7 @@ class FeedConnection:
         self._socket, self._chunks = socket, socket.chunks
         self._sink.opened(self, self.conn, now)
         logger.info("connection %d to %s is open", self.conn, self.url)
-        reader = asyncio.create_task(self._read(socket))
+        reader = asyncio.create_task(socket.pass_on(self._take))
         writer = asyncio.create_task(self._write(socket))
         try:
             done, _ = await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
@@ -226,16 +225,12 @@ class FeedConnection:
                 # A silent server does not answer a closing handshake, and waiting for it would delay the gap.
                 socket.transport.abort()
 
-    async def _read(self, socket: Socket) -> None:
-        """Pass on every frame; this is the hot path."""
-        received, clock, session, sink = socket.recv, self._clock, self.session, self._sink
-        while True:
-            for _ in range(_FRAMES_PER_TURN):
-                data = await received(decode=False)
-                now = clock()
-                sink.received(self, data, session.received(data, now), now)
-            # Frames that have come already are returned without a pause, so let the other tasks run.
-            await asyncio.sleep(0)
+    def _take(self, frames: Sequence[bytes]) -> None:
+        """Note frames; this is the hot path."""
+        clock, session, sink = self._clock, self.session, self._sink
+        for data in frames:
+            now = clock()
+            sink.received(self, data, session.received(data, now), now)
 
     def tick(self, now: int) -> None:
         """Note the time; what that makes due is sent by the task of the socket, which any error ends."""

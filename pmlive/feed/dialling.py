@@ -8,18 +8,18 @@ from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus, WebSocketException
 
 from pmlive import retries
 from pmlive.errors import AuthError, FeedError, PmliveError
+from pmlive.feed.sockets import MAX_MESSAGE, Socket
 from pmlive.logs import get_logger
 from pmlive.proxies import Proxy, proxy_for, tls
 from pmlive.retries import DialPolicy, doubled
 
 __all__ = [
     "Backoff",
-    "Socket",
     "SocketDial",
     "close_code",
     "dial",
@@ -30,7 +30,6 @@ __all__ = [
     "retry_after",
 ]
 
-_MAX_FRAME = 16 * 1024 * 1024
 _SIGN_IN = 401
 # Codes that the price streams close with: wrong credentials, a slow reader, a server that goes, a misbehaving client.
 _REJECTED, _SLOW, _DRAINING, _MISBEHAVED = 4001, 4002, 4003, 4008
@@ -42,17 +41,6 @@ _JITTER = 1.25
 # The library logs whole frames at DEBUG, the one with credentials among them.
 _quiet = get_logger(f"{__name__}.socket")
 _quiet.setLevel(logging.INFO)
-
-
-class Socket(ClientConnection):
-    """A socket that counts the chunks it receives, so that a long frame on a slow line is a sign of life."""
-
-    chunks = 0
-
-    def data_received(self, data: bytes) -> None:
-        """Count a chunk of bytes and pass it on."""
-        self.chunks += 1
-        super().data_received(data)
 
 
 class SocketDial(connect):
@@ -79,7 +67,7 @@ def dial(url: str, proxy: Proxy | None, *, open_timeout: float) -> SocketDial:
     return SocketDial(
         url,
         create_connection=Socket,
-        max_size=_MAX_FRAME,
+        max_size=MAX_MESSAGE,
         ping_interval=None,
         compression=None,
         open_timeout=open_timeout,
