@@ -3,10 +3,7 @@
 import asyncio
 import contextlib
 import logging
-import shutil
 import socket
-import ssl
-import subprocess
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
@@ -15,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.certificates import self_signed
 from support.feed import PROMPT, QUICK, SECRETS, Notes, pooled, times
 from support.waiting import until
 from support.ws import Peer, serving_sockets
@@ -220,26 +218,6 @@ def test_a_redirect_is_not_followed_and_the_other_origin_never_contacted() -> No
     assert other.texts == []
 
 
-@contextlib.contextmanager
-def self_signed(folder: Path) -> Generator[ssl.SSLContext]:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not installed: the test of an untrusted certificate DID NOT RUN")
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subprocess.run(
-        [
-            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-days", "1", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    yield context
-
-
 def test_a_certificate_that_cannot_be_trusted_stops_the_channel_loudly(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -253,7 +231,8 @@ def test_a_certificate_that_cannot_be_trusted_stops_the_channel_loudly(
             assert connection.dials == 1
 
     notes = Notes()
-    with self_signed(tmp_path) as tls, serving_sockets(answering, tls=tls) as server:
+    _, tls = self_signed(tmp_path, name="127.0.0.1", alternative="IP:127.0.0.1")
+    with serving_sockets(answering, tls=tls) as server:
         asyncio.run(watch())
 
     assert isinstance(notes.errors[0], FeedError)

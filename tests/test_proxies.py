@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib.util
-import shutil
 import ssl
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from support.certificates import self_signed
 from support.feed import Notes, pooled
 from support.http import Answer, serving
 from support.proxy import proxying, socks
@@ -209,23 +209,8 @@ def test_a_socks_proxy_is_taken_or_what_it_needs_is_named(scheme: str) -> None:
 @pytest.fixture(scope="module")
 def certified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
     """A certificate of its own for venue.example, and what serves with it."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not installed: the tests of certificates DID NOT RUN")
     folder = tmp_path_factory.mktemp("certificates")
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subprocess.run(
-        [
-            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-days", "1", "-subj", "/CN=venue.example", "-addext", "subjectAltName=DNS:venue.example"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return certificate, context
+    return self_signed(folder, name="venue.example", alternative="DNS:venue.example")
 
 
 async def answering(peer: Peer) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from pmlive._session import Timing
@@ -98,6 +98,7 @@ async def pooled(
     policy: Policy = QUICK,
     timing: dict[Channel, Timing] | None = None,
     tokens_per_connection: int = 200,
+    clock: Callable[[], int] | None = None,
     **urls: str,
 ) -> AsyncGenerator[Pool]:
     """Run a pool against one server, or several by channel, and see that nothing is left of it."""
@@ -106,7 +107,7 @@ async def pooled(
     pool = Pool(
         {channel: urls.get(channel, url) for channel in channels},
         notes,
-        clock=Clock(),
+        clock=clock or Clock(),
         policy=policy,
         timing=timing,
         credentials=lambda: SECRETS,

@@ -73,6 +73,15 @@ class Peer:
             if frame.get("operation") != "unsubscribe" and "assets_ids" in frame:
                 await self.send(books([token for token in frame["assets_ids"] if token not in without]))
 
+    async def ping(self) -> None:
+        """Send a ping of the protocol, and wait for its answer."""
+        await (await self._connection.ping())
+
+    @property
+    def close_code(self) -> int | None:
+        """The code that the client closed with."""
+        return self._connection.close_code
+
     async def close(self, code: int, reason: str = "") -> None:
         await self._connection.close(code, reason)
 
