@@ -113,6 +113,84 @@ def test_whatever_a_server_sends_comes_and_ends_as_through_the_library(server: S
     assert ours == library
 
 
+# Bytes after which a server ends, or goes on with messages.
+LASTS = {
+    "nothing": b"",
+    "a part of a header": b"\x81",
+    "a part of a length": b"\x81\x7e\x01",
+    "a part of a message": framed(TEXT, bytes(300))[:100],
+    "a part of a ping": framed(PING, b"some")[:3],
+    "a part of a close": framed(CLOSE, b"\x03\xe8bye")[:5],
+    "a close": framed(CLOSE, b"\x03\xe8bye"),
+    "a close without a code": framed(CLOSE),
+    "a close with half a code": framed(CLOSE, b"\x03"),
+    "a close with a bad code": framed(CLOSE, b"\x03\xed"),
+    "a close with a bad reason": framed(CLOSE, b"\x03\xe8\xff"),
+    "a masked close": framed(CLOSE, b"\x03\xe8", mask=b"mask"),
+    "a ping": framed(PING, b"some"),
+    "a pong": framed(PONG, b"some"),
+    "a long ping": framed(PING, bytes(126)),
+    "a part of a fragmented ping": framed(PING, b"some", last=False),
+    "a fragmented message": framed(TEXT, b"so", last=False) + framed(PING, b"?") + framed(CONTINUATION, b"me"),
+    "an unfinished message": framed(BINARY, b"so", last=False) + framed(CONTINUATION, b"m", last=False),
+    "a message within another": framed(TEXT, b"so", last=False) + framed(TEXT, b"other"),
+    "a close within a message": framed(TEXT, b"so", last=False) + framed(CLOSE, b"\x03\xe8"),
+    "a continuation of nothing": framed(CONTINUATION, b"some"),
+    "text that is not UTF-8": framed(TEXT, b"\xff\xfe"),
+    "a compressed message": framed(TEXT, b"\xaa\x02\x00", reserved=4),
+    "a badly compressed message": framed(TEXT, b"\xff\xff\xff", reserved=4),
+    "a reserved bit": framed(TEXT, b"some", reserved=1),
+    "a reserved kind": framed(0x3, b"some"),
+    "a reserved kind of control": framed(0xB, b"some"),
+    "a masked message": framed(TEXT, b"some", mask=b"mask"),
+    "a message that is too long": b"\x81\x7f" + (MAX_MESSAGE + 1).to_bytes(8),
+    "an impossible length": b"\x81\x7f" + b"\xff" * 8,
+    "fragments that are too long together": framed(TEXT, b"some", last=False) + b"\x80\x7f" + MAX_MESSAGE.to_bytes(8),
+}
+
+
+@pytest.mark.parametrize("name", LASTS)
+def test_however_a_server_ends_it_is_as_through_the_library(name: str) -> None:
+    """With messages before and after it, over a reset or not, and while the client closes or not."""
+    begin, last = framed(TEXT, b"one") + framed(PING, b"!") + framed(BINARY, b"two"), LASTS[name]
+    servers = [
+        Server(begin + last + after, places, end=end, deflates=deflates, closes_at=closes_at)
+        for after in (b"", framed(TEXT, b"three") + framed(PING, b"?"))
+        for places, closes_at in (([], None), ([600, 800, 950], None), ([600, 950], 2))
+        for end in ("end of stream", "reset")
+        for deflates in (False, True)
+    ]
+    for server in servers:
+        library, ours = outcomes(server)
+        assert ours == library, server
+
+
+@pytest.mark.parametrize("place", range(24))
+def test_a_client_that_closes_within_a_frame_hears_the_rest_of_it(place: int) -> None:
+    data = framed(TEXT, b"one") + framed(TEXT, b"two") + framed(PING, b"?") + framed(CLOSE, b"\x03\xe8")
+
+    async def both() -> list[tuple[list[bytes], list[tuple[Opcode, bytes]]]]:
+        results: list[tuple[list[bytes], list[tuple[Opcode, bytes]]]] = []
+        for kind in (ClientConnection, Socket):
+            one = Conversation(kind, Server(b""))
+            await one.open()
+            one.read()
+            await turns()
+            one.connection.data_received(data[:place])
+            closing = asyncio.create_task(one.connection.close())
+            await turns()
+            one.connection.data_received(data[place:])
+            await one.close()
+            await closing
+            results.append((one.messages, one.written))
+        return results
+
+    library, ours = asyncio.run(both())
+
+    assert ours == library
+    assert ours[0] == [b"one", b"two"]
+
+
 # --- what goes past the library's queue, and when ---
 
 
@@ -182,7 +260,10 @@ def test_from_a_fragment_on_messages_are_received_as_usual_and_in_order() -> Non
     connected(test)
 
 
-def test_other_tasks_run_between_the_messages_of_a_large_chunk() -> None:
+@pytest.mark.parametrize(
+    "begin", [b"", framed(TEXT, b"", last=False) + framed(CONTINUATION, b"7")], ids=["plain", "not"]
+)
+def test_other_tasks_run_between_the_messages_of_a_large_chunk(begin: bytes) -> None:
     seen: list[int] = []
 
     async def look(one: Conversation) -> None:
@@ -194,20 +275,19 @@ def test_other_tasks_run_between_the_messages_of_a_large_chunk() -> None:
         one.read()
         await turns()
         looking = asyncio.create_task(look(one))
-        one.connection.data_received(frames(*range(1000)))
+        one.connection.data_received(begin + frames(*range(1010)))
         assert not one.transport.is_reading()
         await asyncio.wait_for(one.transport.reads.wait(), 10)
         # What comes now waits for its turn behind what is left.
-        one.connection.data_received(frames(1000))
+        one.connection.data_received(frames(1010))
         await turns()
         looking.cancel()
-        assert numbers(one.messages) == list(range(1001))
+        assert numbers(one.messages)[bool(begin) :] == list(range(1011))
 
     connected(test)
 
-    steps = [later - earlier for earlier, later in pairwise(seen)]
+    steps = [later - earlier for earlier, later in pairwise([0, *seen])]
     assert max(steps) == 50
-    assert seen[0] == 50
 
 
 @pytest.mark.parametrize("each", [1, 100])

@@ -137,6 +137,11 @@ class Conversation:
         if self.reader is not None:
             await asyncio.gather(self.reader, return_exceptions=True)
 
+    @property
+    def written(self) -> list[tuple[Opcode, bytes]]:
+        """The frames that the client wrote."""
+        return _frames(bytes(self.transport.written[self._asked :]))
+
     async def _ask(self) -> "tuple[asyncio.Task[None], bytes]":
         """Ask for the handshake; return the task that waits for it, and the answer."""
         self.connection.connection_made(self.transport)
@@ -175,8 +180,7 @@ class Conversation:
     async def _outcome(self) -> Outcome:
         assert self.reader is not None
         (ended,) = await asyncio.gather(self.reader, return_exceptions=True)
-        written = _frames(bytes(self.transport.written[self._asked :]))
-        return Outcome(self.messages, self.counts, written, self.transport.half_closed, _described(ended))
+        return Outcome(self.messages, self.counts, self.written, self.transport.half_closed, _described(ended))
 
 
 async def turns() -> None:
