@@ -39,14 +39,15 @@ class Venue:
         frames: prepared before serving, so that writing them costs nothing.
         seconds: how long to go on with frames that are written while serving.
         rate: frames a second; 0 is as fast as they are read.
+        together: at a rate, the seconds whose frames are sent together; 0 sends each by itself.
     """
 
-    def __init__(self, world: World, *, frames: int, seconds: float, rate: int) -> None:
+    def __init__(self, world: World, *, frames: int, seconds: float, rate: int, together: float = _TOGETHER) -> None:
         self._markets = world.markets
         self._tokens = {token.id: token for token in world.tokens}
         self._opening = {token.id: token.opening() for token in world.tokens}
         self._frames = chain(list(islice(world.frames(), frames)), self._later(world, seconds))
-        self._batch = max(1, min(_BATCH, int(rate * _TOGETHER))) if rate else _BATCH
+        self._batch = max(1, min(_BATCH, int(rate * together))) if rate else _BATCH
         self._between = self._batch / rate if rate else 0
         self.sent: Counter[str] = Counter()
 
@@ -137,9 +138,10 @@ async def main() -> None:
     parser.add_argument("--frames", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0)
     parser.add_argument("--rate", type=int, default=0)
+    parser.add_argument("--together", type=float, default=_TOGETHER)
     options = parser.parse_args()
     world = World(markets=options.markets)
-    venue = Venue(world, frames=options.frames, seconds=options.seconds, rate=options.rate)
+    venue = Venue(world, frames=options.frames, seconds=options.seconds, rate=options.rate, together=options.together)
     async with serve(
         venue.serve, "127.0.0.1", 0, process_request=venue.answer, compression=None, ping_interval=None
     ) as server:
