@@ -62,7 +62,7 @@ class Socket(ClientConnection):
                 raise
             raise self._error from None
         finally:
-            self._take = None
+            self._take = self._reader = None
 
     def data_received(self, data: bytes) -> None:
         """Hand on the messages in a chunk of bytes, and pass the rest to the library."""
