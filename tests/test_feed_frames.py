@@ -73,8 +73,9 @@ def test_frames_of_all_kinds_come_in_order_and_pings_are_answered(tls: ssl.SSLCo
         await peer.ping()
         peer.raw(numbered(*range(300)) + framed(BINARY, big))
         await peer.ping()
-        for at in range(0, len(bigger) + 10, 4096):
-            peer.raw(framed(TEXT, bigger)[at : at + 4096])
+        frame = framed(TEXT, bigger)
+        for at in range(0, len(frame), 4096):
+            peer.raw(frame[at : at + 4096])
         await peer.ping()
         peer.raw(framed(PING, b"?") + numbered(300) + framed(TEXT, b"[3", last=False) + framed(PING, b"between"))
         peer.raw(framed(CONTINUATION, b"0", last=False) + framed(CONTINUATION, b"1]") + numbered(302))

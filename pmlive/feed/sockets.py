@@ -121,10 +121,10 @@ class Socket(ClientConnection):
             self._take_turn()
 
     def _take_turn(self) -> None:
-        if self._take is not None:
-            self._give(self._taken(_MESSAGES_PER_TURN))
-            if self._waiting:
-                asyncio.get_running_loop().call_soon(self._take_turn)
+        """Hand on some messages; once nobody reads any more, drop them, so that the end is not kept waiting."""
+        self._give(self._taken(_MESSAGES_PER_TURN))
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._take_turn)
 
     def _hand_on_all(self) -> None:
         if self._waiting and self._take is not None:
