@@ -80,6 +80,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     figures.add_options(parser)
     options = parser.parse_args()
+    # Until a large block has been freed, which loading polars does, glibc asks the system for memory at each read.
+    bytes(1 << 20)
     rows = [_row(pace, options) for pace in _PACES]
     head = ("frames come", "frames a chunk", "us through the queue", "us past it", "share")
     figures.show("receiving", f"{figures.setting('websockets')}:\n\n{figures.table(head, rows)}", options)
