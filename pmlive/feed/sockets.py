@@ -67,7 +67,7 @@ class Socket(ClientConnection):
     def data_received(self, data: bytes) -> None:
         """Hand on the messages in a chunk of bytes, and pass the rest to the library."""
         self.chunks += 1
-        if self.protocol.state is not State.OPEN:
+        if self.state is not State.OPEN:
             data = self._after_answer(data)
         messages: list[bytes] = []
         others = self._deframer.feed(data, messages)
@@ -95,11 +95,11 @@ class Socket(ClientConnection):
         Once a connection is closing, nothing is cut any more.
         """
         at = 0
-        while at < len(data) and self.protocol.state is State.CONNECTING:
+        while at < len(data) and self.state is State.CONNECTING:
             end = data.find(b"\n", at) + 1 or len(data)
             super().data_received(data[at:end])
             at = end
-        held = self._deframer.end() if self.protocol.state in (State.CLOSING, State.CLOSED) else b""
+        held = self._deframer.end() if self.state in (State.CLOSING, State.CLOSED) else b""
         return held + data[at:]
 
     def _pass_back(self) -> None:
