@@ -16,7 +16,6 @@ from pmlive.events import Cause
 from pmlive.gaps import ENDLESS, GapIndex, GapInterval
 from pmlive.integrity import Counts
 from pmlive.progress import Parts, Progress, unwatched
-from pmlive.recording.checksums import changed_files
 from pmlive.recording.contents import Contents, collect
 from pmlive.recording.index import RecordingIndex
 from pmlive.recording.latency import Delays, Latency
@@ -256,7 +255,7 @@ def _iso(time: int | None) -> str | None:
 def quality(index: RecordingIndex, progress: Progress = unwatched) -> Quality:
     """Assess the quality of a recording, as far as its files can be read; progress is counted in parts of the work."""
     parts, folder = Parts(_PARTS, progress), index.contents.folder
-    damaged = parts.done(changed_files(folder))
+    damaged = parts.done(verify_files(folder, rows=False))
     try:
         with diagnosed(folder):
             return _assessed(index, damaged, parts)
