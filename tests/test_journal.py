@@ -15,6 +15,7 @@ from support.story import Story
 from support.venue import Venue
 
 from pmlive.events import Gap
+from pmlive.integrity import Counts
 from pmlive.pipeline import Pipeline
 from pmlive.pipeline.journal import apply, rebuild
 from pmlive.records import Loss
@@ -314,7 +315,7 @@ def test_after_lost_records_no_book_is_trusted_until_it_comes_anew(*, beginning:
 
 @examples(30)
 @given(seeds)
-def test_the_open_gaps_are_those_that_tokens_have_after_every_record(seed: int) -> None:
+def test_what_is_told_of_all_tokens_is_so_of_each_after_every_record(seed: int) -> None:
     random = Random(seed)
     night = ended(told(random, steps=90))
     pipeline, seen = Pipeline(), 0
@@ -326,8 +327,19 @@ def test_the_open_gaps_are_those_that_tokens_have_after_every_record(seed: int) 
         if random.random() < 0.02 and pipeline.books.tokens:
             token = random.choice(list(pipeline.books.tokens.values()))
             pipeline.unsubscribed(token.link, [token.id], record.recv)
-        had = [gap for token in pipeline.books.tokens.values() for gap in token.gaps]
+        if random.random() < 0.1:
+            pipeline.books.take_heard()
+        books, tokens = pipeline.books, list(pipeline.books.tokens.values())
+        had = [gap for token in tokens for gap in token.gaps]
         assert [gap for gap in pipeline.open_gaps() if gap.token_id is not None] == had
+        waiting = [token.id for token in tokens if token.awaited and not token.gaps]
+        assert [gap.token_id for gap in books.unmet(record.recv + 1)] == waiting
+        assert books.checked == Counts.total(
+            [Counts(), *(token.total for token in tokens), *(token.counts for token in tokens)]
+        )
+        for token in tokens:
+            siblings = {each.id for each in tokens if each.market == token.market}
+            assert {each.id for each in books.of_market(token.market)} == siblings
         seen += len(had)
 
     assert seen

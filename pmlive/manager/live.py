@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
+from itertools import islice
 from statistics import median_low
 
 import msgspec
@@ -34,6 +35,8 @@ _TICK = 0.1
 _BREATH = 0.005
 _FRESH = 50_000_000
 _S = 1_000_000_000
+# So many tokens are looked at each second; of more, a part such that a round of all takes so many seconds.
+_LOOKED_AT, _ROUND = 1_000, 30
 # So many checks that agreed tell that a token used to be heard.
 _OFTEN = 30
 
@@ -94,6 +97,8 @@ class Live:
         self._compared: dict[str, int] = {}
         self._agreed: dict[str, int] = {}
         self._checked = 0
+        # The tokens whose silence was not looked at in this round.
+        self._round: Iterator[str] = iter(())
         # Since when the process runs again, if it did not.
         self._ran = 0
         self._unmet_after = (timing or {}).get("market", Timing()).opening
@@ -354,26 +359,33 @@ class Live:
 
     def _quiet_tokens(self, now: int) -> list[tuple[Token, bool]]:
         """List the tokens whose silence is to be compared with REST, those first whose silence is odd."""
-        trusted = [token for token in self.ingest.pipeline.books.tokens.values() if token.trusted()]
-        heard: dict[object, int] = {}
-        for token in trusted:
-            for group in (token.market, token.conn):
-                heard[group] = max(heard.get(group, 0), token.heard)
         found: list[tuple[Token, bool]] = []
-        for token in trusted:
+        for token in self._in_turn():
             silent = now - max(token.heard, self._compared.get(token.id, 0))
-            if silent < min(self._cross_check.frozen, self._cross_check.quiet) * _S:
+            if silent < min(self._cross_check.frozen, self._cross_check.quiet) * _S or not token.trusted():
                 continue
-            is_odd = self._is_odd(token, heard[token.market], heard[token.conn])
+            is_odd = self._is_odd(token)
             if silent >= (self._cross_check.frozen if is_odd else self._cross_check.quiet) * _S:
                 found.append((token, is_odd))
         return sorted(found, key=lambda one: (not one[1], one[0].heard))
 
-    def _is_odd(self, token: Token, market: int, conn: int) -> bool:
+    def _in_turn(self) -> Sequence[Token]:
+        """Return the tokens to look at now: all if there are few, else some, so that a round takes half a minute."""
+        tokens = self.ingest.pipeline.books.tokens
+        if len(tokens) <= _LOOKED_AT:
+            return list(tokens.values())
+        share = max(_LOOKED_AT, len(tokens) // _ROUND)
+        found = list(islice(self._round, share))
+        if len(found) < share:
+            self._round = iter(tuple(tokens))
+        return [tokens[token_id] for token_id in found if token_id in tokens]
+
+    def _is_odd(self, token: Token) -> bool:
         """Return whether a token is silent though its market goes on, or its connection if it used to be heard."""
-        frozen = self._cross_check.frozen * _S
+        pipeline, frozen = self.ingest.pipeline, self._cross_check.frozen * _S
+        market = max(each.heard for each in pipeline.books.of_market(token.market))
         used_to = sum(token.total.values()) >= _OFTEN
-        return market - token.heard >= frozen or (used_to and conn - token.heard >= frozen)
+        return market - token.heard >= frozen or (used_to and pipeline.heard.get(token.conn, 0) - token.heard >= frozen)
 
     def _note_unmet(self, now: int) -> None:
         """Note tokens for which no connection was opened in time; an open one reports late books itself."""

@@ -424,7 +424,7 @@ def _books(source: Source) -> BookCounts:
         tokens=len(tokens),
         trusted=0 if pipeline.stopped else sum(token.trusted() for token in tokens),
         open_gaps=len(pipeline.open_gaps()),
-        checks=Counts.total(each for token in tokens for each in (token.total, token.counts)),
+        checks=books.checked,
         duplicates=sum(pipeline.duplicates.values()),
         out_of_order=books.late,
         before_snapshot=books.early,

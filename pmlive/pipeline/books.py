@@ -10,6 +10,7 @@ import msgspec
 from pmlive.book import PRICES, SIZES, Book
 from pmlive.errors import ProtocolError
 from pmlive.events import BookSnapshot, Cause, Gap, LevelChange, PriceChange, TickSizeChange
+from pmlive.integrity import Counts
 from pmlive.pipeline.checks import BookChecks, TokenGaps
 from pmlive.pipeline.repeats import RecentChanges
 from pmlive.pipeline.rows import BookRows, RowBuffers
@@ -46,6 +47,10 @@ class Books:
         # The tokens that were heard of since their messages were told, and those besides that may have counts.
         self._untold: dict[str, Token] = {}
         self._counted: dict[str, Token] = {}
+        # The checks of all tokens before this minute, tokens without a first book, and tokens by their market.
+        self._checked = Counts()
+        self._awaited: dict[str, Token] = {}
+        self._of_market: defaultdict[str, dict[str, Token]] = defaultdict(dict)
         # Told of tokens that are looked at, or changed, for what a message says of others.
         self.before_reading: Callable[[Sequence[Token]], None] | None = None
         self.duplicates = 0
@@ -264,9 +269,14 @@ class Books:
         """Return a token, which waits for its first book if it is new."""
         token = self.tokens.get(token_id)
         if token is None:
-            token = self._add(Token(token_id))
+            token = Token(token_id)
             token.awaited = now
+            self._add(token)
         return token
+
+    def of_market(self, market: str) -> Iterable[Token]:
+        """Return the tokens of a market that are followed."""
+        return self._of_market.get(market, {}).values()
 
     def carried(self, conn: int) -> list[Token]:
         """List the tokens whose books a connection brings, or is asked to."""
@@ -277,10 +287,12 @@ class Books:
 
     def unmet(self, before: int) -> list[Gap]:
         """List, as gaps, the tokens that were wanted before a time and never had a book or a gap."""
-        waiting = [each for each in self.tokens.values() if each.awaited and each.awaited < before and not each.gaps]
+        self._awaited = {token_id: token for token_id, token in self._awaited.items() if token.awaited}
+        waiting = sorted(self._awaited.values(), key=PLACE)
         return [
             Gap(started=token.awaited, cause="late opening book", token_id=token.id, conn=token.link)
-            for token in sorted(waiting, key=PLACE)
+            for token in waiting
+            if token.awaited < before and not token.gaps
         ]
 
     def distrust(self, token: Token, cause: Cause, started: int, now: int, detail: str) -> None:
@@ -324,6 +336,7 @@ class Books:
             return
         self.checks.settle(token)
         self.gaps.regain(token, now)
+        self._forget(token)
         self._rows.checks(token, now // _MINUTE * _MINUTE)
         # Messages of its market go on to name it, for a moment or as long as the other outcome is followed.
         self._beside[token.market].add(token_id)
@@ -355,20 +368,33 @@ class Books:
         for token in [token for token in self.tokens.values() if is_lacking(token.id, token.place)]:
             del self.tokens[token.id]
             self.gaps.forget(token)
+            self._forget(token)
+
+    def _forget(self, token: Token) -> None:
+        self._checked -= token.total
+        self._awaited.pop(token.id, None)
+        self._counted.pop(token.id, None)
+        self._of_market[token.market].pop(token.id, None)
 
     def _place(self, token: Token, market: str) -> None:
+        self._of_market[token.market].pop(token.id, None)
+        self._of_market[market][token.id] = token
         token.market, token.market_number = market, self._buffers.names[market]
 
     def _add(self, token: Token) -> Token:
         token.number, token.market_number = self._buffers.names[token.id], self._buffers.names[token.market]
         self.places = token.place = token.place or self._places + 1
-        self.tokens[token.id] = self._counted[token.id] = token
+        self.tokens[token.id] = self._counted[token.id] = self._of_market[token.market][token.id] = token
+        if token.awaited:
+            self._awaited[token.id] = token
         self.gaps.note(token)
         return token
 
     def clear(self) -> None:
         """Forget every token."""
-        self.tokens, self._changed, self._untold, self._counted = {}, [], {}, {}
+        self.tokens, self._changed, self._untold, self._counted, self._awaited = {}, [], {}, {}, {}
+        self._checked = Counts()
+        self._of_market.clear()
         self.gaps.clear()
         self.recent.clear()
         self._beside.clear()
@@ -405,8 +431,14 @@ class Books:
     def check_rows(self, minute: int) -> None:
         """Write and reset the counts of a minute (nanoseconds since 1970)."""
         for token in sorted((self._counted | self._untold).values(), key=PLACE):
+            self._checked += token.counts
             self._rows.checks(token, minute)
         self._counted = {token.id: token for token in self.checks.waiting}
+
+    @property
+    def checked(self) -> Counts:
+        """The outcomes of the checks of all tokens."""
+        return Counts.total([self._checked, *(token.counts for token in (self._counted | self._untold).values())])
 
     @property
     def counted(self) -> int:
