@@ -274,13 +274,18 @@ def test_a_frozen_stream_is_a_gap_though_rest_is_down_too() -> None:
         asyncio.run(watch())
 
 
-def test_a_token_that_froze_while_its_siblings_flow_is_compared_soon() -> None:
+@pytest.mark.parametrize(("at_once", "which"), [(1000, 0), (3, 0), (3, 3)])
+def test_a_token_that_froze_while_its_siblings_flow_is_compared_soon(
+    at_once: int, which: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pmlive.manager.live._LOOKED_AT", at_once)
+
     async def watch() -> None:
         odd = CrossCheckPolicy(quiet=300, frozen=0.4, grace=0.1)
         async with living(sim, timing=PATIENT, cross_check=odd) as live:
             subscribe(live, tokens_of(sim))
             await until_trusted(live, 4)
-            frozen = tokens_of(sim)[0]
+            frozen = tokens_of(sim)[which]
             sim.fault("silent", token_id=frozen)
             await until(lambda: live.ingest.pipeline.books.tokens[frozen].gap is not None)
             gap = live.ingest.pipeline.books.tokens[frozen].gap
