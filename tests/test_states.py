@@ -284,3 +284,25 @@ def test_states_that_cannot_be_kept_are_given_up() -> None:
 
     assert not journal.is_writing
     assert crowd.night.table("keyframes")["alone"].all()
+
+
+def test_all_states_are_written_though_tokens_come_and_go_meanwhile() -> None:
+    night = Night()
+    night.journal = Journal(night.pipeline, at_once=0)
+    night.journal.keep = night.records.append
+    night.open(0, 1, [str(number) for number in range(500)])
+    night.records += night.journal.state(now(1))
+    random = Random(1)
+
+    for number in range(500, 2_000):
+        gone = random.choice(list(night.pipeline.books.tokens))
+        night.note(2, "unsubscribe", [gone])
+        night.note(2, "subscribe", [str(number)])
+        night.journal.write_states(random.choice((0, 0, 1)), now(2))
+    left = 0
+    while night.journal.is_writing and left < 1_000:
+        night.journal.write_states(50, now(3))
+        left += 1
+
+    written = [msgspec.json.decode(each.data)["token_id"] for each in night.records if each.kind == Kind.STATE]
+    assert sorted(written, key=int) == [str(number) for number in range(500)]

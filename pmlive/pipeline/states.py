@@ -54,7 +54,7 @@ class StateWriter:
         first = [*self._taken(now), Record(pipeline.seq, now, 0, Kind.PARTS, msgspec.json.encode(told))]
         pipeline.state_parts(told)
         self._is_left, self._left = bytearray(b"\1") * (books.places + 1), len(books.tokens)
-        self._order, self._links, self._at = iter(tuple(books.tokens)), dict(pipeline.links), now
+        self._order, self._links, self._at = iter(books.tokens), dict(pipeline.links), now
         books.before_reading = self._before_reading
         return first
 
@@ -66,9 +66,22 @@ class StateWriter:
     def write(self, count: int, seq: int, now: int) -> None:
         """Write the states of so many more tokens, but those that are written already, at a number and a time."""
         self._stamp = seq, now
-        self._write_tokens(islice(self._order, count))
+        self._write_tokens(self._next_tokens(count))
         if not self._left:
             self._write_links(list(self._links))
+
+    def _next_tokens(self, count: int) -> list[str]:
+        """Return so many more tokens, written or not, or fewer before it begins anew: tokens come and go meanwhile."""
+        tokens = self._pipeline.books.tokens
+        try:
+            found = list(islice(self._order, count))
+        except RuntimeError:
+            # Their number has changed. A copy is made only then, for it visits all of them.
+            self._order = iter(tuple(tokens))
+            return []
+        if len(found) < count:
+            self._order = iter(tokens)
+        return found
 
     def write_rest(self, seq: int, now: int) -> None:
         """Write all that is left, at a number and a time."""

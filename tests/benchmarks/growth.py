@@ -38,7 +38,7 @@ _STATES = 100
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.growth", description=__doc__)
-    parser.add_argument("--tokens", type=int, nargs="+", default=[10, 1_000, 10_000, 50_000])
+    parser.add_argument("--tokens", type=int, nargs="+", default=[10, 1_000, 10_000, 50_000, 312_000])
     parser.add_argument("--subscriptions", type=int, nargs="+", default=[1, 10, 100, 1_000])
     parser.add_argument("--connections", type=int, nargs="+", default=[10, 100, 625, 1_560])
     figures.add_options(parser)
