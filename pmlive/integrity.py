@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import product
-from operator import add, attrgetter, sub
+from operator import attrgetter
 from typing import Literal, Protocol, Self, TypeAlias
 
 import msgspec
@@ -177,14 +177,6 @@ class Counts:
     def total(cls, many: "Iterable[Counts]") -> "Counts":
         """Return the sum of many counts."""
         return cls(*map(sum, zip(*(each.values() for each in many), strict=True)))
-
-    def __add__(self, other: "Counts") -> "Counts":
-        """Return the sum of two counts."""
-        return Counts(*map(add, self.values(), other.values()))
-
-    def __sub__(self, other: "Counts") -> "Counts":
-        """Return the difference of two counts."""
-        return Counts(*map(sub, self.values(), other.values()))
 
     @property
     def mismatches(self) -> int:

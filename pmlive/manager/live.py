@@ -384,7 +384,7 @@ class Live:
         """Return whether a token is silent though its market goes on, or its connection if it used to be heard."""
         pipeline, frozen = self.ingest.pipeline, self._cross_check.frozen * _S
         market = max(each.heard for each in pipeline.books.of_market(token.market))
-        used_to = sum(token.total.values()) >= _OFTEN
+        used_to = token.checked >= _OFTEN
         return market - token.heard >= frozen or (used_to and pipeline.heard.get(token.conn, 0) - token.heard >= frozen)
 
     def _note_unmet(self, now: int) -> None:

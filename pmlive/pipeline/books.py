@@ -47,7 +47,7 @@ class Books:
         # The tokens that were heard of since their messages were told, and those besides that may have counts.
         self._untold: dict[str, Token] = {}
         self._counted: dict[str, Token] = {}
-        # The checks of all tokens before this minute, tokens without a first book, and tokens by their market.
+        # The checks before this minute, of tokens that are let go, too; tokens without a first book; tokens by market.
         self._checked = Counts()
         self._awaited: dict[str, Token] = {}
         self._of_market: defaultdict[str, dict[str, Token]] = defaultdict(dict)
@@ -337,7 +337,7 @@ class Books:
         self.checks.settle(token)
         self.gaps.regain(token, now)
         self._forget(token)
-        self._rows.checks(token, now // _MINUTE * _MINUTE)
+        self._note_checked([self._rows.checks(token, now // _MINUTE * _MINUTE)])
         # Messages of its market go on to name it, for a moment or as long as the other outcome is followed.
         self._beside[token.market].add(token_id)
 
@@ -371,7 +371,6 @@ class Books:
             self._forget(token)
 
     def _forget(self, token: Token) -> None:
-        self._checked -= token.total
         self._awaited.pop(token.id, None)
         self._counted.pop(token.id, None)
         self._of_market[token.market].pop(token.id, None)
@@ -430,14 +429,16 @@ class Books:
 
     def check_rows(self, minute: int) -> None:
         """Write and reset the counts of a minute (nanoseconds since 1970)."""
-        for token in sorted((self._counted | self._untold).values(), key=PLACE):
-            self._checked += token.counts
-            self._rows.checks(token, minute)
+        counted = sorted((self._counted | self._untold).values(), key=PLACE)
+        self._note_checked([self._rows.checks(token, minute) for token in counted])
         self._counted = {token.id: token for token in self.checks.waiting}
+
+    def _note_checked(self, counts: Iterable[tuple[int, ...]]) -> None:
+        self._checked = Counts(*map(sum, zip(self._checked.values(), *counts, strict=True)))
 
     @property
     def checked(self) -> Counts:
-        """The outcomes of the checks of all tokens."""
+        """The outcomes of all checks."""
         return Counts.total([self._checked, *(token.counts for token in (self._counted | self._untold).values())])
 
     @property

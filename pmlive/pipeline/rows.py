@@ -186,13 +186,14 @@ class BookRows:
         else:
             self._buffers.put("keyframes", ts_event, now, token.conn, values)
 
-    def checks(self, token: Token, minute: int) -> None:
-        """Write and reset the counts of a minute (nanoseconds since 1970)."""
+    def checks(self, token: Token, minute: int) -> tuple[int, ...]:
+        """Write, reset and return the counts of a minute (nanoseconds since 1970)."""
         values = token.counts.values()
         if any(values):
             self._buffers.put("checks", None, minute, token.conn, (token.id, *values))
-            token.total = Counts.total((token.total, token.counts))
+            token.checked += sum(values)
             token.counts = Counts()
+        return values
 
 
 class _Form(NamedTuple):

@@ -34,6 +34,7 @@ class Token:
         "awaited",
         "book",
         "changed",
+        "checked",
         "conn",
         "counts",
         "covered",
@@ -61,7 +62,6 @@ class Token:
         "stated",
         "timestamp",
         "told",
-        "total",
     )
 
     def __init__(self, token_id: str, market: str = "") -> None:
@@ -103,7 +103,9 @@ class Token:
         self.asked = self.awaited = 0
         self.lapse: Gap | None = None
         self.over = False
-        self.counts, self.total = Counts(), Counts()
+        # The checks of this minute by outcome, and the number of those before.
+        self.counts = Counts()
+        self.checked = 0
 
     @property
     def proved(self) -> int:
