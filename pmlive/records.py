@@ -141,14 +141,16 @@ class LinkState(msgspec.Struct, frozen=True):
 class Parts(msgspec.Struct, frozen=True):
     """How many states of tokens and of connections will come, each before the first record that changes it.
 
-    They are those of this record's number and time (``at``, nanoseconds since 1970). Their rows have the numbers after
-    it, in the order of the tokens' places; the last place that was given is ``places``.
+    They are those of this record's time (``at``, nanoseconds since 1970). Their rows have the numbers just before the
+    record's, in the order of the tokens' places, of which ``places`` were given so far.
     """
 
     at: int
     tokens: int
     links: int
     places: int
+    # By market, other tokens that its messages name and that are not subscribed.
+    beside: dict[str, list[str]] = {}
 
 
 class Taken(msgspec.Struct, frozen=True):

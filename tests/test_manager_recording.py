@@ -19,8 +19,10 @@ from support.waiting import wait_until
 
 import pmlive as pm
 from pmlive.manager import Manager
+from pmlive.pipeline import Token
+from pmlive.pipeline.books import Books
 from pmlive.pipeline.journal import rebuild
-from pmlive.records import Kind
+from pmlive.records import Kind, TokenState
 from pmlive.sim import Fault, FaultKind, SimulatedVenue
 from pmlive.store import RecorderOptions, records, scan
 from pmlive.tables import STORED
@@ -118,6 +120,36 @@ def test_what_comes_while_the_states_of_many_tokens_are_written_is_kept(
     assert not night.verify().findings
     with night.replay(prove=True, speed="max") as replay:
         assert replay.digest() == night.digest()
+
+
+def test_states_that_cannot_be_written_are_a_gap_until_they_are_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, failures = Books.save, [MemoryError("a state")]
+
+    def fail_once(books: Books, token: Token, now: int, *, row: int = 0) -> TokenState:
+        if row and failures:
+            raise failures.pop()
+        return save(books, token, now, row=row)
+
+    monkeypatch.setattr(Books, "save", fail_once)
+    with SimulatedVenue(markets=110, rate=0) as sim, managing(sim) as manager:
+        manager.watch([market.slug for market in sim.markets])
+        until_trusted(manager, 220)
+        manager.record(tmp_path / "night")
+        wait_until(lambda: steps(sim, manager, 2) or parts(tmp_path / "night") >= 2, 60)
+
+    night = pm.open_recording(tmp_path / "night")
+    assert [one.what for one in night.verify().findings] == [
+        "the state of the books could not be written: MemoryError('a state')"
+    ]
+    (gap,) = (gap for gap in night.gaps.iter_rows(named=True) if gap["cause"] == "malformed")
+    assert "could not be written: MemoryError('a state')" in gap["detail"]
+    with night.replay(prove=True, speed="max") as replay:
+        assert replay.digest() == night.digest()
+    last = night.last_time
+    assert last is not None
+    assert "stale" not in {night.book_at(token, last).quality for token in tokens(sim)}
 
 
 def parts(folder: Path) -> int:

@@ -18,14 +18,17 @@ from support.moments import faithful
 from support.night import Night, now, stored
 from support.story import Story
 from support.taping import TOKENS, Tape, told
+from support.venue import Venue, price_change
 
 import pmlive as pm
 from pmlive.events import Gap
+from pmlive.manager.replay import Replay
 from pmlive.pipeline import Pipeline
 from pmlive.pipeline.journal import Journal, apply, rebuild
 from pmlive.records import Kind, Loss, Parts, Record, read_note
-from pmlive.store import records
+from pmlive.store import records, scan, span
 from pmlive.tables import SCHEMAS
+from pmlive.times import moment
 
 seeds = st.integers(0, 2**32 - 1)
 Frames: TypeAlias = Mapping[str, pl.DataFrame]
@@ -156,8 +159,9 @@ def test_a_run_may_be_killed_before_all_states_are_written(seed: int, parts: flo
     first.steps(random.randrange(12), parts=parts)
     begun = list(first.night.records)
     lost = rebuild(begun)
-    seq = 1 + max(number for frame in (*lost.values(), *rows.values()) for number in frame["seq"])
-    second = Crowd(random, at=first.at + 90_000, conn=500, seq=max(seq, first.night.pipeline.seq))
+    numbers = [number for frame in (*lost.values(), *rows.values()) for number in frame["seq"]]
+    seq = 1 + max(*numbers, *(record.seq for record in begun))
+    second = Crowd(random, at=first.at + 90_000, conn=500, seq=seq)
     second.steps(20)
     second.end()
 
@@ -306,3 +310,132 @@ def test_all_states_are_written_though_tokens_come_and_go_meanwhile() -> None:
 
     written = [msgspec.json.decode(each.data)["token_id"] for each in night.records if each.kind == Kind.STATE]
     assert sorted(written, key=int) == [str(number) for number in range(500)]
+
+
+class Pair:
+    """A journal that writes states in parts, two tokens on connections of their own, and a cut."""
+
+    def __init__(self, *, markets: tuple[str, str] = ("0xm", "0xm"), opened: str = "ab") -> None:
+        self.night = night = Night()
+        night.journal = Journal(night.pipeline, at_once=0)
+        night.journal.keep = night.records.append
+        self.venues = [Venue(name, market) for name, market in zip("ab", markets, strict=True)]
+        for conn, venue in enumerate(self.venues, 1):
+            night.open(0, conn, [venue.token])
+            if venue.token in opened:
+                night.frame(1, venue.opening(), conn)
+
+    def cut(self) -> None:
+        self.night.journal.cut(now(10))
+        self._before = self.night.frames()
+        self.night.records[:] = self.night.journal.state(now(10))
+
+    def agree(self) -> None:
+        """Check that the segment since the cut can be rebuilt, with its states where they are, or first."""
+        self.night.journal.end(now(1000))
+        live = since(self.night.frames(), self._before)
+        equal(rebuild(self.night.records), live)
+
+
+def test_a_resolution_ends_the_gaps_of_connections_in_their_order() -> None:
+    pair = Pair()
+    pair.night.close(5, 1)
+    pair.cut()
+    pair.night.close(20, 2)
+    outcome = {"id": "1", "assets_ids": ["a", "b"], "winning_asset_id": "a", "winning_outcome": "Yes"}
+    told = {"event_type": "market_resolved", "market": "0xm", "timestamp": "30"} | outcome
+    pair.night.frame(30, json.dumps(told), 3)
+
+    pair.agree()
+
+
+def test_a_token_that_comes_to_a_market_knows_whom_its_messages_name_besides() -> None:
+    pair = Pair(opened="b")
+    a, b = pair.venues
+    stranger = {**b.entry("bid", "0.10", "1", 2), "asset_id": "S"}
+    pair.night.frame(2, price_change(b.entry("bid", "0.11", "1", 2), stranger, at=2), 2)
+    pair.cut()
+    pair.night.frame(20, a.opening(), 1)
+    pair.night.frame(21, price_change(stranger, at=21), 1)
+
+    assert pair.night.token("a").trusted()
+    pair.agree()
+
+
+def test_the_end_of_a_connection_that_nobody_knows_is_about_all() -> None:
+    pair = Pair()
+    pair.cut()
+    pair.night.close(20, 0)
+
+    pair.agree()
+
+
+def test_a_note_that_cannot_be_read_is_kept_with_the_states_before_it() -> None:
+    pair = Pair()
+    pair.cut()
+    pair.night.note(20, "book", b"{")
+
+    assert pair.night.token("a").state == "stale"
+    pair.agree()
+
+
+def _fail(token: object, now: int, *, row: int = 0) -> object:
+    raise MemoryError(token, now, row)
+
+
+def test_states_that_cannot_be_written_are_lost_and_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair()
+    pair.cut()
+    with monkeypatch.context() as broken:
+        broken.setattr(pair.night.pipeline.books, "save", _fail)
+        pair.night.frame(20, pair.venues[0].change("bid", "0.41", "5", 20), 1)
+    pair.night.frame(21, pair.venues[1].change("bid", "0.41", "5", 21), 2)
+    journal, lost = pair.night.journal, list(pair.night.records)
+
+    assert isinstance(journal.failure, MemoryError)
+    assert not journal.is_writing
+    assert [record.kind for record in lost][-3:] == ["loss", "market", "market"]
+    rows = rebuild(lost)
+    assert rows["gaps"].filter(pl.col("token_id").is_null())["started"].dt.epoch("ns").to_list() == [now(10)]
+    pair.cut()
+    pair.night.frame(30, pair.venues[0].change("bid", "0.42", "5", 30), 1)
+    pair.agree()
+
+
+@pytest.mark.parametrize("seek", [False, True])
+def test_merged_recordings_are_proved_and_recorded(tmp_path: Path, seek: bool) -> None:  # noqa: FBT001  # a case
+    for name, markets, seed in (("a", "12", 1), ("b", "34", 2)):
+        tape = Tape(tmp_path / name, Random(seed), markets=markets, parts=0)
+        for _ in range(2):
+            tape.steps(40)
+            tape.cut()
+        tape.steps(40)
+        tape.end()
+    with Replay([tmp_path / "a", tmp_path / "b"], speed="max", paused=True, prove=not seek) as replay:
+        if seek:
+            spans = [span(tmp_path / name) or (0, 0) for name in "ab"]
+            replay.seek(moment(min(last for _, last in spans) - 1_000_000_000))
+            replay.step(3)
+        replay.record(tmp_path / "copy")
+        while replay.step(10):
+            _ = replay.prices if seek else replay.digest()
+        replay.stop_recording()
+    numbers = scan(tmp_path / "copy", "keyframes").collect()["seq"]
+    assert numbers.n_unique() == len(numbers) > 0
+
+
+def test_a_copy_that_begins_between_states_has_none_of_before(tmp_path: Path) -> None:
+    told(tmp_path / "night", 1, segments=3, parts=0)
+    first = next(number for number, one in enumerate(records(tmp_path / "night")) if one.kind == Kind.PARTS)
+    with Replay([tmp_path / "night"], speed="max", paused=True) as replay:
+        replay.step(first + 2)
+        replay.record(tmp_path / "copy")
+        replay.resume()
+        replay.wait()
+        replay.stop_recording()
+
+    begin = next(iter(records(tmp_path / "copy")))
+    rows = scan(tmp_path / "copy", "keyframes").collect()
+    assert rows.height
+    assert rows.filter((pl.col("seq") < begin.seq) | (pl.col("ts_recv").dt.epoch("ns") < begin.recv)).is_empty()
+    assert rows["seq"].n_unique() == rows.height

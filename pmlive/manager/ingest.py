@@ -22,6 +22,7 @@ from pmlive.replay import Speed
 from pmlive.settings import Variables, Venue
 from pmlive.store import Earlier, Record, Recorder
 from pmlive.tables import ROLLING, STORED, Digest, Rolling
+from pmlive.threads import note_fault
 from pmlive.times import CLOCK_ERROR_NS, DAY_NS
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ _STATES_AT_ONCE = 100
 # Counts of so many tokens take some milliseconds to write, and more of them let a cut wait until their minute is over.
 _MOST_COUNTED = 5_000
 _LONGEST_WAIT = 120_000_000_000
+# After states could not be written, another cut follows so many nanoseconds later.
+_AGAIN = 1_000_000_000
+_SPARE_NUMBERS = 1 << 20
 # So many batches of gaps are known again when the clock proves to have been behind.
 _BATCHES = 10_000
 
@@ -85,8 +89,8 @@ class Ingest:
         self.on_rows: Callable[[dict[str, pl.DataFrame]], None] | None = None
         self.listened: Callable[[], bool] = bool
         self._flushed = 0
-        # Since when a cut of the recording is due; 0 if none is.
-        self._due = 0
+        # Since when a cut of the recording is due, and when another follows one that failed; 0 if none is or does.
+        self._due = self._again = 0
         # Since the clock was known to be right; that of a replay always is.
         self._gaps: deque[pl.DataFrame] = deque(maxlen=_BATCHES)
         self._reported: set[str] = set()
@@ -265,20 +269,33 @@ class Ingest:
             return
         for hole in recorder.holes():
             self.gap(hole)
-        if recorder.poll() and self._may_cut(recorder):
+        self._note_failure(recorder)
+        failed = self._again
+        if (recorder.poll() or failed) and self._may_cut(recorder):
             now = self.clock()
             self.journal.cut(now)
             self.flush()
+            if failed:
+                # Rows that are made anew without the state may be more.
+                self.pipeline.seq += _SPARE_NUMBERS
             recorder.cut(self.journal.state(now))
+
+    def _note_failure(self, recorder: Recorder) -> None:
+        """Note that states could not be written, so that they are written again with another cut."""
+        error, self.journal.failure = self.journal.failure, None
+        if error is not None:
+            recorder.invalidate_rows()
+            note_fault("pmlive", error)
+            self._again = self.clock() + _AGAIN
 
     def _may_cut(self, recorder: Recorder) -> bool:
         """Return whether a cut that is due may be now: counts that stand in its way wait for the end of the minute."""
         now = self.clock()
         self._due = self._due or now
-        waits = self.pipeline.books.counted > _MOST_COUNTED and now - self._due < _LONGEST_WAIT
-        if not recorder.losing and (self.journal.is_writing or waits):
+        waits = self.pipeline.books.counted > _MOST_COUNTED and now - self._due < _LONGEST_WAIT and not self._again
+        if not recorder.losing and (self.journal.is_writing or waits or now < self._again):
             return False
-        self._due = 0
+        self._due = self._again = 0
         return True
 
     def write_states(self) -> None:
@@ -296,8 +313,7 @@ class Ingest:
         if recorder is None:
             return None
         self.tend()
-        while self.journal.is_writing:
-            self.write_states()
+        self.journal.write_rest(self.clock())
         if not self.pipeline.ended:
             self.journal.end(self.clock())
         self.flush()

@@ -1,7 +1,7 @@
 """The books of all tokens: what arrives is applied, shown, and handed to the checks."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import TypeAlias
 
@@ -344,9 +344,18 @@ class Books:
     def save(self, token: Token, now: int, *, row: int = 0) -> TokenState:
         """Write down a token, and its row, for a reader that begins here, or began at a time with rows set aside."""
         self._rows.keyframe(token, now, alone=False, seq=row)
-        beside = self._beside.get(token.market, ())
-        at = now if row else 0
-        return msgspec.structs.replace(token.save(), beside=sorted(beside), at=at, row=row)
+        if row:
+            return msgspec.structs.replace(token.save(), at=now, row=row)
+        return msgspec.structs.replace(token.save(), beside=sorted(self._beside.get(token.market, ())))
+
+    def save_beside(self) -> dict[str, list[str]]:
+        """Write down, by market, whom its messages name beside the tokens that are followed."""
+        return {market: sorted(named) for market, named in self._beside.items() if named}
+
+    def load_beside(self, beside: Mapping[str, Iterable[str]]) -> None:
+        """Go on from what was written down."""
+        for market, named in beside.items():
+            self._beside[market].update(named)
 
     def load(self, state: TokenState, now: int, *, alone: bool = False) -> None:
         """Go on with a token from what was written down, unless it is known; write its row, ``alone`` or with all."""

@@ -216,14 +216,19 @@ class Pipeline:
             self.stopped = None
 
     def state_parts(self, told: Parts) -> None:
-        """Note that the present state will be written in parts; set aside the numbers of its rows."""
-        self.seq = self.parts.begin(told, self.seq)
+        """Note that the present state will be written in parts; the numbers before this one are those of its rows."""
+        self.parts.begin(told, self.seq)
+        self.seq += 1
         self.books.places = told.places
+        self.books.load_beside(told.beside)
 
     def token(self, state: TokenState, now: int) -> None:
         """Go on with a token from what was written down, unless it is known."""
-        alone = not self.parts.note(state.token_id, state.at)
-        self.books.load(state, now, alone=alone)
+        if not self.parts.note(state.token_id, state.at):
+            # The others did not come: this is no row among theirs.
+            self.books.load(msgspec.structs.replace(state, at=0, row=0), now, alone=True)
+            return
+        self.books.load(state, now)
 
     def link(self, conn: int, state: LinkState) -> None:
         """Go on with a connection from what was written down, unless it is known."""
@@ -351,6 +356,7 @@ class Pipeline:
         self._clear()
         self.resolved.clear()
         self.drain()
+        self.parts.forget()
         self._buffers.seq = 1
 
     def _clear(self) -> None:
@@ -487,7 +493,7 @@ class Pipeline:
         self.resolved.setdefault(event.market, (recv, event))
         if self.books.resolve(event.token_ids, recv):
             return False
-        for link in self.links.values():
+        for _, link in sorted(self.links.items()):
             if link.gap is not None and self._is_over(link):
                 self.books.gaps.write(link.gap, recv, ended=recv)
                 link.gap = None

@@ -161,9 +161,13 @@ class Journal:
         self._keeper: Keeper | None = None
         self._at_once = at_once
         self._states = StateWriter(pipeline, self._keep_states)
+        # Why states could not be written: rows of this segment are to be made anew, and the next must begin.
+        self.failure: Exception | None = None
 
     def begin(self, keeper: Keeper, now: int) -> None:
         """Write the present state, and everything from now on."""
+        # What a recording that is played wrote of its own state is no part of this one's.
+        self.pipeline.parts.give_up()
         keeper.state([self.beginning(now), *self.state(now)])
         self._keeper, self.keep = keeper, keeper.log
 
@@ -191,7 +195,7 @@ class Journal:
             self.keep(record)
             pipeline.received(conn, events, now, data)
             return
-        self._states.before_frame(record, events)
+        self._write_safely(lambda: self._states.before_frame(record, events), record)
         try:
             pipeline.received(conn, events, now, data)
         finally:
@@ -199,14 +203,15 @@ class Journal:
 
     def replay(self, record: Record) -> None:
         """Take a record that was written before, and keep it as it is."""
-        self._write_rest(record)
+        # It may change all of the state.
+        self.write_rest(record.recv)
         if self.keep is not None:
             self.keep(record)
         apply(self.pipeline, record)
 
     def replay_frames(self, frames: Sequence[Record]) -> None:
         """Take frames in a row, at least one, as ``replay`` takes each."""
-        self._write_rest(frames[0])
+        self.write_rest(frames[0].recv)
         if self.keep is not None:
             for frame in frames:
                 self.keep(frame)
@@ -224,16 +229,17 @@ class Journal:
             self.keep(record)
             apply(self.pipeline, record)
             return
-        self._states.before_note(record)
+        self._write_safely(lambda: self._states.before_note(record), record)
         try:
             apply(self.pipeline, record)
         finally:
             self.keep(record)
 
-    def _write_rest(self, record: Record) -> None:
-        """Write what is left of the state: a record that is replayed may change all of it."""
+    def write_rest(self, now: int) -> None:
+        """Write what is left of the state."""
         if self._states.pending:
-            self._states.write_rest(self.pipeline.seq, record.recv)
+            seq = self.pipeline.seq
+            self._write_safely(lambda: self._states.write_rest(seq, now), Record(seq, now, 0, Kind.STATE, b""))
 
     def beginning(self, now: int) -> Record:
         """Mark where a run begins to write: a reader that comes from an earlier run forgets what it knew."""
@@ -263,7 +269,22 @@ class Journal:
 
     def write_states(self, count: int, now: int) -> None:
         """Write so many more states; those that something is about to change are written without this."""
-        self._states.write(count, self.pipeline.seq, now)
+        seq = self.pipeline.seq
+        self._write_safely(lambda: self._states.write(count, seq, now), Record(seq, now, 0, Kind.STATE, b""))
+
+    def _write_safely(self, write: Callable[[], None], record: Record) -> None:
+        """Write states before a record; where that fails, the rest of the segment is lost, and its rows with it."""
+        try:
+            write()
+        except Exception as error:  # noqa: BLE001  # whatever it is, what comes next is kept
+            self._states.give_up()
+            self.failure = error
+            detail = f"the state of the books could not be written: {error!r}"[:500]
+            lost = Loss(
+                Gap(started=self._states.at, ended=record.recv, cause="malformed", detail=detail), beginning=True
+            )
+            if self.keep is not None:
+                self.keep(Record(record.seq, record.recv, 0, Kind.LOSS, msgspec.json.encode(lost)))
 
     @property
     def _is_large(self) -> bool:

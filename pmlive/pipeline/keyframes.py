@@ -26,16 +26,15 @@ class StateParts:
         # The numbers of rows that were to be those of all tokens and are not.
         self._incomplete: list[range] = []
 
-    def begin(self, told: Parts, seq: int) -> int:
-        """Expect states from the record with this number on; return the number that comes after those of their rows."""
+    def begin(self, told: Parts, seq: int) -> None:
+        """Expect states from the record with this number on; those of their rows come before it."""
         self.give_up()
-        self._first, self._left = seq, told.tokens + told.links
+        self._first, self._left = seq - told.places, told.tokens + told.links
         self._told = told if self._left else None
-        return seq + told.places + 1
 
     def row(self, place: int) -> int:
-        """Return the number of the row of a token by its place."""
-        return self._first + place
+        """Return the number of the row of a token by its place, which begins with 1."""
+        return self._first + place - 1
 
     def note(self, key: str | int, at: int) -> bool:
         """Note the state of a token or a connection that came, and when it was so (0: now).
@@ -67,8 +66,13 @@ class StateParts:
     def give_up(self) -> None:
         """Note that no more will come."""
         if self._told is not None:
-            self._incomplete.append(range(self._first, self._first + self._told.places + 1))
+            self._incomplete.append(range(self._first, self._first + self._told.places))
             self._end()
+
+    def forget(self) -> None:
+        """Forget what is to come and the rows that are held."""
+        self._end()
+        self._held, self._incomplete = [], []
 
     def take(self, rows: pl.DataFrame | None, *, parts: bool) -> pl.DataFrame | None:
         """Take new rows of ``keyframes``, and return those that are complete, or with ``parts`` all that there are."""

@@ -6,15 +6,17 @@ where it says something of a whole connection, by ``Books.carried``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 
 import msgspec
 
+from pmlive.errors import ProtocolError
 from pmlive.events import BookSnapshot, Event, Gap, MarketResolved, PriceChange, TickSizeChange, Trade
 from pmlive.pipeline.core import Link, Pipeline
 from pmlive.pipeline.repeats import RecentChanges
 from pmlive.pipeline.token import Token
-from pmlive.records import Closed, Kind, LinkState, Opened, Parts, Record, Taken, read_note
+from pmlive.records import Closed, Kind, LinkState, Note, Opened, Parts, Record, Taken, read_note
 
 __all__ = ["StateWriter"]
 
@@ -30,18 +32,21 @@ class StateWriter:
         self._left = 0
         self._order: Iterator[str] = iter(())
         self._links: dict[int, Link] = {}
-        self._at = 0
+        # The time of that state, in nanoseconds.
+        self.at = 0
         # The number and time of what is about to be written down.
         self._stamp = (0, 0)
 
     def whole(self, now: int) -> list[Record]:
         """Return the whole present state."""
         pipeline, books = self._pipeline, self._pipeline.books
+        marks = pipeline.repeats.save()
+        taken = [Record(pipeline.seq, now, 0, Kind.TAKEN, msgspec.json.encode(Taken(marks)))] if marks else []
         links = [
             Record(pipeline.seq, now, conn, Kind.LINK, msgspec.json.encode(self._link_state(conn, link)))
             for conn, link in pipeline.links.items()
         ]
-        return [*self._taken(now), *links] + [
+        return [*taken, *links] + [
             # The row of a state takes the number that its record has.
             Record(pipeline.seq, now, token.conn, Kind.STATE, msgspec.json.encode(books.save(token, now)))
             for token in books.tokens.values()
@@ -50,11 +55,20 @@ class StateWriter:
     def begin(self, now: int) -> list[Record]:
         """Begin to write the present state in parts; return what comes before them."""
         pipeline, books = self._pipeline, self._pipeline.books
-        told = Parts(at=now, tokens=len(books.tokens), links=len(pipeline.links), places=books.places)
-        first = [*self._taken(now), Record(pipeline.seq, now, 0, Kind.PARTS, msgspec.json.encode(told))]
+        told = Parts(
+            at=now,
+            tokens=len(books.tokens),
+            links=len(pipeline.links),
+            places=books.places,
+            beside=books.save_beside(),
+        )
+        taken = Record(pipeline.seq, now, 0, Kind.TAKEN, msgspec.json.encode(Taken(pipeline.repeats.save())))
+        # Its number is the last of those that are set aside, so that whoever goes on after it knows that they are used.
+        pipeline.seq += told.places
+        first = [taken, Record(pipeline.seq, now, 0, Kind.PARTS, msgspec.json.encode(told))]
         pipeline.state_parts(told)
         self._is_left, self._left = bytearray(b"\1") * (books.places + 1), len(books.tokens)
-        self._order, self._links, self._at = iter(books.tokens), dict(pipeline.links), now
+        self._order, self._links, self.at = iter(books.tokens), dict(pipeline.links), now
         books.before_reading = self._before_reading
         return first
 
@@ -116,14 +130,14 @@ class StateWriter:
         """Write the states that a note changes."""
         self._stamp = record.seq, record.recv
         self._write_links((record.conn,))
-        match read_note(record):
+        match _note_of(record):
             case list() as token_ids:
                 self._write_tokens(token_ids)
             case Opened() as note:
                 self._write_links(() if note.replaces is None else (note.replaces,))
                 self._write_tokens(note.keys)
-            case Closed():
-                self._write_carried(self._pipeline.links.get(record.conn))
+            case Closed() if record.conn in self._pipeline.links:
+                self._write_carried(self._pipeline.links[record.conn])
             case Gap(token_id=token_id):
                 self._write_tokens(() if token_id is None else (token_id,))
             case BookSnapshot() as book:
@@ -136,13 +150,14 @@ class StateWriter:
     def _write_resolved(self, resolution: MarketResolved) -> None:
         """Write what a resolution changes: interrupted connections may have carried nothing else."""
         self._write_tokens(resolution.token_ids)
-        interrupted = [(conn, link) for conn, link in self._pipeline.links.items() if link.gap is not None]
+        links = sorted(self._pipeline.links.items())
+        interrupted = [(conn, link) for conn, link in links if link.gap is not None]
         self._write_links([conn for conn, _ in interrupted])
         for _, link in interrupted:
             self._write_carried(link)
 
-    def _write_carried(self, link: Link | None) -> None:
-        self._write_tokens(() if link is None else sorted(link.tokens))
+    def _write_carried(self, link: Link) -> None:
+        self._write_tokens(sorted(link.tokens))
 
     def _before_reading(self, tokens: Sequence[Token]) -> None:
         self._write_tokens([token.id for token in tokens])
@@ -172,7 +187,7 @@ class StateWriter:
             self.give_up()
             return
         for key in states:
-            self._pipeline.parts.note(key, self._at)
+            self._pipeline.parts.note(key, self.at)
         if not self.pending:
             self._pipeline.books.before_reading = None
 
@@ -180,16 +195,12 @@ class StateWriter:
 
     def _state(self, token: Token) -> Record:
         row = self._pipeline.parts.row(token.place)
-        state = self._pipeline.books.save(token, self._at, row=row)
+        state = self._pipeline.books.save(token, self.at, row=row)
         return Record(*self._stamp, token.conn, Kind.STATE, msgspec.json.encode(state))
 
     def _link(self, conn: int, link: Link) -> Record:
-        state = msgspec.structs.replace(self._link_state(conn, link), at=self._at)
+        state = msgspec.structs.replace(self._link_state(conn, link), at=self.at)
         return Record(*self._stamp, conn, Kind.LINK, msgspec.json.encode(state))
-
-    def _taken(self, now: int) -> list[Record]:
-        taken = self._pipeline.repeats.save()
-        return [Record(self._pipeline.seq, now, 0, Kind.TAKEN, msgspec.json.encode(Taken(taken)))] if taken else []
 
     def _link_state(self, conn: int, link: Link) -> LinkState:
         pipeline = self._pipeline
@@ -205,3 +216,10 @@ class StateWriter:
             strange=pipeline.unknown_kinds.save(conn),
             numbers=pipeline.sequences.save(conn),
         )
+
+
+def _note_of(record: Record) -> Note:
+    """Return the note of a record; None where it cannot be read and may be about everything."""
+    with suppress(ProtocolError):
+        return read_note(record)
+    return None

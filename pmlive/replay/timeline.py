@@ -24,6 +24,7 @@ from pmlive.records import (
     Loss,
     Note,
     Opened,
+    Parts,
     Record,
     TokenState,
     read_note,
@@ -131,6 +132,8 @@ class _Source:
         self._tokens: dict[int, set[str]] = {}
         # The connections that broke and were not replaced yet.
         self._broken: set[int] = set()
+        # By market, tokens that its messages name beside those that are followed.
+        self._beside: dict[str, list[str]] = {}
 
     def merged(self, record: Record) -> Iterator[Record]:
         """Yield a record, changed so that it does not concern the connections of other recordings."""
@@ -147,6 +150,8 @@ class _Source:
             case None:
                 if record.kind == Kind.BEGIN:
                     yield from self._end_run(record)
+            case Parts():
+                self._beside.update(note.beside)
             case Loss():
                 if note.beginning:
                     yield from self._end_run(record)
@@ -172,10 +177,14 @@ class _Source:
             case Opened(replaces=int() as replaces):
                 return self._with_note(record, msgspec.structs.replace(note, replaces=self._number(replaces)))
             case TokenState():
+                # Places, and rows that were set aside for states, are those of the recording alone.
                 numbers = {"conn": self._number(note.conn), "link": self._number(note.link)}
-                return self._with_note(record, msgspec.structs.replace(note, **numbers))
-            case LinkState(gap=Gap() as gap):
-                return self._with_note(record, msgspec.structs.replace(note, gap=self._gap(gap)))
+                beside = note.beside or self._beside.get(note.market, [])
+                state = msgspec.structs.replace(note, **numbers, beside=beside, place=0, at=0, row=0)
+                return self._with_note(record, state)
+            case LinkState():
+                gap = None if note.gap is None else self._gap(note.gap)
+                return self._with_note(record, msgspec.structs.replace(note, gap=gap, at=0))
             case Gap():
                 return self._with_note(record, self._gap(note))
             case _:

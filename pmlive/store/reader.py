@@ -13,7 +13,7 @@ from typing import TypeAlias
 import msgspec
 import polars as pl
 
-from pmlive.errors import AuthError, BookError, FeedError, StoreError, UnknownMarketError
+from pmlive.errors import AuthError, BookError, FeedError, ProtocolError, StoreError, UnknownMarketError
 from pmlive.events import Gap
 from pmlive.logs import get_logger
 from pmlive.records import Kind, Loss, Parts, Record, read_note
@@ -149,7 +149,9 @@ def _state_first(segment: Iterable[Record]) -> Iterable[Record] | None:
         begun.append(record)
         if record.kind not in (Kind.BEGIN, Kind.TAKEN):
             break
-    told = read_note(begun[-1]) if begun and begun[-1].kind == Kind.PARTS else None
+    told = None
+    with suppress(ProtocolError):
+        told = read_note(begun[-1]) if begun and begun[-1].kind == Kind.PARTS else None
     if not isinstance(told, Parts):
         return chain(begun, given)
     states: list[Record] = []

@@ -24,7 +24,14 @@ class Tape:
     """
 
     def __init__(
-        self, folder: Path, random: Random, *, at: float = 0, conn: int = 1, parts: float | None = None
+        self,
+        folder: Path,
+        random: Random,
+        *,
+        at: float = 0,
+        conn: int = 1,
+        markets: str = "12",
+        parts: float | None = None,
     ) -> None:
         self._random, self._parts = Random(parts), parts or 0
         self.recorder = Recorder(folder, rebuild=rebuild, options=fast())
@@ -32,7 +39,7 @@ class Tape:
         night = Night()
         if parts is not None:
             night.journal = Journal(night.pipeline, at_once=0)
-        self.story = Story(random, night, at=at, conn=conn)
+        self.story = Story(random, night, at=at, conn=conn, markets=markets)
         night.pipeline.seq = self.recorder.next_seq
         self._log([night.journal.beginning(now(at))])
         night.journal.keep = self._keep
