@@ -103,9 +103,7 @@ class Token:
         self.asked = self.awaited = 0
         self.lapse: Gap | None = None
         self.over = False
-        # The checks of this minute by outcome, and the number of those before.
-        self.counts = Counts()
-        self.checked = 0
+        self.counts, self.checked = Counts(), 0  # of this minute, and how many there were before
 
     @property
     def proved(self) -> int:
