@@ -314,6 +314,7 @@ class Ingest:
             return None
         self.tend()
         self.journal.write_rest(self.clock())
+        self._note_failure(recorder)
         if not self.pipeline.ended:
             self.journal.end(self.clock())
         self.flush()

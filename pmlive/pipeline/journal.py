@@ -160,7 +160,7 @@ class Journal:
         self.keep: Callable[[Record], None] | None = None
         self._keeper: Keeper | None = None
         self._at_once = at_once
-        self._states = StateWriter(pipeline, self._keep_states)
+        self._states = StateWriter(pipeline, self._keep_states, self._write_safely)
         # Why states could not be written: rows of this segment are to be made anew, and the next must begin.
         self.failure: Exception | None = None
 
@@ -195,7 +195,7 @@ class Journal:
             self.keep(record)
             pipeline.received(conn, events, now, data)
             return
-        self._write_safely(lambda: self._states.before_frame(record, events), record)
+        self._write_safely(lambda: self._states.before_frame(record, events))
         try:
             pipeline.received(conn, events, now, data)
         finally:
@@ -229,7 +229,7 @@ class Journal:
             self.keep(record)
             apply(self.pipeline, record)
             return
-        self._write_safely(lambda: self._states.before_note(record), record)
+        self._write_safely(lambda: self._states.before_note(record))
         try:
             apply(self.pipeline, record)
         finally:
@@ -239,7 +239,7 @@ class Journal:
         """Write what is left of the state."""
         if self._states.pending:
             seq = self.pipeline.seq
-            self._write_safely(lambda: self._states.write_rest(seq, now), Record(seq, now, 0, Kind.STATE, b""))
+            self._write_safely(lambda: self._states.write_rest(seq, now))
 
     def beginning(self, now: int) -> Record:
         """Mark where a run begins to write: a reader that comes from an earlier run forgets what it knew."""
@@ -270,21 +270,20 @@ class Journal:
     def write_states(self, count: int, now: int) -> None:
         """Write so many more states; those that something is about to change are written without this."""
         seq = self.pipeline.seq
-        self._write_safely(lambda: self._states.write(count, seq, now), Record(seq, now, 0, Kind.STATE, b""))
+        self._write_safely(lambda: self._states.write(count, seq, now))
 
-    def _write_safely(self, write: Callable[[], None], record: Record) -> None:
-        """Write states before a record; where that fails, the rest of the segment is lost, and its rows with it."""
+    def _write_safely(self, write: Callable[[], None]) -> None:
+        """Write states; where that fails, the rest of the segment is lost, and its rows with it."""
         try:
             write()
         except Exception as error:  # noqa: BLE001  # whatever it is, what comes next is kept
             self._states.give_up()
             self.failure = error
             detail = f"the state of the books could not be written: {error!r}"[:500]
-            lost = Loss(
-                Gap(started=self._states.at, ended=record.recv, cause="malformed", detail=detail), beginning=True
-            )
+            seq, now = self._states.stamp
+            lost = Loss(Gap(started=self._states.at, ended=now, cause="malformed", detail=detail), beginning=True)
             if self.keep is not None:
-                self.keep(Record(record.seq, record.recv, 0, Kind.LOSS, msgspec.json.encode(lost)))
+                self.keep(Record(seq, now, 0, Kind.LOSS, msgspec.json.encode(lost)))
 
     @property
     def _is_large(self) -> bool:

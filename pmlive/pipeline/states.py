@@ -22,11 +22,18 @@ __all__ = ["StateWriter"]
 
 
 class StateWriter:
-    """Writes the state of a pipeline; ``keep`` takes states that come in parts, and returns False if they are lost."""
+    """Writes the state of a pipeline.
 
-    def __init__(self, pipeline: Pipeline, keep: Callable[[Sequence[Record]], bool]) -> None:
+    ``keep`` takes states that come in parts, and returns False if they are lost. ``guard`` runs what writes states
+    while a record is taken, which does not fail with it.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, keep: Callable[[Sequence[Record]], bool], guard: Callable[[Callable[[], None]], None]
+    ) -> None:
         self._pipeline = pipeline
         self._keep = keep
+        self._guard = guard
         # What is not written of the state of a time: a flag for each place, since garbage collection visits no flags.
         self._is_left = bytearray()
         self._left = 0
@@ -35,7 +42,7 @@ class StateWriter:
         # The time of that state, in nanoseconds.
         self.at = 0
         # The number and time of what is about to be written down.
-        self._stamp = (0, 0)
+        self.stamp = (0, 0)
 
     def whole(self, now: int) -> list[Record]:
         """Return the whole present state."""
@@ -79,7 +86,7 @@ class StateWriter:
 
     def write(self, count: int, seq: int, now: int) -> None:
         """Write the states of so many more tokens, but those that are written already, at a number and a time."""
-        self._stamp = seq, now
+        self.stamp = seq, now
         self._write_tokens(self._next_tokens(count))
         if not self._left:
             self._write_links(list(self._links))
@@ -99,7 +106,7 @@ class StateWriter:
 
     def write_rest(self, seq: int, now: int) -> None:
         """Write all that is left, at a number and a time."""
-        self._stamp = seq, now
+        self.stamp = seq, now
         self._write_tokens(self._pipeline.books.tokens)
         self._write_links(list(self._links))
 
@@ -113,7 +120,7 @@ class StateWriter:
 
     def before_frame(self, record: Record, events: Sequence[Event]) -> None:
         """Write the states that a frame changes."""
-        self._stamp = record.seq, record.recv
+        self.stamp = record.seq, record.recv
         self._write_links((record.conn,))
         for event in events:
             match event:
@@ -128,7 +135,7 @@ class StateWriter:
 
     def before_note(self, record: Record) -> None:
         """Write the states that a note changes."""
-        self._stamp = record.seq, record.recv
+        self.stamp = record.seq, record.recv
         self._write_links((record.conn,))
         match _note_of(record):
             case list() as token_ids:
@@ -160,7 +167,7 @@ class StateWriter:
         self._write_tokens(sorted(link.tokens))
 
     def _before_reading(self, tokens: Sequence[Token]) -> None:
-        self._write_tokens([token.id for token in tokens])
+        self._guard(lambda: self._write_tokens([token.id for token in tokens]))
 
     def _write_tokens(self, token_ids: Iterable[str]) -> None:
         """Write the states of tokens that are not written yet, after those of their connections."""
@@ -196,11 +203,11 @@ class StateWriter:
     def _state(self, token: Token) -> Record:
         row = self._pipeline.parts.row(token.place)
         state = self._pipeline.books.save(token, self.at, row=row)
-        return Record(*self._stamp, token.conn, Kind.STATE, msgspec.json.encode(state))
+        return Record(*self.stamp, token.conn, Kind.STATE, msgspec.json.encode(state))
 
     def _link(self, conn: int, link: Link) -> Record:
         state = msgspec.structs.replace(self._link_state(conn, link), at=self.at)
-        return Record(*self._stamp, conn, Kind.LINK, msgspec.json.encode(state))
+        return Record(*self.stamp, conn, Kind.LINK, msgspec.json.encode(state))
 
     def _link_state(self, conn: int, link: Link) -> LinkState:
         pipeline = self._pipeline
