@@ -376,7 +376,7 @@ def test_a_gap_is_at_the_same_pixels_in_both_charts_while_a_replay_runs(notebook
 
     seen = cast(
         "Sequence[Sequence[Sequence[int] | None]]",
-        notebook.page.evaluate(GAPS, [150, [*bytes.fromhex(LIGHT.gap[1:7])]]),
+        notebook.page.evaluate(GAPS, [300, [*bytes.fromhex(LIGHT.gap[1:7])]]),
     )
 
     notebook.ask("replay.pause()")
@@ -384,7 +384,7 @@ def test_a_gap_is_at_the_same_pixels_in_both_charts_while_a_replay_runs(notebook
     # A chart that was not told yet of a gap has none to draw.
     both = [(price, heat) for price, heat in seen if price and heat]
     # It moved; on a busy machine few of its places are drawn.
-    assert len({json.dumps(price) for price, _ in both}) > 2
+    assert len({json.dumps(price) for price, _ in both}) > 1
     for price, heat in both:
         assert abs(price[0] - heat[0]) <= 1
     notebook.until(lambda: span(notebook).live, "that it is live")
