@@ -232,7 +232,7 @@ class Ingest:
         self.pipeline.begin(now)
         self.flush()
         self.pipeline.seq = recorder.next_seq
-        self.recorder = recorder
+        self.recorder, self._due, self._again = recorder, 0, 0
         self.pipeline.make("all")
         # It may have ended with an earlier recording.
         self.pipeline.ended = False

@@ -2,10 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
-from itertools import islice
 from statistics import median_low
 
 import msgspec
@@ -20,6 +19,7 @@ from pmlive.manager.ingest import ClobConnection, Connections, ConnectionStatus,
 from pmlive.manager.keys import follow
 from pmlive.markets import Catalogue, Series
 from pmlive.pipeline import Token
+from pmlive.pipeline.turns import Turns
 from pmlive.proxies import Proxy, proxy_for
 from pmlive.retries import DialPolicy
 from pmlive.settings import Venue
@@ -97,8 +97,8 @@ class Live:
         self._compared: dict[str, int] = {}
         self._agreed: dict[str, int] = {}
         self._checked = 0
-        # The tokens whose silence was not looked at in this round.
-        self._round: Iterator[str] = iter(())
+        # The tokens whose silence is looked at, some at a time.
+        self._turns = Turns()
         # Since when the process runs again, if it did not.
         self._ran = 0
         self._unmet_after = (timing or {}).get("market", Timing()).opening
@@ -374,10 +374,7 @@ class Live:
         tokens = self.ingest.pipeline.books.tokens
         if len(tokens) <= _LOOKED_AT:
             return list(tokens.values())
-        share = max(_LOOKED_AT, len(tokens) // _ROUND)
-        found = list(islice(self._round, share))
-        if len(found) < share:
-            self._round = iter(tuple(tokens))
+        found = self._turns.take(tokens, max(_LOOKED_AT, len(tokens) // _ROUND))
         return [tokens[token_id] for token_id in found if token_id in tokens]
 
     def _is_odd(self, token: Token) -> bool:

@@ -5,9 +5,8 @@ before the first record that changes it or looks at it. What a record changes is
 where it says something of a whole connection, by ``Books.carried``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
 
 import msgspec
 
@@ -16,6 +15,7 @@ from pmlive.events import BookSnapshot, Event, Gap, MarketResolved, PriceChange,
 from pmlive.pipeline.core import Link, Pipeline
 from pmlive.pipeline.repeats import RecentChanges
 from pmlive.pipeline.token import Token
+from pmlive.pipeline.turns import Turns
 from pmlive.records import Closed, Kind, LinkState, Note, Opened, Parts, Record, Taken, read_note
 
 __all__ = ["StateWriter"]
@@ -37,7 +37,7 @@ class StateWriter:
         # What is not written of the state of a time: a flag for each place, since garbage collection visits no flags.
         self._is_left = bytearray()
         self._left = 0
-        self._order: Iterator[str] = iter(())
+        self._turns = Turns()
         self._links: dict[int, Link] = {}
         # The time of that state, in nanoseconds.
         self.at = 0
@@ -75,7 +75,8 @@ class StateWriter:
         first = [taken, Record(pipeline.seq, now, 0, Kind.PARTS, msgspec.json.encode(told))]
         pipeline.state_parts(told)
         self._is_left, self._left = bytearray(b"\1") * (books.places + 1), len(books.tokens)
-        self._order, self._links, self.at = iter(books.tokens), dict(pipeline.links), now
+        self._turns.begin(books.tokens)
+        self._links, self.at = dict(pipeline.links), now
         books.before_reading = self._before_reading
         return first
 
@@ -87,22 +88,9 @@ class StateWriter:
     def write(self, count: int, seq: int, now: int) -> None:
         """Write the states of so many more tokens, but those that are written already, at a number and a time."""
         self.stamp = seq, now
-        self._write_tokens(self._next_tokens(count))
+        self._write_tokens(self._turns.take(self._pipeline.books.tokens, count))
         if not self._left:
             self._write_links(list(self._links))
-
-    def _next_tokens(self, count: int) -> list[str]:
-        """Return so many more tokens, written or not, or fewer before it begins anew: tokens come and go meanwhile."""
-        tokens = self._pipeline.books.tokens
-        try:
-            found = list(islice(self._order, count))
-        except RuntimeError:
-            # Their number has changed. A copy is made only then, for it visits all of them.
-            self._order = iter(tuple(tokens))
-            return []
-        if len(found) < count:
-            self._order = iter(tokens)
-        return found
 
     def write_rest(self, seq: int, now: int) -> None:
         """Write all that is left, at a number and a time."""
