@@ -351,6 +351,20 @@ def test_a_resolution_ends_the_gaps_of_connections_in_their_order() -> None:
     pair.agree()
 
 
+def test_a_resolution_of_some_leaves_the_gap_of_a_connection_that_carried_more() -> None:
+    pair = Pair(markets=("0xm", "0xn"), opened="")
+    pair.night.open(0, 3, ["a", "b"])
+    for venue in pair.venues:
+        pair.night.frame(1, venue.opening(), 3)
+    pair.night.close(5, 3)
+    pair.cut()
+    told = {"event_type": "market_resolved", "market": "0xm", "timestamp": "30", "id": "1", "assets_ids": ["a"]}
+    pair.night.frame(30, json.dumps(told | {"winning_asset_id": "a", "winning_outcome": "Yes"}), 1)
+
+    assert 3 in {gap.conn for gap in pair.night.pipeline.open_gaps()}
+    pair.agree()
+
+
 def test_a_token_that_comes_to_a_market_knows_whom_its_messages_name_besides() -> None:
     pair = Pair(opened="b")
     a, b = pair.venues
@@ -430,9 +444,9 @@ def test_merged_recordings_are_proved_and_recorded(tmp_path: Path, seek: bool) -
 
 def test_a_copy_that_begins_between_states_has_none_of_before(tmp_path: Path) -> None:
     told(tmp_path / "night", 1, segments=3, parts=0)
-    first = next(number for number, one in enumerate(records(tmp_path / "night")) if one.kind == Kind.PARTS)
     with Replay([tmp_path / "night"], speed="max", paused=True) as replay:
-        replay.step(first + 2)
+        while not replay._played.ingest.pipeline.parts.awaited:  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+            assert replay.step()
         replay.record(tmp_path / "copy")
         replay.resume()
         replay.wait()

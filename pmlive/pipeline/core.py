@@ -405,6 +405,8 @@ class Pipeline:
 
     def begin(self, now: int) -> None:
         """Settle and write what was counted so far, so that a recording that begins here counts its own checks."""
+        # What a recording that is played wrote of its own state is no part of this one's.
+        self.parts.give_up()
         self.settle(now)
         self.books.check_rows(self._minute)
 

@@ -166,8 +166,6 @@ class Journal:
 
     def begin(self, keeper: Keeper, now: int) -> None:
         """Write the present state, and everything from now on."""
-        # What a recording that is played wrote of its own state is no part of this one's.
-        self.pipeline.parts.give_up()
         keeper.state([self.beginning(now), *self.state(now)])
         self._keeper, self.keep = keeper, keeper.log
 
